@@ -1,0 +1,1 @@
+"""The cluster as kind runs it, where a Docker engine answers."""
