@@ -1,0 +1,36 @@
+# What a developer types. `make help` lists it; README.md says how long the first time takes.
+SHELL := bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.venv/.done: requirements/dev.lock pyproject.toml
+	@test -x $(PY) || python3 -m venv .venv
+	@echo "installing the Python side into .venv (a minute the first time)"
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/build.lock -r requirements/dev.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+.PHONY: venv
+venv: .venv/.done ## the Python environment
+
+.PHONY: lock
+lock: ## remake the lock files from pyproject.toml (needs uv)
+	@for extra in "" "--extra dev"; do
+	  out=requirements/$$([ -n "$$extra" ] && echo dev || echo runtime).lock
+	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$extra pyproject.toml -o $$out
+	done
+	@printf 'hatchling\neditables\n' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements/build.lock
+
+.PHONY: check
+check: venv ## formatting, lint, types, floor plan, chart
+	@hack/check
+
+.PHONY: test-unit
+test-unit: venv ## tests without a cluster, in seconds
+	@$(PY) -m pytest -q

@@ -1,0 +1,1 @@
+"""The unix socket between the two containers: messages, server (operator side), client (api side)."""

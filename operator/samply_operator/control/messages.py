@@ -1,0 +1,86 @@
+"""What crosses the unix socket, as JSON. The operator sends snapshots of its state; `api` sends calls that act.
+
+The protocol (HTTP over the socket):
+  GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, one after each change, one at least every 5 s
+  POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from samply_operator.model.profile import Failure
+
+
+class OrdinalState(msgspec.Struct, frozen=True, rename="camel"):
+    ordinal: int
+    pod: str
+    is_running: bool
+    is_desired: bool = True
+
+
+class PipelineState(msgspec.Struct, frozen=True, rename="camel"):
+    namespace: str
+    name: str
+    ordinals: tuple[OrdinalState, ...]
+
+    @property
+    def is_running(self) -> bool:
+        return any(o.is_running for o in self.ordinals)
+
+
+class RecordingState(msgspec.Struct, frozen=True, rename="camel"):
+    """One that hasn't ended."""
+
+    id: str
+    namespace: str
+    name: str
+    pipeline: str
+    ordinal: int
+    phase: str
+    requested_at: str
+    preflight_only: bool = False
+    ends_at: float | None = None
+    """Unix time at which sampling ends; None until it runs."""
+    duration_secs: int = 0
+
+
+class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
+    pipelines: tuple[PipelineState, ...]
+    recordings: tuple[RecordingState, ...]
+    store_generation: int
+    """Grows with each manifest that is written or removed: look at the volume again."""
+    sent_at: float
+    is_synced: bool = True
+    """False until the operator has seen complete lists: an unknown name is not yet a 404."""
+    enabled: bool = True
+
+
+class StartRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    pipeline: str
+    ordinal: int = 0
+    duration_secs: int | None = None
+    namespace: str | None = None
+    wait_secs: float = 2.0
+
+
+class StartReply(msgspec.Struct, frozen=True, rename="camel"):
+    """`state` is where it was when `wait_secs` was over."""
+
+    id: str
+    namespace: str
+    name: str
+    state: Literal["Pending", "Recording", "Ended", "Failed"]
+    retry_after_secs: int = 1
+    failure: Failure | None = None
+
+
+class ErrorReply(msgspec.Struct, frozen=True, rename="camel"):
+    """Same three facts as the public error body."""
+
+    error_code: str
+    message: str
+    remedy: str = ""
+    details: dict[str, object] = {}

@@ -1,0 +1,197 @@
+"""Every error that this project raises on purpose.
+
+SamplyOperatorError            has a message, a remedy and details; `code` is what clients see
+├── SettingsError              the installation is configured wrongly; the process ends
+├── RequestError               the caller asked for something that can't be given
+│   ├── InvalidParam
+│   ├── InvalidSpec            a SamplyProfile (or an annotation) that can't be carried out
+│   ├── Unauthenticated
+│   ├── Forbidden
+│   ├── UnknownPipeline
+│   ├── UnknownProfile
+│   ├── AmbiguousPipeline      the same name in several namespaces
+│   ├── NoSamplyProfile
+│   ├── ProfilingInProgress
+│   ├── ProfilingNotEnabled
+│   ├── RangeNotSatisfiable
+│   └── TooManyRequests
+├── ProfilingFailed            an admitted recording ended without a good profile
+├── PipelineNotDeployed        known, but no pod of it runs
+├── PipelineUnreachable        its pod can't be reached
+├── OperatorUnavailable        the other container doesn't answer
+├── StoreError                 the volume
+│   ├── StoreFull
+│   └── CorruptManifest
+├── ProfileError               a file that is no profile (see profiles/errors.py)
+└── KubeError                  the API server, seen through kube/
+    ├── KubeNotFound
+    ├── KubeConflict
+    ├── KubeForbidden
+    ├── KubeInvalid            422 or 400: repeating it won't help
+    ├── KubeUnavailable        no answer, 429 or 5xx: worth repeating
+    └── ExecFailed             an exec session ended without a status (worth repeating)
+
+The HTTP status of each code is in `api/problems.py`; nothing here knows about HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class SamplyOperatorError(Exception):
+    """Base of all. `message` says what is wrong, `remedy` what to do, `details` are JSON values for machines."""
+
+    code: ClassVar[str] = "InternalError"
+    is_transient: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, remedy: str = "", details: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.details: dict[str, object] = dict(details or {})
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class SettingsError(SamplyOperatorError):
+    code = "InvalidSettings"
+
+
+class RequestError(SamplyOperatorError):
+    code = "BadRequest"
+
+
+class InvalidParam(RequestError):
+    """details: parameter, value, expected."""
+
+    code = "InvalidParam"
+
+
+class InvalidSpec(RequestError):
+    code = "InvalidSpec"
+
+
+class Unauthenticated(RequestError):
+    code = "Unauthenticated"
+
+
+class Forbidden(RequestError):
+    code = "InsufficientPermissions"
+
+
+class UnknownPipeline(RequestError):
+    """details: pipeline_name."""
+
+    code = "UnknownPipelineName"
+
+
+class UnknownProfile(RequestError):
+    """details: profile."""
+
+    code = "UnknownProfile"
+
+
+class AmbiguousPipeline(RequestError):
+    """details: pipeline_name, namespaces (only readable ones)."""
+
+    code = "AmbiguousPipelineName"
+
+
+class NoSamplyProfile(RequestError):
+    code = "NoSamplyProfile"
+
+
+class ProfilingInProgress(RequestError):
+    """details: retry_after_secs, profile."""
+
+    code = "SamplyProfilingInProgress"
+
+
+class ProfilingNotEnabled(RequestError):
+    """details: reason, remedy."""
+
+    code = "ProfilingNotEnabled"
+
+
+class RangeNotSatisfiable(RequestError):
+    code = "RangeNotSatisfiable"
+
+
+class TooManyRequests(RequestError):
+    code = "TooManyRequests"
+
+
+class ProfilingFailed(SamplyOperatorError):
+    """details: reason, remedy, log."""
+
+    code = "SamplyProfilingFailure"
+
+
+class PipelineNotDeployed(SamplyOperatorError):
+    """details: pipeline_name, status, desired_status."""
+
+    code = "PipelineInteractionNotDeployed"
+    is_transient = True
+
+
+class PipelineUnreachable(SamplyOperatorError):
+    """details: pipeline_name, request, error."""
+
+    code = "PipelineInteractionUnreachable"
+    is_transient = True
+
+
+class OperatorUnavailable(SamplyOperatorError):
+    code = "OperatorUnavailable"
+    is_transient = True
+
+
+class StoreError(SamplyOperatorError):
+    code = "StoreError"
+
+
+class StoreFull(StoreError):
+    code = "StoreFull"
+
+
+class CorruptManifest(StoreError):
+    code = "CorruptManifest"
+
+
+class ProfileError(SamplyOperatorError):
+    code = "BadProfile"
+
+
+class KubeError(SamplyOperatorError):
+    """details: status (HTTP status or None), reason (of the API server's Status)."""
+
+    code = "KubernetesError"
+
+
+class KubeNotFound(KubeError):
+    code = "KubernetesNotFound"
+
+
+class KubeConflict(KubeError):
+    code = "KubernetesConflict"
+
+
+class KubeForbidden(KubeError):
+    code = "KubernetesForbidden"
+
+
+class KubeInvalid(KubeError):
+    code = "KubernetesInvalid"
+
+
+class KubeUnavailable(KubeError):
+    code = "KubernetesUnavailable"
+    is_transient = True
+
+
+class ExecFailed(KubeError):
+    code = "ExecFailed"
+    is_transient = True

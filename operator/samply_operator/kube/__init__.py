@@ -1,0 +1,1 @@
+"""The door to the Kubernetes API server: client, pods, exec, events, reviews."""

@@ -1,0 +1,119 @@
+"""The JSON beside each stored profile, and the journal's entries: what must survive every restart.
+
+Times are RFC 3339 in UTC with milliseconds (`2026-01-31T09:30:00.000Z`). Unknown keys are ignored when read, so that
+an older release can read a newer one's files.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from samply_operator.model.profile import Failure
+
+Outcome = Literal["Succeeded", "Failed"]
+
+
+class TargetFacts(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Which process was sampled."""
+
+    pod: str = ""
+    pod_uid: str = ""
+    container: str = ""
+    container_id: str = ""
+    node: str = ""
+    pid: int = 1
+    mode: str = ""
+    samply_version: str = ""
+
+
+class FileFacts(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The published file: exactly these bytes, for ever."""
+
+    size_bytes: int
+    sha256: str
+    crc32: int = 0
+    raw_bytes: int = 0
+    """Size after gunzip."""
+
+
+class Quality(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How good the answer is. None: not known."""
+
+    samples: int | None = None
+    threads: int | None = None
+    coverage: float | None = None
+    """Samples taken over samples due from the CPU time that the process used: 1.0 is all."""
+    cpu_secs: float | None = None
+    lost_events: int | None = None
+    unresolved_percent: float | None = None
+    symbolicated: bool | None = None
+    verdict: str = ""
+    """Empty: good. Else a CamelCase word, such as Idle."""
+
+
+class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One attempt that ended: a stored profile, or a failure that must be told after a restart."""
+
+    id: str
+    """The object's uid: also the name of its folder."""
+    namespace: str
+    name: str
+    """The object's name."""
+    pipeline: str
+    ordinal: int
+    outcome: Outcome
+    requested_at: str
+    finished_at: str
+    started_at: str = ""
+    duration_secs: int = 0
+    rate_hz: int = 0
+    requested_by: str = ""
+    target: TargetFacts = TargetFacts()
+    file: FileFacts | None = None
+    quality: Quality = Quality()
+    failure: Failure | None = None
+    warnings: tuple[str, ...] = ()
+    schema: int = 1
+
+
+Step = Literal["Admitted", "Launching", "Recording", "Collecting", "Publishing", "Cleaning"]
+
+
+class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Written before each step that touches a pod: what a restarted operator must finish, stop or clean."""
+
+    id: str
+    namespace: str
+    name: str
+    pipeline: str
+    ordinal: int
+    step: Step
+    pod: str
+    pod_uid: str
+    container: str
+    container_id: str
+    folder: str
+    """The recording's own folder in the pod; no other recording ever uses it."""
+    duration_secs: int
+    rate_hz: int
+    requested_at: str
+    admitted_at: str
+    node: str = ""
+    pid: int = 1
+    pid_started: int = 0
+    """Start time of the target in clock ticks since boot (/proc/PID/stat): tells it from a successor."""
+    mode: str = "InPlace"
+    samply_version: str = ""
+    symbol_flag: str = ""
+    started_at: str = ""
+    ends_at: str = ""
+    stop: Literal["", "keep", "discard"] = ""
+    """A stop that was asked for; persisted before it acts."""
+    requested_by: str = ""
+    outcome: Literal["", "Succeeded", "Failed", "Cancelled"] = ""
+    """Set once decided; what is left is cleaning."""
+    lease: str = ""
+    warnings: tuple[str, ...] = ()
+    schema: int = 1

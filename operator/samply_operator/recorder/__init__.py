@@ -1,0 +1,1 @@
+"""Joins kube, store, profiles and rules into one recording, step by step."""

@@ -1,0 +1,144 @@
+"""What an installation decides: one frozen tree, read once, in the order of the chart's `config` value.
+
+Only this module reads the environment. The file (JSON) is named by SAMPLY_OPERATOR_SETTINGS; without it the
+defaults hold. Nothing in it is secret: it may be printed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from samply_operator.errors import SettingsError
+
+Mode = Literal["Auto", "InPlace", "BringOwn", "Ephemeral"]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+MAX_DURATION_SECS = 3600
+"""The longest recording: the range of Feldera's web console."""
+
+
+class Base(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Every group: unknown keys are refused, so that a typo never passes for a default."""
+
+
+class Targets(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Whose pods are pipelines."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch. Empty: only the operator's own, unless clusterWide."""
+    cluster_wide: bool = False
+    """Watch all namespaces (needs the ClusterRole of the chart)."""
+    pod_selector: str = "app.kubernetes.io/name=feldera-pipeline"
+    """Label selector of pipeline pods (and of StatefulSets' pod templates)."""
+    name_label: str = ""
+    """A further label (or annotation) that holds the pipeline's name. Empty: none."""
+    name_pattern: str = r"^(?:pipeline-)?(?P<pipeline>.+)$"
+    """Regular expression with a group `pipeline` over the StatefulSet's name, where no label names the pipeline."""
+    container: str = ""
+    """The container to profile. Empty: kubectl's default-container annotation, else the pod's first one."""
+
+
+class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """How a recording runs unless its object says otherwise."""
+
+    duration_secs: Annotated[int, msgspec.Meta(ge=1, le=MAX_DURATION_SECS)] = 30
+    rate_hz: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    mode: Mode = "Auto"
+    enabled: bool = True
+    """False: every request is answered with ProfilingNotEnabled; stored profiles are still served."""
+    max_concurrent: Positive = 8
+    """Recordings at the same time in all; further ones wait, oldest first."""
+    attach_deadline_secs: Seconds = 30
+    """Longest time from the start of samply until it says that it records."""
+    finish_deadline_secs: Seconds = 300
+    """Longest time from the SIGINT until samply has written its file."""
+    copy_deadline_secs: Seconds = 900
+    """Longest time to copy a finished profile out of the pod."""
+    unreachable_secs: Seconds = 600
+    """How long a recording whose pod or API server is away is tried again before it fails."""
+    remote_ttl_secs: Seconds = 3600
+    """How long a file that couldn't be copied stays in the pod."""
+    min_free_bytes: Positive = 64 * 1024 * 1024
+    """Least free space on the volume, and in the pod's folder, before a recording starts."""
+
+
+class Retention(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What becomes of what ended."""
+
+    object_ttl_secs: Seconds = 7 * 24 * 3600
+    """SamplyProfile objects are deleted this long after their end when their profile is gone or superseded."""
+
+
+class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """The network door."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a pod's door must listen on the pod's address
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8080
+    start_wait_secs: Seconds = 2
+    """How long a POST waits for a recording to run or to be refused before it answers 202."""
+
+
+class Paths(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Where things are in the pod."""
+
+    data: str = "/data"
+    socket: str = "/run/samply-operator/control.sock"
+    heartbeat: str = "/tmp/heartbeat"  # noqa: S108 - an emptyDir of the pod's own
+
+
+class Settings(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    targets: Targets = Targets()
+    recording: Recording = Recording()
+    retention: Retention = Retention()
+    api: Api = Api()
+    paths: Paths = Paths()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Which pod this process is, from the downward API."""
+
+    namespace: str
+    pod: str
+    release: str
+
+
+def parse(raw: bytes) -> Settings:
+    """Parse the settings file. Raises SettingsError that names the key and what was expected."""
+    try:
+        return msgspec.json.decode(raw, type=Settings)
+    except msgspec.MsgspecError as error:
+        raise SettingsError(f"settings: {error}.", remedy="Correct `config` in the chart's values.") from error
+
+
+def load(path: str | None = None) -> Settings:
+    """Read the settings named by `path`, else by SAMPLY_OPERATOR_SETTINGS, else the defaults."""
+    name = path or os.environ.get("SAMPLY_OPERATOR_SETTINGS")
+    if not name:
+        return Settings()
+    try:
+        return parse(Path(name).read_bytes())
+    except OSError as error:
+        raise SettingsError(f"settings file {name}: {error.strerror}.") from error
+
+
+def load_identity() -> Identity:
+    """Namespace, pod and release of this process; outside a pod, what a developer's machine would say."""
+    env = os.environ
+    return Identity(
+        namespace=env.get("POD_NAMESPACE", "default"),
+        pod=env.get("POD_NAME", env.get("HOSTNAME", "local")),
+        release=env.get("RELEASE_NAME", "samply-operator"),
+    )
+
+
+def namespaces_of(settings: Settings, identity: Identity) -> tuple[str, ...]:
+    """The namespaces to watch; empty means all."""
+    if settings.targets.cluster_wide:
+        return ()
+    return settings.targets.namespaces or (identity.namespace,)
