@@ -39,8 +39,14 @@ def write_files(layout: Layout, cni_bin: Path) -> None:
     (layout.config / "cni").mkdir(parents=True, exist_ok=True)
     for source in sorted((HERE / "config").iterdir()):
         folder = layout.config / "cni" if source.suffix == ".conflist" else layout.config
-        (folder / source.name).write_text(Template(source.read_text()).substitute(values))
-    (layout.config / "resolv.conf").write_text("")
+        _write_if_changed(folder / source.name, Template(source.read_text()).substitute(values))
+    _write_if_changed(layout.config / "resolv.conf", "")
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    """kube-proxy watches its file and ends at each write, so an equal one is left alone."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def build_programs(layout: Layout) -> dict[str, Program]:
