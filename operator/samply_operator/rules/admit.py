@@ -1,0 +1,109 @@
+"""May this object record now? One recording per target; a limit in all; oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from samply_operator.model.pipeline import Pipeline, Pod, Target
+from samply_operator.model.profile import Failure, SamplyProfile, Spec
+from samply_operator.rules import failures, locate
+from samply_operator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """A recording that hasn't ended, as far as admission cares."""
+
+    id: str
+    name: str
+    pod_uid: str
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    failure: Failure
+
+
+Decision = Admit | Wait | Refuse
+
+
+def decide(
+    profile: SamplyProfile, pipelines: Mapping[tuple[str, str], Pipeline], active: Iterable[Active], settings: Settings
+) -> Decision:
+    """What becomes of a SamplyProfile that hasn't begun."""
+    spec = profile.spec
+    if not settings.recording.enabled:
+        return _refuse("ProfilingNotEnabled", "Profiling is switched off for this installation.")
+    pipeline = pipelines.get((profile.namespace, spec.pipeline))
+    if pipeline is None:
+        return _refuse("UnknownPipeline", f"There is no pipeline {spec.pipeline!r} in namespace {profile.namespace}.")
+    found = find_target(pipeline, spec, settings)
+    if isinstance(found, Failure):
+        return Refuse(found)
+    others = [a for a in active if a.id != profile.uid]
+    for other in others:
+        if (other.pod_uid, other.container) == (found.pod_uid, found.container):
+            return _refuse(
+                "AlreadyRecording", f"{other.name} already records container {found.container} of {found.pod}."
+            )
+    if len(others) >= settings.recording.max_concurrent:
+        return Wait(f"{len(others)} recordings run, which is the limit; this one starts when one of them ends.")
+    return Admit(found)
+
+
+def find_target(pipeline: Pipeline, spec: Spec, settings: Settings) -> Target | Failure:
+    """The running container of the ordinal, or why there is none."""
+    pod = pipeline.pods.get(spec.ordinal)
+    if pod is None:
+        return _missing(pipeline, spec.ordinal)
+    container = locate.find_container(pod, spec.container, settings.targets)
+    if container is None:
+        listed = ", ".join(c.name for c in pod.containers)
+        wanted = spec.container or settings.targets.container
+        return failures.build_failure(
+            "UnknownContainer", f"Pod {pod.name} has no container {wanted!r}; it has: {listed}."
+        )
+    if not pod.is_running or not container.is_running:
+        return failures.build_failure("PodNotRunning", _describe_state(pod, container.state_reason))
+    return Target(
+        namespace=pod.namespace,
+        pod=pod.name,
+        pod_uid=pod.uid,
+        container=container.name,
+        container_id=container.id,
+        node=pod.node,
+    )
+
+
+def _missing(pipeline: Pipeline, ordinal: int) -> Failure:
+    listed = ", ".join(str(o) for o in sorted({*pipeline.ordinals, *pipeline.pods})) or "none"
+    if ordinal in pipeline.ordinals:
+        return failures.build_failure(
+            "PodNotRunning", f"Ordinal {ordinal} of pipeline {pipeline.name!r} has no pod now."
+        )
+    if not pipeline.ordinals and not pipeline.pods:
+        return failures.build_failure("PodNotRunning", f"Pipeline {pipeline.name!r} is scaled to 0: it has no pods.")
+    return failures.build_failure(
+        "UnknownOrdinal", f"Pipeline {pipeline.name!r} has no ordinal {ordinal}; it has: {listed}."
+    )
+
+
+def _describe_state(pod: Pod, reason: str) -> str:
+    state = "being deleted" if pod.is_deleted else pod.phase
+    return f"Pod {pod.name} is {state}{f' ({reason})' if reason else ''}, not running."
+
+
+def _refuse(reason: str, message: str) -> Refuse:
+    return Refuse(failures.build_failure(reason, message))

@@ -1,0 +1,58 @@
+"""Every reason for which a recording can be refused or fail, each with its cure (docs/troubleshooting.md has a row each)."""
+
+from __future__ import annotations
+
+from samply_operator.model.profile import Failure
+
+REMEDIES: dict[str, str] = {
+    "UnknownPipeline": "Look at `kubectl get statefulset,pod` in this namespace; pods must match the chart's "
+    "config.targets.podSelector, and the namespace must be in config.targets.namespaces.",
+    "UnknownOrdinal": "Choose one of the ordinals that the message lists.",
+    "UnknownContainer": "Choose one of the containers that the message lists, or leave spec.container out.",
+    "PodNotRunning": "Start the pipeline, wait until its pod is Running, then ask again.",
+    "ProfilingNotEnabled": "Set config.recording.enabled=true in the chart's values.",
+    "AlreadyRecording": "Wait until the running profile ends, or stop it: kubectl annotate sprof NAME "
+    "samply.feldera.com/stop=keep.",
+    "ModeNotAvailable": "Leave spec.mode out, or set it to InPlace.",
+    "NoShell": "The image must have a POSIX shell at sh (in-place recording runs a small script).",
+    "SamplyNotFound": "Put samply (0.13.1 or newer) on the PATH of the pipeline's image.",
+    "SamplyTooOld": "Put samply 0.13.1 or newer into the pipeline's image.",
+    "NoWritableFolder": "Give the container a writable folder: an emptyDir at /tmp is enough.",
+    "TooLittleSpace": "Free space in the pod's folder, or raise its emptyDir's sizeLimit.",
+    "PerfEventParanoid": "On the node: sysctl kernel.perf_event_paranoid=1 (samply 0.13.1 refuses at 2 and above, "
+    "whatever the capabilities are).",
+    "PerfNotPermitted": "Add the PERFMON capability to the container's securityContext (or, as non-root, give the "
+    "samply file the capability: setcap cap_perfmon,cap_ipc_lock+ep), or set seccompProfile to Unconfined.",
+    "LockedMemory": "Add the IPC_LOCK capability to the container's securityContext, or lower the number of threads.",
+    "RateTooHigh": "Ask for a lower rateHz: the node's kernel.perf_event_max_sample_rate is the limit.",
+    "ProcessNotFound": "Leave spec.process out, or name a process that runs in the container.",
+    "TargetStopped": "The process is stopped (state T), and was before: continue it (SIGCONT), then ask again.",
+    "TargetEnded": "The process ended while it was recorded: see why (kubectl logs --previous), then start again.",
+    "PodDeleted": "The pod went away while it was recorded: wait until the pipeline runs again, then ask again.",
+    "ContainerRestarted": "The container restarted while it was recorded: see why (kubectl describe pod), ask again.",
+    "AttachTimeout": "samply never began to record: look at its log in this failure, and at the load of the node.",
+    "FinishTimeout": "samply didn't write its file in time: record for a shorter time or with a lower rateHz.",
+    "SamplyFailed": "Look at samply's log in this failure.",
+    "SamplyKilled": "samply was killed, most likely for want of memory: raise the container's memory limit, or record "
+    "for a shorter time.",
+    "NoProfileWritten": "Look at samply's log in this failure, and at the space in the pod's folder.",
+    "EmptyProfile": "No samples were taken: if the pipeline was busy, look at docs/troubleshooting.md, CPU limits.",
+    "TransferCorrupt": "The copy's SHA-256 never matched: ask again; if it stays, look at the container runtime.",
+    "TransferFailed": "The file couldn't be copied in time: look at the connection to the pod's node, then ask again.",
+    "StoreFull": "Delete old SamplyProfile objects, or enlarge the volume (persistence.size).",
+    "StoreFailed": "Look at the operator's log and at the volume.",
+    "Unreachable": "The pod, its node or the API server couldn't be reached for too long: look at the node, ask again.",
+    "NotPermitted": "The operator lacks a right: look at its log at start, and at the Role that the chart made.",
+    "Lost": "The operator was restarted and found no trace of the recording in the pod: ask again.",
+    "InternalError": "This is a defect of samply-operator: please report it with the operator's log.",
+}
+
+
+def build_failure(reason: str, message: str, *, log: str = "") -> Failure:
+    """A failure with the cure of its reason. KeyError for a reason that has none: a test walks them all."""
+    return Failure(reason=reason, message=message[:1024], remedy=REMEDIES[reason], log=clean_text(log)[-4096:])
+
+
+def clean_text(text: str) -> str:
+    """Text that came from a pod: control characters out (it ends up in terminals)."""
+    return "".join(c for c in text if c in "\n\t" or c.isprintable())

@@ -1,0 +1,67 @@
+"""Kubernetes label selectors, for objects that the API server can't filter for us (pod templates).
+
+Source of the grammar: "Labels and Selectors" in the Kubernetes documentation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from samply_operator.errors import SettingsError
+
+_KEY = r"[A-Za-z0-9][A-Za-z0-9._/-]*"
+_VALUE = r"[A-Za-z0-9._-]*"
+_TERM = re.compile(
+    rf"\s*(?:(?P<absent>!)\s*(?P<gone>{_KEY})"
+    rf"|(?P<key>{_KEY})\s*(?:(?P<op>==|=|!=)\s*(?P<value>{_VALUE})"
+    rf"|\s(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """`values` None: the key must (or, negated, must not) be there."""
+
+    key: str
+    values: frozenset[str] | None = None
+    is_negated: bool = False
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        if self.values is None:
+            return (self.key in labels) is not self.is_negated
+        # As Kubernetes has it: a negated term also holds where the key is absent.
+        return (labels.get(self.key) in self.values) is not self.is_negated
+
+
+def parse_selector(text: str) -> tuple[Requirement, ...]:
+    """Parse a label selector; the empty one selects everything. Raises SettingsError."""
+    requirements: list[Requirement] = []
+    position = 0
+    while position < len(text):
+        match = _TERM.match(text, position)
+        if match is None or (match.end() < len(text) and text[match.end()] != ","):
+            raise SettingsError(
+                f"label selector {text!r}: can't read {text[position:]!r}.",
+                remedy="Write it as for kubectl's -l, such as app=feldera,tier in (a,b).",
+            )
+        requirements.append(_requirement(match))
+        position = match.end() + 1
+    return tuple(requirements)
+
+
+def _requirement(match: re.Match[str]) -> Requirement:
+    if match["absent"]:
+        return Requirement(match["gone"], is_negated=True)
+    if match["op"]:
+        return Requirement(match["key"], frozenset({match["value"]}), match["op"] == "!=")
+    if match["set"]:
+        values = frozenset(value.strip() for value in match["values"].split(","))
+        return Requirement(match["key"], values, match["set"] == "notin")
+    return Requirement(match["key"])
+
+
+def matches(selector: tuple[Requirement, ...], labels: Mapping[str, str]) -> bool:
+    """True if every requirement holds."""
+    return all(requirement.matches(labels) for requirement in selector)
