@@ -1,0 +1,72 @@
+{{- define "samply-operator.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride }}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{ .Release.Name | trunc 53 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" (.Release.Name | trunc 36 | trimSuffix "-") .Chart.Name }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Cluster-scoped objects, and Roles in others' namespaces: two releases of one name must not meet there. */ -}}
+{{- define "samply-operator.rbacName" -}}
+{{ .Release.Namespace }}:{{ include "samply-operator.fullname" . }}
+{{- end -}}
+
+{{- define "samply-operator.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "samply-operator.fullname" .) }}
+{{- else -}}
+{{ .Values.serviceAccount.name | default "default" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "samply-operator.claim" -}}
+{{ .Values.persistence.existingClaim | default (printf "%s-profiles" (include "samply-operator.fullname" .)) }}
+{{- end -}}
+
+{{- define "samply-operator.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "samply-operator.selector" -}}
+app.kubernetes.io/name: samply-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "samply-operator.labels" -}}
+{{ include "samply-operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.extraLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* The namespaces with pipelines, as a JSON list under "items". */ -}}
+{{- define "samply-operator.namespaces" -}}
+{{- $targets := .Values.config.targets -}}
+{{- if and $targets.clusterWide $targets.namespaces -}}
+{{- fail "config.targets: give namespaces or clusterWide: true, not both." -}}
+{{- end -}}
+{{ dict "items" ($targets.namespaces | default (list .Release.Namespace)) | toJson }}
+{{- end -}}
+
+{{- /* The release that owns the CRD in the cluster, as "namespace/name"; empty: none does (or it can't be looked up,
+       as in helm template). Helm refuses to touch an object of another release, so such a CRD is left alone. */ -}}
+{{- define "samply-operator.crdOwner" -}}
+{{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "samplyprofiles.samply.feldera.com" -}}
+{{- if $crd -}}
+{{- $notes := $crd.metadata.annotations | default dict -}}
+{{ index $notes "meta.helm.sh/release-namespace" | default "" }}/{{ index $notes "meta.helm.sh/release-name" | default "" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "samply-operator.ownsCrd" -}}
+{{- $owner := include "samply-operator.crdOwner" . -}}
+{{- if or (not $owner) (eq $owner (printf "%s/%s" .Release.Namespace .Release.Name)) -}}true{{- end -}}
+{{- end -}}

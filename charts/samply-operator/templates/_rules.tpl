@@ -1,0 +1,47 @@
+{{- /* What the operator may do in a namespace with pipelines, each verb with its reason. */ -}}
+{{- define "samply-operator.rules" -}}
+- apiGroups: [samply.feldera.com]
+  resources: [samplyprofiles]
+  verbs:
+    - get     # read an object again before acting on it
+    - list    # the state at start, and the periodic resync
+    - watch   # new objects, deletions, changed annotations
+    - create  # one object per ordinal, for a trigger annotation or a POST
+    - patch   # annotations: stop, pin
+    - delete  # after their time to live, and for DELETE over HTTP
+- apiGroups: [samply.feldera.com]
+  resources: [samplyprofiles/status]
+  verbs:
+    - patch   # how far a recording is, and how it ended
+- apiGroups: [""]
+  resources: [pods]
+  verbs:
+    - get     # the same container as before? asked before and after each step
+    - list    # find the pipelines
+    - watch   # restarts, scaling, trigger annotations
+    - patch   # turn a trigger annotation into a claim, and remove it
+- apiGroups: [""]
+  resources: [pods/exec]
+  verbs:
+    - get     # exec over WebSocket before Kubernetes 1.35
+    - create  # exec over WebSocket since Kubernetes 1.35
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs:
+    - get     # names and ordinals of one pipeline
+    - list    # pipelines, those without pods too
+    - watch   # scaling, trigger annotations
+    - patch   # turn a trigger annotation into a claim, and remove it
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs:
+    - get     # who records this pod?
+    - create  # one recording per pod, also with two operators by mistake
+    - update  # renew it, or take over one that ran out
+    - delete  # release it
+- apiGroups: ["", events.k8s.io]
+  resources: [events]
+  verbs:
+    - create  # tell what a user acts on
+    - patch   # count a repeated one instead of adding it again
+{{- end -}}
