@@ -1,1 +1,1 @@
-"""The door to the volume: where files lie (`layout`, pure) and how they are written and read (`volume`)."""
+"""The door to the PVC: names (pure), durable writing, the volume, and an index of what it holds."""

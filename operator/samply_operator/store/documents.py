@@ -1,0 +1,102 @@
+"""The JSON documents of the volume: manifests and journal entries, encoded, decoded and checked.
+
+A document that can't be read is a CorruptManifest with its id, collected beside the good ones, never the end of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from samply_operator.errors import CorruptManifest
+from samply_operator.model.manifest import JournalEntry, Manifest
+
+MAX_BYTES = 1024 * 1024
+"""No document comes near; a larger file is damage, and isn't read."""
+
+Document = TypeVar("Document")
+
+_manifests = msgspec.json.Decoder(Manifest)
+_entries = msgspec.json.Decoder(JournalEntry)
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[Document]):
+    """What was read, and what couldn't be."""
+
+    items: tuple[Document, ...]
+    faults: tuple[CorruptManifest, ...] = ()
+
+
+def encode(document: Manifest | JournalEntry) -> bytes:
+    return msgspec.json.format(_encoder.encode(document), indent=1) + b"\n"
+
+
+def collect(ids: Iterable[str], read: Callable[[str], Document | None]) -> Reading[Document]:
+    """Read each id; None is left out, a corrupt one becomes a fault."""
+    items: list[Document] = []
+    faults: list[CorruptManifest] = []
+    for profile_id in ids:
+        try:
+            item = read(profile_id)
+        except CorruptManifest as fault:
+            faults.append(fault)
+            continue
+        if item is not None:
+            items.append(item)
+    return Reading(tuple(items), tuple(faults))
+
+
+def read_manifest(path: Path, profile_id: str) -> Manifest | None:
+    """The manifest at `path`; None if there is none. Raises CorruptManifest, OSError."""
+    data = _read(path, profile_id)
+    if data is None:
+        return None
+    manifest = _decode(_manifests, data, profile_id)
+    if manifest.id != profile_id:
+        raise _fault(profile_id, "it names another id")
+    if (manifest.outcome == "Succeeded") != (manifest.file is not None):
+        raise _fault(profile_id, "outcome and file disagree")
+    return manifest
+
+
+def read_entry(path: Path, profile_id: str) -> JournalEntry | None:
+    """The journal's entry at `path`; None if there is none. Raises CorruptManifest, OSError."""
+    data = _read(path, profile_id)
+    if data is None:
+        return None
+    entry = _decode(_entries, data, profile_id)
+    if entry.id != profile_id:
+        raise _fault(profile_id, "it names another id")
+    return entry
+
+
+def _read(path: Path, profile_id: str) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > MAX_BYTES:
+        raise _fault(profile_id, "it is too large")
+    return data
+
+
+def _decode(decoder: msgspec.json.Decoder[Document], data: bytes, profile_id: str) -> Document:
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _fault(profile_id, str(error)) from error
+
+
+def _fault(profile_id: str, why: str) -> CorruptManifest:
+    return CorruptManifest(
+        f"the document of {profile_id} can't be read: {why}.",
+        remedy="Remove its folder from the volume if the profile is not needed.",
+        details={"profile": profile_id},
+    )

@@ -1,0 +1,46 @@
+"""Writing so that it survives a power cut, and the errors of the volume as this project's own.
+
+The order is always: temporary name, fsync, rename, fsync of the folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from samply_operator.errors import StoreError, StoreFull
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL_REMEDY = "Delete profiles that are no longer needed, or enlarge the volume."
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn an OSError into StoreFull or StoreError that says what was tried."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StoreFull(f"the volume is full: cannot {what}.", remedy=FULL_REMEDY) from error
+        raise StoreError(f"cannot {what}: {error.strerror or error}.", details={"errno": error.errno}) from error
+
+
+def sync(path: Path) -> None:
+    """fsync of a file or of a folder."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a new file and fsync it (its folder is the caller's work)."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(fd)

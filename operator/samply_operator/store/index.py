@@ -1,0 +1,94 @@
+"""Which profiles there are, in memory: by namespace, pipeline and ordinal. Rebuilt from the manifests at any time.
+
+`Index.refresh` reads only what it hasn't seen; `Catalog` is what it found, frozen, so that a reader keeps one
+consistent view while a thread reads on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from samply_operator.errors import CorruptManifest
+from samply_operator.model.manifest import Manifest
+from samply_operator.store import documents
+from samply_operator.store.volume import Volume
+
+Key = tuple[str, str]
+"""(namespace, pipeline)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All manifests, newest first within each pipeline and ordinal."""
+
+    by_id: Mapping[str, Manifest] = field(default_factory=dict)
+    by_pipeline: Mapping[Key, Mapping[int, tuple[Manifest, ...]]] = field(default_factory=dict)
+    namespaces: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Pipeline's name → namespaces that hold attempts of it."""
+
+    def get(self, profile_id: str) -> Manifest | None:
+        return self.by_id.get(profile_id)
+
+    def find_namespaces(self, pipeline: str) -> frozenset[str]:
+        return self.namespaces.get(pipeline, frozenset())
+
+    def list_ordinals(self, namespace: str, pipeline: str) -> tuple[int, ...]:
+        return tuple(sorted(self.by_pipeline.get((namespace, pipeline), {})))
+
+    def list_attempts(self, namespace: str, pipeline: str, ordinal: int) -> tuple[Manifest, ...]:
+        return self.by_pipeline.get((namespace, pipeline), {}).get(ordinal, ())
+
+    def find_last_attempt(self, namespace: str, pipeline: str, ordinal: int) -> Manifest | None:
+        return next(iter(self.list_attempts(namespace, pipeline, ordinal)), None)
+
+    def find_last_good(self, namespace: str, pipeline: str, ordinal: int) -> Manifest | None:
+        attempts = self.list_attempts(namespace, pipeline, ordinal)
+        return next((manifest for manifest in attempts if manifest.outcome == "Succeeded"), None)
+
+    def list_history(self, namespace: str, pipeline: str) -> tuple[Manifest, ...]:
+        """All attempts of all ordinals, newest first."""
+        found = self.by_pipeline.get((namespace, pipeline), {})
+        return tuple(sorted((m for attempts in found.values() for m in attempts), key=_age, reverse=True))
+
+
+def build_catalog(manifests: Iterable[Manifest]) -> Catalog:
+    by_id = {manifest.id: manifest for manifest in manifests}
+    grouped: dict[Key, dict[int, list[Manifest]]] = {}
+    for manifest in sorted(by_id.values(), key=_age, reverse=True):
+        ordinals = grouped.setdefault((manifest.namespace, manifest.pipeline), {})
+        ordinals.setdefault(manifest.ordinal, []).append(manifest)
+    namespaces: dict[str, set[str]] = {}
+    for namespace, pipeline in grouped:
+        namespaces.setdefault(pipeline, set()).add(namespace)
+    return Catalog(
+        by_id=by_id,
+        by_pipeline={key: {n: tuple(found) for n, found in ordinals.items()} for key, ordinals in grouped.items()},
+        namespaces={name: frozenset(found) for name, found in namespaces.items()},
+    )
+
+
+class Index:
+    """Keeps a Catalog up to date. `refresh` blocks (use a thread, one at a time); `catalog` may be read meanwhile."""
+
+    def __init__(self) -> None:
+        self.catalog = Catalog()
+        self._known_faults: frozenset[str] = frozenset()
+
+    def refresh(self, volume: Volume) -> tuple[CorruptManifest, ...]:
+        """Read unseen manifests, forget those that went. Returns faults not reported before. Raises StoreError."""
+        ids = volume.list_ids()
+        known = self.catalog.by_id
+        reading = documents.collect(sorted(ids - known.keys()), volume.read_manifest)
+        if reading.items or known.keys() - ids:
+            kept = [manifest for profile_id, manifest in known.items() if profile_id in ids]
+            self.catalog = build_catalog([*kept, *reading.items])
+        faults = {str(fault.details["profile"]): fault for fault in reading.faults}
+        fresh = tuple(fault for profile_id, fault in faults.items() if profile_id not in self._known_faults)
+        self._known_faults = frozenset(faults)
+        return fresh
+
+
+def _age(manifest: Manifest) -> tuple[str, str, str]:
+    """Times are RFC 3339 in UTC with milliseconds, so text order is time order; the id settles ties."""
+    return manifest.finished_at, manifest.requested_at, manifest.id

@@ -1,0 +1,81 @@
+"""Names on the volume, and nothing else: no file is touched here.
+
+    profiles/<id>/profile.json.gz    the published bytes
+    profiles/<id>/manifest.json      the facts beside them (a failure has only this)
+    profiles/<id>/raw…               what else was kept
+    journal/<id>.json                what a restarted operator must finish
+    tmp/<id>-<name>                  files that grow; tmp/<id>-publish-… and tmp/<id>-removed-… are folders on their way
+
+`<id>` is the uid that the API server gave to an object. No text of a user ever becomes part of a name.
+"""
+
+from __future__ import annotations
+
+import re
+
+from samply_operator.errors import StoreError
+
+PROFILES = "profiles"
+JOURNAL = "journal"
+TMP = "tmp"
+PROFILE_FILE = "profile.json.gz"
+MANIFEST_FILE = "manifest.json"
+PUBLISHING = "publish-"
+REMOVED = "removed-"
+DRAFT = "draft-"
+OWN = (PUBLISHING, REMOVED, DRAFT)
+"""Beginnings of names in tmp/ that the store keeps for itself."""
+
+ID_LENGTH = 36
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` is a uid as the API server makes them: a lower-case UUID."""
+    return _ID.fullmatch(text) is not None
+
+
+def check_id(text: str) -> str:
+    """`text` itself if it is an id. Raises StoreError: nothing else may become a path."""
+    if not is_id(text):
+        raise StoreError(f"not the id of a profile: {text[:64]!r}.")
+    return text
+
+
+def check_name(text: str) -> str:
+    """`text` itself if it is a plain lower-case file name. Raises StoreError."""
+    if _NAME.fullmatch(text) is None or ".." in text:
+        raise StoreError(f"not a file name of the store: {text[:64]!r}.")
+    return text
+
+
+def check_extra(text: str) -> str:
+    """`text` itself if it may lie beside a profile: a plain name that begins with `raw`. Raises StoreError."""
+    if not text.startswith("raw"):
+        raise StoreError(f"a further file's name begins with raw: {text[:64]!r}.")
+    return check_name(text)
+
+
+def build_folder(profile_id: str) -> str:
+    return f"{PROFILES}/{check_id(profile_id)}"
+
+
+def build_journal(profile_id: str) -> str:
+    return f"{JOURNAL}/{check_id(profile_id)}.json"
+
+
+def build_tmp(profile_id: str, name: str) -> str:
+    return f"{TMP}/{check_id(profile_id)}-{check_name(name)}"
+
+
+def parse_journal(name: str) -> str | None:
+    """The id of a journal file's name; None if it is something else."""
+    stem = name.removesuffix(".json")
+    return stem if stem != name and is_id(stem) else None
+
+
+def parse_tmp(name: str) -> tuple[str, str] | None:
+    """(id, rest) of a name in tmp/; None if it is something else."""
+    profile_id, rest = name[:ID_LENGTH], name[ID_LENGTH:]
+    return (profile_id, rest[1:]) if is_id(profile_id) and rest.startswith("-") else None

@@ -1,0 +1,70 @@
+"""Space on the volume: set aside before a copy begins, so that copies side by side don't fill it together."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from samply_operator.errors import StoreFull
+from samply_operator.store import durable
+
+
+class Space:
+    """Counts what is set aside on the volume of `root`. Safe to use from several threads."""
+
+    def __init__(self, root: Path, min_free_bytes: int) -> None:
+        self._root = root
+        self._min_free_bytes = min_free_bytes
+        self._lock = threading.Lock()
+        self._reserved_bytes = 0
+
+    def free_bytes(self) -> int:
+        found = os.statvfs(self._root)
+        return found.f_bavail * found.f_frsize
+
+    def reserve(self, size_bytes: int) -> Reservation:
+        """Raises StoreFull if it doesn't fit beside what is set aside and what must stay free; OSError."""
+        with self._lock:
+            room = self.free_bytes() - self._reserved_bytes - self._min_free_bytes
+            if size_bytes > room:
+                raise StoreFull(
+                    f"the volume has no room: {size_bytes} bytes are needed, {max(room, 0)} can be used.",
+                    remedy=durable.FULL_REMEDY,
+                    details={"needed_bytes": size_bytes, "usable_bytes": max(room, 0)},
+                )
+            self._reserved_bytes += size_bytes
+        return Reservation(self, size_bytes)
+
+    def give_back(self, size_bytes: int) -> None:
+        with self._lock:
+            self._reserved_bytes -= size_bytes
+
+
+class Reservation:
+    """Bytes set aside. `consume` as they are written (then the disk itself counts them), `release` at the end."""
+
+    def __init__(self, space: Space, size_bytes: int) -> None:
+        self._space = space
+        self._left_bytes = size_bytes
+
+    @property
+    def left_bytes(self) -> int:
+        return self._left_bytes
+
+    def consume(self, size_bytes: int) -> None:
+        taken = min(size_bytes, self._left_bytes)
+        self._left_bytes -= taken
+        self._space.give_back(taken)
+
+    def release(self) -> None:
+        self.consume(self._left_bytes)
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

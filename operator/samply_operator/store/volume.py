@@ -1,0 +1,280 @@
+"""The door to the volume: publish, read, remove, journal, space. The only code that opens its files.
+
+A profile appears by one rename of a complete, synced folder, and goes by one rename: whoever reads sees all of it or
+nothing, whatever is killed in between, and with two writers the first one stands. Everything here blocks: callers
+in an event loop use a thread. Reading works on a volume that is mounted read-only.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from samply_operator.errors import CorruptManifest, StoreError, UnknownProfile
+from samply_operator.model.manifest import JournalEntry, Manifest
+from samply_operator.store import documents, durable, layout
+from samply_operator.store.documents import Reading
+from samply_operator.store.space import Reservation, Space
+
+TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
+"""What rename says when another writer was first."""
+
+
+def _no_fault(step: str) -> None:
+    """Where tests kill the process: called with each step's name after that step."""
+
+
+class Volume:
+    """One volume, mounted at `root`. `min_free_bytes` stay free whatever is reserved."""
+
+    def __init__(self, root: Path | str, *, min_free_bytes: int = 0, fault: Callable[[str], None] = _no_fault) -> None:
+        self._root = Path(root)
+        self._space = Space(self._root, min_free_bytes)
+        self._fault = fault
+
+    @property
+    def root(self) -> Path:
+        return self._root
+
+    def prepare(self) -> None:
+        """Make the folders. The writer calls this once; a reader never."""
+        with durable.translated("prepare the volume"):
+            for name in (layout.PROFILES, layout.JOURNAL, layout.TMP):
+                (self._root / name).mkdir(mode=0o750, parents=True, exist_ok=True)
+            durable.sync(self._root)
+
+    # ------------------------------------------------------------------------------------------------- publishing
+
+    def publish(
+        self, manifest: Manifest, profile_path: Path | None, *, extras: Mapping[str, Path] | None = None
+    ) -> Manifest:
+        """Publish an attempt that ended; `profile_path` (and `extras`, by names `raw…`) are finished files in tmp/.
+
+        Returns the manifest that stands: if this id was published before, that one, and the new files are dropped.
+        May be repeated after a kill at any step. Raises StoreFull, StoreError.
+        """
+        if (profile_path is None) != (manifest.file is None):
+            raise StoreError("a manifest names a file exactly when there is one.")
+        with durable.translated(f"publish profile {manifest.id}"):
+            standing = self._published(manifest) or self._publish(manifest, profile_path, extras or {})
+            for path in self._list_tmp(manifest.id):
+                _drop(path)
+            self._fault("tmp-dropped")
+            return standing
+
+    def _publish(self, manifest: Manifest, profile_path: Path | None, extras: Mapping[str, Path]) -> Manifest:
+        staging = self._path(layout.build_tmp(manifest.id, layout.PUBLISHING + secrets.token_hex(8)))
+        staging.mkdir(mode=0o750)
+        self._fault("staged")
+        if profile_path is not None:
+            self._stage_profile(manifest, profile_path, staging)
+        for name, path in extras.items():
+            self._stage_file(path, staging / layout.check_extra(name))
+        self._fault("files-staged")
+        durable.write(staging / layout.MANIFEST_FILE, documents.encode(manifest))
+        self._fault("manifest-written")
+        durable.sync(staging)
+        self._fault("staging-synced")
+        return self._place(manifest, staging)
+
+    def _stage_profile(self, manifest: Manifest, path: Path, staging: Path) -> None:
+        """Move the profile in; after a kill it may already be in an older staging folder."""
+        source = path if path.exists() else self._find_staged(manifest)
+        if source is None:
+            raise StoreError(f"the profile to publish is gone: {path.name}.")
+        expected = manifest.file.size_bytes if manifest.file else 0
+        if source.stat().st_size != expected:
+            raise StoreError(f"the profile to publish has {source.stat().st_size} bytes, its manifest says {expected}.")
+        self._stage_file(source, staging / layout.PROFILE_FILE)
+        self._fault("profile-staged")
+
+    def _stage_file(self, source: Path, destination: Path) -> None:
+        durable.sync(source)
+        source.rename(destination)
+
+    def _find_staged(self, manifest: Manifest) -> Path | None:
+        for folder in self._path(layout.TMP).glob(f"{manifest.id}-{layout.PUBLISHING}*"):
+            path = folder / layout.PROFILE_FILE
+            if manifest.file and path.is_file() and _hash(path) == manifest.file.sha256:
+                return path
+        return None
+
+    def _place(self, manifest: Manifest, staging: Path) -> Manifest:
+        folder = self._path(layout.build_folder(manifest.id))
+        try:
+            staging.rename(folder)
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
+            standing = self._published(manifest)
+            if standing is None:
+                raise StoreError(f"the place of profile {manifest.id} was taken; try again.") from error
+            manifest = standing
+        self._fault("placed")
+        durable.sync(folder.parent)
+        self._fault("placed-synced")
+        return manifest
+
+    def _published(self, manifest: Manifest) -> Manifest | None:
+        """What stands under this id; a folder that no one can read makes way."""
+        try:
+            standing = self.read_manifest(manifest.id)
+        except CorruptManifest:
+            standing = None
+        if standing is None and self._path(layout.build_folder(manifest.id)).exists():
+            self.remove(manifest.id)
+        return standing
+
+    def remove(self, profile_id: str) -> bool:
+        """Remove a profile with all its files; False if there was none. Readers that have it open read on."""
+        folder = self._path(layout.build_folder(profile_id))
+        gone = self._path(layout.build_tmp(profile_id, layout.REMOVED + secrets.token_hex(8)))
+        with durable.translated(f"remove profile {profile_id}"):
+            try:
+                folder.rename(gone)
+            except FileNotFoundError:
+                return False
+            self._fault("removed")
+            durable.sync(folder.parent)
+        with suppress(OSError):  # the profile is gone; a file that is still read over NFS is left to `clean_tmp`
+            _drop(gone)
+        return True
+
+    # ---------------------------------------------------------------------------------------------------- reading
+
+    def list_ids(self) -> frozenset[str]:
+        """Ids of all folders of profiles; empty if the volume was never written."""
+        with durable.translated("list the profiles"):
+            return frozenset(name for name in _list(self._path(layout.PROFILES)) if layout.is_id(name))
+
+    def read_manifest(self, profile_id: str) -> Manifest | None:
+        """One manifest; None if there is none. Raises CorruptManifest, StoreError."""
+        path = self._path(layout.build_folder(profile_id)) / layout.MANIFEST_FILE
+        with durable.translated(f"read the manifest of {profile_id}"):
+            return documents.read_manifest(path, profile_id)
+
+    def read_manifests(self) -> Reading[Manifest]:
+        """All of them; those that can't be read are in `faults`."""
+        return documents.collect(sorted(self.list_ids()), self.read_manifest)
+
+    def open_profile(self, profile_id: str, *, size_bytes: int | None = None) -> BinaryIO:
+        """The published bytes, unbuffered. Raises UnknownProfile; StoreError if the size isn't `size_bytes`."""
+        return self._open(profile_id, layout.PROFILE_FILE, size_bytes)
+
+    def open_extra(self, profile_id: str, name: str) -> BinaryIO:
+        """A further file beside a profile, unbuffered. Raises UnknownProfile, StoreError."""
+        return self._open(profile_id, layout.check_extra(name), None)
+
+    def _open(self, profile_id: str, name: str, size_bytes: int | None) -> BinaryIO:
+        path = self._path(layout.build_folder(profile_id)) / name
+        with durable.translated(f"open profile {profile_id}"):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError as error:
+                raise UnknownProfile(f"Unknown profile '{profile_id}'", details={"profile": profile_id}) from error
+            file = os.fdopen(fd, "rb", buffering=0)
+            found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or size_bytes not in (None, found.st_size):
+            file.close()
+            raise StoreError(f"the file of profile {profile_id} has {found.st_size} bytes, not {size_bytes}.")
+        return file
+
+    # ---------------------------------------------------------------------------------------------------- journal
+
+    def write_entry(self, entry: JournalEntry) -> None:
+        """Write or replace the journal's entry of `entry.id`; on return it is on the disk."""
+        path = self._path(layout.build_journal(entry.id))
+        draft = self._path(layout.build_tmp(entry.id, layout.DRAFT + secrets.token_hex(8)))
+        with durable.translated(f"write the journal of {entry.id}"):
+            durable.write(draft, documents.encode(entry))
+            self._fault("entry-written")
+            draft.rename(path)
+            self._fault("entry-placed")
+            durable.sync(path.parent)
+
+    def read_entry(self, profile_id: str) -> JournalEntry | None:
+        """One entry; None if there is none. Raises CorruptManifest, StoreError."""
+        with durable.translated(f"read the journal of {profile_id}"):
+            return documents.read_entry(self._path(layout.build_journal(profile_id)), profile_id)
+
+    def read_entries(self) -> Reading[JournalEntry]:
+        """All entries; those that can't be read are in `faults`."""
+        with durable.translated("list the journal"):
+            names = sorted(_list(self._path(layout.JOURNAL)))
+        ids = [profile_id for name in names if (profile_id := layout.parse_journal(name))]
+        return documents.collect(ids, self.read_entry)
+
+    def remove_entry(self, profile_id: str) -> None:
+        path = self._path(layout.build_journal(profile_id))
+        with durable.translated(f"remove the journal of {profile_id}"):
+            path.unlink(missing_ok=True)
+            durable.sync(path.parent)
+
+    # ------------------------------------------------------------------------------------- temporary files, space
+
+    def tmp_path(self, profile_id: str, name: str) -> Path:
+        """Where a growing file of this recording lies: the same name gives the same file after a restart."""
+        if name.startswith(layout.OWN):
+            raise StoreError(f"a name that the store keeps for itself: {name!r}.")
+        return self._path(layout.build_tmp(profile_id, name))
+
+    def clean_tmp(self, except_ids: Collection[str] = ()) -> tuple[str, ...]:
+        """Remove what is left in tmp/, except files of `except_ids`; returns the names removed, not those in use."""
+        removed = []
+        with durable.translated("clean the temporary files"):
+            for name in sorted(_list(self._path(layout.TMP))):
+                profile_id, rest = layout.parse_tmp(name) or ("", "")
+                if profile_id in except_ids and not rest.startswith(layout.REMOVED):
+                    continue
+                with suppress(OSError):
+                    _drop(self._path(layout.TMP) / name)
+                    removed.append(name)
+        return tuple(removed)
+
+    def free_bytes(self) -> int:
+        """Free space on the volume for this process's user, reservations not counted."""
+        with durable.translated("ask for the free space"):
+            return self._space.free_bytes()
+
+    def reserve(self, size_bytes: int) -> Reservation:
+        """Set space aside before a copy. Raises StoreFull. Release it (or use `with`) when the file is published."""
+        with durable.translated("ask for the free space"):
+            return self._space.reserve(size_bytes)
+
+    def _path(self, name: str) -> Path:
+        return self._root / name
+
+    def _list_tmp(self, profile_id: str) -> list[Path]:
+        """All of one id in tmp/ but drafts of the journal, which has its own pace."""
+        found = self._path(layout.TMP).glob(f"{layout.check_id(profile_id)}-*")
+        return [path for path in found if not path.name.startswith(f"{profile_id}-{layout.DRAFT}")]
+
+
+def _list(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+
+
+def _drop(path: Path) -> None:
+    """Remove a file or a folder; one that went in the meantime is fine."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        shutil.rmtree(path)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
