@@ -49,6 +49,15 @@ def kubectl(layout: Layout, *arguments: str, timeout_secs: float = 30) -> subpro
 
 
 def apply(layout: Layout, file: str) -> None:
-    done = kubectl(layout, "apply", "--validate=false", "-f", file)
+    """Apply one of hack/native/config."""
+    done = _apply(layout, file)
     if done.returncode:
         raise ClusterError(f"kubectl apply -f {file}: {done.stderr.strip()}")
+
+
+def try_apply(layout: Layout, file: str) -> bool:
+    return _apply(layout, file).returncode == 0
+
+
+def _apply(layout: Layout, file: str) -> subprocess.CompletedProcess[str]:
+    return kubectl(layout, "apply", "--validate=false", "-f", str(layout.config / file))

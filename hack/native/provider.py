@@ -76,6 +76,8 @@ class NativeProvider:
         }
         for name in components.ORDER:
             answer = answers.get(name, lambda: True)
+            if name == "coredns":
+                api.apply(layout, "cluster.yaml")  # its rights are in there: without them it waits for long
             if not programs.ensure(layout, known[name]) and answer():
                 continue
             with _step(f"started {name}"):
@@ -92,8 +94,10 @@ class NativeProvider:
         layout = self.layout
         images.ensure_pause(layout)
         if not self._answers_exec():
-            with _step("applied the storage class and the probe"):
-                programs.wait_until("the API to take the base objects", self._apply_base, timeout_secs=60)
+            with _step("made the probe"):
+                # refused until the controller manager has made the namespace's service account
+                made = lambda: api.try_apply(layout, "probe.yaml")  # noqa: E731
+                programs.wait_for_program(layout, "kube-controller-manager", made, timeout_secs=60)
             with _step("the node is Ready"):
                 ready = lambda: api.is_node_ready(layout, NODE)  # noqa: E731
                 programs.wait_for_program(layout, "kubelet", ready, timeout_secs=90)
@@ -101,11 +105,6 @@ class NativeProvider:
                 programs.wait_for_program(layout, "kubelet", self._answers_exec, timeout_secs=90)
         if made := storage.ensure(layout):
             _say(f"made {made} volumes")
-
-    def _apply_base(self) -> bool:
-        # refused until the controller manager has made the namespace's service account
-        done = api.kubectl(self.layout, "apply", "--validate=false", "-f", str(self.layout.config / "cluster.yaml"))
-        return done.returncode == 0
 
     def _answers_exec(self) -> bool:
         probe = ("exec", "--namespace=kube-system", "cluster-probe", "--", "/pause", "ok")
