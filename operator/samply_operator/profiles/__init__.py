@@ -1,0 +1,27 @@
+"""samply's profiles: read, give names, summarise, convert, compare. Pure but for the files whose paths it is given.
+
+Files come from pods and may be hostile: a service runs this through `bounded.py`, in a child process with limits.
+"""
+
+from samply_operator.profiles.bake import BakeResult, Label, bake
+from samply_operator.profiles.facts import ProfileFacts
+from samply_operator.profiles.facts import gather as facts
+from samply_operator.profiles.profile import Profile
+from samply_operator.profiles.reading import read
+from samply_operator.profiles.summary import Summary, top
+from samply_operator.profiles.tally import TimeRange
+from samply_operator.profiles.text import render_summary
+
+__all__ = [
+    "BakeResult",
+    "Label",
+    "Profile",
+    "ProfileFacts",
+    "Summary",
+    "TimeRange",
+    "bake",
+    "facts",
+    "read",
+    "render_summary",
+    "top",
+]

@@ -1,0 +1,162 @@
+"""Puts samply's sidecar into the profile, so that it opens with names anywhere. Reads two files, writes a third.
+
+Only what has to change is decoded: sample columns, markers and whatever else is in the file go through as the bytes
+they were. With the same input the output is the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from samply_operator.profiles import format as disk
+from samply_operator.profiles import gzipping, patching, reading, source, symbols
+from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.facts import ProfileFacts, gather
+from samply_operator.profiles.patching import Document
+from samply_operator.profiles.profile import Profile
+from samply_operator.profiles.renaming import Strings, plan
+from samply_operator.profiles.symbols import SymbolsByLib
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What viewers show: `product` is the title, `process` goes behind each process's name ("host 1 of 3"),
+    `info` is a table in the viewer's "more info" panel.
+    """
+
+    product: str
+    process: str = ""
+    info: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BakeResult:
+    """`facts` are those of the written file; `named_frames` counts frames that got a name from the sidecar."""
+
+    facts: ProfileFacts
+    named_frames: int
+    size_bytes: int
+    raw_bytes: int
+    sha256: str
+
+
+def bake(
+    profile_path: Path,
+    sidecar_path: Path | None,
+    out_path: Path,
+    *,
+    label: Label,
+    max_raw_bytes: int = source.MAX_RAW_BYTES,
+) -> BakeResult:
+    """Write `out_path` (gzip) from a profile and its sidecar. `out_path` must be another file.
+
+    Raises ProfileError; then `out_path` is worth nothing, and the caller publishes the raw profile, marked as such.
+    """
+    data = source.load(profile_path, max_raw_bytes=max_raw_bytes)
+    profile = reading.parse(data, profile_path)
+    table: SymbolsByLib = {} if sidecar_path is None else symbols.read(sidecar_path, profile.libs)
+    document, named = build_document(data, profile, table, label, is_symbolicated=sidecar_path is not None)
+    level = gzipping.LEVEL if len(data) < gzipping.BIG_BYTES else gzipping.BIG_LEVEL
+    written = gzipping.write(render(document), out_path, level=level)
+    # The facts are gathered from what was written, not from what was meant.
+    facts = gather(reading.read(out_path, max_raw_bytes=written.raw_bytes))
+    return BakeResult(facts, named, written.size_bytes, written.raw_bytes, written.sha256)
+
+
+Outline = dict[str, msgspec.Raw | list[Document] | Document]
+
+
+def build_document(
+    data: bytes | bytearray, profile: Profile, table: SymbolsByLib, label: Label, *, is_symbolicated: bool
+) -> tuple[Outline, int]:
+    """The new document in outline, and how many frames got a name."""
+    outer = reading.decode(data, Document, profile.path)
+    threads: list[Document] = msgspec.json.decode(outer["threads"], type=list[Document])
+    shared: Document = msgspec.json.decode(outer["shared"], type=Document) if "shared" in outer else {}
+    named = _rename(profile, threads, shared, table) if table else 0
+    for thread in threads:
+        _label_thread(thread, label)
+    outline: Outline = dict(outer)
+    outline["meta"] = _patch_meta(outer["meta"], label, profile.meta.symbolicated or is_symbolicated)
+    outline["threads"] = threads
+    if shared:
+        outline["shared"] = shared
+    return outline, named
+
+
+def _rename(profile: Profile, threads: list[Document], shared: Document, table: SymbolsByLib) -> int:
+    version = profile.meta.version
+    strings = Strings(profile.threads[0].tables.strings if profile.threads else ())
+    named = 0
+    if version >= disk.TABLES_SHARED:
+        if profile.threads:
+            renaming = plan(profile.threads[0].tables, table, strings)
+            patching.patch_tables(shared, renaming, "shared")
+            named = renaming.named_frames
+    else:
+        for thread, document in zip(profile.threads, threads, strict=True):
+            if version < disk.STRINGS_SHARED:
+                strings = Strings(thread.tables.strings)
+            renaming = plan(thread.tables, table, strings)
+            patching.patch_tables(document, renaming, f"threads[{thread.index}]")
+            named += renaming.named_frames
+            if version < disk.STRINGS_SHARED:
+                document["stringArray"] = _encode(strings.items)
+    if version >= disk.STRINGS_SHARED:
+        shared["stringArray"] = _encode(strings.items)
+    return named
+
+
+def _patch_meta(raw: msgspec.Raw, label: Label, is_symbolicated: bool) -> Document:
+    meta: Document = msgspec.json.decode(raw, type=Document)
+    meta["product"] = _encode(label.product)
+    meta["symbolicated"] = _encode(is_symbolicated)
+    if label.info:
+        entries = [{"label": name, "format": "string", "value": value} for name, value in label.info]
+        meta["extra"] = _encode([{"label": "Recording", "entries": entries}])
+    return meta
+
+
+def _label_thread(thread: Document, label: Label) -> None:
+    """The track of a process is titled with its main thread's name, so both names get the label."""
+    if not label.process:
+        return
+    process = _text(thread, "processName")
+    thread["processName"] = _encode(f"{process} ({label.process})" if process else label.process)
+    if bytes(thread.get("isMainThread", disk.NOTHING)) == b"true":
+        thread["name"] = _encode(f"{_text(thread, 'name')} ({label.process})")
+
+
+def _text(thread: Document, key: str) -> str:
+    try:
+        return msgspec.json.decode(thread.get(key, b'""'), type=str | None) or ""
+    except msgspec.DecodeError as error:
+        raise build_broken(f"threads[].{key}", str(error)) from error
+
+
+def render(value: object) -> Iterator[bytes | memoryview]:
+    """The document's JSON in pieces; what is still text passes through without a copy."""
+    if isinstance(value, msgspec.Raw):
+        yield memoryview(value)
+    elif isinstance(value, Mapping):
+        opening = b"{"
+        for key, inner in value.items():
+            yield opening + msgspec.json.encode(key) + b":"
+            yield from render(inner)
+            opening = b","
+        yield b"}" if value else b"{}"
+    elif isinstance(value, list):
+        opening = b"["
+        for inner in value:
+            yield opening
+            yield from render(inner)
+            opening = b","
+        yield b"]" if value else b"[]"
+
+
+def _encode(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))

@@ -1,0 +1,59 @@
+"""What can be wrong with a profile, a sidecar, or the work on them.
+
+ProfileError
+├── UnreadableProfile      not a file, not gzip, cut off, or not JSON
+├── BrokenProfile          JSON, but not a processed profile: columns missing, indexes out of range
+├── UnsupportedVersion     of a version that isn't known here; the raw file is still good for viewers
+├── ProfileTooLarge        more bytes than the caller allows, packed or unpacked
+├── UnreadableSymbols      the sidecar with the symbols is broken
+└── ProfileJobFailed       the child process ran out of memory or time, or died
+"""
+
+from __future__ import annotations
+
+from samply_operator.errors import ProfileError
+
+
+class UnreadableProfile(ProfileError):
+    """details: path."""
+
+    code = "UnreadableProfile"
+
+
+class BrokenProfile(ProfileError):
+    """details: where (the part of the file, as a dotted path)."""
+
+    code = "BrokenProfile"
+
+
+class UnsupportedVersion(ProfileError):
+    """details: version, oldest, newest."""
+
+    code = "UnsupportedProfileVersion"
+
+
+class ProfileTooLarge(ProfileError):
+    """details: limit_bytes."""
+
+    code = "ProfileTooLarge"
+
+
+class UnreadableSymbols(ProfileError):
+    """details: where."""
+
+    code = "UnreadableSymbols"
+
+
+class ProfileJobFailed(ProfileError):
+    """details: reason (OutOfMemory | Timeout | Crashed), exit_code."""
+
+    code = "ProfileJobFailed"
+
+
+def build_broken(where: str, what: str) -> BrokenProfile:
+    """The one way to say that a part of the file isn't as the format wants it."""
+    return BrokenProfile(
+        f"The profile is broken at {where}: {what}.",
+        remedy="Take the profile again; if it happens again, keep the file and report it.",
+        details={"where": where},
+    )

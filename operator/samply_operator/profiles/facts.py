@@ -1,0 +1,123 @@
+"""What is worth knowing of a profile without opening it: how much is in it, how much of it has names. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from samply_operator.profiles import tally
+from samply_operator.profiles.profile import Profile, Tables
+
+ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
+"""How a profile without symbols names a function."""
+
+MADE_UP_NAME = re.compile(r"fun_[0-9a-fA-F]+|EntryPoint")
+"""What samply calls a function whose bounds it found in the unwind data of a stripped binary. It is no name."""
+
+NO_LIB = "(no library)"
+MIN_SAMPLES_TO_JUDGE = 20
+STRIPPED_PERCENT = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class LibShare:
+    """Samples whose innermost frame lies in one library, and how many of these frames have no name."""
+
+    lib: str
+    samples: int
+    unresolved: int
+
+    @property
+    def unresolved_percent(self) -> float:
+        return 100.0 * self.unresolved / self.samples if self.samples else 0.0
+
+    @property
+    def looks_stripped(self) -> bool:
+        """Nearly nothing in it has a name: no symbols in the binary, or none were found."""
+        return self.samples >= MIN_SAMPLES_TO_JUDGE and self.unresolved_percent >= STRIPPED_PERCENT
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFacts:
+    """`samples`: rows with a stack. `unresolved_percent`: of these, the share whose innermost frame has no name;
+    None without samples. `duration_ms`: from the first to the last sample. `cpu_ms`: None where none was recorded.
+    """
+
+    version: int
+    product: str
+    samples: int
+    empty_samples: int
+    threads: int
+    symbolicated: bool
+    interval_ms: float
+    duration_ms: float
+    started_at_ms: float
+    cpu_ms: float | None
+    unresolved_percent: float | None
+    unresolved_by_lib: tuple[LibShare, ...]
+    raw_bytes: int
+
+    @property
+    def stripped_libs(self) -> tuple[str, ...]:
+        return tuple(share.lib for share in self.unresolved_by_lib if share.looks_stripped)
+
+
+def gather(profile: Profile) -> ProfileFacts:
+    """Walks every sample once."""
+    total = empty = 0
+    cpu_ms: float | None = None
+    by_lib: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    leaves: dict[int, list[tuple[str, bool]]] = {}
+    for thread in profile.threads:
+        counts = tally.count(thread)
+        empty += counts.pop(-1, 0)
+        total += sum(counts.values())
+        used = tally.sum_cpu_ms(thread, profile.meta)
+        if used is not None:
+            cpu_ms = used + (cpu_ms or 0.0)
+        names = leaves.get(id(thread.tables))
+        if names is None:
+            names = leaves[id(thread.tables)] = _name_funcs(thread.tables, profile)
+        for stack, count in counts.items():
+            lib, is_unresolved = names[thread.tables.frame_func[thread.tables.stack_frame[stack]]]
+            share = by_lib[lib]
+            share[0] += count
+            share[1] += count if is_unresolved else 0
+    shares = [LibShare(lib, samples, unresolved) for lib, (samples, unresolved) in by_lib.items()]
+    unresolved = sum(share.unresolved for share in shares)
+    span = tally.find_span(profile.threads)
+    return ProfileFacts(
+        version=profile.meta.version,
+        product=profile.meta.product,
+        samples=total,
+        empty_samples=empty,
+        threads=len(profile.threads),
+        symbolicated=profile.meta.symbolicated,
+        interval_ms=profile.meta.interval_ms,
+        duration_ms=span[1] - span[0] if span else 0.0,
+        started_at_ms=profile.meta.start_time_ms + (span[0] if span else 0.0),
+        cpu_ms=cpu_ms,
+        unresolved_percent=100.0 * unresolved / total if total else None,
+        unresolved_by_lib=tuple(sorted(shares, key=lambda share: (-share.samples, share.lib))),
+        raw_bytes=profile.raw_bytes,
+    )
+
+
+def is_address(name: str) -> bool:
+    return ADDRESS.fullmatch(name) is not None
+
+
+def is_unresolved(name: str) -> bool:
+    """Nobody can tell from the name what runs there."""
+    return is_address(name) or MADE_UP_NAME.fullmatch(name) is not None
+
+
+def _name_funcs(tables: Tables, profile: Profile) -> list[tuple[str, bool]]:
+    """Per function: its library, and whether it has no name."""
+    libs = [lib.name for lib in profile.libs]
+    libs.append(NO_LIB)
+    return [
+        (libs[lib], is_unresolved(tables.strings[name]))
+        for lib, name in zip(tables.func_lib, tables.func_name, strict=True)
+    ]

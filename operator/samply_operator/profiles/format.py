@@ -1,0 +1,135 @@
+"""The processed profile format on disk, as far as it is read here: names of tables and columns by version.
+
+| since | what moved |
+| --- | --- |
+| 47 | `pid` is text |
+| 50 | `samples.timeDeltas` may stand for `samples.time` |
+| 53 | stack table without category columns (they are never read here) |
+| 56 | strings in `shared.stringArray` instead of one array per thread |
+| 58 | `funcTable.source` into `shared.sources` instead of `funcTable.fileName` |
+| 60 | stack, frame, func, resource and native symbol tables in `shared` instead of one set per thread |
+| 66 | `stackTable.prefixOffset` (0 is a root, k is row i - k) instead of `prefix` |
+| 70 | `frameTable.lib` (-1 is none) instead of `resourceTable.lib` |
+
+Columns stay JSON text (`msgspec.Raw`), so a file is walked once and nothing that isn't needed is decoded.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+OLDEST = 47
+NEWEST = 70
+STRINGS_SHARED = 56
+SOURCES = 58
+TABLES_SHARED = 60
+PREFIX_OFFSET = 66
+LIB_ON_FRAME = 70
+
+NOTHING = msgspec.Raw(b"")
+
+
+class RawTable(msgspec.Struct, rename="camel"):
+    """Base of all tables: columns, and how many rows each has."""
+
+    length: int
+
+
+class RawSamples(RawTable):
+    stack: msgspec.Raw = NOTHING
+    time: msgspec.Raw = NOTHING
+    time_deltas: msgspec.Raw = NOTHING
+    weight: msgspec.Raw = NOTHING
+    weight_type: str | None = None
+    thread_cpu_delta: msgspec.Raw = msgspec.field(default=NOTHING, name="threadCPUDelta")
+
+
+class RawStacks(RawTable):
+    frame: msgspec.Raw = NOTHING
+    prefix: msgspec.Raw = NOTHING
+    prefix_offset: msgspec.Raw = NOTHING
+
+
+class RawFrames(RawTable):
+    func: msgspec.Raw = NOTHING
+    address: msgspec.Raw = NOTHING
+    line: msgspec.Raw = NOTHING
+    inline_depth: msgspec.Raw = NOTHING
+    lib: msgspec.Raw = NOTHING
+
+
+class RawFuncs(RawTable):
+    name: msgspec.Raw = NOTHING
+    resource: msgspec.Raw = NOTHING
+    file_name: msgspec.Raw = NOTHING
+    source: msgspec.Raw = NOTHING
+
+
+class RawResources(RawTable):
+    lib: msgspec.Raw = NOTHING
+
+
+class RawSources(RawTable):
+    filename: msgspec.Raw = NOTHING
+
+
+class RawTables(msgspec.Struct, rename="camel"):
+    """What sits in each thread (up to 59) or in `shared` (from 60)."""
+
+    stack_table: RawStacks | None = None
+    frame_table: RawFrames | None = None
+    func_table: RawFuncs | None = None
+    resource_table: RawResources | None = None
+    string_array: msgspec.Raw = NOTHING
+    sources: RawSources | None = None
+
+
+class RawThread(RawTables):
+    name: str = ""
+    process_name: str | None = None
+    pid: str | int = ""
+    tid: str | int | None = None
+    is_main_thread: bool = False
+    samples: RawSamples | None = None
+
+
+class RawSampleUnits(msgspec.Struct):
+    time: str = "ms"
+    thread_cpu_delta: str = msgspec.field(default="µs", name="threadCPUDelta")
+
+
+class RawMeta(msgspec.Struct, rename="camel"):
+    interval: float
+    preprocessed_profile_version: int
+    start_time: float = 0.0
+    product: str = ""
+    oscpu: str | None = None
+    symbolicated: bool | None = None
+    sample_units: RawSampleUnits | None = None
+
+
+class RawLib(msgspec.Struct, rename="camel"):
+    name: str
+    path: str = ""
+    debug_name: str = ""
+    debug_path: str = ""
+    breakpad_id: str = ""
+    code_id: str | None = None
+    arch: str | None = None
+
+
+class RawProfile(msgspec.Struct):
+    meta: RawMeta
+    threads: list[RawThread]
+    libs: list[RawLib] = []
+    shared: RawTables | None = None
+
+
+class RawVersion(msgspec.Struct, rename="camel"):
+    preprocessed_profile_version: int | None = None
+
+
+class RawVersionOnly(msgspec.Struct):
+    """Read when the rest doesn't fit: a version that isn't known is told as such, not as a missing column."""
+
+    meta: RawVersion

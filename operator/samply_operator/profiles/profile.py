@@ -1,0 +1,92 @@
+"""A profile in memory: small tables decoded and checked, sample columns as text until somebody walks them.
+
+Pure data. Every index in `Tables` has been checked against the table that it points into; those in `Samples` are
+checked by whoever walks them (`tally.py`).
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+from samply_operator.profiles.columns import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Lib:
+    """A binary or shared library. `debug_id` is the breakpad id: identity of the debug data, with an age suffix."""
+
+    name: str
+    path: str
+    debug_name: str
+    debug_id: str
+    code_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Stacks point at their parent (`prefix`, always earlier; -1 is a root) and at a frame, frames at a function.
+
+    Columns of one table have one length. `frame_address`: relative to the library, -1 is none. `func_lib`: index into
+    the profile's libs, -1 is none. `func_file`: index into `files`, -1 is none.
+    """
+
+    stack_prefix: array[int]
+    stack_frame: array[int]
+    frame_func: array[int]
+    frame_address: array[int]
+    frame_line: array[int]
+    func_name: array[int]
+    func_lib: array[int]
+    func_file: array[int]
+    strings: list[str]
+    files: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What one thread was seen doing. `weight` absent: every sample counts 1. `cpu`: units of `Meta.cpu_unit_ms`."""
+
+    length: int
+    stack: Column
+    weight: Column
+    weight_type: str
+    cpu: Column
+    time: Column
+    has_time_deltas: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """Threads of one process have one pid. From version 60 on all threads hold the same `Tables`."""
+
+    index: int
+    name: str
+    process_name: str
+    pid: str
+    tid: str
+    is_main: bool
+    tables: Tables
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    version: int
+    product: str
+    interval_ms: float
+    start_time_ms: float
+    """Unix time that sample times count from."""
+    oscpu: str
+    symbolicated: bool
+    cpu_unit_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    path: Path
+    raw_bytes: int
+    meta: Meta
+    libs: tuple[Lib, ...]
+    threads: tuple[Thread, ...]

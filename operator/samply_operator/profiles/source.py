@@ -1,0 +1,72 @@
+"""Reads a file into memory, unpacked, and never more of it than allowed.
+
+Touches the file system for reading only. A gzip bomb, a cut-off gzip and bytes after the end are told apart here,
+so that everything above works on one block of bytes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from samply_operator.profiles.errors import ProfileTooLarge, UnreadableProfile
+
+GZIP_MAGIC = b"\x1f\x8b"
+PIECE = 1 << 20
+MAX_RAW_BYTES = 2 << 30
+"""Unpacked. The viewer gives up somewhere above 0.5 to 1 GiB; twice that is still read here."""
+
+
+def load(path: Path, *, max_raw_bytes: int = MAX_RAW_BYTES) -> bytearray:
+    """The unpacked bytes of a file, gzip or plain (told by the magic number, not by the name)."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2)
+            file.seek(0)
+            if head == GZIP_MAGIC:
+                return _gunzip(file, path, max_raw_bytes)
+            data = bytearray(file.read(max_raw_bytes + 1))
+    except OSError as error:
+        raise UnreadableProfile(f"{path.name} can't be read: {error.strerror}.", details={"path": path.name}) from error
+    if len(data) > max_raw_bytes:
+        raise _too_large(path, max_raw_bytes)
+    return data
+
+
+def _gunzip(file: BinaryIO, path: Path, limit: int) -> bytearray:
+    out = bytearray()
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        while packed := file.read(PIECE):
+            while packed:
+                out += unpacker.decompress(packed, PIECE * 4)
+                if len(out) > limit:
+                    raise _too_large(path, limit)
+                packed = unpacker.unconsumed_tail
+                if unpacker.eof:
+                    # Several gzip members in one file are one stream by the standard.
+                    packed = unpacker.unused_data
+                    if packed:
+                        unpacker = zlib.decompressobj(wbits=31)
+    except zlib.error as error:
+        raise _unreadable(path, "is broken gzip") from error
+    if not unpacker.eof:
+        raise _unreadable(path, "ends in the middle of its gzip stream")
+    return out
+
+
+def _unreadable(path: Path, what: str) -> UnreadableProfile:
+    return UnreadableProfile(
+        f"{path.name} {what}.",
+        remedy="It was cut off while it was written or copied; take it again.",
+        details={"path": path.name},
+    )
+
+
+def _too_large(path: Path, limit: int) -> ProfileTooLarge:
+    return ProfileTooLarge(
+        f"{path.name} unpacks to more than {limit} bytes.",
+        remedy="Record for a shorter time or at a lower rate, or allow more.",
+        details={"limit_bytes": limit},
+    )

@@ -1,0 +1,178 @@
+"""The functions that a profile spends its time in, for each thread and for all. Pure; `text.py` shows it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from samply_operator.profiles import calltree, tally
+from samply_operator.profiles.calltree import Forest, Function, FunctionIndex
+from samply_operator.profiles.profile import Profile, Thread
+from samply_operator.profiles.tally import TimeRange
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCost:
+    """`self_`: spent in the function itself, `total`: in it and in what it called; a recursive call counts once.
+
+    Weight is in samples; CPU in milliseconds, None where the profile has none.
+    """
+
+    name: str
+    lib: str
+    file: str
+    self_weight: float
+    total_weight: float
+    self_cpu_ms: float | None
+    total_cpu_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadCost:
+    """One thread, or all of them (then `name` is empty). `functions` is cut to the limit, `functions_total` isn't."""
+
+    name: str
+    process_name: str
+    pid: str
+    tid: str
+    samples: int
+    weight: float
+    cpu_ms: float | None
+    functions_total: int
+    by_self: tuple[FunctionCost, ...]
+    by_total: tuple[FunctionCost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    product: str
+    interval_ms: float
+    weight_type: str
+    all_threads: ThreadCost
+    threads: tuple[ThreadCost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Sums by function number, not cut."""
+
+    samples: int
+    self_weight: dict[int, float]
+    total_weight: dict[int, float]
+    self_cpu: dict[int, float]
+    total_cpu: dict[int, float]
+    has_cpu: bool
+
+
+def top(
+    profile: Profile,
+    *,
+    limit: int = 20,
+    thread: str | None = None,
+    time_range: TimeRange | None = None,
+) -> Summary:
+    """The `limit` most expensive functions. `thread` picks threads by name or tid, `time_range` a part of the time."""
+    index = FunctionIndex()
+    chosen = select_threads(profile, thread)
+    measured = [(each, costs) for each, costs in zip(chosen, measure(profile, chosen, index, time_range), strict=True)]
+    rows = [_build_thread(each, costs, index, limit) for each, costs in measured]
+    weight_types = {each.samples.weight_type for each in chosen}
+    return Summary(
+        product=profile.meta.product,
+        interval_ms=profile.meta.interval_ms,
+        weight_type=weight_types.pop() if len(weight_types) == 1 else "mixed" if weight_types else "samples",
+        all_threads=_build_thread(None, merge_costs(costs for _, costs in measured), index, limit),
+        threads=tuple(sorted(rows, key=lambda row: (-row.weight, row.name, row.tid))),
+    )
+
+
+def select_threads(profile: Profile, thread: str | None) -> list[Thread]:
+    """Threads with that name or tid; all without one."""
+    return [each for each in profile.threads if thread is None or thread in (each.name, each.tid)]
+
+
+def measure(
+    profile: Profile, threads: Iterable[Thread], index: FunctionIndex, time_range: TimeRange | None = None
+) -> list[Costs]:
+    """The costs of each thread. Tables that threads share are walked once."""
+    span = tally.find_span(profile.threads) if time_range is not None else None
+    forests: dict[int, Forest] = {}
+    costs = []
+    for thread in threads:
+        forest = forests.get(id(thread.tables))
+        if forest is None:
+            forest = forests[id(thread.tables)] = calltree.build_forest(thread.tables, profile, index)
+        sums = tally.add_up(thread, profile.meta, time_range, origin_ms=span[0] if span else 0.0)
+        costs.append(_measure(forest, sums))
+    return costs
+
+
+def _measure(forest: Forest, sums: tally.Tally) -> Costs:
+    weight = calltree.lay_over(forest, sums.weight)
+    cpu = calltree.lay_over(forest, sums.cpu_ms)
+    return Costs(
+        samples=sums.samples,
+        self_weight=_by_function(forest, weight),
+        total_weight=_by_function(forest, calltree.accumulate(forest, weight), only_outermost=True),
+        self_cpu=_by_function(forest, cpu),
+        total_cpu=_by_function(forest, calltree.accumulate(forest, cpu), only_outermost=True),
+        has_cpu=bool(sums.cpu_ms),
+    )
+
+
+def _by_function(forest: Forest, by_node: Mapping[int, float], *, only_outermost: bool = False) -> dict[int, float]:
+    sums: dict[int, float] = defaultdict(float)
+    for node, value in by_node.items():
+        if not only_outermost or forest.is_outermost[node]:
+            sums[forest.func[node]] += value
+    return dict(sums)
+
+
+def merge_costs(parts: Iterable[Costs]) -> Costs:
+    """The sums over several threads."""
+    merged = Costs(0, defaultdict(float), defaultdict(float), defaultdict(float), defaultdict(float), has_cpu=False)
+    samples, has_cpu = 0, False
+    for part in parts:
+        samples += part.samples
+        has_cpu = has_cpu or part.has_cpu
+        for into, values in (
+            (merged.self_weight, part.self_weight),
+            (merged.total_weight, part.total_weight),
+            (merged.self_cpu, part.self_cpu),
+            (merged.total_cpu, part.total_cpu),
+        ):
+            for number, value in values.items():
+                into[number] += value
+    return Costs(samples, merged.self_weight, merged.total_weight, merged.self_cpu, merged.total_cpu, has_cpu)
+
+
+def _build_thread(thread: Thread | None, costs: Costs, index: FunctionIndex, limit: int) -> ThreadCost:
+    def pick(order: Callable[[int], float]) -> tuple[FunctionCost, ...]:
+        numbers = sorted(costs.total_weight, key=lambda number: (-order(number), index.functions[number]))
+        return tuple(build_cost(index.functions[number], number, costs) for number in numbers[:limit])
+
+    return ThreadCost(
+        name=thread.name if thread else "",
+        process_name=thread.process_name if thread else "",
+        pid=thread.pid if thread else "",
+        tid=thread.tid if thread else "",
+        samples=costs.samples,
+        weight=sum(costs.self_weight.values()),
+        cpu_ms=sum(costs.self_cpu.values()) if costs.has_cpu else None,
+        functions_total=len(costs.total_weight),
+        by_self=pick(lambda number: costs.self_weight.get(number, 0.0)),
+        by_total=pick(lambda number: costs.total_weight.get(number, 0.0)),
+    )
+
+
+def build_cost(function: Function, number: int, costs: Costs) -> FunctionCost:
+    return FunctionCost(
+        name=function.name,
+        lib=function.lib,
+        file=function.file,
+        self_weight=costs.self_weight.get(number, 0.0),
+        total_weight=costs.total_weight.get(number, 0.0),
+        self_cpu_ms=costs.self_cpu.get(number, 0.0) if costs.has_cpu else None,
+        total_cpu_ms=costs.total_cpu.get(number, 0.0) if costs.has_cpu else None,
+    )
