@@ -1,0 +1,220 @@
+"""Plain requests and exec, as raw JSON: no typed models (their import alone takes 27 MiB).
+
+    async with KubeClient() as client:
+        await client.get(path) -> dict                      paths are built by kube/objects.py
+        await client.list_items(path, label_selector="…") -> ItemList(items, resource_version)
+        await client.create(path, body) / replace(path, body) -> dict
+        await client.patch(path, body, kind="merge") -> dict     kind: json | merge | strategic | apply
+        await client.delete(path, uid="…", propagation="Background")
+        async with client.exec(namespace, pod, container, command, deadline_secs=…) as session: …  (kube/exec.py)
+        await client.run(namespace, pod, container, command, deadline_secs=…) -> ExecResult
+
+All raise errors.Kube*; each has a time-out. A status is written by its path (`subresource="status"`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import msgspec
+
+from samply_operator.errors import KubeUnavailable
+from samply_operator.kube import channels, objects
+from samply_operator.kube import exec as exec_
+from samply_operator.kube.connection import CONNECT_SECS, Connection, Load, load_configuration
+from samply_operator.kube.limits import ExecLimits
+
+PatchKind = Literal["json", "merge", "strategic", "apply"]
+Propagation = Literal["Background", "Foreground", "Orphan"]
+Json = dict[str, Any]
+
+REQUEST_SECS = 30.0
+PAGE_SIZE = 500
+MAX_OUTPUT = 1024 * 1024
+CONTENT_TYPES: dict[PatchKind, str] = {
+    "json": "application/json-patch+json",
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "apply": "application/apply-patch+yaml",  # JSON is YAML
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ItemList:
+    """A complete list, all of its pages."""
+
+    items: tuple[Json, ...]
+    resource_version: str
+
+
+class KubeClient:
+    """The one door to the API server; one for the whole process, used as an async context manager."""
+
+    def __init__(
+        self,
+        load: Load = load_configuration,
+        *,
+        limits: ExecLimits | None = None,
+        protocols: tuple[str, ...] = channels.PROTOCOLS,
+    ) -> None:
+        self._connection = Connection(load)
+        self._limits = limits or ExecLimits()
+        self._protocols = protocols
+
+    async def __aenter__(self) -> Self:
+        await self._connection.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connection.__aexit__(kind, error, trace)
+
+    async def get(self, path: str, *, timeout_secs: float = REQUEST_SECS) -> Json:
+        return _decode(await self._connection.request("GET", path, timeout_secs=timeout_secs))
+
+    async def list_items(
+        self,
+        path: str,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        page_size: int = PAGE_SIZE,
+        timeout_secs: float = REQUEST_SECS,
+    ) -> ItemList:
+        """All pages, or an error: never a part. Each page has the time-out of its own."""
+        params = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": str(page_size)}
+        items: list[Json] = []
+        while True:
+            given = {key: value for key, value in params.items() if value}
+            page = _decode(await self._connection.request("GET", path, params=given, timeout_secs=timeout_secs))
+            items += page.get("items") or ()
+            meta = page.get("metadata") or {}
+            params["continue"] = meta.get("continue") or ""
+            if not params["continue"]:
+                return ItemList(tuple(items), str(meta.get("resourceVersion", "")))
+
+    async def create(self, path: str, body: Mapping[str, Any], *, timeout_secs: float = REQUEST_SECS) -> Json:
+        raw = msgspec.json.encode(body)
+        return _decode(await self._connection.request("POST", path, body=raw, timeout_secs=timeout_secs))
+
+    async def replace(self, path: str, body: Mapping[str, Any], *, timeout_secs: float = REQUEST_SECS) -> Json:
+        """PUT: with `metadata.resourceVersion` in the body, KubeConflict when somebody was faster."""
+        raw = msgspec.json.encode(body)
+        return _decode(await self._connection.request("PUT", path, body=raw, timeout_secs=timeout_secs))
+
+    async def patch(
+        self,
+        path: str,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        kind: PatchKind = "merge",
+        field_manager: str = "",
+        force: bool = False,
+        timeout_secs: float = REQUEST_SECS,
+    ) -> Json:
+        """A JSON patch whose `test` fails is KubeInvalid (422). `apply` needs a field manager."""
+        params = {"fieldManager": field_manager, "force": "true" if force else ""}
+        answer = await self._connection.request(
+            "PATCH",
+            path,
+            params={key: value for key, value in params.items() if value},
+            body=msgspec.json.encode(body),
+            content_type=CONTENT_TYPES[kind],
+            timeout_secs=timeout_secs,
+        )
+        return _decode(answer)
+
+    async def delete(
+        self,
+        path: str,
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        propagation: Propagation | None = None,
+        timeout_secs: float = REQUEST_SECS,
+    ) -> None:
+        """With `uid`: only that very object, else KubeConflict. An absent one is KubeNotFound."""
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        options: Json = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if given := {key: value for key, value in preconditions.items() if value}:
+            options["preconditions"] = given
+        if propagation:
+            options["propagationPolicy"] = propagation
+        await self._connection.request("DELETE", path, body=msgspec.json.encode(options), timeout_secs=timeout_secs)
+
+    @asynccontextmanager
+    async def exec(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        deadline_secs: float,
+        stdin: bool = False,
+        node: str = "",
+        attached: bool = False,
+        connect_secs: float = CONNECT_SECS,
+    ) -> AsyncIterator[exec_.ExecSession]:
+        """Run `command` in a container. `attached`: as long as a recording, so not counted among the short ones.
+
+        Keep the command below 8 KiB: it travels in the URL. Raises KubeNotFound, KubeForbidden, KubeInvalid at once
+        where the API server knows; else the session's end tells.
+        """
+        async with AsyncExitStack() as stack:
+            if not attached:
+                await stack.enter_async_context(self._limits.slot(namespace, pod, node))
+            socket = await self._connection.open_websocket(
+                objects.pods(namespace, pod, "exec"),
+                self._protocols,
+                params=_build_exec_params(container, command, stdin=stdin),
+                timeout_secs=connect_secs,
+            )
+            session = await stack.enter_async_context(exec_.ExecSession(socket, deadline_secs=deadline_secs))
+            if session.protocol not in self._protocols:
+                raise KubeUnavailable(f"The API server chose the exec protocol {session.protocol or 'none'!r}.")
+            yield session
+
+    async def run(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        deadline_secs: float,
+        stdin: bytes | None = None,
+        max_output: int = MAX_OUTPUT,
+        node: str = "",
+    ) -> exec_.ExecResult:
+        """A short command to its end. ExecFailed (transient) when no exit code came."""
+        async with self.exec(
+            namespace, pod, container, command, deadline_secs=deadline_secs, stdin=stdin is not None, node=node
+        ) as session:
+            return await exec_.collect(session, stdin=stdin, max_output=max_output)
+
+
+def _decode(body: bytes) -> Json:
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise KubeUnavailable(f"The API server's answer is no JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise KubeUnavailable("The API server's answer is no object.")
+    return value
+
+
+def _build_exec_params(container: str, command: Sequence[str], *, stdin: bool) -> tuple[tuple[str, str], ...]:
+    return (
+        ("container", container),
+        *(("command", word) for word in command),
+        ("stdin", "true" if stdin else "false"),
+        ("stdout", "true"),
+        ("stderr", "true"),
+        ("tty", "false"),
+    )

@@ -1,0 +1,214 @@
+"""The way to the API server: one aiohttp session with the official client's configuration, auth and TLS.
+
+    async with Connection(load_configuration) as connection:
+        await connection.request("GET", "/api/v1/…") -> bytes
+        await connection.open_websocket("/api/v1/…/exec?…", protocols) -> aiohttp WebSocket
+
+Every answer that isn't a success leaves here as one of errors.Kube*. A 401 renews the configuration once, since
+service account tokens rotate. Nothing is repeated otherwise: who calls knows what may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from yarl import URL
+
+from samply_operator.errors import KubeUnavailable, SettingsError
+from samply_operator.kube import faults
+
+Params = Mapping[str, str] | tuple[tuple[str, str], ...]
+Load = Callable[[], Awaitable[Any]]
+WebSocket = aiohttp.ClientWebSocketResponse[Literal[True]]
+
+CONNECT_SECS = 10.0
+KEEPALIVE_SECS = 60.0
+"""Idle connections stay open this long: the next exec is an upgrade of one, without a handshake."""
+WEBSOCKET_CLOSE_SECS = 2.0
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+UNAUTHORIZED = 401
+USER_AGENT = "samply-operator"
+Answer = TypeVar("Answer")
+
+
+async def load_configuration() -> Any:
+    """The pod's own service account, else the kubeconfig file (KUBECONFIG, ~/.kube/config)."""
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)
+    except ConfigException:
+        try:
+            await load_kube_config(client_configuration=configuration)
+        except ConfigException as error:
+            raise SettingsError(
+                f"No way to the API server: {error}.", remedy="Run in a pod with a service account, or set KUBECONFIG."
+            ) from error
+    return configuration
+
+
+def load_plain(host: str) -> Load:
+    """A loader for a server without TLS and tokens, such as `kubectl proxy`."""
+
+    async def load() -> Any:
+        return Configuration(host=host)
+
+    return load
+
+
+class _Refused(aiohttp.ClientError):
+    """An answer that isn't a success, with its body (aiohttp's own error for a refused upgrade drops it)."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+
+async def _check(response: aiohttp.ClientResponse) -> None:
+    if not (200 <= response.status < 300 or response.status == 101):
+        body = await response.content.read(64 * 1024)
+        response.close() if not response.content.at_eof() else response.release()
+        raise _Refused(response.status, body)
+
+
+class Connection:
+    """Use as an async context manager; one for the whole process."""
+
+    def __init__(self, load: Load = load_configuration) -> None:
+        self._load = load
+        self._configuration: Any = None
+        self._session: aiohttp.ClientSession | None = None
+        self._renewing = asyncio.Lock()
+        self._generation = 0
+
+    async def __aenter__(self) -> Self:
+        self._configuration = await self._load()
+        self._session = self._open_session()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        tls = RESTClientObject(self._configuration).ssl_context
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=KEEPALIVE_SECS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            raise_for_status=_check,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECS),
+            trust_env=True,
+        )
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params = (),
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        timeout_secs: float = 30.0,
+    ) -> bytes:
+        """The body of the answer. Raises errors.Kube*."""
+
+        async def send(session: aiohttp.ClientSession, url: URL, headers: dict[str, str]) -> bytes:
+            if body is not None:
+                headers["Content-Type"] = content_type
+            async with session.request(
+                method, url, data=body, headers=headers, allow_redirects=False, **self._transport_options()
+            ) as response:
+                return await response.read()
+
+        return await self._attempt(f"{method} {path}", path, params, send, timeout_secs)
+
+    async def open_websocket(
+        self, path: str, protocols: tuple[str, ...], *, params: Params = (), timeout_secs: float = CONNECT_SECS
+    ) -> WebSocket:
+        """An upgraded connection; `.protocol` is what the server chose. Raises errors.Kube*."""
+
+        async def send(session: aiohttp.ClientSession, url: URL, headers: dict[str, str]) -> WebSocket:
+            socket: WebSocket = await session.ws_connect(
+                url,
+                protocols=protocols,
+                headers=headers,
+                autoping=False,
+                timeout=aiohttp.ClientWSTimeout(ws_receive=None, ws_close=WEBSOCKET_CLOSE_SECS),
+                max_msg_size=MAX_FRAME_BYTES,
+                **self._transport_options(),
+            )
+            return socket
+
+        return await self._attempt(f"GET {path}", path, params, send, timeout_secs)
+
+    def _transport_options(self) -> dict[str, Any]:
+        options = {
+            "server_hostname": self._configuration.tls_server_name,
+            "proxy": self._configuration.proxy,
+            "proxy_headers": self._configuration.proxy_headers,
+        }
+        return {name: value for name, value in options.items() if value}
+
+    async def _attempt(
+        self,
+        what: str,
+        path: str,
+        params: Params,
+        send: Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]],
+        timeout_secs: float,
+    ) -> Answer:
+        try:
+            async with asyncio.timeout(timeout_secs):
+                return await self._send_authorized(path, params, send)
+        except _Refused as refused:
+            raise faults.build_error(refused.status, refused.body, what) from None
+        except TimeoutError as error:
+            raise _unavailable(f"{what}: no answer within {timeout_secs:g} s.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unavailable(f"{what}: {faults.cut(str(error) or type(error).__name__)}") from error
+
+    async def _send_authorized(
+        self,
+        path: str,
+        params: Params,
+        send: Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]],
+    ) -> Answer:
+        if self._session is None:
+            raise RuntimeError("the connection is used outside its `async with`")
+        query = urlencode(params if isinstance(params, tuple) else tuple(params.items()))
+        url = URL(self._configuration.host + path + ("?" + query if query else ""), encoded=True)
+        generation = self._generation
+        try:
+            return await send(self._session, url, await self._build_headers())
+        except _Refused as refused:
+            if refused.status != UNAUTHORIZED:
+                raise
+        await self._renew(generation)
+        return await send(self._session, url, await self._build_headers())
+
+    async def _build_headers(self) -> dict[str, str]:
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
+        return headers | ({"Authorization": token.strip()} if token else {})
+
+    async def _renew(self, generation: int) -> None:
+        """Load the configuration again, once for all requests that met the same 401."""
+        async with self._renewing:
+            if self._generation == generation:
+                self._configuration = await self._load()
+                self._generation += 1
+
+
+def _unavailable(message: str) -> KubeUnavailable:
+    return KubeUnavailable(message, details={"status": None, "reason": "NoAnswer"})

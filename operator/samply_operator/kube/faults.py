@@ -1,0 +1,102 @@
+"""What the API server and the network answer when it isn't what was asked, as errors of this project (pure).
+
+build_error(status, body, what) -> KubeError      from an HTTP answer
+build_exec_error(message, reason) -> KubeError    from the status of an exec that never got an exit code
+cut(text, limit=500) -> str                       foreign text: one line, printable, bounded
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from samply_operator.errors import (
+    ExecFailed,
+    KubeConflict,
+    KubeError,
+    KubeForbidden,
+    KubeInvalid,
+    KubeNotFound,
+    KubeUnavailable,
+)
+
+BY_STATUS: dict[int, type[KubeError]] = {
+    401: KubeForbidden,
+    403: KubeForbidden,
+    404: KubeNotFound,
+    409: KubeConflict,
+    408: KubeUnavailable,
+    410: KubeUnavailable,  # a continue token that grew too old: the list is worth repeating
+    429: KubeUnavailable,
+}
+
+REMEDIES: dict[int, str] = {
+    401: "Check the ServiceAccount's token (projected volume) and the kubeconfig.",
+    403: "Grant the verb in the Role of that namespace (the chart does).",
+}
+
+COMMAND_MISSING = re.compile(
+    r"executable file not found|stat .*no such file or directory"
+    r"|exec: .*(no such file|permission denied|not a directory)",
+    re.IGNORECASE,
+)
+CONTAINER_AWAY = re.compile(
+    r"container not found|is not running|not found in pod|container .* not valid|container is not created or running"
+    r"|no running task|cannot exec in a (stopped|deleted)|pod does not exist|task .* not found"
+    r"|failed to load task|process has already (exited|finished)",
+    re.IGNORECASE,
+)
+
+
+def cut(text: str, limit: int = 500) -> str:
+    """Text that others wrote, made safe to log and to show: one line, no control characters, bounded."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def read_status(body: bytes) -> dict[str, Any]:
+    """The API server's Status object, or an empty one with the raw text as its message."""
+    try:
+        status = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return {"message": body.decode("utf-8", "replace")}
+    return status if isinstance(status, dict) else {"message": str(status)}
+
+
+def build_error(http_status: int, body: bytes, what: str) -> KubeError:
+    """The error for an answer of `http_status` to `what` (such as "GET /api/v1/…"). details: status, reason."""
+    answer = read_status(body)
+    text = cut(str(answer.get("message") or "no message"))
+    reason = str(answer.get("reason") or "")
+    if http_status >= 500 and (error := find_container_error(text)) is not None:
+        # The kubelet's 404 reaches an exec's handshake as the API server's 500.
+        return error
+    kind = BY_STATUS.get(http_status) or (KubeInvalid if 400 <= http_status < 500 else KubeUnavailable)
+    return kind(
+        f"{what}: {http_status} {text}",
+        remedy=REMEDIES.get(http_status, ""),
+        details={"status": http_status, "reason": reason},
+    )
+
+
+def find_container_error(text: str) -> KubeError | None:
+    """What a runtime's text says that repeating won't cure; None when it says nothing of the kind."""
+    if COMMAND_MISSING.search(text):
+        return KubeInvalid(
+            f"The command isn't in the container: {cut(text)}", details={"status": None, "reason": "CommandNotFound"}
+        )
+    if CONTAINER_AWAY.search(text):
+        return KubeNotFound(
+            f"The container doesn't run: {cut(text)}", details={"status": None, "reason": "ContainerNotRunning"}
+        )
+    return None
+
+
+def build_exec_error(message: str, reason: str = "") -> KubeError:
+    """An exec that ended without an exit code: permanent if the text says so, else worth repeating."""
+    return find_container_error(message) or ExecFailed(
+        f"The exec session ended without an exit code: {cut(message)}",
+        details={"status": None, "reason": reason or "NoStatus"},
+    )
