@@ -106,6 +106,7 @@ def _controllers(layout: Layout) -> tuple[Program, Program]:
         f"--cluster-signing-key-file={pki}/ca.key",
         "--use-service-account-credentials=true",
         f"--cluster-cidr={names.POD_RANGE}",
+        f"--flex-volume-plugin-dir={layout.state}/kubelet/volume-plugins",  # else it makes one under /usr
     ]
     scheduler = [layout.bin / "kube-scheduler", *_identity(layout, "kube-scheduler")]
     return (

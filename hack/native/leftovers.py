@@ -7,6 +7,7 @@ start beside a stranger's.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,17 @@ from pathlib import Path
 from .errors import ClusterError
 from .layout import BRIDGE, NETWORK, Layout
 from .programs import poll
+
+# removed only if they are empty
+_SHARED_FOLDERS = (
+    "/var/lib/cni/results",
+    "/var/lib/cni",
+    "/var/lib/kubelet/device-plugins",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/run/containerd/s",
+    "/run/containerd",
+)
 
 
 def remove_all(layout: Layout) -> None:
@@ -129,9 +141,9 @@ def _remove_cgroups() -> None:
 
 def _remove_files(layout: Layout) -> None:
     """Logs stay, until the next first start."""
+    _remove_shim_sockets(layout)
+    _remove_network_results()
     shutil.rmtree(layout.run, ignore_errors=True)
-    for result in Path("/var/lib/cni/results").glob(f"{NETWORK}-*"):
-        result.unlink(missing_ok=True)
     logs = Path("/var/log/containers")
     for link in logs.glob("*") if logs.is_dir() else ():
         if link.is_symlink() and os.readlink(link).startswith(f"{layout.state}/"):
@@ -139,8 +151,25 @@ def _remove_files(layout: Layout) -> None:
     for entry in layout.state.iterdir() if layout.state.is_dir() else ():
         if entry not in (layout.logs, layout.saved_sysctls, layout.state / "lock"):
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    for folder in ("/var/lib/cni/results", "/var/lib/cni", "/var/log/containers", "/run/containerd/s", "/run/containerd"):
+    Path("/var/lib/kubelet/device-plugins/kubelet.sock").unlink(missing_ok=True)  # there whatever --root-dir says
+    for folder in _SHARED_FOLDERS:
         try:
             os.rmdir(folder)
         except OSError:
             continue  # not there, or somebody else's things are in it
+
+
+def _remove_shim_sockets(layout: Layout) -> None:
+    """They are in a folder that all containerds of a machine share; each bundle says which one is its own."""
+    for note in layout.run.glob("containerd/io.containerd.runtime.v2.task/k8s.io/*/bootstrap.json"):
+        address = json.loads(note.read_text()).get("address", "")
+        Path(address.removeprefix("unix://")).unlink(missing_ok=True)
+
+
+def _remove_network_results() -> None:
+    """What libcni remembers of a sandbox: one file for our network, one for its loopback, both with the sandbox's id."""
+    results = Path("/var/lib/cni/results")
+    for result in results.glob(f"{NETWORK}-*"):
+        sandbox = result.name.removeprefix(f"{NETWORK}-").split("-")[0]
+        for file in results.glob(f"*-{sandbox}-*"):
+            file.unlink()
