@@ -1,0 +1,80 @@
+"""Runs the real helm on the chart, without a cluster. Helm is $HELM, else in PATH, else what hack/native/build made."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHART = REPOSITORY / "charts" / "samply-operator"
+NAMESPACE = "feldera"
+
+Object = dict[str, Any]
+
+
+@functools.cache
+def find_helm() -> str:
+    """Raises instead of skipping: a chart that nobody rendered is not a chart that works."""
+    cache = os.environ.get("SAMPLY_OPERATOR_CACHE") or (
+        (os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) + "/samply-operator"
+    )
+    built = Path(cache) / "bin" / "helm"
+    found = os.environ.get("HELM") or shutil.which("helm") or (str(built) if built.exists() else None)
+    if found is None:
+        raise RuntimeError("no helm: install it, name it in $HELM, or run hack/native/build")
+    return found
+
+
+def run(*arguments: str, values: Object | None = None) -> subprocess.CompletedProcess[str]:
+    """One helm command; `values` goes in as a file on stdin."""
+    command = [find_helm(), *arguments, *(["--values", "-"] if values is not None else [])]
+    # No kubeconfig: nothing here may depend on, or reach, a cluster.
+    env = {**os.environ, "KUBECONFIG": os.devnull}
+    return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, env=env, check=False)
+
+
+def render(values: Object | None = None, *, release: str = "samply-operator") -> list[Object]:
+    """The objects that a first installation makes."""
+    done = run("template", release, str(CHART), "--namespace", NAMESPACE, values=values)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def render_error(values: Object) -> str:
+    """What helm says about values that it must refuse."""
+    done = run("template", "samply-operator", str(CHART), "--namespace", NAMESPACE, values=values)
+    assert done.returncode != 0, f"helm took {values}"
+    return done.stderr
+
+
+def render_notes(values: Object | None = None) -> str:
+    arguments = ("--namespace", NAMESPACE, "--dry-run=client")
+    done = run("install", "samply-operator", str(CHART), *arguments, values=values)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
+def select(objects: list[Object], kind: str) -> list[Object]:
+    return [o for o in objects if o["kind"] == kind]
+
+
+def only(objects: list[Object], kind: str) -> Object:
+    found = select(objects, kind)
+    assert len(found) == 1, f"{len(found)} objects of kind {kind}"
+    return found[0]
+
+
+def pod_spec(objects: list[Object]) -> Object:
+    spec: Object = only(objects, "Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def containers(objects: list[Object]) -> dict[str, Object]:
+    return {c["name"]: c for c in pod_spec(objects)["containers"]}

@@ -1,0 +1,200 @@
+"""The CRD: the same fields, words and limits as the model. What CEL does is tested on a real API server."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, get_args
+
+import jsonschema
+import msgspec
+import pytest
+
+from chart import helm
+from samply_operator import settings
+from samply_operator.model import manifest, names, profile
+from samply_operator.rules import status
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(scope="session")
+def crd(default_objects: list[helm.Object]) -> helm.Object:
+    return helm.only(default_objects, "CustomResourceDefinition")
+
+
+@pytest.fixture(scope="session")
+def schema(crd: helm.Object) -> dict[str, Any]:
+    found: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return found
+
+
+def close(node: Any) -> Any:
+    """The schema as strict as the API server's pruning: a field that it doesn't know would be lost."""
+    if isinstance(node, list):
+        return [close(n) for n in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {key: close(value) for key, value in node.items()}
+    return closed | ({"additionalProperties": False} if isinstance(node.get("properties"), dict) else {})
+
+
+def test_the_names_are_those_of_the_model(crd: helm.Object) -> None:
+    spec = crd["spec"]
+    assert crd["metadata"]["name"] == f"{names.PLURAL}.{names.GROUP}"
+    assert (spec["group"], spec["versions"][0]["name"]) == (names.GROUP, names.VERSION)
+    assert (spec["names"]["kind"], spec["names"]["plural"]) == (names.KIND, names.PLURAL)
+    assert (spec["scope"], spec["names"]["shortNames"]) == ("Namespaced", ["sprof"])
+
+
+def test_delete_all_spares_profiles(crd: helm.Object) -> None:
+    assert "categories" not in crd["spec"]["names"]
+
+
+def test_the_spec_is_required_and_guarded_as_a_whole(schema: dict[str, Any]) -> None:
+    assert schema["required"] == ["spec"]
+    [rule] = schema["x-kubernetes-validations"]
+    assert rule["rule"] == "self.spec == oldSelf.spec"
+
+
+def test_the_spec_has_the_fields_of_the_model(schema: dict[str, Any]) -> None:
+    full = profile.Spec("p", 1, 2, 3, "c", "x", "Auto", preflight_only=True)
+    rendered = profile.render_spec(full)
+    assert list(schema["properties"]["spec"]["properties"]) == list(rendered)
+    assert len(rendered) == len(dataclasses.fields(profile.Spec))
+    jsonschema.validate(rendered, close(schema["properties"]["spec"]))
+
+
+def test_the_spec_has_the_limits_of_the_settings(schema: dict[str, Any]) -> None:
+    fields = schema["properties"]["spec"]["properties"]
+    assert fields["durationSeconds"]["maximum"] == settings.MAX_DURATION_SECS
+    assert set(fields["mode"]["enum"]) == set(get_args(settings.Mode))
+    assert fields["ordinal"]["default"] == profile.Spec("p").ordinal
+
+
+GOOD = [
+    {"pipeline": "demo"},
+    {"pipeline": "x" * 100, "ordinal": 0, "durationSeconds": 3600, "rateHz": 10000},
+    {"pipeline": "Übung_1 ÄB.c"},
+    {"pipeline": "p", "container": "pipeline-0", "mode": "InPlace", "preflightOnly": True, "process": "pipeline [x]"},
+]
+BAD = [
+    {},
+    {"pipeline": ""},
+    {"pipeline": "x" * 101},
+    {"pipeline": "a/b"},
+    {"pipeline": "a\\b"},
+    {"pipeline": "a\nb"},
+    {"pipeline": "a\x00"},
+    {"pipeline": "\x7f"},
+    {"pipeline": None},
+    {"pipeline": "p", "ordinal": -1},
+    {"pipeline": "p", "ordinal": "0"},
+    {"pipeline": "p", "durationSeconds": 0},
+    {"pipeline": "p", "durationSeconds": 3601},
+    {"pipeline": "p", "durationSeconds": 1.5},
+    {"pipeline": "p", "rateHz": 0},
+    {"pipeline": "p", "rateHz": 10001},
+    {"pipeline": "p", "container": "A"},
+    {"pipeline": "p", "process": "a\tb"},
+    {"pipeline": "p", "mode": "auto"},
+    {"pipeline": "p", "preflightOnly": "yes"},
+    {"pipeline": "p", "duration": 1},
+]
+
+
+@pytest.mark.parametrize("spec", GOOD, ids=str)
+def test_the_schema_takes(spec: helm.Object, schema: dict[str, Any]) -> None:
+    jsonschema.validate(spec, close(schema["properties"]["spec"]))
+
+
+@pytest.mark.parametrize("spec", BAD, ids=repr)
+def test_the_schema_refuses(spec: helm.Object, schema: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(spec, close(schema["properties"]["spec"]))
+
+
+AT = "2026-01-31T09:30:00Z"
+ENTRY = manifest.JournalEntry(
+    id="u", namespace="n", name="o", pipeline="p", ordinal=0, step="Recording", pod="p-0", pod_uid="pu",
+    container="c", container_id="ci", folder="/tmp/x", duration_secs=5, rate_hz=1000,
+    requested_at=AT, admitted_at=AT, started_at=AT, ends_at=AT,
+)  # fmt: skip
+QUALITY = manifest.Quality(
+    samples=1, threads=1, coverage=0.98, cpu_secs=1.5, lost_events=0, unresolved_percent=0.1, symbolicated=True,
+    verdict="Idle",
+)  # fmt: skip
+MANIFEST = manifest.Manifest(
+    id="u", namespace="n", name="o", pipeline="p", ordinal=0, outcome="Succeeded", requested_at=AT, finished_at=AT,
+    file=manifest.FileFacts(size_bytes=1, sha256="0" * 64, raw_bytes=2), quality=QUALITY, warnings=("w",),
+)  # fmt: skip
+STATUSES = {
+    "pending": status.render_pending({}, "Queued", "m", NOW),
+    "recording": status.render_recording({}, ENTRY, NOW),
+    "collecting": status.render_collecting({}, ENTRY, NOW),
+    "stored": status.render_stored({}, MANIFEST, NOW),
+    "failed": status.render_failed({}, profile.Failure("Reason", "m", "r", "l"), NOW),
+    "cancelled": status.render_cancelled({}, "m", NOW),
+    "preflight passed": status.render_preflight_passed({}, ENTRY, ["w"], NOW),
+}
+
+
+def merge(patch: Any) -> Any:
+    """What a JSON merge patch leaves: null removes."""
+    if not isinstance(patch, dict):
+        return patch
+    return {key: merge(value) for key, value in patch.items() if value is not None}
+
+
+@pytest.mark.parametrize("name", STATUSES)
+def test_the_api_server_keeps_every_field_of_a_status(name: str, schema: dict[str, Any]) -> None:
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    body = close(schema["properties"]["status"])
+    jsonschema.validate(merge(STATUSES[name]), body, format_checker=checker)
+
+
+def test_the_status_has_room_for_what_the_model_knows(schema: dict[str, Any]) -> None:
+    fields = schema["properties"]["status"]["properties"]
+    target = {f.encode_name for f in msgspec.structs.fields(manifest.TargetFacts)}
+    assert set(fields["target"]["properties"]) == target
+    assert set(fields["failure"]["properties"]) == {f.name for f in dataclasses.fields(profile.Failure)}
+
+
+def test_status_conditions_are_keyed_by_type(schema: dict[str, Any]) -> None:
+    conditions = schema["properties"]["status"]["properties"]["conditions"]
+    assert conditions["x-kubernetes-list-type"] == "map"
+    assert conditions["x-kubernetes-list-map-keys"] == ["type"]
+
+
+def test_status_is_a_subresource(crd: helm.Object) -> None:
+    assert crd["spec"]["versions"][0]["subresources"] == {"status": {}}
+
+
+def test_one_line_tells_the_story(crd: helm.Object, schema: dict[str, Any]) -> None:
+    columns = crd["spec"]["versions"][0]["additionalPrinterColumns"]
+    assert [c["name"] for c in columns if not c.get("priority")] == [
+        "Pipeline", "Ordinal", "Phase", "Duration", "Samples", "Coverage", "Size", "Reason", "Age",
+    ]  # fmt: skip
+    for column in columns:
+        node = schema
+        for key in column["jsonPath"].strip(".").split("."):
+            if key == "metadata":
+                break
+            node = node["properties"][key]
+        else:
+            assert node["type"] == column["type"], column["name"]
+
+
+def test_the_crd_stays_when_the_release_goes(crd: helm.Object) -> None:
+    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    given = helm.only(helm.render({"crds": {"keep": False}}), "CustomResourceDefinition")
+    assert "annotations" not in given["metadata"]
+
+
+def test_the_crd_can_be_left_to_others() -> None:
+    assert helm.select(helm.render({"crds": {"install": False}}), "CustomResourceDefinition") == []
+
+
+def test_an_old_kubernetes_is_refused() -> None:
+    arguments = ("template", "x", str(helm.CHART), "--kube-version")
+    assert helm.run(*arguments, "1.28.0").returncode != 0
+    assert helm.run(*arguments, "1.29.0-gke.1").returncode == 0

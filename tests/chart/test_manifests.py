@@ -1,0 +1,47 @@
+"""manifests/ is the chart, rendered; and what the notes tell to type is there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from chart import helm
+from samply_operator.model import names
+
+FOLDER = helm.REPOSITORY / "manifests"
+SCRIPT = helm.REPOSITORY / "hack" / "manifests"
+
+
+def load(name: str) -> list[helm.Object]:
+    return [o for o in yaml.safe_load_all((FOLDER / name).read_text()) if o]
+
+
+def test_the_manifests_are_up_to_date() -> None:
+    done = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_manifests_are_what_the_chart_installs(default_objects: list[helm.Object]) -> None:
+    def keys(objects: list[helm.Object]) -> list[tuple[str, str]]:
+        return sorted((o["kind"], o["metadata"]["name"]) for o in objects)
+
+    assert keys(load("crd.yaml") + load("samply-operator.yaml")) == keys(default_objects)
+    assert [o["kind"] for o in load("crd.yaml")] == ["CustomResourceDefinition"]
+
+
+@pytest.mark.parametrize("name", ["crd.yaml", "samply-operator.yaml"])
+def test_the_manifests_dont_claim_to_be_helms(name: str) -> None:
+    assert "helm.sh" not in (FOLDER / name).read_text()
+    assert all("app.kubernetes.io/managed-by" not in o["metadata"]["labels"] for o in load(name))
+
+
+def test_the_notes_say_what_to_type_next() -> None:
+    notes = helm.render_notes({"config": {"targets": {"namespaces": ["pipelines", "more"]}}, "service": {"port": 81}})
+    assert "watches pipelines, more." in notes
+    assert f"kubectl -n pipelines annotate statefulset NAME {names.TRIGGER}=30s" in notes
+    assert f"kubectl -n {helm.NAMESPACE} port-forward service/samply-operator 8080:81 &" in notes
+    assert "/v0/pipelines/PIPELINE/samply_profile?ordinal=0" in notes
+    assert "belongs to another release" not in notes

@@ -1,0 +1,98 @@
+"""Rights: a Role per namespace with pipelines, nothing by wildcard, no secrets."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chart import helm
+
+CLUSTER_WIDE = {"config": {"targets": {"clusterWide": True}}}
+
+
+def operator_rules(objects: list[helm.Object]) -> list[helm.Object]:
+    """The rules that the operator's ServiceAccount gets, wherever they are."""
+    bound = {b["roleRef"]["name"] for b in objects if b["kind"] in {"RoleBinding", "ClusterRoleBinding"}}
+    roles = [o for o in objects if o["kind"] in {"Role", "ClusterRole"} and o["metadata"]["name"] in bound]
+    return [rule for role in roles for rule in role["rules"]]
+
+
+def test_the_default_is_a_role_in_the_release_namespace_alone(default_objects: list[helm.Object]) -> None:
+    assert helm.only(default_objects, "Role")["metadata"]["namespace"] == helm.NAMESPACE
+    assert helm.select(default_objects, "ClusterRoleBinding") == []
+
+
+def test_each_target_namespace_has_its_role_and_binding() -> None:
+    objects = helm.render({"config": {"targets": {"namespaces": ["one", "two"]}}})
+    for kind in ("Role", "RoleBinding"):
+        assert [o["metadata"]["namespace"] for o in helm.select(objects, kind)] == ["one", "two"]
+    for binding in helm.select(objects, "RoleBinding"):
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": "samply-operator", "namespace": helm.NAMESPACE}
+        ]
+        assert binding["roleRef"]["name"] in {r["metadata"]["name"] for r in helm.select(objects, "Role")}
+
+
+def test_cluster_wide_is_one_cluster_role_with_the_same_rules(default_objects: list[helm.Object]) -> None:
+    objects = helm.render(CLUSTER_WIDE)
+    assert helm.select(objects, "Role") + helm.select(objects, "RoleBinding") == []
+    assert operator_rules(objects) == operator_rules(default_objects) != []
+    assert helm.only(objects, "ClusterRoleBinding")["subjects"][0]["namespace"] == helm.NAMESPACE
+
+
+def test_roles_of_two_releases_with_one_name_never_meet() -> None:
+    name = helm.only(helm.render(CLUSTER_WIDE), "ClusterRoleBinding")["metadata"]["name"]
+    assert name == f"{helm.NAMESPACE}:samply-operator"
+
+
+@pytest.mark.parametrize("values", [None, CLUSTER_WIDE], ids=["per namespace", "cluster-wide"])
+def test_no_wildcards_and_no_secrets(values: helm.Object | None) -> None:
+    objects = helm.render(values)
+    rules = [r for o in objects if o["kind"] in {"Role", "ClusterRole"} for r in o["rules"]]
+    assert len(rules) >= 9
+    for rule in rules:
+        assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
+        assert not {"secrets", "configmaps", "roles", "clusterroles"} & set(rule["resources"])
+        assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"])
+
+
+def test_the_operator_may_do_exactly_this(default_objects: list[helm.Object]) -> None:
+    granted = {
+        f"{resource}": rule["verbs"] for rule in operator_rules(default_objects) for resource in rule["resources"]
+    }
+    assert granted == {
+        "samplyprofiles": ["get", "list", "watch", "create", "patch", "delete"],
+        "samplyprofiles/status": ["patch"],
+        "pods": ["get", "list", "watch", "patch"],
+        "pods/exec": ["get", "create"],
+        "statefulsets": ["get", "list", "watch", "patch"],
+        "leases": ["get", "create", "update", "delete"],
+        "events": ["create", "patch"],
+    }
+
+
+def test_each_verb_has_its_reason() -> None:
+    text = (helm.CHART / "templates" / "_rules.tpl").read_text()
+    verbs = [line for line in text.splitlines() if re.match(r"    - ", line)]
+    assert len(verbs) == 23
+    assert all(re.search(r"\w  *# \w", line) for line in verbs)
+
+
+def test_users_of_a_namespace_get_its_profiles(default_objects: list[helm.Object]) -> None:
+    roles = {r["metadata"]["name"].rpartition(":")[2]: r for r in helm.select(default_objects, "ClusterRole")}
+    aggregate = "rbac.authorization.k8s.io/aggregate-to-"
+    assert set(roles) == {"view", "edit"}
+    assert roles["view"]["metadata"]["labels"][f"{aggregate}view"] == "true"
+    assert f"{aggregate}view" not in roles["edit"]["metadata"]["labels"]
+    assert roles["view"]["rules"][0]["verbs"] == ["get", "list", "watch"]
+    for role in roles.values():
+        assert [r["resources"] for r in role["rules"]] == [["samplyprofiles"]]
+
+
+def test_rights_can_be_left_to_others() -> None:
+    values = {"rbac": {"create": False, "userRoles": False}, "serviceAccount": {"create": False, "name": "own"}}
+    objects = helm.render(values)
+    kinds = {o["kind"] for o in objects}
+    assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"}
+    assert helm.pod_spec(objects)["serviceAccountName"] == "own"
