@@ -141,7 +141,9 @@ def _node_programs(layout: Layout) -> tuple[Program, ...]:
     proxy = [layout.bin / "kube-proxy", f"--config={config}/kube-proxy.yaml"]
     dns = [layout.bin / "coredns", f"-conf={config}/Corefile"]
     return (
-        _program("containerd", containerd, config / "containerd.toml", PATH=f"{layout.bin}:/usr/sbin:/usr/bin:/sbin:/bin"),
+        _program(
+            "containerd", containerd, config / "containerd.toml", PATH=f"{layout.bin}:/usr/sbin:/usr/bin:/sbin:/bin"
+        ),
         _program("kubelet", kubelet, config / "kubelet.yaml", authority),
         _program("kube-proxy", proxy, config / "kube-proxy.yaml", authority),
         _program("coredns", dns, config / "Corefile", authority),

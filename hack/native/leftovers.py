@@ -130,7 +130,7 @@ def _remove_cgroups() -> None:
         for root in _cgroup_roots():
             for folder, _, _ in os.walk(root, topdown=False):
                 try:
-                    os.rmdir(folder)
+                    Path(folder).rmdir()
                 except OSError:
                     continue  # busy for a moment after its last process ended; asked again
         return not _cgroup_roots()
@@ -146,7 +146,7 @@ def _remove_files(layout: Layout) -> None:
     shutil.rmtree(layout.run, ignore_errors=True)
     logs = Path("/var/log/containers")
     for link in logs.glob("*") if logs.is_dir() else ():
-        if link.is_symlink() and os.readlink(link).startswith(f"{layout.state}/"):
+        if link.is_symlink() and link.readlink().is_relative_to(layout.state):
             link.unlink()
     for entry in layout.state.iterdir() if layout.state.is_dir() else ():
         if entry not in (layout.logs, layout.saved_sysctls, layout.state / "lock"):
@@ -154,7 +154,7 @@ def _remove_files(layout: Layout) -> None:
     Path("/var/lib/kubelet/device-plugins/kubelet.sock").unlink(missing_ok=True)  # there whatever --root-dir says
     for folder in _SHARED_FOLDERS:
         try:
-            os.rmdir(folder)
+            Path(folder).rmdir()
         except OSError:
             continue  # not there, or somebody else's things are in it
 
@@ -167,7 +167,7 @@ def _remove_shim_sockets(layout: Layout) -> None:
 
 
 def _remove_network_results() -> None:
-    """What libcni remembers of a sandbox: one file for our network, one for its loopback, both with the sandbox's id."""
+    """What libcni remembers of a sandbox: one file for our network, one for its loopback, both with its id."""
     results = Path("/var/lib/cni/results")
     for result in results.glob(f"{NETWORK}-*"):
         sandbox = result.name.removeprefix(f"{NETWORK}-").split("-")[0]

@@ -6,6 +6,7 @@ has given to somebody else since is thus told apart, and a program whose argumen
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -131,10 +132,8 @@ def stop(layout: Layout, name: str, *, grace_secs: float = 10) -> bool:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it ended between the look and the signal: what was wanted
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass  # it ended between the look and the signal: what was wanted
 
 
 def poll(condition: Callable[[], bool], timeout_secs: float, *, step_secs: float = 0.05) -> bool:

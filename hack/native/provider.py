@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ class NativeProvider:
 
     def _start(self) -> None:
         layout, known = self.layout, components.build_programs(self.layout)
-        answers = {
+        answers: dict[str, Callable[[], bool]] = {
             "etcd": lambda: True,  # the API server is the one that can tell
             "kube-apiserver": lambda: api.is_ready(layout),
             "containerd": self._has_containerd,
@@ -86,7 +86,7 @@ class NativeProvider:
                 images.ensure_pause(layout)
 
     def _has_containerd(self) -> bool:
-        command = [self.layout.bin / "ctr", "-a", self.layout.socket, "--connect-timeout", "1s", "version"]
+        command = [str(self.layout.bin / "ctr"), "-a", str(self.layout.socket), "--connect-timeout", "1s", "version"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def _finish(self) -> None:
@@ -103,8 +103,8 @@ class NativeProvider:
                 programs.wait_for_program(layout, "kubelet", ready, timeout_secs=90)
             with _step("the kubelet answers an exec"):
                 programs.wait_for_program(layout, "kubelet", self._answers_exec, timeout_secs=90)
-        if made := storage.ensure(layout):
-            _say(f"made {made} volumes")
+        if count := storage.ensure(layout):
+            _say(f"made {count} volumes")
 
     def _answers_exec(self) -> bool:
         probe = ("exec", "--namespace=kube-system", "cluster-probe", "--", "/pause", "ok")
