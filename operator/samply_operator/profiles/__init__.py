@@ -3,9 +3,9 @@
 Files come from pods and may be hostile: a service runs this through `bounded.py`, in a child process with limits.
 """
 
-from samply_operator.profiles.bake import BakeResult, Label, bake
-from samply_operator.profiles.facts import ProfileFacts
-from samply_operator.profiles.facts import gather as facts
+from samply_operator.profiles.baking import BakeResult, Label, bake
+from samply_operator.profiles.fact_sheet import ProfileFacts
+from samply_operator.profiles.fact_sheet import gather as facts
 from samply_operator.profiles.profile import Profile
 from samply_operator.profiles.reading import read
 from samply_operator.profiles.summary import Summary, top

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from samply_operator.profiles.facts import NO_LIB
+from samply_operator.profiles.fact_sheet import NO_LIB
 from samply_operator.profiles.profile import Profile, Tables
 
 

@@ -45,7 +45,7 @@ class UnreadableSymbols(ProfileError):
 
 
 class ProfileJobFailed(ProfileError):
-    """details: reason (OutOfMemory | Timeout | Crashed), exit_code."""
+    """details: reason (OutOfMemory | Timeout | OutOfSpace | Crashed), exit_code."""
 
     code = "ProfileJobFailed"
 

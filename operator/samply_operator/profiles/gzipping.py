@@ -19,6 +19,11 @@ HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 PIECE = 1 << 20
 
 
+def pick_level(raw_bytes: int) -> int:
+    """How hard to pack so much."""
+    return LEVEL if raw_bytes < BIG_BYTES else BIG_LEVEL
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     size_bytes: int
@@ -27,7 +32,7 @@ class Written:
     """Of the packed bytes, as they are served."""
 
 
-def write(pieces: Iterable[bytes | memoryview], path: Path, *, level: int = LEVEL) -> Written:
+def write(pieces: Iterable[bytes | bytearray | memoryview], path: Path, *, level: int = LEVEL) -> Written:
     """Pack the pieces into a new file and flush it to disk. An existing file is replaced."""
     packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     digest = hashlib.sha256()

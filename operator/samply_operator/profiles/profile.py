@@ -77,7 +77,8 @@ class Meta:
     product: str
     interval_ms: float
     start_time_ms: float
-    """Unix time that sample times count from."""
+    """Unix time at which the recording began. Sample times may count from the machine's start instead: only their
+    differences mean something."""
     oscpu: str
     symbolicated: bool
     cpu_unit_ms: float

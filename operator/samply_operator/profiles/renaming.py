@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from samply_operator.profiles.facts import is_address
+from samply_operator.profiles.fact_sheet import is_address
 from samply_operator.profiles.profile import Tables
 from samply_operator.profiles.symbols import Symbol, SymbolsByLib
 

@@ -26,12 +26,19 @@ def load(path: Path, *, max_raw_bytes: int = MAX_RAW_BYTES) -> bytearray:
             file.seek(0)
             if head == GZIP_MAGIC:
                 return _gunzip(file, path, max_raw_bytes)
-            data = bytearray(file.read(max_raw_bytes + 1))
+            return _read_plain(file, path, max_raw_bytes)
     except OSError as error:
         raise UnreadableProfile(f"{path.name} can't be read: {error.strerror}.", details={"path": path.name}) from error
-    if len(data) > max_raw_bytes:
-        raise _too_large(path, max_raw_bytes)
-    return data
+
+
+def _read_plain(file: BinaryIO, path: Path, limit: int) -> bytearray:
+    out = bytearray()
+    # In pieces: `read(n)` takes n bytes of memory at once, whatever the size of the file.
+    while piece := file.read(PIECE):
+        out += piece
+        if len(out) > limit:
+            raise _too_large(path, limit)
+    return out
 
 
 def _gunzip(file: BinaryIO, path: Path, limit: int) -> bytearray:

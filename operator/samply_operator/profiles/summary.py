@@ -76,13 +76,13 @@ def top(
     index = FunctionIndex()
     chosen = select_threads(profile, thread)
     measured = [(each, costs) for each, costs in zip(chosen, measure(profile, chosen, index, time_range), strict=True)]
-    rows = [_build_thread(each, costs, index, limit) for each, costs in measured]
+    rows = [build_thread(each, costs, index, limit) for each, costs in measured]
     weight_types = {each.samples.weight_type for each in chosen}
     return Summary(
         product=profile.meta.product,
         interval_ms=profile.meta.interval_ms,
         weight_type=weight_types.pop() if len(weight_types) == 1 else "mixed" if weight_types else "samples",
-        all_threads=_build_thread(None, merge_costs(costs for _, costs in measured), index, limit),
+        all_threads=build_thread(None, merge_costs(costs for _, costs in measured), index, limit),
         threads=tuple(sorted(rows, key=lambda row: (-row.weight, row.name, row.tid))),
     )
 
@@ -147,7 +147,7 @@ def merge_costs(parts: Iterable[Costs]) -> Costs:
     return Costs(samples, merged.self_weight, merged.total_weight, merged.self_cpu, merged.total_cpu, has_cpu)
 
 
-def _build_thread(thread: Thread | None, costs: Costs, index: FunctionIndex, limit: int) -> ThreadCost:
+def build_thread(thread: Thread | None, costs: Costs, index: FunctionIndex, limit: int) -> ThreadCost:
     def pick(order: Callable[[int], float]) -> tuple[FunctionCost, ...]:
         numbers = sorted(costs.total_weight, key=lambda number: (-order(number), index.functions[number]))
         return tuple(build_cost(index.functions[number], number, costs) for number in numbers[:limit])

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
+from samply_operator.profiles.comparing import Comparison
+from samply_operator.profiles.merging import Merged
+from samply_operator.profiles.naming import clean
 from samply_operator.profiles.summary import FunctionCost, Summary, ThreadCost
-
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""C0, C1, and what changes the direction or the line of the text after it."""
-
-MAX_NAME = 200
-
-
-def clean(text: str, *, limit: int = MAX_NAME) -> str:
-    """One line, without control characters, cut to length."""
-    plain = CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 
 
 def render_summary(summary: Summary, *, per_thread: bool = False) -> str:
@@ -50,3 +40,34 @@ def _render_functions(thread: ThreadCost, functions: tuple[FunctionCost, ...]) -
         )
     hidden = thread.functions_total - len(functions)
     return [*lines, f"    … and {hidden} more"] if hidden > 0 else lines
+
+
+def render_merged(merged: Merged) -> str:
+    """The table of `profile merge`."""
+    lines = [f"{len(merged.profiles)} profiles: {merged.all_profiles.samples} samples"]
+    lines += _render_thread(merged.all_profiles, "all profiles")
+    for row in merged.profiles:
+        lines += _render_thread(row, clean(row.name) or "profile")
+    return "\n".join(lines) + "\n"
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """The table of `profile diff`."""
+    unit = "ms of CPU" if comparison.measure == "cpu" else "samples"
+    before, after = clean(comparison.product_before) or "before", clean(comparison.product_after) or "after"
+    lines = [
+        f"{before}: {comparison.whole_before:,.0f} {unit}",
+        f"{after}: {comparison.whole_after:,.0f} {unit}",
+        "",
+        "  self before %   after %   points   total before %   after %   points  function",
+    ]
+    for change in comparison.changes:
+        lines.append(
+            f"  {change.self_before_percent:13.1f}   {change.self_after_percent:7.1f}   {change.self_difference:+6.1f}"
+            f"   {change.total_before_percent:14.1f}   {change.total_after_percent:7.1f}"
+            f"   {change.total_difference:+6.1f}  {clean(change.name)}  [{clean(change.lib, limit=60)}]"
+        )
+    hidden = comparison.changes_total - len(comparison.changes)
+    if hidden > 0:
+        lines.append(f"  … and {hidden} more")
+    return "\n".join(lines) + "\n"

@@ -40,8 +40,9 @@ class LibShare:
 
 @dataclass(frozen=True, slots=True)
 class ProfileFacts:
-    """`samples`: rows with a stack. `unresolved_percent`: of these, the share whose innermost frame has no name;
-    None without samples. `duration_ms`: from the first to the last sample. `cpu_ms`: None where none was recorded.
+    """`samples`: rows with a stack. `unresolved_percent`: of these, the share whose innermost frame has no name; None
+    without samples. `duration_ms`: from the first to the last sample. `started_at_ms`: Unix time. `cpu_ms`: None
+    where none was recorded.
     """
 
     version: int
@@ -96,7 +97,7 @@ def gather(profile: Profile) -> ProfileFacts:
         symbolicated=profile.meta.symbolicated,
         interval_ms=profile.meta.interval_ms,
         duration_ms=span[1] - span[0] if span else 0.0,
-        started_at_ms=profile.meta.start_time_ms + (span[0] if span else 0.0),
+        started_at_ms=profile.meta.start_time_ms,
         cpu_ms=cpu_ms,
         unresolved_percent=100.0 * unresolved / total if total else None,
         unresolved_by_lib=tuple(sorted(shares, key=lambda share: (-share.samples, share.lib))),

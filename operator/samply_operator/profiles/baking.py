@@ -15,7 +15,7 @@ import msgspec
 from samply_operator.profiles import format as disk
 from samply_operator.profiles import gzipping, patching, reading, source, symbols
 from samply_operator.profiles.errors import build_broken
-from samply_operator.profiles.facts import ProfileFacts, gather
+from samply_operator.profiles.fact_sheet import ProfileFacts, gather
 from samply_operator.profiles.patching import Document
 from samply_operator.profiles.profile import Profile
 from samply_operator.profiles.renaming import Strings, plan
@@ -60,8 +60,7 @@ def bake(
     profile = reading.parse(data, profile_path)
     table: SymbolsByLib = {} if sidecar_path is None else symbols.read(sidecar_path, profile.libs)
     document, named = build_document(data, profile, table, label, is_symbolicated=sidecar_path is not None)
-    level = gzipping.LEVEL if len(data) < gzipping.BIG_BYTES else gzipping.BIG_LEVEL
-    written = gzipping.write(render(document), out_path, level=level)
+    written = gzipping.write(render(document), out_path, level=gzipping.pick_level(len(data)))
     # The facts are gathered from what was written, not from what was meant.
     facts = gather(reading.read(out_path, max_raw_bytes=written.raw_bytes))
     return BakeResult(facts, named, written.size_bytes, written.raw_bytes, written.sha256)

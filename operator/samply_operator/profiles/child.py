@@ -1,0 +1,78 @@
+"""The child process: takes a job on stdin, answers on stdout, under limits that it sets for itself before it reads.
+
+Exit status 0: stdout is the whole answer. 3: stderr is the error as JSON. 4: no memory. Anything else: it died.
+Run as `python -m samply_operator.profiles.child MEMORY_BYTES CPU_SECS OUT_BYTES`.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+
+import msgspec
+
+from samply_operator.errors import ProfileError
+from samply_operator.profiles import jobs
+
+EXIT_ERROR = 3
+EXIT_NO_MEMORY = 4
+OPEN_FILES = 64
+PIECE = 64 << 10
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A ProfileError on its way to the parent."""
+
+    code: str
+    message: str
+    remedy: str
+    details: dict[str, object]
+
+
+def set_limits(memory_bytes: int, cpu_secs: int, out_bytes: int) -> None:
+    """Hard limits: the process can't lift them again. Lower limits that are there already stay."""
+    for kind, wanted in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_CPU, cpu_secs),
+        (resource.RLIMIT_FSIZE, out_bytes),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(kind)
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(kind, (limit, limit))
+
+
+def main(arguments: list[str]) -> int:
+    """Run one job. Everything that goes wrong with the file is an exit status, nothing is a traceback."""
+    memory_bytes, cpu_secs, out_bytes = map(int, arguments)
+    set_limits(memory_bytes, cpu_secs, out_bytes)
+    try:
+        job = msgspec.json.decode(sys.stdin.buffer.read(), type=jobs.AnyJob)
+        _answer(job)
+    except ProfileError as error:
+        failure = Failure(type(error).code, error.message, error.remedy, error.details)
+        sys.stderr.buffer.write(msgspec.json.encode(failure))
+        return EXIT_ERROR
+    except MemoryError:
+        return EXIT_NO_MEMORY
+    return 0
+
+
+def _answer(job: jobs.AnyJob) -> None:
+    gathered = bytearray()
+    for piece in jobs.run(job):
+        gathered += piece
+        if len(gathered) >= PIECE:
+            sys.stdout.buffer.write(gathered)
+            gathered.clear()
+    sys.stdout.buffer.write(gathered)
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stderr.flush()
+    # Taking a big heap apart piece by piece takes longer than some jobs: the kernel does it at once.
+    os._exit(status)

@@ -1,0 +1,31 @@
+"""Names out of a file made fit for what they are shown in. Pure.
+
+A name comes from a binary, or from whoever wrote the file: it may hold control characters, markup, or what turns the
+direction of the text around it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+"""C0, C1, marks of direction and line, halves of surrogate pairs, and what XML doesn't allow."""
+
+MAX_NAME = 200
+
+
+def clean(text: str, *, limit: int = MAX_NAME) -> str:
+    """One line, without control characters, cut to length."""
+    plain = CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+
+
+def escape(text: str, *, limit: int = MAX_NAME) -> str:
+    """For XML text and attribute values."""
+    return html.escape(clean(text, limit=limit), quote=True)
+
+
+def flatten(text: str) -> str:
+    """For one frame of a folded stack: `;` parts frames there."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text).replace(";", ":")
