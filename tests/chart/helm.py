@@ -1,4 +1,4 @@
-"""Runs the real helm on the chart, without a cluster. Helm is $HELM, else in PATH, else what hack/native/build made."""
+"""Runs the real helm on the chart. Helm is $HELM, else in PATH, else what hack/native/build made."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def find_helm() -> str:
     return found
 
 
-def run(*arguments: str, values: Object | None = None) -> subprocess.CompletedProcess[str]:
-    """One helm command; `values` goes in as a file on stdin."""
+def run(
+    *arguments: str, values: Object | None = None, kubeconfig: str = os.devnull
+) -> subprocess.CompletedProcess[str]:
+    """One helm command; `values` goes in as a file on stdin. Without a kubeconfig it can't reach any cluster."""
     command = [find_helm(), *arguments, *(["--values", "-"] if values is not None else [])]
-    # No kubeconfig: nothing here may depend on, or reach, a cluster.
-    env = {**os.environ, "KUBECONFIG": os.devnull}
+    env = {**os.environ, "KUBECONFIG": kubeconfig}
     return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, env=env, check=False)
 
 

@@ -1,0 +1,112 @@
+"""The chart on a real API server: `restricted` admits its pod; profiles outlive releases of whatever name."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chart import helm, kubectl
+from samply_operator.model import names
+
+pytestmark = pytest.mark.cluster
+
+CRD = f"{names.PLURAL}.{names.GROUP}"
+# Nothing is to run here: a node with this label doesn't exist.
+NOWHERE = {"nodeSelector": {"test": "nowhere"}, "persistence": {"size": "1Gi"}}
+OWNER = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace", "helm.sh/resource-policy")
+
+
+def run_helm(*arguments: str, values: Any = None) -> str:
+    done = helm.run(*arguments, values=values, kubeconfig=os.environ["KUBECONFIG"])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def annotations() -> dict[str, str]:
+    found: dict[str, str] = json.loads(kubectl.succeed("get", "crd", CRD, "-o", "json"))["metadata"].get(
+        "annotations", {}
+    )
+    return found
+
+
+def annotate_crd(wanted: dict[str, str | None]) -> None:
+    kubectl.succeed("patch", "crd", CRD, "--type=merge", "-p", json.dumps({"metadata": {"annotations": wanted}}))
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    name = f"test-chart-{uuid.uuid4().hex[:8]}"
+    kubectl.succeed("create", "namespace", name)
+    yield name
+    kubectl.succeed("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def unowned_crd() -> Iterator[None]:
+    """The CRD without an owner, as `kubectl apply` leaves it; its owner of before comes back afterwards."""
+    path = str(helm.REPOSITORY / "manifests" / "crd.yaml")
+    kubectl.succeed("apply", "--server-side", "--force-conflicts", "-f", path)
+    before = annotations()
+    annotate_crd(dict.fromkeys(OWNER))
+    yield
+    annotate_crd({key: before.get(key) for key in OWNER})
+
+
+def test_a_restricted_namespace_admits_the_pod(namespace: str) -> None:
+    kubectl.succeed("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    spec = helm.pod_spec(helm.render({"serviceAccount": {"create": False}}))
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
+    run = ("-n", namespace, "create", "-f", "-", "--dry-run=server")
+    kubectl.succeed(*run, body=pod)
+    spec["containers"][0]["securityContext"]["capabilities"]["add"] = ["PERFMON"]
+    assert 'violates PodSecurity "restricted' in kubectl.run(*run, body=pod).stderr
+
+
+@pytest.mark.usefixtures("unowned_crd")
+def test_profiles_outlive_releases(namespace: str) -> None:
+    where = ("--namespace", namespace)
+    notes = run_helm("install", "first", str(helm.CHART), *where, values=NOWHERE)
+    assert "belongs to another release or tool" in notes
+
+    # The commands that the notes give.
+    annotate_crd({OWNER[0]: "first", OWNER[1]: namespace})
+    kubectl.succeed("label", "crd", CRD, "--overwrite", "app.kubernetes.io/managed-by=Helm")
+    upgraded = run_helm("upgrade", "first", str(helm.CHART), *where, "--force-conflicts", values=NOWHERE)
+    assert "belongs to another" not in upgraded
+    assert annotations()[OWNER[2]] == "keep"
+
+    body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "p"}, "spec": {"pipeline": "x"}}
+    kubectl.succeed("-n", namespace, "create", "-f", "-", body=body)
+    run_helm("uninstall", "first", *where)
+    assert kubectl.succeed("-n", namespace, "get", "sprof,pvc", "-o", "name").split() == [
+        f"{names.KIND.lower()}.{names.GROUP}/p",
+        "persistentvolumeclaim/first-samply-operator-profiles",
+    ]
+
+    # The same name takes up what it left; another one leaves the CRD alone, and is given the claim.
+    run_helm("install", "first", str(helm.CHART), *where, values=NOWHERE)
+    run_helm("uninstall", "first", *where)
+    given = NOWHERE | {"persistence": {"existingClaim": "first-samply-operator-profiles"}}
+    assert f"({namespace}/first)" in run_helm("install", "second", str(helm.CHART), *where, values=given)
+    run_helm("upgrade", "second", str(helm.CHART), *where, values=given)
+    run_helm("uninstall", "second", *where)
+    kubectl.succeed("-n", namespace, "get", "sprof/p", "pvc/first-samply-operator-profiles")
+
+
+def test_two_releases_of_one_name_share_a_target_namespace(namespace: str) -> None:
+    others = [f"{namespace}-{n}" for n in ("one", "two")]
+    values = NOWHERE | {"config": {"targets": {"namespaces": [namespace]}}, "crds": {"install": False}}
+    try:
+        for other in others:
+            run_helm("install", "same", str(helm.CHART), "--namespace", other, "--create-namespace", values=values)
+        roles = kubectl.succeed("-n", namespace, "get", "role", "-o", "name").split()
+        assert roles == [f"role.rbac.authorization.k8s.io/{other}:same-samply-operator" for other in others]
+    finally:
+        for other in others:
+            helm.run("uninstall", "same", "--namespace", other, kubeconfig=os.environ["KUBECONFIG"])
+            kubectl.run("delete", "namespace", other, "--wait=false")
