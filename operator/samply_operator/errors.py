@@ -16,6 +16,7 @@ SamplyOperatorError            has a message, a remedy and details; `code` is wh
 │   ├── RangeNotSatisfiable
 │   └── TooManyRequests
 ├── ProfilingFailed            an admitted recording ended without a good profile
+│   └── RecordingFailed        the same inside the recorder, with its Failure
 ├── PipelineNotDeployed        known, but no pod of it runs
 ├── PipelineUnreachable        its pod can't be reached
 ├── OperatorUnavailable        the other container doesn't answer
@@ -128,6 +129,15 @@ class ProfilingFailed(SamplyOperatorError):
     """details: reason, remedy, log."""
 
     code = "SamplyProfilingFailure"
+
+
+class RecordingFailed(ProfilingFailed):
+    """Ends a recording. `failure` is what its object will say; `reason` names it (rules/failures.py)."""
+
+    def __init__(self, reason: str, message: str, remedy: str, log: str = "") -> None:
+        super().__init__(message, remedy=remedy, details={"reason": reason, "remedy": remedy, "log": log})
+        self.reason = reason
+        self.log = log
 
 
 class PipelineNotDeployed(SamplyOperatorError):

@@ -106,6 +106,8 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     """Start time of the target in clock ticks since boot (/proc/PID/stat): tells it from a successor."""
     mode: str = "InPlace"
     samply_version: str = ""
+    samply: str = ""
+    """Path of samply in the container."""
     symbol_flag: str = ""
     started_at: str = ""
     ends_at: str = ""
@@ -114,6 +116,9 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     requested_by: str = ""
     outcome: Literal["", "Succeeded", "Failed", "Cancelled"] = ""
     """Set once decided; what is left is cleaning."""
-    lease: str = ""
+    preflight_only: bool = False
+    failure: Failure | None = None
+    clean_after: str = ""
+    """When the remote folder goes although its file was never copied; empty: at once."""
     warnings: tuple[str, ...] = ()
     schema: int = 1

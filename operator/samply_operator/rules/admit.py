@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.pipeline import Pipeline, Pod, Target
 from samply_operator.model.profile import Failure, SamplyProfile, Spec
-from samply_operator.rules import failures, locate
+from samply_operator.rules import failures, locate, times
 from samply_operator.settings import Settings
 
 
@@ -107,3 +108,28 @@ def _describe_state(pod: Pod, reason: str) -> str:
 
 def _refuse(reason: str, message: str) -> Refuse:
     return Refuse(failures.build_failure(reason, message))
+
+
+def build_entry(profile: SamplyProfile, target: Target, settings: Settings, now: float) -> JournalEntry:
+    """The journal's first entry of an admitted recording; its folder in the pod is chosen at the preflight."""
+    spec, defaults = profile.spec, settings.recording
+    return JournalEntry(
+        id=profile.uid,
+        namespace=profile.namespace,
+        name=profile.name,
+        pipeline=spec.pipeline,
+        ordinal=spec.ordinal,
+        step="Admitted",
+        pod=target.pod,
+        pod_uid=target.pod_uid,
+        container=target.container,
+        container_id=target.container_id,
+        node=target.node,
+        pid=target.pid,
+        folder="",
+        duration_secs=spec.duration_secs or defaults.duration_secs,
+        rate_hz=spec.rate_hz or defaults.rate_hz,
+        requested_at=profile.created_at,
+        admitted_at=times.format_time(now),
+        preflight_only=spec.preflight_only,
+    )

@@ -20,7 +20,7 @@ def measure(samples: int, interval_ms: float, cpu_secs: float | None) -> float |
 
 
 def judge(coverage: float | None, cpu_secs: float | None) -> str:
-    """Empty: good or unknown. `Idle`: it did nothing, so there is nothing to see. `LowCoverage`: samples are missing."""
+    """Empty: good or unknown. `Idle`: it did nothing. `LowCoverage`: samples are missing."""
     if cpu_secs is not None and cpu_secs < LEAST_CPU_SECS:
         return "Idle"
     if coverage is not None and coverage < LOW_COVERAGE:

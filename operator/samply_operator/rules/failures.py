@@ -1,7 +1,10 @@
-"""Every reason for which a recording can be refused or fail, each with its cure (docs/troubleshooting.md has a row each)."""
+"""Every reason for which a recording can be refused or fail, each with its cure."""
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+from samply_operator.errors import RecordingFailed
 from samply_operator.model.profile import Failure
 
 REMEDIES: dict[str, str] = {
@@ -51,6 +54,19 @@ REMEDIES: dict[str, str] = {
 def build_failure(reason: str, message: str, *, log: str = "") -> Failure:
     """A failure with the cure of its reason. KeyError for a reason that has none: a test walks them all."""
     return Failure(reason=reason, message=message[:1024], remedy=REMEDIES[reason], log=clean_text(log)[-4096:])
+
+
+def raise_failure(failure: Failure) -> NoReturn:
+    """End the recording with it."""
+    raise RecordingFailed(failure.reason, failure.message, failure.remedy, failure.log)
+
+
+def fail(reason: str, message: str, *, log: str = "") -> NoReturn:
+    raise_failure(build_failure(reason, message, log=log))
+
+
+def failure_of(error: RecordingFailed) -> Failure:
+    return Failure(error.reason, error.message, error.remedy, error.log)
 
 
 def clean_text(text: str) -> str:

@@ -51,7 +51,7 @@ class Verdict:
 
 
 def parse_facts(text: str) -> Facts:
-    """Read `key=value` lines. Lines that aren't such, or unknown keys, are passed over: a pod's output is not trusted."""
+    """Read `key=value` lines. Other lines and unknown keys are passed over: a pod isn't trusted."""
     raw: dict[str, str] = {}
     for line in text.splitlines():
         key, found, value = line.partition("=")
@@ -153,7 +153,7 @@ def _find_refusal_of_kernel(facts: Facts) -> Failure | None:
     if is_old and facts.paranoid is not None and facts.paranoid >= 2:
         return failures.build_failure(
             "PerfEventParanoid",
-            f"kernel.perf_event_paranoid is {facts.paranoid} on the node; samply {facts.version or '0.13.1'} needs 1 or lower.",
+            f"kernel.perf_event_paranoid is {facts.paranoid} on the node; samply {facts.version} needs 1 or lower.",
         )
     return None
 

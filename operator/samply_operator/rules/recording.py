@@ -64,9 +64,9 @@ def observe(progress: Progress, line: str) -> Progress:
     fields = rest.split()
     match word, fields:
         case "recording", [clock, ticks]:
-            return replace(progress, recording_at=_clock(clock), ticks_before=_integer(ticks))
+            return replace(progress, recording_at=parse_clock(clock), ticks_before=_integer(ticks))
         case "stopping", [clock, ticks, cause]:
-            return replace(progress, stopping_at=_clock(clock), ticks_after=_integer(ticks), stop_cause=cause[:16])
+            return replace(progress, stopping_at=parse_clock(clock), ticks_after=_integer(ticks), stop_cause=cause[:16])
         case "exit", [code]:
             return replace(progress, exit_code=_integer(code))
         case "lost", [count]:
@@ -92,7 +92,8 @@ def _integer(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-def _clock(centiseconds: str) -> float | None:
+def parse_clock(centiseconds: str) -> float | None:
+    """The node's uptime in seconds."""
     value = _integer(centiseconds)
     return None if value is None else value * CENTISECOND
 

@@ -94,11 +94,12 @@ def render_quality(quality: Quality) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "samples": quality.samples,
         "threads": quality.threads,
-        "coverage": None if quality.coverage is None else f"{quality.coverage * 100:.0f}%",
-        "cpuSeconds": None if quality.cpu_secs is None else f"{quality.cpu_secs:.2f}",
+        "coverage": quality.coverage,
+        "cpuSeconds": quality.cpu_secs,
         "lostEvents": quality.lost_events,
-        "unresolvedPercent": None if quality.unresolved_percent is None else f"{quality.unresolved_percent:.1f}",
+        "unresolvedPercent": quality.unresolved_percent,
         "symbolicated": quality.symbolicated,
+        "verdict": quality.verdict or None,
     }
     return {key: value for key, value in fields.items() if value is not None}
 

@@ -1,0 +1,163 @@
+"""The operator's side of the unix socket: its state as a stream, and the calls that act.
+
+Whoever can open the socket is the `api` container of the same pod: the volume it lies on is mounted nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from samply_operator.control.messages import (
+    ErrorReply,
+    OrdinalState,
+    PipelineState,
+    RecordingState,
+    Snapshot,
+    StartReply,
+    StartRequest,
+)
+from samply_operator.errors import InvalidParam, ProfilingInProgress, RequestError, SamplyOperatorError
+from samply_operator.model.pipeline import Pipeline
+from samply_operator.recorder.engine import Engine
+from samply_operator.recorder.requests import Requests, Started
+from samply_operator.recorder.run import Run
+from samply_operator.rules import times
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECS = 4.0
+"""A snapshot goes out at least this often, so that silence means that the operator is away."""
+MAX_BODY_BYTES = 64 * 1024
+
+Call = TypeVar("Call")
+
+
+def describe_pipeline(pipeline: Pipeline) -> PipelineState:
+    ordinals = sorted({*pipeline.ordinals, *pipeline.pods})
+    return PipelineState(
+        namespace=pipeline.namespace,
+        name=pipeline.name,
+        ordinals=tuple(
+            OrdinalState(
+                ordinal=ordinal,
+                pod=pod.name if (pod := pipeline.pods.get(ordinal)) else "",
+                is_running=bool(pod and pod.is_running),
+                is_desired=ordinal in pipeline.ordinals,
+            )
+            for ordinal in ordinals
+        ),
+    )
+
+
+def describe_run(run: Run) -> RecordingState:
+    entry = run.entry
+    return RecordingState(
+        id=entry.id,
+        namespace=entry.namespace,
+        name=entry.name,
+        pipeline=entry.pipeline,
+        ordinal=entry.ordinal,
+        phase=run.phase,
+        requested_at=entry.requested_at,
+        preflight_only=entry.preflight_only,
+        ends_at=times.parse_time(entry.ends_at) if entry.ends_at else None,
+        duration_secs=entry.duration_secs,
+    )
+
+
+def build_snapshot(engine: Engine) -> Snapshot:
+    return Snapshot(
+        pipelines=tuple(map(describe_pipeline, engine.world.pipelines.values())),
+        recordings=tuple(describe_run(run) for run in engine.runs.values() if not run.entry.outcome),
+        store_generation=engine.store_generation,
+        sent_at=engine.context.now(),
+        is_synced=engine.world.is_synced,
+        enabled=engine.context.settings.recording.enabled,
+    )
+
+
+def describe_started(started: Started, now: float) -> StartReply:
+    run = started.run
+    left = times.parse_time(run.entry.ends_at) - now if run and run.entry.ends_at else 1.0
+    reply = StartReply(
+        id=started.id,
+        namespace=started.namespace,
+        name=started.name,
+        state="Pending",
+        retry_after_secs=max(1, int(left + 0.999)),
+        failure=started.failure,
+    )
+    if started.failure is not None:
+        return msgspec.structs.replace(reply, state="Failed")
+    if run is not None and run.entry.started_at:
+        return msgspec.structs.replace(reply, state="Recording")
+    return reply
+
+
+class ControlServer:
+    def __init__(self, engine: Engine, requests: Requests, socket_path: str) -> None:
+        self._engine = engine
+        self._requests = requests
+        self._path = Path(socket_path)
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_get("/v1/watch", self._watch)
+        app.router.add_post("/v1/start", self._start)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+
+    async def start(self) -> None:
+        """Listen; a socket that a killed process left is replaced."""
+        self._path.unlink(missing_ok=True)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, str(self._path)).start()
+        self._path.chmod(0o660)
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+        self._path.unlink(missing_ok=True)
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        while True:
+            # The count is taken before the picture: what changes in between makes another picture.
+            count = self._engine.changes.count
+            await response.write(msgspec.json.encode(build_snapshot(self._engine)) + b"\n")
+            await self._engine.changes.wait(count, BEAT_SECS)
+
+    async def _start(self, request: web.Request) -> web.Response:
+        try:
+            call = parse_call(await request.read(), StartRequest)
+            started = await self._requests.start(
+                call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs
+            )
+            if started.failure is not None and started.failure.reason == "AlreadyRecording":
+                raise ProfilingInProgress(
+                    started.failure.message,
+                    remedy=started.failure.remedy,
+                    details={"profile": None, "retry_after_secs": 1},
+                )
+        except SamplyOperatorError as error:
+            return build_error(error)
+        return _answer(200, describe_started(started, self._engine.context.now()))
+
+
+def parse_call(body: bytes, kind: type[Call]) -> Call:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise InvalidParam(f"The call can't be read: {error}.") from error
+
+
+def build_error(error: SamplyOperatorError) -> web.Response:
+    status = 503 if error.is_transient else 400 if isinstance(error, RequestError) else 500
+    reply = ErrorReply(error_code=error.code, message=error.message, remedy=error.remedy, details=error.details)
+    return _answer(status, reply)
+
+
+def _answer(status: int, message: msgspec.Struct) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(message), content_type="application/json")

@@ -1,0 +1,89 @@
+"""The `operator` container: opens the doors, goes on with what was under way, then watches until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import kopf
+
+from samply_operator.control.server import ControlServer
+from samply_operator.handlers import watches
+from samply_operator.kube import access
+from samply_operator.kube.client import KubeClient
+from samply_operator.kube.events import EventSink
+from samply_operator.recorder.changes import Changes
+from samply_operator.recorder.context import Context
+from samply_operator.recorder.engine import Engine
+from samply_operator.recorder.requests import Requests
+from samply_operator.recorder.sync import Sync
+from samply_operator.recorder.world import World, check_targets
+from samply_operator.settings import Identity, Settings, namespaces_of
+from samply_operator.store.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECS = 5.0
+
+
+async def run(settings: Settings, identity: Identity) -> None:
+    """Until SIGTERM or SIGINT (kopf takes them). Recordings go on in their pods."""
+    check_targets(settings.targets)
+    namespaces = namespaces_of(settings, identity)
+    volume = Volume(settings.paths.data, min_free_bytes=settings.recording.min_free_bytes)
+    await asyncio.to_thread(volume.prepare)
+    async with KubeClient() as client:
+        events = EventSink(client, identity.pod)
+        context = Context(client, volume, events, settings, time.time)
+        engine = Engine(context, World(settings.targets), Changes())
+        sync = Sync(context, engine, namespaces)
+        server = ControlServer(engine, Requests(engine), settings.paths.socket)
+        beat = asyncio.create_task(_beat(Path(settings.paths.heartbeat)), name="heartbeat")
+        try:
+            await server.start()
+            await _report_missing_rights(client, namespaces)
+            await sync.list_first()
+            await engine.recover()
+            await _watch(settings, namespaces, engine, sync)
+        finally:
+            beat.cancel()
+            await server.close()
+            await engine.close()
+
+
+async def _watch(settings: Settings, namespaces: tuple[str, ...], engine: Engine, sync: Sync) -> None:
+    own = [
+        asyncio.create_task(engine.queue.run(), name="reconcile"),
+        asyncio.create_task(sync.claims.run(), name="claims"),
+        asyncio.create_task(sync.run(), name="resync"),
+    ]
+    for key in engine.world.profiles:
+        engine.queue.put(key)
+    engine.changes.notify()
+    try:
+        await kopf.operator(
+            registry=watches.build_registry(engine, sync),
+            settings=watches.build_settings(settings.targets.pod_selector),
+            namespaces=namespaces,
+            clusterwide=not namespaces,
+            standalone=True,
+        )
+    finally:
+        for task in own:
+            task.cancel()
+        await asyncio.gather(*own, return_exceptions=True)
+
+
+async def _report_missing_rights(client: KubeClient, namespaces: tuple[str, ...]) -> None:
+    """Said at start, so that nobody has to guess later why nothing happens."""
+    for missing in await access.find_missing(client, namespaces):
+        logger.error("missing right: %s", missing)
+
+
+async def _beat(path: Path) -> None:
+    """The liveness probe looks at this file's age: a loop that hangs doesn't touch it."""
+    while True:
+        await asyncio.to_thread(path.touch)
+        await asyncio.sleep(HEARTBEAT_SECS)

@@ -1,0 +1,115 @@
+"""From a finished recording in the pod to a published profile: verified copy, symbols, counts, manifest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from samply_operator import __version__
+from samply_operator.errors import KubeError, ProfileError, StoreError, StoreFull
+from samply_operator.kube import transfer
+from samply_operator.model.manifest import JournalEntry, Manifest, Quality, TargetFacts
+from samply_operator.recorder import finish, remote
+from samply_operator.recorder.context import Context
+from samply_operator.rules import coverage, failures, recording, times
+from samply_operator.rules.recording import Progress, RemoteFile
+
+logger = logging.getLogger(__name__)
+
+EXPANSION = 3
+"""Space to reserve, as a multiple of what is copied: raw file, sidecar and baked file stand side by side."""
+
+
+async def copy(context: Context, entry: JournalEntry, file: RemoteFile) -> Path:
+    """One file, proved by size and SHA-256."""
+    path = context.volume.tmp_path(entry.id, file.name)
+    try:
+        await transfer.copy_out(
+            context.client,
+            remote.target_of(entry),
+            f"{entry.folder}/{file.name}",
+            size=file.size_bytes,
+            sha256=file.sha256,
+            local_path=path,
+            deadline_secs=context.settings.recording.copy_deadline_secs,
+        )
+    except transfer.TransferCorrupt as error:
+        failures.fail("TransferCorrupt", error.message)
+    except KubeError as error:
+        failures.fail("TransferFailed", f"{file.name} ({file.size_bytes} bytes): {error.message}")
+    return path
+
+
+async def collect(context: Context, entry: JournalEntry, progress: Progress) -> Manifest:
+    """Copy, finish, publish; returns the manifest that stands. Ends the recording with a failure if it can't."""
+    files = [f for name in (recording.PROFILE, recording.SIDECAR) if (f := progress.find_file(name))]
+    try:
+        reservation = await asyncio.to_thread(context.volume.reserve, EXPANSION * sum(f.size_bytes for f in files))
+        with reservation:
+            paths = {file.name: await copy(context, entry, file) for file in files}
+            finished = await finish.finish(context, entry, paths[recording.PROFILE], paths.get(recording.SIDECAR))
+            manifest = build_manifest(context, entry, progress, finished)
+            return await asyncio.to_thread(context.volume.publish, manifest, finished.path)
+    except StoreFull as error:
+        failures.fail("StoreFull", error.message)
+    except (StoreError, OSError) as error:
+        failures.fail("StoreFailed", str(error))
+    except ProfileError as error:
+        failures.fail("SamplyFailed", f"samply wrote a file that can't be kept: {error.message}")
+
+
+def build_manifest(context: Context, entry: JournalEntry, progress: Progress, finished: finish.Finished) -> Manifest:
+    facts, warnings = finished.facts, [*entry.warnings, *finished.warnings]
+    samples = facts.samples if facts else None
+    share = coverage.measure(samples, facts.interval_ms, progress.cpu_secs) if facts and samples is not None else None
+    verdict = coverage.judge(share, progress.cpu_secs)
+    if progress.was_stopped:
+        warnings.append("samply left the process stopped (state T); it was continued.")
+    if samples == 0 and verdict != "Idle":
+        failures.fail("EmptyProfile", f"samply took no samples in {entry.duration_secs} s.")
+    return Manifest(
+        id=entry.id,
+        namespace=entry.namespace,
+        name=entry.name,
+        pipeline=entry.pipeline,
+        ordinal=entry.ordinal,
+        outcome="Succeeded",
+        requested_at=entry.requested_at,
+        started_at=entry.started_at,
+        finished_at=times.format_time(context.now()),
+        duration_secs=entry.duration_secs,
+        rate_hz=entry.rate_hz,
+        requested_by=entry.requested_by,
+        target=describe_target(entry),
+        file=finished.file,
+        quality=Quality(
+            samples=samples,
+            threads=facts.threads if facts else None,
+            coverage=share,
+            cpu_secs=progress.cpu_secs,
+            lost_events=progress.lost_events,
+            unresolved_percent=facts.unresolved_percent if facts else None,
+            symbolicated=facts.symbolicated if facts else None,
+            verdict=verdict,
+        ),
+        warnings=tuple(warnings),
+    )
+
+
+def describe_target(entry: JournalEntry) -> TargetFacts:
+    return TargetFacts(
+        pod=entry.pod,
+        pod_uid=entry.pod_uid,
+        container=entry.container,
+        container_id=entry.container_id,
+        node=entry.node,
+        pid=entry.pid,
+        mode=entry.mode,
+        samply_version=entry.samply_version,
+    )
+
+
+def describe_product(entry: JournalEntry) -> str:
+    """What viewers show as the name of the profile."""
+    return f"{entry.pipeline} ordinal {entry.ordinal} ({entry.pod}), samply-operator {__version__}"

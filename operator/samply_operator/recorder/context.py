@@ -1,0 +1,52 @@
+"""What every step of a recording needs: the doors, the settings, the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from samply_operator.kube.client import KubeClient
+from samply_operator.kube.events import EventSink
+from samply_operator.settings import Settings
+from samply_operator.store.volume import Volume
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    client: KubeClient
+    volume: Volume
+    events: EventSink
+    settings: Settings
+    now: Callable[[], float]
+    """Unix time."""
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Growing pauses with some chance in them, until a deadline."""
+
+    now: Callable[[], float]
+    limit_secs: float
+    first_secs: float = 0.2
+    longest_secs: float = 5.0
+    _since: float | None = None
+    _next: float = 0.0
+
+    async def pause(self, error: Exception) -> None:
+        """Wait before the next try. Raises `error` when the time is over."""
+        now = self.now()
+        if self._since is None:
+            self._since, self._next = now, self.first_secs
+        if now - self._since > self.limit_secs:
+            raise error
+        await asyncio.sleep(self._next * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+        self._next = min(self.longest_secs, self._next * 2)
+
+    def reset(self) -> None:
+        """Something worked: the next trouble starts from the beginning."""
+        self._since = None

@@ -1,0 +1,69 @@
+"""Turns what was copied into what is published: symbols baked in, counts taken, size and hashes of the result.
+
+If the names can't be baked in, the file is published as samply wrote it, and says so: nothing is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from samply_operator import __version__, profiles
+from samply_operator.errors import ProfileError
+from samply_operator.model.manifest import FileFacts, JournalEntry
+from samply_operator.profiles import ProfileFacts
+from samply_operator.recorder.context import Context
+
+BAKED = "baked.json.gz"
+PIECE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    path: Path
+    file: FileFacts
+    facts: ProfileFacts | None
+    """None: the profile can't be read by this release; it is published all the same."""
+    warnings: tuple[str, ...]
+
+
+def build_label(entry: JournalEntry) -> profiles.Label:
+    return profiles.Label(
+        product=f"{entry.pipeline} ordinal {entry.ordinal}",
+        process=f"{entry.pipeline}-{entry.ordinal}",
+        info=(
+            ("Pipeline", entry.pipeline),
+            ("Ordinal", str(entry.ordinal)),
+            ("Pod", f"{entry.namespace}/{entry.pod}"),
+            ("Container", entry.container),
+            ("Recorded by", f"samply-operator {__version__}, samply {entry.samply_version}, {entry.mode}"),
+        ),
+    )
+
+
+async def finish(context: Context, entry: JournalEntry, raw: Path, sidecar: Path | None) -> Finished:
+    baked = context.volume.tmp_path(entry.id, BAKED)
+    try:
+        result = await asyncio.to_thread(profiles.bake, raw, sidecar, baked, label=build_label(entry))
+    except ProfileError as error:
+        file = await asyncio.to_thread(describe_file, raw, 0)
+        return Finished(raw, file, None, (f"Published as samply wrote it, without names: {error}",))
+    file = await asyncio.to_thread(describe_file, baked, result.raw_bytes)
+    stripped = tuple(
+        f"{lib} has no symbols (stripped?): its functions show as addresses." for lib in result.facts.stripped_libs
+    )
+    return Finished(baked, file, result.facts, stripped)
+
+
+def describe_file(path: Path, raw_bytes: int) -> FileFacts:
+    """Size, SHA-256 and CRC-32 of a file, read once."""
+    digest, crc, size = hashlib.sha256(), 0, 0
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+            crc = zlib.crc32(piece, crc)
+            size += len(piece)
+    return FileFacts(size_bytes=size, sha256=digest.hexdigest(), crc32=crc, raw_bytes=raw_bytes)

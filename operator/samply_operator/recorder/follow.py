@@ -1,0 +1,107 @@
+"""From the launch of record.sh to its end: live over the exec session, or by looking when nobody was listening.
+
+The pod runs the recording; this only follows it. A broken connection changes nothing in the pod.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from samply_operator.errors import ExecFailed, KubeNotFound, KubeUnavailable
+from samply_operator.kube import objects
+from samply_operator.model.manifest import JournalEntry
+from samply_operator.recorder import remote
+from samply_operator.recorder.context import Backoff, Context
+from samply_operator.rules import failures, recording
+from samply_operator.rules.recording import Progress
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_POLL_SECS = 0.5
+LONGEST_POLL_SECS = 5.0
+
+OnProgress = Callable[[Progress, float | None], None]
+"""Called after each change; the second is Unix time at which sampling began, if it did."""
+
+
+@dataclass(slots=True)
+class Follower:
+    context: Context
+    entry: JournalEntry
+    on_progress: OnProgress
+    progress: Progress = field(default_factory=Progress)
+    started: float | None = None
+
+    async def launch(self) -> Progress:
+        """Start the recording and follow it to its end; adopt it if the session breaks or it was started before."""
+        entry = self.entry
+        try:
+            async with remote.record(self.context.client, entry, self.context.settings.recording) as session:
+                async for line in session.lines():
+                    self._take(recording.observe(self.progress, line), self.context.now())
+                code = await session.wait()
+        except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
+            logger.info("%s/%s: the exec session broke (%s); looking after it", entry.namespace, entry.name, error)
+            return await self.adopt(may_launch=True)
+        if self.progress.is_done:
+            return self.progress
+        if code == remote.FOLDER_REFUSED:
+            failures.fail("NoWritableFolder", f"{entry.folder} can't be made in the container.")
+        return await self.adopt(may_launch=False)
+
+    async def adopt(self, *, may_launch: bool) -> Progress:
+        """Look until the recording is over. `may_launch`: nothing in the pod means that it never began."""
+        backoff = Backoff(self.context.now, self.context.settings.recording.unreachable_secs)
+        while True:
+            try:
+                await check_target(self.context, self.entry)
+                sight = await remote.look(self.context.client, self.entry)
+            except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
+                await backoff.pause(error)
+                continue
+            backoff.reset()
+            if not sight.has_folder:
+                if may_launch:
+                    return await self.launch()
+                failures.fail("Lost", f"{self.entry.folder} is gone from the container.")
+            self._adopt(sight)
+            if sight.progress.is_done or not sight.is_alive:
+                return self.progress
+            await asyncio.sleep(self._choose_poll())
+
+    def _adopt(self, sight: remote.Sight) -> None:
+        began, now = sight.progress.recording_at, self.context.now()
+        if began is not None and sight.clock is not None:
+            now -= sight.clock - began
+        self._take(sight.progress, now)
+
+    def _take(self, progress: Progress, now: float) -> None:
+        if progress == self.progress:
+            return
+        if progress.recording_at is not None and self.started is None:
+            self.started = now
+        self.progress = progress
+        self.on_progress(progress, self.started)
+
+    def _choose_poll(self) -> float:
+        if self.started is None:
+            return SHORTEST_POLL_SECS
+        left = self.started + self.entry.duration_secs - self.context.now()
+        return min(LONGEST_POLL_SECS, max(SHORTEST_POLL_SECS, left))
+
+
+async def check_target(context: Context, entry: JournalEntry) -> None:
+    """Ends the recording if the container that it ran in is no more."""
+    try:
+        raw = await context.client.get(objects.pods(entry.namespace, entry.pod))
+    except KubeNotFound:
+        failures.fail("PodDeleted", f"Pod {entry.pod} was deleted.")
+    pod = objects.parse_pod(raw)
+    if pod.uid != entry.pod_uid:
+        failures.fail("PodDeleted", f"Pod {entry.pod} was deleted; another one of this name has taken its place.")
+    container = pod.find_container(entry.container)
+    if container is None or container.id != entry.container_id or not container.is_running:
+        failures.fail("ContainerRestarted", f"Container {entry.container} of {entry.pod} ended or restarted.")

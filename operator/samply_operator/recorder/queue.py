@@ -1,0 +1,77 @@
+"""A work queue: each key once at a time, failures again after a growing pause.
+
+kopf doesn't repeat what an `on.event` handler failed at, so handlers only put keys in here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+from samply_operator.errors import SamplyOperatorError
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECS = 0.5
+LONGEST_PAUSE_SECS = 60.0
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class WorkQueue(Generic[Key]):
+    """`work` is called with one key at a time per key; a key put in meanwhile is worked on again afterwards."""
+
+    def __init__(self, work: Callable[[Key], Awaitable[None]], *, workers: int = 4) -> None:
+        self._work = work
+        self._workers = workers
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._waiting: set[Key] = set()
+        self._busy: set[Key] = set()
+        self._again: set[Key] = set()
+        self._attempts: dict[Key, int] = {}
+
+    def put(self, key: Key) -> None:
+        """Work on `key` as soon as possible."""
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+
+    def put_later(self, key: Key, pause_secs: float) -> None:
+        asyncio.get_running_loop().call_later(pause_secs, self.put, key)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._run_worker())
+
+    async def _run_worker(self) -> None:
+        while True:
+            key = await self._ready.get()
+            self._waiting.discard(key)
+            self._busy.add(key)
+            try:
+                await self._attempt(key)
+            finally:
+                self._busy.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self.put(key)
+
+    async def _attempt(self, key: Key) -> None:
+        try:
+            await self._work(key)
+        except SamplyOperatorError as error:
+            attempt = self._attempts[key] = self._attempts.get(key, 0) + 1
+            pause = min(LONGEST_PAUSE_SECS, FIRST_PAUSE_SECS * 2 ** (attempt - 1))
+            logger.warning("%s: attempt %d: %s; again in %g s", key, attempt, error, pause)
+            self.put_later(key, pause)
+        except Exception:  # a defect met on one object must not end the work on all others
+            logger.exception("%s: a defect; again in %g s", key, LONGEST_PAUSE_SECS)
+            self.put_later(key, LONGEST_PAUSE_SECS)
+        else:
+            self._attempts.pop(key, None)

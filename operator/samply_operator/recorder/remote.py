@@ -1,0 +1,126 @@
+"""The small scripts that run in a pipeline's container, as typed calls. The only module that knows their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from samply_operator.errors import ExecFailed
+from samply_operator.kube.client import KubeClient
+from samply_operator.kube.exec import ExecSession
+from samply_operator.model.manifest import JournalEntry
+from samply_operator.model.pipeline import Target
+from samply_operator.rules import preflight, recording
+from samply_operator.settings import Recording
+
+SHORT_SECS = 30.0
+"""Deadline of an exec that only looks or signals."""
+NOT_FOUND = 127
+FOLDER_EXISTS = 64
+FOLDER_REFUSED = 65
+
+
+class NoShellError(ExecFailed):
+    """The container has no POSIX shell. Not worth repeating."""
+
+    code = "NoShell"
+    is_transient = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What look.sh saw."""
+
+    has_folder: bool
+    is_alive: bool
+    clock: float | None
+    """The node's uptime in seconds, on the same clock as the events."""
+    progress: recording.Progress
+    log: str
+
+
+@cache
+def read_script(name: str) -> str:
+    """Without comments and indentation: it travels in the URL of the exec request."""
+    text = resources.files("samply_operator.recorder").joinpath("scripts", name).read_text(encoding="utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("#"))
+
+
+def build_command(name: str, *arguments: str) -> list[str]:
+    return ["sh", "-c", read_script(name), "samply-operator", *arguments]
+
+
+def target_of(entry: JournalEntry) -> Target:
+    return Target(
+        namespace=entry.namespace,
+        pod=entry.pod,
+        pod_uid=entry.pod_uid,
+        container=entry.container,
+        container_id=entry.container_id,
+        node=entry.node,
+        pid=entry.pid,
+    )
+
+
+async def _run(client: KubeClient, target: Target, command: list[str], deadline: float = SHORT_SECS) -> str:
+    result = await client.run(
+        target.namespace, target.pod, target.container, command, deadline_secs=deadline, node=target.node
+    )
+    errors = result.stderr.decode(errors="replace")
+    if result.exit_code in {126, NOT_FOUND} and not result.stdout:
+        raise NoShellError(f"Container {target.container} of {target.pod} has no sh: {errors[:200]}")
+    return result.stdout.decode(errors="replace")
+
+
+async def gather_facts(client: KubeClient, target: Target) -> preflight.Facts:
+    """One exec. Raises NoShellError, and Kube* errors."""
+    return preflight.parse_facts(await _run(client, target, build_command("preflight.sh", str(target.pid))))
+
+
+@asynccontextmanager
+async def record(client: KubeClient, entry: JournalEntry, settings: Recording) -> AsyncIterator[ExecSession]:
+    """Start a recording; the session's lines are its events. It goes on in the pod if the session breaks."""
+    command = build_command(
+        "record.sh",
+        entry.folder,
+        str(entry.pid),
+        str(entry.duration_secs),
+        str(entry.rate_hz),
+        entry.symbol_flag,
+        entry.samply,
+        str(int(settings.attach_deadline_secs)),
+        str(int(settings.finish_deadline_secs)),
+    )
+    deadline = entry.duration_secs + settings.attach_deadline_secs + settings.finish_deadline_secs + SHORT_SECS
+    async with client.exec(
+        entry.namespace, entry.pod, entry.container, command, deadline_secs=deadline, node=entry.node, attached=True
+    ) as session:
+        yield session
+
+
+async def look(client: KubeClient, entry: JournalEntry) -> Sight:
+    """How far a recording is that was left alone."""
+    text = await _run(client, target_of(entry), build_command("look.sh", entry.folder))
+    head, _, log = text.partition("-- log\n")
+    lines = head.splitlines()
+    return Sight(
+        has_folder="folder yes" in lines[:1],
+        is_alive="alive yes" in lines[:2],
+        clock=recording.parse_clock(lines[2].removeprefix("clock ")) if len(lines) > 2 else None,
+        progress=recording.observe_all(lines[3:]),
+        log=log,
+    )
+
+
+async def stop(client: KubeClient, entry: JournalEntry, cause: Literal["keep", "discard"]) -> None:
+    await _run(client, target_of(entry), build_command("stop.sh", entry.folder, cause))
+
+
+async def clean(client: KubeClient, entry: JournalEntry) -> None:
+    """Nothing of the recording is left in the container afterwards."""
+    await _run(client, target_of(entry), build_command("clean.sh", entry.folder, str(entry.pid)))

@@ -1,0 +1,153 @@
+"""Requests that come over the socket: find the pipeline, make the object, wait until it records or was refused."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+from samply_operator.errors import (
+    AmbiguousPipeline,
+    InvalidParam,
+    PipelineNotDeployed,
+    ProfilingInProgress,
+    ProfilingNotEnabled,
+    SamplyOperatorError,
+    UnknownPipeline,
+)
+from samply_operator.model.pipeline import Pipeline
+from samply_operator.model.profile import Failure, Spec
+from samply_operator.recorder import claims
+from samply_operator.recorder.engine import Engine
+from samply_operator.recorder.run import Run
+from samply_operator.rules import failures, triggers
+
+
+class Started:
+    """What became of a request so far. `run` None: it was refused or has ended already."""
+
+    def __init__(self, profile_id: str, namespace: str, name: str, run: Run | None, failure: Failure | None) -> None:
+        self.id = profile_id
+        self.namespace = namespace
+        self.name = name
+        self.run = run
+        self.failure = failure
+
+
+class Requests:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._starting: set[tuple[str, str, int]] = set()
+
+    def find_pipeline(self, name: str, namespace: str | None) -> Pipeline:
+        """By name; the namespace is needed only where several have it."""
+        found = [
+            pipeline
+            for (where, called), pipeline in self._engine.world.pipelines.items()
+            if called == name and namespace in {None, where}
+        ]
+        if not found:
+            raise UnknownPipeline(f"Unknown pipeline name '{name}'", details={"pipeline_name": name})
+        if len(found) > 1:
+            listed = sorted(pipeline.namespace for pipeline in found)
+            raise AmbiguousPipeline(
+                f"Pipeline '{name}' is in several namespaces: {', '.join(listed)}.",
+                remedy="Say which with ?namespace=.",
+                details={"pipeline_name": name, "namespaces": listed},
+            )
+        return found[0]
+
+    async def start(
+        self, name: str, ordinal: int, duration_secs: int | None, namespace: str | None, wait_secs: float
+    ) -> Started:
+        """Raises RequestError and PipelineNotDeployed for what can be said at once."""
+        pipeline = self.find_pipeline(name, namespace)
+        self._check(pipeline, ordinal)
+        place = (pipeline.namespace, name, ordinal)
+        self._check_free(place)
+        # Between the check and this there is no await: of two requests one goes on, the other is refused.
+        self._starting.add(place)
+        try:
+            return await self._create(pipeline, ordinal, duration_secs, wait_secs)
+        finally:
+            self._starting.discard(place)
+
+    def _check(self, pipeline: Pipeline, ordinal: int) -> None:
+        if not self._engine.context.settings.recording.enabled:
+            remedy = failures.REMEDIES["ProfilingNotEnabled"]
+            raise ProfilingNotEnabled(
+                "Profiling is switched off for this installation.",
+                remedy=remedy,
+                details={"reason": "ProfilingNotEnabled", "remedy": remedy},
+            )
+        known = sorted({*pipeline.ordinals, *pipeline.pods})
+        if known and ordinal not in known:
+            listed = ", ".join(map(str, known))
+            raise InvalidParam(
+                f"Pipeline '{pipeline.name}' has no ordinal {ordinal}; it has: {listed}.",
+                details={"parameter": "ordinal", "value": str(ordinal), "expected": f"one of {listed}"},
+            )
+        pod = pipeline.pods.get(ordinal)
+        if pod is None or not pod.is_running:
+            raise PipelineNotDeployed(
+                f"Ordinal {ordinal} of pipeline '{pipeline.name}' isn't running.",
+                remedy="Start the pipeline, wait until its pod is Running, then ask again.",
+                details={
+                    "pipeline_name": pipeline.name,
+                    "status": pod.phase if pod else "Stopped",
+                    "desired_status": "Running" if ordinal in pipeline.ordinals else "Stopped",
+                },
+            )
+
+    def _check_free(self, place: tuple[str, str, int]) -> None:
+        run = self._engine.find_run(*place)
+        if run is None and place not in self._starting:
+            return
+        details = dict(self._engine.describe_run(run)) if run else {"profile": None, "retry_after_secs": 1}
+        raise ProfilingInProgress(
+            f"Ordinal {place[2]} of pipeline '{place[1]}' is being profiled; "
+            f"it takes about {details['retry_after_secs']} s more.",
+            details=details,
+        )
+
+    async def _create(self, pipeline: Pipeline, ordinal: int, duration_secs: int | None, wait_secs: float) -> Started:
+        engine, request = self._engine, str(uuid.uuid4())
+        raw = await claims.create_profile(
+            engine.context,
+            pipeline.namespace,
+            triggers.build_name(request, ordinal),
+            Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs),
+            request=request,
+        )
+        if raw is None:
+            raise SamplyOperatorError("The new object's name is taken; try again.")
+        profile = engine.world.see_profile(raw)
+        engine.queue.put(profile.key)
+        run, failure = await self._wait(profile.key, profile.uid, wait_secs)
+        return Started(profile.uid, profile.namespace, profile.name, run, failure)
+
+    async def _wait(self, key: tuple[str, str], uid: str, wait_secs: float) -> tuple[Run | None, Failure | None]:
+        """Until it records, or has ended; then the failure, if it is one."""
+        engine, loop = self._engine, asyncio.get_running_loop()
+        until = loop.time() + wait_secs
+        seen = engine.changes.count
+        while uid not in engine.runs and loop.time() < until:
+            profile = engine.world.profiles.get(key)
+            if profile is not None and profile.has_ended:
+                return None, _read_failure(profile.raw.get("status") or {})
+            seen = await engine.changes.wait(seen, min(0.2, max(0.01, until - loop.time())))
+        run = engine.runs.get(uid)
+        if run is None:
+            return None, None
+        try:
+            async with asyncio.timeout_at(until):
+                await run.settled.wait()
+        except TimeoutError:
+            return run, None
+        return run, run.failure
+
+
+def _read_failure(raw: dict[str, object]) -> Failure | None:
+    failure = raw.get("failure")
+    if not isinstance(failure, dict):
+        return None
+    return Failure(*(str(failure.get(key, "")) for key in ("reason", "message", "remedy", "log")))

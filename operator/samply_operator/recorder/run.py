@@ -1,0 +1,316 @@
+"""One recording, step by step, from its journal entry to its end. The journal is written before each step.
+
+Admitted → Launching → Recording → Collecting → (published) → Cleaning → gone. Started again after a kill at any
+instant it goes on where the journal says. The manifest is the point of no return: once it stands, the recording has
+succeeded, and what is left is to say so and to clean up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from samply_operator.errors import (
+    KubeError,
+    KubeForbidden,
+    KubeNotFound,
+    RecordingFailed,
+    SamplyOperatorError,
+    StoreError,
+)
+from samply_operator.model.manifest import JournalEntry, Manifest
+from samply_operator.model.profile import Failure, Phase
+from samply_operator.recorder import collect, follow, remote, reports
+from samply_operator.recorder.context import Backoff, Context
+from samply_operator.rules import failures, preflight, recording, status, times
+from samply_operator.rules.recording import Progress
+
+logger = logging.getLogger(__name__)
+
+KEEPS_REMOTE = frozenset({"TransferCorrupt", "TransferFailed", "StoreFull", "StoreFailed"})
+"""Failures after which the profile in the pod is still good: it stays there for its time to live."""
+
+STOP_POLL_SECS = 0.2
+
+
+class Run:
+    """One recording in this process. `settled` is set as soon as it records or has ended."""
+
+    def __init__(self, context: Context, entry: JournalEntry, on_change: Callable[[], None]) -> None:
+        self.entry = entry
+        self.phase: Phase = "Pending"
+        self.failure: Failure | None = None
+        self.settled = asyncio.Event()
+        self._context = context
+        self._on_change = on_change
+        self._reporter = reports.Reporter(context, entry.namespace, entry.name, entry.id)
+        self._stopping: asyncio.Task[None] | None = None
+        self._manifest: Manifest | None = None
+        self._saving = asyncio.Lock()
+        self._notes: set[asyncio.Task[None]] = set()
+
+    # ---------------------------------------------------------------------------------------------------- the way
+
+    async def run(self) -> None:
+        """To the end, whatever it is. Only a cancellation of the process leaves it open, for the next one."""
+        try:
+            await self._decide_outcome()
+        except RecordingFailed as error:
+            await self._fail(failures.failure_of(error))
+        except KubeForbidden as error:
+            await self._fail(failures.build_failure("NotPermitted", error.message))
+        except KubeError as error:
+            await self._fail(failures.build_failure("Unreachable", error.message))
+        except SamplyOperatorError as error:
+            await self._fail(failures.build_failure("InternalError", str(error)))
+        except Exception as error:  # a defect must end as a failure that is told, not as silence
+            logger.exception("%s/%s: a defect", self.entry.namespace, self.entry.name)
+            await self._fail(failures.build_failure("InternalError", f"{type(error).__name__}: {error}"))
+        finally:
+            self.settled.set()
+        await self._reporter.flush()
+        await self._wind_up()
+
+    async def _decide_outcome(self) -> None:
+        if await self._was_decided():
+            return
+        follower = follow.Follower(self._context, self.entry, self._observe)
+        match self.entry.step:
+            case "Admitted":
+                await self._prepare()
+                if self.entry.preflight_only or self.entry.stop == "discard":
+                    await self._end_early()
+                    return
+                await self._save(step="Launching")
+                follower.entry = self.entry
+                progress = await follower.launch()
+            case _:
+                if self.entry.stop:
+                    self._send_stop()
+                progress = await follower.adopt(may_launch=self.entry.step == "Launching")
+        if self.entry.stop == "discard":
+            await self._end_early()
+        else:
+            await self._conclude(progress)
+
+    async def _was_decided(self) -> bool:
+        """Killed after the outcome stood, but before all were told: tell it again. The manifest is always right."""
+        manifest = await asyncio.to_thread(self._context.volume.read_manifest, self.entry.id)
+        if manifest is not None and manifest.outcome == "Succeeded":
+            await self._succeed(manifest)
+        elif self.entry.outcome == "Failed" or manifest is not None:
+            known = self.entry.failure or (manifest.failure if manifest else None)
+            await self._fail(known or failures.build_failure("InternalError", "It failed; the reason was lost."))
+        elif self.entry.outcome:
+            await self._end_early()
+        else:
+            return False
+        return True
+
+    async def _prepare(self) -> None:
+        """Preflight: would it work here?"""
+        recording_settings = self._context.settings.recording
+        try:
+            facts = await self._retry(lambda: remote.gather_facts(self._context.client, remote.target_of(self.entry)))
+        except remote.NoShellError as error:
+            failures.fail("NoShell", error.message)
+        verdict = preflight.decide(facts, min_free_bytes=recording_settings.min_free_bytes)
+        if verdict.refusal is not None:
+            failures.raise_failure(verdict.refusal)
+        await self._save(
+            folder=f"{facts.folder}/.samply-operator-{self.entry.id}",
+            pid_started=facts.pid_started,
+            samply=facts.samply,
+            samply_version=facts.version,
+            symbol_flag=preflight.choose_symbol_flag(facts),
+            warnings=verdict.warnings,
+        )
+
+    async def _conclude(self, progress: Progress) -> None:
+        self._set_phase("Collecting")
+        if self.entry.step != "Collecting":
+            await self._save(step="Collecting")
+        if progress.find_file(recording.PROFILE) and progress.stopping_at is None:
+            # Whoever stopped it early told so in the pod's own file, not over this session.
+            progress = (await self._retry(lambda: remote.look(self._context.client, self.entry))).progress
+        failure = recording.judge(progress, "")
+        if failure is not None:
+            await follow.check_target(self._context, self.entry)
+            sight = await self._retry(lambda: remote.look(self._context.client, self.entry))
+            failures.raise_failure(recording.judge(sight.progress, sight.log) or failure)
+        await self._succeed(await collect.collect(self._context, self.entry, progress))
+
+    async def _retry(self, call: Callable[[], Any]) -> Any:
+        """Call until it works, the container is gone, or the time is over."""
+        backoff = Backoff(self._context.now, self._context.settings.recording.unreachable_secs)
+        while True:
+            try:
+                return await call()
+            except KubeNotFound as error:
+                await follow.check_target(self._context, self.entry)
+                await backoff.pause(error)
+            except KubeError as error:
+                if not error.is_transient:
+                    raise
+                await backoff.pause(error)
+                with contextlib.suppress(KubeError):
+                    await follow.check_target(self._context, self.entry)
+
+    # ----------------------------------------------------------------------------------------------- what happens
+
+    def _observe(self, progress: Progress, started: float | None) -> None:
+        if started is None or self.entry.started_at:
+            return
+        self.entry = msgspec.structs.replace(
+            self.entry,
+            step="Recording",
+            started_at=times.format_time(started),
+            ends_at=times.format_time(started + self.entry.duration_secs),
+        )
+        self._set_phase("Recording")
+        self.settled.set()
+        entry, now = self.entry, self._context.now()
+        self._reporter.want(lambda old: status.render_recording(old, entry, now))
+        self._note(self._save())
+        self._tell("Normal", "Recording", f"samply records {entry.pod} for {entry.duration_secs} s.")
+
+    def stop(self, cause: Literal["keep", "discard"]) -> None:
+        """Ask for the end. Persisted before it acts; `discard` overrules `keep`."""
+        if self.entry.outcome or self.entry.stop in {cause, "discard"}:
+            return
+        self.entry = msgspec.structs.replace(self.entry, stop=cause)
+        self._send_stop()
+
+    def _send_stop(self) -> None:
+        if self._stopping is None or self._stopping.done():
+            self._stopping = asyncio.create_task(self._stop())
+
+    async def _stop(self) -> None:
+        await self._save()
+        while self.entry.step in {"Admitted", "Launching", "Recording"} and not self.entry.outcome:
+            if self.entry.step == "Recording":
+                try:
+                    await self._retry(lambda: remote.stop(self._context.client, self.entry, self.entry.stop or "keep"))
+                except SamplyOperatorError as error:
+                    logger.info("%s/%s: stop: %s", self.entry.namespace, self.entry.name, error)
+                return
+            await asyncio.sleep(STOP_POLL_SECS)
+
+    def _set_phase(self, phase: Phase) -> None:
+        self.phase = phase
+        if phase == "Collecting":
+            entry, now = self.entry, self._context.now()
+            self._reporter.want(lambda old: status.render_collecting(old, entry, now))
+        self._on_change()
+
+    async def _save(self, **changes: Any) -> None:
+        """One writer at a time, and always the newest entry."""
+        self.entry = msgspec.structs.replace(self.entry, **changes)
+        async with self._saving:
+            await asyncio.to_thread(self._context.volume.write_entry, self.entry)
+
+    def _note(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    def _tell(self, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        self._note(reports.tell(self._context, self.entry, type_, reason, message))
+
+    # ---------------------------------------------------------------------------------------------------- the end
+
+    async def _succeed(self, manifest: Manifest) -> None:
+        await self._save(outcome="Succeeded")
+        self._manifest = manifest
+        self._set_phase("Succeeded")
+        now = self._context.now()
+        self._reporter.want(lambda old: status.render_stored(old, manifest, now))
+        quality, file = manifest.quality, manifest.file
+        share = "" if quality.coverage is None else f", coverage {quality.coverage:.0%}"
+        size = file.size_bytes if file else 0
+        self._tell("Normal", "Stored", f"{quality.samples or 0} samples{share}, {size} bytes are stored.")
+
+    async def _fail(self, failure: Failure) -> None:
+        entry, now = self.entry, self._context.now()
+        if entry.stop == "discard":
+            await self._end_early()
+            return
+        keeps = failure.reason in KEEPS_REMOTE
+        ttl = self._context.settings.recording.remote_ttl_secs
+        try:
+            if not entry.preflight_only:
+                await asyncio.to_thread(self._context.volume.publish, self._describe_failure(failure), None)
+            await self._save(
+                outcome="Failed", failure=failure, clean_after=times.format_time(now + ttl) if keeps else ""
+            )
+        except StoreError as error:
+            # The object still tells of it; only the memory of this failure past a restart is lost.
+            logger.error("%s/%s: the failure can't be stored: %s", entry.namespace, entry.name, error)
+        self.failure = failure
+        self._set_phase("Failed")
+        self._reporter.want(lambda old: status.render_failed(old, failure, now))
+        self._tell("Warning", failure.reason, f"{failure.message} {failure.remedy}")
+
+    def _describe_failure(self, failure: Failure) -> Manifest:
+        entry = self.entry
+        return Manifest(
+            id=entry.id,
+            namespace=entry.namespace,
+            name=entry.name,
+            pipeline=entry.pipeline,
+            ordinal=entry.ordinal,
+            outcome="Failed",
+            requested_at=entry.requested_at,
+            started_at=entry.started_at,
+            finished_at=times.format_time(self._context.now()),
+            duration_secs=entry.duration_secs,
+            rate_hz=entry.rate_hz,
+            requested_by=entry.requested_by,
+            target=collect.describe_target(entry),
+            failure=failure,
+            warnings=entry.warnings,
+        )
+
+    async def _end_early(self) -> None:
+        """A preflight that passed, or a cancel: no attempt, so no manifest."""
+        now = self._context.now()
+        entry = self.entry
+        if entry.preflight_only and entry.stop != "discard":
+            await self._save(outcome="Succeeded")
+            self._set_phase("Succeeded")
+            self._reporter.want(lambda old: status.render_preflight_passed(old, entry, entry.warnings, now))
+        else:
+            await self._save(outcome="Cancelled")
+            self._set_phase("Cancelled")
+            self._reporter.want(lambda old: status.render_cancelled(old, "Cancelled; nothing was kept.", now))
+
+    async def _wind_up(self) -> None:
+        """Nothing stays in the pod, then nothing in the journal. What can't be cleaned now is left to the sweep."""
+        if self._stopping is not None:
+            self._stopping.cancel()
+        await asyncio.gather(*self._notes, return_exceptions=True)
+        with contextlib.suppress(StoreError):
+            await self._save(step="Cleaning")
+        await sweep_entry(self._context, self.entry)
+
+
+async def sweep_entry(context: Context, entry: JournalEntry) -> bool:
+    """Clean the pod after a recording that has ended, and forget it. False: try again later."""
+    if entry.clean_after and context.now() < times.parse_time(entry.clean_after):
+        return False
+    if entry.folder:
+        try:
+            await follow.check_target(context, entry)
+            await remote.clean(context.client, entry)
+        except RecordingFailed:
+            pass  # the container is gone, and with it whatever was in it
+        except KubeError as error:
+            logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
+            return False
+    await asyncio.to_thread(context.volume.remove_entry, entry.id)
+    return True

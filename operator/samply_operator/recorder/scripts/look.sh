@@ -1,0 +1,20 @@
+# How far is a recording that was left alone? Prints `folder yes|no`, `alive yes|no`, `clock` (uptime in centiseconds),
+# then its events, then samply's log.
+# $1 folder
+set -u
+cd "$1" 2>/dev/null || { echo 'folder no'; exit 0; }
+echo 'folder yes'
+alive=no
+for who in shell samply; do
+    if read -r id was 2>/dev/null <$who && IFS= read -r line 2>/dev/null <"/proc/$id/stat"; then
+        set -- ${line##*) }
+        [ "${20}" = "$was" ] && [ "$1" != Z ] && alive=yes
+    fi
+done
+echo "alive $alive"
+read -r up _ </proc/uptime
+echo "clock ${up%.*}${up#*.}"
+cat events 2>/dev/null
+echo '-- log'
+tail -c 4096 err 2>/dev/null
+:

@@ -1,0 +1,108 @@
+# One recording, from start to file, in the target's container. POSIX sh: dash, busybox and bash.
+# It must end well when nobody listens any more: its timer is here, samply gets exactly one SIGINT (whoever makes the
+# folder `stopped` sends it), and the target is never left stopped. It tells its story as lines, to stdout and to the
+# file `events`; model and meaning are in rules/recording.py.
+# $1 folder  $2 pid  $3 seconds  $4 rate  $5 symbol flag or ''  $6 samply  $7 attach deadline  $8 finish deadline (s)
+set -u
+trap '' HUP PIPE
+umask 077
+dir=$1 pid=$2 secs=$3 rate=$4 symbols=$5 samply=$6 attach=$7 finish=$8
+
+# mkdir is the lock: a folder is used once, ever.
+mkdir "$dir" 2>/dev/null || { [ -d "$dir" ] && exit 64; exit 65; }
+cd "$dir" || exit 65
+
+say() {
+    echo "$*" >>events
+    echo "$*" 2>/dev/null || :
+}
+clock() { # uptime in centiseconds
+    read -r up _ </proc/uptime
+    echo "${up%.*}${up#*.}"
+}
+ticks() { # CPU time of the whole process, ended threads included
+    if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
+        set -- ${line##*) }
+        echo $((${12} + ${13}))
+    fi
+}
+state() {
+    if IFS= read -r line 2>/dev/null <"/proc/$1/stat"; then
+        set -- ${line##*) }
+        echo "$1"
+    fi
+}
+started() {
+    if IFS= read -r line 2>/dev/null <"/proc/$1/stat"; then
+        set -- ${line##*) }
+        echo "${20}"
+    fi
+}
+nap() { sleep "$1" 2>/dev/null || sleep 1; }
+
+echo "$$ $(started $$)" >shell
+"$samply" record -p "$pid" -o "$dir/profile.json.gz" --save-only -r "$rate" $symbols >out 2>err </dev/null &
+recorder=$!
+echo "$recorder $(started $recorder)" >samply
+
+(
+    end=$(($(clock) + attach * 100))
+    until grep -q 'Recording process' err 2>/dev/null; do
+        [ -e ended ] && exit 0
+        if [ "$(clock)" -ge $end ]; then
+            # Killed during the attach, samply may leave the target stopped: the guard below cures that.
+            say 'deadline attach'
+            mkdir stopped 2>/dev/null
+            kill -KILL $recorder
+            exit 0
+        fi
+        nap 0.05
+    done
+    now=$(clock)
+    say "recording $now $(ticks)"
+    end=$((now + secs * 100))
+    while [ ! -e ended ] && [ ! -d stopped ]; do
+        left=$((end - $(clock)))
+        [ $left -le 0 ] && break
+        if [ $left -ge 100 ]; then sleep 1; else
+            [ $left -lt 10 ] && left=0$left
+            nap "0.$left"
+        fi
+    done
+    # A samply that has stopped by itself, since its target is gone, no longer listens: a SIGINT would lose its file.
+    if [ ! -e ended ] && [ -d "/proc/$pid" ] && mkdir stopped 2>/dev/null; then
+        say "stopping $(clock) $(ticks) timer"
+        kill -INT $recorder
+    fi
+    end=$(($(clock) + finish * 100))
+    until [ -e ended ]; do
+        if [ "$(clock)" -ge $end ]; then
+            say 'deadline finish'
+            kill -KILL $recorder
+            break
+        fi
+        nap 0.1
+    done
+) &
+timer=$!
+
+wait $recorder
+code=$?
+: >ended
+case $(state "$pid") in
+T | t)
+    kill -CONT "$pid" && say 'continued'
+    ;;
+esac
+say "exit $code"
+lost=$(sed -n 's/.*Lost \([0-9][0-9]*\) events.*/\1/p' err | tail -n 1)
+say "lost ${lost:-0}"
+for file in profile.json.gz profile.json.syms.json; do
+    if [ -f $file ]; then
+        sum=$(sha256sum <$file)
+        say "file $file $(($(wc -c <$file))) ${sum%% *}"
+    fi
+done
+say 'done'
+wait $timer
+:

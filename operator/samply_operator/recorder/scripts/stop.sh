@@ -1,0 +1,33 @@
+# Ends a recording early: the one SIGINT, if nobody else has sent it.
+# $1 folder  $2 cause: keep (samply writes its file) or discard (it doesn't matter any more)
+set -u
+dir=$1 cause=$2
+cd "$dir" 2>/dev/null || exit 66
+read -r recorder was <samply || exit 67
+started() {
+    if IFS= read -r line 2>/dev/null <"/proc/$1/stat"; then
+        set -- ${line##*) }
+        echo "${20}"
+    fi
+}
+# Before samply says that it records it may hold the target stopped: wait for it, 10 s at most.
+n=0
+until grep -q 'Recording process' err 2>/dev/null || [ -e ended ] || [ $n -ge 100 ]; do
+    sleep 0.1 2>/dev/null || sleep 1
+    n=$((n + 1))
+done
+if [ ! -e ended ] && [ "$(started "$recorder")" = "$was" ] && mkdir stopped 2>/dev/null; then
+    read -r up _ </proc/uptime
+    pid=$(tr '\0' '\n' <"/proc/$recorder/cmdline" | sed -n '/^-p$/{n;p;q;}')
+    cpu=''
+    if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
+        set -- ${line##*) }
+        cpu=$((${12} + ${13}))
+    fi
+    echo "stopping ${up%.*}${up#*.} $cpu $cause" >>events
+    kill -INT "$recorder"
+fi
+if [ "$cause" = discard ] && [ ! -e ended ] && [ "$(started "$recorder")" = "$was" ]; then
+    kill -KILL "$recorder"
+fi
+:

@@ -1,0 +1,101 @@
+"""What was last seen in the cluster: pods, StatefulSets and SamplyProfiles, by namespace and name.
+
+Filled by watches and by the periodic complete lists; everything else reads it. No decisions here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from samply_operator.errors import SettingsError
+from samply_operator.kube import objects
+from samply_operator.model.pipeline import Pipeline, Pod, StatefulSet
+from samply_operator.model.profile import SamplyProfile, parse_object
+from samply_operator.rules import locate
+from samply_operator.settings import Targets
+
+Key = tuple[str, str]
+
+
+class Named(Protocol):
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+def key_of(item: Named) -> Key:
+    return item.namespace, item.name
+
+
+class World:
+    def __init__(self, targets: Targets) -> None:
+        self._targets = targets
+        self.pods: dict[Key, Pod] = {}
+        self.sets: dict[Key, StatefulSet] = {}
+        self.profiles: dict[Key, SamplyProfile] = {}
+        self.is_synced = False
+        self._pipelines: dict[Key, Pipeline] | None = None
+
+    @property
+    def pipelines(self) -> Mapping[Key, Pipeline]:
+        """By namespace and pipeline name; worked out anew only after a change."""
+        if self._pipelines is None:
+            found = locate.find_pipelines(self.pods.values(), self.sets.values(), self._targets)
+            self._pipelines = {key_of(pipeline): pipeline for pipeline in found}
+        return self._pipelines
+
+    def see_pod(self, raw: Mapping[str, Any], *, is_gone: bool = False) -> bool:
+        """Take one observation in; True if it changed anything."""
+        return self._see(self.pods, objects.parse_pod(raw), is_gone=is_gone)
+
+    def see_set(self, raw: Mapping[str, Any], *, is_gone: bool = False) -> bool:
+        return self._see(self.sets, objects.parse_stateful_set(raw), is_gone=is_gone)
+
+    def see_profile(self, raw: Mapping[str, Any], *, is_gone: bool = False) -> SamplyProfile:
+        """Not part of `pipelines`. Returns what was seen."""
+        profile = parse_object(raw)
+        if is_gone:
+            known = self.profiles.get(profile.key)
+            if known is not None and known.uid == profile.uid:
+                del self.profiles[profile.key]
+        else:
+            self.profiles[profile.key] = profile
+        return profile
+
+    def replace(
+        self,
+        pods: Iterable[Mapping[str, Any]],
+        sets: Iterable[Mapping[str, Any]],
+        profiles: Iterable[Mapping[str, Any]],
+    ) -> None:
+        """Complete lists of everything watched."""
+        self.pods = {key_of(pod): pod for pod in map(objects.parse_pod, pods)}
+        self.sets = {key_of(found): found for found in map(objects.parse_stateful_set, sets)}
+        self.profiles = {profile.key: profile for profile in map(parse_object, profiles)}
+        self._pipelines = None
+        self.is_synced = True
+
+    def _see(self, known: dict[Key, Any], item: Named, *, is_gone: bool) -> bool:
+        key = key_of(item)
+        if is_gone:
+            changed = known.pop(key, None) is not None
+        else:
+            changed = known.get(key) != item
+            known[key] = item
+        if changed:
+            self._pipelines = None
+        return changed
+
+
+def check_targets(targets: Targets) -> None:
+    """Fail at start, not at the first pod, when selector or pattern can't be read."""
+    try:
+        locate.find_pipelines((), (), targets)
+        locate.find_name("x", {}, {}, targets)
+    except (IndexError, ValueError) as error:
+        raise SettingsError(
+            f"config.targets.namePattern {targets.name_pattern!r}: {error}.",
+            remedy="It must be a regular expression with a group named pipeline.",
+        ) from error
