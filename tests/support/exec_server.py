@@ -85,6 +85,8 @@ class ExecServer:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if self.token and request.headers.get("Authorization", "").lower() != f"bearer {self.token}":
             return _refuse(401, "Unauthorized", "Unauthorized")
+        if "*/*" not in request.headers.get("Accept", "*/*"):
+            return _refuse(406, "NotAcceptable", "406: Not Acceptable")
         if request.match_info["pod"] == "missing":
             return _refuse(404, "NotFound", 'pods "missing" not found')
         if request.query.get("container") == "missing":

@@ -124,6 +124,7 @@ class Connection:
         """The body of the answer. Raises errors.Kube*."""
 
         async def send(session: aiohttp.ClientSession, url: URL, headers: dict[str, str]) -> bytes:
+            headers["Accept"] = "application/json"  # not for an exec: that is answered with 406
             if body is not None:
                 headers["Content-Type"] = content_type
             async with session.request(
@@ -199,7 +200,7 @@ class Connection:
 
     async def _build_headers(self) -> dict[str, str]:
         token = await self._configuration.get_api_key_with_prefix("BearerToken")
-        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
+        headers = {"User-Agent": USER_AGENT}
         return headers | ({"Authorization": token.strip()} if token else {})
 
     async def _renew(self, generation: int) -> None:

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from socket import SHUT_RDWR
 from types import TracebackType
 from typing import Self, assert_never
 
@@ -55,6 +56,7 @@ class ExecSession:
 
     def __init__(self, socket: WebSocket, *, deadline_secs: float) -> None:
         self._socket = socket
+        self._tcp = socket.get_extra_info("socket")
         self._frames = channels.Demultiplexer()
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + deadline_secs
@@ -82,10 +84,14 @@ class ExecSession:
             self._pulse.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._pulse
-        # close() reads until the other side agrees; one that never stops sending must not hold us.
+        # close() reads until the other side agrees; one that never stops sending must not hold us, nor may TLS's
+        # own goodbye keep the connection for 30 s more.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECS):
                 await self._socket.close()
+        if self._tcp is not None:
+            with contextlib.suppress(OSError):
+                self._tcp.shutdown(SHUT_RDWR)
 
     async def _keep_pulse(self) -> None:
         with contextlib.suppress(aiohttp.ClientError, ConnectionError):  # the reader meets the same end and tells it

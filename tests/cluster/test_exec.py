@@ -1,0 +1,122 @@
+"""The exec contract against a real cluster (KUBECONFIG), in both protocols, and what only a real one shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from contract.exec_contract import Door, ExecContract, Place
+from samply_operator.errors import KubeConflict, KubeInvalid, KubeNotFound
+from samply_operator.kube import objects
+from samply_operator.kube.channels import PROTOCOLS
+from samply_operator.kube.client import KubeClient
+
+pytestmark = pytest.mark.cluster
+IMAGE = os.environ.get("SAMPLY_TEST_IMAGE", "docker.io/library/samply-test-bare:dev")
+
+
+def kubectl(*words: str, stdin: str | None = None, check: bool = True) -> str:
+    done = subprocess.run(["kubectl", *words], input=stdin, text=True, capture_output=True, check=False, timeout=120)
+    if check and done.returncode != 0:
+        raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr}")
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace with one pod that sleeps; its Events are shown when a test failed."""
+    if "KUBECONFIG" not in os.environ:
+        pytest.fail("KUBECONFIG isn't set: export KUBECONFIG=$(hack/cluster kubeconfig)")
+    name = f"exec-{uuid.uuid4().hex[:8]}"
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"],
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "place", "namespace": name},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
+    }
+    kubectl("create", "namespace", name)
+    try:
+        kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+        kubectl("wait", "-n", name, "pod/place", "--for=condition=Ready", "--timeout=60s")
+        yield name
+        if request.session.testsfailed:
+            print(kubectl("get", "events", "-n", name, check=False))
+    finally:
+        kubectl("delete", "namespace", name, "--wait=false", check=False)
+
+
+class TestRealExec(ExecContract):
+    @pytest.fixture(params=PROTOCOLS)
+    async def door(self, request: pytest.FixtureRequest, namespace: str) -> AsyncIterator[Door]:
+        async with KubeClient(protocols=(request.param,)) as client:
+            yield Door(client, Place(namespace, "place", "main"), "/tmp")
+
+    async def test_thirty_short_commands_leave_no_session_behind(self, door: Door) -> None:
+        """Each ends cleanly: no connection of this process to the API server is left but idle ones."""
+        await asyncio.gather(*(door.run("true") for _ in range(30)))
+        started = time.monotonic()
+        assert (await door.run("true")).exit_code == 0
+        assert time.monotonic() - started < 2
+
+    async def test_pings_are_answered(self, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A silent command outlives the silence limit, because the other side answers pings."""
+        monkeypatch.setattr("samply_operator.kube.exec.PING_SECS", 0.2)
+        monkeypatch.setattr("samply_operator.kube.exec.SILENCE_SECS", 1.0)
+        assert (await door.run("sleep", "3")).exit_code == 0
+
+
+async def test_a_container_that_ended_is_not_found(namespace: str) -> None:
+    pod = {
+        "metadata": {"name": "ended"},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": IMAGE, "command": ["true"]}]},
+    }
+    async with KubeClient() as client:
+        await client.create(objects.pods(namespace), pod)
+        async with asyncio.timeout(60):
+            while objects.parse_pod(await client.get(objects.pods(namespace, "ended"))).phase != "Succeeded":
+                await asyncio.sleep(0.2)
+        with pytest.raises((KubeNotFound, KubeInvalid)):
+            await client.run(namespace, "ended", "main", ["true"], deadline_secs=20)
+
+
+async def test_plain_requests_and_their_errors(namespace: str) -> None:
+    body = {"metadata": {"name": "thing"}, "spec": {"holderIdentity": "me", "leaseDurationSeconds": 10}}
+    path = objects.leases(namespace, "thing")
+    async with KubeClient() as client:
+        made = await client.create(objects.leases(namespace), body)
+        with pytest.raises(KubeConflict):
+            await client.create(objects.leases(namespace), body)
+        changed = await client.patch(path, {"spec": {"holderIdentity": "you"}})
+        assert changed["spec"]["holderIdentity"] == "you"
+        with pytest.raises(KubeConflict):
+            await client.replace(path, made)
+        test = {"op": "test", "path": "/spec/holderIdentity", "value": "me"}
+        with pytest.raises(KubeInvalid):
+            await client.patch(path, [test, {"op": "remove", "path": "/spec/holderIdentity"}], kind="json")
+        with pytest.raises(KubeConflict):
+            await client.delete(path, uid=str(uuid.uuid4()))
+        await client.delete(path, uid=changed["metadata"]["uid"])
+        with pytest.raises(KubeNotFound):
+            await client.get(path)
+
+
+async def test_a_list_has_all_its_pages(namespace: str) -> None:
+    async with KubeClient() as client:
+        for number in range(5):
+            await client.create(objects.leases(namespace), {"metadata": {"name": f"page-{number}"}, "spec": {}})
+        found = await client.list_items(objects.leases(namespace), page_size=2)
+        assert [item["metadata"]["name"] for item in found.items] == [f"page-{number}" for number in range(5)]
+        assert found.resource_version
