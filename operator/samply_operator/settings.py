@@ -63,6 +63,8 @@ class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """How long a recording whose pod or API server is away is tried again before it fails."""
     remote_ttl_secs: Seconds = 3600
     """How long a file that couldn't be copied stays in the pod."""
+    finish_memory_bytes: Positive = 768 * 1024 * 1024
+    """Memory of the process that reads a profile and gives it names; less than the container's limit."""
     min_free_bytes: Positive = 64 * 1024 * 1024
     """Least free space on the volume, and in the pod's folder, before a recording starts."""
 

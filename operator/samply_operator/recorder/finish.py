@@ -14,7 +14,7 @@ from pathlib import Path
 from samply_operator import __version__, profiles
 from samply_operator.errors import ProfileError
 from samply_operator.model.manifest import FileFacts, JournalEntry
-from samply_operator.profiles import ProfileFacts
+from samply_operator.profiles import ProfileFacts, bounded
 from samply_operator.recorder.context import Context
 
 BAKED = "baked.json.gz"
@@ -47,8 +47,10 @@ def build_label(entry: JournalEntry) -> profiles.Label:
 async def finish(context: Context, entry: JournalEntry, raw: Path, sidecar: Path | None) -> Finished:
     baked = context.volume.tmp_path(entry.id, BAKED)
     try:
-        result = await asyncio.to_thread(profiles.bake, raw, sidecar, baked, label=build_label(entry))
+        limits = bounded.Limits(memory_bytes=context.settings.recording.finish_memory_bytes)
+        result = await bounded.bake(raw, sidecar, baked, label=build_label(entry), limits=limits)
     except ProfileError as error:
+        await asyncio.to_thread(baked.unlink, missing_ok=True)
         file = await asyncio.to_thread(describe_file, raw, 0)
         return Finished(raw, file, None, (f"Published as samply wrote it, without names: {error}",))
     file = await asyncio.to_thread(describe_file, baked, result.raw_bytes)
