@@ -1,0 +1,110 @@
+"""Events on objects, for those who type `kubectl describe`.
+
+    sink = EventSink(client, instance)
+    await sink.publish({"apiVersion", "kind", "namespace", "name", "uid"}, "Normal" | "Warning", reason, message)
+
+A repeated one is counted in the Event that is there. Publishing never raises errors.Kube* into a recording: what
+can't be told is logged. Core v1, since one group of rights is then enough.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from samply_operator.errors import KubeError, KubeNotFound
+from samply_operator.kube import faults, objects
+from samply_operator.kube.client import KubeClient
+
+logger = logging.getLogger(__name__)
+
+EventType = Literal["Normal", "Warning"]
+
+COMPONENT = "samply-operator"
+MESSAGE_LIMIT = 1000
+"""The API server takes 1,024 bytes of a note."""
+REMEMBERED = 256
+REPEAT_SECS = 600.0
+"""Later than this, the same message is news again."""
+PUBLISH_SECS = 5.0
+
+
+@dataclass(slots=True)
+class _Told:
+    name: str
+    count: int
+    at: float
+
+
+class EventSink:
+    """One for the whole process. `instance` is the name of this pod."""
+
+    def __init__(self, client: KubeClient, instance: str) -> None:
+        self._client = client
+        self._instance = instance
+        self._told: OrderedDict[tuple[str, ...], _Told] = OrderedDict()
+
+    async def publish(self, involved: Mapping[str, str], type_: EventType, reason: str, message: str) -> None:
+        """Tell it, or log why it couldn't be told."""
+        message = faults.cut(message, MESSAGE_LIMIT)
+        try:
+            await self._publish(involved, type_, reason, message)
+        except KubeError as error:
+            logger.warning("event %s on %s not told: %s", reason, involved.get("name"), error)
+
+    async def _publish(self, involved: Mapping[str, str], type_: EventType, reason: str, message: str) -> None:
+        key = (involved.get("uid", ""), involved["namespace"], involved["name"], type_, reason, message)
+        told = self._told.get(key)
+        if told is not None and time.monotonic() - told.at < REPEAT_SECS:
+            try:
+                await self._count(involved["namespace"], told)
+            except KubeNotFound:
+                pass  # its Event was dropped: tell it anew
+            else:
+                return
+        body = build_event(involved, type_, reason, message, instance=self._instance, now=_now())
+        await self._client.create(objects.events(involved["namespace"]), body, timeout_secs=PUBLISH_SECS)
+        self._told[key] = _Told(body["metadata"]["name"], 1, time.monotonic())
+        self._told.move_to_end(key)
+        while len(self._told) > REMEMBERED:
+            self._told.popitem(last=False)
+
+    async def _count(self, namespace: str, told: _Told) -> None:
+        change = {"count": told.count + 1, "lastTimestamp": _now()}
+        await self._client.patch(objects.events(namespace, told.name), change, timeout_secs=PUBLISH_SECS)
+        told.count += 1
+        told.at = time.monotonic()
+
+
+def build_event(
+    involved: Mapping[str, str], type_: EventType, reason: str, message: str, *, instance: str, now: str
+) -> dict[str, Any]:
+    """A new Event with a name of its own (an Event's name must be unique, and at most 253 characters long)."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{involved['name'][:230].rstrip('.-')}.{secrets.token_hex(8)}",
+            "namespace": involved["namespace"],
+        },
+        "involvedObject": dict(involved),
+        "type": type_,
+        "reason": reason,
+        "message": message,
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": instance,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
