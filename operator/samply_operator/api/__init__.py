@@ -1,1 +1,1 @@
-"""The aiohttp shell: app, routes, one file per resource, problems. No way to the cluster from here."""
+"""The network door: HTTP in, decisions of `rules` out. It holds no right in the cluster."""

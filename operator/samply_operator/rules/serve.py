@@ -78,7 +78,9 @@ class NoSuchOrdinal:
 
 @dataclass(frozen=True, slots=True)
 class NotDeployed:
-    """Known, nothing stored, and no pod of it runs."""
+    """Known, nothing stored, and no pod of it runs; `is_desired`: one should."""
+
+    is_desired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _decide_nothing_stored(facts: Facts, now: float) -> Decision:
     ordinals = tuple(sorted({*facts.ordinals, *facts.stored_ordinals}))
     if facts.ordinal not in ordinals:
         return NoSuchOrdinal(ordinals)
-    return NoneYet() if facts.is_running else NotDeployed()
+    return NoneYet() if facts.is_running else NotDeployed(is_desired=facts.ordinal in facts.ordinals)
 
 
 def _retry_after(running: Running, now: float) -> int:

@@ -1,0 +1,110 @@
+"""The listening socket and what aiohttp leaves open at the protocol's edge: limits, time-outs, JSON for bad HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+
+from samply_operator.api import problems
+from samply_operator.api.access_log import REQUEST_ID, AccessLogger
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECS = 20.0
+"""A connection without a complete request head for this long is closed: idle and slow clients alike."""
+DRAIN_SECS = 20.0
+"""How long downloads under way may go on after the end was asked for."""
+LINGER_SECS = 2.0
+"""How long an unwanted request body is read and dropped before the connection is closed."""
+MAX_CONNECTIONS = 1000
+"""Further ones are closed at once, so that descriptors are left for files."""
+BACKLOG = 512
+LIMITS: dict[str, Any] = {
+    "access_log_class": AccessLogger,
+    "lingering_time": LINGER_SECS,
+    "max_headers": 64,
+    "max_line_size": 8190,
+    "max_field_size": 8190,
+}
+
+
+class Connection(web.RequestHandler):
+    """One client: aiohttp's handler, which refuses what is too many and answers bad HTTP in JSON."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: web.Server, **kwargs: Any) -> None:
+        super().__init__(server, **kwargs)
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if len(self._server.connections) > MAX_CONNECTIONS:
+            logger.warning("more than %d connections: one is closed", MAX_CONNECTIONS)
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer a head that is no HTTP (400), and a fault of this service (500) without a word of its inside."""
+        response = problems.build_bad_http() if status < 500 else problems.build_internal()
+        if status >= 500:
+            logger.error("request %s failed", response.headers[REQUEST_ID], exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the response was cut off")
+        response.force_close()
+        return response
+
+
+class Door:
+    """Serves `app` on one address while its `async with` lasts."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        host: str,
+        port: int,
+        *,
+        drain_secs: float = DRAIN_SECS,
+        idle_secs: float = IDLE_SECS,
+    ) -> None:
+        self._runner = web.AppRunner(app, shutdown_timeout=drain_secs)
+        self._host = host
+        self._port = port
+        self._idle_secs = idle_secs
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def app(self) -> web.Application:
+        return self._runner.app
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on (asked for as 0: the one that was given)."""
+        return int(self._listener.sockets[0].getsockname()[1]) if self._listener else self._port
+
+    async def __aenter__(self) -> Door:
+        await self._runner.setup()
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("aiohttp made no server")
+        loop = asyncio.get_running_loop()
+        build = partial(Connection, server, loop=loop, keepalive_timeout=self._idle_secs, **LIMITS)
+        self._listener = await loop.create_server(build, self._host, self._port, backlog=BACKLOG)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._listener:
+            self._listener.close()
+        await self._runner.cleanup()

@@ -1,0 +1,134 @@
+"""Query parameters, strictly: what is there must be right, once; unknown keys are ignored. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from samply_operator import errors
+from samply_operator.settings import MAX_DURATION_SECS
+
+MAX_ORDINAL = 2**31 - 1
+MAX_PAGE = 1000
+PAGE = 100
+
+_DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
+_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_PIPELINE = re.compile(r"[A-Za-z0-9_.-]{1,253}", re.ASCII)
+_ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
+
+
+class Query(Protocol):
+    """A query string's keys and values, such as yarl's."""
+
+    def getall(self, key: str, default: list[str], /) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileQuery:
+    """GET …/samply_profile."""
+
+    ordinal: int = 0
+    latest: bool = False
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartQuery:
+    """POST …/samply_profile. `duration_secs` None: as the installation says."""
+
+    ordinal: int = 0
+    duration_secs: int | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """GET …/samply_profiles: newest first, `limit` at a time, after the one with the id `after`."""
+
+    ordinal: int | None = None
+    namespace: str | None = None
+    limit: int = PAGE
+    after: str | None = None
+
+
+def parse_profile_query(query: Query) -> ProfileQuery:
+    return ProfileQuery(
+        ordinal=_parse_ordinal(query) or 0, latest=_parse_flag(query, "latest"), namespace=parse_namespace(query)
+    )
+
+
+def parse_start_query(query: Query) -> StartQuery:
+    duration = _parse_whole(query, "duration_secs", 1, MAX_DURATION_SECS)
+    return StartQuery(ordinal=_parse_ordinal(query) or 0, duration_secs=duration, namespace=parse_namespace(query))
+
+
+def parse_history_query(query: Query) -> HistoryQuery:
+    return HistoryQuery(
+        ordinal=_parse_ordinal(query),
+        namespace=parse_namespace(query),
+        limit=_parse_whole(query, "limit", 1, MAX_PAGE) or PAGE,
+        after=_parse_pattern(query, "after", _ID, "the id of a profile"),
+    )
+
+
+def parse_namespace(query: Query) -> str | None:
+    return _parse_pattern(query, "namespace", _NAMESPACE, "the name of a namespace")
+
+
+def parse_pipeline(match: Mapping[str, str]) -> str:
+    """The path's pipeline. What can't be a name is unknown: it never reaches anything that looks names up."""
+    name = match["pipeline_name"]
+    if _PIPELINE.fullmatch(name) is None:
+        raise build_unknown_pipeline(name)
+    return name
+
+
+def build_unknown_pipeline(name: str) -> errors.UnknownPipeline:
+    name = name if len(name) <= 256 else name[:256] + "…"
+    return errors.UnknownPipeline(f"Unknown pipeline name '{name}'", details={"pipeline_name": name})
+
+
+def _parse_ordinal(query: Query) -> int | None:
+    return _parse_whole(query, "ordinal", 0, MAX_ORDINAL)
+
+
+def _parse_whole(query: Query, key: str, least: int, most: int) -> int | None:
+    expected = f"a whole number from {least} to {most}"
+    text = _parse_pattern(query, key, _DIGITS, expected)
+    if text is None:
+        return None
+    if not least <= int(text) <= most:
+        raise _invalid(key, text, expected)
+    return int(text)
+
+
+def _parse_flag(query: Query, key: str) -> bool:
+    text = _find(query, key)
+    if text not in (None, "true", "false"):
+        raise _invalid(key, text or "", "true or false")
+    return text == "true"
+
+
+def _parse_pattern(query: Query, key: str, pattern: re.Pattern[str], expected: str) -> str | None:
+    text = _find(query, key)
+    if text is not None and pattern.fullmatch(text) is None:
+        raise _invalid(key, text, expected)
+    return text
+
+
+def _find(query: Query, key: str) -> str | None:
+    values = query.getall(key, [])
+    if len(values) > 1:
+        raise _invalid(key, ", ".join(values), "to be given once")
+    return values[0] if values else None
+
+
+def _invalid(key: str, value: str, expected: str) -> errors.InvalidParam:
+    value = value[:100]
+    return errors.InvalidParam(
+        f"Invalid parameter '{key}': expected {expected}, got '{value}'",
+        details={"parameter": key, "value": value, "expected": expected},
+    )

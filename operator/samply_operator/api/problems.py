@@ -1,0 +1,135 @@
+"""Errors as answers: which class has which HTTP status and headers, and the one shape that every error body has.
+
+What is no error of this project becomes `InternalError` without a word of its inside; the log has the rest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from aiohttp import web
+
+from samply_operator import errors
+from samply_operator.api.access_log import REQUEST_ID
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+RETRY = {"Retry-After": "5"}
+NO_STORE = {"Cache-Control": "no-store"}
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+STATUS: Mapping[type[errors.SamplyOperatorError], int] = {
+    errors.SamplyOperatorError: 500,
+    errors.SettingsError: 500,
+    errors.RequestError: 400,
+    errors.InvalidParam: 400,
+    errors.InvalidSpec: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.UnknownPipeline: 404,
+    errors.UnknownProfile: 404,
+    errors.AmbiguousPipeline: 400,
+    errors.NoSamplyProfile: 400,
+    errors.ProfilingInProgress: 409,
+    errors.ProfilingNotEnabled: 400,
+    errors.RangeNotSatisfiable: 416,
+    errors.TooManyRequests: 429,
+    errors.ProfilingFailed: 500,
+    errors.PipelineNotDeployed: 503,
+    errors.PipelineUnreachable: 503,
+    errors.OperatorUnavailable: 503,
+    errors.StoreError: 500,
+    errors.StoreFull: 507,
+    errors.CorruptManifest: 500,
+    errors.ProfileError: 500,
+    errors.KubeError: 502,
+    errors.KubeNotFound: 502,
+    errors.KubeConflict: 502,
+    errors.KubeForbidden: 502,
+    errors.KubeInvalid: 502,
+    errors.KubeUnavailable: 503,
+    errors.ExecFailed: 503,
+}
+"""A class that isn't here answers as its nearest base."""
+
+HEADERS: Mapping[int, Mapping[str, str]] = {401: CHALLENGE, 429: RETRY, 503: RETRY}
+
+INTERNAL = "Something went wrong in the service; its log has the request's id."
+
+_encoder = msgspec.json.Encoder()
+_boot = secrets.token_hex(4)
+_count = itertools.count(1)
+
+
+def find_status(kind: type[errors.SamplyOperatorError]) -> int:
+    return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
+
+
+def build_response(
+    status: int, code: str, message: str, details: Mapping[str, object], headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """The body of every error: message, error_code, details (always an object)."""
+    body = _encoder.encode({"message": message, "error_code": code, "details": dict(details)})
+    return web.Response(
+        status=status,
+        body=body,
+        content_type="application/json",
+        headers={**NO_STORE, REQUEST_ID: make_request_id(), **HEADERS.get(status, {}), **(headers or {})},
+    )
+
+
+def build_problem(error: errors.SamplyOperatorError) -> web.Response:
+    """The answer for an error raised on purpose. Its remedy is told in the message."""
+    return build_response(find_status(type(error)), error.code, str(error), error.details)
+
+
+def build_internal() -> web.Response:
+    return build_response(500, errors.SamplyOperatorError.code, INTERNAL, {})
+
+
+def build_bad_http() -> web.Response:
+    return build_response(400, "BadRequest", "The request is no valid HTTP.", {})
+
+
+def make_request_id() -> str:
+    """Unique in this cluster for all practical purposes, and short in a log."""
+    return f"{_boot}-{next(_count):x}"
+
+
+@web.middleware
+async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Outermost: refusals in the project's shape. What is no refusal goes on to `door.Connection.handle_error`."""
+    try:
+        return await handler(request)
+    except errors.SamplyOperatorError as error:
+        response = build_problem(error)
+        if response.status == 500 and not isinstance(error, errors.ProfilingFailed):
+            logger.error("request %s failed: %s", response.headers[REQUEST_ID], error, exc_info=error)
+        return response
+    except web.HTTPException as error:
+        return _translate(request, error)
+
+
+def _translate(request: web.Request, error: web.HTTPException) -> web.Response:
+    """aiohttp's own refusals, in the project's shape."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        message = f"{request.method[:32]} is not possible here, only {allowed}."
+        return build_response(405, "MethodNotAllowed", message, {"allowed": allowed.split(", ")}, {"Allow": allowed})
+    if error.status == 404:
+        return build_response(404, "UnknownRoute", "There is nothing at this path.", {})
+    return build_response(error.status, "BadRequest", error.reason, {})
+
+
+async def mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """On each response before its head is sent: an id to find it in the log."""
+    headers = response.headers
+    if REQUEST_ID not in headers:
+        headers[REQUEST_ID] = make_request_id()
+    headers["X-Content-Type-Options"] = "nosniff"

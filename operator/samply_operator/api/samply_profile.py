@@ -1,0 +1,167 @@
+"""GET, HEAD and POST /v0/pipelines/{pipeline_name}/samply_profile: the endpoint that Feldera's clients know."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiohttp import web
+
+from samply_operator import errors
+from samply_operator.api import access, files, params, render
+from samply_operator.api.parts import BOARD, OPERATOR, SETTINGS
+from samply_operator.api.problems import NO_STORE
+from samply_operator.control.messages import StartReply, StartRequest
+from samply_operator.model.manifest import Manifest
+from samply_operator.rules import serve
+
+PATH = "/v0/pipelines/{pipeline_name}/samply_profile"
+LAST_FAILURE = "Samply-Last-Failure"
+"""Header of a profile that is older than the last attempt, which failed: `<id>; reason=<Reason>`."""
+SEEN_SECS = 1.0
+"""How long a POST waits until a GET would see what it started."""
+
+routes = web.RouteTableDef()
+
+
+@routes.get(PATH)
+async def get(request: web.Request) -> web.StreamResponse:
+    """The last profile of one ordinal, or why there is none."""
+    name = params.parse_pipeline(request.match_info)
+    query = params.parse_profile_query(request.query)
+    caller = await access.admit(request)
+    board = request.app[BOARD]
+    namespace = access.find_namespace(board.view, caller, name, query.namespace)
+    facts = board.view.gather(namespace or "", name, query.ordinal)
+    decision = serve.decide(facts, latest=query.latest, now=time.time())
+    match decision:
+        case serve.Serve(manifest, last_failure):
+            return await _send(request, manifest, last_failure)
+        case serve.InProgress(_, retry_after_secs):
+            return web.Response(status=204, headers={"Retry-After": str(retry_after_secs), **NO_STORE})
+        case _:
+            raise build_error(decision, name, query.ordinal)
+
+
+@routes.post(PATH)
+async def post(request: web.Request) -> web.StreamResponse:
+    """Start a recording; answers when it runs or was refused."""
+    name = params.parse_pipeline(request.match_info)
+    query = params.parse_start_query(request.query)
+    caller = await access.admit(request)
+    namespace = _find_start_namespace(request, caller, name, query.namespace)
+    wanted = StartRequest(
+        pipeline=name,
+        ordinal=query.ordinal,
+        duration_secs=query.duration_secs,
+        namespace=namespace,
+        wait_secs=request.app[SETTINGS].api.start_wait_secs,
+    )
+    reply = await _start(request, wanted)
+    if reply.state == "Failed":
+        raise _build_start_failure(reply)
+    headers = {"Location": render.build_href(name, reply.id), **NO_STORE}
+    return web.Response(status=202, headers=headers)
+
+
+async def _send(request: web.Request, manifest: Manifest, last_failure: Manifest | None) -> web.StreamResponse:
+    headers = {}
+    if last_failure:
+        reason = last_failure.failure.reason if last_failure.failure else "Unknown"
+        headers[LAST_FAILURE] = f"{last_failure.id}; reason={''.join(filter(str.isalnum, ascii(reason)))}"
+    try:
+        return await files.send_profile(request, manifest, cache=files.REVALIDATE, headers=headers)
+    except errors.UnknownProfile:
+        request.app[BOARD].ask_reread()
+        raise
+
+
+def _find_start_namespace(request: web.Request, caller: access.Caller, name: str, asked: str | None) -> str | None:
+    """Only what is in the cluster can be started: stored profiles of the same name elsewhere don't count."""
+    live = request.app[BOARD].view.live
+    found = serve.decide_namespace(live.namespaces.get(name, ()) if live else (), readable=caller.readable, asked=asked)
+    return asked if found is None else access.require_one(found, name)
+
+
+async def _start(request: web.Request, wanted: StartRequest) -> StartReply:
+    board = request.app[BOARD]
+    try:
+        reply = await request.app[OPERATOR].start(wanted)
+    except errors.UnknownPipeline:
+        if board.view.catalog.find_namespaces(wanted.pipeline):
+            raise _build_not_deployed(wanted.pipeline) from None
+        raise
+    await board.wait_for(lambda view: bool(view.find_recording(reply.id) or view.get(reply.id)), SEEN_SECS)
+    return reply
+
+
+def _build_start_failure(reply: StartReply) -> errors.ProfilingFailed:
+    failure = reply.failure
+    message = failure.message if failure else "The recording failed at once."
+    details = {
+        "reason": failure.reason if failure else "Unknown",
+        "remedy": failure.remedy if failure else "",
+        "log": failure.log if failure else "",
+        "profile": reply.id,
+    }
+    return errors.ProfilingFailed(message, remedy=failure.remedy if failure else "", details=details)
+
+
+def build_error(decision: serve.Decision, name: str, ordinal: int) -> errors.SamplyOperatorError:
+    """The error that a decision other than sending means."""
+    match decision:
+        case serve.LastFailed(attempt, last_good):
+            return _build_last_failed(attempt, last_good)
+        case serve.NoneYet(running, retry_after_secs):
+            return _build_none_yet(name, running, retry_after_secs)
+        case serve.NoSuchOrdinal(ordinals):
+            expected = f"one of {', '.join(map(str, ordinals))}"
+            return errors.InvalidParam(
+                f"Invalid parameter 'ordinal': expected {expected}, got '{ordinal}'",
+                details={
+                    "parameter": "ordinal",
+                    "value": str(ordinal),
+                    "expected": expected,
+                    "ordinals": list(ordinals),
+                },
+            )
+        case serve.NotDeployed(is_desired):
+            return _build_not_deployed(name, is_desired=is_desired)
+        case serve.Unknown():
+            return params.build_unknown_pipeline(name)
+        case _:
+            return errors.OperatorUnavailable(
+                f"The operator is away: what it knows of pipeline '{name}' can't be told now.",
+                remedy="Try again in a few seconds; stored profiles are served without latest=true.",
+                details={"pipeline_name": name},
+            )
+
+
+def _build_last_failed(attempt: Manifest, last_good: Manifest | None) -> errors.ProfilingFailed:
+    failure = attempt.failure
+    details: dict[str, Any] = {**render.render_failure(attempt), "profile": attempt.id}
+    if last_good:
+        details["last_good"] = render.render_reference(last_good)
+    return errors.ProfilingFailed(
+        failure.message if failure else "The last recording failed.",
+        remedy=failure.remedy if failure else "",
+        details=details,
+    )
+
+
+def _build_none_yet(name: str, running: serve.Running | None, retry_after_secs: int | None) -> errors.NoSamplyProfile:
+    start = f"POST /v0/pipelines/{name}/samply_profile?duration_secs=30"
+    if running is None:
+        return errors.NoSamplyProfile(f"No samply profile exists for the pipeline, create one by calling `{start}`")
+    return errors.NoSamplyProfile(
+        f"No samply profile exists for the pipeline yet: the first one, from `{start}`, is in progress",
+        details={"profile": running.id, "state": running.phase, "retry_after_secs": retry_after_secs},
+    )
+
+
+def _build_not_deployed(name: str, *, is_desired: bool = False) -> errors.PipelineNotDeployed:
+    return errors.PipelineNotDeployed(
+        f"Pipeline '{name}' is not deployed: no pod of it runs.",
+        remedy="Start the pipeline and try again.",
+        details={"pipeline_name": name, "status": "Stopped", "desired_status": "Running" if is_desired else "Stopped"},
+    )

@@ -1,0 +1,89 @@
+"""GET /v0/pipelines/{pipeline_name}/samply_profiles: the history, one profile's facts, and its file."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from samply_operator import errors
+from samply_operator.api import access, files, params, render
+from samply_operator.api.board import View
+from samply_operator.api.parts import BOARD
+from samply_operator.model.manifest import Manifest
+
+PATH = "/v0/pipelines/{pipeline_name}/samply_profiles"
+
+routes = web.RouteTableDef()
+
+
+@routes.get(PATH)
+async def get_history(request: web.Request) -> web.StreamResponse:
+    """Attempts of one pipeline, newest first; on the first page those that run come before."""
+    name = params.parse_pipeline(request.match_info)
+    query = params.parse_history_query(request.query)
+    view = request.app[BOARD].view
+    namespace = access.find_namespace(view, await access.admit(request), name, query.namespace)
+    if namespace is None:
+        raise _build_absent(view, name)
+    ended = [m for m in view.catalog.list_history(namespace, name) if query.ordinal in (None, m.ordinal)]
+    running = [r for r in view.list_recordings(namespace, name) if query.ordinal in (None, r.ordinal)]
+    page, following = cut_page(ended, query.after, query.limit)
+    shown = [] if query.after else [render.render_recording(recording) for recording in running]
+    return render.build_json({"profiles": shown + [render.render_attempt(m) for m in page], "next": following})
+
+
+@routes.get(PATH + "/{profile_id}")
+async def get_facts(request: web.Request) -> web.StreamResponse:
+    """One attempt, or one recording that hasn't ended."""
+    name = params.parse_pipeline(request.match_info)
+    profile_id = request.match_info["profile_id"]
+    caller = await access.admit(request)
+    view = request.app[BOARD].view
+    manifest = view.get(profile_id)
+    if manifest and manifest.pipeline == name and caller.may_read(manifest.namespace):
+        return render.build_json(render.render_attempt(manifest))
+    recording = view.find_recording(profile_id)
+    if recording and recording.pipeline == name and caller.may_read(recording.namespace):
+        return render.build_json(render.render_recording(recording))
+    raise _build_unknown(view, profile_id)
+
+
+@routes.get(PATH + "/{profile_id}/profile")
+async def get_file(request: web.Request) -> web.StreamResponse:
+    """The file of one profile. These bytes never change."""
+    name = params.parse_pipeline(request.match_info)
+    profile_id = request.match_info["profile_id"]
+    caller = await access.admit(request)
+    view = request.app[BOARD].view
+    manifest = view.get(profile_id)
+    if manifest is None or manifest.pipeline != name or not caller.may_read(manifest.namespace):
+        raise _build_unknown(view, profile_id)
+    return await files.send_profile(request, manifest, cache=files.FOREVER)
+
+
+def cut_page(attempts: list[Manifest], after: str | None, limit: int) -> tuple[list[Manifest], str | None]:
+    """At most `limit` attempts behind the one named `after`, and the name to go on from. Unknown: from the start."""
+    ids = [manifest.id for manifest in attempts]
+    start = ids.index(after) + 1 if after in ids else 0
+    page = attempts[start : start + limit]
+    return page, page[-1].id if start + limit < len(attempts) else None
+
+
+def _build_absent(view: View, name: str) -> errors.SamplyOperatorError:
+    if view.is_certain:
+        return params.build_unknown_pipeline(name)
+    return errors.OperatorUnavailable(
+        f"The operator is away: whether pipeline '{name}' exists can't be told now.",
+        remedy="Try again in a few seconds.",
+        details={"pipeline_name": name},
+    )
+
+
+def _build_unknown(view: View, profile_id: str) -> errors.SamplyOperatorError:
+    profile_id = profile_id[:64]
+    if view.is_certain:
+        return errors.UnknownProfile(f"Unknown profile '{profile_id}'", details={"profile": profile_id})
+    return errors.OperatorUnavailable(
+        f"Profile '{profile_id}' is not stored, and the operator, which knows those that run, is away.",
+        remedy="Try again in a few seconds.",
+        details={"profile": profile_id},
+    )

@@ -1,0 +1,36 @@
+"""/v0/config, /healthz, /readyz: what the service is, and whether it can answer."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from samply_operator import __version__
+from samply_operator.api import render
+from samply_operator.api.parts import BOARD
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/v0/config")
+async def get_config(request: web.Request) -> web.StreamResponse:
+    """What Feldera's SDK asks for before anything else; it knows two editions."""
+    return render.build_json({"edition": "Open source", "version": __version__})
+
+
+@routes.get("/healthz")
+async def get_health(request: web.Request) -> web.StreamResponse:
+    """The process answers."""
+    return render.build_json({"status": "ok"})
+
+
+@routes.get("/readyz")
+async def get_readiness(request: web.Request) -> web.StreamResponse:
+    """Ready once the volume was read. The operator may be away: stored profiles are served without it, and what
+    needs it says 503 by itself, so its absence must not take the whole service out of rotation."""
+    view = request.app[BOARD].view
+    operator = "Connected" if view.is_certain else "Away"
+    if view.is_ready:
+        return render.build_json({"status": "ok", "operator": operator})
+    response = render.build_json({"status": "the volume was not read yet", "operator": operator})
+    response.set_status(503)
+    return response

@@ -1,0 +1,159 @@
+"""The api's side of the unix socket: one watch stream kept open, and calls that act.
+
+`snapshot` is the operator's last word while the stream lives, and None as soon as it broke or fell silent: what can't
+be known is never guessed from an old picture. Touches the socket only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import TracebackType
+
+import aiohttp
+import msgspec
+
+from samply_operator import errors
+from samply_operator.control.messages import ErrorReply, Snapshot, StartReply, StartRequest
+
+logger = logging.getLogger(__name__)
+
+SILENCE_SECS = 12.0
+"""Longest gap in the stream: the operator speaks at least every 5 s."""
+BACK_OFF_SECS = (0.1, 2.0)
+"""First and longest pause between two attempts to connect."""
+ANSWER_SECS = 15.0
+"""Longest wait for the answer to a call, on top of the wait that the call itself asks for."""
+MAX_LINE_BYTES = 64 * 1024 * 1024
+
+AWAY_REMEDY = "Try again in a few seconds; stored profiles are served meanwhile."
+
+OnChange = Callable[[Snapshot | None], None]
+
+_snapshots = msgspec.json.Decoder(Snapshot)
+_replies = msgspec.json.Decoder(StartReply)
+_error_replies = msgspec.json.Decoder(ErrorReply)
+
+
+def _ignore(snapshot: Snapshot | None) -> None:
+    """Nobody listens."""
+
+
+class OperatorClient:
+    """Use as `async with`; `on_change` is called in the loop with each new snapshot, and with None on loss."""
+
+    def __init__(self, socket_path: str, *, on_change: OnChange = _ignore, silence_secs: float = SILENCE_SECS) -> None:
+        self.on_change = on_change
+        self._socket_path = socket_path
+        self._silence_secs = silence_secs
+        self._snapshot: Snapshot | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The operator's state; None while the operator is away."""
+        return self._snapshot
+
+    async def __aenter__(self) -> OperatorClient:
+        self._session = aiohttp.ClientSession(
+            base_url="http://operator", connector=aiohttp.UnixConnector(path=self._socket_path, limit=0)
+        )
+        self._task = asyncio.create_task(self._watch_forever(), name="watch the operator")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._session:
+            await self._session.close()
+
+    async def start(self, request: StartRequest) -> StartReply:
+        """Ask for a recording. Raises the operator's own error, or OperatorUnavailable."""
+        status, body = await self._post("/v1/start", msgspec.json.encode(request), request.wait_secs)
+        try:
+            if status == 200:
+                return _replies.decode(body)
+            reply = _error_replies.decode(body)
+        except msgspec.MsgspecError as error:
+            raise _unavailable("its answer can't be read") from error
+        raise build_error(reply)
+
+    async def _post(self, path: str, body: bytes, wait_secs: float) -> tuple[int, bytes]:
+        if self._session is None:
+            raise _unavailable("not connected")
+        timeout = aiohttp.ClientTimeout(total=wait_secs + ANSWER_SECS, sock_connect=5)
+        try:
+            async with self._session.post(path, data=body, timeout=timeout) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _unavailable(type(error).__name__) from error
+
+    async def _watch_forever(self) -> None:
+        delay = BACK_OFF_SECS[0]
+        while True:
+            try:
+                async for snapshot in self._watch_once():
+                    delay = BACK_OFF_SECS[0]
+                    self._change(snapshot)
+                reason = "the stream ended"
+            except (aiohttp.ClientError, OSError, TimeoutError, msgspec.MsgspecError) as error:
+                reason = f"{type(error).__name__}: {error}"
+            if self._snapshot is not None:
+                logger.warning("the operator is away: %s", reason)
+                self._change(None)
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - a jitter, no secret
+            delay = min(delay * 2, BACK_OFF_SECS[1])
+
+    async def _watch_once(self) -> AsyncIterator[Snapshot]:
+        if self._session is None:
+            return
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._silence_secs)
+        async with self._session.get("/v1/watch", timeout=timeout) as response:
+            response.raise_for_status()
+            async for line in _split_lines(response.content):
+                yield _snapshots.decode(line)
+
+    def _change(self, snapshot: Snapshot | None) -> None:
+        if self._snapshot is None and snapshot is not None:
+            logger.info("the operator is there")
+        self._snapshot = snapshot
+        self.on_change(snapshot)
+
+
+async def _split_lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length (aiohttp's own reader stops at its buffer's size); what is cut off is dropped."""
+    pieces: list[bytes] = []
+    size = 0
+    async for data in stream.iter_any():
+        *ends, rest = data.split(b"\n")
+        for end in ends:
+            yield b"".join((*pieces, end))
+            pieces, size = [], 0
+        pieces.append(rest)
+        size += len(rest)
+        if size > MAX_LINE_BYTES:
+            raise aiohttp.ClientPayloadError("a line of the stream is too long")
+
+
+def _unavailable(why: str) -> errors.OperatorUnavailable:
+    return errors.OperatorUnavailable(f"The operator is away ({why}).", remedy=AWAY_REMEDY)
+
+
+def _walk(kind: type[errors.SamplyOperatorError]) -> Iterator[type[errors.SamplyOperatorError]]:
+    """A class before its subclasses."""
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _walk(child)
+
+
+def build_error(reply: ErrorReply) -> errors.SamplyOperatorError:
+    """The error that the operator raised: same class, message, remedy and details. An unknown code: the base."""
+    found = (kind for kind in _walk(errors.SamplyOperatorError) if kind.code == reply.error_code)
+    kind = next(found, errors.SamplyOperatorError)
+    return kind(reply.message, remedy=reply.remedy, details=reply.details)

@@ -1,0 +1,172 @@
+"""The routes beside samply_profile, and what every answer has in common."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from samply_operator import __version__
+from samply_operator.model.profile import Failure
+from support.fake_operator import make_pipeline, make_recording
+
+from .conftest import Service, make_id
+
+HISTORY = "/v0/pipelines/orders/samply_profiles"
+
+
+async def test_the_sdk_finds_an_edition_and_a_version(service: Service) -> None:
+    answer = await service.get("/v0/config")
+    assert answer.read_json() == {"edition": "Open source", "version": __version__}
+
+
+async def test_health(service: Service) -> None:
+    assert (await service.get("/healthz")).read_json() == {"status": "ok"}
+    assert (await service.get("/readyz")).read_json() == {"status": "ok", "operator": "Connected"}
+
+
+async def test_pipelines_in_the_cluster_and_on_the_volume(service: Service) -> None:
+    service.operator.pipelines = (
+        make_pipeline("orders", running=(0,), stopped=(1,)),
+        make_pipeline("idle", running=()),
+    )
+    service.operator.recordings = (make_recording(make_id(9), "orders", ordinal=1),)
+    service.put(1, ordinal=0)
+    service.put(2, pipeline="deleted")
+    await service.settle()
+    body = (await service.get("/v0/pipelines")).read_json()
+    assert body["complete"] is True
+    assert {p["name"]: p["status"] for p in body["pipelines"]} == {
+        "orders": "Running",
+        "idle": "Stopped",
+        "deleted": "Gone",
+    }
+    orders = next(p for p in body["pipelines"] if p["name"] == "orders")
+    assert [(o["ordinal"], o["pod"], o["status"], o["in_progress"]) for o in orders["ordinals"]] == [
+        (0, "orders-0", "Running", None),
+        (1, "orders-1", "Stopped", make_id(9)),
+    ]
+    assert orders["ordinals"][0]["last_profile"]["id"] == make_id(1)
+
+
+async def test_pipelines_while_the_operator_is_away(service: Service) -> None:
+    service.put(1)
+    await service.settle()
+    await service.send_away()
+    body = (await service.get("/v0/pipelines")).read_json()
+    assert body["complete"] is False
+    assert [(p["name"], p["status"]) for p in body["pipelines"]] == [("orders", "Unknown")]
+
+
+async def test_history_newest_first_those_that_run_before(service: Service) -> None:
+    for number in (1, 3, 2):
+        service.put(number, None if number == 2 else b"x")
+    service.operator.recordings = (make_recording(make_id(9), "orders"),)
+    await service.settle()
+    body = (await service.get(HISTORY)).read_json()
+    assert [(p["id"], p["state"]) for p in body["profiles"]] == [
+        (make_id(9), "Recording"),
+        (make_id(3), "Succeeded"),
+        (make_id(2), "Failed"),
+        (make_id(1), "Succeeded"),
+    ]
+    assert body["next"] is None
+
+
+async def test_history_comes_in_pages(service: Service) -> None:
+    for number in range(1, 6):
+        service.put(number)
+    service.operator.recordings = (make_recording(make_id(9), "orders"),)
+    await service.settle()
+    seen, url = [], f"{HISTORY}?limit=2"
+    for _ in range(3):
+        body = (await service.get(url)).read_json()
+        seen += [p["id"] for p in body["profiles"]]
+        url = f"{HISTORY}?limit=2&after={body['next']}"
+    assert body["next"] is None
+    assert seen == [make_id(n) for n in (9, 5, 4, 3, 2, 1)]
+
+
+async def test_history_of_one_ordinal(service: Service) -> None:
+    service.put(1, ordinal=0)
+    service.put(2, ordinal=1)
+    await service.settle()
+    body = (await service.get(HISTORY + "?ordinal=1")).read_json()
+    assert [p["id"] for p in body["profiles"]] == [make_id(2)]
+
+
+async def test_history_of_a_pipeline_without_any_is_empty(service: Service) -> None:
+    service.operator.pipelines = (make_pipeline("orders"),)
+    await service.settle()
+    assert (await service.get(HISTORY)).read_json() == {"profiles": [], "next": None}
+
+
+async def test_history_of_an_unknown_pipeline(service: Service) -> None:
+    await service.settle()
+    (await service.get(HISTORY)).assert_error(404, "UnknownPipelineName")
+    await service.send_away()
+    (await service.get(HISTORY)).assert_error(503, "OperatorUnavailable")
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after=x", "ordinal=-1"])
+async def test_history_with_bad_parameters(service: Service, query: str) -> None:
+    (await service.get(f"{HISTORY}?{query}")).assert_error(400, "InvalidParam")
+
+
+async def test_facts_of_one_profile_lead_to_its_file(service: Service) -> None:
+    service.put(1, b"data", warnings=("throttled",))
+    await service.settle()
+    facts = (await service.get(f"{HISTORY}/{make_id(1)}")).read_json()
+    assert facts["file"]["size_bytes"] == 4
+    assert facts["warnings"] == ["throttled"]
+    assert (await service.get(facts["file"]["href"])).body == b"data"
+
+
+async def test_facts_of_a_failure_have_no_file(service: Service) -> None:
+    service.put(1, None, failure=Failure("NoCpu", "nothing ran"))
+    await service.settle()
+    facts = (await service.get(f"{HISTORY}/{make_id(1)}")).read_json()
+    assert "file" not in facts
+    assert facts["failure"] == {"reason": "NoCpu", "message": "nothing ran", "remedy": "", "log": ""}
+    (await service.get(f"{HISTORY}/{make_id(1)}/profile")).assert_error(404, "UnknownProfile")
+
+
+@pytest.mark.parametrize("suffix", ["", "/profile"])
+async def test_a_profile_is_found_only_under_its_own_pipeline(service: Service, suffix: str) -> None:
+    service.put(1, pipeline="other")
+    await service.settle()
+    for profile_id in (make_id(1), make_id(2), "..", "x" * 500, "%2e%2e%2fetc"):
+        answer = await service.get(f"{HISTORY}/{profile_id}{suffix}")
+        assert answer.status == 404
+        assert len(answer.body) < 400
+
+
+async def test_an_id_that_is_not_stored_is_not_unknown_while_the_operator_is_away(service: Service) -> None:
+    await service.send_away()
+    (await service.get(f"{HISTORY}/{make_id(1)}")).assert_error(503, "OperatorUnavailable")
+
+
+@pytest.mark.parametrize("path", ["/", "/v0", "/v0/", "/v0/pipelines/", "/v1/pipelines", "/v0/pipelines/a/b/c/d/e"])
+async def test_an_unknown_route(service: Service, path: str) -> None:
+    (await service.get(path)).assert_error(404, "UnknownRoute")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_a_method_that_is_not_possible(service: Service, method: str) -> None:
+    answer = await service.ask(method, "/v0/pipelines/orders/samply_profile")
+    assert answer.assert_error(405, "MethodNotAllowed") == {"allowed": ["GET", "HEAD", "POST"]}
+    assert answer.headers["Allow"] == "GET, HEAD, POST"
+
+
+async def test_each_request_has_an_id_and_one_line_in_the_log(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    answers = [await service.get(path) for path in ("/v0/config?signature=secret", "/nothing", "/healthz")]
+    assert len({answer.headers["X-Request-Id"] for answer in answers}) == 3
+    lines = [json.loads(r.getMessage()) for r in caplog.records if r.name == "samply_operator.api.access"]
+    lines = [line for line in lines if line["path"] != "/readyz"]
+    assert [(line["path"], line["status"]) for line in lines] == [("/v0/config", 200), ("/nothing", 404)]
+    assert lines[0]["request_id"] == answers[0].headers["X-Request-Id"]
+    assert "secret" not in caplog.text

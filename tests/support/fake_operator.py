@@ -1,0 +1,142 @@
+"""An operator made of a script: speaks the protocol of the unix socket from a state that the test sets.
+
+The contract tests that run against it run against the real `control/server.py` too: what it says is what that says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+from aiohttp import web
+
+from samply_operator.control.messages import (
+    ErrorReply,
+    OrdinalState,
+    PipelineState,
+    RecordingState,
+    Snapshot,
+    StartReply,
+    StartRequest,
+)
+from samply_operator.errors import SamplyOperatorError, UnknownPipeline
+
+Answer = Callable[[StartRequest], StartReply]
+
+
+def refuse_unknown(request: StartRequest) -> StartReply:
+    raise UnknownPipeline(f"Unknown pipeline name '{request.pipeline}'", details={"pipeline_name": request.pipeline})
+
+
+def make_pipeline(
+    name: str, *, namespace: str = "feldera", running: tuple[int, ...] = (0,), stopped: tuple[int, ...] = ()
+) -> PipelineState:
+    """A pipeline with pods that run and ordinals whose pods don't."""
+    states = [OrdinalState(n, f"{name}-{n}", n in running) for n in sorted((*running, *stopped))]
+    return PipelineState(namespace, name, tuple(states))
+
+
+def make_recording(
+    profile_id: str,
+    pipeline: str,
+    *,
+    namespace: str = "feldera",
+    ordinal: int = 0,
+    ends_in_secs: float | None = 30,
+    preflight_only: bool = False,
+) -> RecordingState:
+    return RecordingState(
+        id=profile_id,
+        namespace=namespace,
+        name=f"r-{profile_id[-4:]}",
+        pipeline=pipeline,
+        ordinal=ordinal,
+        phase="Pending" if ends_in_secs is None else "Recording",
+        requested_at="2026-01-31T10:00:00.000Z",
+        preflight_only=preflight_only,
+        ends_at=None if ends_in_secs is None else time.time() + ends_in_secs,
+        duration_secs=30,
+    )
+
+
+class FakeOperator:
+    """Use as `async with`; set the state, then `push()`. `answer` decides what a start gets."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self.pipelines: tuple[PipelineState, ...] = ()
+        self.recordings: tuple[RecordingState, ...] = ()
+        self.store_generation = 0
+        self.is_synced = True
+        self.is_silent = False
+        self.answer: Answer = refuse_unknown
+        self.started: list[StartRequest] = []
+        self.watchers = 0
+        self._socket_path = socket_path
+        self._changed = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> FakeOperator:
+        await self.come_back()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.go_away()
+
+    async def come_back(self) -> None:
+        app = web.Application()
+        app.router.add_get("/v1/watch", self._watch)
+        app.router.add_post("/v1/start", self._start)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.01)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, str(self._socket_path)).start()
+
+    async def go_away(self) -> None:
+        """As a killed process: streams break, the socket's file stays."""
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def push(self) -> None:
+        """Tell all watchers the state as it is now."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def build_snapshot(self) -> Snapshot:
+        return Snapshot(
+            pipelines=self.pipelines,
+            recordings=self.recordings,
+            store_generation=self.store_generation,
+            sent_at=time.time(),
+            is_synced=self.is_synced,
+        )
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        self.watchers += 1
+        try:
+            while True:
+                changed = self._changed
+                if not self.is_silent:
+                    await response.write(msgspec.json.encode(self.build_snapshot()) + b"\n")
+                await changed.wait()
+        except ConnectionError:
+            return response
+        finally:
+            self.watchers -= 1
+
+    async def _start(self, request: web.Request) -> web.StreamResponse:
+        wanted = msgspec.json.decode(await request.read(), type=StartRequest)
+        self.started.append(wanted)
+        try:
+            reply = self.answer(wanted)
+        except SamplyOperatorError as error:
+            told = ErrorReply(error.code, error.message, error.remedy, error.details)
+            return web.Response(status=400, body=msgspec.json.encode(told))
+        return web.Response(body=msgspec.json.encode(reply))
