@@ -13,10 +13,11 @@ from samply_operator.errors import SettingsError
 
 _KEY = r"[A-Za-z0-9][A-Za-z0-9._/-]*"
 _VALUE = r"[A-Za-z0-9._-]*"
+_LIST = rf"\s*{_VALUE}\s*(?:,\s*{_VALUE}\s*)*"
 _TERM = re.compile(
     rf"\s*(?:(?P<absent>!)\s*(?P<gone>{_KEY})"
-    rf"|(?P<key>{_KEY})\s*(?:(?P<op>==|=|!=)\s*(?P<value>{_VALUE})"
-    rf"|\s(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*",
+    rf"|(?P<key>{_KEY})(?:\s*(?P<op>==|=|!=)\s*(?P<value>{_VALUE})"
+    rf"|\s+(?P<set>in|notin)\s*\((?P<values>{_LIST})\))?)\s*",
 )
 
 
@@ -39,7 +40,7 @@ def parse_selector(text: str) -> tuple[Requirement, ...]:
     """Parse a label selector; the empty one selects everything. Raises SettingsError."""
     requirements: list[Requirement] = []
     position = 0
-    while position < len(text):
+    while text.strip() and position <= len(text):
         match = _TERM.match(text, position)
         if match is None or (match.end() < len(text) and text[match.end()] != ","):
             raise SettingsError(
