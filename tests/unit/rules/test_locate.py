@@ -1,0 +1,155 @@
+"""Which pods are a pipeline, under which name and ordinal, and which container of a pod is meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from samply_operator.model import names
+from samply_operator.model.pipeline import Container, Pipeline
+from samply_operator.rules import locate
+from samply_operator.settings import Targets
+from support.samples import LABELS, make_pod, make_set
+
+TARGETS = Targets()
+
+
+@pytest.mark.parametrize(
+    ("owner", "labels", "annotations", "targets", "name"),
+    [
+        pytest.param("pipeline-0198", {}, {}, TARGETS, "0198", id="set's name without its prefix"),
+        pytest.param("orders", {}, {}, TARGETS, "orders", id="set's name that has no prefix"),
+        pytest.param("pipeline-", {}, {}, TARGETS, "pipeline-", id="prefix alone is a name"),
+        pytest.param("pipeline-x", {names.PIPELINE: "Orders_v2"}, {}, TARGETS, "Orders_v2", id="own label wins"),
+        pytest.param("pipeline-x", {}, {names.PIPELINE: "o" * 100}, TARGETS, "o" * 100, id="long name by annotation"),
+        pytest.param("p", {names.PIPELINE: "a"}, {names.PIPELINE: "b"}, TARGETS, "a", id="label before annotation"),
+        pytest.param("p", {names.PIPELINE: ""}, {names.PIPELINE: "b"}, TARGETS, "b", id="empty label counts as none"),
+        pytest.param("p", {"team/pipe": "c"}, {}, Targets(name_label="team/pipe"), "c", id="configured label"),
+        pytest.param("p", {}, {"team/pipe": "c"}, Targets(name_label="team/pipe"), "c", id="configured annotation"),
+        pytest.param("p", {"team/pipe": "c"}, {}, TARGETS, "p", id="a label that isn't configured means nothing"),
+        pytest.param(
+            "p", {"x": "c", names.PIPELINE: "a"}, {}, Targets(name_label="x"), "a", id="own label before configured"
+        ),
+        pytest.param("p-1-x", {}, {}, Targets(name_pattern=r"p-(?P<pipeline>\d)-x"), "1", id="configured pattern"),
+        pytest.param(
+            "p-1-xy", {}, {}, Targets(name_pattern=r"p-(?P<pipeline>\d)-x"), None, id="pattern must fit whole"
+        ),
+        pytest.param("", {}, {}, TARGETS, None, id="a pod without owner and label has no name"),
+        pytest.param("", {names.PIPELINE: "a"}, {}, TARGETS, "a", id="a label is enough without an owner"),
+    ],
+)
+def test_a_pipelines_name_comes_from(
+    owner: str, labels: dict[str, str], annotations: dict[str, str], targets: Targets, name: str | None
+) -> None:
+    """Own label, own annotation, configured label, then the owner's name, in this order."""
+    assert locate.find_name(owner, labels, annotations, targets) == name
+
+
+@pytest.mark.parametrize(
+    ("pod", "labels", "ordinal"),
+    [
+        pytest.param("pipeline-a-3", {}, 3, id="trailing number"),
+        pytest.param("pipeline-a-3", {names.POD_INDEX: "5"}, 5, id="label wins"),
+        pytest.param("pipeline-a-3", {names.POD_INDEX: ""}, 3, id="empty label"),
+        pytest.param("pipeline-a-3", {names.POD_INDEX: "x"}, 3, id="label that is no number"),
+        pytest.param("pipeline-a-3", {names.POD_INDEX: "-1"}, 3, id="negative label"),
+        pytest.param("pipeline-a-3", {names.POD_INDEX: "²"}, 3, id="superscript"),
+        pytest.param("pipeline-a-3", {names.POD_INDEX: "٣"}, 3, id="Arabic digit"),
+        pytest.param("pipeline-a", {}, None, id="no number"),
+        pytest.param("pipeline7", {}, None, id="number without a dash"),
+        pytest.param("pipeline-a-1234567890", {}, None, id="too long for an ordinal"),
+        pytest.param("pipeline-a-012", {}, 12, id="leading zero"),
+        pytest.param("pipeline-a-3\n", {}, 3, id="harmless: the API server allows no newline"),
+    ],
+)
+def test_a_pods_ordinal_is(pod: str, labels: dict[str, str], ordinal: int | None) -> None:
+    """The controller's label, else the number that the pod's name ends in, else unknown."""
+    assert locate.find_ordinal(make_pod(pod, labels=labels)) == ordinal
+
+
+def find_one(pods: list[str], *sets: tuple[str, int, int]) -> Pipeline:
+    (found,) = locate.find_pipelines(
+        [make_pod(name, owner="pipeline-a", labels=LABELS | {names.PIPELINE: "a"}) for name in pods],
+        [
+            make_set(name, start=start, replicas=replicas, labels={names.PIPELINE: "a"})
+            for name, start, replicas in sets
+        ],
+        TARGETS,
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pods", "sets", "ordinals", "running"),
+    [
+        pytest.param(["a-0", "a-1"], [("a", 0, 2)], (0, 1), [0, 1], id="all there"),
+        pytest.param(["a-1"], [("a", 0, 2)], (0, 1), [1], id="one pod missing"),
+        pytest.param([], [("a", 0, 0)], (), [], id="scaled to 0"),
+        pytest.param(["a-0"], [("a", 0, 0)], (), [0], id="scaled to 0, a pod still there"),
+        pytest.param(["a-5"], [("a", 5, 2)], (5, 6), [5], id="ordinals that start at 5"),
+        pytest.param(["a-0", "b-1"], [("a", 0, 1), ("b", 1, 1)], (0, 1), [0, 1], id="two sets, one pipeline"),
+        pytest.param(["a-0"], [], (), [0], id="a pod without its set"),
+    ],
+)
+def test_a_pipeline_has_the_ordinals_of_its_sets_and_the_pods_that_are(
+    pods: list[str], sets: list[tuple[str, int, int]], ordinals: tuple[int, ...], running: list[int]
+) -> None:
+    """`ordinals` are those that should be, `pods` those that are."""
+    found = find_one(pods, *sets)
+    assert (found.ordinals, sorted(found.pods)) == (ordinals, running)
+    assert found.is_running == bool(running)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["old first", "new first"])
+def test_a_running_pod_takes_the_place_of_a_dead_one_of_the_same_ordinal(order: int) -> None:
+    """In whatever order they are seen."""
+    old = make_pod("old-0", owner="pipeline-a", phase="Failed")
+    new = make_pod("new-0", owner="pipeline-a")
+    (found,) = locate.find_pipelines([old, new][::order], [], TARGETS)
+    assert found.pods == {0: new}
+
+
+def test_pods_and_sets_that_the_selector_leaves_out_are_no_pipelines() -> None:
+    """Other people's pods in the same namespace are never shown, nor profiled."""
+    other = {"app.kubernetes.io/name": "postgres"}
+    assert locate.find_pipelines([make_pod(labels=other)], [make_set(template_labels=other)], TARGETS) == ()
+
+
+def test_the_same_name_in_two_namespaces_is_two_pipelines_in_order() -> None:
+    """Namespaces keep them apart."""
+    pods = [make_pod(namespace="z"), make_pod(namespace="b")]
+    assert [(p.namespace, p.name) for p in locate.find_pipelines(pods, [], TARGETS)] == [("b", "a"), ("z", "a")]
+
+
+def test_a_sets_name_is_what_its_pods_will_be_called() -> None:
+    """The template's label wins over the set's own: pods get the template's."""
+    found = make_set(labels={names.PIPELINE: "set"}, template_labels={names.PIPELINE: "template"})
+    assert locate.name_of_set(found, TARGETS) == "template"
+
+
+TWO = (Container("sidecar", "1", is_running=True), Container("pipeline", "2", is_running=True))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "configured", "annotation", "container"),
+    [
+        pytest.param(None, "", None, "sidecar", id="first"),
+        pytest.param(None, "", "pipeline", "pipeline", id="kubectl's default"),
+        pytest.param(None, "pipeline", "sidecar", "pipeline", id="configured before kubectl's default"),
+        pytest.param("sidecar", "pipeline", "pipeline", "sidecar", id="wanted before all"),
+        pytest.param("nope", "pipeline", "pipeline", None, id="a wanted one that isn't there is not replaced"),
+        pytest.param(None, "nope", "pipeline", None, id="a configured one that isn't there is not replaced"),
+    ],
+)
+def test_the_container_to_profile_is(
+    wanted: str | None, configured: str, annotation: str | None, container: str | None
+) -> None:
+    """The wanted one, the configured one, kubectl's default, else the first."""
+    annotations = {names.DEFAULT_CONTAINER: annotation} if annotation else {}
+    pod = make_pod(containers=TWO, annotations=annotations)
+    found = locate.find_container(pod, wanted, Targets(container=configured))
+    assert (found.name if found else None) == container
+
+
+def test_a_pod_without_containers_has_none_to_profile() -> None:
+    """Such as one that was just made."""
+    assert locate.find_container(make_pod(containers=()), None, TARGETS) is None
