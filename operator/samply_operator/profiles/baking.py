@@ -6,14 +6,16 @@ they were. With the same input the output is the same, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from samply_operator.profiles import format as disk
-from samply_operator.profiles import gzipping, patching, reading, source, symbols
+from samply_operator.profiles import gzipping, inlining, patching, reading, source, symbols, tally
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.fact_sheet import ProfileFacts, gather
 from samply_operator.profiles.patching import Document
@@ -66,7 +68,11 @@ def bake(
     return BakeResult(facts, named, written.size_bytes, written.raw_bytes, written.sha256)
 
 
-Outline = dict[str, msgspec.Raw | list[Document] | Document]
+Part = Callable[[], Iterator[bytes]]
+"""JSON that is made when it is written: a long column needn't be in memory twice."""
+
+Outline = Mapping[str, object]
+"""A document as it will be written: text, parts, and objects and lists of these."""
 
 
 def build_document(
@@ -76,38 +82,67 @@ def build_document(
     outer = reading.decode(data, Document, profile.path)
     threads: list[Document] = msgspec.json.decode(outer["threads"], type=list[Document])
     shared: Document = msgspec.json.decode(outer["shared"], type=Document) if "shared" in outer else {}
-    named = _rename(profile, threads, shared, table) if table else 0
+    rewritten: dict[int, Part] = {}
+    named = 0
+    if table and profile.threads:
+        if profile.meta.version >= disk.TABLES_SHARED:
+            named = _name_shared(profile, shared, table)
+        else:
+            named = _name_threads(profile, threads, shared, table, rewritten)
     for thread in threads:
         _label_thread(thread, label)
-    outline: Outline = dict(outer)
+    outline: dict[str, object] = dict(outer)
     outline["meta"] = _patch_meta(outer["meta"], label, profile.meta.symbolicated or is_symbolicated)
-    outline["threads"] = threads
+    outline["threads"] = [_outline_thread(thread, rewritten.get(index)) for index, thread in enumerate(threads)]
     if shared:
         outline["shared"] = shared
     return outline, named
 
 
-def _rename(profile: Profile, threads: list[Document], shared: Document, table: SymbolsByLib) -> int:
-    version = profile.meta.version
-    strings = Strings(profile.threads[0].tables.strings if profile.threads else ())
+def _name_shared(profile: Profile, shared: Document, table: SymbolsByLib) -> int:
+    """From version 60 on. No samply writes a sidecar for it yet: names are put in, inlined functions are not."""
+    tables = profile.threads[0].tables
+    strings = Strings(tables.strings)
+    renaming = plan(tables, table, strings, with_inlined=False)
+    patching.patch_tables(shared, renaming, "shared")
+    shared["stringArray"] = _encode(strings.items)
+    return renaming.named_frames
+
+
+def _name_threads(
+    profile: Profile, threads: list[Document], shared: Document, table: SymbolsByLib, rewritten: dict[int, Part]
+) -> int:
+    """Up to version 59. `rewritten` gets the sample columns of threads whose stacks have changed."""
+    is_shared = profile.meta.version >= disk.STRINGS_SHARED
+    strings = Strings(profile.threads[0].tables.strings)
     named = 0
-    if version >= disk.TABLES_SHARED:
-        if profile.threads:
-            renaming = plan(profile.threads[0].tables, table, strings)
-            patching.patch_tables(shared, renaming, "shared")
-            named = renaming.named_frames
-    else:
-        for thread, document in zip(profile.threads, threads, strict=True):
-            if version < disk.STRINGS_SHARED:
-                strings = Strings(thread.tables.strings)
-            renaming = plan(thread.tables, table, strings)
-            patching.patch_tables(document, renaming, f"threads[{thread.index}]")
-            named += renaming.named_frames
-            if version < disk.STRINGS_SHARED:
-                document["stringArray"] = _encode(strings.items)
-    if version >= disk.STRINGS_SHARED:
+    for thread, document in zip(profile.threads, threads, strict=True):
+        where = f"threads[{thread.index}]"
+        if not is_shared:
+            strings = Strings(thread.tables.strings)
+        renaming = plan(thread.tables, table, strings, with_inlined=inlining.is_expandable(document))
+        patching.patch_tables(document, renaming, where)
+        if renaming.chains:
+            tally.count(thread)  # for its check of the indexes
+            expansion = inlining.expand(thread.tables, renaming.chains)
+            patching.patch_stacks(document, expansion, where)
+            rewritten[thread.index] = partial(
+                patching.rewrite_column, thread.samples.stack, array("i", expansion.new_of_old)
+            )
+        if not is_shared:
+            document["stringArray"] = _encode(strings.items)
+        named += renaming.named_frames
+    if is_shared:
         shared["stringArray"] = _encode(strings.items)
     return named
+
+
+def _outline_thread(thread: Document, stacks: Part | None) -> Outline:
+    if stacks is None:
+        return thread
+    samples: dict[str, object] = dict(msgspec.json.decode(thread["samples"], type=Document))
+    samples["stack"] = stacks
+    return {**thread, "samples": samples}
 
 
 def _patch_meta(raw: msgspec.Raw, label: Label, is_symbolicated: bool) -> Document:
@@ -141,6 +176,8 @@ def render(value: object) -> Iterator[bytes | memoryview]:
     """The document's JSON in pieces; what is still text passes through without a copy."""
     if isinstance(value, msgspec.Raw):
         yield memoryview(value)
+    elif callable(value):
+        yield from value()
     elif isinstance(value, Mapping):
         opening = b"{"
         for key, inner in value.items():

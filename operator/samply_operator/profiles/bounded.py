@@ -173,8 +173,8 @@ def explain(status: int, stderr: bytes) -> ProfileError:
         return build_failure("OutOfMemory", "It needs more memory than it may have.", status)
     if status == -signal.SIGXCPU:
         return build_failure("Timeout", "It needs more CPU time than it may have.", status)
-    if status == -signal.SIGXFSZ:
-        return build_failure("OutOfSpace", "It writes more than it may.", status)
+    if status == child.EXIT_NO_SPACE:
+        return build_failure("OutOfSpace", "The disk is full, or it writes more than it may.", status)
     last = stderr.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1][:300]
     return build_failure("Crashed", f"The child ended with status {status}. {last}".strip(), status)
 

@@ -1,11 +1,12 @@
 """The child process: takes a job on stdin, answers on stdout, under limits that it sets for itself before it reads.
 
-Exit status 0: stdout is the whole answer. 3: stderr is the error as JSON. 4: no memory. Anything else: it died.
+Exit status 0: stdout is the whole answer. 3: stderr is the error as JSON. 4: no memory. 5: no space. Anything else: it died.
 Run as `python -m samply_operator.profiles.child MEMORY_BYTES CPU_SECS OUT_BYTES`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import sys
@@ -17,6 +18,7 @@ from samply_operator.profiles import jobs
 
 EXIT_ERROR = 3
 EXIT_NO_MEMORY = 4
+EXIT_NO_SPACE = 5
 OPEN_FILES = 64
 PIECE = 64 << 10
 
@@ -32,16 +34,17 @@ class Failure(msgspec.Struct, frozen=True):
 
 def set_limits(memory_bytes: int, cpu_secs: int, out_bytes: int) -> None:
     """Hard limits: the process can't lift them again. Lower limits that are there already stay."""
-    for kind, wanted in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, cpu_secs),
-        (resource.RLIMIT_FSIZE, out_bytes),
-        (resource.RLIMIT_NOFILE, OPEN_FILES),
-        (resource.RLIMIT_CORE, 0),
+    for kind, wanted, spare in (
+        (resource.RLIMIT_AS, memory_bytes, 0),
+        # A second between the signal that can be told apart (SIGXCPU) and the one that can't (SIGKILL).
+        (resource.RLIMIT_CPU, cpu_secs, 1),
+        (resource.RLIMIT_FSIZE, out_bytes, 0),
+        (resource.RLIMIT_NOFILE, OPEN_FILES, 0),
+        (resource.RLIMIT_CORE, 0, 0),
     ):
         _, hard = resource.getrlimit(kind)
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(kind, (limit, limit))
+        ceiling = wanted + spare if hard == resource.RLIM_INFINITY else min(wanted + spare, hard)
+        resource.setrlimit(kind, (min(wanted, ceiling), ceiling))
 
 
 def main(arguments: list[str]) -> int:
@@ -57,6 +60,10 @@ def main(arguments: list[str]) -> int:
         return EXIT_ERROR
     except MemoryError:
         return EXIT_NO_MEMORY
+    except OSError as error:
+        if error.errno not in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT):
+            raise
+        return EXIT_NO_SPACE
     return 0
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from samply_operator.profiles.columns import Column
 from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.inlining import Expansion
 from samply_operator.profiles.renaming import NativeSymbol, Renaming
 
 Document = dict[str, msgspec.Raw]
@@ -30,6 +32,30 @@ def patch_tables(holder: Document, renaming: Renaming, where: str) -> None:
     holder["nativeSymbols"] = _encode(append_natives(natives, renaming.natives))
 
 
+def patch_stacks(holder: Document, expansion: Expansion, where: str) -> None:
+    """Replace the stack table in place; the sample column that points into it is `rewrite_column`'s."""
+    table = _decode(holder, "stackTable", where)
+    patched: Columns = {
+        key: [column[row] for row in expansion.old_of_new] if isinstance(column, list) else column
+        for key, column in table.items()
+    }
+    patched["length"] = len(expansion.frame)
+    patched["frame"] = expansion.frame
+    patched["prefix"] = [None if prefix == -1 else prefix for prefix in expansion.prefix]
+    holder["stackTable"] = _encode(patched)
+
+
+def rewrite_column(column: Column, new_of_old: Sequence[int]) -> Iterator[bytes]:
+    """The JSON of a column of stack indexes (null: none), each replaced, a piece at a time."""
+    opening = b"["
+    for piece in column.int_pieces():
+        replaced = [None if stack < 0 else new_of_old[stack] for stack in piece]
+        if replaced:
+            yield opening + msgspec.json.encode(replaced)[1:-1]
+            opening = b","
+    yield b"]" if opening == b"," else b"[]"
+
+
 def patch_funcs(table: Columns, renaming: Renaming) -> Columns:
     """Keep the rows that frames still use, under their new names."""
     patched: Columns = {
@@ -46,12 +72,20 @@ def patch_funcs(table: Columns, renaming: Renaming) -> Columns:
 
 def patch_frames(table: Columns, renaming: Renaming, first_native: int) -> Columns:
     """Point frames at the new rows, and at the native symbols that will follow those already there."""
-    patched = dict(table)
-    patched["func"] = renaming.frame_func
+    bases = [frame.base for frame in renaming.added]
+    patched = {
+        key: column + [column[base] for base in bases] if isinstance(column, list) else column
+        for key, column in table.items()
+    }
+    patched["length"] = int(table.get("length", 0)) + len(bases)
+    patched["func"] = renaming.frame_func + [frame.func for frame in renaming.added]
+    if renaming.added:
+        patched["inlineDepth"][-len(bases) :] = [frame.depth for frame in renaming.added]
     if isinstance(patched.get("line"), list):
-        _overlay(patched["line"], renaming.frame_line)
+        _overlay(patched["line"], renaming.frame_line + [frame.line for frame in renaming.added])
     if isinstance(patched.get("nativeSymbol"), list):
-        shifted = [None if offset is None else first_native + offset for offset in renaming.frame_native]
+        offsets = renaming.frame_native + [renaming.frame_native[base] for base in bases]
+        shifted = [None if offset is None else first_native + offset for offset in offsets]
         _overlay(patched["nativeSymbol"], shifted)
     return patched
 

@@ -150,7 +150,7 @@ class _Builder:
         if self.version >= disk.PREFIX_OFFSET:
             where = f"{where}.stackTable.prefixOffset"
             offsets = _ints(stacks.prefix_offset, where, stacks.length)
-            prefixes = array("i", (i - k if k else -1 for i, k in enumerate(offsets)))
+            prefixes = array("i", (i - k if 0 < k <= i else -1 if k == 0 else -2 for i, k in enumerate(offsets)))
         else:
             where = f"{where}.stackTable.prefix"
             prefixes = _ints(stacks.prefix, where, stacks.length)

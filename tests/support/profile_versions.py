@@ -1,0 +1,129 @@
+"""Rewrites a recording of format version 55 as other versions have it.
+
+The recordings in `tests/data/profiles` are real, made by Debian's samply 0.13.1, which writes version 55. Other samplys
+write 49 (0.13.1 from crates.io), 57 (Feldera's fork) and 66 (upstream's main branch); the viewer reads up to 70. What
+each version changed is in `samply_operator/profiles/format.py`. Tables are moved, not interned anew, so indexes are
+larger than samply's own would be; the meaning is the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from itertools import accumulate
+from typing import Any
+
+Document = dict[str, Any]
+
+TABLES = ("stackTable", "frameTable", "funcTable", "resourceTable", "nativeSymbols")
+
+
+def rewrite(document: Document, version: int) -> Document:
+    """A version 55 document as `version` (49, 55, 57, 58, 60, 66 or 70) has it."""
+    changed = copy.deepcopy(document)
+    changed["meta"]["preprocessedProfileVersion"] = version
+    if version < 50:
+        _use_absolute_times(changed)
+        _add_old_columns(changed)
+    if version >= 56:
+        _share_strings(changed)
+    if version >= 58:
+        _share_sources(changed)
+    if version >= 60:
+        _share_tables(changed)
+    if version >= 66:
+        _use_prefix_offsets(changed["shared"]["stackTable"])
+    if version >= 70:
+        _put_libs_on_frames(changed["shared"])
+    return changed
+
+
+def _use_absolute_times(document: Document) -> None:
+    for thread in document["threads"]:
+        samples = thread["samples"]
+        samples["time"] = list(accumulate(samples.pop("timeDeltas")))
+
+
+def _add_old_columns(document: Document) -> None:
+    for thread in document["threads"]:
+        stacks, frames = thread["stackTable"], thread["frameTable"]
+        stacks["category"] = [frames["category"][frame] for frame in stacks["frame"]]
+        stacks["subcategory"] = [frames["subcategory"][frame] for frame in stacks["frame"]]
+        frames["implementation"] = [None] * frames["length"]
+
+
+def _share_strings(document: Document) -> None:
+    strings: list[str] = []
+    numbers: dict[str, int] = {}
+    for thread in document["threads"]:
+        own = thread.pop("stringArray")
+        for text in own:
+            if numbers.setdefault(text, len(strings)) == len(strings):
+                strings.append(text)
+        moved = [numbers[text] for text in own]
+        for table, column in (
+            ("funcTable", "name"),
+            ("funcTable", "fileName"),
+            ("resourceTable", "name"),
+            ("nativeSymbols", "name"),
+            ("markers", "name"),
+        ):
+            values = thread[table][column]
+            thread[table][column] = [None if value is None else moved[value] for value in values]
+    document["shared"] = {"stringArray": strings}
+
+
+def _share_sources(document: Document) -> None:
+    filenames: list[int] = []
+    for thread in document["threads"]:
+        funcs = thread["funcTable"]
+        sources = []
+        for name in funcs.pop("fileName"):
+            if name is not None and name not in filenames:
+                filenames.append(name)
+            sources.append(None if name is None else filenames.index(name))
+        funcs["source"] = sources
+    count = len(filenames)
+    document["shared"]["sources"] = {"length": count, "id": [None] * count, "filename": filenames}
+
+
+def _share_tables(document: Document) -> None:
+    shared = document["shared"]
+    for table in TABLES:
+        shared[table] = {"length": 0}
+    for thread in document["threads"]:
+        start = {table: shared[table]["length"] for table in TABLES}
+        moves = {
+            ("stackTable", "prefix"): start["stackTable"],
+            ("stackTable", "frame"): start["frameTable"],
+            ("frameTable", "func"): start["funcTable"],
+            ("frameTable", "nativeSymbol"): start["nativeSymbols"],
+            ("funcTable", "resource"): start["resourceTable"],
+        }
+        for table in TABLES:
+            _append(shared[table], thread.pop(table), {key: value for (of, key), value in moves.items() if of == table})
+        stacks = thread["samples"]["stack"]
+        thread["samples"]["stack"] = [None if stack is None else stack + start["stackTable"] for stack in stacks]
+
+
+def _append(table: Document, rows: Document, moves: dict[str, int]) -> None:
+    for key, column in rows.items():
+        if key == "length":
+            table["length"] += column
+            continue
+        offset = moves.get(key, 0)
+        moved = [value if value is None or value == -1 else value + offset for value in column] if offset else column
+        table.setdefault(key, []).extend(moved)
+
+
+def _use_prefix_offsets(stacks: Document) -> None:
+    prefixes = stacks.pop("prefix", [])
+    stacks["prefixOffset"] = [0 if prefix is None else index - prefix for index, prefix in enumerate(prefixes)]
+
+
+def _put_libs_on_frames(shared: Document) -> None:
+    libs = shared["resourceTable"].pop("lib", [])
+    resources = shared["funcTable"].get("resource", [])
+    shared["frameTable"]["lib"] = [
+        -1 if resources[func] == -1 or libs[resources[func]] is None else libs[resources[func]]
+        for func in shared["frameTable"].get("func", [])
+    ]

@@ -1,0 +1,172 @@
+"""A job in a child process ends within its limits, and says why where it failed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from samply_operator import profiles
+from samply_operator.profiles import bounded, errors, jobs
+from samply_operator.profiles.bounded import Limits
+
+LIMITS = Limits(memory_bytes=256 << 20, cpu_secs=30, wall_secs=60)
+
+
+async def collect(job: jobs.AnyJob, limits: Limits = LIMITS) -> bytes:
+    async with contextlib.aclosing(bounded.stream(job, limits)) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+async def test_facts_are_those_of_this_process(raw: Path) -> None:
+    assert await bounded.facts(raw, LIMITS) == profiles.facts(profiles.read(raw))
+
+
+async def test_baking_gives_the_same_file(
+    raw: Path, sidecar: Path, baked: Path, tmp_path: Path, label: profiles.Label
+) -> None:
+    out = tmp_path / "out.json.gz"
+    result = await bounded.bake(raw, sidecar, out, label=label, limits=LIMITS)
+    assert result.sha256 == digest(baked)
+    assert result.facts == profiles.facts(profiles.read(baked))
+
+
+async def test_top_and_diff_come_back_typed(baked: Path) -> None:
+    assert await bounded.top(baked, LIMITS, limit=3) == profiles.top(profiles.read(baked), limit=3)
+    comparison = await bounded.diff(baked, baked, LIMITS)
+    assert {change.self_difference for change in comparison.changes} == {0.0}
+
+
+@pytest.mark.parametrize("format_", jobs.FORMATS)
+async def test_a_format_streams_the_same_bytes(format_: jobs.Format, baked: Path) -> None:
+    job = jobs.Convert(profile=str(baked), format=format_)
+    assert await collect(job) == b"".join(jobs.convert(job))
+
+
+async def test_an_error_of_the_child_arrives_as_the_same_error(tmp_path: Path) -> None:
+    path = tmp_path / "p.json.gz"
+    path.write_bytes(b"\x1f\x8bnonsense")
+    with pytest.raises(errors.UnreadableProfile) as caught:
+        await bounded.facts(path, LIMITS)
+    assert caught.value.details == {"path": "p.json.gz"}
+    assert caught.value.remedy
+
+
+async def test_a_raw_file_is_packed_whatever_is_in_it(tmp_path: Path) -> None:
+    path, out = tmp_path / "p.json", tmp_path / "out.json.gz"
+    path.write_bytes(b"no JSON at all")
+    written = await bounded.pack(path, out, LIMITS)
+    assert gzip.decompress(out.read_bytes()) == b"no JSON at all"
+    assert written.size_bytes == out.stat().st_size
+
+
+async def test_too_much_memory_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "p.json.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(300):
+            file.write(b" " * (1 << 20))
+    with pytest.raises(errors.ProfileJobFailed) as caught:
+        await bounded.facts(path, LIMITS)
+    assert caught.value.details["reason"] == "OutOfMemory"
+
+
+async def test_millions_of_empty_threads_do_not_get_past_the_memory_limit(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_bytes(
+        b'{"meta":{"interval":1,"preprocessedProfileVersion":55},"threads":[' + b"{}," * 5_000_000 + b"{}]}"
+    )
+    with pytest.raises(errors.ProfileError) as caught:
+        await bounded.facts(path, LIMITS)
+    assert isinstance(caught.value, errors.ProfileJobFailed | errors.BrokenProfile)
+
+
+async def test_wall_time_is_up(raw: Path) -> None:
+    with pytest.raises(errors.ProfileJobFailed) as caught:
+        await bounded.facts(raw, Limits(wall_secs=0.01))
+    assert caught.value.details["reason"] == "Timeout"
+
+
+async def test_cpu_time_is_up(tmp_path: Path) -> None:
+    path = tmp_path / "p.json.gz"
+    # One deep chain of stacks, walked from each of its samples up.
+    count = 60_000
+    numbers = ",".join(map(str, range(count)))
+    parents = ",".join(["null", *map(str, range(count - 1))])
+    zeros = ",".join(["0"] * count)
+    thread = (
+        f'{{"name":"t","samples":{{"length":{count},"stack":[{numbers}]}},'
+        f'"stackTable":{{"length":{count},"frame":[{zeros}],"prefix":[{parents}]}},'
+        '"frameTable":{"length":1,"func":[0]},"funcTable":{"length":1,"name":[0],"resource":[-1]},'
+        '"resourceTable":{"length":0,"lib":[]},"stringArray":["f"]}'
+    )
+    document = f'{{"meta":{{"interval":1,"preprocessedProfileVersion":55}},"threads":[{thread}]}}'
+    path.write_bytes(gzip.compress(document.encode()))
+    with pytest.raises(errors.ProfileJobFailed) as caught:
+        await collect(jobs.Convert(profile=str(path), format="folded"), Limits(cpu_secs=1, wall_secs=60))
+    assert caught.value.details["reason"] == "Timeout"
+
+
+async def test_writing_more_than_allowed_is_stopped(
+    raw: Path, sidecar: Path, tmp_path: Path, label: profiles.Label
+) -> None:
+    with pytest.raises(errors.ProfileJobFailed) as caught:
+        await bounded.bake(raw, sidecar, tmp_path / "o.gz", label=label, limits=Limits(out_bytes=1000))
+    assert caught.value.details["reason"] == "OutOfSpace"
+
+
+async def test_who_stops_reading_leaves_no_child_behind(baked: Path) -> None:
+    before = count_children()
+    stream = bounded.stream(jobs.Convert(profile=str(baked), format="speedscope"), LIMITS)
+    assert await anext(stream)
+    await stream.aclose()
+    assert count_children() == before
+
+
+async def test_a_cancelled_job_leaves_no_child_behind(raw: Path) -> None:
+    before = count_children()
+    task = asyncio.create_task(bounded.facts(raw, LIMITS))
+    while count_children() == before:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert count_children() == before
+
+
+def count_children() -> int:
+    own = os.getpid()
+    return len(Path(f"/proc/{own}/task/{own}/children").read_text().split())
+
+
+@pytest.mark.parametrize(
+    ("status", "stderr", "reason"),
+    [
+        (4, b"", "OutOfMemory"),
+        (5, b"", "OutOfSpace"),
+        (-9, b"", "OutOfMemory"),
+        (1, b"Traceback\nMemoryError", "OutOfMemory"),
+        (-24, b"", "Timeout"),
+        (-11, b"", "Crashed"),
+        (3, b"cut o", "Crashed"),
+    ],
+)
+def test_exit_statuses_are_explained(status: int, stderr: bytes, reason: str) -> None:
+    assert bounded.explain(status, stderr).details["reason"] == reason
+
+
+def test_every_error_class_survives_the_way_out_of_the_child() -> None:
+    declared = {
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.ProfileError) and kind is not errors.ProfileError
+    }
+    assert set(bounded.KINDS.values()) == declared

@@ -1,0 +1,82 @@
+"""Every format version says the same about the same recording."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from samply_operator import profiles
+from samply_operator.profiles import folded
+from samply_operator.profiles.errors import BrokenProfile, UnsupportedVersion
+from support import profile_maker, profile_versions
+
+VERSIONS = [49, 55, 57, 58, 60, 66, 70]
+
+
+def load(path: Path) -> dict[str, Any]:
+    return json.loads(gzip.decompress(path.read_bytes()))
+
+
+def rewrite(path: Path, version: int, tmp_path: Path) -> Path:
+    return profile_maker.save(profile_versions.rewrite(load(path), version), tmp_path / f"v{version}.json.gz")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_top_is_the_golden_one(version: int, baked: Path, tmp_path: Path, data: Path) -> None:
+    summary = profiles.top(profiles.read(rewrite(baked, version, tmp_path)), limit=5)
+    golden = msgspec.json.decode((data / "demo.top.json").read_bytes(), type=profiles.Summary)
+    assert summary == golden
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_folded_stacks_are_the_golden_ones(version: int, baked: Path, tmp_path: Path, data: Path) -> None:
+    lines = b"".join(folded.convert(profiles.read(rewrite(baked, version, tmp_path))))
+    assert sorted(lines.splitlines()) == sorted((data / "demo.folded.txt").read_bytes().splitlines())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_facts_differ_in_nothing_but_version_and_size(version: int, baked: Path, tmp_path: Path) -> None:
+    expected = profiles.facts(profiles.read(baked))
+    facts = profiles.facts(profiles.read(rewrite(baked, version, tmp_path)))
+    assert facts.version == version
+    same = replace(facts, version=55, raw_bytes=expected.raw_bytes, duration_ms=expected.duration_ms)
+    assert same == expected
+    assert facts.duration_ms == pytest.approx(expected.duration_ms)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_sidecar_names_the_same_functions(
+    version: int, raw: Path, sidecar: Path, tmp_path: Path, label: profiles.Label
+) -> None:
+    out = tmp_path / "out.json.gz"
+    result = profiles.bake(rewrite(raw, version, tmp_path), sidecar, out, label=label)
+    names = {cost.name for cost in profiles.top(profiles.read(out), limit=99).all_threads.by_total}
+    assert result.facts.version == version
+    assert {"worker", "step", "hash_rows", "sort_batch", "descend", "main"} <= names
+    # Inlined functions are put in up to 59; no samply writes a sidecar for later versions.
+    assert ("loop_body" in names) == (version < 60)
+
+
+@pytest.mark.parametrize("version", [46, 71, 1000])
+def test_a_version_that_is_not_known_is_refused_by_name(version: int, raw: Path, tmp_path: Path) -> None:
+    document = load(raw)
+    document["meta"]["preprocessedProfileVersion"] = version
+    with pytest.raises(UnsupportedVersion, match=f"version {version}; 47 to 70"):
+        profiles.read(profile_maker.save(document, tmp_path / "x.json.gz"))
+
+
+def test_an_unknown_version_is_told_even_if_nothing_else_fits(tmp_path: Path) -> None:
+    document = {"meta": {"preprocessedProfileVersion": 99}, "threads": "moved elsewhere"}
+    with pytest.raises(UnsupportedVersion):
+        profiles.read(profile_maker.save(document, tmp_path / "x.json.gz"))
+
+
+def test_a_gecko_profile_is_no_processed_profile(tmp_path: Path) -> None:
+    with pytest.raises(BrokenProfile, match="preprocessedProfileVersion"):
+        profiles.read(profile_maker.save({"meta": {"version": 30}, "threads": []}, tmp_path / "x.json.gz"))
