@@ -86,7 +86,7 @@ def _is_valid(layout: Layout) -> bool:
 def _make_authority(pki: Path, name: str) -> None:
     _make_key(pki / f"{name}.key")
     _openssl("req", "-x509", "-new", "-key", pki / f"{name}.key", "-subj", f"/CN=samply-cluster-{name}", "-days", _DAYS,
-             "-out", pki / f"{name}.crt")  # fmt: skip
+             "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-out", pki / f"{name}.crt")  # fmt: skip
 
 
 def _make_certificate(pki: Path, certificate: Certificate) -> None:
@@ -94,7 +94,9 @@ def _make_certificate(pki: Path, certificate: Certificate) -> None:
     _make_key(key)
     _openssl("req", "-new", "-key", key, "-subj", certificate.subject, "-out", request)
     usage = "clientAuth,serverAuth" if certificate.served_as else "clientAuth"
+    # Python 3.13 checks strictly (RFC 5280): key usage and key identifiers must be there.
     lines = ["basicConstraints=CA:FALSE", "keyUsage=digitalSignature", f"extendedKeyUsage={usage}"]
+    lines += ["subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid"]
     if certificate.served_as:
         lines.append(f"subjectAltName={','.join(certificate.served_as)}")
     extensions.write_text("\n".join(lines) + "\n")

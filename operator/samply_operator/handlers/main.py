@@ -6,10 +6,12 @@ import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import kopf
 
 from samply_operator.control.server import ControlServer
+from samply_operator.errors import KubeError
 from samply_operator.handlers import watches
 from samply_operator.kube import access
 from samply_operator.kube.client import KubeClient
@@ -46,14 +48,16 @@ async def run(settings: Settings, identity: Identity) -> None:
             await _report_missing_rights(client, namespaces)
             await sync.list_first()
             await engine.recover()
-            await _watch(settings, namespaces, engine, sync)
+            await _watch(settings, identity, namespaces, engine, sync)
         finally:
             beat.cancel()
             await server.close()
             await engine.close()
 
 
-async def _watch(settings: Settings, namespaces: tuple[str, ...], engine: Engine, sync: Sync) -> None:
+async def _watch(
+    settings: Settings, identity: Identity, namespaces: tuple[str, ...], engine: Engine, sync: Sync
+) -> None:
     own = [
         asyncio.create_task(engine.queue.run(), name="reconcile"),
         asyncio.create_task(sync.claims.run(), name="claims"),
@@ -69,6 +73,8 @@ async def _watch(settings: Settings, namespaces: tuple[str, ...], engine: Engine
             namespaces=namespaces,
             clusterwide=not namespaces,
             standalone=True,
+            # Without it kopf asks for the user's name, which a bare uid doesn't have.
+            identity=cast(Any, identity.pod),
         )
     finally:
         for task in own:
@@ -78,8 +84,11 @@ async def _watch(settings: Settings, namespaces: tuple[str, ...], engine: Engine
 
 async def _report_missing_rights(client: KubeClient, namespaces: tuple[str, ...]) -> None:
     """Said at start, so that nobody has to guess later why nothing happens."""
-    for missing in await access.find_missing(client, namespaces):
-        logger.error("missing right: %s", missing)
+    try:
+        for missing in await access.find_missing(client, namespaces):
+            logger.error("missing right: %s", missing)
+    except KubeError as error:
+        logger.warning("rights can't be checked: %s", error)
 
 
 async def _beat(path: Path) -> None:
