@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -79,8 +80,12 @@ def parse_facts(text: str) -> Facts:
 
 def _integer(raw: Mapping[str, str], key: str) -> int | None:
     text = raw.get(key, "")
-    digits = text.removeprefix("-")
-    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+    number = _natural(text.removeprefix("-"))
+    return None if number is None else -number if text.startswith("-") else number
+
+
+def _natural(digits: str) -> int | None:
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
 
 
 def _is_hex(text: str) -> bool:
@@ -96,19 +101,18 @@ def count_cpus(ranges: str) -> int:
     """How many CPUs a kernel list such as `0-3,8` names; 0 if it can't be read."""
     total = 0
     for part in ranges.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+        low, _, high = part.strip().partition("-")
+        first, last = _natural(low), _natural(high or low)
+        if first is None or last is None or last < first:
             return 0
-        total += int(last or first) - int(first) + 1
+        total += last - first + 1
     return total
 
 
 def _quota(text: str) -> float | None:
     """`quota period` in µs, as in cgroup v2's cpu.max; `max` or -1 means none."""
-    quota, _, period = text.strip().partition(" ")
-    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
-        return None
-    return int(quota) / int(period)
+    quota, period = map(_natural, text.strip().partition(" ")[::2])
+    return quota / period if quota is not None and period else None
 
 
 def choose_symbol_flag(facts: Facts) -> Flag:
@@ -166,7 +170,7 @@ def is_blind(facts: Facts) -> bool:
     """samply opens events only on as many CPUs as quota and affinity leave: what runs on the others is not seen."""
     seen = min(
         facts.allowed_cpus or facts.online_cpus,
-        max(1, int(facts.quota_cpus)) if facts.quota_cpus is not None else facts.online_cpus,
+        max(1, math.ceil(facts.quota_cpus)) if facts.quota_cpus is not None else facts.online_cpus,
     )
     return 0 < seen < facts.online_cpus
 
