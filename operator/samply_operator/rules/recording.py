@@ -63,10 +63,12 @@ def observe(progress: Progress, line: str) -> Progress:
     word, _, rest = line.partition(" ")
     fields = rest.split()
     match word, fields:
-        case "recording", [clock, ticks]:
-            return replace(progress, recording_at=parse_clock(clock), ticks_before=_integer(ticks))
-        case "stopping", [clock, ticks, cause]:
-            return replace(progress, stopping_at=parse_clock(clock), ticks_after=_integer(ticks), stop_cause=cause[:16])
+        # The ticks are missing where the process had gone when it was asked.
+        case "recording", [clock, *ticks] if len(ticks) < 2:
+            return replace(progress, recording_at=parse_clock(clock), ticks_before=_integer("".join(ticks)))
+        case "stopping", [clock, *ticks, cause] if len(ticks) < 2:
+            after = _integer("".join(ticks))
+            return replace(progress, stopping_at=parse_clock(clock), ticks_after=after, stop_cause=cause[:16])
         case "exit", [code]:
             return replace(progress, exit_code=_integer(code))
         case "lost", [count]:
