@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.pipeline import Pipeline, Pod, Target
 from samply_operator.model.profile import Failure, SamplyProfile, Spec
@@ -72,7 +73,7 @@ def find_target(pipeline: Pipeline, spec: Spec, settings: Settings) -> Target | 
     container = locate.find_container(pod, spec.container, settings.targets)
     if container is None:
         listed = ", ".join(c.name for c in pod.containers)
-        wanted = spec.container or settings.targets.container
+        wanted = spec.container or settings.targets.container or pod.annotations.get(names.DEFAULT_CONTAINER, "")
         return failures.build_failure(
             "UnknownContainer", f"Pod {pod.name} has no container {wanted!r}; it has: {listed}."
         )
