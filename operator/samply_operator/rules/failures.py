@@ -53,7 +53,9 @@ REMEDIES: dict[str, str] = {
 
 def build_failure(reason: str, message: str, *, log: str = "") -> Failure:
     """A failure with the cure of its reason. KeyError for a reason that has none: a test walks them all."""
-    return Failure(reason=reason, message=message[:1024], remedy=REMEDIES[reason], log=clean_text(log)[-4096:])
+    return Failure(
+        reason=reason, message=clean_text(message)[:1024], remedy=REMEDIES[reason], log=clean_text(log)[-4096:]
+    )
 
 
 def raise_failure(failure: Failure) -> NoReturn:
