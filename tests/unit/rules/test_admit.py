@@ -1,0 +1,143 @@
+"""Whether an object may record now: each decision, and which one wins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from samply_operator.model import names
+from samply_operator.model.pipeline import Container, Pipeline, Target
+from samply_operator.model.profile import Spec
+from samply_operator.rules import admit
+from samply_operator.settings import Recording, Settings, Targets
+from support.samples import NOW, OTHER_UID, UID, make_pod, make_profile
+
+SETTINGS = Settings()
+SPEC = Spec("a")
+POD = make_pod()
+PIPELINE = Pipeline("prod", "a", (0, 1), {0: POD})
+TARGET = Target("prod", POD.name, POD.uid, "pipeline", "containerd://pipeline-a-0", "node-1")
+
+
+def decide(
+    pipeline: Pipeline | None = PIPELINE,
+    spec: Spec = SPEC,
+    active: tuple[admit.Active, ...] = (),
+    settings: Settings = SETTINGS,
+) -> admit.Decision:
+    pipelines = {("prod", pipeline.name): pipeline} if pipeline else {}
+    return admit.decide(make_profile(spec=spec), pipelines, active, settings)
+
+
+def with_pod(**changes: object) -> Pipeline:
+    return replace(PIPELINE, pods={0: make_pod(**changes)})
+
+
+def other(pod_uid: str = "x", container: str = "pipeline", profile_id: str = OTHER_UID) -> admit.Active:
+    return admit.Active(profile_id, "p-0", pod_uid, container)
+
+
+def test_a_pod_that_runs_and_is_free_is_admitted_with_all_its_ids() -> None:
+    """The ids tell this container from any successor."""
+    assert decide() == admit.Admit(TARGET)
+
+
+OFF = Settings(recording=Recording(enabled=False))
+WAITING = (Container("pipeline", state_reason="CrashLoopBackOff"),)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "spec", "settings", "reason", "said"),
+    [
+        pytest.param(PIPELINE, Spec("a"), OFF, "ProfilingNotEnabled", "switched off", id="switched off"),
+        pytest.param(None, Spec("b"), SETTINGS, "UnknownPipeline", "'b' in namespace prod", id="unknown pipeline"),
+        pytest.param(PIPELINE, Spec("a", 7), SETTINGS, "UnknownOrdinal", "has: 0, 1", id="unknown ordinal"),
+        pytest.param(PIPELINE, Spec("a", 1), SETTINGS, "PodNotRunning", "no pod now", id="ordinal without a pod"),
+        pytest.param(Pipeline("prod", "a", ()), Spec("a"), SETTINGS, "PodNotRunning", "scaled to 0", id="scaled to 0"),
+        pytest.param(
+            with_pod(phase="Pending"), Spec("a"), SETTINGS, "PodNotRunning", "is Pending", id="pod is pending"
+        ),
+        pytest.param(
+            with_pod(is_deleted=True), Spec("a"), SETTINGS, "PodNotRunning", "being deleted", id="pod on its way out"
+        ),
+        pytest.param(
+            with_pod(containers=WAITING), Spec("a"), SETTINGS, "PodNotRunning", "CrashLoopBackOff", id="crash loop"
+        ),
+        pytest.param(
+            PIPELINE, Spec("a", container="x"), SETTINGS, "UnknownContainer", "no container 'x'; it has: pipeline",
+            id="unknown container",
+        ),
+        pytest.param(
+            PIPELINE, Spec("a"), Settings(targets=Targets(container="y")), "UnknownContainer", "no container 'y'",
+            id="the configured container isn't there",
+        ),
+        pytest.param(
+            with_pod(annotations={names.DEFAULT_CONTAINER: "z"}), Spec("a"), SETTINGS, "UnknownContainer",
+            "no container 'z'", id="kubectl's default container isn't there",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_recorded_is_refused_with_a_reason(
+    pipeline: Pipeline | None, spec: Spec, settings: Settings, reason: str, said: str
+) -> None:
+    """The message says what is wrong, the remedy what to do."""
+    decision = decide(pipeline, spec, settings=settings)
+    assert isinstance(decision, admit.Refuse)
+    assert decision.failure.reason == reason
+    assert said in decision.failure.message
+    assert decision.failure.remedy
+
+
+def test_a_sidecar_that_crashes_is_no_obstacle() -> None:
+    """Only the container to profile counts."""
+    pods = with_pod(containers=(*POD.containers, Container("sidecar", state_reason="CrashLoopBackOff")))
+    assert isinstance(decide(pods), admit.Admit)
+
+
+def test_a_target_that_is_recorded_already_is_refused_and_the_other_one_named() -> None:
+    """One recording per target."""
+    decision = decide(active=(other(POD.uid),))
+    assert isinstance(decision, admit.Refuse)
+    assert decision.failure.reason == "AlreadyRecording"
+    assert "p-0" in decision.failure.message
+
+
+@pytest.mark.parametrize(
+    "active",
+    [other(POD.uid, "sidecar"), other("uid of a pod of the same name"), other(POD.uid, profile_id=UID)],
+    ids=["other container", "other pod", "this very object"],
+)
+def test_recordings_of_other_targets_are_no_obstacle(active: admit.Active) -> None:
+    """A target is a container of one pod, told by its uid."""
+    assert decide(active=(active,)) == admit.Admit(TARGET)
+
+
+@pytest.mark.parametrize(("limit", "is_admitted"), [(2, False), (3, True)])
+def test_beyond_the_limit_a_recording_waits(limit: int, is_admitted: bool) -> None:
+    """It isn't refused: it starts when another one ends."""
+    settings = Settings(recording=Recording(max_concurrent=limit))
+    decision = decide(active=(other("x"), other("y")), settings=settings)
+    assert isinstance(decision, admit.Admit if is_admitted else admit.Wait)
+
+
+def test_at_the_limit_a_busy_target_is_refused_at_once() -> None:
+    """Waiting wouldn't help it."""
+    settings = Settings(recording=Recording(max_concurrent=1))
+    assert isinstance(decide(active=(other(POD.uid),), settings=settings), admit.Refuse)
+
+
+def test_the_first_journal_entry_has_the_specs_values_before_the_settings() -> None:
+    """What was asked, else what the installation says."""
+    settings = Settings(recording=Recording(duration_secs=7, rate_hz=99))
+    asked = make_profile(spec=Spec("a", 0, duration_secs=12, preflight_only=True))
+    entry = admit.build_entry(asked, TARGET, settings, NOW)
+    assert (entry.duration_secs, entry.rate_hz, entry.preflight_only) == (12, 99, True)
+    assert (entry.id, entry.namespace, entry.name, entry.pipeline) == (UID, "prod", "p-1", "a")
+    assert (entry.step, entry.admitted_at) == ("Admitted", "2027-01-15T08:00:00.250Z")
+    assert {field: getattr(entry, field) for field in ("pod", "pod_uid", "container", "container_id", "node")} == {
+        "pod": POD.name, "pod_uid": POD.uid, "container": "pipeline",
+        "container_id": TARGET.container_id, "node": "node-1",
+    }  # fmt: skip
+    assert msgspec.json.decode(msgspec.json.encode(entry), type=type(entry)) == entry
