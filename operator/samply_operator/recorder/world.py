@@ -5,6 +5,7 @@ Filled by watches and by the periodic complete lists; everything else reads it. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from samply_operator.errors import SettingsError
 from samply_operator.kube import objects
 from samply_operator.model.pipeline import Pipeline, Pod, StatefulSet
 from samply_operator.model.profile import SamplyProfile, parse_object
-from samply_operator.rules import locate
+from samply_operator.rules import locate, selectors
 from samply_operator.settings import Targets
 
 Key = tuple[str, str]
@@ -91,11 +92,14 @@ class World:
 
 def check_targets(targets: Targets) -> None:
     """Fail at start, not at the first pod, when selector or pattern can't be read."""
+    selectors.parse_selector(targets.pod_selector)
     try:
-        locate.find_pipelines((), (), targets)
-        locate.find_name("x", {}, {}, targets)
-    except (IndexError, ValueError) as error:
+        found = re.compile(targets.name_pattern).groupindex
+        fault = "" if "pipeline" in found else "it has no such group"
+    except re.error as error:
+        fault = str(error)
+    if fault:
         raise SettingsError(
-            f"config.targets.namePattern {targets.name_pattern!r}: {error}.",
-            remedy="It must be a regular expression with a group named pipeline.",
-        ) from error
+            f"config.targets.namePattern {targets.name_pattern!r}: {fault}.",
+            remedy="It must be a regular expression with a group named pipeline, (?P<pipeline>…).",
+        )
