@@ -101,7 +101,7 @@ def build_document(
 
 def _name_shared(profile: Profile, shared: Document, table: SymbolsByLib) -> int:
     """From version 60 on. No samply writes a sidecar for it yet: names are put in, inlined functions are not."""
-    tables = profile.threads[0].tables
+    tables = profile.threads[0].load_tables()
     strings = Strings(tables.strings)
     renaming = plan(tables, table, strings, with_inlined=False)
     patching.patch_tables(shared, renaming, "shared")
@@ -114,17 +114,18 @@ def _name_threads(
 ) -> int:
     """Up to version 59. `rewritten` gets the sample columns of threads whose stacks have changed."""
     is_shared = profile.meta.version >= disk.STRINGS_SHARED
-    strings = Strings(profile.threads[0].tables.strings)
+    strings = Strings(profile.threads[0].load_tables().strings if is_shared else ())
     named = 0
     for thread, document in zip(profile.threads, threads, strict=True):
         where = f"threads[{thread.index}]"
+        tables = thread.load_tables()
         if not is_shared:
-            strings = Strings(thread.tables.strings)
-        renaming = plan(thread.tables, table, strings, with_inlined=inlining.is_expandable(document))
+            strings = Strings(tables.strings)
+        renaming = plan(tables, table, strings, with_inlined=inlining.is_expandable(document))
         patching.patch_tables(document, renaming, where)
         if renaming.chains:
             tally.count(thread)  # for its check of the indexes
-            expansion = inlining.expand(thread.tables, renaming.chains)
+            expansion = inlining.expand(tables, renaming.chains)
             patching.patch_stacks(document, expansion, where)
             rewritten[thread.index] = partial(
                 patching.rewrite_column, thread.samples.stack, array("i", expansion.new_of_old)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from samply_operator.profiles.fact_sheet import NO_LIB
-from samply_operator.profiles.profile import Profile, Tables
+from samply_operator.profiles.profile import Profile, Tables, Thread
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,12 +29,12 @@ class FunctionIndex:
     """Numbers functions in the order in which they turn up."""
 
     functions: list[Function] = field(default_factory=list)
-    _numbers: dict[Function, int] = field(default_factory=dict)
+    _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def number(self, function: Function) -> int:
-        number = self._numbers.setdefault(function, len(self.functions))
+    def number(self, name: str, lib: str, file: str = "") -> int:
+        number = self._numbers.setdefault((name, lib), len(self.functions))
         if number == len(self.functions):
-            self.functions.append(function)
+            self.functions.append(Function(name, lib, file))
         return number
 
 
@@ -52,22 +52,40 @@ class Forest:
     is_outermost: bytearray
 
 
+class Forests:
+    """The forest of each thread; of threads that share their tables it is built once."""
+
+    def __init__(self, profile: Profile, index: FunctionIndex) -> None:
+        self._profile = profile
+        self._index = index
+        self._last: tuple[int, Forest] | None = None
+
+    def of(self, thread: Thread) -> Forest:
+        if self._last is None or self._last[0] != thread.table_key:
+            self._last = None  # the one before goes first: two at a time are never needed
+            self._last = (thread.table_key, build_forest(thread.load_tables(), self._profile, self._index))
+        return self._last[1]
+
+
 def build_forest(tables: Tables, profile: Profile, index: FunctionIndex) -> Forest:
     """One pass over the stack table."""
     functions = _number_functions(tables, profile, index)
     func_of_frame = [functions[func] for func in tables.frame_func]
     width = len(index.functions) + 1
     parent, func = array("i"), array("i")
-    node_of_stack = array("i", [0]) * len(tables.stack_frame)
+    # One entry more, for the parent of roots: index -1 is the last.
+    node_of_stack = array("i", [-1]) * (len(tables.stack_frame) + 1)
     nodes: dict[int, int] = {}
-    for stack, (prefix, frame) in enumerate(zip(tables.stack_prefix, tables.stack_frame, strict=True)):
-        above = node_of_stack[prefix] if prefix >= 0 else -1
-        key = (above + 1) * width + func_of_frame[frame]
-        node = nodes.get(key)
+    find = nodes.get
+    called = map(func_of_frame.__getitem__, tables.stack_frame)
+    for stack, (prefix, number) in enumerate(zip(tables.stack_prefix, called, strict=True)):
+        above = node_of_stack[prefix]
+        key = above * width + number
+        node = find(key)
         if node is None:
             node = nodes[key] = len(parent)
             parent.append(above)
-            func.append(func_of_frame[frame])
+            func.append(number)
         node_of_stack[stack] = node
     return Forest(parent, func, node_of_stack, find_outermost(parent, func, width))
 
@@ -110,28 +128,48 @@ def lay_over(forest: Forest, by_stack: Mapping[int, float]) -> dict[int, float]:
     return by_node
 
 
-def accumulate(forest: Forest, self_by_node: Mapping[int, float]) -> dict[int, float]:
-    """Sums of each node and all below it. Only nodes on the way to a sum are visited."""
+def sum_totals(forest: Forest, self_by_node: Mapping[int, float]) -> dict[int, float]:
+    """By function: what was spent in it and below it. A call from itself further up isn't counted again."""
+    values = dict(self_by_node)
+    sums: dict[int, float] = defaultdict(float)
+    parent, func, is_outermost = forest.parent, forest.func, forest.is_outermost
+    for node in _touched(forest, values):
+        value = values.pop(node, 0.0)
+        if value:
+            if is_outermost[node]:
+                sums[func[node]] += value
+            above = parent[node]
+            if above >= 0:
+                values[above] = values.get(above, 0.0) + value
+    return dict(sums)
+
+
+def sum_selves(forest: Forest, self_by_node: Mapping[int, float]) -> dict[int, float]:
+    """By function: what was spent in it."""
+    sums: dict[int, float] = defaultdict(float)
+    func = forest.func
+    for node, value in self_by_node.items():
+        sums[func[node]] += value
+    return dict(sums)
+
+
+def _touched(forest: Forest, self_by_node: Mapping[int, float]) -> Iterable[int]:
+    """Nodes on the way from a sum to the root, children before parents."""
+    if len(self_by_node) * 8 > len(forest.parent):
+        return range(len(forest.parent) - 1, -1, -1)
     touched: set[int] = set()
-    parent = forest.parent
     for start in self_by_node:
         node = start
         while node != -1 and node not in touched:
             touched.add(node)
-            node = parent[node]
-    totals: dict[int, float] = defaultdict(float)
-    for node in sorted(touched, reverse=True):
-        totals[node] += self_by_node.get(node, 0.0)
-        above = parent[node]
-        if above != -1:
-            totals[above] += totals[node]
-    return totals
+            node = forest.parent[node]
+    return sorted(touched, reverse=True)
 
 
 def _number_functions(tables: Tables, profile: Profile, index: FunctionIndex) -> list[int]:
     libs = [lib.name for lib in profile.libs]
     libs.append(NO_LIB)
     return [
-        index.number(Function(tables.strings[name], libs[lib], tables.files[file] if file >= 0 else ""))
+        index.number(tables.strings[name], libs[lib], tables.files[file] if file >= 0 else "")
         for name, lib, file in zip(tables.func_name, tables.func_lib, tables.func_file, strict=True)
     ]

@@ -1,6 +1,6 @@
 """The child process: takes a job on stdin, answers on stdout, under limits that it sets for itself before it reads.
 
-Exit status 0: stdout is the whole answer. 3: stderr is the error as JSON. 4: no memory. 5: no space. Anything else: it died.
+Exit status 0: stdout is the whole answer. 3: stderr is the error as JSON. 4: no memory. 5: no space. Else it died.
 Run as `python -m samply_operator.profiles.child MEMORY_BYTES CPU_SECS OUT_BYTES`.
 """
 

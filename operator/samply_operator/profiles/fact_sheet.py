@@ -69,7 +69,8 @@ def gather(profile: Profile) -> ProfileFacts:
     total = empty = 0
     cpu_ms: float | None = None
     by_lib: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    leaves: dict[int, list[tuple[str, bool]]] = {}
+    names: list[tuple[str, bool]] | None = None
+    key: int | None = None
     for thread in profile.threads:
         counts = tally.count(thread)
         empty += counts.pop(-1, 0)
@@ -77,14 +78,14 @@ def gather(profile: Profile) -> ProfileFacts:
         used = tally.sum_cpu_ms(thread, profile.meta)
         if used is not None:
             cpu_ms = used + (cpu_ms or 0.0)
-        names = leaves.get(id(thread.tables))
-        if names is None:
-            names = leaves[id(thread.tables)] = _name_funcs(thread.tables, profile)
-        for stack, count in counts.items():
-            lib, is_unresolved = names[thread.tables.frame_func[thread.tables.stack_frame[stack]]]
+        tables = thread.load_tables()
+        if names is None or thread.table_key != key:
+            names, key = _name_funcs(tables, profile), thread.table_key
+        for func, count in _count_leaves(tables, counts).items():
+            lib, has_no_name = names[func]
             share = by_lib[lib]
             share[0] += count
-            share[1] += count if is_unresolved else 0
+            share[1] += count if has_no_name else 0
     shares = [LibShare(lib, samples, unresolved) for lib, (samples, unresolved) in by_lib.items()]
     unresolved = sum(share.unresolved for share in shares)
     span = tally.find_span(profile.threads)
@@ -103,6 +104,15 @@ def gather(profile: Profile) -> ProfileFacts:
         unresolved_by_lib=tuple(sorted(shares, key=lambda share: (-share.samples, share.lib))),
         raw_bytes=profile.raw_bytes,
     )
+
+
+def _count_leaves(tables: Tables, counts: dict[int, int]) -> dict[int, int]:
+    """Samples by the function they were in."""
+    by_func: dict[int, int] = defaultdict(int)
+    frame_func, stack_frame = tables.frame_func, tables.stack_frame
+    for stack, count in counts.items():
+        by_func[frame_func[stack_frame[stack]]] += count
+    return by_func
 
 
 def is_address(name: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from samply_operator.profiles import weighing
-from samply_operator.profiles.calltree import Function, FunctionIndex
+from samply_operator.profiles.calltree import FunctionIndex
 from samply_operator.profiles.profile import Profile
 from samply_operator.profiles.weighing import Measure, WeighedThread
 
@@ -72,7 +72,7 @@ def build(profiles: Iterable[Profile], *, measure: Measure, by_thread: bool = Fa
         for weighed in weighing.weigh(profile, tree.index):
             values = weighed.pick(measure)
             thread = weighed.thread
-            above = [tree.index.number(Function(f"{thread.name} ({thread.tid})", "thread"))] if by_thread else []
+            above = [tree.index.number(f"{thread.name} ({thread.tid})", "thread")] if by_thread else []
             if values:
                 tree.add(weighed, column, values, above=above)
     tree.close()

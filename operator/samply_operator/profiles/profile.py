@@ -1,4 +1,4 @@
-"""A profile in memory: small tables decoded and checked, sample columns as text until somebody walks them.
+"""A profile in memory: an outline, with tables and sample columns as text until somebody asks for them.
 
 Pure data. Every index in `Tables` has been checked against the table that it points into; those in `Samples` are
 checked by whoever walks them (`tally.py`).
@@ -7,6 +7,7 @@ checked by whoever walks them (`tally.py`).
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,10 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """Threads of one process have one pid. From version 60 on all threads hold the same `Tables`."""
+    """Threads of one process have one pid. Threads with the same `table_key` share their tables (from version 60 on
+    all do). `load_tables` decodes them anew unless they are shared: hold on to them only while they are needed, so
+    that one thread's tables at a time are in memory. It raises BrokenProfile.
+    """
 
     index: int
     name: str
@@ -67,7 +71,9 @@ class Thread:
     pid: str
     tid: str
     is_main: bool
-    tables: Tables
+    table_key: int
+    stack_count: int
+    load_tables: Callable[[], Tables]
     samples: Samples
 
 

@@ -1,9 +1,10 @@
-"""From a file to a `Profile`: decode, tell versions apart, check every index once. Reads files, writes nothing."""
+"""From a file to a `Profile`: decode, tell versions apart, check every index. Reads files, writes nothing."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from operator import lt
 from pathlib import Path
 from typing import TypeVar
@@ -73,15 +74,13 @@ class _Builder:
         self.raw = raw
         self.version = version
         self.shared_strings: list[str] | None = None
-        self.shared_tables: Tables | None = None
+        self.load_shared = lru_cache(maxsize=1)(self._load_shared)
 
     def build(self, path: Path, raw_bytes: int) -> Profile:
         meta = self.raw.meta
         units = meta.sample_units or disk.RawSampleUnits()
         if self.version >= disk.STRINGS_SHARED:
             self.shared_strings = read_strings(self._shared().string_array, "shared.stringArray")
-        if self.version >= disk.TABLES_SHARED:
-            self.shared_tables = self._tables(self._shared(), "shared", self.shared_strings or [])
         return Profile(
             path=path,
             raw_bytes=raw_bytes,
@@ -105,12 +104,8 @@ class _Builder:
 
     def _thread(self, index: int, raw: disk.RawThread) -> Thread:
         where = f"threads[{index}]"
-        tables = self.shared_tables
-        if tables is None:
-            strings = self.shared_strings
-            if strings is None:
-                strings = read_strings(raw.string_array, f"{where}.stringArray")
-            tables = self._tables(raw, where, strings)
+        is_shared = self.version >= disk.TABLES_SHARED
+        stacks = (self._shared() if is_shared else raw).stack_table
         return Thread(
             index=index,
             name=raw.name,
@@ -118,9 +113,20 @@ class _Builder:
             pid=str(raw.pid),
             tid="" if raw.tid is None else str(raw.tid),
             is_main=raw.is_main_thread,
-            tables=tables,
+            table_key=-1 if is_shared else index,
+            stack_count=stacks.length if stacks else 0,
+            load_tables=self.load_shared if is_shared else partial(self._load_own, raw, where),
             samples=_samples(raw.samples, f"{where}.samples"),
         )
+
+    def _load_shared(self) -> Tables:
+        return self._tables(self._shared(), "shared", self.shared_strings or [])
+
+    def _load_own(self, raw: disk.RawThread, where: str) -> Tables:
+        strings = self.shared_strings
+        if strings is None:
+            strings = read_strings(raw.string_array, f"{where}.stringArray")
+        return self._tables(raw, where, strings)
 
     def _tables(self, raw: disk.RawTables, where: str, strings: list[str]) -> Tables:
         stacks, frames, funcs = raw.stack_table, raw.frame_table, raw.func_table

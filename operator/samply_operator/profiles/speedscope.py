@@ -23,28 +23,18 @@ EVENTS_A_PIECE = 4096
 def convert(profile: Profile, *, measure: Measure = "samples") -> Iterator[bytes]:
     """JSON in pieces. Threads without samples are left out."""
     index = FunctionIndex()
-    forests = {id(thread.tables): thread.tables for thread in profile.threads}
-    built = {key: calltree.build_forest(tables, profile, index) for key, tables in forests.items()}
-    frames = [
-        {"name": function.name, "file": function.file or function.lib}
-        if function.file or function.lib
-        else {"name": function.name}
-        for function in index.functions
-    ]
-    head = {
-        "$schema": SCHEMA,
-        "name": profile.meta.product,
-        "exporter": "samply-operator",
-        "shared": {"frames": frames},
-    }
+    forests = calltree.Forests(profile, index)
+    head = {"$schema": SCHEMA, "name": profile.meta.product, "exporter": "samply-operator"}
     yield msgspec.json.encode(head)[:-1] + b',"profiles":['
     separator = b""
     for thread in profile.threads:
         if thread.samples.length:
             yield separator
-            yield from _convert_thread(thread, built[id(thread.tables)], profile, measure)
+            yield from _convert_thread(thread, forests.of(thread), profile, measure)
             separator = b","
-    yield b"]}"
+    # The functions come last: only now all are known.
+    frames = [{"name": function.name, "file": function.file or function.lib} for function in index.functions]
+    yield b'],"shared":' + msgspec.json.encode({"frames": frames}) + b"}"
 
 
 def _convert_thread(thread: Thread, forest: Forest, profile: Profile, measure: Measure) -> Iterator[bytes]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from samply_operator.profiles import calltree, tally
@@ -97,15 +98,14 @@ def measure(
 ) -> list[Costs]:
     """The costs of each thread. Tables that threads share are walked once."""
     span = tally.find_span(profile.threads) if time_range is not None else None
-    forests: dict[int, Forest] = {}
-    costs = []
-    for thread in threads:
-        forest = forests.get(id(thread.tables))
-        if forest is None:
-            forest = forests[id(thread.tables)] = calltree.build_forest(thread.tables, profile, index)
-        sums = tally.add_up(thread, profile.meta, time_range, origin_ms=span[0] if span else 0.0)
-        costs.append(_measure(forest, sums))
-    return costs
+    forests = calltree.Forests(profile, index)
+    return [
+        _measure(
+            forests.of(thread),
+            tally.add_up(thread, profile.meta, time_range, origin_ms=span[0] if span else 0.0),
+        )
+        for thread in threads
+    ]
 
 
 def _measure(forest: Forest, sums: tally.Tally) -> Costs:
@@ -113,20 +113,12 @@ def _measure(forest: Forest, sums: tally.Tally) -> Costs:
     cpu = calltree.lay_over(forest, sums.cpu_ms)
     return Costs(
         samples=sums.samples,
-        self_weight=_by_function(forest, weight),
-        total_weight=_by_function(forest, calltree.accumulate(forest, weight), only_outermost=True),
-        self_cpu=_by_function(forest, cpu),
-        total_cpu=_by_function(forest, calltree.accumulate(forest, cpu), only_outermost=True),
+        self_weight=calltree.sum_selves(forest, weight),
+        total_weight=calltree.sum_totals(forest, weight),
+        self_cpu=calltree.sum_selves(forest, cpu),
+        total_cpu=calltree.sum_totals(forest, cpu),
         has_cpu=bool(sums.cpu_ms),
     )
-
-
-def _by_function(forest: Forest, by_node: Mapping[int, float], *, only_outermost: bool = False) -> dict[int, float]:
-    sums: dict[int, float] = defaultdict(float)
-    for node, value in by_node.items():
-        if not only_outermost or forest.is_outermost[node]:
-            sums[forest.func[node]] += value
-    return dict(sums)
 
 
 def merge_costs(parts: Iterable[Costs]) -> Costs:
@@ -148,9 +140,15 @@ def merge_costs(parts: Iterable[Costs]) -> Costs:
 
 
 def build_thread(thread: Thread | None, costs: Costs, index: FunctionIndex, limit: int) -> ThreadCost:
-    def pick(order: Callable[[int], float]) -> tuple[FunctionCost, ...]:
-        numbers = sorted(costs.total_weight, key=lambda number: (-order(number), index.functions[number]))
-        return tuple(build_cost(index.functions[number], number, costs) for number in numbers[:limit])
+    functions = index.functions
+
+    def pick(order: Mapping[int, float]) -> tuple[FunctionCost, ...]:
+        def rank(number: int) -> tuple[float, str, str]:
+            return -order.get(number, 0.0), functions[number].name, functions[number].lib
+
+        # Not a sort of all: there may be a hundred thousand functions, and a table for each of a hundred threads.
+        numbers = heapq.nsmallest(limit, costs.total_weight, key=rank)
+        return tuple(build_cost(functions[number], number, costs) for number in numbers)
 
     return ThreadCost(
         name=thread.name if thread else "",
@@ -161,8 +159,8 @@ def build_thread(thread: Thread | None, costs: Costs, index: FunctionIndex, limi
         weight=sum(costs.self_weight.values()),
         cpu_ms=sum(costs.self_cpu.values()) if costs.has_cpu else None,
         functions_total=len(costs.total_weight),
-        by_self=pick(lambda number: costs.self_weight.get(number, 0.0)),
-        by_total=pick(lambda number: costs.total_weight.get(number, 0.0)),
+        by_self=pick(costs.self_weight),
+        by_total=pick(costs.total_weight),
     )
 
 

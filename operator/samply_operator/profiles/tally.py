@@ -133,6 +133,6 @@ def _sum_by(keys: Iterable[int], values: Iterable[float]) -> dict[int, float]:
 
 
 def _check(weights: Mapping[int, float], thread: Thread) -> None:
-    size = len(thread.tables.stack_frame)
+    size = thread.stack_count
     if weights and (min(weights) < -1 or max(weights) >= size):
         raise build_broken(thread.samples.stack.where, f"an index is outside the table of {size} rows")

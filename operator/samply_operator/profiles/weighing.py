@@ -29,11 +29,9 @@ class WeighedThread:
 
 def weigh(profile: Profile, index: FunctionIndex, threads: Iterable[Thread] | None = None) -> Iterator[WeighedThread]:
     """Every thread's sums, one after the other, so that one at a time is in memory."""
-    forests: dict[int, Forest] = {}
+    forests = calltree.Forests(profile, index)
     for thread in profile.threads if threads is None else threads:
-        forest = forests.get(id(thread.tables))
-        if forest is None:
-            forest = forests[id(thread.tables)] = calltree.build_forest(thread.tables, profile, index)
+        forest = forests.of(thread)
         sums = tally.add_up(thread, profile.meta)
         cpu_us = {node: round(1000 * value) for node, value in calltree.lay_over(forest, sums.cpu_ms).items()}
         yield WeighedThread(thread, forest, calltree.lay_over(forest, sums.weight), cpu_us)

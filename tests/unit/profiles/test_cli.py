@@ -36,9 +36,7 @@ def test_convert_writes_a_file(format_: jobs.Format, baked: Path, tmp_path: Path
     assert out.read_bytes() == b"".join(jobs.convert(jobs.Convert(profile=str(baked), format=format_)))
 
 
-def test_diff_prints_a_table_and_draws(
-    baked: Path, raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_diff_prints_and_draws(baked: Path, raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert profile_cli.main(["diff", str(raw), str(baked)]) == 0
     assert "sort_batch" in capfd.readouterr().out
     out = tmp_path / "diff.svg"

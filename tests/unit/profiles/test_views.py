@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_children_are_within_their_parents_and_the_bottom_is_as_wide_as_the_pict
     widths = [rows[y] for y in sorted(rows, reverse=True)]
     if any(sample.path and sample.weight for thread in threads for sample in thread):
         assert widths[0] == pytest.approx(flamegraph.WIDTH, abs=0.1)
-        assert all(above <= below + 0.1 for below, above in zip(widths, widths[1:], strict=False))
+        assert all(above <= below + 0.1 for below, above in itertools.pairwise(widths))
 
 
 def test_frames_too_narrow_to_be_seen_are_left_out_and_counted(tmp_path: Path) -> None:

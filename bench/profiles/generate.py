@@ -1,0 +1,187 @@
+"""Writes a synthetic profile of any size, shaped like samply's, and a sidecar for it.
+
+    python bench/profiles/generate.py FOLDER --samples 8000000
+
+Format version 55, eight threads. A stack is some 40 frames deep; a new sample shares most of its stack with one seen
+before and differs in its last few frames, as in a real program. The same arguments give the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+THREADS = 8
+FRAMES = 12_000
+FUNCTIONS = 3_000
+DEPTH = 40
+NEW_STACKS_A_SAMPLE = 2.5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--samples", type=int, default=8_000_000)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with gzip.open(options.folder / "profile.json.gz", "wb", compresslevel=6) as file:
+        write_profile(file, options.samples)
+    (options.folder / "profile.json.syms.json").write_text(json.dumps(build_sidecar()))
+
+
+def write_profile(file: BinaryIO, samples: int) -> None:
+    lib = {"name": "pipeline", "path": "/pipeline", "debugName": "pipeline", "debugPath": "/pipeline"}
+    head = {
+        "meta": {
+            "interval": 1.0,
+            "preprocessedProfileVersion": 55,
+            "product": "synthetic",
+            "startTime": 1.7e12,
+            "symbolicated": False,
+            "sampleUnits": {"time": "ms", "eventDelay": "ms", "threadCPUDelta": "µs"},
+            "categories": [{"name": "Other", "color": "grey", "subcategories": ["Other"]}],
+            "markerSchema": [],
+        },
+        "libs": [{**lib, "breakpadId": "0" * 31 + "10", "codeId": None, "arch": None}],
+    }
+    file.write(json.dumps(head).encode()[:-1] + b',"threads":[')
+    for number in range(THREADS):
+        file.write(b"," if number else b"")
+        write_thread(file, number, samples // THREADS)
+    file.write(b"]}")
+
+
+def write_thread(file: BinaryIO, number: int, samples: int) -> None:
+    dice = random.Random(number)
+    prefix, frame, stack_of_sample = walk(dice, samples)
+    addresses = [16 * row for row in range(FRAMES)]
+    head = {
+        "name": f"worker-{number}",
+        "processName": "pipeline",
+        "pid": "1",
+        "tid": str(number),
+        "isMainThread": number == 0,
+        "markers": {"length": 0, "category": [], "data": [], "endTime": [], "name": [], "phase": [], "startTime": []},
+        "frameTable": {
+            "length": FRAMES,
+            "address": addresses,
+            "inlineDepth": [0] * FRAMES,
+            "category": [0] * FRAMES,
+            "subcategory": [0] * FRAMES,
+            "func": list(range(FRAMES)),
+            "nativeSymbol": [None] * FRAMES,
+            "innerWindowID": [0] * FRAMES,
+            "line": [None] * FRAMES,
+            "column": [None] * FRAMES,
+        },
+        "funcTable": {
+            "length": FRAMES,
+            "name": list(range(FRAMES)),
+            "isJS": [False] * FRAMES,
+            "relevantForJS": [False] * FRAMES,
+            "resource": [0] * FRAMES,
+            "fileName": [None] * FRAMES,
+            "lineNumber": [None] * FRAMES,
+            "columnNumber": [None] * FRAMES,
+        },
+        "resourceTable": {"length": 1, "lib": [0], "name": [0], "host": [None], "type": [1]},
+        "nativeSymbols": {"length": 0, "address": [], "functionSize": [], "libIndex": [], "name": []},
+        "stringArray": [f"0x{address:x}" for address in addresses],
+    }
+    file.write(json.dumps(head).encode()[:-1])
+    file.write(b',"stackTable":{"length":%d,"prefix":' % len(frame))
+    write_column(file, ("null" if above < 0 else str(above) for above in prefix))
+    file.write(b',"frame":')
+    write_column(file, map(str, frame))
+    file.write(b'},"samples":{"length":%d,"weightType":"samples","stack":' % samples)
+    write_column(file, map(str, stack_of_sample))
+    file.write(b',"timeDeltas":')
+    write_column(file, (f"{dice.gauss(1.0, 0.02):.6f}" for _ in range(samples)))
+    file.write(b',"weight":')
+    write_column(file, ("1" for _ in range(samples)))
+    file.write(b',"threadCPUDelta":')
+    write_column(file, (str(int(dice.gauss(1000, 20))) for _ in range(samples)))
+    file.write(b"}}")
+
+
+def walk(dice: random.Random, samples: int) -> tuple[array[int], array[int], array[int]]:
+    """The stack table, and the stack of each sample."""
+    prefix, frame, depth = array("i", [-1]), array("i", [0]), array("i", [0])
+    known: dict[int, int] = {}
+    stack_of_sample = array("i")
+    stack = 0
+    limit = int(samples * NEW_STACKS_A_SAMPLE)
+    for _ in range(samples):
+        for _ in range(dice.randint(2, 6)):
+            if depth[stack]:
+                stack = prefix[stack]
+        for _ in range(dice.randint(2, 6)):
+            if depth[stack] >= DEPTH + 20:
+                break
+            # What a function calls is a handful of places, some much more often than others.
+            call = (frame[stack] * 31 + 7 * int(dice.paretovariate(0.9))) % FRAMES
+            key = stack * FRAMES + call
+            below = known.get(key)
+            if below is None:
+                if len(frame) >= limit:
+                    break
+                below = known[key] = len(frame)
+                prefix.append(stack)
+                frame.append(call)
+                depth.append(depth[stack] + 1)
+            stack = below
+        stack_of_sample.append(stack)
+        if dice.random() < 0.001:
+            stack = dice.randrange(len(frame))
+    return prefix, frame, stack_of_sample
+
+
+def build_sidecar() -> dict[str, object]:
+    per_function = FRAMES // FUNCTIONS
+    return {
+        "string_table": [
+            "src/operator.rs",
+            *(f"dbsp::operator::join::Join<K, V{row}>::eval::{{{{closure}}}}" for row in range(FUNCTIONS)),
+        ],
+        "data": [
+            {
+                "debug_name": "pipeline",
+                "debug_id": "00000000-0000-0000-0000-000000000001",
+                "code_id": "",
+                "symbol_table": [
+                    {
+                        "rva": 16 * per_function * row,
+                        "size": 16 * per_function,
+                        "symbol": row + 1,
+                        "frames": [{"function": row + 1, "file": 0, "line": row}],
+                    }
+                    for row in range(FUNCTIONS)
+                ],
+                "known_addresses": [[16 * row, row // per_function] for row in range(FRAMES)],
+            }
+        ],
+    }
+
+
+def write_column(file: BinaryIO, values: Iterable[str]) -> None:
+    opening = b"["
+    batch: list[str] = []
+    for value in values:
+        batch.append(value)
+        if len(batch) == 100_000:
+            file.write(opening + ",".join(batch).encode())
+            opening, batch = b",", []
+    if batch:
+        file.write(opening + ",".join(batch).encode())
+        opening = b","
+    file.write(b"]" if opening == b"," else b"[]")
+
+
+if __name__ == "__main__":
+    main()
