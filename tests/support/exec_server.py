@@ -62,12 +62,14 @@ class ExecServer:
     open_sessions: int = 0
     most_open: int = 0
     pings: int = 0
+    stdout_bytes: int = 0
+    """Sent in all sessions."""
     url: str = ""
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_get("/api/v1/namespaces/{namespace}/pods/{pod}/exec", self._serve)
+        self.add_routes(app)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -78,6 +80,10 @@ class ExecServer:
     async def __aexit__(self, *_: object) -> None:
         assert self._runner is not None
         await self._runner.cleanup()
+
+    def add_routes(self, app: web.Application) -> None:
+        """For a server that has other routes too."""
+        app.router.add_get("/api/v1/namespaces/{namespace}/pods/{pod}/exec", self._serve)
 
     def break_next(self, faults: Iterable[Fault]) -> None:
         self.faults.extend(faults)
@@ -204,6 +210,7 @@ class _Session:
             at = fault.flip_at - start
             data = data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
         await self.socket.send_bytes(b"\x01" + data)
+        self.server.stdout_bytes += len(data)
         if fault.duplicate_at is not None and start <= fault.duplicate_at < start + len(data):
             await self.socket.send_bytes(b"\x01" + data)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from samply_operator.errors import KubeInvalid
 from samply_operator.model import names
 from samply_operator.model.pipeline import Container, Pod, StatefulSet
 
@@ -19,9 +20,11 @@ Raw = Mapping[str, Any]
 
 
 def build_path(api: str, plural: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
-    """`api` is `api/v1` or `apis/<group>/<version>`. No part can leave its place: each is quoted."""
+    """`api` is `api/v1` or `apis/<group>/<version>`. No part can leave its place: each is quoted, dots are refused."""
     parts = ["namespaces", namespace, plural] if namespace else [plural]
     parts += [part for part in (name, subresource) if part]
+    if not {".", ".."}.isdisjoint(parts):
+        raise KubeInvalid("No object is named '.' or '..'.")
     return f"/{api}/" + "/".join(quote(part, safe="") for part in parts)
 
 

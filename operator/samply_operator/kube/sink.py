@@ -48,7 +48,7 @@ class Sink:
     def open(self) -> None:
         """Count and hash what an earlier process left; its surplus is dropped."""
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        while piece := os.pread(self._descriptor, READ_BYTES, self.offset):
+        while self.offset <= self._size and (piece := os.pread(self._descriptor, READ_BYTES, self.offset)):
             self._hash.update(piece)
             self.offset += len(piece)
         if self.offset > self._size:

@@ -1,0 +1,190 @@
+"""A small API server on a loopback port: objects in a dict, with the answers that code must be able to bear.
+
+It keeps what is written, counts resource versions, refuses what conflicts, and can fail on demand. It knows no
+schema, no watch and no admission: what depends on these is tested on a real cluster. `tests/cluster/test_exec.py` asks
+a real one the same questions about conflicts, pages and preconditions.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiohttp import web
+
+from support.exec_server import ExecServer
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class FakeKube:
+    """`async with FakeKube() as kube: KubeClient(load_plain(kube.url))`. `kube.exec` breaks exec sessions."""
+
+    objects: dict[str, Json] = field(default_factory=dict)
+    """By path, such as /api/v1/namespaces/space/pods/pod."""
+    failures: deque[int] = field(default_factory=deque)
+    """HTTP statuses for the next requests; 0 is a connection that breaks, 200 lets one pass."""
+    is_allowed: Callable[[Json], bool] = lambda attributes: True
+    token: str = ""
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    exec: ExecServer = field(default_factory=ExecServer)
+    url: str = ""
+    _version: int = 0
+    _runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(middlewares=[self._gate])
+        self.exec.add_routes(app)
+        app.router.add_route("*", "/{path:.*}", self._serve)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    def put(self, path: str, raw: Json) -> Json:
+        """Place an object, as if the cluster had made it."""
+        raw.setdefault("metadata", {}).setdefault("uid", str(uuid.uuid4()))
+        self._version += 1
+        raw["metadata"]["resourceVersion"] = str(self._version)
+        raw["metadata"].setdefault("name", path.rsplit("/", 1)[-1])
+        self.objects[path] = raw
+        return raw
+
+    @web.middleware
+    async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self.requests.append((request.method, request.path))
+        if self.token and request.headers.get("Authorization", "").lower() != f"bearer {self.token}":
+            return _status(401, "Unauthorized", "Unauthorized")
+        if self.failures and (status := self.failures.popleft()) != 200:
+            if not status:
+                assert request.transport is not None
+                request.transport.abort()
+            return _status(status or 500, "Failed", "failed by the test")
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    async def _serve(self, request: web.Request) -> web.Response:
+        path = request.path.removesuffix("/status")
+        if path.endswith("/selfsubjectaccessreviews"):
+            body = await request.json()
+            allowed = self.is_allowed(body["spec"]["resourceAttributes"])
+            return web.json_response(body | {"status": {"allowed": allowed}}, status=201)
+        match request.method:
+            case "GET" if path in self.objects:
+                return web.json_response(self.objects[path])
+            case "GET" if _is_list(path):
+                return self._list(request, path)
+            case "POST":
+                return self._create(path, await request.json())
+            case "PUT" | "PATCH" | "DELETE" if path in self.objects:
+                return await self._change(request, path)
+        return _status(404, "NotFound", f'"{path.rsplit("/", 1)[-1]}" not found')
+
+    def _list(self, request: web.Request, path: str) -> web.Response:
+        wanted = dict(pair.split("=", 1) for pair in request.query.get("labelSelector", "").split(",") if pair)
+        found = [raw for key, raw in self.objects.items() if _is_in(key, path) and _has_labels(raw, wanted)]
+        start, limit = int(request.query.get("continue", 0)), int(request.query.get("limit", len(found) or 1))
+        meta = {"resourceVersion": str(self._version)}
+        if start + limit < len(found):
+            meta["continue"] = str(start + limit)
+        return web.json_response({"kind": "List", "metadata": meta, "items": found[start : start + limit]})
+
+    def _create(self, path: str, body: Json) -> web.Response:
+        meta = body.setdefault("metadata", {})
+        name = meta.get("name") or f"{meta.get('generateName', '')}{uuid.uuid4().hex[:5]}"
+        if f"{path}/{name}" in self.objects:
+            return _status(409, "AlreadyExists", f'"{name}" already exists')
+        if "/namespaces/" in path:
+            meta.setdefault("namespace", path.split("/namespaces/")[1].split("/", maxsplit=1)[0])
+        meta["name"] = name
+        return web.json_response(self.put(f"{path}/{name}", body), status=201)
+
+    async def _change(self, request: web.Request, path: str) -> web.Response:
+        body, old = await request.json() if request.can_read_body else {}, self.objects[path]
+        if request.method == "DELETE":
+            wanted = (body.get("preconditions") or {}).items()
+            if any(old["metadata"].get(key) != value for key, value in wanted):
+                return _status(409, "Conflict", "Precondition failed")
+            del self.objects[path]
+            return web.json_response({"kind": "Status", "status": "Success"})
+        if request.method == "PUT":
+            if body["metadata"].get("resourceVersion", "") not in ("", old["metadata"]["resourceVersion"]):
+                return _status(409, "Conflict", "the object has been modified")
+            return web.json_response(self.put(path, body))
+        new = json.loads(json.dumps(old))
+        if request.content_type == "application/json-patch+json":
+            if not _apply_json_patch(new, body):
+                return _status(422, "Invalid", "the server rejected our request due to an error in our request")
+        else:
+            if body.get("metadata", {}).get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+                return _status(409, "Conflict", "Precondition failed: UID in precondition")
+            if body.get("metadata", {}).get("resourceVersion") not in (None, old["metadata"]["resourceVersion"]):
+                return _status(409, "Conflict", "the object has been modified")
+            _merge(new, body)
+        return web.json_response(self.put(path, new))
+
+
+def _is_list(path: str) -> bool:
+    parts = path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    return len(parts) in (1, 3) and (len(parts) == 1 or parts[0] == "namespaces")
+
+
+def _is_in(key: str, path: str) -> bool:
+    head, _, plural = path.rpartition("/")
+    return key.rsplit("/", 1)[0] == path or (
+        "/namespaces/" not in path and key.startswith(head) and f"/{plural}/" in key
+    )
+
+
+def _has_labels(raw: Json, wanted: dict[str, str]) -> bool:
+    return wanted.items() <= (raw["metadata"].get("labels") or {}).items()
+
+
+def _merge(old: Json, change: Json) -> None:
+    for key, value in change.items():
+        if value is None:
+            old.pop(key, None)
+        elif isinstance(value, dict) and isinstance(old.get(key), dict):
+            _merge(old[key], value)
+        else:
+            old[key] = value
+
+
+def _apply_json_patch(raw: Json, operations: list[Json]) -> bool:
+    """Objects only, no lists; False when a test fails or a place isn't there."""
+    for operation in operations:
+        *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"][1:].split("/")]
+        place: Any = raw
+        for part in parents:
+            if not isinstance(place, dict) or part not in place:
+                return False
+            place = place[part]
+        if operation["op"] != "add" and last not in place:
+            return False
+        match operation["op"]:
+            case "test":
+                if place[last] != operation["value"]:
+                    return False
+            case "add" | "replace":
+                place[last] = operation["value"]
+            case "remove":
+                del place[last]
+            case _:
+                return False
+    return True
+
+
+def _status(status: int, reason: str, message: str) -> web.Response:
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message}
+    return web.json_response(body | {"code": status}, status=status)

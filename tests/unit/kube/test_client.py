@@ -1,0 +1,137 @@
+"""Plain requests: what is sent, what comes back as which error, and how a rotated token is met."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from kubernetes.aio.client.configuration import Configuration
+
+from samply_operator import errors
+from samply_operator.kube import objects
+from samply_operator.kube.client import KubeClient
+from samply_operator.kube.connection import load_plain
+from support.fake_kube import FakeKube
+
+POD = objects.pods("space", "pod")
+
+
+async def test_write_read_change_remove(client: KubeClient) -> None:
+    made = await client.create(objects.pods("space"), {"metadata": {"name": "pod"}})
+    assert await client.get(POD) == made
+    changed = await client.patch(POD, {"metadata": {"annotations": {"a": "b"}}})
+    assert changed["metadata"]["annotations"] == {"a": "b"}
+    with pytest.raises(errors.KubeConflict):
+        await client.replace(POD, made)
+    with pytest.raises(errors.KubeConflict):
+        await client.delete(POD, uid="another")
+    await client.delete(POD, uid=made["metadata"]["uid"])
+    with pytest.raises(errors.KubeNotFound, match='"pod" not found'):
+        await client.get(POD)
+
+
+async def test_a_json_patch_whose_test_fails_changes_nothing(kube: FakeKube, client: KubeClient) -> None:
+    kube.put(POD, {"metadata": {"annotations": {"a/b": "1"}}})
+    place = "/metadata/annotations/a~1b"
+    with pytest.raises(errors.KubeInvalid):
+        await client.patch(
+            POD, [{"op": "test", "path": place, "value": "2"}, {"op": "remove", "path": place}], kind="json"
+        )
+    assert kube.objects[POD]["metadata"]["annotations"] == {"a/b": "1"}
+
+
+async def test_a_list_is_all_pages(kube: FakeKube, client: KubeClient) -> None:
+    for number in range(7):
+        kube.put(objects.pods("space", f"p-{number}"), {"metadata": {"labels": {"odd": str(number % 2)}}})
+    found = await client.list_items(objects.pods(), page_size=3)
+    assert [raw["metadata"]["name"] for raw in found.items] == [f"p-{number}" for number in range(7)]
+    assert sum(path == "/api/v1/pods" for _, path in kube.requests) == 3
+    odd = await client.list_items(objects.pods("space"), label_selector="odd=1")
+    assert len(odd.items) == 3
+
+
+async def test_a_list_that_breaks_in_its_middle_is_an_error(kube: FakeKube, client: KubeClient) -> None:
+    for number in range(4):
+        kube.put(objects.pods("space", f"p-{number}"), {})
+    kube.failures.extend([200, 410])
+    with pytest.raises(errors.KubeUnavailable):
+        await client.list_items(objects.pods("space"), page_size=2)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(403, errors.KubeForbidden), (429, errors.KubeUnavailable), (500, errors.KubeUnavailable)],
+)
+async def test_a_failure_names_request_and_cause(
+    kube: FakeKube, client: KubeClient, status: int, kind: type[errors.KubeError]
+) -> None:
+    kube.failures.append(status)
+    with pytest.raises(kind, match=f"DELETE {POD}: {status} failed by the test"):
+        await client.delete(POD)
+
+
+async def test_a_broken_connection_is_unavailable(kube: FakeKube, client: KubeClient) -> None:
+    kube.failures.extend([0, 0, 0])
+    with pytest.raises(errors.KubeUnavailable):
+        await client.create(objects.pods("space"), {"metadata": {"name": "x"}})
+
+
+async def test_no_server_is_unavailable() -> None:
+    async with KubeClient(load_plain("http://127.0.0.1:1")) as client:
+        with pytest.raises(errors.KubeUnavailable):
+            await client.get(POD)
+
+
+async def test_a_request_has_a_time_out() -> None:
+    gone = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        gone.set()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    async with server, KubeClient(load_plain(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")) as client:
+        with pytest.raises(errors.KubeUnavailable, match=r"within 0\.1 s"):
+            await client.get(POD, timeout_secs=0.1)
+        await gone.wait()
+
+
+class Tokens:
+    """A loader whose token becomes the next one with each load."""
+
+    def __init__(self, host: str, *tokens: str) -> None:
+        self.host, self.tokens, self.loads = host, list(tokens), 0
+
+    async def __call__(self) -> Any:
+        self.loads += 1
+        token = self.tokens[min(self.loads, len(self.tokens)) - 1]
+        return Configuration(host=self.host, api_key={"BearerToken": f"bearer {token}\n"})
+
+
+async def test_a_rotated_token_is_loaded_once_for_all_who_wait(kube: FakeKube) -> None:
+    kube.put(POD, {})
+    kube.token = kube.exec.token = "new"
+    load = Tokens(kube.url, "old", "new")
+    async with KubeClient(load) as client:
+        await asyncio.gather(*(client.get(POD) for _ in range(5)))
+        assert load.loads == 2
+        assert (await client.run("space", "pod", "main", ["true"], deadline_secs=10)).exit_code == 0
+        assert load.loads == 2
+
+
+async def test_an_exec_meets_a_rotated_token_too(kube: FakeKube) -> None:
+    kube.token = kube.exec.token = "new"
+    async with KubeClient(Tokens(kube.url, "old", "new")) as client:
+        assert (await client.run("space", "pod", "main", ["true"], deadline_secs=10)).exit_code == 0
+
+
+async def test_a_token_that_stays_wrong_is_forbidden(kube: FakeKube) -> None:
+    kube.token = "right"
+    load = Tokens(kube.url, "wrong")
+    async with KubeClient(load) as client:
+        with pytest.raises(errors.KubeForbidden, match="401"):
+            await client.get(POD)
+    assert load.loads == 2

@@ -1,0 +1,65 @@
+"""Answers of the API server and of runtimes become errors that say whether repeating helps."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from samply_operator import errors
+from samply_operator.kube import faults
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.KubeInvalid),
+        (401, errors.KubeForbidden),
+        (403, errors.KubeForbidden),
+        (404, errors.KubeNotFound),
+        (406, errors.KubeInvalid),
+        (409, errors.KubeConflict),
+        (410, errors.KubeUnavailable),
+        (422, errors.KubeInvalid),
+        (429, errors.KubeUnavailable),
+        (500, errors.KubeUnavailable),
+        (503, errors.KubeUnavailable),
+        (302, errors.KubeUnavailable),
+    ],
+)
+def test_http_status_table(status: int, kind: type[errors.KubeError]) -> None:
+    body = json.dumps({"kind": "Status", "message": "why", "reason": "Because"}).encode()
+    error = faults.build_error(status, body, "GET /x")
+    assert type(error) is kind
+    assert error.message == f"GET /x: {status} why"
+    assert error.details == {"status": status, "reason": "Because"}
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"\xff\xfe", b"null", b'{"message": 5}'])
+def test_a_body_that_is_no_status_is_borne(body: bytes) -> None:
+    assert isinstance(faults.build_error(502, body, "GET /x"), errors.KubeUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "reason"),
+    [
+        ('exec: "sh": executable file not found in $PATH', errors.KubeInvalid, "CommandNotFound"),
+        ('exec: "/x": stat /x: no such file or directory: unknown', errors.KubeInvalid, "CommandNotFound"),
+        ("unable to upgrade connection: container not found (\"main\")", errors.KubeNotFound, "ContainerNotRunning"),
+        ("container is in state EXITED, container is not running", errors.KubeNotFound, "ContainerNotRunning"),
+        ("error dialing backend: EOF", errors.ExecFailed, "NoStatus"),
+        ("", errors.ExecFailed, "NoStatus"),
+    ],
+)  # fmt: skip
+def test_runtime_text_table(text: str, kind: type[errors.KubeError], reason: str) -> None:
+    error = faults.build_exec_error(text)
+    assert type(error) is kind
+    assert error.details["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("a\nb\tc\x1b[31m", "a b c [31m"), ("x" * 20, "x" * 9 + "…"), ("", ""), ("ü" * 10, "ü" * 10)],
+)
+def test_foreign_text_is_one_bounded_line(text: str, wanted: str) -> None:
+    assert faults.cut(text, 10) == wanted
