@@ -34,3 +34,23 @@ check: venv ## formatting, lint, types, floor plan, chart
 .PHONY: test-unit
 test-unit: venv ## tests without a cluster, in seconds
 	@$(PY) -m pytest -q
+
+.PHONY: test
+test: ## everything: checks, unit tests, a real cluster (40 min the first time, then 15)
+	@hack/test
+
+.PHONY: test-cluster
+test-cluster: ## only what needs a cluster, which is started where it is down
+	@hack/test cluster
+
+.PHONY: demo
+demo: ## from nothing to a profile on the screen (20 min the first time, then one)
+	@hack/demo
+
+.PHONY: clean
+clean: ## undo the above: cluster down, .venv gone; built programs stay
+	@hack/clean
+
+.PHONY: distclean
+distclean: ## the built programs and images too
+	@hack/clean --all
