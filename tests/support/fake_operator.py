@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -24,6 +25,9 @@ from samply_operator.control.messages import (
     StartRequest,
 )
 from samply_operator.errors import SamplyOperatorError, UnknownPipeline
+
+BEAT_SECS = 5.0
+"""The protocol's own: something is said at least this often."""
 
 Answer = Callable[[StartRequest], StartReply]
 
@@ -125,7 +129,9 @@ class FakeOperator:
                 changed = self._changed
                 if not self.is_silent:
                     await response.write(msgspec.json.encode(self.build_snapshot()) + b"\n")
-                await changed.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(BEAT_SECS):
+                        await changed.wait()
         except ConnectionError:
             return response
         finally:

@@ -26,6 +26,8 @@ RESCAN_SECS = 60.0
 RETRY_SECS = 1.0
 """Pause after a volume that couldn't be read."""
 
+MAX_FACTS = 10_000
+
 Key = tuple[str, str]
 """(namespace, pipeline)"""
 
@@ -49,6 +51,8 @@ class View:
     live: Live | None = None
     is_ready: bool = False
     """The volume was read at least once."""
+    _facts: dict[tuple[str, str, int], serve.Facts] = field(default_factory=dict, repr=False, compare=False)
+    """Gathered once per view: pollers ask for the same again and again."""
 
     @property
     def is_certain(self) -> bool:
@@ -71,6 +75,15 @@ class View:
 
     def gather(self, namespace: str, pipeline: str, ordinal: int) -> serve.Facts:
         """The facts that `rules.serve` decides from."""
+        key = namespace, pipeline, ordinal
+        facts = self._facts.get(key)
+        if facts is None:
+            facts = self._gather(*key)
+            if len(self._facts) < MAX_FACTS:
+                self._facts[key] = facts
+        return facts
+
+    def _gather(self, namespace: str, pipeline: str, ordinal: int) -> serve.Facts:
         state = self.find_pipeline(namespace, pipeline)
         ordinals = state.ordinals if state else ()
         recording = self.live.recordings.get((namespace, pipeline, ordinal)) if self.live else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -21,6 +22,8 @@ DRAIN_SECS = 20.0
 """How long downloads under way may go on after the end was asked for."""
 LINGER_SECS = 2.0
 """How long an unwanted request body is read and dropped before the connection is closed."""
+STALL_MS = 300_000
+"""The kernel drops a client that takes nothing of what waits for it for this long."""
 MAX_CONNECTIONS = 1000
 """Further ones are closed at once, so that descriptors are left for files."""
 BACKLOG = 512
@@ -44,6 +47,7 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_MS)
         if len(self._server.connections) > MAX_CONNECTIONS:
             logger.warning("more than %d connections: one is closed", MAX_CONNECTIONS)
             self.force_close()
@@ -56,6 +60,8 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer a head that is no HTTP (400), and a fault of this service (500) without a word of its inside."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client went before its answer: normal, and nobody is left to tell
         response = problems.build_bad_http() if status < 500 else problems.build_internal()
         if status >= 500:
             logger.error("request %s failed", response.headers[REQUEST_ID], exc_info=exc)

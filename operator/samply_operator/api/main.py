@@ -12,6 +12,7 @@ from samply_operator.api import access_log
 from samply_operator.api.app import build_app
 from samply_operator.api.board import Board
 from samply_operator.api.door import Door
+from samply_operator.api.open_files import OpenFiles
 from samply_operator.control.client import OperatorClient
 from samply_operator.settings import Identity, Settings
 from samply_operator.store.volume import Volume
@@ -25,8 +26,8 @@ async def serve(settings: Settings, identity: Identity) -> AsyncIterator[Door]:
     volume = Volume(settings.paths.data)
     board = Board(volume)
     operator = OperatorClient(settings.paths.socket, on_change=board.take)
-    async with board, operator:
-        app = build_app(settings, identity, volume=volume, board=board, operator=operator)
+    async with board, operator, OpenFiles(volume) as files:
+        app = build_app(settings, identity, files=files, board=board, operator=operator)
         async with Door(app, settings.api.host, settings.api.port) as door:
             logger.info("serving on port %d", door.port)
             yield door

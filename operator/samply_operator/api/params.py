@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from urllib.parse import parse_qs
 
 from samply_operator import errors
 from samply_operator.settings import MAX_DURATION_SECS
@@ -14,16 +15,16 @@ MAX_ORDINAL = 2**31 - 1
 MAX_PAGE = 1000
 PAGE = 100
 
+MAX_QUERY = 8192
+KEPT = 1024
+"""Parsed query strings that are remembered: pollers send the same one again and again."""
+
+Query = Mapping[str, list[str]]
+
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _PIPELINE = re.compile(r"[A-Za-z0-9_.-]{1,253}", re.ASCII)
 _ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
-
-
-class Query(Protocol):
-    """A query string's keys and values, such as yarl's."""
-
-    def getall(self, key: str, default: list[str], /) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +55,33 @@ class HistoryQuery:
     after: str | None = None
 
 
-def parse_profile_query(query: Query) -> ProfileQuery:
+@lru_cache(KEPT)
+def parse_profile_query(text: str) -> ProfileQuery:
+    query = split(text)
     return ProfileQuery(
         ordinal=_parse_ordinal(query) or 0, latest=_parse_flag(query, "latest"), namespace=parse_namespace(query)
     )
 
 
-def parse_start_query(query: Query) -> StartQuery:
+def parse_start_query(text: str) -> StartQuery:
+    query = split(text)
     duration = _parse_whole(query, "duration_secs", 1, MAX_DURATION_SECS)
     return StartQuery(ordinal=_parse_ordinal(query) or 0, duration_secs=duration, namespace=parse_namespace(query))
 
 
-def parse_history_query(query: Query) -> HistoryQuery:
+def parse_history_query(text: str) -> HistoryQuery:
+    query = split(text)
     return HistoryQuery(
         ordinal=_parse_ordinal(query),
         namespace=parse_namespace(query),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or PAGE,
         after=_parse_pattern(query, "after", _ID, "the id of a profile"),
     )
+
+
+def split(text: str) -> Query:
+    """The raw query string (what follows `?`) as keys and their values."""
+    return parse_qs(text[:MAX_QUERY], keep_blank_values=True)
 
 
 def parse_namespace(query: Query) -> str | None:
@@ -120,7 +130,7 @@ def _parse_pattern(query: Query, key: str, pattern: re.Pattern[str], expected: s
 
 
 def _find(query: Query, key: str) -> str | None:
-    values = query.getall(key, [])
+    values = query.get(key, [])
     if len(values) > 1:
         raise _invalid(key, ", ".join(values), "to be given once")
     return values[0] if values else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
 import msgspec
 from aiohttp import web
@@ -76,12 +76,9 @@ def build_response(
 ) -> web.Response:
     """The body of every error: message, error_code, details (always an object)."""
     body = _encoder.encode({"message": message, "error_code": code, "details": dict(details)})
-    return web.Response(
-        status=status,
-        body=body,
-        content_type="application/json",
-        headers={**NO_STORE, REQUEST_ID: make_request_id(), **HEADERS.get(status, {}), **(headers or {})},
-    )
+    all_headers = {**NO_STORE, **HEADERS.get(status, {}), **(headers or {})}
+    mark(all_headers)
+    return web.Response(status=status, body=body, content_type="application/json", headers=all_headers)
 
 
 def build_problem(error: errors.SamplyOperatorError) -> web.Response:
@@ -106,14 +103,16 @@ def make_request_id() -> str:
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost: refusals in the project's shape. What is no refusal goes on to `door.Connection.handle_error`."""
     try:
-        return await handler(request)
+        response = await handler(request)
     except errors.SamplyOperatorError as error:
         response = build_problem(error)
         if response.status == 500 and not isinstance(error, errors.ProfilingFailed):
             logger.error("request %s failed: %s", response.headers[REQUEST_ID], error, exc_info=error)
-        return response
     except web.HTTPException as error:
-        return _translate(request, error)
+        response = _translate(request, error)
+    if not response.prepared:
+        mark(response.headers)
+    return response
 
 
 def _translate(request: web.Request, error: web.HTTPException) -> web.Response:
@@ -127,9 +126,8 @@ def _translate(request: web.Request, error: web.HTTPException) -> web.Response:
     return build_response(error.status, "BadRequest", error.reason, {})
 
 
-async def mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """On each response before its head is sent: an id to find it in the log."""
-    headers = response.headers
-    if REQUEST_ID not in headers:
-        headers[REQUEST_ID] = make_request_id()
+def mark(headers: MutableMapping[str, str]) -> None:
+    """On each response: an id to find it in the log, and no word about the software's versions."""
+    headers.setdefault(REQUEST_ID, make_request_id())
     headers["X-Content-Type-Options"] = "nosniff"
+    headers["Server"] = "samply-operator"

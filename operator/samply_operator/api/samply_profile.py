@@ -28,7 +28,7 @@ routes = web.RouteTableDef()
 async def get(request: web.Request) -> web.StreamResponse:
     """The last profile of one ordinal, or why there is none."""
     name = params.parse_pipeline(request.match_info)
-    query = params.parse_profile_query(request.query)
+    query = params.parse_profile_query(request.rel_url.raw_query_string)
     caller = await access.admit(request)
     board = request.app[BOARD]
     namespace = access.find_namespace(board.view, caller, name, query.namespace)
@@ -47,7 +47,7 @@ async def get(request: web.Request) -> web.StreamResponse:
 async def post(request: web.Request) -> web.StreamResponse:
     """Start a recording; answers when it runs or was refused."""
     name = params.parse_pipeline(request.match_info)
-    query = params.parse_start_query(request.query)
+    query = params.parse_start_query(request.rel_url.raw_query_string)
     caller = await access.admit(request)
     namespace = _find_start_namespace(request, caller, name, query.namespace)
     wanted = StartRequest(

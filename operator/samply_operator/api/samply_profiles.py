@@ -19,7 +19,7 @@ routes = web.RouteTableDef()
 async def get_history(request: web.Request) -> web.StreamResponse:
     """Attempts of one pipeline, newest first; on the first page those that run come before."""
     name = params.parse_pipeline(request.match_info)
-    query = params.parse_history_query(request.query)
+    query = params.parse_history_query(request.rel_url.raw_query_string)
     view = request.app[BOARD].view
     namespace = access.find_namespace(view, await access.admit(request), name, query.namespace)
     if namespace is None:

@@ -163,3 +163,17 @@ async def test_a_reader_finishes_though_the_profile_is_removed_meanwhile(service
         first = await response.content.read(10)
         service.volume.remove(make_id(1))
         assert first + await response.content.read() == BIG
+
+
+async def test_a_client_that_hangs_up_before_its_answer_is_no_error(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.put(1, BIG)
+    await service.settle()
+    request = f"GET {URL} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    for _ in range(30):
+        with socket.create_connection(("127.0.0.1", service.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(request)
+    assert (await service.get(URL)).body == BIG
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

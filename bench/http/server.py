@@ -1,0 +1,53 @@
+"""The servers to compare: `server.py ours|plain FOLDER PORT`. Each serves FOLDER until it is ended.
+
+ours: the api as it is deployed (access log to /dev/null), behind it an operator made of a script.
+plain: aiohttp's FileResponse and a bare 204, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from samply_operator.api import access_log, main
+from samply_operator.settings import Api, Identity, Paths, Settings
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from support.fake_operator import FakeOperator, make_pipeline, make_recording
+
+RUNNING_ID = "00000000-0000-4000-8000-00000000ffff"
+
+
+async def serve_ours(folder: Path, port: int) -> None:
+    access_log.write_to_stdout()
+    socket_path = folder / "control.sock"
+    settings = Settings(api=Api(host="127.0.0.1", port=port), paths=Paths(data=str(folder), socket=str(socket_path)))
+    async with FakeOperator(socket_path) as operator, main.serve(settings, Identity("feldera", "pod", "bench")):
+        operator.pipelines = (make_pipeline("busy"), make_pipeline("big"), make_pipeline("small"))
+        operator.recordings = (make_recording(RUNNING_ID, "busy", ends_in_secs=3600),)
+        operator.push()
+        await asyncio.Event().wait()
+
+
+async def serve_plain(folder: Path, port: int) -> None:
+    async def send(request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(folder / request.match_info["name"])
+
+    async def poll(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=204, headers={"Retry-After": "30"})
+
+    app = web.Application()
+    app.router.add_get("/files/{name}", send)
+    app.router.add_get("/poll", poll)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    kind, name, number = sys.argv[1:]
+    asyncio.run({"ours": serve_ours, "plain": serve_plain}[kind](Path(name), int(number)))

@@ -1,0 +1,115 @@
+"""Files of profiles that are kept open for a moment: a profile that many ask for is opened once, not once per request.
+
+Opening and closing happen in threads, for a volume may be slow. A file that was removed meanwhile is not given out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import BinaryIO
+
+from samply_operator.store.volume import Volume
+
+KEEP_SECS = 10.0
+"""A file stays open this long after its last use, twice this at most; then a removed profile's space comes back."""
+MAX_KEPT = 64
+"""Further files are opened and closed for each request."""
+
+
+class OpenFile:
+    """A file and how many use it. Read it with explicit offsets only: users share it."""
+
+    __slots__ = ("file", "is_idle", "timer", "users")
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.users = 0
+        self.is_idle = False
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class OpenFiles:
+    """Use as `async with files.borrow(id, size) as file`."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._kept: dict[str, OpenFile] = {}
+
+    @asynccontextmanager
+    async def borrow(self, profile_id: str, size_bytes: int) -> AsyncIterator[BinaryIO]:
+        """The profile's file while the context lasts. Raises UnknownProfile, StoreError."""
+        kept = self._find(profile_id, size_bytes)
+        if kept is None:
+            file = await asyncio.to_thread(_open, self._volume, profile_id, size_bytes)
+            kept = self._keep(profile_id, OpenFile(file))
+        kept.users += 1
+        kept.is_idle = False
+        try:
+            yield kept.file
+        finally:
+            kept.users -= 1
+            self._release(profile_id, kept)
+
+    async def __aenter__(self) -> OpenFiles:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for profile_id, kept in list(self._kept.items()):
+            self._drop(profile_id, kept)
+
+    def _find(self, profile_id: str, size_bytes: int) -> OpenFile | None:
+        kept = self._kept.get(profile_id)
+        if kept is None:
+            return None
+        facts = os.fstat(kept.file.fileno())
+        if facts.st_nlink and facts.st_size == size_bytes:
+            return kept
+        self._drop(profile_id, kept)
+        return None
+
+    def _keep(self, profile_id: str, opened: OpenFile) -> OpenFile:
+        """Two requests may have opened the same file at once: the second one's stays its own."""
+        if len(self._kept) < MAX_KEPT and profile_id not in self._kept:
+            self._kept[profile_id] = opened
+        return opened
+
+    def _release(self, profile_id: str, kept: OpenFile) -> None:
+        if self._kept.get(profile_id) is not kept:
+            self._close_unused(kept)
+        elif kept.timer is None:
+            self._watch(profile_id, kept)
+
+    def _watch(self, profile_id: str, kept: OpenFile) -> None:
+        """Look again every KEEP_SECS: whoever wasn't used in between goes."""
+        kept.is_idle = True
+        kept.timer = asyncio.get_running_loop().call_later(KEEP_SECS, self._look, profile_id, kept)
+
+    def _look(self, profile_id: str, kept: OpenFile) -> None:
+        if kept.users or not kept.is_idle:
+            self._watch(profile_id, kept)
+        else:
+            self._drop(profile_id, kept)
+
+    def _drop(self, profile_id: str, kept: OpenFile) -> None:
+        if self._kept.get(profile_id) is kept:
+            del self._kept[profile_id]
+        if kept.timer:
+            kept.timer.cancel()
+        self._close_unused(kept)
+
+    def _close_unused(self, kept: OpenFile) -> None:
+        """A file in use is closed by its last user, who finds it no longer kept."""
+        if kept.users == 0:
+            kept.file.close()
+
+
+def _open(volume: Volume, profile_id: str, size_bytes: int) -> BinaryIO:
+    file = volume.open_profile(profile_id, size_bytes=size_bytes)
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    return file

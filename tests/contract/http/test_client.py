@@ -1,0 +1,115 @@
+"""The api's side of the socket: it knows the operator's state while it is there, and that it is away when it is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from samply_operator import errors
+from samply_operator.control.client import OperatorClient, build_error
+from samply_operator.control.messages import ErrorReply, Snapshot, StartReply, StartRequest
+from support.fake_operator import FakeOperator, make_pipeline
+
+from .conftest import wait_until
+
+
+@pytest.fixture
+def path(folder: Path) -> Path:
+    return folder / "control.sock"
+
+
+@pytest.fixture
+async def operator(path: Path) -> AsyncIterator[FakeOperator]:
+    async with FakeOperator(path) as operator:
+        yield operator
+
+
+async def wait_for(client: OperatorClient, *, is_there: bool) -> None:
+    async def is_so() -> bool:
+        return (client.snapshot is not None) == is_there
+
+    await wait_until(is_so)
+
+
+async def test_a_snapshot_comes_at_once_and_after_each_change(path: Path, operator: FakeOperator) -> None:
+    async with OperatorClient(str(path)) as client:
+        await wait_for(client, is_there=True)
+        operator.pipelines = (make_pipeline("new"),)
+        operator.push()
+
+        async def is_seen() -> bool:
+            return client.snapshot is not None and client.snapshot.pipelines == operator.pipelines
+
+        await wait_until(is_seen)
+
+
+async def test_an_operator_that_comes_later_is_found(path: Path) -> None:
+    async with OperatorClient(str(path)) as client:
+        await asyncio.sleep(0.05)
+        assert client.snapshot is None
+        async with FakeOperator(path):
+            await wait_for(client, is_there=True)
+
+
+async def test_a_broken_stream_means_away_and_a_new_one_means_there(path: Path, operator: FakeOperator) -> None:
+    seen: list[Snapshot | None] = []
+    async with OperatorClient(str(path), on_change=seen.append) as client:
+        await wait_for(client, is_there=True)
+        await operator.go_away()
+        await wait_for(client, is_there=False)
+        await operator.come_back()
+        await wait_for(client, is_there=True)
+    assert [snapshot is None for snapshot in seen[:3]] == [False, True, False]
+
+
+async def test_a_silent_operator_is_away(path: Path, operator: FakeOperator) -> None:
+    async with OperatorClient(str(path), silence_secs=0.3) as client:
+        await wait_for(client, is_there=True)
+        operator.is_silent = True
+        await wait_for(client, is_there=False)
+        operator.is_silent = False
+        await wait_for(client, is_there=True)
+
+
+async def test_a_picture_of_megabytes_arrives(path: Path, operator: FakeOperator) -> None:
+    operator.pipelines = tuple(make_pipeline(f"pipeline-{n}", running=tuple(range(8))) for n in range(5000))
+    async with OperatorClient(str(path)) as client:
+        await wait_for(client, is_there=True)
+        assert client.snapshot is not None
+        assert client.snapshot.pipelines == operator.pipelines
+
+
+async def test_start_gives_the_reply_or_the_operators_own_error(path: Path, operator: FakeOperator) -> None:
+    reply = StartReply("id", "n", "r", "Recording", 30)
+    operator.answer = lambda request: reply
+    async with OperatorClient(str(path)) as client:
+        assert await client.start(StartRequest("p", ordinal=1)) == reply
+        assert operator.started == [StartRequest("p", ordinal=1)]
+
+        def refuse(request: StartRequest) -> StartReply:
+            raise errors.StoreFull("Full.", remedy="Delete.", details={"needed": 1})
+
+        operator.answer = refuse
+        with pytest.raises(errors.StoreFull) as caught:
+            await client.start(StartRequest("p"))
+        assert (caught.value.message, caught.value.remedy) == ("Full.", "Delete.")
+        assert caught.value.details == {"needed": 1}
+
+
+async def test_start_without_an_operator_is_told_as_such(path: Path) -> None:
+    async with OperatorClient(str(path)) as client:
+        with pytest.raises(errors.OperatorUnavailable):
+            await client.start(StartRequest("p"))
+
+
+def test_an_error_of_a_newer_operator_keeps_its_words() -> None:
+    error = build_error(ErrorReply("OfANewerRelease", "Something new.", "Do this.", {"a": 1}))
+    assert type(error) is errors.SamplyOperatorError
+    assert (error.message, error.remedy, error.details) == ("Something new.", "Do this.", {"a": 1})
+
+
+def test_a_code_that_two_classes_share_gives_the_base() -> None:
+    assert type(build_error(ErrorReply(errors.ProfilingFailed.code, "x"))) is errors.ProfilingFailed

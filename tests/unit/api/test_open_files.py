@@ -1,0 +1,101 @@
+"""Files kept open: shared while wanted, closed when not, never given out once removed or changed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from samply_operator.api import open_files
+from samply_operator.api.open_files import OpenFiles
+from samply_operator.errors import StoreError, UnknownProfile
+from samply_operator.model.manifest import FileFacts, Manifest
+from samply_operator.store.volume import Volume
+
+IDS = [f"00000000-0000-4000-8000-{number:012x}" for number in range(4)]
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    volume = Volume(tmp_path)
+    volume.prepare()
+    for profile_id in IDS:
+        path = volume.tmp_path(profile_id, "profile")
+        path.write_bytes(b"data")
+        facts = FileFacts(4, hashlib.sha256(b"data").hexdigest())
+        volume.publish(Manifest(profile_id, "n", "r", "p", 0, "Succeeded", "", "", file=facts), path)
+    return volume
+
+
+@pytest.fixture
+async def files(volume: Volume) -> AsyncIterator[OpenFiles]:
+    async with OpenFiles(volume) as files:
+        yield files
+
+
+async def test_many_users_share_one_file(files: OpenFiles) -> None:
+    async with files.borrow(IDS[0], 4) as first, files.borrow(IDS[0], 4) as second:
+        assert first is second
+        assert os.pread(first.fileno(), 4, 0) == b"data"
+
+
+async def test_it_is_closed_when_nobody_asked_for_a_while(files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_files, "KEEP_SECS", 0.02)
+    async with files.borrow(IDS[0], 4) as file:
+        await asyncio.sleep(0.1)
+        assert not file.closed
+    assert not file.closed
+    async with asyncio.timeout(5):
+        while not file.closed:
+            await asyncio.sleep(0.01)
+    async with files.borrow(IDS[0], 4) as again:
+        assert again is not file
+
+
+async def test_a_removed_profile_is_not_given_out_and_its_user_reads_on(files: OpenFiles, volume: Volume) -> None:
+    async with files.borrow(IDS[0], 4) as file:
+        volume.remove(IDS[0])
+        with pytest.raises(UnknownProfile):
+            async with files.borrow(IDS[0], 4):
+                pass
+        assert os.pread(file.fileno(), 4, 0) == b"data"
+    assert file.closed
+
+
+async def test_a_file_of_another_size_is_not_given_out(files: OpenFiles, volume: Volume) -> None:
+    async with files.borrow(IDS[0], 4):
+        pass
+    (volume.root / "profiles" / IDS[0] / "profile.json.gz").write_bytes(b"longer")
+    with pytest.raises(StoreError):
+        async with files.borrow(IDS[0], 4):
+            pass
+
+
+async def test_too_many_are_opened_for_one_use_only(files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_files, "MAX_KEPT", 2)
+    opened = []
+    for profile_id in IDS:
+        async with files.borrow(profile_id, 4) as file:
+            opened.append(file)
+    assert [file.closed for file in opened] == [False, False, True, True]
+
+
+async def test_two_who_open_at_once_both_read_and_nothing_leaks(files: OpenFiles) -> None:
+    async def read() -> tuple[object, bytes]:
+        async with files.borrow(IDS[0], 4) as file:
+            await asyncio.sleep(0)
+            return file, os.pread(file.fileno(), 4, 0)
+
+    found = await asyncio.gather(*(read() for _ in range(5)))
+    assert {data for _, data in found} == {b"data"}
+    assert sum(not file.closed for file in {file for file, _ in found}) == 1  # type: ignore[attr-defined]
+
+
+async def test_all_are_closed_at_the_end(volume: Volume) -> None:
+    async with OpenFiles(volume) as files, files.borrow(IDS[0], 4) as file:
+        pass
+    assert file.closed

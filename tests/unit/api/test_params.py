@@ -1,0 +1,75 @@
+"""Query parameters: what is accepted is exactly what is documented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samply_operator.api import params
+from samply_operator.errors import InvalidParam, UnknownPipeline
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", params.ProfileQuery()),
+        ("ordinal=3&latest=true", params.ProfileQuery(3, latest=True)),
+        ("latest=false", params.ProfileQuery()),
+        ("ordinal=2147483647", params.ProfileQuery(2**31 - 1)),
+        ("namespace=a-b", params.ProfileQuery(namespace="a-b")),
+        ("ord%69nal=1", params.ProfileQuery(1)),
+        ("x=1&x=2&latest=true", params.ProfileQuery(latest=True)),
+        ("&&=&a", params.ProfileQuery()),
+    ],
+)
+def test_what_is_accepted(text: str, expected: params.ProfileQuery) -> None:
+    assert params.parse_profile_query(text) == expected
+
+
+@pytest.mark.parametrize(("text", "secs"), [("", None), ("duration_secs=1", 1), ("duration_secs=3600", 3600)])
+def test_duration(text: str, secs: int | None) -> None:
+    assert params.parse_start_query(text).duration_secs == secs
+
+
+def find_refused(parse: Callable[[str], object], text: str) -> object:
+    try:
+        parse(text)
+    except InvalidParam as error:
+        return error.details["parameter"]
+    return None
+
+
+@given(st.text(max_size=30))
+def test_any_query_is_accepted_or_refused_by_name(text: str) -> None:
+    for parse in (params.parse_profile_query, params.parse_start_query, params.parse_history_query):
+        assert find_refused(parse, text) in (None, "ordinal", "latest", "namespace", "duration_secs", "limit", "after")
+
+
+@given(st.text(max_size=20))
+def test_only_whole_numbers_pass_for_an_ordinal(text: str) -> None:
+    try:
+        query = params.parse_profile_query(f"ordinal={text}&")
+    except InvalidParam:
+        return
+    assert 0 <= query.ordinal <= params.MAX_ORDINAL
+
+
+def test_a_long_value_is_cut_in_the_answer() -> None:
+    with pytest.raises(InvalidParam) as caught:
+        params.parse_profile_query("latest=" + "x" * 5000)
+    assert len(str(caught.value.details["value"])) == 100
+
+
+@pytest.mark.parametrize("name", ["orders", "A_b-c.9", "a" * 253, "..", "0"])
+def test_names_that_can_be_a_pipelines(name: str) -> None:
+    assert params.parse_pipeline({"pipeline_name": name}) == name
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "\0", "é", "a\n", "a" * 254, "%", "a\\b", "<script>"])
+def test_names_that_cannot_be_a_pipelines_are_unknown(name: str) -> None:
+    with pytest.raises(UnknownPipeline) as caught:
+        params.parse_pipeline({"pipeline_name": name})
+    assert len(str(caught.value)) < 300
