@@ -34,12 +34,14 @@ def get(*arguments: str) -> dict[str, Any]:
     return found
 
 
-def poll(look: Callable[[], Answer | None], *, timeout: float, what: str, pause: float = 0.25) -> Answer:
-    """Look until there is an answer; fails the test when the time is over."""
+def poll(
+    look: Callable[[], Answer | None], *, timeout: float, what: str | Callable[[], str], pause: float = 0.25
+) -> Answer:
+    """Look until there is an answer; fails the test when the time is over. `what` may tell what was seen last."""
     end = time.monotonic() + timeout
     while True:
         answer = look()
         if answer:
             return answer
-        assert time.monotonic() < end, f"not within {timeout:g} s: {what}"
+        assert time.monotonic() < end, f"not within {timeout:g} s: {what() if callable(what) else what}"
         time.sleep(pause)

@@ -1,0 +1,107 @@
+"""SamplyProfiles as a user handles them: apply, kubectl wait, list, read conditions and Events."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from cluster.pipelines import Pipeline
+from samply_operator.model import names
+from support import kubectl
+
+Object = dict[str, Any]
+
+
+def make(pipeline: Pipeline, ordinal: int = 0, **spec: Any) -> str:
+    """Apply one; its name. A recording of 3 s unless `spec` says otherwise."""
+    name = f"p-{uuid.uuid4().hex[:8]}"
+    body = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"name": name},
+        "spec": {"pipeline": pipeline.name, "ordinal": ordinal, "durationSeconds": 3, **spec},
+    }
+    kubectl.succeed("-n", pipeline.namespace, "apply", "-f", "-", body=body)
+    return name
+
+
+def get(pipeline: Pipeline, name: str) -> Object:
+    return kubectl.get("-n", pipeline.namespace, f"sprof/{name}")
+
+
+def find(pipeline: Pipeline) -> list[Object]:
+    """All of the pipeline's, oldest first."""
+    items = kubectl.get("-n", pipeline.namespace, "sprof")["items"]
+    mine = [item for item in items if item["spec"]["pipeline"] == pipeline.name]
+    return sorted(mine, key=lambda item: (item["metadata"]["creationTimestamp"], item["spec"]["ordinal"]))
+
+
+def name_of(profile: Object) -> str:
+    found: str = profile["metadata"]["name"]
+    return found
+
+
+def uid_of(profile: Object) -> str:
+    found: str = profile["metadata"]["uid"]
+    return found
+
+
+def wait(pipeline: Pipeline, name: str, condition: str = "Finished", timeout: float = 60) -> Object:
+    """As a user would: kubectl wait."""
+    kubectl.succeed(
+        *("-n", pipeline.namespace, "wait", f"sprof/{name}", f"--for=condition={condition}"),
+        f"--timeout={timeout:g}s",
+        timeout=timeout + 10,
+    )
+    return get(pipeline, name)
+
+
+def wait_succeeded(pipeline: Pipeline, name: str, timeout: float = 60) -> Object:
+    profile = wait(pipeline, name, timeout=timeout)
+    assert phase_of(profile) == "Succeeded", profile["status"]
+    assert profile["status"]["profile"]["samples"] > 0
+    return profile
+
+
+def wait_failed(pipeline: Pipeline, name: str, reason: str, timeout: float = 60) -> Object:
+    """It failed for that reason, says so in its conditions too, and names a cure. Its `status.failure`."""
+    status = wait(pipeline, name, timeout=timeout)["status"]
+    assert (status["phase"], status.get("failure", {}).get("reason")) == ("Failed", reason), status
+    assert conditions(status) | {"Finished": "True", "Succeeded": "False"} == conditions(status)
+    failure: Object = status["failure"]
+    assert failure["message"]
+    assert failure["remedy"]
+    return failure
+
+
+def phase_of(profile: Object) -> str:
+    found: str = profile.get("status", {}).get("phase", "")
+    return found
+
+
+def conditions(status: Object) -> dict[str, str]:
+    return {condition["type"]: condition["status"] for condition in status["conditions"]}
+
+
+def wait_gone(pipeline: Pipeline, name: str) -> None:
+    kubectl.poll(
+        lambda: kubectl.run("-n", pipeline.namespace, "get", f"sprof/{name}").returncode != 0,
+        timeout=10,
+        what=f"sprof/{name} is gone",
+    )
+
+
+def delete(pipeline: Pipeline, name: str) -> None:
+    kubectl.succeed("-n", pipeline.namespace, "delete", f"sprof/{name}")
+
+
+def find_events(namespace: str, name: str, reason: str) -> list[str]:
+    """Messages of the Events with that reason on the object of that name."""
+    found = kubectl.get("-n", namespace, "events", f"--field-selector=involvedObject.name={name},reason={reason}")
+    return [event.get("message") or event.get("note") or "" for event in found["items"]]
+
+
+def wait_event(namespace: str, name: str, reason: str) -> str:
+    return kubectl.poll(lambda: find_events(namespace, name, reason), timeout=15, what=f"an Event {reason} on {name}")[
+        -1
+    ]

@@ -1,0 +1,192 @@
+"""The product as a user installs it (Helm, a namespace of its own), and the Service's door."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from chart import helm
+from support import kubectl
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def problem(self) -> tuple[int, str, dict[str, Any]]:
+        """Status, error code and details of an error; fails if the body hasn't the shape that all errors have."""
+        body = json.loads(self.body)
+        assert set(body) == {"message", "error_code", "details"}, body
+        assert body["message"]
+        return self.status, body["error_code"], body["details"]
+
+
+@dataclass
+class Service:
+    """The Service's door, through `kubectl port-forward`, which every cluster can do."""
+
+    port: int
+
+    def call(self, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, headers=headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+
+    def profile(
+        self, pipeline: str, query: str = "", method: str = "GET", headers: dict[str, str] | None = None
+    ) -> Answer:
+        return self.call(method, f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profile{query}", headers)
+
+    def stored(self, pipeline: str, profile_id: str, what: str = "") -> Answer:
+        """One profile by its id: its facts, or with `/profile` the file."""
+        return self.call("GET", f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}{what}")
+
+    def list_stored(self, pipeline: str) -> list[dict[str, Any]]:
+        answer = self.call("GET", f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles")
+        assert answer.status == 200, answer
+        found: list[dict[str, Any]] = json.loads(answer.body)["profiles"]
+        return found
+
+    def wait_operator(self, state: str, timeout: float = 30) -> None:
+        """Until the API says that the operator is Connected or Away."""
+        kubectl.poll(
+            lambda: json.loads(self.call("GET", "/readyz").body)["operator"] == state,
+            timeout=timeout,
+            what=f"the operator is {state}",
+        )
+
+
+@dataclass
+class Install:
+    """One release in a namespace of its own."""
+
+    namespace: str
+    release: str = "samply-operator"
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of all its objects: the chart's rule."""
+        return self.release if "samply-operator" in self.release else f"{self.release}-samply-operator"
+
+    @property
+    def deployment(self) -> str:
+        return f"deployment/{self.name}"
+
+    @property
+    def selector(self) -> str:
+        return f"app.kubernetes.io/instance={self.release},app.kubernetes.io/name=samply-operator"
+
+    @property
+    def claim(self) -> str:
+        return f"{self.name}-profiles"
+
+    def _run_helm(self, *arguments: str, values: Any = None) -> None:
+        where = ("--namespace", self.namespace)
+        done = helm.run(*arguments, *where, values=values, kubeconfig=os.environ["KUBECONFIG"])
+        assert done.returncode == 0, done.stderr
+
+    def install(self) -> None:
+        values = {
+            "image": {"repository": "docker.io/library/samply-operator", "tag": "dev"},
+            "persistence": {"size": "500Mi"},
+            **self.values,
+        }
+        self._run_helm("install", self.release, str(helm.CHART), values=values)
+        self.wait()
+
+    def wait(self) -> None:
+        kubectl.succeed("-n", self.namespace, "rollout", "status", self.deployment, "--timeout=120s", timeout=130)
+
+    def uninstall(self) -> None:
+        """As a user does it, and whatever of it is there."""
+        self._run_helm("uninstall", self.release, "--ignore-not-found")
+
+    def scale(self, replicas: int) -> None:
+        kubectl.succeed("-n", self.namespace, "scale", self.deployment, f"--replicas={replicas}")
+        if replicas:
+            self.wait()
+        else:
+            self.wait_gone()
+
+    def wait_gone(self) -> None:
+        kubectl.succeed("-n", self.namespace, "wait", "pod", "-l", self.selector, "--for=delete", "--timeout=60s")
+
+    def pod(self) -> dict[str, Any]:
+        """The one pod of the release."""
+        items = kubectl.get("-n", self.namespace, "pod", "-l", self.selector)["items"]
+        assert len(items) == 1, [item["metadata"]["name"] for item in items]
+        found: dict[str, Any] = items[0]
+        return found
+
+    def container(self, name: str) -> dict[str, Any]:
+        """The status of the operator's or the API's container."""
+        statuses: list[dict[str, Any]] = self.pod()["status"]["containerStatuses"]
+        return next(status for status in statuses if status["name"] == name)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Service]:
+        forward = subprocess.Popen(
+            ["kubectl", "-n", self.namespace, "port-forward", f"service/{self.name}", ":80"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            assert forward.stdout is not None
+            line = forward.stdout.readline()
+            found = re.search(r"127\.0\.0\.1:(\d+)", line)
+            assert found, f"port-forward: {line}"
+            yield Service(int(found[1]))
+        finally:
+            forward.terminate()
+            forward.wait()
+            if forward.stdout is not None:
+                forward.stdout.close()
+
+    def dump(self) -> str:
+        """What a person would look at first."""
+        pieces = [
+            kubectl.run("-n", self.namespace, "get", "sprof,pod,pvc", "-o", "wide").stdout,
+            kubectl.run("-n", self.namespace, "get", "events", "--sort-by=.lastTimestamp").stdout[-6000:],
+        ]
+        pieces += [
+            kubectl.run("-n", self.namespace, "logs", self.deployment, "-c", container, "--tail=80").stdout
+            for container in ("operator", "api")
+        ]
+        return "\n".join(pieces)
+
+
+@contextlib.contextmanager
+def fresh_namespace(prefix: str) -> Iterator[str]:
+    name = f"test-{prefix}-{base64.b32encode(os.urandom(5)).decode().lower()}"
+    kubectl.succeed("create", "namespace", name)
+    try:
+        yield name
+    finally:
+        kubectl.run("delete", "namespace", name, "--wait=false")
+
+
+@contextlib.contextmanager
+def installed(prefix: str, **values: Any) -> Iterator[Install]:
+    """A release in a fresh namespace."""
+    with fresh_namespace(prefix) as namespace:
+        install = Install(namespace, values=values)
+        try:
+            install.install()
+            yield install
+        finally:
+            install.uninstall()
