@@ -1,0 +1,82 @@
+"""The documentation keeps step with the source: reasons, links, commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from samply_operator.rules.failures import REMEDIES
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "bench/**/*.md", "charts/**/*.md", "tests/**/*.md", "requirements/*.md")
+    for path in REPOSITORY.glob(pattern)
+)
+TROUBLESHOOTING = REPOSITORY / "docs" / "troubleshooting.md"
+ROW = re.compile(r"^\| `([A-Z]\w+)` \|(.*)\| ([^|]*) \|$", re.MULTILINE)
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def read_rows() -> dict[str, tuple[str, str]]:
+    return {reason: (meaning.strip(), cure) for reason, meaning, cure in ROW.findall(TROUBLESHOOTING.read_text())}
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def make_anchor(heading: str) -> str:
+    """As GitHub makes it: lower case, punctuation out, spaces to hyphens."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_there_are_pages() -> None:
+    """A guard of the tests below: they must not pass because they looked at nothing."""
+    assert {"README.md", "docs/troubleshooting.md", "docs/install.md"} <= set(map(name, PAGES))
+
+
+def test_every_reason_has_one_row() -> None:
+    """Whoever searches for a reason finds it, and no row is about a reason that is gone."""
+    assert list(read_rows()) == list(REMEDIES), "run hack/docs"
+
+
+@pytest.mark.parametrize("reason", REMEDIES)
+def test_the_row_says_what_it_means_and_the_same_cure(reason: str) -> None:
+    """The page and the failure itself never give different advice."""
+    meaning, cure = read_rows()[reason]
+    assert cure == REMEDIES[reason].replace("|", "\\|"), "run hack/docs"
+    assert meaning.endswith("."), f"docs/troubleshooting.md doesn't say what {reason} means"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to a file of the repository, and to a heading in it, has its target."""
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name(page)}: {link}"
+        if anchor and target.suffix == ".md":
+            headings = HEADING.findall(FENCE.sub("", target.read_text()))
+            assert anchor in map(make_anchor, headings), f"{name(page)}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_make_targets_exist(page: Path) -> None:
+    """What a page tells to type with make is in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    for target in re.findall(r"`make ([a-z-]+)|^(?:\$ )?make ([a-z-]+)$", page.read_text(), re.MULTILINE):
+        assert set(target) & targets, f"{name(page)}: make {''.join(target)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_scripts_exist(page: Path) -> None:
+    """A page that names a script of hack/ names one that is there."""
+    for script in re.findall(r"(?<![\w/])hack/[\w./-]*\w", page.read_text()):
+        assert (REPOSITORY / script).exists(), f"{name(page)}: {script}"
