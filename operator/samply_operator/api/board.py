@@ -179,10 +179,16 @@ class Board:
             self._read_generation = None
             self._losses += 1
             self._show(None)
-        elif snapshot.store_generation == self._read_generation:
+        elif self._is_read(snapshot):
             self._show(snapshot)
         else:
             self._wanted.set()
+
+    def _is_read(self, snapshot: Snapshot) -> bool:
+        """Whether the volume was read since anything of this snapshot could have been stored: its generation was,
+        and no recording vanished from what is shown."""
+        shown = self.view.live.by_id.keys() if self.view.live else set()
+        return snapshot.store_generation == self._read_generation and shown <= {r.id for r in snapshot.recordings}
 
     def ask_reread(self) -> None:
         """A profile of the index isn't there: look again."""
@@ -243,7 +249,7 @@ class Board:
         """The newest snapshot, if the volume was read for its generation; else read again."""
         if self._snapshot is None:
             self._show(None)
-        elif self._snapshot.store_generation == self._read_generation:
+        elif self._is_read(self._snapshot):
             self._show(self._snapshot)
         else:
             self._wanted.set()

@@ -112,7 +112,7 @@ def _render_ordinal(view: View, namespace: str, name: str, ordinal: int) -> Json
     facts = view.gather(namespace, name, ordinal)
     return {
         "ordinal": ordinal,
-        "pod": found.pod if found else None,
+        "pod": (found.pod or None) if found else None,
         "status": _render_status(view, found.is_running if found else None),
         "in_progress": facts.running.id if facts.running else None,
         "last_profile": render_reference(facts.last_good) if facts.last_good else None,

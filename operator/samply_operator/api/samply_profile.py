@@ -91,6 +91,8 @@ async def _start(request: web.Request, wanted: StartRequest) -> StartReply:
         if board.view.catalog.find_namespaces(wanted.pipeline):
             raise _build_not_deployed(wanted.pipeline) from None
         raise
+    if reply.state == "Pending":
+        return reply  # it waits for its turn: nothing to see yet
     await board.wait_for(lambda view: bool(view.find_recording(reply.id) or view.get(reply.id)), SEEN_SECS)
     return reply
 

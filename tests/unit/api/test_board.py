@@ -77,6 +77,20 @@ async def test_the_same_generation_needs_no_reading(volume: Volume, gate: Gate) 
         assert gate.reads == reads
 
 
+async def test_a_recording_that_vanishes_without_a_new_generation_has_the_volume_read(
+    volume: Volume, gate: Gate
+) -> None:
+    """An operator's beat may come between the end of a recording and the news of it."""
+    async with Board(volume) as board:
+        board.take(make_snapshot(1, make_recording(1, ends_at=5)))
+        assert await board.wait_for(lambda view: view.live is not None, 5)
+        reads = gate.reads
+        board.take(make_snapshot(1))
+        assert board.view.list_recordings("n", "p")
+        assert await board.wait_for(lambda view: not view.list_recordings("n", "p"), 5)
+        assert gate.reads > reads
+
+
 async def test_a_lost_operator_is_shown_at_once(volume: Volume) -> None:
     async with Board(volume) as board:
         board.take(make_snapshot(1))
