@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from socket import SHUT_RDWR
 from types import TracebackType
-from typing import Self, assert_never
+from typing import Any, Self, TypeVar, assert_never
 
 import aiohttp
 
@@ -35,6 +35,7 @@ LINGER_SECS = 2.0
 """A status comes last; how long the close of the connection may come after it."""
 LINE_LIMIT = 64 * 1024
 STDIN_FRAME = 32 * 1024
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,7 @@ class ExecSession:
     ) -> None:
         if self._pulse is not None:
             self._pulse.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._pulse
+            await asyncio.gather(self._pulse, return_exceptions=True)
         # close() reads until the other side agrees; one that never stops sending must not hold us, nor may TLS's
         # own goodbye keep the connection for 30 s more.
         with contextlib.suppress(TimeoutError):
@@ -203,22 +203,38 @@ def _describe_end(message: aiohttp.WSMessage) -> str:
 
 async def collect(session: ExecSession, *, stdin: bytes | None, max_output: int) -> ExecResult:
     """Run a session to its end: feed `stdin`, keep at most `max_output` bytes of stdout."""
-    feeding = None if stdin is None else asyncio.create_task(_feed(session, stdin), name="exec-stdin")
+    if stdin is None:
+        return await _collect(session, max_output)
+    return await converse(_collect(session, max_output), _feed(session, stdin))
+
+
+async def _collect(session: ExecSession, max_output: int) -> ExecResult:
     kept = bytearray()
     is_truncated = False
-    try:
-        async for piece in session.chunks():
-            is_truncated = is_truncated or len(kept) + len(piece) > max_output
-            kept += piece[: max_output - len(kept)]
-        return ExecResult(await session.wait(), bytes(kept), session.stderr, is_truncated)
-    finally:
-        if feeding is not None:
-            feeding.cancel()
-            # A process that ends before it has read all of its stdin is no failure: its exit code tells.
-            with contextlib.suppress(asyncio.CancelledError, ExecFailed):
-                await feeding
+    async for piece in session.chunks():
+        is_truncated = is_truncated or len(kept) + len(piece) > max_output
+        kept += piece[: max_output - len(kept)]
+    return ExecResult(await session.wait(), bytes(kept), session.stderr, is_truncated)
 
 
 async def _feed(session: ExecSession, stdin: bytes) -> None:
     await session.write(stdin)
     await session.close_stdin()
+
+
+async def converse(reading: Coroutine[Any, Any, Answer], feeding: Coroutine[Any, Any, None]) -> Answer:
+    """Read and feed at once, since a process that isn't read from may stop reading. The reader's answer counts.
+
+    A process that ends before it has read its stdin breaks the feeder with ExecFailed: its exit code says more. Any
+    other error of the feeder, such as a local file's, ends both.
+    """
+    reader, feeder = asyncio.create_task(reading, name="exec-read"), asyncio.create_task(feeding, name="exec-feed")
+    try:
+        await asyncio.wait({reader, feeder}, return_when=asyncio.FIRST_COMPLETED)
+        if feeder.done() and (error := feeder.exception()) is not None and not isinstance(error, ExecFailed):
+            raise error
+        return await reader
+    finally:
+        reader.cancel()
+        feeder.cancel()
+        await asyncio.gather(reader, feeder, return_exceptions=True)

@@ -44,7 +44,7 @@ COMMAND_MISSING = re.compile(
 )
 CONTAINER_AWAY = re.compile(
     r"container not found|is not running|not found in pod|container .* not valid|container is not created or running"
-    r"|no running task|cannot exec in a (stopped|deleted)|pod does not exist|task .* not found"
+    r"|does not have a host assigned|no running task|cannot exec in a (stopped|deleted)|pod does not exist|task .* not found"
     r"|failed to load task|process has already (exited|finished)",
     re.IGNORECASE,
 )
@@ -70,8 +70,8 @@ def build_error(http_status: int, body: bytes, what: str) -> KubeError:
     answer = read_status(body)
     text = cut(str(answer.get("message") or "no message"))
     reason = str(answer.get("reason") or "")
-    if http_status >= 500 and (error := find_container_error(text)) is not None:
-        # The kubelet's 404 reaches an exec's handshake as the API server's 500.
+    if what.endswith("/exec") and http_status not in BY_STATUS and (error := find_container_error(text)) is not None:
+        # A kubelet's "no such container" comes as 400 or 500, by version and by who says it.
         return error
     kind = BY_STATUS.get(http_status) or (KubeInvalid if 400 <= http_status < 500 else KubeUnavailable)
     return kind(

@@ -12,7 +12,6 @@ OSError is handed on as it is.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import random
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import Protocol
 from samply_operator.errors import ExecFailed, KubeError, KubeUnavailable
 from samply_operator.kube import faults
 from samply_operator.kube.client import KubeClient
-from samply_operator.kube.exec import ExecSession
+from samply_operator.kube.exec import ExecSession, converse
 from samply_operator.kube.sink import START, Sink
 
 BLOCK_BYTES = 64 * 1024
@@ -256,14 +255,7 @@ async def _send(
         stdin=True,
         node=target.node,
     ) as session:
-        feeding = asyncio.create_task(_feed(session, data_path), name="copy-in")
-        try:
-            code = await session.wait()
-        finally:
-            feeding.cancel()
-            # A shell that failed early leaves stdin unread: its exit code says more than the broken pipe.
-            with contextlib.suppress(asyncio.CancelledError, ExecFailed):
-                await feeding
+        code = await converse(session.wait(), _feed(session, data_path))
         return code, faults.cut(session.stderr.decode("utf-8", "replace"))
 
 

@@ -57,6 +57,14 @@ def test_runtime_text_table(text: str, kind: type[errors.KubeError], reason: str
     assert error.details["reason"] == reason
 
 
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_pod_without_its_container_is_not_found_at_the_handshake(status: int) -> None:
+    body = b'{"message": "pod p does not have a host assigned"}'
+    error = faults.build_error(status, body, "GET /api/v1/namespaces/s/pods/p/exec")
+    assert isinstance(error, errors.KubeNotFound)
+    assert error.details["reason"] == "ContainerNotRunning"
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [("a\nb\tc\x1b[31m", "a b c [31m"), ("x" * 20, "x" * 9 + "…"), ("", ""), ("ü" * 10, "ü" * 10)],

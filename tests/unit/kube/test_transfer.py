@@ -189,6 +189,14 @@ async def test_copy_in_is_repeated_until_the_pod_agrees(
     assert not [name for name in os.listdir(tmp_path) if ".part" in name]  # noqa: PTH208 - no blocking Path in async
 
 
+async def test_copy_in_of_a_file_that_breaks_is_the_callers_error(
+    client: KubeClient, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_measure", lambda path: (5, "0" * 64))
+    with pytest.raises(FileNotFoundError):
+        await transfer.copy_in(client, Place(), tmp_path / "gone", str(tmp_path / "there"), deadline_secs=30)
+
+
 async def test_copy_in_gives_up_when_the_hash_stays_wrong(
     kube: FakeKube, client: KubeClient, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
