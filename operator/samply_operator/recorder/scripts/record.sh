@@ -39,6 +39,7 @@ started() {
     fi
 }
 nap() { sleep "$1" 2>/dev/null || sleep 1; }
+over() { [ -e ended ] || [ ! -e shell ]; } # samply has ended, or all was cleaned away
 
 echo "$$ $(started $$)" >shell
 "$samply" record -p "$pid" -o "$dir/profile.json.gz" --save-only -r "$rate" $symbols >out 2>err </dev/null &
@@ -48,7 +49,7 @@ echo "$recorder $(started $recorder)" >samply
 (
     end=$(($(clock) + attach * 100))
     until grep -q 'Recording process' err 2>/dev/null; do
-        [ -e ended ] && exit 0
+        over && exit 0
         if [ "$(clock)" -ge $end ]; then
             # Killed during the attach, samply may leave the target stopped: the guard below cures that.
             say 'deadline attach'
@@ -61,7 +62,7 @@ echo "$recorder $(started $recorder)" >samply
     now=$(clock)
     say "recording $now $(ticks)"
     end=$((now + secs * 100))
-    while [ ! -e ended ] && [ ! -d stopped ]; do
+    while ! over && [ ! -d stopped ]; do
         left=$((end - $(clock)))
         [ $left -le 0 ] && break
         if [ $left -ge 100 ]; then sleep 1; else
@@ -70,12 +71,12 @@ echo "$recorder $(started $recorder)" >samply
         fi
     done
     # A samply that has stopped by itself, since its target is gone, no longer listens: a SIGINT would lose its file.
-    if [ ! -e ended ] && [ -d "/proc/$pid" ] && mkdir stopped 2>/dev/null; then
+    if ! over && [ -d "/proc/$pid" ] && mkdir stopped 2>/dev/null; then
         say "stopping $(clock) $(ticks) timer"
         kill -INT $recorder
     fi
     end=$(($(clock) + finish * 100))
-    until [ -e ended ]; do
+    until over; do
         if [ "$(clock)" -ge $end ]; then
             say 'deadline finish'
             kill -KILL $recorder

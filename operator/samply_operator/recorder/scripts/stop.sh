@@ -16,9 +16,10 @@ until grep -q 'Recording process' err 2>/dev/null || [ -e ended ] || [ $n -ge 10
     sleep 0.1 2>/dev/null || sleep 1
     n=$((n + 1))
 done
-if [ ! -e ended ] && [ "$(started "$recorder")" = "$was" ] && mkdir stopped 2>/dev/null; then
+pid=$(tr '\0' '\n' 2>/dev/null <"/proc/$recorder/cmdline" | sed -n '/^-p$/{n;p;q;}')
+# A samply that has stopped by itself, since its target is gone, no longer listens: a SIGINT would lose its file.
+if [ ! -e ended ] && [ -d "/proc/$pid" ] && [ "$(started "$recorder")" = "$was" ] && mkdir stopped 2>/dev/null; then
     read -r up _ </proc/uptime
-    pid=$(tr '\0' '\n' <"/proc/$recorder/cmdline" | sed -n '/^-p$/{n;p;q;}')
     cpu=''
     if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
         set -- ${line##*) }
