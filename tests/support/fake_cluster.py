@@ -1,0 +1,301 @@
+"""A cluster in memory behind KubeClient's methods: objects in a dict, and exec as real processes of this machine.
+
+It refuses what an API server refuses (conflicts, a JSON patch whose test fails, a uid that isn't the object's), tells
+watchers of each change, and breaks on demand. A process goes on when its session ends, as it does in a pod.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import os
+import signal
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from samply_operator.errors import ExecFailed, KubeConflict, KubeInvalid, KubeNotFound
+from samply_operator.kube.client import ItemList
+from samply_operator.kube.exec import ExecResult
+from support import json_patch
+
+Json = dict[str, Any]
+Fault = Callable[[str, str], BaseException | None]
+"""Asked before each call with the verb and the path (or, for exec, with "exec" and the command's words in one line)."""
+
+POLL_SECS = 0.01
+
+
+def no_fault(verb: str, what: str) -> None:
+    """Everything works."""
+
+
+@dataclass(slots=True)
+class Container:
+    """Where a pod's commands run: with this PATH, in this folder; `target` is its one process."""
+
+    path: str
+    folder: Path
+    target: subprocess.Popen[bytes]
+
+
+class Session:
+    """What KubeClient.exec yields, over a local process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], errors: Path, cut_after: int | None) -> None:
+        self._process = process
+        self._errors = errors
+        self._left = cut_after
+        self._reader = asyncio.StreamReader()
+        self._transport: asyncio.ReadTransport | None = None
+
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(self._reader), self._process.stdout
+        )
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def stderr(self) -> bytes:
+        return self._errors.read_bytes()
+
+    async def read(self) -> memoryview:
+        if self._left == 0:
+            raise ExecFailed("The session was cut.")
+        data = await self._reader.read(32 * 1024 if self._left is None else self._left)
+        if self._left is not None:
+            self._left -= len(data)
+        return memoryview(data)
+
+    async def chunks(self) -> AsyncIterator[memoryview]:
+        while piece := await self.read():
+            yield piece
+
+    async def lines(self) -> AsyncIterator[str]:
+        rest = b""
+        async for piece in self.chunks():
+            *whole, rest = (rest + bytes(piece)).split(b"\n")
+            for line in whole:
+                yield line.decode("utf-8", "replace")
+        if rest:
+            yield rest.decode("utf-8", "replace")
+
+    async def write(self, data: bytes | memoryview) -> None:
+        assert self._process.stdin is not None
+        await asyncio.to_thread(self._process.stdin.write, data)
+
+    async def close_stdin(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    async def wait(self) -> int:
+        async for _ in self.chunks():
+            pass
+        while (code := self._process.poll()) is None:
+            await asyncio.sleep(POLL_SECS)
+        return code if code >= 0 else 128 - code
+
+
+@dataclass(slots=True)
+class FakeCluster:
+    """`with FakeCluster(tmp_path) as cluster: cluster.add_pod(…)`; hand it over as a KubeClient."""
+
+    root: Path
+    fault: Fault = no_fault
+    objects: dict[str, Json] = field(default_factory=dict)
+    containers: dict[tuple[str, str], Container] = field(default_factory=dict)
+    """By namespace and pod."""
+    watchers: list[Callable[[str, Json], None]] = field(default_factory=list)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    cuts: list[int | None] = field(default_factory=list)
+    """After how many bytes of stdout the next attached sessions break; None: not at all."""
+    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _version: int = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGCONT)
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+
+    # --------------------------------------------------------------------------------------------- what there is
+
+    def spawn(self, *command: str, **options: Any) -> subprocess.Popen[bytes]:
+        """A process of its own session, ended with the cluster."""
+        process = subprocess.Popen(command, start_new_session=True, **options)
+        self._processes.append(process)
+        return process
+
+    def add_container(self, namespace: str, pod: str, path: str) -> Container:
+        folder = self.root / f"{namespace}-{pod}-{len(self._processes)}"
+        folder.mkdir()
+        target = self.spawn("sleep", "600", stdin=subprocess.DEVNULL)
+        container = self.containers[namespace, pod] = Container(path, folder, target)
+        return container
+
+    def put(self, path: str, raw: Json) -> Json:
+        """Place an object as it is, and tell the watchers."""
+        self._version += 1
+        meta = raw.setdefault("metadata", {})
+        meta.setdefault("uid", str(uuid.uuid4()))
+        meta["resourceVersion"] = str(self._version)
+        kind = "MODIFIED" if path in self.objects else "ADDED"
+        self.objects[path] = raw
+        self._tell(kind, raw)
+        return copy.deepcopy(raw)
+
+    def remove(self, path: str) -> None:
+        self._tell("DELETED", self.objects.pop(path))
+
+    def _tell(self, kind: str, raw: Json) -> None:
+        for watcher in list(self.watchers):
+            watcher(kind, copy.deepcopy(raw))
+
+    def find(self, part: str) -> Iterator[Json]:
+        return (raw for path, raw in self.objects.items() if part in path)
+
+    # ---------------------------------------------------------------------------------------------------- requests
+
+    async def _enter(self, verb: str, what: str) -> None:
+        """Every call yields to the loop once, as a real one does, before it acts."""
+        self.calls.append((verb, what))
+        await asyncio.sleep(0)
+        error = self.fault(verb, what)
+        if error is not None:
+            raise error
+
+    async def _leave(self, verb: str, what: str) -> None:
+        """A fault after the act: it was done, and nobody was told."""
+        error = self.fault(f"{verb} done", what)
+        if error is not None:
+            raise error
+
+    def _get(self, path: str) -> Json:
+        raw = self.objects.get(path)
+        if raw is None:
+            raise KubeNotFound(f"GET {path}: 404 not found")
+        return raw
+
+    async def get(self, path: str, **_: Any) -> Json:
+        await self._enter("get", path)
+        return copy.deepcopy(self._get(path))
+
+    async def list_items(self, path: str, *, label_selector: str = "", **_: Any) -> ItemList:
+        await self._enter("list", path)
+        items = [
+            copy.deepcopy(raw)
+            for where, raw in self.objects.items()
+            if where.rpartition("/")[0] == path and _is_selected(raw, label_selector)
+        ]
+        return ItemList(tuple(items), str(self._version))
+
+    async def create(self, path: str, body: Mapping[str, Any], **_: Any) -> Json:
+        await self._enter("create", path)
+        where = f"{path}/{body['metadata']['name']}"
+        if where in self.objects:
+            raise KubeConflict(f"POST {path}: 409 already exists")
+        raw = copy.deepcopy(dict(body))
+        raw["metadata"] |= {"creationTimestamp": "2027-01-15T08:00:00Z", "generation": 1}
+        created = self.put(where, raw)
+        await self._leave("create", path)
+        return created
+
+    async def patch(self, path: str, body: Any, *, kind: str = "merge", **_: Any) -> Json:
+        await self._enter("patch", path)
+        status = path.endswith("/status")
+        where = path.removesuffix("/status")
+        raw = self._get(where)
+        if kind == "json":
+            try:
+                changed = json_patch.apply(raw, body)
+            except json_patch.TestFailed as error:
+                raise KubeInvalid(f"PATCH {path}: 422 {error}") from error
+        else:
+            if (body.get("metadata") or {}).get("uid", raw["metadata"]["uid"]) != raw["metadata"]["uid"]:
+                raise KubeConflict(f"PATCH {path}: 409 uid")
+            kept = {"status": body.get("status")} if status else {k: v for k, v in body.items() if k != "status"}
+            changed = json_patch.merge(raw, kept)
+        written = self.put(where, changed)
+        await self._leave("patch", path)
+        return written
+
+    async def replace(self, path: str, body: Mapping[str, Any], **_: Any) -> Json:
+        await self._enter("replace", path)
+        raw = self._get(path)
+        version = body["metadata"].get("resourceVersion")
+        if version not in {None, raw["metadata"]["resourceVersion"]}:
+            raise KubeConflict(f"PUT {path}: 409 changed")
+        return self.put(path, copy.deepcopy(dict(body)))
+
+    async def delete(self, path: str, *, uid: str = "", **_: Any) -> None:
+        await self._enter("delete", path)
+        if uid not in {"", self._get(path)["metadata"]["uid"]}:
+            raise KubeConflict(f"DELETE {path}: 409 uid")
+        self.remove(path)
+
+    # -------------------------------------------------------------------------------------------------------- exec
+
+    @contextlib.asynccontextmanager
+    async def exec(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bool = False,
+        attached: bool = False, **_: Any,
+    ) -> AsyncIterator[Session]:  # fmt: skip
+        await self._enter("exec", " ".join(command))
+        where = self.containers.get((namespace, pod))
+        if where is None:
+            raise KubeNotFound(f"The container doesn't run: {pod}/{container}")
+        errors = self.root / f"stderr-{len(self._processes)}"
+        with errors.open("wb") as file:
+            process = self.spawn(
+                *command, executable=_find(command[0], where.path), cwd=where.folder, stderr=file,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=subprocess.PIPE,
+                env={"PATH": where.path, "TMPDIR": str(where.folder)},
+            )  # fmt: skip
+        session = Session(process, errors, self.cuts.pop(0) if attached and self.cuts else None)
+        await session.open()
+        try:
+            yield session
+        finally:
+            session.close()
+
+    async def run(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bytes | None = None, **_: Any
+    ) -> ExecResult:
+        async with self.exec(namespace, pod, container, command, stdin=stdin is not None) as session:
+            if stdin is not None:
+                await session.write(stdin)
+                await session.close_stdin()
+            output = b"".join([bytes(piece) async for piece in session.chunks()])
+            result = ExecResult(await session.wait(), output, session.stderr)
+        await self._leave("exec", " ".join(command))
+        return result
+
+
+def _find(program: str, path: str) -> str:
+    for folder in path.split(":"):
+        if os.access(f"{folder}/{program}", os.X_OK):
+            return f"{folder}/{program}"
+    raise KubeInvalid(f"The command isn't in the container: {program}")
+
+
+def _is_selected(raw: Json, selector: str) -> bool:
+    labels = raw["metadata"].get("labels") or {}
+    return all(
+        labels.get(key) == value for key, _, value in (term.partition("=") for term in selector.split(",") if term)
+    )

@@ -1,0 +1,407 @@
+"""The scripts that run in a pipeline's container, run for real in each shell, with a stand-in for samply.
+
+They run as they are sent: without comments and indentation. All of them run at the same time, once, since they mostly
+wait; each test then tells how its piece went.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from samply_operator.recorder import remote
+from samply_operator.rules import recording
+from samply_operator.rules.recording import Progress
+from support import shells
+from support.fake_cluster import FakeCluster
+from support.samples import make_entry
+from support.stage import OWN_END_SECS, Stage
+
+AT_ONCE = 10
+
+Piece = Callable[["Stage"], Awaitable[None]]
+PIECES: dict[str, tuple[Piece, dict[str, Any]]] = {}
+
+
+def piece(**behaviour: Any) -> Callable[[Piece], Piece]:
+    """A piece to play in each shell; `behaviour` is samply's."""
+
+    def register(play: Piece) -> Piece:
+        PIECES[play.__name__] = play, behaviour
+        return play
+
+    return register
+
+
+def find_stoppings(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.startswith("stopping")]
+
+
+# -------------------------------------------------------------------------------------------------------------- pieces
+
+
+@piece()
+async def the_timer_ends_it_with_one_sigint(stage: Stage) -> None:
+    code, lines = await stage.record(secs=1)
+    progress = stage.progress()
+    assert code == 0
+    assert lines == stage.events()
+    assert stage.signals() == ["SIGINT"]
+    assert (progress.stop_cause, progress.exit_code, progress.lost_events, progress.is_done) == ("timer", 0, 0, True)
+    assert progress.recording_at is not None
+    assert progress.stopping_at is not None
+    assert 0.99 <= progress.stopping_at - progress.recording_at < 3
+    assert progress.ticks_before is not None
+    assert progress.cpu_secs is not None
+    assert not progress.was_stopped
+    assert recording.judge(progress, stage.log()) is None
+    assert [file.name for file in progress.files] == [recording.PROFILE, recording.SIDECAR]
+    for file in progress.files:
+        data = (stage.folder / file.name).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (file.size_bytes, file.sha256)
+    assert stage.folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o077 for path in stage.folder.iterdir()} == {0}
+    await stage.reach(lambda: not stage.find_processes(), OWN_END_SECS)
+
+
+@piece()
+async def an_early_stop_keeps_the_profile(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach_event("recording")
+    await stage.stop("keep")
+    await task
+    progress = stage.progress()
+    assert stage.signals() == ["SIGINT"]
+    assert (progress.stop_cause, progress.is_done) == ("keep", True)
+    assert progress.cpu_secs is not None
+    assert progress.find_file(recording.PROFILE)
+
+
+@piece(write_secs=0.6)
+async def an_early_stop_and_the_timer_at_the_same_time_are_one_sigint(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=1))
+    await stage.reach_event("recording")
+    await asyncio.gather(*(_stop_later(stage, 0.8 + 0.05 * n) for n in range(6)))
+    await task
+    assert stage.signals() == ["SIGINT"]
+    assert len(find_stoppings(stage.events())) == 1
+    assert stage.progress().find_file(recording.PROFILE)
+    await stage.stop("keep")
+    assert len(find_stoppings(stage.events())) == 1
+
+
+async def _stop_later(stage: Stage, secs: float) -> None:
+    await asyncio.sleep(secs)
+    await stage.stop("keep")
+
+
+@piece(attach_secs=0.8)
+async def an_early_stop_during_the_attach_waits_for_its_end(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach(lambda: stage.state() == "T")
+    await stage.stop("keep")
+    await task
+    assert stage.signals() == ["SIGINT"]
+    assert stage.progress().find_file(recording.PROFILE)
+    assert stage.progress().recording_at is not None
+
+
+@piece(write_secs=600)
+async def a_discard_ends_it_at_once(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach_event("recording")
+    await stage.stop("discard")
+    await asyncio.wait_for(task, OWN_END_SECS)
+    assert stage.progress().stop_cause == "discard"
+    assert stage.progress().is_done
+    assert not stage.progress().files
+
+
+@piece()
+async def a_folder_is_used_once(stage: Stage) -> None:
+    first = asyncio.create_task(stage.record(secs=1))
+    await stage.reach_event("recording")
+    assert await stage.record(secs=1) == (remote.FOLDER_EXISTS, [])
+    assert (await first)[0] == 0
+    before = stage.events()
+    assert stage.progress().find_file(recording.PROFILE)
+    assert await stage.record(secs=1) == (remote.FOLDER_EXISTS, [])
+    assert stage.events() == before
+    assert stage.signals() == ["SIGINT"]
+
+
+@piece()
+async def a_folder_that_cannot_be_made_is_said_so(stage: Stage) -> None:
+    stage.change(folder=str(stage.folder / "below" / "what is not there"))
+    assert await stage.record(secs=1) == (remote.FOLDER_REFUSED, [])
+    assert stage.state() == "S"
+
+
+@piece()
+async def a_target_that_ends_meanwhile_still_gives_a_profile(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=1))
+    await stage.reach_event("recording")
+    _kill_target(stage)
+    code, _ = await task
+    assert code == 0
+    assert stage.signals() == []
+    assert not find_stoppings(stage.events())
+    assert stage.progress().find_file(recording.PROFILE)
+    assert recording.judge(stage.progress(), "") is None
+
+
+@piece(write_secs=1.0)
+async def an_early_stop_after_the_target_ended_does_not_lose_the_file(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach_event("recording")
+    _kill_target(stage)
+    await asyncio.sleep(0.2)
+    await stage.stop("keep")
+    await task
+    assert stage.progress().find_file(recording.PROFILE)
+
+
+def _kill_target(stage: Stage) -> None:
+    stage.container.target.kill()
+    stage.container.target.wait()
+
+
+@piece(no_file=True)
+async def a_target_that_ends_without_a_profile_is_said_so(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach_event("recording")
+    _kill_target(stage)
+    await task
+    failure = recording.judge(stage.progress(), stage.log())
+    assert failure is not None
+    assert failure.reason == "TargetEnded"
+
+
+@piece(refuses="'/proc/sys/kernel/perf_event_paranoid' is currently set to 2.")
+async def a_samply_that_refuses_is_quoted(stage: Stage) -> None:
+    code, _ = await stage.record(secs=1)
+    failure = recording.judge(stage.progress(), stage.log())
+    assert code == 0
+    assert failure is not None
+    assert (failure.reason, stage.progress().exit_code) == ("PerfEventParanoid", 1)
+    assert "currently set to 2" in failure.message
+
+
+@piece()
+async def a_samply_that_is_not_there_is_said_so(stage: Stage) -> None:
+    stage.change(samply="/no/such/samply")
+    await stage.record(secs=1)
+    failure = recording.judge(stage.progress(), stage.log())
+    assert failure is not None
+    assert (failure.reason, stage.progress().exit_code) == ("SamplyNotFound", 127)
+
+
+@piece(attach_secs=-1)
+async def a_target_left_stopped_by_an_attach_that_never_ends_is_continued(stage: Stage) -> None:
+    stage.limits = msgspec.structs.replace(stage.limits, attach_deadline_secs=1)
+    await stage.record(secs=1)
+    progress = stage.progress()
+    failure = recording.judge(progress, stage.log())
+    assert failure is not None
+    assert (failure.reason, progress.deadline, progress.was_stopped) == ("AttachTimeout", "attach", True)
+    assert stage.state() == "S"
+
+
+@piece(attach_secs=-1)
+async def a_target_left_stopped_by_a_samply_that_was_killed_is_continued(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach(lambda: stage.state() == "T")
+    os.kill(_find_samply(stage), signal.SIGKILL)
+    await asyncio.wait_for(task, OWN_END_SECS)
+    failure = recording.judge(stage.progress(), stage.log())
+    assert failure is not None
+    assert (failure.reason, stage.progress().was_stopped) == ("SamplyKilled", True)
+    assert stage.state() == "S"
+
+
+def _find_samply(stage: Stage) -> int:
+    return int((stage.folder / "samply").read_text().split()[0])
+
+
+@piece()
+async def a_samply_that_is_killed_while_it_records_ends_it(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach_event("recording")
+    os.kill(_find_samply(stage), signal.SIGKILL)
+    await asyncio.wait_for(task, OWN_END_SECS)
+    failure = recording.judge(stage.progress(), stage.log())
+    assert failure is not None
+    assert failure.reason == "SamplyKilled"
+    assert not find_stoppings(stage.events())
+
+
+@piece(write_secs=-1)
+async def a_samply_that_never_writes_is_ended_at_the_deadline(stage: Stage) -> None:
+    stage.limits = msgspec.structs.replace(stage.limits, finish_deadline_secs=1)
+    await stage.record(secs=1)
+    failure = recording.judge(stage.progress(), stage.log())
+    assert failure is not None
+    assert (failure.reason, stage.progress().deadline) == ("FinishTimeout", "finish")
+
+
+@piece(lost=17)
+async def lost_events_are_told(stage: Stage) -> None:
+    await stage.record(secs=1)
+    assert stage.progress().lost_events == 17
+
+
+@piece()
+async def a_reader_that_goes_away_changes_nothing(stage: Stage) -> None:
+    stage.change(duration_secs=1)
+    async with remote.record(stage.cluster, stage.entry, stage.limits) as session:  # type: ignore[arg-type]
+        await session.read()
+    await stage.reach_event("done")
+    progress = stage.progress()
+    assert (progress.stop_cause, progress.exit_code) == ("timer", 0)
+    assert progress.find_file(recording.PROFILE)
+    words = [line.split()[0] for line in stage.events()]
+    assert all(words.count(word) == 1 for word in ("recording", "stopping", "exit", "lost", "done"))
+    await stage.reach(lambda: not stage.find_processes(), OWN_END_SECS)
+
+
+@piece()
+async def a_hang_up_changes_nothing(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=1))
+    await stage.reach_event("recording")
+    shell = int((stage.folder / "shell").read_text().split()[0])
+    os.kill(shell, signal.SIGHUP)
+    os.kill(shell, signal.SIGPIPE)
+    await task
+    assert stage.progress().find_file(recording.PROFILE)
+
+
+@piece()
+async def a_look_tells_how_far_it_is(stage: Stage) -> None:
+    assert await stage.look() == remote.Sight(False, False, None, Progress(), "")
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach_event("recording")
+    sight = await stage.look()
+    assert (sight.has_folder, sight.is_alive, sight.progress.is_done) == (True, True, False)
+    assert sight.clock is not None
+    assert sight.progress.recording_at is not None
+    assert 0 <= sight.clock - sight.progress.recording_at < 20
+    assert "Recording process" in sight.log
+    await stage.stop("keep")
+    await task
+    await stage.reach(lambda: not stage.find_processes(), OWN_END_SECS)
+    sight = await stage.look()
+    assert (sight.has_folder, sight.is_alive, sight.progress) == (True, False, stage.progress())
+
+
+@piece(write_secs=600)
+async def a_cleaning_in_the_middle_leaves_nothing(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach_event("recording")
+    processes = stage.find_processes()
+    assert len(processes) >= 3
+    await stage.clean()
+    await asyncio.wait_for(task, OWN_END_SECS)
+    assert not stage.folder.exists()
+    await stage.reach(lambda: not stage.find_processes(), OWN_END_SECS)
+    assert stage.state() == "S"
+
+
+@piece(attach_secs=-1)
+async def a_cleaning_during_the_attach_continues_the_target(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach(lambda: stage.state() == "T")
+    await stage.clean()
+    assert stage.state() in {"S", "R"}
+    await asyncio.wait_for(task, OWN_END_SECS)
+
+
+@piece()
+async def processes_that_only_have_the_number_of_an_earlier_one_are_left_alone(stage: Stage) -> None:
+    other = stage.cluster.spawn("sleep", "600")
+    stage.folder.mkdir()
+    for name in ("samply", "shell"):
+        (stage.folder / name).write_text(f"{other.pid} 12345\n")
+    (stage.folder / "err").write_text("Recording process with PID 1 until Ctrl+C...\n")
+    assert not (await stage.look()).is_alive
+    await stage.stop("keep")
+    await stage.stop("discard")
+    await stage.clean()
+    assert other.poll() is None
+    assert stage.state(other.pid) == "S"
+
+
+@piece()
+async def a_cleaning_or_a_stop_of_nothing_does_nothing(stage: Stage) -> None:
+    await stage.stop("keep")
+    await stage.clean()
+    assert stage.state() == "S"
+
+
+# --------------------------------------------------------------------------------------------------------------- tests
+
+Key = tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Key, BaseException | None]]:
+    """How each piece went in each shell."""
+    with FakeCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield asyncio.run(_play_all(cluster))
+
+
+async def _play_all(cluster: FakeCluster) -> dict[Key, BaseException | None]:
+    limit = asyncio.Semaphore(AT_ONCE)
+    keys = [(shell, name) for name in PIECES for shell in shells.find_shells()]
+
+    async def play(shell: str, name: str) -> None:
+        async with limit:
+            act, behaviour = PIECES[name]
+            stage = _set(cluster, f"{shell}-{name}", shell, behaviour)
+            await asyncio.wait_for(act(stage), 60)
+            await stage.end()
+
+    results = await asyncio.gather(*(play(*key) for key in keys), return_exceptions=True)
+    return dict(zip(keys, results, strict=True))
+
+
+def _set(cluster: FakeCluster, name: str, shell: str, behaviour: dict[str, Any]) -> Stage:
+    folder = cluster.root / name / "bin"
+    path = shells.make_path(folder, shell, **behaviour)
+    container = cluster.add_container("prod", name, path)
+    entry = make_entry(
+        pod=name,
+        folder=str(cluster.root / name / "recording"),
+        pid=container.target.pid,
+        samply=str(folder / "samply"),
+        symbol_flag="--unstable-presymbolicate",
+    )
+    return Stage(cluster, container, folder, entry)
+
+
+@pytest.mark.parametrize("name", PIECES)
+@pytest.mark.parametrize("shell", shells.NAMES)
+def test_in(shell: str, name: str, played: dict[Key, BaseException | None]) -> None:
+    """Each piece says by its name what it promises; the same holds in every shell."""
+    if shell == "busybox" and (shell, name) not in played:
+        pytest.skip("busybox isn't installed")
+    outcome = played[shell, name]
+    if outcome is not None:
+        raise outcome
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (Path(remote.__file__).parent / "scripts").glob("*.sh")))
+def test_a_script_fits_into_the_request_that_carries_it(name: str) -> None:
+    """It travels in the URL: 8 KiB are safe with every proxy, percent-encoded."""
+    command = remote.build_command(name, "/tmp/" + "x" * 100, *["x" * 40] * 8)
+    text = remote.read_script(name)
+    assert sum(len(word) for word in command) < 8192
+    assert "\n#" not in text
+    assert not text.startswith("#")
