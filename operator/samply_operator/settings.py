@@ -49,6 +49,8 @@ class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     duration_secs: Annotated[int, msgspec.Meta(ge=1, le=MAX_DURATION_SECS)] = 30
     rate_hz: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
     mode: Mode = "Auto"
+    min_coverage: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.75
+    """Share of the samples that were due, below which a recording ends as failed (LowCoverage); its file is kept."""
     enabled: bool = True
     """False: every request is answered with ProfilingNotEnabled; stored profiles are still served."""
     max_concurrent: Positive = 8
@@ -69,11 +71,49 @@ class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Least free space on the volume, and in the pod's folder, before a recording starts."""
 
 
-class Retention(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """What becomes of what ended."""
+class Ephemeral(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """samply in an ephemeral container beside the pipeline's: works on pods that nobody prepared."""
 
+    enabled: bool = True
+    namespaces: tuple[str, ...] = ()
+    """Where it may be used. Empty: in all target namespaces."""
+    image: str = "samply-operator-samply:0.1.0"
+    """The image of images/samply."""
+    image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    max_per_pod: Positive = 20
+    """Ephemeral containers can't be removed from a pod: at most this many in its life."""
+    start_deadline_secs: Seconds = 60
+    """Longest time until it runs, the pull of its image included."""
+    keep_secs: Seconds = 300
+    """How long after the recording's end it stays for the profile to be collected, if the operator is away."""
+
+
+class BringOwn(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """The project's samply, copied into the pipeline's container for the time of a recording."""
+
+    enabled: bool = False
+    """Off by default: a program that appears in a production container alarms its guards."""
+
+
+class Retention(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What becomes of what ended. The newest good profile of each ordinal, and pinned ones, are always kept."""
+
+    max_per_ordinal: Positive = 20
+    """Good profiles of one ordinal; pinned ones don't count."""
+    max_failures_per_ordinal: Positive = 5
+    """Failures of one ordinal."""
+    max_pipeline_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Bytes of one pipeline's profiles, all ordinals together. 0: no limit of its own."""
+    max_total: Positive = 5000
+    """Good profiles and failures in all; pinned ones don't count."""
+    max_volume_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 80
+    """Share of the volume (what profiles take and what is free) that profiles may take."""
+    max_age_secs: Seconds = 30 * 24 * 3600
+    """Age since their end."""
+    absence_grace_secs: Seconds = 300
+    """How long an object whose deletion nobody saw must be absent from complete lists before its file goes."""
     object_ttl_secs: Seconds = 7 * 24 * 3600
-    """SamplyProfile objects are deleted this long after their end when their profile is gone or superseded."""
+    """SamplyProfile objects without a stored profile are deleted this long after their end, or its removal."""
 
 
 class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -89,6 +129,8 @@ class Paths(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Where things are in the pod."""
 
     data: str = "/data"
+    samply: str = "/usr/local/libexec/samply"
+    """The project's samply, for mode BringOwn; absent in images built without it."""
     socket: str = "/run/samply-operator/control.sock"
     heartbeat: str = "/tmp/heartbeat"  # noqa: S108 - an emptyDir of the pod's own
 
@@ -96,6 +138,8 @@ class Paths(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
 class Settings(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     targets: Targets = Targets()
     recording: Recording = Recording()
+    ephemeral: Ephemeral = Ephemeral()
+    bring_own: BringOwn = BringOwn()
     retention: Retention = Retention()
     api: Api = Api()
     paths: Paths = Paths()

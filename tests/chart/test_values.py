@@ -139,7 +139,7 @@ def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
 def test_every_value_has_a_comment() -> None:
     """A comment above the key, above its neighbours of one meaning, or above the group it opens."""
     lines = (helm.CHART / "values.yaml").read_text().splitlines()
-    silent = {"resources", "requests", "limits", "cpu", "memory", "image", "pullPolicy", "rbac"}
+    silent = {"resources", "requests", "limits", "cpu", "memory", "image", "pullPolicy", "rbac", "imagePullPolicy"}
     silent |= {"serviceAccount", "create", "service", "priorityClassName", "nodeSelector", "tolerations", "affinity"}
     for before, line in zip(["", *lines], lines, strict=False):
         key = re.match(r" *(\w+):", line)

@@ -25,6 +25,12 @@
   verbs:
     - get     # exec over WebSocket before Kubernetes 1.35
     - create  # exec over WebSocket since Kubernetes 1.35
+{{- if .Values.config.ephemeral.enabled }}
+- apiGroups: [""]
+  resources: [pods/ephemeralcontainers]
+  verbs:
+    - patch   # add the ephemeral container that samply runs in; the policy of the chart pins what it may be
+{{- end }}
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs:

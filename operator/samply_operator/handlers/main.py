@@ -45,7 +45,7 @@ async def run(settings: Settings, identity: Identity) -> None:
         beat = asyncio.create_task(_beat(Path(settings.paths.heartbeat)), name="heartbeat")
         try:
             await server.start()
-            await _report_missing_rights(client, namespaces)
+            await _report_missing_rights(client, namespaces, settings)
             await sync.list_first()
             await engine.recover()
             await _watch(settings, identity, namespaces, engine, sync)
@@ -74,7 +74,7 @@ async def _watch(
             clusterwide=not namespaces,
             standalone=True,
             # Without it kopf asks for the user's name, which a bare uid doesn't have.
-            identity=cast(Any, identity.pod),
+            identity=cast("Any", identity.pod),
         )
     finally:
         for task in own:
@@ -82,10 +82,11 @@ async def _watch(
         await asyncio.gather(*own, return_exceptions=True)
 
 
-async def _report_missing_rights(client: KubeClient, namespaces: tuple[str, ...]) -> None:
+async def _report_missing_rights(client: KubeClient, namespaces: tuple[str, ...], settings: Settings) -> None:
     """Said at start, so that nobody has to guess later why nothing happens."""
     try:
-        for missing in await access.find_missing(client, namespaces):
+        rights = (*access.RIGHTS, *(access.EPHEMERAL if settings.ephemeral.enabled else ()))
+        for missing in await access.find_missing(client, namespaces, rights):
             logger.error("missing right: %s", missing)
     except KubeError as error:
         logger.warning("rights can't be checked: %s", error)

@@ -42,6 +42,8 @@ RIGHTS: tuple[Right, ...] = (
     *_rights("coordination.k8s.io", "leases", "get", "create", "update", "delete"),
     *_rights("", "events", "create", "patch"),
 )
+EPHEMERAL: tuple[Right, ...] = _rights("", "pods/ephemeralcontainers", "patch")
+"""Needed where mode Ephemeral is allowed."""
 
 
 @dataclass(frozen=True, slots=True)

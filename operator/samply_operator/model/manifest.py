@@ -48,6 +48,10 @@ class Quality(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     cpu_secs: float | None = None
     lost_events: int | None = None
     unresolved_percent: float | None = None
+    throttled_secs: float | None = None
+    """Time that the CPU limit took from the container's threads while it was sampled."""
+    throttled_finishing_secs: float | None = None
+    """The same while samply wrote its file."""
     symbolicated: bool | None = None
     verdict: str = ""
     """Empty: good. Else a CamelCase word, such as Idle."""
@@ -100,6 +104,13 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     rate_hz: int
     requested_at: str
     admitted_at: str
+    helper: str = ""
+    """The ephemeral container that samply runs in; empty: the target's own."""
+    memory_cap: int = 0
+    """Bytes that samply may use; 0: no limit is in reach."""
+    wanted_mode: str = ""
+    process: str = ""
+    """Name of the process that was asked for; empty: none."""
     node: str = ""
     pid: int = 1
     pid_started: int = 0

@@ -27,7 +27,7 @@ async def copy(context: Context, entry: JournalEntry, file: RemoteFile) -> Path:
     try:
         await transfer.copy_out(
             context.client,
-            remote.target_of(entry),
+            remote.place_of(entry),
             f"{entry.folder}/{file.name}",
             size=file.size_bytes,
             sha256=file.sha256,
@@ -63,18 +63,27 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
     facts, warnings = finished.facts, [*entry.warnings, *finished.warnings]
     samples = facts.samples if facts else None
     share = coverage.measure(samples, facts.interval_ms, progress.cpu_secs) if facts and samples is not None else None
-    verdict = coverage.judge(share, progress.cpu_secs)
+    verdict = coverage.judge(share, progress.cpu_secs, context.settings.recording.min_coverage)
+    failure = None
     if progress.was_stopped:
         warnings.append("samply left the process stopped (state T); it was continued.")
     if samples == 0 and verdict != "Idle":
         failures.fail("EmptyProfile", f"samply took no samples in {entry.duration_secs} s.")
+    if verdict == "Degraded":
+        warnings.append(f"Only {share:.0%} of the samples that were due were taken.")
+    if verdict == "LowCoverage":
+        failure = failures.build_failure(
+            "LowCoverage",
+            f"{samples} samples were taken in {progress.cpu_secs:.2f} s of CPU time: {share:.0%} of what was due.",
+        )
     return Manifest(
         id=entry.id,
         namespace=entry.namespace,
         name=entry.name,
         pipeline=entry.pipeline,
         ordinal=entry.ordinal,
-        outcome="Succeeded",
+        outcome="Failed" if failure else "Succeeded",
+        failure=failure,
         requested_at=entry.requested_at,
         started_at=entry.started_at,
         finished_at=times.format_time(context.now()),
@@ -89,12 +98,22 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
             coverage=share,
             cpu_secs=progress.cpu_secs,
             lost_events=progress.lost_events,
-            unresolved_percent=facts.unresolved_percent if facts else None,
+            throttled_secs=_find_throttling(progress, 0),
+            throttled_finishing_secs=_find_throttling(progress, 1),
+            unresolved_percent=round(facts.unresolved_percent, 1)
+            if facts and facts.unresolved_percent is not None
+            else None,
             symbolicated=facts.symbolicated if facts else None,
             verdict=verdict,
         ),
         warnings=tuple(warnings),
     )
+
+
+def _find_throttling(progress: Progress, phase: int) -> float | None:
+    """Seconds that the CPU limit took between the marks `phase` and `phase + 1`."""
+    marks = progress.throttled_usecs
+    return round(max(0, marks[phase + 1] - marks[phase]) / 1e6, 3) if len(marks) > phase + 1 else None
 
 
 def describe_target(entry: JournalEntry) -> TargetFacts:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from samply_operator.errors import ExecFailed, KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model.manifest import JournalEntry
-from samply_operator.recorder import remote
+from samply_operator.recorder import ephemeral, remote
 from samply_operator.recorder.context import Backoff, Context
 from samply_operator.rules import failures, recording
 from samply_operator.rules.recording import Progress
@@ -105,3 +105,5 @@ async def check_target(context: Context, entry: JournalEntry) -> None:
     container = pod.find_container(entry.container)
     if container is None or container.id != entry.container_id or not container.is_running:
         failures.fail("ContainerRestarted", f"Container {entry.container} of {entry.pod} ended or restarted.")
+    if entry.helper and "terminated" in ephemeral.find_state(raw, entry.helper):
+        failures.fail("Lost", f"The ephemeral container {entry.helper} of {entry.pod} has ended.")

@@ -12,9 +12,10 @@ from typing import Literal
 from samply_operator.errors import ExecFailed
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.exec import ExecSession
+from samply_operator.model.facts import Facts
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.pipeline import Target
-from samply_operator.rules import preflight, recording
+from samply_operator.rules import facts, recording
 from samply_operator.settings import Recording
 
 SHORT_SECS = 30.0
@@ -55,12 +56,13 @@ def build_command(name: str, *arguments: str) -> list[str]:
     return ["sh", "-c", read_script(name), "samply-operator", *arguments]
 
 
-def target_of(entry: JournalEntry) -> Target:
+def place_of(entry: JournalEntry) -> Target:
+    """Where the scripts run: the target's container, or the ephemeral one beside it."""
     return Target(
         namespace=entry.namespace,
         pod=entry.pod,
         pod_uid=entry.pod_uid,
-        container=entry.container,
+        container=entry.helper or entry.container,
         container_id=entry.container_id,
         node=entry.node,
         pid=entry.pid,
@@ -77,9 +79,11 @@ async def _run(client: KubeClient, target: Target, command: list[str], deadline:
     return result.stdout.decode(errors="replace")
 
 
-async def gather_facts(client: KubeClient, target: Target) -> preflight.Facts:
+async def gather_facts(client: KubeClient, entry: JournalEntry) -> Facts:
     """One exec. Raises NoShellError, and Kube* errors."""
-    return preflight.parse_facts(await _run(client, target, build_command("preflight.sh", str(target.pid))))
+    # From an ephemeral container the target's processes are told by their container's id, else by their cgroup.
+    anchor, container = ("1", entry.container_id.rpartition("/")[2]) if entry.helper else ("self", "")
+    return facts.parse_facts(await _run(client, place_of(entry), build_command("preflight.sh", anchor, container)))
 
 
 @asynccontextmanager
@@ -95,17 +99,24 @@ async def record(client: KubeClient, entry: JournalEntry, settings: Recording) -
         entry.samply,
         str(int(settings.attach_deadline_secs)),
         str(int(settings.finish_deadline_secs)),
+        str(entry.memory_cap // 1024),
     )
     deadline = entry.duration_secs + settings.attach_deadline_secs + settings.finish_deadline_secs + SHORT_SECS
     async with client.exec(
-        entry.namespace, entry.pod, entry.container, command, deadline_secs=deadline, node=entry.node, attached=True
+        entry.namespace,
+        entry.pod,
+        entry.helper or entry.container,
+        command,
+        deadline_secs=deadline,
+        node=entry.node,
+        attached=True,
     ) as session:
         yield session
 
 
 async def look(client: KubeClient, entry: JournalEntry) -> Sight:
     """How far a recording is that was left alone."""
-    text = await _run(client, target_of(entry), build_command("look.sh", entry.folder))
+    text = await _run(client, place_of(entry), build_command("look.sh", entry.folder))
     head, _, log = text.partition("-- log\n")
     lines = head.splitlines()
     return Sight(
@@ -118,9 +129,14 @@ async def look(client: KubeClient, entry: JournalEntry) -> Sight:
 
 
 async def stop(client: KubeClient, entry: JournalEntry, cause: Literal["keep", "discard"]) -> None:
-    await _run(client, target_of(entry), build_command("stop.sh", entry.folder, cause))
+    await _run(client, place_of(entry), build_command("stop.sh", entry.folder, cause))
 
 
 async def clean(client: KubeClient, entry: JournalEntry) -> None:
     """Nothing of the recording is left in the container afterwards."""
-    await _run(client, target_of(entry), build_command("clean.sh", entry.folder, str(entry.pid)))
+    await _run(client, place_of(entry), build_command("clean.sh", entry.folder, str(entry.pid)))
+
+
+async def release(client: KubeClient, entry: JournalEntry) -> None:
+    """The ephemeral container ends; what was in it goes with it."""
+    await _run(client, place_of(entry), build_command("release.sh"))

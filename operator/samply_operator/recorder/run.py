@@ -25,9 +25,9 @@ from samply_operator.errors import (
 )
 from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.model.profile import Failure, Phase
-from samply_operator.recorder import collect, follow, remote, reports
+from samply_operator.recorder import collect, follow, prepare, remote, reports
 from samply_operator.recorder.context import Backoff, Context
-from samply_operator.rules import failures, preflight, recording, status, times
+from samply_operator.rules import failures, recording, status, times
 from samply_operator.rules.recording import Progress
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Run:
         self._reporter = reports.Reporter(context, entry.namespace, entry.name, entry.id)
         self._stopping: asyncio.Task[None] | None = None
         self._manifest: Manifest | None = None
+        self._preflight: status.Status = {}
         self._saving = asyncio.Lock()
         self._notes: set[asyncio.Task[None]] = set()
 
@@ -87,6 +88,8 @@ class Run:
                     await self._end_early()
                     return
                 await self._save(step="Launching")
+                if self.entry.mode == "BringOwn":
+                    await self._retry(lambda: prepare.bring(self._context, self.entry))
                 follower.entry = self.entry
                 progress = await follower.launch()
             case _:
@@ -113,23 +116,11 @@ class Run:
         return True
 
     async def _prepare(self) -> None:
-        """Preflight: would it work here?"""
-        recording_settings = self._context.settings.recording
-        try:
-            facts = await self._retry(lambda: remote.gather_facts(self._context.client, remote.target_of(self.entry)))
-        except remote.NoShellError as error:
-            failures.fail("NoShell", error.message)
-        verdict = preflight.decide(facts, min_free_bytes=recording_settings.min_free_bytes)
-        if verdict.refusal is not None:
-            failures.raise_failure(verdict.refusal)
-        await self._save(
-            folder=f"{facts.folder}/.samply-operator-{self.entry.id}",
-            pid_started=facts.pid_started,
-            samply=facts.samply,
-            samply_version=facts.version,
-            symbol_flag=preflight.choose_symbol_flag(facts),
-            warnings=verdict.warnings,
-        )
+        """Preflight: would it work here, and how?"""
+        preparer = prepare.Preparer(self._context, lambda: self.entry, self._save, self._retry)
+        prepared = await preparer.prepare()
+        await self._save(**prepared.changes)
+        self._preflight = status.render_preflight(prepared.word, prepared.findings)
 
     async def _conclude(self, progress: Progress) -> None:
         self._set_phase("Collecting")
@@ -143,7 +134,12 @@ class Run:
             await follow.check_target(self._context, self.entry)
             sight = await self._retry(lambda: remote.look(self._context.client, self.entry))
             failures.raise_failure(recording.judge(sight.progress, sight.log) or failure)
-        await self._succeed(await collect.collect(self._context, self.entry, progress))
+        manifest = await collect.collect(self._context, self.entry, progress)
+        if manifest.failure is not None:
+            # It isn't a success, but it is kept: whoever asks for it by its id gets it.
+            self._manifest = manifest
+            failures.raise_failure(manifest.failure)
+        await self._succeed(manifest)
 
     async def _retry(self, call: Callable[[], Any]) -> Any:
         """Call until it works, the container is gone, or the time is over."""
@@ -175,7 +171,8 @@ class Run:
         self._set_phase("Recording")
         self.settled.set()
         entry, now = self.entry, self._context.now()
-        self._reporter.want(lambda old: status.render_recording(old, entry, now))
+        found = self._preflight
+        self._reporter.want(lambda old: status.render_recording(old, entry, now) | found)
         self._note(self._save())
         self._tell("Normal", "Recording", f"samply records {entry.pod} for {entry.duration_secs} s.")
 
@@ -253,7 +250,9 @@ class Run:
             logger.error("%s/%s: the failure can't be stored: %s", entry.namespace, entry.name, error)
         self.failure = failure
         self._set_phase("Failed")
-        self._reporter.want(lambda old: status.render_failed(old, failure, now))
+        kept = status.render_file(self._manifest) if self._manifest else {}
+        found = self._preflight
+        self._reporter.want(lambda old: status.render_failed(old, failure, now) | found | kept)
         self._tell("Warning", failure.reason, f"{failure.message} {failure.remedy}")
 
     def _describe_failure(self, failure: Failure) -> Manifest:
@@ -283,7 +282,8 @@ class Run:
         if entry.preflight_only and entry.stop != "discard":
             await self._save(outcome="Succeeded")
             self._set_phase("Succeeded")
-            self._reporter.want(lambda old: status.render_preflight_passed(old, entry, entry.warnings, now))
+            found = self._preflight
+            self._reporter.want(lambda old: status.render_preflight_passed(old, entry, entry.warnings, now) | found)
         else:
             await self._save(outcome="Cancelled")
             self._set_phase("Cancelled")
@@ -303,10 +303,13 @@ async def sweep_entry(context: Context, entry: JournalEntry) -> bool:
     """Clean the pod after a recording that has ended, and forget it. False: try again later."""
     if entry.clean_after and context.now() < times.parse_time(entry.clean_after):
         return False
-    if entry.folder:
+    if entry.folder or entry.helper:
         try:
             await follow.check_target(context, entry)
-            await remote.clean(context.client, entry)
+            if entry.folder:
+                await remote.clean(context.client, entry)
+            if entry.helper:
+                await remote.release(context.client, entry)
         except RecordingFailed:
             pass  # the container is gone, and with it whatever was in it
         except KubeError as error:

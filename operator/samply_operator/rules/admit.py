@@ -133,4 +133,6 @@ def build_entry(profile: SamplyProfile, target: Target, settings: Settings, now:
         requested_at=profile.created_at,
         admitted_at=times.format_time(now),
         preflight_only=spec.preflight_only,
+        wanted_mode=spec.mode or defaults.mode,
+        process=spec.process or "",
     )

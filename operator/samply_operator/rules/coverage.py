@@ -8,8 +8,10 @@ processes aren't counted on either side.
 
 from __future__ import annotations
 
+from typing import Literal
+
 LEAST_CPU_SECS = 0.5
-LOW_COVERAGE = 0.75
+GOOD_COVERAGE = 0.9
 
 
 def measure(samples: int, interval_ms: float, cpu_secs: float | None) -> float | None:
@@ -19,10 +21,15 @@ def measure(samples: int, interval_ms: float, cpu_secs: float | None) -> float |
     return round(samples * interval_ms / 1000 / cpu_secs, 3)
 
 
-def judge(coverage: float | None, cpu_secs: float | None) -> str:
-    """Empty: good or unknown. `Idle`: it did nothing. `LowCoverage`: samples are missing."""
+Verdict = Literal["", "Idle", "Degraded", "LowCoverage"]
+
+
+def judge(coverage: float | None, cpu_secs: float | None, least: float) -> Verdict:
+    """Empty: good, or not to be known. `Idle`: it did nothing. `LowCoverage`: below `least`, no answer to trust.
+    `Degraded`: between that and good.
+    """
     if cpu_secs is not None and cpu_secs < LEAST_CPU_SECS:
         return "Idle"
-    if coverage is not None and coverage < LOW_COVERAGE:
-        return "LowCoverage"
-    return ""
+    if coverage is None or coverage >= GOOD_COVERAGE:
+        return ""
+    return "LowCoverage" if coverage < least else "Degraded"

@@ -16,7 +16,24 @@ REMEDIES: dict[str, str] = {
     "ProfilingNotEnabled": "Set config.recording.enabled=true in the chart's values.",
     "AlreadyRecording": "Wait until the running profile ends, or stop it: kubectl annotate sprof NAME "
     "samply.feldera.com/stop=keep.",
-    "ModeNotAvailable": "Leave spec.mode out, or set it to InPlace.",
+    "ModeNotAllowed": "Leave spec.mode out, or allow the mode in the chart's values (config.ephemeral.enabled, "
+    "config.bringOwn.enabled) for this namespace.",
+    "EphemeralRefused": "Pod Security `baseline` and admission policies refuse PERFMON: exempt the operator's "
+    "ServiceAccount, or add samply and PERFMON to the pipeline's own container.",
+    "EphemeralLimit": "This pod has had as many ephemeral containers as config.ephemeral.maxPerPod allows (they can't "
+    "be removed from a pod): restart the pod, or raise the limit.",
+    "ImagePullFailed": "Make the image of config.ephemeral.image reachable from the node, with the pod's "
+    "imagePullSecrets.",
+    "EphemeralTimeout": "The ephemeral container didn't start in time: look at kubectl describe pod and at the node.",
+    "UnsupportedArchitecture": "Put a samply for this architecture into the pipeline's image (mode InPlace).",
+    "UserNamespace": "Run the pipeline's pod without hostUsers: false.",
+    "AmbiguousProcess": "Say which in spec.process.",
+    "OpenFiles": "Raise the container's limit of open files, or lower the number of threads.",
+    "TightMemory": "Record for a shorter time or with a lower rateHz, raise the container's memory limit, or strip the "
+    "binary's debug sections.",
+    "MemoryNear": "The recording was called off before it could harm the pipeline: record for a shorter time or with a "
+    "lower rateHz, or raise the container's memory limit.",
+    "LowCoverage": "Most samples are missing: use mode Ephemeral (its samply sees all CPUs), or remove the CPU limit.",
     "NoShell": "The image must have a POSIX shell at sh (in-place recording runs a small script).",
     "SamplyNotFound": "Put samply (0.13.1 or newer) on the PATH of the pipeline's image.",
     "SamplyTooOld": "Put samply 0.13.1 or newer into the pipeline's image.",

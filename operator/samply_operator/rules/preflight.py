@@ -3,116 +3,76 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
+from samply_operator.model.facts import CAP_IPC_LOCK, CAP_PERFMON, CAP_SYS_ADMIN, Facts, Process
 from samply_operator.model.profile import Failure
 from samply_operator.rules import failures
 
-CAP_SYS_ADMIN = 21
-CAP_PERFMON = 38
-
 Flag = Literal["", "--unstable-presymbolicate", "--presymbolicate"]
+Severity = Literal["refuse", "warn"]
+
+KIB = 1024
+MIB = 1024 * KIB
+RING_BYTES = 1028 * KIB
+"""Locked memory of one event: 256 pages of data, one of control."""
+MANY_EVENTS = 1000
+"""From here on samply opens cpus + threads events instead of cpus × (threads + 1)."""
+SPARE_FILES = 64
+BASE_BYTES = 48 * MIB
+"""samply itself, before it has seen a sample."""
+SYMBOL_FACTOR = 1.6
+"""Peak while it reads the symbols, over the binary's size (272 MB for a binary of 186 MB)."""
+SAMPLE_BYTES = 160
+"""What it keeps of one sample, stacks shared: measured on deep stacks."""
+HEADROOM = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What preflight.sh printed. Absent facts keep their defaults: unknown is not a refusal."""
+class Finding:
+    """One thing that is not as it should be: what was measured, what is needed, what to do."""
 
-    samply: str = ""
-    """Path of samply in the container; empty: none."""
-    version: str = ""
-    flags: frozenset[str] = frozenset()
-    """Long options that `samply record --help` offers."""
-    paranoid: int | None = None
-    uid: int = -1
-    effective_caps: int = 0
-    online_cpus: int = 0
-    allowed_cpus: int = 0
-    quota_cpus: float | None = None
-    """CPU limit in CPUs; None: none."""
-    folder: str = ""
-    """A writable folder; empty: none."""
-    free_bytes: int | None = None
-    pid: int = 1
-    process: str = ""
-    state: str = ""
-    """One letter of /proc/PID/stat; empty: there is no such process."""
-    pid_started: int = 0
-    threads: int = 0
+    check: str
+    severity: Severity
+    reason: str
+    message: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`refusal` None: go, with `warnings` if there are any."""
+    """Go if `refusal` is None, with `warnings` if there are any."""
 
-    refusal: Failure | None = None
-    warnings: tuple[str, ...] = field(default=())
+    findings: tuple[Finding, ...] = ()
+    memory_cap: int | None = None
+    """Bytes that samply may use at most; None: no limit is in reach."""
 
+    @property
+    def refusal(self) -> Failure | None:
+        found = next((f for f in self.findings if f.severity == "refuse"), None)
+        return None if found is None else Failure(found.reason, found.message, found.remedy)
 
-def parse_facts(text: str) -> Facts:
-    """Read `key=value` lines. Other lines and unknown keys are passed over: a pod isn't trusted."""
-    raw: dict[str, str] = {}
-    for line in text.splitlines():
-        key, found, value = line.partition("=")
-        if found:
-            raw.setdefault(key, failures.clean_text(value)[:512])
-    return Facts(
-        samply=raw.get("samply", ""),
-        version=raw.get("version", "").removeprefix("samply "),
-        flags=frozenset(raw.get("flags", "").split()),
-        paranoid=_integer(raw, "paranoid"),
-        uid=_integer(raw, "uid") or 0,
-        effective_caps=int(raw["capeff"], 16) if _is_hex(raw.get("capeff", "")) else 0,
-        online_cpus=count_cpus(raw.get("online", "")),
-        allowed_cpus=count_cpus(raw.get("allowed", "")),
-        quota_cpus=_quota(raw.get("quota", "")),
-        folder=raw.get("folder", ""),
-        free_bytes=_kibibytes(raw),
-        pid=_integer(raw, "pid") or 1,
-        process=raw.get("process", ""),
-        state=raw.get("state", "")[:1],
-        pid_started=_integer(raw, "started") or 0,
-        threads=_integer(raw, "threads") or 0,
-    )
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(f.message for f in self.findings if f.severity == "warn")
+
+    @property
+    def word(self) -> str:
+        """For the object's status."""
+        return "Refuse" if self.refusal else "GoWithWarning" if self.findings else "Go"
 
 
-def _integer(raw: Mapping[str, str], key: str) -> int | None:
-    text = raw.get(key, "")
-    number = _natural(text.removeprefix("-"))
-    return None if number is None else -number if text.startswith("-") else number
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be recorded. `is_own`: with the project's samply, which needs no paranoid 1 and sees all CPUs."""
 
-
-def _natural(digits: str) -> int | None:
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
-
-
-def _is_hex(text: str) -> bool:
-    return 0 < len(text) <= 16 and all(c in "0123456789abcdefABCDEF" for c in text)
-
-
-def _kibibytes(raw: Mapping[str, str]) -> int | None:
-    free = _integer(raw, "free_kib")
-    return None if free is None else free * 1024
-
-
-def count_cpus(ranges: str) -> int:
-    """How many CPUs a kernel list such as `0-3,8` names; 0 if it can't be read."""
-    total = 0
-    for part in ranges.split(","):
-        low, _, high = part.strip().partition("-")
-        first, last = _natural(low), _natural(high or low)
-        if first is None or last is None or last < first:
-            return 0
-        total += last - first + 1
-    return total
-
-
-def _quota(text: str) -> float | None:
-    """`quota period` in µs, as in cgroup v2's cpu.max; `max` or -1 means none."""
-    quota, period = map(_natural, text.strip().partition(" ")[::2])
-    return quota / period if quota is not None and period else None
+    process: Process
+    duration_secs: int
+    rate_hz: int
+    min_free_bytes: int
+    is_own: bool = False
 
 
 def choose_symbol_flag(facts: Facts) -> Flag:
@@ -122,67 +82,198 @@ def choose_symbol_flag(facts: Facts) -> Flag:
     return "--unstable-presymbolicate" if "--unstable-presymbolicate" in facts.flags else ""
 
 
-def decide(facts: Facts, *, min_free_bytes: int) -> Verdict:
-    """The first finding that forbids it wins; the others become warnings."""
-    refusal = _find_refusal(facts, min_free_bytes)
-    return Verdict(refusal, () if refusal else tuple(_find_warnings(facts)))
+def decide(facts: Facts, plan: Plan) -> Verdict:
+    """All findings, those that forbid it first."""
+    checks: tuple[Callable[[Facts, Plan], Finding | None], ...] = (
+        _check_samply,
+        _check_process,
+        _check_folder,
+        _check_users,
+        _check_rate,
+        _check_paranoid,
+        _check_perfmon,
+        _check_locked_memory,
+        _check_open_files,
+        _check_memory,
+        _check_cpus,
+        _check_symbols,
+        _check_tmpfs,
+    )
+    found = [finding for check in checks if (finding := check(facts, plan))]
+    found.sort(key=lambda finding: finding.severity != "refuse")
+    return Verdict(tuple(found), cap_memory(facts))
 
 
-def _find_refusal(facts: Facts, min_free_bytes: int) -> Failure | None:
-    build = failures.build_failure
+def _forbid(check: str, reason: str, message: str) -> Finding:
+    return Finding(check, "refuse", reason, message, failures.REMEDIES[reason])
+
+
+def _warn(check: str, reason: str, message: str, remedy: str = "") -> Finding:
+    return Finding(check, "warn", reason, message, remedy)
+
+
+def _check_samply(facts: Facts, plan: Plan) -> Finding | None:
+    if plan.is_own:
+        return None
     if not facts.samply:
-        return build("SamplyNotFound", "There is no samply on the PATH of the container.")
+        return _forbid("samply", "SamplyNotFound", "There is no samply on the PATH of the container.")
     if "--pid" not in facts.flags or "--save-only" not in facts.flags:
-        return build(
-            "SamplyTooOld", f"{facts.samply} ({facts.version or 'unknown version'}) can't attach to a process."
-        )
-    if not facts.state or facts.state == "Z":
-        return build("ProcessNotFound", f"There is no process {facts.pid} in the container.")
-    if facts.state in "Tt":
-        return build("TargetStopped", f"Process {facts.pid} ({facts.process}) is in state {facts.state}.")
-    if not facts.folder:
-        return build(
-            "NoWritableFolder", "None of $TMPDIR, /tmp, /var/tmp, /dev/shm and the working folder is writable."
-        )
-    if facts.free_bytes is not None and facts.free_bytes < min_free_bytes:
-        return build(
-            "TooLittleSpace", f"{facts.folder} has {facts.free_bytes} bytes free; {min_free_bytes} are needed."
-        )
-    return _find_refusal_of_kernel(facts)
-
-
-def _find_refusal_of_kernel(facts: Facts) -> Failure | None:
-    # Only 0.13.1 offers the unstable flag, and only it refuses at 2 without asking the kernel.
-    is_old = choose_symbol_flag(facts) != "--presymbolicate"
-    if is_old and facts.paranoid is not None and facts.paranoid >= 2:
-        return failures.build_failure(
-            "PerfEventParanoid",
-            f"kernel.perf_event_paranoid is {facts.paranoid} on the node; samply {facts.version} needs 1 or lower.",
-        )
+        version = facts.version or "unknown version"
+        return _forbid("samply", "SamplyTooOld", f"{facts.samply} ({version}) can't attach to a process.")
     return None
 
 
+def _check_process(_: Facts, plan: Plan) -> Finding | None:
+    process = plan.process
+    if process.state in "Tt":
+        message = f"Process {process.pid} ({process.name}) is in state {process.state}."
+        return _forbid("process", "TargetStopped", message)
+    return None
+
+
+def _check_folder(facts: Facts, plan: Plan) -> Finding | None:
+    if not facts.folder:
+        message = "None of $TMPDIR, /tmp, /var/tmp, /dev/shm and the working folder is writable."
+        return _forbid("folder", "NoWritableFolder", message)
+    if facts.free_bytes is not None and facts.free_bytes < plan.min_free_bytes:
+        message = f"{facts.folder} has {facts.free_bytes} bytes free; {plan.min_free_bytes} are needed."
+        return _forbid("folder", "TooLittleSpace", message)
+    return None
+
+
+def _check_users(facts: Facts, _: Plan) -> Finding | None:
+    if not facts.is_user_namespace:
+        return None
+    message = "The pod has users of its own (hostUsers: false): its capabilities mean nothing to the node's kernel."
+    return _forbid("users", "UserNamespace", message)
+
+
+def _check_rate(facts: Facts, plan: Plan) -> Finding | None:
+    if facts.max_rate_hz is None or plan.rate_hz <= facts.max_rate_hz:
+        return None
+    message = f"{plan.rate_hz} Hz are asked for; kernel.perf_event_max_sample_rate is {facts.max_rate_hz} on the node."
+    return _forbid("rate", "RateTooHigh", message)
+
+
+def _check_paranoid(facts: Facts, plan: Plan) -> Finding | None:
+    # Only 0.13.1 offers the unstable flag, and only it refuses at 2 without asking the kernel.
+    is_old = not plan.is_own and choose_symbol_flag(facts) != "--presymbolicate"
+    if not is_old or facts.paranoid is None or facts.paranoid < 2:
+        return None
+    message = f"kernel.perf_event_paranoid is {facts.paranoid} on the node; samply {facts.version} needs 1 or lower."
+    return _forbid("paranoid", "PerfEventParanoid", message)
+
+
 def has_perfmon(facts: Facts) -> bool:
-    return bool(facts.effective_caps & (1 << CAP_PERFMON | 1 << CAP_SYS_ADMIN))
+    return facts.has_cap(CAP_PERFMON) or facts.has_cap(CAP_SYS_ADMIN)
+
+
+def _check_perfmon(facts: Facts, _: Plan) -> Finding | None:
+    """The kernel asks for PERFMON above paranoid 1; container runtimes' seccomp filters ask for it always."""
+    if has_perfmon(facts) or (facts.uid != 0 and facts.may_have_cap(CAP_PERFMON)):
+        return None
+    if facts.seccomp == 2:
+        message = "The container has a seccomp filter and no PERFMON capability, so perf_event_open is refused."
+        return _forbid("perfmon", "PerfNotPermitted", message)
+    if facts.paranoid is not None and facts.paranoid >= 2:
+        message = f"The container has no PERFMON capability, and kernel.perf_event_paranoid is {facts.paranoid}."
+        return _forbid("perfmon", "PerfNotPermitted", message)
+    return None
+
+
+def count_events(facts: Facts, plan: Plan) -> int:
+    cpus = max(1, facts.online_cpus if plan.is_own else count_seen_cpus(facts))
+    events = cpus * (plan.process.threads + 1)
+    return events if events < MANY_EVENTS else cpus + plan.process.threads
+
+
+def _check_locked_memory(facts: Facts, plan: Plan) -> Finding | None:
+    if facts.has_cap(CAP_IPC_LOCK) or (facts.uid != 0 and facts.may_have_cap(CAP_IPC_LOCK)):
+        return None
+    if facts.mlock_kib is None or facts.memlock_bytes is None:
+        return None
+    needed = count_events(facts, plan) * RING_BYTES
+    allowed = facts.mlock_kib * KIB * max(1, facts.online_cpus) + facts.memlock_bytes
+    if needed <= allowed:
+        return None
+    message = (
+        f"samply needs {needed // MIB} MiB of locked memory ({facts.online_cpus} CPUs, "
+        f"{plan.process.threads} threads); the container may lock {allowed // MIB} MiB."
+    )
+    return _forbid("locked memory", "LockedMemory", message)
+
+
+def _check_open_files(facts: Facts, plan: Plan) -> Finding | None:
+    needed = count_events(facts, plan) + SPARE_FILES
+    if facts.open_files is None or needed <= facts.open_files:
+        return None
+    message = f"samply needs {needed} open files; the container's limit is {facts.open_files}."
+    return _forbid("open files", "OpenFiles", message)
+
+
+def estimate_memory(plan: Plan) -> int:
+    """Bytes that samply takes at its peak: the samples, then the symbols of the binary."""
+    busy = min(plan.process.threads, 16)
+    samples = plan.rate_hz * plan.duration_secs * busy * SAMPLE_BYTES
+    return BASE_BYTES + samples + int(plan.process.binary_bytes * SYMBOL_FACTOR)
+
+
+def find_headroom(facts: Facts) -> int | None:
+    if facts.memory_limit is None or facts.memory_used is None:
+        return None
+    return max(0, facts.memory_limit - facts.memory_used)
+
+
+def cap_memory(facts: Facts) -> int | None:
+    headroom = find_headroom(facts)
+    return None if headroom is None else int(headroom * HEADROOM)
+
+
+def _check_memory(facts: Facts, plan: Plan) -> Finding | None:
+    cap, needed = cap_memory(facts), estimate_memory(plan)
+    if cap is None or needed <= cap:
+        return None
+    message = (
+        f"samply may take {needed // MIB} MiB (a binary of {plan.process.binary_bytes // MIB} MiB, "
+        f"{plan.duration_secs} s at {plan.rate_hz} Hz); {cap // MIB} MiB are safe below the container's memory limit."
+    )
+    return _forbid("memory", "TightMemory", message)
+
+
+def count_seen_cpus(facts: Facts) -> int:
+    """CPUs that a stock samply opens events on: as many as quota (rounded up) and affinity leave, from 0 on."""
+    quota = facts.online_cpus if facts.quota_cpus is None else max(1, math.ceil(facts.quota_cpus))
+    return min(facts.allowed_cpus or facts.online_cpus, quota)
 
 
 def is_blind(facts: Facts) -> bool:
-    """samply opens events only on as many CPUs as quota and affinity leave: what runs on the others is not seen."""
-    seen = min(
-        facts.allowed_cpus or facts.online_cpus,
-        max(1, math.ceil(facts.quota_cpus)) if facts.quota_cpus is not None else facts.online_cpus,
+    """What runs on the other CPUs isn't seen, without a word."""
+    return 0 < count_seen_cpus(facts) < facts.online_cpus
+
+
+def _check_cpus(facts: Facts, plan: Plan) -> Finding | None:
+    if plan.is_own or not is_blind(facts):
+        return None
+    limit = f"{facts.quota_cpus:g} CPUs" if facts.quota_cpus is not None else f"{facts.allowed_cpus} CPUs (cpuset)"
+    message = (
+        f"The container is limited to {limit} on a node of {facts.online_cpus}: its samply sees only the first CPUs, "
+        "so samples will be missing. Look at the coverage."
     )
-    return 0 < seen < facts.online_cpus
+    return _warn(
+        "cpus", "BlindCpus", message, "Allow mode Ephemeral (config.ephemeral.enabled), whose samply sees all."
+    )
 
 
-def _find_warnings(facts: Facts) -> list[str]:
-    warnings = []
-    if is_blind(facts):
-        limit = f"{facts.quota_cpus:g} CPUs" if facts.quota_cpus is not None else f"{facts.allowed_cpus} CPUs (cpuset)"
-        warnings.append(
-            f"The container is limited to {limit} on a node of {facts.online_cpus}: samply sees only the first CPUs, "
-            "so samples will be missing. Look at the coverage."
-        )
-    if not choose_symbol_flag(facts):
-        warnings.append("This samply can't save symbols: the profile will show addresses.")
-    return warnings
+def _check_symbols(facts: Facts, plan: Plan) -> Finding | None:
+    if plan.is_own or choose_symbol_flag(facts):
+        return None
+    return _warn("symbols", "NoSymbols", "This samply can't save symbols: the profile will show addresses.")
+
+
+def _check_tmpfs(facts: Facts, _: Plan) -> Finding | None:
+    if not facts.is_tmpfs or facts.memory_limit is None:
+        return None
+    message = (
+        f"{facts.folder} is in memory: the profile counts against the container's memory limit until it is copied."
+    )
+    return _warn("folder", "FolderInMemory", message)

@@ -40,7 +40,9 @@ class Progress:
     was_stopped: bool = False
     """The target was left in state T and was continued."""
     deadline: str = ""
-    """`attach` or `finish`: samply was killed because it took too long."""
+    """`attach` or `finish`: samply was killed because it took too long; `memory`: because it took too much."""
+    throttled_usecs: tuple[int, ...] = ()
+    """What the CPU limit had taken from the container when sampling began, when it ended, and at the end."""
     is_done: bool = False
 
     def find_file(self, name: str) -> RemoteFile | None:
@@ -75,6 +77,8 @@ def observe(progress: Progress, line: str) -> Progress:
             return replace(progress, lost_events=_integer(count))
         case "deadline", [which]:
             return replace(progress, deadline=which[:16])
+        case "throttled", [usecs] if (taken := _integer(usecs)) is not None and len(progress.throttled_usecs) < 3:
+            return replace(progress, throttled_usecs=(*progress.throttled_usecs, taken))
         case "continued", []:
             return replace(progress, was_stopped=True)
         case "done", []:
@@ -121,6 +125,8 @@ def judge(progress: Progress, log: str) -> Failure | None:
     said = next((reason for text, reason in _SAYINGS if text in log), None)
     if progress.deadline == "attach":
         return _fail("AttachTimeout", "samply was started but didn't say that it records.", log)
+    if progress.deadline == "memory":
+        return _fail("MemoryNear", "samply came near the container's memory limit and was ended.", log)
     if progress.deadline == "finish":
         return _fail("FinishTimeout", "samply was told to stop and hadn't written its file at the deadline.", log)
     if said is not None:

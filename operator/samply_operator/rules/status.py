@@ -12,6 +12,7 @@ from typing import Any, Literal
 from samply_operator.model.manifest import JournalEntry, Manifest, Quality
 from samply_operator.model.profile import Failure, Phase
 from samply_operator.rules import times
+from samply_operator.rules.preflight import Finding
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 Status = dict[str, Any]
@@ -97,6 +98,8 @@ def render_quality(quality: Quality) -> dict[str, Any]:
         "coverage": quality.coverage,
         "cpuSeconds": quality.cpu_secs,
         "lostEvents": quality.lost_events,
+        "throttledSeconds": quality.throttled_secs,
+        "throttledFinishingSeconds": quality.throttled_finishing_secs,
         "unresolvedPercent": quality.unresolved_percent,
         "symbolicated": quality.symbolicated,
         "verdict": quality.verdict or None,
@@ -114,14 +117,23 @@ def render_stored(old: Mapping[str, Any], manifest: Manifest, now: float) -> Sta
     )
     status = _render(old, "Succeeded", manifest.quality.verdict or "Stored", message, now)
     status |= {"startedAt": manifest.started_at, "finishedAt": manifest.finished_at, "failure": None}
-    status["profile"] = {
-        "id": manifest.id,
-        "sizeBytes": file.size_bytes,
-        "rawBytes": file.raw_bytes,
-        "sha256": file.sha256,
-        **render_quality(manifest.quality),
+    return status | render_file(manifest) | {"warnings": list(manifest.warnings)}
+
+
+def render_file(manifest: Manifest) -> Status:
+    """The stored file, and how good it is."""
+    file = manifest.file
+    if file is None:
+        return {}
+    return {
+        "profile": {
+            "id": manifest.id,
+            "sizeBytes": file.size_bytes,
+            "rawBytes": file.raw_bytes,
+            "sha256": file.sha256,
+            **render_quality(manifest.quality),
+        }
     }
-    return status | {"warnings": list(manifest.warnings)}
 
 
 def render_failed(old: Mapping[str, Any], failure: Failure, now: float) -> Status:
@@ -137,6 +149,25 @@ def render_failed(old: Mapping[str, Any], failure: Failure, now: float) -> Statu
 
 def render_cancelled(old: Mapping[str, Any], message: str, now: float) -> Status:
     return _render(old, "Cancelled", "Cancelled", message, now) | {"finishedAt": times.format_time(now)}
+
+
+def render_preflight(word: str, findings: Sequence[Finding]) -> Status:
+    """What was found before the recording, with the cures."""
+    return {
+        "preflight": {
+            "verdict": word,
+            "findings": [
+                {
+                    "check": finding.check,
+                    "severity": finding.severity,
+                    "reason": finding.reason,
+                    "message": finding.message,
+                    "remedy": finding.remedy,
+                }
+                for finding in findings
+            ],
+        }
+    }
 
 
 def render_preflight_passed(old: Mapping[str, Any], entry: JournalEntry, warnings: Sequence[str], now: float) -> Status:

@@ -45,6 +45,6 @@ def test_the_chart_grants_exactly_what_is_asked_about() -> None:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    asked = {(right.verb, right.group, right.resource) for right in access.RIGHTS}
+    asked = {(right.verb, right.group, right.resource) for right in (*access.RIGHTS, *access.EPHEMERAL)}
     # Events are one resource in two groups; the operator writes them in the core group.
     assert {right for right in granted if right[1] != "events.k8s.io"} == asked

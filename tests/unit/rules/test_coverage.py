@@ -13,7 +13,9 @@ from samply_operator.rules import coverage
         pytest.param(1000, 1.0, 1.0, 1.0, "", id="all"),
         pytest.param(1003, 1.0, 1.0, 1.003, "", id="a few more, as the signal takes its time"),
         pytest.param(500, 2.0, 1.0, 1.0, "", id="half the rate"),
-        pytest.param(750, 1.0, 1.0, 0.75, "", id="just enough"),
+        pytest.param(900, 1.0, 1.0, 0.9, "", id="just good"),
+        pytest.param(899, 1.0, 1.0, 0.899, "Degraded", id="just not good"),
+        pytest.param(750, 1.0, 1.0, 0.75, "Degraded", id="just enough"),
         pytest.param(749, 1.0, 1.0, 0.749, "LowCoverage", id="just too few"),
         pytest.param(0, 1.0, 1.0, 0.0, "LowCoverage", id="blind"),
         pytest.param(5108, 1.0, 9.96, 0.513, "LowCoverage", id="measured: limits.cpu 1 on two CPUs"),
@@ -29,4 +31,4 @@ def test_coverage_is_measured_and_judged(
 ) -> None:
     """Samples times interval over CPU time; below half a second there is no verdict but `Idle`."""
     assert coverage.measure(samples, interval_ms, cpu_secs) == share
-    assert coverage.judge(share, cpu_secs) == verdict
+    assert coverage.judge(share, cpu_secs, 0.75) == verdict

@@ -17,8 +17,8 @@ from samply_operator.recorder import run
 from samply_operator.rules import failures, recording
 
 SOURCE = Path(samply_operator.__file__).parent
-CALLS = {"build_failure", "fail", "_fail", "_refuse", "build"}
-"""Functions whose first argument is a reason; `build` is an alias of build_failure."""
+CALLS = {"build_failure": 0, "fail": 0, "_fail": 0, "_refuse": 0, "_forbid": 1}
+"""Functions with a reason among their arguments, and which one it is."""
 
 
 def walk_calls() -> Iterator[tuple[str, ast.expr]]:
@@ -26,10 +26,10 @@ def walk_calls() -> Iterator[tuple[str, ast.expr]]:
     folders = ("rules", "recorder", "control", "handlers")
     for path in sorted(path for folder in folders for path in (SOURCE / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and node.args:
+            if isinstance(node, ast.Call):
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                if name in CALLS:
-                    yield f"{path.relative_to(SOURCE)}:{node.lineno}", node.args[0]
+                if name in CALLS and len(node.args) > CALLS[name]:
+                    yield f"{path.relative_to(SOURCE)}:{node.lineno}", node.args[CALLS[name]]
 
 
 REASONS = {

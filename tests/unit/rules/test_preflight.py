@@ -8,18 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from samply_operator.model.facts import Facts, Process
+from samply_operator.rules import facts as reading
 from samply_operator.rules import preflight
-from samply_operator.rules.preflight import Facts
+from samply_operator.rules.preflight import Plan
 
 COMMON = "--pid --save-only --rate --duration --output --help"
 PRINTED = f"""\
-pid=7
-process=pipeline (a) b
-state=S
-started=123456
-threads=42
+arch=x86_64
 uid=1000
 capeff=000001ffffffffff
+capbnd=000001ffffffffff
+nonewprivs=0
+seccomp=2
+uid_map=0 0 4294967295
+mlock_kib=516
+max_rate=100000
+memlock=8388608
+nofile=1048576
+memory_limit=9223372036854771712
+memory_used=1000
+memory_cache=400
 allowed=0-3
 online=0-3
 paranoid=1
@@ -29,9 +38,17 @@ version=samply 0.13.1
 flags= {COMMON} --unstable-presymbolicate
 folder=/tmp
 free_kib=1048576
+folder_fs=tmpfs rw,noexec
+process=7 1 S 42 900 123456 1000000 pipeline (a) b
 """
-GOOD = preflight.parse_facts(PRINTED.replace("200000 100000", "max 100000"))
+GOOD = reading.parse_facts(
+    PRINTED.replace("200000 100000", "max 100000").replace("folder_fs=tmpfs rw,noexec", "folder_fs=ext4 rw")
+)
 MIN_FREE = 64 * 1024 * 1024
+MIB = 1 << 20
+PROCESS = Process(7, 1, "S", 42, 900, 123456, 1000000, "pipeline (a) b")
+PLAN = Plan(PROCESS, 30, 1000, MIN_FREE)
+OWN = replace(PLAN, is_own=True)
 
 OLD = frozenset(f"{COMMON} --unstable-presymbolicate".split())
 NEW = frozenset(f"{COMMON} --presymbolicate".split())
@@ -40,17 +57,18 @@ BARE = frozenset(COMMON.split())
 
 def test_all_facts_are_read() -> None:
     """What preflight.sh prints is what the rule sees."""
-    assert preflight.parse_facts(PRINTED) == Facts(
-        samply="/usr/bin/samply", version="0.13.1", flags=OLD, paranoid=1, uid=1000, effective_caps=0x1FFFFFFFFFF,
-        online_cpus=4, allowed_cpus=4, quota_cpus=2.0, folder="/tmp", free_bytes=1 << 30, pid=7,
-        process="pipeline (a) b", state="S", pid_started=123456, threads=42,
+    assert reading.parse_facts(PRINTED) == Facts(
+        samply="/usr/bin/samply", version="0.13.1", flags=OLD, arch="x86_64", paranoid=1, uid=1000,
+        effective_caps=0x1FFFFFFFFFF, bounding_caps=0x1FFFFFFFFFF, seccomp=2, online_cpus=4, allowed_cpus=4,
+        quota_cpus=2.0, mlock_kib=516, memlock_bytes=8 << 20, open_files=1 << 20, max_rate_hz=100000, memory_used=600,
+        folder="/tmp", free_bytes=1 << 30, is_tmpfs=True, is_noexec=True, processes=(PROCESS,),
     )  # fmt: skip
 
 
 def test_nothing_printed_means_nothing_known() -> None:
     """Such as from a container that ended meanwhile: no exception, and no samply either."""
-    facts = preflight.parse_facts("")
-    assert (facts.samply, facts.state, facts.paranoid, facts.free_bytes) == ("", "", None, None)
+    facts = reading.parse_facts("")
+    assert (facts.samply, facts.processes, facts.paranoid, facts.free_bytes) == ("", (), None, None)
 
 
 @pytest.mark.parametrize(
@@ -76,18 +94,20 @@ def test_nothing_printed_means_nothing_known() -> None:
         pytest.param("quota=" + "9" * 400 + " 1", "quota_cpus", None, id="endless quota"),
         pytest.param("free_kib=-5", "free_bytes", -5120, id="negative space is no space"),
         pytest.param("free_kib=5x", "free_bytes", None, id="space that is no number"),
-        pytest.param("state=Running", "state", "R", id="one letter of state"),
         pytest.param("samply=/a\nsamply=/b", "samply", "/a", id="the first word counts"),
-        pytest.param("process=\x1b[31mred\x07", "process", "[31mred", id="terminal codes taken out"),
-        pytest.param("process=" + "x" * 9999, "process", "x" * 512, id="long text cut"),
-        pytest.param("process=a=b", "process", "a=b", id="equals sign in a value"),
+        pytest.param("samply=\x1b[31mred\x07", "samply", "[31mred", id="terminal codes taken out"),
+        pytest.param("samply=" + "x" * 9999, "samply", "x" * 2048, id="long text cut"),
+        pytest.param("samply=a=b", "samply", "a=b", id="equals sign in a value"),
+        pytest.param("process=1 2 S x 1 1 1 a", "processes", (), id="a process with odd numbers"),
+        pytest.param("uid_map=0 100000 65536", "is_user_namespace", True, id="users of its own"),
+        pytest.param("memory_limit=max", "memory_limit", None, id="no memory limit, cgroup v2"),
         pytest.param("version=1.2", "version", "1.2", id="version without the name"),
-        pytest.param("nonsense\n=\n=x\nunknown=1\npid=3", "pid", 3, id="nonsense around it"),
+        pytest.param("nonsense\n=\n=x\nunknown=1\nparanoid=3", "paranoid", 3, id="nonsense around it"),
     ],
 )
 def test_hostile_or_odd_text_is_read_as(text: str, fact: str, value: object) -> None:
     """Or as unknown: never an exception."""
-    assert getattr(preflight.parse_facts(text), fact) == value
+    assert getattr(reading.parse_facts(text), fact) == value
 
 
 KEYS = [line.partition("=")[0] for line in PRINTED.splitlines()]
@@ -97,14 +117,14 @@ ODD = st.text(alphabet=st.one_of(st.sampled_from("0123456789-, ²٣max"), st.cha
 @given(st.lists(st.tuples(st.sampled_from(KEYS), ODD)))
 def test_any_facts_are_read_and_judged(lines: list[tuple[str, str]]) -> None:
     """Whatever a pod prints, the answer is a verdict."""
-    facts = preflight.parse_facts("\n".join(f"{key}={value}" for key, value in lines))
-    preflight.decide(facts, min_free_bytes=MIN_FREE)
+    facts = reading.parse_facts("\n".join(f"{key}={value}" for key, value in lines))
+    preflight.decide(facts, PLAN)
 
 
 @given(st.text())
 def test_any_text_at_all_is_read(text: str) -> None:
     """Binary rubbish too."""
-    preflight.parse_facts(text)
+    reading.parse_facts(text)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +134,22 @@ def test_any_text_at_all_is_read(text: str) -> None:
         pytest.param({"flags": frozenset()}, "SamplyTooOld", "0.13.1", id="a samply that offers nothing"),
         pytest.param({"flags": frozenset({"--pid"})}, "SamplyTooOld", "attach", id="without save-only"),
         pytest.param({"flags": BARE - {"--pid"}, "version": ""}, "SamplyTooOld", "unknown version", id="without pid"),
-        pytest.param({"state": ""}, "ProcessNotFound", "process 7", id="no process"),
-        pytest.param({"state": "Z"}, "ProcessNotFound", "process 7", id="zombie"),
-        pytest.param({"state": "T"}, "TargetStopped", "state T", id="stopped"),
-        pytest.param({"state": "t"}, "TargetStopped", "state t", id="traced"),
         pytest.param({"folder": ""}, "NoWritableFolder", "writable", id="no folder"),
         pytest.param({"free_bytes": MIN_FREE - 1}, "TooLittleSpace", "bytes free", id="no space"),
         pytest.param({"paranoid": 2}, "PerfEventParanoid", "is 2", id="0.13.1 at 2"),
         pytest.param({"paranoid": 4}, "PerfEventParanoid", "is 4", id="0.13.1 at 4 (Debian)"),
+        pytest.param({"is_user_namespace": True}, "UserNamespace", "hostUsers", id="users of its own"),
+        pytest.param({"max_rate_hz": 999}, "RateTooHigh", "999", id="rate above the node's"),
+        pytest.param({"uid": 0, "effective_caps": 0}, "PerfNotPermitted", "seccomp", id="filter without PERFMON"),
+        pytest.param(
+            {"uid": 0, "effective_caps": 0, "seccomp": 0, "paranoid": 2, "flags": NEW},
+            "PerfNotPermitted",
+            "no PERFMON",
+            id="no filter, no PERFMON, paranoid 2",
+        ),
+        pytest.param({"effective_caps": 1 << 38, "uid": 0}, "LockedMemory", "172 MiB", id="no IPC_LOCK, many threads"),
+        pytest.param({"open_files": 200}, "OpenFiles", "236", id="too few files"),
+        pytest.param({"memory_limit": 60 * MIB, "memory_used": 9 * MIB}, "TightMemory", "45 MiB", id="little memory"),
         pytest.param({"paranoid": 2, "flags": BARE}, "PerfEventParanoid", "is 2", id="an unknown samply at 2"),
     ],
 )
@@ -129,7 +157,7 @@ def test_a_recording_that_cannot_work_is_refused_before_it_starts(
     changes: dict[str, object], reason: str, said: str
 ) -> None:
     """With what is wrong and its cure."""
-    refusal = preflight.decide(replace(GOOD, **changes), min_free_bytes=MIN_FREE).refusal  # type: ignore[arg-type]
+    refusal = preflight.decide(replace(GOOD, **changes), PLAN).refusal  # type: ignore[arg-type]
     assert refusal is not None
     assert refusal.reason == reason
     assert said in refusal.message
@@ -145,14 +173,56 @@ def test_a_recording_that_cannot_work_is_refused_before_it_starts(
         pytest.param({"free_bytes": None}, id="space unknown"),
         pytest.param({"free_bytes": MIN_FREE}, id="just enough space"),
         pytest.param({"paranoid": 2, "flags": NEW}, id="Feldera's fork or main at 2: the kernel is asked"),
+        pytest.param({"mlock_kib": None, "effective_caps": 1 << 38}, id="lockable memory unknown"),
+        pytest.param({"memory_limit": 1 << 33, "memory_used": None}, id="memory in use unknown"),
         pytest.param({"effective_caps": 0, "uid": 1000}, id="file capabilities can't be seen from here"),
         pytest.param({"online_cpus": 0, "allowed_cpus": 0}, id="CPUs unknown"),
     ],
 )
 def test_a_recording_that_may_work_goes_on_without_a_word(changes: dict[str, object]) -> None:
     """What isn't known is no refusal, and no warning either."""
-    verdict = preflight.decide(replace(GOOD, **changes), min_free_bytes=MIN_FREE)  # type: ignore[arg-type]
-    assert verdict == preflight.Verdict()
+    verdict = preflight.decide(replace(GOOD, **changes), PLAN)  # type: ignore[arg-type]
+    assert verdict.findings == ()
+    assert verdict.word == "Go"
+
+
+@pytest.mark.parametrize("state", ["T", "t"])
+def test_a_process_that_is_stopped_is_left_alone(state: str) -> None:
+    """samply would continue it, which may not be what its owner wants."""
+    refusal = preflight.decide(GOOD, replace(PLAN, process=replace(PROCESS, state=state))).refusal
+    assert refusal is not None
+    assert (refusal.reason, f"state {state}" in refusal.message) == ("TargetStopped", True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"samply": "", "flags": frozenset()}, id="no samply there"),
+        pytest.param({"paranoid": 4}, id="paranoid 4, with PERFMON"),
+        pytest.param({"quota_cpus": 0.5}, id="a CPU limit"),
+        pytest.param({"allowed_cpus": 1}, id="a cpuset"),
+        pytest.param({"flags": BARE}, id="no symbol flag"),
+    ],
+)
+def test_the_projects_own_samply_minds_none_of(changes: dict[str, object]) -> None:
+    """It was built to be right in containers."""
+    assert preflight.decide(replace(GOOD, **changes), OWN).findings == ()  # type: ignore[arg-type]
+
+
+def test_the_projects_own_samply_is_budgeted_for_all_cpus() -> None:
+    """It opens events on each, so it locks more memory than one that a CPU limit makes blind."""
+    limited = replace(GOOD, quota_cpus=1.0)
+    assert preflight.count_events(limited, PLAN) == 1 * 43
+    assert preflight.count_events(limited, OWN) == 4 * 43
+    many = replace(OWN, process=replace(PROCESS, threads=300))
+    assert preflight.count_events(limited, many) == 4 + 300
+
+
+def test_a_cap_keeps_samply_below_the_memory_limit() -> None:
+    """A tenth of what is free stays free."""
+    assert preflight.cap_memory(replace(GOOD, memory_limit=1000 * MIB, memory_used=500 * MIB)) == 450 * MIB
+    assert preflight.cap_memory(replace(GOOD, memory_limit=100, memory_used=500)) == 0
+    assert preflight.cap_memory(replace(GOOD, memory_limit=None, memory_used=500)) is None
 
 
 @pytest.mark.parametrize(
@@ -192,7 +262,7 @@ def test_a_container_is_blind_when_samply_opens_events_on_fewer_cpus_than_there_
     """Threads run on any CPU; what runs where no event is open isn't sampled."""
     facts = replace(GOOD, online_cpus=online, allowed_cpus=allowed, quota_cpus=quota)
     assert preflight.is_blind(facts) is is_blind
-    assert any("samples will be missing" in w for w in preflight.decide(facts, min_free_bytes=1).warnings) is is_blind
+    assert any("samples will be missing" in w for w in preflight.decide(facts, PLAN).warnings) is is_blind
 
 
 @pytest.mark.parametrize(
@@ -201,12 +271,12 @@ def test_a_container_is_blind_when_samply_opens_events_on_fewer_cpus_than_there_
 def test_the_warning_names_the_limit(allowed: int, quota: float | None, said: str) -> None:
     """So that whoever reads it knows which one to raise."""
     facts = replace(GOOD, allowed_cpus=allowed, quota_cpus=quota)
-    assert said in preflight.decide(facts, min_free_bytes=1).warnings[0]
+    assert said in preflight.decide(facts, PLAN).warnings[0]
 
 
 def test_a_samply_that_saves_no_symbols_is_a_warning() -> None:
     """The profile is still worth something."""
-    verdict = preflight.decide(replace(GOOD, flags=BARE), min_free_bytes=1)
+    verdict = preflight.decide(replace(GOOD, flags=BARE), PLAN)
     assert verdict.refusal is None
     assert any("symbols" in warning for warning in verdict.warnings)
 

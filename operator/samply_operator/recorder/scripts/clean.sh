@@ -14,5 +14,5 @@ if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
     set -- ${line##*) }
     case $1 in T | t) kill -CONT "$pid" && echo 'continued' ;; esac
 fi
-cd / && rm -rf "$dir"
+cd / && rm -rf "$dir" "$dir.bin"
 :

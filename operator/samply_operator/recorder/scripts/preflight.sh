@@ -1,35 +1,52 @@
 # Gathers facts in the container and prints them as key=value. Changes nothing. POSIX sh: dash, busybox and bash.
-# $1 pid of the target
+# $1 pid whose cgroup tells which processes are the target container's ('' : this container's own)  $2 id of the target
+# container, looked for in the processes' cgroups ('' : compare with $1)
 set -u
-pid=$1
+anchor=${1:-self} container=$2
 first() { # the first line of a file, if it can be read
     if [ -r "$1" ]; then IFS= read -r line <"$1" && printf '%s' "$line"; fi
 }
-of_status() { # a field of /proc/$1/status
+either() { # the first line of the first file that can be read
+    for file; do if [ -r "$file" ]; then first "$file"; return; fi; done
+}
+status() { # a field of this shell's status
     while IFS=':' read -r key value; do
-        if [ "$key" = "$2" ]; then set -- $value; printf '%s' "${1:-}"; return; fi
-    done <"/proc/$1/status" 2>/dev/null
+        if [ "$key" = "$1" ]; then set -- $value; printf '%s' "${1:-}"; return; fi
+    done </proc/self/status
+}
+limit() { # a soft limit of this shell
+    while IFS= read -r line; do
+        case $line in "$1 "*) set -- ${line#"$1"}; printf '%s' "$1"; return ;; esac
+    done </proc/self/limits
 }
 
-echo "pid=$pid"
-if IFS= read -r stat <"/proc/$pid/stat" 2>/dev/null; then
-    name=${stat#*\(}
-    echo "process=${name%)*}"
-    set -- ${stat##*) }
-    echo "state=$1"
-    echo "started=${20}"
-    echo "threads=${18}"
-fi
-echo "uid=$(of_status self Uid)"
-echo "capeff=$(of_status self CapEff)"
-echo "allowed=$(of_status self Cpus_allowed_list)"
+echo "arch=$(uname -m)"
+echo "uid=$(status Uid)"
+echo "capeff=$(status CapEff)"
+echo "capbnd=$(status CapBnd)"
+echo "nonewprivs=$(status NoNewPrivs)"
+echo "seccomp=$(status Seccomp)"
+echo "security=$(first /proc/self/attr/current)"
+echo "uid_map=$(first /proc/self/uid_map)"
+echo "allowed=$(status Cpus_allowed_list)"
 echo "online=$(first /sys/devices/system/cpu/online)"
 echo "paranoid=$(first /proc/sys/kernel/perf_event_paranoid)"
+echo "mlock_kib=$(first /proc/sys/kernel/perf_event_mlock_kb)"
+echo "max_rate=$(first /proc/sys/kernel/perf_event_max_sample_rate)"
+echo "memlock=$(limit 'Max locked memory')"
+echo "nofile=$(limit 'Max open files')"
 if [ -r /sys/fs/cgroup/cpu.max ]; then
     echo "quota=$(first /sys/fs/cgroup/cpu.max)"
 elif [ -r /sys/fs/cgroup/cpu/cpu.cfs_quota_us ]; then
     echo "quota=$(first /sys/fs/cgroup/cpu/cpu.cfs_quota_us) $(first /sys/fs/cgroup/cpu/cpu.cfs_period_us)"
 fi
+echo "memory_limit=$(either /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes)"
+echo "memory_used=$(either /sys/fs/cgroup/memory.current /sys/fs/cgroup/memory/memory.usage_in_bytes)"
+for stat in /sys/fs/cgroup/memory.stat /sys/fs/cgroup/memory/memory.stat; do
+    while read -r key value 2>/dev/null; do
+        case $key in inactive_file | total_inactive_file) echo "memory_cache=$value" ;; esac
+    done 2>/dev/null <$stat
+done
 samply=$(command -v samply 2>/dev/null)
 if [ -n "$samply" ]; then
     echo "samply=$samply"
@@ -49,10 +66,35 @@ for folder in "${TMPDIR:-}" /tmp /var/tmp /dev/shm "$PWD"; do
     if mkdir "$probe" 2>/dev/null; then
         rmdir "$probe"
         echo "folder=${folder%/}"
-        free=$(df -Pk "$folder" 2>/dev/null | tail -n 1)
-        set -- $free
+        set -- $(df -Pk "$folder" 2>/dev/null | tail -n 1)
         echo "free_kib=${4:-}"
+        mount=${6:-/}
+        while read -r _ place kind options _; do
+            if [ "$place" = "$mount" ]; then fs="$kind $options"; fi
+        done </proc/self/mounts
+        echo "folder_fs=${fs:-}"
         break
     fi
+done
+own=$(first "/proc/$anchor/cgroup")
+seen=0
+for folder in /proc/[0-9]*; do
+    pid=${folder#/proc/}
+    [ "$pid" = $$ ] && continue
+    IFS= read -r stat 2>/dev/null <"$folder/stat" || continue
+    IFS= read -r group 2>/dev/null <"$folder/cgroup" || group=''
+    if [ -n "$container" ]; then
+        case $group in *"$container"*) ;; *) [ "$group" = "$own" ] || continue ;; esac
+    else
+        [ "$group" = "$own" ] || continue
+    fi
+    name=${stat#*\(}
+    name=${name%)*}
+    set -- ${stat##*) }
+    size=''
+    [ "$seen" -lt 20 ] && size=$(stat -L -c %s "$folder/exe" 2>/dev/null)
+    echo "process=$pid $2 $1 ${18} $((${12} + ${13})) ${20} ${size:-0} $name"
+    seen=$((seen + 1))
+    [ "$seen" -ge 200 ] && break
 done
 :

@@ -3,10 +3,11 @@
 # folder `stopped` sends it), and the target is never left stopped. It tells its story as lines, to stdout and to the
 # file `events`; model and meaning are in rules/recording.py.
 # $1 folder  $2 pid  $3 seconds  $4 rate  $5 symbol flag or ''  $6 samply  $7 attach deadline  $8 finish deadline (s)
+# $9 KiB that samply may use, 0: no limit
 set -u
 trap '' HUP PIPE
 umask 077
-dir=$1 pid=$2 secs=$3 rate=$4 symbols=$5 samply=$6 attach=$7 finish=$8
+dir=$1 pid=$2 secs=$3 rate=$4 symbols=$5 samply=$6 attach=$7 finish=$8 cap=$9
 
 # mkdir is the lock: a folder is used once, ever.
 mkdir "$dir" 2>/dev/null || { [ -d "$dir" ] && exit 64; exit 65; }
@@ -38,6 +39,26 @@ started() {
         echo "${20}"
     fi
 }
+throttled() { # what the CPU limit took from the container so far: µs in cgroup v2, ns in v1
+    for stat in /sys/fs/cgroup/cpu.stat /sys/fs/cgroup/cpu/cpu.stat; do
+        while read -r key value; do
+            case $key in
+            throttled_usec) echo "$value" ;;
+            throttled_time) echo $((value / 1000)) ;;
+            esac
+        done 2>/dev/null <$stat
+    done
+}
+check_memory() { # in the container, samply's memory counts as the pipeline's: better no profile than no pipeline
+    [ "$cap" -gt 0 ] || return 0
+    while read -r key value _; do
+        if [ "$key" = VmRSS: ] && [ "$value" -gt "$cap" ]; then
+            say "deadline memory"
+            mkdir stopped
+            kill -KILL $recorder
+        fi
+    done 2>/dev/null <"/proc/$recorder/status"
+}
 nap() { sleep "$1" 2>/dev/null || sleep 1; }
 over() { [ -e ended ] || [ ! -e shell ]; } # samply has ended, or all was cleaned away
 
@@ -60,11 +81,13 @@ echo "$recorder $(started $recorder)" >samply
         nap 0.05
     done
     now=$(clock)
+    say "throttled $(throttled)"
     say "recording $now $(ticks)"
     end=$((now + secs * 100))
     while ! over && [ ! -d stopped ]; do
         left=$((end - $(clock)))
         [ $left -le 0 ] && break
+        check_memory
         if [ $left -ge 100 ]; then sleep 1; else
             [ $left -lt 10 ] && left=0$left
             nap "0.$left"
@@ -75,6 +98,7 @@ echo "$recorder $(started $recorder)" >samply
         say "stopping $(clock) $(ticks) timer"
         kill -INT $recorder
     fi
+    say "throttled $(throttled)"
     end=$(($(clock) + finish * 100))
     until over; do
         if [ "$(clock)" -ge $end ]; then
@@ -82,8 +106,10 @@ echo "$recorder $(started $recorder)" >samply
             kill -KILL $recorder
             break
         fi
+        check_memory
         nap 0.1
     done
+    say "throttled $(throttled)"
 ) &
 timer=$!
 

@@ -1,0 +1,75 @@
+"""What a preflight found in a container. Absent facts keep their defaults: unknown is not a refusal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CAP_KILL = 5
+CAP_IPC_LOCK = 14
+CAP_SYS_ADMIN = 21
+CAP_PERFMON = 38
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the target container, from /proc/PID/stat."""
+
+    pid: int
+    parent: int
+    state: str
+    """One letter."""
+    threads: int
+    ticks: int
+    """CPU time so far, in ticks of 10 ms."""
+    started: int
+    """Ticks since boot: with the pid, this tells it from any successor."""
+    binary_bytes: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    samply: str = ""
+    """Path of samply in the container; empty: none."""
+    version: str = ""
+    flags: frozenset[str] = frozenset()
+    """Long options that `samply record --help` offers."""
+    arch: str = ""
+    paranoid: int | None = None
+    uid: int = -1
+    effective_caps: int = 0
+    bounding_caps: int = 0
+    has_no_new_privs: bool = False
+    seccomp: int | None = None
+    """0 none, 2 a filter."""
+    security: str = ""
+    """AppArmor's or SELinux' label."""
+    is_user_namespace: bool = False
+    """The pod has users of its own (hostUsers: false): its capabilities don't count on the node."""
+    online_cpus: int = 0
+    allowed_cpus: int = 0
+    quota_cpus: float | None = None
+    """CPU limit in CPUs; None: none."""
+    mlock_kib: int | None = None
+    """kernel.perf_event_mlock_kb: for each CPU, on top of memlock_bytes."""
+    memlock_bytes: int | None = None
+    """RLIMIT_MEMLOCK; None: unlimited or unknown."""
+    open_files: int | None = None
+    max_rate_hz: int | None = None
+    memory_limit: int | None = None
+    """Bytes; None: no limit."""
+    memory_used: int | None = None
+    """Bytes without what the kernel can drop at once."""
+    folder: str = ""
+    """A writable folder; empty: none."""
+    free_bytes: int | None = None
+    is_tmpfs: bool = False
+    is_noexec: bool = False
+    processes: tuple[Process, ...] = ()
+
+    def has_cap(self, capability: int) -> bool:
+        return bool(self.effective_caps & 1 << capability)
+
+    def may_have_cap(self, capability: int) -> bool:
+        """In the bounding set: a samply file that carries the capability gets it, though this shell hasn't got it."""
+        return bool((self.effective_caps | self.bounding_caps) & 1 << capability)

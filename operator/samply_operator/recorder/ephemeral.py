@@ -1,0 +1,115 @@
+"""The ephemeral container: added to the pod, waited for, and gone when its work is done.
+
+It has the capabilities that profiling needs and nothing else, an image of the project's own, and an end of its own.
+An entry in the pod's spec stays: Kubernetes can't remove it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from samply_operator.errors import KubeForbidden, KubeInvalid, KubeNotFound
+from samply_operator.kube import objects
+from samply_operator.model.manifest import JournalEntry
+from samply_operator.recorder import remote
+from samply_operator.recorder.context import Context
+from samply_operator.rules import failures
+
+PREFIX = "samply-operator-"
+CAPABILITIES = ("PERFMON", "SYS_PTRACE", "IPC_LOCK", "KILL", "SYS_CHROOT", "DAC_READ_SEARCH")
+"""perf events; /proc/PID/root; ring buffers; stop and continue; the target's root; binaries under 0700 folders."""
+POLL_SECS = 0.25
+PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+START_TROUBLE = frozenset({"CreateContainerError", "CreateContainerConfigError", "RunContainerError"})
+
+
+def list_names(pod: Mapping[str, Any]) -> list[str]:
+    containers = (pod.get("spec") or {}).get("ephemeralContainers") or []
+    return [c["name"] for c in containers if c["name"].startswith(PREFIX)]
+
+
+def build_container(context: Context, entry: JournalEntry, name: str) -> dict[str, Any]:
+    settings = context.settings
+    # One that waits for its image is not yet counted: its clock starts when it runs.
+    life = entry.duration_secs + settings.recording.attach_deadline_secs + settings.ephemeral.keep_secs
+    return {
+        "name": name,
+        "image": settings.ephemeral.image,
+        "imagePullPolicy": settings.ephemeral.image_pull_policy,
+        "targetContainerName": entry.container,
+        "command": remote.build_command("hold.sh", str(int(life))),
+        "terminationMessagePolicy": "File",
+        # Each field is explicit: the pod's own defaults would refuse a root container.
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "privileged": False,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": False,
+            "capabilities": {"drop": ["ALL"], "add": list(CAPABILITIES)},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+async def choose_name(context: Context, entry: JournalEntry) -> str:
+    """The next free number of this pod. Ends the recording where the cap is reached."""
+    taken = list_names(await context.client.get(objects.pods(entry.namespace, entry.pod)))
+    limit = context.settings.ephemeral.max_per_pod
+    if len(taken) >= limit:
+        failures.fail("EphemeralLimit", f"Pod {entry.pod} has had {len(taken)} of {limit} ephemeral containers.")
+    numbers = [int(name.removeprefix(PREFIX)) for name in taken if name.removeprefix(PREFIX).isdigit()]
+    return f"{PREFIX}{max(numbers, default=0) + 1}"
+
+
+async def start(context: Context, entry: JournalEntry) -> None:
+    """Add the container `entry.helper` (unless it is there) and wait until it runs."""
+    pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
+    if entry.helper not in list_names(pod):
+        await _add(context, entry)
+    await _wait(context, entry)
+
+
+async def _add(context: Context, entry: JournalEntry) -> None:
+    body = {"spec": {"ephemeralContainers": [build_container(context, entry, entry.helper)]}}
+    path = objects.pods(entry.namespace, entry.pod, "ephemeralcontainers")
+    try:
+        await context.client.patch(path, body, kind="strategic")
+    except KubeForbidden as error:
+        failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}")
+    except KubeInvalid as error:
+        failures.fail("EphemeralRefused", f"The API server rejects the ephemeral container: {error.message}")
+    except KubeNotFound:
+        failures.fail("PodDeleted", f"Pod {entry.pod} was deleted.")
+
+
+async def _wait(context: Context, entry: JournalEntry) -> None:
+    until = context.now() + context.settings.ephemeral.start_deadline_secs
+    trouble = ""
+    while True:
+        pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
+        state = find_state(pod, entry.helper)
+        waiting = state.get("waiting") or {}
+        reason = str(waiting.get("reason") or "")
+        if "running" in state:
+            return
+        if "terminated" in state:
+            ended = state["terminated"]
+            failures.fail("EphemeralTimeout", f"The ephemeral container ended at once: {ended.get('reason')}.")
+        if reason in PULL_TROUBLE | START_TROUBLE:
+            trouble = f"{reason}: {str(waiting.get('message') or '')[:300]}"
+        if reason in {"InvalidImageName", "ErrImageNeverPull"} or context.now() >= until:
+            image = context.settings.ephemeral.image
+            if any(word in trouble for word in PULL_TROUBLE):
+                failures.fail("ImagePullFailed", f"The node can't pull {image}. {trouble}")
+            failures.fail("EphemeralTimeout", f"The ephemeral container doesn't run. {trouble or reason}".strip())
+        await asyncio.sleep(POLL_SECS)
+
+
+def find_state(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """`waiting`, `running` or `terminated`, as Kubernetes has it; empty: not known yet."""
+    statuses = (pod.get("status") or {}).get("ephemeralContainerStatuses") or []
+    return next((s.get("state") or {} for s in statuses if s.get("name") == name), {})

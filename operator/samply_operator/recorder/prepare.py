@@ -1,0 +1,187 @@
+"""From an admitted recording to one that may be launched: preflight, the process, the mode, samply in its place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from samply_operator.errors import RecordingFailed
+from samply_operator.kube import transfer
+from samply_operator.model.facts import Facts, Process
+from samply_operator.model.manifest import JournalEntry
+from samply_operator.model.profile import Failure
+from samply_operator.recorder import ephemeral, remote
+from samply_operator.recorder.context import Context
+from samply_operator.rules import failures, modes, preflight, processes
+from samply_operator.rules.preflight import Finding, Verdict
+
+Answer = TypeVar("Answer")
+OWN_VERSION = "0.13.1 (samply-operator)"
+OWN_FLAG = "--unstable-presymbolicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is to be written into the journal before anything touches the pod again."""
+
+    changes: dict[str, Any]
+    findings: Sequence[Finding]
+    word: str
+
+
+class Preparer:
+    """`save` writes the journal; `retry` repeats a call until it works or the target is gone."""
+
+    def __init__(
+        self,
+        context: Context,
+        get_entry: Callable[[], JournalEntry],
+        save: Callable[..., Awaitable[None]],
+        retry: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]],
+    ) -> None:
+        self._context = context
+        self._get_entry = get_entry
+        self._save = save
+        self._retry = retry
+
+    async def prepare(self) -> Prepared:
+        """Ends the recording (RecordingFailed) where no way is open."""
+        situation, process = await self._explore()
+        while True:
+            choice = modes.choose(situation, self._context.settings)
+            if isinstance(choice, Failure):
+                failures.raise_failure(choice)
+            try:
+                return await self._take(choice, situation, process)
+            except RecordingFailed as error:
+                if choice.way != "Ephemeral" or situation.wanted == "Ephemeral" or situation.ephemeral_failure:
+                    raise
+                # Auto has other ways: what refused this one is told with them.
+                situation = replace(situation, ephemeral_failure=failures.failure_of(error))
+                await self._save(helper="")
+
+    async def _explore(self) -> tuple[modes.Situation, Process | None]:
+        """Look at the container from inside; where it has no shell, that is the finding."""
+        entry = self._get_entry()
+        facts: Facts | None = None
+        found: Process | Failure
+        if entry.wanted_mode == "Ephemeral":
+            found = failures.build_failure("ModeNotAllowed", "Mode Ephemeral was asked for.")
+        else:
+            try:
+                facts = await self._gather(replace_helper(entry))
+                found = processes.choose_process(facts.processes, entry.process or None)
+            except remote.NoShellError as error:
+                found = failures.build_failure("NoShell", error.message)
+        in_place: Verdict | Failure
+        bring_own: Verdict | Failure
+        if facts is None or isinstance(found, Failure):
+            in_place = bring_own = found if isinstance(found, Failure) else failures.build_failure("NoShell", "")
+            process = None
+        else:
+            process = found
+            in_place = preflight.decide(facts, self._plan(found, is_own=False))
+            bring_own = preflight.decide(facts, self._plan(found, is_own=True))
+        situation = modes.Situation(
+            wanted=entry.wanted_mode or "Auto",
+            namespace=entry.namespace,
+            facts=facts,
+            in_place=in_place,
+            bring_own=bring_own,
+            is_blind=facts is not None and preflight.is_blind(facts),
+        )
+        return situation, process
+
+    async def _gather(self, entry: JournalEntry) -> Facts:
+        facts: Facts = await self._retry(lambda: remote.gather_facts(self._context.client, entry))
+        return facts
+
+    def _plan(self, process: Process, *, is_own: bool) -> preflight.Plan:
+        entry = self._get_entry()
+        least = self._context.settings.recording.min_free_bytes
+        return preflight.Plan(process, entry.duration_secs, entry.rate_hz, least, is_own)
+
+    async def _take(self, choice: modes.Choice, situation: modes.Situation, process: Process | None) -> Prepared:
+        if choice.way == "Ephemeral":
+            return await self._take_ephemeral(choice)
+        verdict = situation.in_place if choice.way == "InPlace" else situation.bring_own
+        facts = situation.facts
+        if facts is None or process is None or isinstance(verdict, Failure):
+            raise ValueError("a way was chosen that wasn't looked at")
+        folder = build_folder(facts, self._get_entry())
+        changes = {**describe(process, verdict, folder), "mode": choice.way, "helper": ""}
+        if choice.way == "InPlace":
+            changes |= {
+                "samply": facts.samply,
+                "samply_version": facts.version,
+                "symbol_flag": preflight.choose_symbol_flag(facts),
+            }
+        else:
+            changes |= {"samply": f"{folder}.bin", "samply_version": OWN_VERSION, "symbol_flag": OWN_FLAG}
+        return finish(changes, choice, verdict)
+
+    async def _take_ephemeral(self, choice: modes.Choice) -> Prepared:
+        entry = self._get_entry()
+        if not entry.helper:
+            # The journal first: a container whose name nobody remembers could never be ended.
+            await self._save(helper=await ephemeral.choose_name(self._context, entry), mode="Ephemeral")
+        await ephemeral.start(self._context, self._get_entry())
+        entry = self._get_entry()
+        facts = await self._gather(entry)
+        process = processes.choose_process(facts.processes, entry.process or None)
+        if isinstance(process, Failure):
+            failures.raise_failure(process)
+        verdict = preflight.decide(facts, self._plan(process, is_own=True))
+        if verdict.refusal is not None:
+            failures.raise_failure(verdict.refusal)
+        changes = {
+            **describe(process, verdict, build_folder(facts, entry)),
+            "mode": "Ephemeral",
+            "samply": facts.samply,
+            "samply_version": OWN_VERSION,
+            "symbol_flag": OWN_FLAG,
+        }
+        return finish(changes, choice, verdict)
+
+
+def replace_helper(entry: JournalEntry) -> JournalEntry:
+    """The same, looked at from the target's own container."""
+    return msgspec.structs.replace(entry, helper="")
+
+
+def build_folder(facts: Facts, entry: JournalEntry) -> str:
+    return f"{facts.folder}/.samply-operator-{entry.id}"
+
+
+def describe(process: Process, verdict: Verdict, folder: str) -> dict[str, Any]:
+    return {
+        "folder": folder,
+        "pid": process.pid,
+        "pid_started": process.started,
+        "memory_cap": verdict.memory_cap or 0,
+    }
+
+
+def finish(changes: dict[str, Any], choice: modes.Choice, verdict: Verdict) -> Prepared:
+    notes = (f"Mode {choice.way} was chosen: {choice.why}",) if choice.why else ()
+    return Prepared({**changes, "warnings": (*notes, *verdict.warnings)}, verdict.findings, verdict.word)
+
+
+async def bring(context: Context, entry: JournalEntry) -> None:
+    """Copy the project's samply into the target's container, proved by its SHA-256 there."""
+    path = Path(context.settings.paths.samply)
+    if not await asyncio.to_thread(path.exists):
+        failures.fail("ModeNotAllowed", "This image of the operator was built without the project's samply.")
+    await transfer.copy_in(
+        context.client,
+        remote.place_of(entry),
+        path,
+        entry.samply,
+        deadline_secs=context.settings.recording.copy_deadline_secs,
+        mode="700",
+    )

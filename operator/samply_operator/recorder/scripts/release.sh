@@ -1,0 +1,2 @@
+# Ends an ephemeral container whose work is done.
+: >/tmp/released

@@ -1,0 +1,119 @@
+"""Reads what preflight.sh printed. A pod's output is not trusted: what makes no sense is passed over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from samply_operator.model.facts import Facts, Process
+from samply_operator.rules import failures
+
+# What cgroup v1 says where there is no limit: the largest multiple of a page below 2^63.
+NO_LIMIT = 1 << 62
+_PROCESS = re.compile(r"(\d+) (\d+) (\S) (\d+) (\d+) (\d+) (\d+) (.{0,64})", re.ASCII | re.DOTALL)
+MAX_PROCESSES = 200
+
+
+def parse_facts(text: str) -> Facts:
+    """Read `key=value` lines; `process` may be there many times, of any other key the first one counts."""
+    raw: dict[str, str] = {}
+    processes: list[Process] = []
+    for line in text.splitlines():
+        key, found, value = line.partition("=")
+        value = failures.clean_text(value)[:2048]
+        if key == "process" and len(processes) < MAX_PROCESSES:
+            processes += filter(None, [_parse_process(value)])
+        elif found:
+            raw.setdefault(key, value)
+    kind, _, options = raw.get("folder_fs", "").partition(" ")
+    return Facts(
+        samply=raw.get("samply", ""),
+        version=raw.get("version", "").removeprefix("samply ")[:64],
+        flags=frozenset(raw.get("flags", "").split()),
+        arch=raw.get("arch", "")[:32],
+        paranoid=_integer(raw, "paranoid"),
+        uid=_integer(raw, "uid") or 0,
+        effective_caps=_hex(raw.get("capeff", "")),
+        bounding_caps=_hex(raw.get("capbnd", "")),
+        has_no_new_privs=raw.get("nonewprivs") == "1",
+        seccomp=_integer(raw, "seccomp"),
+        security=raw.get("security", "")[:128],
+        is_user_namespace=_is_mapped(raw.get("uid_map", "")),
+        online_cpus=count_cpus(raw.get("online", "")),
+        allowed_cpus=count_cpus(raw.get("allowed", "")),
+        quota_cpus=_quota(raw.get("quota", "")),
+        mlock_kib=_integer(raw, "mlock_kib"),
+        memlock_bytes=_integer(raw, "memlock"),
+        open_files=_integer(raw, "nofile"),
+        max_rate_hz=_integer(raw, "max_rate"),
+        memory_limit=_limit(raw),
+        memory_used=_used(raw),
+        folder=raw.get("folder", ""),
+        free_bytes=_kibibytes(raw),
+        is_tmpfs=kind == "tmpfs",
+        is_noexec="noexec" in options.split(","),
+        processes=tuple(processes),
+    )
+
+
+def _parse_process(text: str) -> Process | None:
+    match = _PROCESS.fullmatch(text)
+    numbers = [_natural(match[i]) for i in (1, 2, 4, 5, 6, 7)] if match else []
+    if match is None or None in numbers:
+        return None
+    pid, parent, threads, ticks, started, size = (number or 0 for number in numbers)
+    return Process(pid, parent, match[3], threads, ticks, started, size, match[8])
+
+
+def _integer(raw: Mapping[str, str], key: str) -> int | None:
+    text = raw.get(key, "")
+    number = _natural(text.removeprefix("-"))
+    return None if number is None else -number if text.startswith("-") else number
+
+
+def _natural(digits: str) -> int | None:
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else None
+
+
+def _hex(text: str) -> int:
+    is_hex = 0 < len(text) <= 16 and all(c in "0123456789abcdefABCDEF" for c in text)
+    return int(text, 16) if is_hex else 0
+
+
+def _is_mapped(uid_map: str) -> bool:
+    """True if root in here is somebody else outside: `inside outside count`."""
+    fields = uid_map.split()
+    return len(fields) == 3 and fields[:2] != ["0", "0"]
+
+
+def _kibibytes(raw: Mapping[str, str]) -> int | None:
+    free = _integer(raw, "free_kib")
+    return None if free is None else free * 1024
+
+
+def _limit(raw: Mapping[str, str]) -> int | None:
+    limit = _integer(raw, "memory_limit")
+    return limit if limit is not None and 0 < limit < NO_LIMIT else None
+
+
+def _used(raw: Mapping[str, str]) -> int | None:
+    used = _integer(raw, "memory_used")
+    return None if used is None else max(0, used - (_integer(raw, "memory_cache") or 0))
+
+
+def count_cpus(ranges: str) -> int:
+    """How many CPUs a kernel list such as `0-3,8` names; 0 if it can't be read."""
+    total = 0
+    for part in ranges.split(","):
+        low, _, high = part.strip().partition("-")
+        first, last = _natural(low), _natural(high or low)
+        if first is None or last is None or last < first:
+            return 0
+        total += last - first + 1
+    return total
+
+
+def _quota(text: str) -> float | None:
+    """`quota period` in µs, as in cgroup v2's cpu.max; `max` or -1 means none."""
+    quota, period = map(_natural, text.strip().partition(" ")[::2])
+    return quota / period if quota is not None and period else None

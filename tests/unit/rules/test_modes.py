@@ -1,0 +1,93 @@
+"""How samply gets to the process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from samply_operator.model.facts import Facts
+from samply_operator.model.profile import Failure
+from samply_operator.rules import failures, modes
+from samply_operator.rules.modes import Choice, Situation
+from samply_operator.rules.preflight import Finding, Verdict
+from samply_operator.settings import BringOwn, Ephemeral, Settings
+
+GO = Verdict()
+NO_SAMPLY = Verdict((Finding("samply", "refuse", "SamplyNotFound", "No samply.", "Add it."),))
+STOPPED = Verdict((Finding("process", "refuse", "TargetStopped", "Stopped.", "Continue it."),))
+NO_SHELL = failures.build_failure("NoShell", "No sh.")
+REFUSED = failures.build_failure("EphemeralRefused", "Pod Security says no.")
+
+BOTH = Settings(bring_own=BringOwn(enabled=True))
+EPHEMERAL = Settings()
+BRING = Settings(ephemeral=Ephemeral(enabled=False), bring_own=BringOwn(enabled=True))
+NEITHER = Settings(ephemeral=Ephemeral(enabled=False))
+ELSEWHERE = Settings(ephemeral=Ephemeral(namespaces=("other",)))
+
+AUTO = Situation("Auto", "here", Facts(arch="x86_64"), GO, GO)
+
+
+@pytest.mark.parametrize(
+    ("situation", "settings", "way"),
+    [
+        pytest.param(AUTO, BOTH, "InPlace", id="in place is good"),
+        pytest.param(replace(AUTO, is_blind=True), BOTH, "Ephemeral", id="blind in place"),
+        pytest.param(replace(AUTO, is_blind=True), BRING, "BringOwn", id="blind, no ephemeral"),
+        pytest.param(replace(AUTO, is_blind=True), NEITHER, "InPlace", id="blind, nothing else allowed"),
+        pytest.param(replace(AUTO, in_place=NO_SAMPLY), BOTH, "Ephemeral", id="no samply"),
+        pytest.param(replace(AUTO, in_place=NO_SAMPLY), BRING, "BringOwn", id="no samply, no ephemeral"),
+        pytest.param(replace(AUTO, in_place=NO_SAMPLY), ELSEWHERE, "SamplyNotFound", id="ephemeral is for others"),
+        pytest.param(replace(AUTO, in_place=NO_SAMPLY), NEITHER, "SamplyNotFound", id="no way"),
+        pytest.param(replace(AUTO, in_place=NO_SHELL, bring_own=NO_SHELL), BOTH, "Ephemeral", id="distroless"),
+        pytest.param(replace(AUTO, in_place=NO_SHELL, bring_own=NO_SHELL), BRING, "NoShell", id="distroless, no way"),
+        pytest.param(replace(AUTO, in_place=STOPPED), BOTH, "TargetStopped", id="what no way cures"),
+        pytest.param(
+            replace(AUTO, is_blind=True, ephemeral_failure=REFUSED), EPHEMERAL, "InPlace", id="refused: blind is left"
+        ),
+        pytest.param(
+            replace(AUTO, in_place=NO_SAMPLY, ephemeral_failure=REFUSED), BOTH, "BringOwn", id="refused: bring our own"
+        ),
+        pytest.param(replace(AUTO, wanted="InPlace", is_blind=True), BOTH, "InPlace", id="asked for in place"),
+        pytest.param(replace(AUTO, wanted="InPlace", in_place=NO_SAMPLY), BOTH, "SamplyNotFound", id="no samply there"),
+        pytest.param(replace(AUTO, wanted="Ephemeral"), NEITHER, "ModeNotAllowed", id="ephemeral not allowed"),
+        pytest.param(replace(AUTO, wanted="Ephemeral"), EPHEMERAL, "Ephemeral", id="asked for ephemeral"),
+        pytest.param(
+            replace(AUTO, wanted="Ephemeral", facts=Facts(arch="aarch64")), EPHEMERAL,
+            "UnsupportedArchitecture", id="ARM"
+        ),
+        pytest.param(replace(AUTO, wanted="BringOwn"), EPHEMERAL, "ModeNotAllowed", id="bring own not allowed"),
+        pytest.param(replace(AUTO, wanted="BringOwn"), BRING, "BringOwn", id="asked for bring own"),
+        pytest.param(
+            replace(AUTO, wanted="BringOwn", facts=Facts(arch="x86_64", is_noexec=True, folder="/tmp")),
+            BRING, "NoWritableFolder", id="nothing may run there",
+        ),
+    ],
+)  # fmt: skip
+def test_the_way_that_is_chosen(situation: Situation, settings: Settings, way: str) -> None:
+    """The least intrusive one that gives a whole answer; else the reason why there is none."""
+    choice = modes.choose(situation, settings)
+    assert (choice.way if isinstance(choice, Choice) else choice.reason) == way
+
+
+def test_auto_says_why() -> None:
+    """Who reads the object must see why a container was added to the pod."""
+    choice = modes.choose(replace(AUTO, in_place=NO_SAMPLY), BOTH)
+    assert choice == Choice("Ephemeral", "No samply.")
+
+
+def test_both_reasons_are_told_where_both_ways_are_closed() -> None:
+    """Each with its cure."""
+    failure = modes.choose(replace(AUTO, in_place=NO_SAMPLY, ephemeral_failure=REFUSED), EPHEMERAL)
+    assert isinstance(failure, Failure)
+    assert failure.reason == "SamplyNotFound"
+    assert "Pod Security says no." in failure.message
+    assert "Add it." in failure.remedy
+    assert "ServiceAccount" in failure.remedy
+
+
+def test_settings_are_as_documented() -> None:
+    """Ephemeral on, bring our own off."""
+    assert msgspec.to_builtins(Settings().bring_own) == {"enabled": False}
+    assert Settings().ephemeral.enabled

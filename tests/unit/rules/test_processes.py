@@ -1,0 +1,68 @@
+"""Which process of a container is meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from samply_operator.model.facts import Process
+from samply_operator.model.profile import Failure
+from samply_operator.rules import processes
+
+
+def process(pid: int, name: str, parent: int = 0, state: str = "S") -> Process:
+    return Process(pid, parent, state, 4, 10, 1000 + pid, 0, name)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "pid"),
+    [
+        pytest.param([process(1, "pipeline")], None, 1, id="PID 1"),
+        pytest.param([process(1, "pipeline"), process(9, "helper", 1)], None, 1, id="PID 1 with a child"),
+        pytest.param([process(1, "pipeline"), process(9, "other", 0)], None, 1, id="PID 1 beside a stranger"),
+        pytest.param([process(1, "tini"), process(7, "pipeline", 1)], None, 7, id="below an init"),
+        pytest.param([process(1, "sh"), process(7, "tini", 1), process(8, "pipeline", 7)], None, 8, id="two wrappers"),
+        pytest.param([process(1, "sh"), process(7, "pipeline", 1), process(8, "child", 7)], None, 7, id="topmost"),
+        pytest.param([process(20, "pipeline", 5)], None, 20, id="shared PID namespace"),
+        pytest.param([process(1, "tini"), process(7, "a", 1), process(8, "b", 1)], "b", 8, id="by name"),
+        pytest.param([process(7, "a-very-long-nam")], "a-very-long-name-indeed", 7, id="the kernel cuts names"),
+        pytest.param([process(1, "sh")], None, 1, id="a shell is all there is"),
+        pytest.param(
+            [process(1, "tini"), process(6, "old", 1, "Z"), process(7, "p", 1)], None, 7, id="zombies don't count"
+        ),
+    ],
+)
+def test_the_process_that_does_the_work(found: list[Process], wanted: str | None, pid: int) -> None:
+    """Init programs and shells only start it."""
+    chosen = processes.choose_process(found, wanted)
+    assert isinstance(chosen, Process)
+    assert chosen.pid == pid
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "reason", "said"),
+    [
+        pytest.param([], None, "ProcessNotFound", "No process", id="none"),
+        pytest.param([process(1, "p")], "q", "ProcessNotFound", "p (1", id="not that name"),
+        pytest.param(
+            [process(1, "tini"), process(7, "a", 1), process(8, "b", 1)], None, "AmbiguousProcess", "a (7", id="two"
+        ),
+        pytest.param([process(7, "a"), process(8, "a")], "a", "AmbiguousProcess", "a (8", id="two of that name"),
+        pytest.param([process(1, "tini"), process(7, "sh", 1)], None, "AmbiguousProcess", "sh (7", id="only wrappers"),
+        pytest.param([process(1, "p", state="Z")], None, "ProcessNotFound", "No process", id="dead"),
+    ],
+)
+def test_what_cannot_be_told_is_said_with_the_candidates(
+    found: list[Process], wanted: str | None, reason: str, said: str
+) -> None:
+    """Guessing would profile the wrong program."""
+    failure = processes.choose_process(found, wanted)
+    assert isinstance(failure, Failure)
+    assert failure.reason == reason
+    assert said in failure.message
+
+
+def test_a_long_list_of_candidates_is_cut() -> None:
+    """An error is read by a person."""
+    failure = processes.choose_process([process(n, "a") for n in range(2, 40)], "a")
+    assert isinstance(failure, Failure)
+    assert failure.message.endswith("and 28 more.")
