@@ -6,6 +6,9 @@ anchor=${1:-self} container=$2
 first() { # the first line of a file, if it can be read
     if [ -r "$1" ]; then IFS= read -r line <"$1" && printf '%s' "$line"; fi
 }
+kernel() { # a sysctl. Not with `read`: it asks byte by byte, and these files answer only the first time
+    cat "/proc/sys/kernel/$1" 2>/dev/null
+}
 either() { # the first line of the first file that can be read
     for file; do if [ -r "$file" ]; then first "$file"; return; fi; done
 }
@@ -30,9 +33,9 @@ echo "security=$(first /proc/self/attr/current)"
 echo "uid_map=$(first /proc/self/uid_map)"
 echo "allowed=$(status Cpus_allowed_list)"
 echo "online=$(first /sys/devices/system/cpu/online)"
-echo "paranoid=$(first /proc/sys/kernel/perf_event_paranoid)"
-echo "mlock_kib=$(first /proc/sys/kernel/perf_event_mlock_kb)"
-echo "max_rate=$(first /proc/sys/kernel/perf_event_max_sample_rate)"
+echo "paranoid=$(kernel perf_event_paranoid)"
+echo "mlock_kib=$(kernel perf_event_mlock_kb)"
+echo "max_rate=$(kernel perf_event_max_sample_rate)"
 echo "memlock=$(limit 'Max locked memory')"
 echo "nofile=$(limit 'Max open files')"
 if [ -r /sys/fs/cgroup/cpu.max ]; then
