@@ -124,8 +124,7 @@ def walk(dice: random.Random, samples: int) -> tuple[array[int], array[int], arr
         for _ in range(dice.randint(2, 6)):
             if depth[stack] >= DEPTH + 20:
                 break
-            # What a function calls is a handful of places, some much more often than others.
-            call = (frame[stack] * 31 + 7 * int(dice.paretovariate(0.9))) % FRAMES
+            call = pick_call(dice, frame[stack], depth[stack])
             key = stack * FRAMES + call
             below = known.get(key)
             if below is None:
@@ -140,6 +139,17 @@ def walk(dice: random.Random, samples: int) -> tuple[array[int], array[int], arr
         if dice.random() < 0.001:
             stack = dice.randrange(len(frame))
     return prefix, frame, stack_of_sample
+
+
+def pick_call(dice: random.Random, caller: int, depth: int) -> int:
+    """What a function calls is a handful of places, some much more often than others; few functions call themselves.
+
+    Frames are numbered in layers by depth, so that calls lead downwards as in a program without much recursion.
+    """
+    if caller % 500 == 0:
+        return caller
+    layer = FRAMES // (DEPTH + 20)
+    return min(depth, DEPTH + 19) * layer + (caller * 31 + 7 * int(dice.paretovariate(0.9))) % layer
 
 
 def build_sidecar() -> dict[str, object]:

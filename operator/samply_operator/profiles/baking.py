@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from samply_operator.profiles import format as disk
-from samply_operator.profiles import gzipping, inlining, patching, reading, source, symbols, tally
+from samply_operator.profiles import gzipping, inlining, patching, reading, source, symbols
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.fact_sheet import ProfileFacts, gather
 from samply_operator.profiles.patching import Document
@@ -62,8 +62,10 @@ def bake(
     profile = reading.parse(data, profile_path)
     table: SymbolsByLib = {} if sidecar_path is None else symbols.read(sidecar_path, profile.libs)
     document, named = build_document(data, profile, table, label, is_symbolicated=sidecar_path is not None)
+    del profile
     written = gzipping.write(render(document), out_path, level=gzipping.pick_level(len(data)))
-    # The facts are gathered from what was written, not from what was meant.
+    # The facts are gathered from what was written, not from what was meant; what was read goes before, for its memory.
+    del data, document
     facts = gather(reading.read(out_path, max_raw_bytes=written.raw_bytes))
     return BakeResult(facts, named, written.size_bytes, written.raw_bytes, written.sha256)
 
@@ -124,12 +126,9 @@ def _name_threads(
         renaming = plan(tables, table, strings, with_inlined=inlining.is_expandable(document))
         patching.patch_tables(document, renaming, where)
         if renaming.chains:
-            tally.count(thread)  # for its check of the indexes
             expansion = inlining.expand(tables, renaming.chains)
             patching.patch_stacks(document, expansion, where)
-            rewritten[thread.index] = partial(
-                patching.rewrite_column, thread.samples.stack, array("i", expansion.new_of_old)
-            )
+            rewritten[thread.index] = partial(patching.rewrite_column, thread, array("i", expansion.new_of_old))
         if not is_shared:
             document["stringArray"] = _encode(strings.items)
         named += renaming.named_frames

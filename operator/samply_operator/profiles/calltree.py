@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from samply_operator.profiles.fact_sheet import NO_LIB
@@ -91,7 +91,59 @@ def build_forest(tables: Tables, profile: Profile, index: FunctionIndex) -> Fore
 
 
 def find_outermost(parent: array[int], func: array[int], width: int) -> bytearray:
-    """Walk the forest depth first, counting how often each function is on the way."""
+    """1 for nodes whose function isn't further up already.
+
+    Few functions of a program can reach themselves. Who calls whom tells which, and only their nodes are looked at; a
+    profile in which they are many is walked depth first.
+    """
+    recursive = find_recursive(parent, func, width)
+    suspects = sum(map(recursive.__getitem__, func))
+    if suspects * 10 > len(parent):
+        return _walk_depth_first(parent, func, width)
+    is_outermost = bytearray(b"\x01") * len(parent)
+    if not suspects:
+        return is_outermost
+    # For each node the nearest one above it (-1: none) with a function that can reach itself.
+    above = array("i", [-1]) * (len(parent) + 1)
+    for node, (up, number) in enumerate(zip(parent, func, strict=True)):
+        nearest = above[up] if up == -1 or not recursive[func[up]] else up
+        above[node] = nearest
+        if recursive[number]:
+            while nearest != -1 and func[nearest] != number:
+                nearest = above[nearest]
+            is_outermost[node] = nearest == -1
+    return is_outermost
+
+
+def find_recursive(parent: array[int], func: array[int], width: int) -> bytearray:
+    """1 for functions that lie on a cycle of calls: what is left when those without callers, or without callees, go."""
+    callers = array("i", func)
+    callers.append(width - 1)  # of roots: no function has this number
+    edges = set(zip(map(callers.__getitem__, parent), func, strict=True))
+    is_left = bytearray(b"\x01") * width
+    _peel(edges, is_left)
+    _peel({(callee, caller) for caller, callee in edges if is_left[caller] and is_left[callee]}, is_left)
+    return is_left
+
+
+def _peel(edges: set[tuple[int, int]], is_left: bytearray) -> None:
+    """Take away what nothing left leads to, again and again."""
+    onward: dict[int, list[int]] = defaultdict(list)
+    incoming = [0] * len(is_left)
+    for start, end in edges:
+        onward[start].append(end)
+        incoming[end] += 1
+    free = [number for number, count in enumerate(incoming) if count == 0]
+    for number in free:  # grows while it is walked
+        is_left[number] = 0
+        for end in onward[number]:
+            incoming[end] -= 1
+            if incoming[end] == 0:
+                free.append(end)
+
+
+def _walk_depth_first(parent: array[int], func: array[int], width: int) -> bytearray:
+    """Counting on the way how often each function is open."""
     first_child = array("i", [-1]) * (len(parent) + 1)
     next_sibling = array("i", [-1]) * len(parent)
     for node in range(len(parent) - 1, -1, -1):
@@ -118,30 +170,22 @@ def _step_back(node: int, parent: array[int], func: array[int], next_sibling: ar
     return -1
 
 
-def lay_over(forest: Forest, by_stack: Mapping[int, float]) -> dict[int, float]:
-    """A thread's sums by stack as sums by node; samples without a stack (-1) are left out."""
-    by_node: dict[int, float] = defaultdict(float)
-    node_of_stack = forest.node_of_stack
-    for stack, value in by_stack.items():
-        if stack >= 0:
-            by_node[node_of_stack[stack]] += value
-    return by_node
-
-
 def sum_totals(forest: Forest, self_by_node: Mapping[int, float]) -> dict[int, float]:
     """By function: what was spent in it and below it. A call from itself further up isn't counted again."""
-    values = dict(self_by_node)
-    sums: dict[int, float] = defaultdict(float)
+    size = len(forest.parent)
+    nodes = _touch(forest, self_by_node)
+    # One entry more, which takes what roots hand up: index -1 is the last.
+    values: list[float] | dict[int, float] = [0.0] * (size + 1) if nodes is None else defaultdict(float)
+    for node, value in self_by_node.items():
+        values[node] = value
+    sums = [0.0] * (max(forest.func, default=-1) + 1)
     parent, func, is_outermost = forest.parent, forest.func, forest.is_outermost
-    for node in _touched(forest, values):
-        value = values.pop(node, 0.0)
-        if value:
+    for node in range(size - 1, -1, -1) if nodes is None else nodes:
+        if value := values[node]:
+            values[parent[node]] += value
             if is_outermost[node]:
                 sums[func[node]] += value
-            above = parent[node]
-            if above >= 0:
-                values[above] = values.get(above, 0.0) + value
-    return dict(sums)
+    return {number: value for number, value in enumerate(sums) if value}
 
 
 def sum_selves(forest: Forest, self_by_node: Mapping[int, float]) -> dict[int, float]:
@@ -153,10 +197,10 @@ def sum_selves(forest: Forest, self_by_node: Mapping[int, float]) -> dict[int, f
     return dict(sums)
 
 
-def _touched(forest: Forest, self_by_node: Mapping[int, float]) -> Iterable[int]:
-    """Nodes on the way from a sum to the root, children before parents."""
+def _touch(forest: Forest, self_by_node: Mapping[int, float]) -> list[int] | None:
+    """Nodes on the way from a sum to the root, children before parents; None: so many that all may be walked."""
     if len(self_by_node) * 8 > len(forest.parent):
-        return range(len(forest.parent) - 1, -1, -1)
+        return None
     touched: set[int] = set()
     for start in self_by_node:
         node = start

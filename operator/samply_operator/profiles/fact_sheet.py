@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -72,16 +73,16 @@ def gather(profile: Profile) -> ProfileFacts:
     names: list[tuple[str, bool]] | None = None
     key: int | None = None
     for thread in profile.threads:
-        counts = tally.count(thread)
+        tables = thread.load_tables()
+        counts = tally.count(thread, _find_leaves(tables))
         empty += counts.pop(-1, 0)
         total += sum(counts.values())
         used = tally.sum_cpu_ms(thread, profile.meta)
         if used is not None:
             cpu_ms = used + (cpu_ms or 0.0)
-        tables = thread.load_tables()
         if names is None or thread.table_key != key:
             names, key = _name_funcs(tables, profile), thread.table_key
-        for func, count in _count_leaves(tables, counts).items():
+        for func, count in counts.items():
             lib, has_no_name = names[func]
             share = by_lib[lib]
             share[0] += count
@@ -106,13 +107,11 @@ def gather(profile: Profile) -> ProfileFacts:
     )
 
 
-def _count_leaves(tables: Tables, counts: dict[int, int]) -> dict[int, int]:
-    """Samples by the function they were in."""
-    by_func: dict[int, int] = defaultdict(int)
-    frame_func, stack_frame = tables.frame_func, tables.stack_frame
-    for stack, count in counts.items():
-        by_func[frame_func[stack_frame[stack]]] += count
-    return by_func
+def _find_leaves(tables: Tables) -> array[int]:
+    """The innermost function of each stack, and -1 for no stack at the end."""
+    leaves = array("i", map(tables.frame_func.__getitem__, tables.stack_frame))
+    leaves.append(-1)
+    return leaves
 
 
 def is_address(name: str) -> bool:

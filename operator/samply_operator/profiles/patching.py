@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from samply_operator.profiles.columns import Column
+from samply_operator.profiles import tally
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.inlining import Expansion
+from samply_operator.profiles.profile import Thread
 from samply_operator.profiles.renaming import NativeSymbol, Renaming
 
 Document = dict[str, msgspec.Raw]
@@ -45,10 +46,10 @@ def patch_stacks(holder: Document, expansion: Expansion, where: str) -> None:
     holder["stackTable"] = _encode(patched)
 
 
-def rewrite_column(column: Column, new_of_old: Sequence[int]) -> Iterator[bytes]:
-    """The JSON of a column of stack indexes (null: none), each replaced, a piece at a time."""
+def rewrite_column(thread: Thread, new_of_old: Sequence[int]) -> Iterator[bytes]:
+    """The JSON of a thread's sample stacks (null: none), each replaced, a piece at a time."""
     opening = b"["
-    for piece in column.int_pieces():
+    for piece in tally.checked_stacks(thread):
         replaced = [None if stack < 0 else new_of_old[stack] for stack in piece]
         if replaced:
             yield opening + msgspec.json.encode(replaced)[1:-1]

@@ -67,7 +67,6 @@ def _walk(
     open_path: list[int] = []
     last_node = -1
     at = 0.0
-    tally.count(thread)  # for its check: an index outside the table is told, not followed
     for stack, width in _samples(thread, profile, measure):
         if stack < 0:
             continue
@@ -104,4 +103,4 @@ def _samples(thread: Thread, profile: Profile, measure: Measure) -> Iterator[tup
         widths = (value * factor for value in chain.from_iterable(samples.cpu.int_pieces(null=0)))
     elif not samples.weight.is_absent:
         widths = chain.from_iterable(samples.weight.float_pieces())
-    return zip(chain.from_iterable(samples.stack.int_pieces()), widths, strict=False)
+    return zip(chain.from_iterable(tally.checked_stacks(thread)), widths, strict=False)

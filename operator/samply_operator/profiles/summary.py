@@ -100,23 +100,21 @@ def measure(
     span = tally.find_span(profile.threads) if time_range is not None else None
     forests = calltree.Forests(profile, index)
     return [
-        _measure(
-            forests.of(thread),
-            tally.add_up(thread, profile.meta, time_range, origin_ms=span[0] if span else 0.0),
-        )
+        _measure(thread, profile, forests.of(thread), time_range, origin_ms=span[0] if span else 0.0)
         for thread in threads
     ]
 
 
-def _measure(forest: Forest, sums: tally.Tally) -> Costs:
-    weight = calltree.lay_over(forest, sums.weight)
-    cpu = calltree.lay_over(forest, sums.cpu_ms)
+def _measure(
+    thread: Thread, profile: Profile, forest: Forest, time_range: TimeRange | None, *, origin_ms: float
+) -> Costs:
+    sums = tally.add_up(thread, profile.meta, forest.node_of_stack, time_range, origin_ms=origin_ms)
     return Costs(
         samples=sums.samples,
-        self_weight=calltree.sum_selves(forest, weight),
-        total_weight=calltree.sum_totals(forest, weight),
-        self_cpu=calltree.sum_selves(forest, cpu),
-        total_cpu=calltree.sum_totals(forest, cpu),
+        self_weight=calltree.sum_selves(forest, sums.weight),
+        total_weight=calltree.sum_totals(forest, sums.weight),
+        self_cpu=calltree.sum_selves(forest, sums.cpu_ms),
+        total_cpu=calltree.sum_totals(forest, sums.cpu_ms),
         has_cpu=bool(sums.cpu_ms),
     )
 

@@ -1,9 +1,9 @@
-"""Adds up one thread's samples by stack: how often, and how much CPU time. The only place that walks sample columns."""
+"""Adds up one thread's samples: how many, and how much CPU time. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, repeat
 
@@ -21,38 +21,61 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """By stack (-1: no stack): `weight` in samples (or what the thread's weight type says), `cpu_ms` if recorded."""
+    """By row, without samples that have no stack: `weight` in samples (or what the thread's weight type says), and
+    `cpu_ms`, empty where none was recorded.
+    """
 
     samples: int
     weight: dict[int, float]
     cpu_ms: dict[int, float]
 
 
-def add_up(thread: Thread, meta: Meta, time_range: TimeRange | None = None, *, origin_ms: float = 0.0) -> Tally:
-    """The sums of one thread. `origin_ms` is the time of the profile's first sample (see `find_span`)."""
+def add_up(
+    thread: Thread,
+    meta: Meta,
+    row_of_stack: Sequence[int],
+    time_range: TimeRange | None = None,
+    *,
+    origin_ms: float = 0.0,
+) -> Tally:
+    """The sums of one thread by what `row_of_stack` makes of its stacks: call tree nodes, functions.
+
+    It has one entry more than there are stacks, -1, for samples without one. `origin_ms` is the time of the profile's
+    first sample (see `find_span`).
+    """
     if time_range is not None:
-        return _add_up_range(thread, meta, time_range, origin_ms)
+        return _add_up_range(thread, meta, row_of_stack, time_range, origin_ms)
     samples = thread.samples
     weights: dict[int, float]
     if has_unit_weights(thread):
-        weights = dict(count(thread))
+        weights = {row: float(number) for row, number in count(thread, row_of_stack).items()}
     else:
-        weights = _sum_by(_stacks(thread), chain.from_iterable(samples.weight.float_pieces()))
-        _check(weights, thread)
+        weights = _sum_by(_rows(thread, row_of_stack), chain.from_iterable(samples.weight.float_pieces()))
     cpu: dict[int, float] = {}
     if not samples.cpu.is_absent and meta.cpu_unit_ms:
-        sums = _sum_by(_stacks(thread), chain.from_iterable(samples.cpu.int_pieces(null=0)))
-        cpu = {stack: value * meta.cpu_unit_ms for stack, value in sums.items()}
+        cpu = _sum_by(_rows(thread, row_of_stack), chain.from_iterable(samples.cpu.int_pieces(null=0)))
+        for row in cpu:
+            cpu[row] *= meta.cpu_unit_ms
+    weights.pop(-1, None)
+    cpu.pop(-1, None)
     return Tally(samples.length, weights, cpu)
 
 
-def count(thread: Thread) -> dict[int, int]:
-    """How often each stack was seen (-1: samples without a stack), whatever their weights are."""
+def count(thread: Thread, row_of_stack: Sequence[int]) -> Counter[int]:
+    """How many samples each row has (-1: samples without a stack), whatever their weights are."""
     counts: Counter[int] = Counter()
+    for piece in checked_stacks(thread):
+        counts.update(map(row_of_stack.__getitem__, piece))
+    return counts
+
+
+def checked_stacks(thread: Thread) -> Iterator[list[int]]:
+    """The stack of each sample, -1 for none. Raises BrokenProfile where one isn't in the stack table."""
+    size = thread.stack_count
     for piece in thread.samples.stack.int_pieces():
-        counts.update(piece)
-    _check(counts, thread)
-    return dict(counts)
+        if piece and (min(piece) < -1 or max(piece) >= size):
+            raise build_broken(thread.samples.stack.where, f"an index is outside the table of {size} rows")
+        yield piece
 
 
 def sum_cpu_ms(thread: Thread, meta: Meta) -> float | None:
@@ -65,28 +88,32 @@ def sum_cpu_ms(thread: Thread, meta: Meta) -> float | None:
 def has_unit_weights(thread: Thread) -> bool:
     """Every sample counts 1: the usual case, and the one that C code can count."""
     column = thread.samples.weight
-    return column.is_absent or all(set(piece) <= {1.0} for piece in column.float_pieces())
+    return column.is_absent or (column.length > 0 and column.is_all(b"1"))
 
 
-def _add_up_range(thread: Thread, meta: Meta, time_range: TimeRange, origin_ms: float) -> Tally:
+def _add_up_range(
+    thread: Thread, meta: Meta, row_of_stack: Sequence[int], time_range: TimeRange, origin_ms: float
+) -> Tally:
     samples = thread.samples
     weight: Iterable[float] = repeat(1.0)
     if not samples.weight.is_absent:
         weight = chain.from_iterable(samples.weight.float_pieces())
     cpu: Iterable[float] = repeat(0.0)
-    if not samples.cpu.is_absent:
+    has_cpu = not samples.cpu.is_absent and meta.cpu_unit_ms > 0
+    if has_cpu:
         cpu = chain.from_iterable(samples.cpu.int_pieces(null=0))
     weights: dict[int, float] = defaultdict(float)
     cpu_ms: dict[int, float] = defaultdict(float)
-    count = 0
+    number = 0
     start, end = origin_ms + time_range.start_ms, origin_ms + time_range.end_ms
-    for stack, time, heavy, used in zip(_stacks(thread), times(thread), weight, cpu, strict=False):
+    for row, time, heavy, used in zip(_rows(thread, row_of_stack), times(thread), weight, cpu, strict=False):
         if start <= time < end:
-            count += 1
-            weights[stack] += heavy
-            cpu_ms[stack] += used * meta.cpu_unit_ms
-    _check(weights, thread)
-    return Tally(count, dict(weights), dict(cpu_ms) if not samples.cpu.is_absent and meta.cpu_unit_ms else {})
+            number += 1
+            weights[row] += heavy
+            cpu_ms[row] += used * meta.cpu_unit_ms
+    weights.pop(-1, None)
+    cpu_ms.pop(-1, None)
+    return Tally(number, dict(weights), dict(cpu_ms) if has_cpu else {})
 
 
 def times(thread: Thread) -> Iterator[float]:
@@ -121,18 +148,12 @@ def find_span(threads: Iterable[Thread]) -> tuple[float, float] | None:
     return (first, last) if first <= last else None
 
 
-def _stacks(thread: Thread) -> Iterator[int]:
-    return chain.from_iterable(thread.samples.stack.int_pieces())
+def _rows(thread: Thread, row_of_stack: Sequence[int]) -> Iterator[int]:
+    return map(row_of_stack.__getitem__, chain.from_iterable(checked_stacks(thread)))
 
 
 def _sum_by(keys: Iterable[int], values: Iterable[float]) -> dict[int, float]:
     sums: dict[int, float] = defaultdict(int)
     for key, value in zip(keys, values, strict=True):
         sums[key] += value
-    return dict(sums)
-
-
-def _check(weights: Mapping[int, float], thread: Thread) -> None:
-    size = thread.stack_count
-    if weights and (min(weights) < -1 or max(weights) >= size):
-        raise build_broken(thread.samples.stack.where, f"an index is outside the table of {size} rows")
+    return sums

@@ -32,9 +32,9 @@ def weigh(profile: Profile, index: FunctionIndex, threads: Iterable[Thread] | No
     forests = calltree.Forests(profile, index)
     for thread in profile.threads if threads is None else threads:
         forest = forests.of(thread)
-        sums = tally.add_up(thread, profile.meta)
-        cpu_us = {node: round(1000 * value) for node, value in calltree.lay_over(forest, sums.cpu_ms).items()}
-        yield WeighedThread(thread, forest, calltree.lay_over(forest, sums.weight), cpu_us)
+        sums = tally.add_up(thread, profile.meta, forest.node_of_stack)
+        cpu_us = {node: round(1000 * value) for node, value in sums.cpu_ms.items()}
+        yield WeighedThread(thread, forest, sums.weight, cpu_us)
 
 
 def walk_up(forest: Forest, node: int) -> list[int]:
