@@ -74,8 +74,8 @@ def decide(
     kept = sorted(manifests, key=_order)
     safe = find_newest_good(kept) | frozenset(pinned) | frozenset(busy)
     removals = [Removal(m, "Age") for m in kept if m.id not in safe and _is_older(m, limits.max_age_secs, now)]
-    kept = _without(kept, removals)
     budget = compute_budget(sum(map(measure, kept)), room, limits.max_volume_percent)
+    kept = _without(kept, removals)
     for limit in _build_limits(limits, frozenset(pinned), budget):
         found = _trim(kept, safe, limit)
         removals += found
@@ -87,7 +87,7 @@ def find_newest_good(manifests: Iterable[Manifest]) -> frozenset[str]:
     """Ids of the newest good profile of each namespace, pipeline and ordinal."""
     newest: dict[Hashable, str] = {}
     for manifest in sorted(manifests, key=_order):
-        if manifest.outcome == "Succeeded":
+        if _is_good(manifest):
             newest[_ordinal_of(manifest)] = manifest.id
     return frozenset(newest.values())
 
@@ -130,8 +130,10 @@ def _build_limits(limits: Retention, pinned: frozenset[str], budget: int) -> Seq
         return manifest.id not in pinned
 
     found = [
-        _Limit("OrdinalCount", lambda m: _ordinal_of(m) if m.file else None, count, limits.max_per_ordinal),
-        _Limit("FailureCount", lambda m: None if m.file else _ordinal_of(m), count, limits.max_failures_per_ordinal),
+        _Limit("OrdinalCount", lambda m: _ordinal_of(m) if _is_good(m) else None, count, limits.max_per_ordinal),
+        _Limit(
+            "FailureCount", lambda m: None if _is_good(m) else _ordinal_of(m), count, limits.max_failures_per_ordinal
+        ),
         _Limit("TotalCount", lambda _: "all", count, limits.max_total),
         _Limit("VolumeBytes", lambda _: "all", measure, budget),
     ]
@@ -163,6 +165,10 @@ def _without(kept: list[Manifest], removals: Iterable[Removal]) -> list[Manifest
     return [manifest for manifest in kept if manifest.id not in gone]
 
 
+def _is_good(manifest: Manifest) -> bool:
+    return manifest.outcome == "Succeeded"
+
+
 def _ordinal_of(manifest: Manifest) -> Hashable:
     return manifest.namespace, manifest.pipeline, manifest.ordinal
 
@@ -174,6 +180,7 @@ def _order(manifest: Manifest) -> tuple[str, str, str]:
 
 def _is_older(manifest: Manifest, age_secs: float, now: float) -> bool:
     try:
-        return now - times.parse_time(manifest.finished_at) > age_secs
+        finished = times.parse_time(manifest.finished_at)
     except ValueError:
         return False
+    return finished > 0 and now - finished > age_secs

@@ -22,12 +22,13 @@ def choose_render(manifest: Manifest, now: float) -> Render:
 
 
 def is_expired(profile: SamplyProfile, now: float, ttl_secs: float) -> bool:
-    """True for an ended object that owns no stored profile and isn't pinned, `ttl_secs` after its end."""
+    """True for an ended object that owns no stored profile and isn't pinned, `ttl_secs` after its end or removal."""
     current = profile.raw.get("status") or {}
-    if not profile.has_ended or names.PIN in profile.annotations or current.get("profile"):
+    stored = current.get("profile") or {}
+    if not profile.has_ended or names.PIN in profile.annotations or (stored and not stored.get("removedAt")):
         return False
     try:
-        ended = times.parse_time(current.get("finishedAt") or "")
+        ended = times.parse_time(stored.get("removedAt") or current.get("finishedAt") or "")
     except ValueError:
         return False
     return ended > 0 and now - ended > ttl_secs

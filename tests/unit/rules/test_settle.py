@@ -45,6 +45,18 @@ def ended(age_secs: float = 2 * DAY, **changes: Any) -> dict[str, Any]:
         pytest.param(ended(DAY - 1), {}, False, id="not yet"),
         pytest.param(ended(-DAY), {}, False, id="in the future: a clock that was wrong"),
         pytest.param(ended(phase="Succeeded", profile={"id": "x"}), {}, False, id="owns a stored profile"),
+        pytest.param(
+            ended(phase="Succeeded", profile={"id": "x", "removedAt": times.format_time(NOW - 2 * DAY)}),
+            {},
+            True,
+            id="its profile was removed long ago",
+        ),
+        pytest.param(
+            ended(9 * DAY, phase="Succeeded", profile={"id": "x", "removedAt": times.format_time(NOW - DAY + 1)}),
+            {},
+            False,
+            id="its profile was removed lately",
+        ),
         pytest.param(ended(), {names.PIN: ""}, False, id="pinned"),
         pytest.param(ended(phase="Recording"), {}, False, id="not ended"),
         pytest.param({}, {}, False, id="no status"),

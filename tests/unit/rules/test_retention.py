@@ -1,0 +1,221 @@
+"""Which stored attempts go: by age, count and bytes, oldest first, and never what must stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samply_operator.model.manifest import FileFacts, Manifest
+from samply_operator.rules import retention, times
+from samply_operator.rules.retention import Room
+from samply_operator.settings import Retention
+from support.samples import NOW, make_manifest
+
+DAY = 86_400.0
+BLOCK = retention.BLOCK_BYTES
+ROOMY = Room(free_bytes=10**12, min_free_bytes=0)
+
+
+def good(number: int, *, age: float = 0, size: int = 1, **changes: Any) -> Manifest:
+    at = times.format_time(NOW - age)
+    file = FileFacts(size_bytes=size, sha256="ab" * 32)
+    return make_manifest(id=f"id-{number:03}", finished_at=at, file=file, **changes)
+
+
+def failed(number: int, *, age: float = 0, **changes: Any) -> Manifest:
+    at = times.format_time(NOW - age)
+    return make_manifest(id=f"id-{number:03}", finished_at=at, outcome="Failed", **{"file": None, **changes})
+
+
+def decide(
+    manifests: Iterable[Manifest],
+    *,
+    pinned: Iterable[str] = (),
+    busy: Iterable[str] = (),
+    room: Room = ROOMY,
+    **limits: Any,
+) -> list[tuple[str, str]]:
+    found = retention.decide(
+        manifests, pinned=set(pinned), busy=set(busy), room=room, limits=Retention(**limits), now=NOW
+    )
+    return [(removal.manifest.id, removal.reason) for removal in found]
+
+
+def test_nothing_goes_while_all_limits_hold() -> None:
+    """With the defaults, a small history stays."""
+    assert decide([good(n, age=n * DAY) for n in range(20)] + [failed(50), failed(51)]) == []
+
+
+def test_old_ones_go_but_never_the_newest_good_one() -> None:
+    """Failures age too."""
+    history = [good(1, age=90 * DAY), good(2, age=60 * DAY), failed(3, age=31 * DAY), failed(4, age=29 * DAY)]
+    assert decide(history) == [("id-001", "Age"), ("id-003", "Age")]
+
+
+@pytest.mark.parametrize("finished_at", ["", "yesterday", times.format_time(NOW + 99 * DAY)])
+def test_a_time_that_cannot_be_is_not_old(finished_at: str) -> None:
+    """A clock that was wrong deletes nothing."""
+    odd = make_manifest(id="odd", finished_at=finished_at)
+    assert ("odd", "Age") not in decide([odd, good(1)])
+
+
+def test_each_ordinal_of_each_pipeline_of_each_namespace_has_its_own_count() -> None:
+    """The oldest goes where there are too many, and nowhere else."""
+    history = [
+        *(good(n, age=100 - n) for n in range(3)),
+        *(good(10 + n, ordinal=1) for n in range(2)),
+        *(good(20 + n, pipeline="b") for n in range(2)),
+        *(good(30 + n, namespace="other") for n in range(2)),
+    ]
+    assert decide(history, max_per_ordinal=2) == [("id-000", "OrdinalCount")]
+
+
+def test_failures_never_push_a_good_profile_out() -> None:
+    """They have a count of their own; one that kept its file is a failure all the same."""
+    history = [good(1, age=1000), *(failed(n, age=900 - n) for n in range(2, 9))]
+    history += [failed(9, file=FileFacts(size_bytes=9, sha256="ab" * 32))]
+    assert decide(history, max_per_ordinal=1, max_failures_per_ordinal=3) == [
+        (f"id-00{n}", "FailureCount") for n in range(2, 7)
+    ]
+
+
+def test_a_pin_keeps_one_more_and_pushes_none_out() -> None:
+    """Pinned profiles don't count towards the number, and never go."""
+    history = [good(n, age=100 - n) for n in range(5)]
+    assert decide(history, max_per_ordinal=2, pinned=["id-000", "id-001"]) == [("id-002", "OrdinalCount")]
+    assert decide([good(1, age=99 * DAY), good(2)], pinned=["id-001"]) == []
+
+
+def test_what_a_recording_works_on_stays() -> None:
+    """It isn't told yet."""
+    assert decide([good(1, age=2), good(2, age=1), good(3)], max_per_ordinal=1, busy=["id-002"]) == [
+        ("id-001", "OrdinalCount")
+    ]
+
+
+def test_bytes_of_a_pipeline_count_over_its_ordinals() -> None:
+    """Oldest first, whichever ordinal it is of; the newest of each stays even if they are too many."""
+    history = [
+        good(1, age=50, size=BLOCK),
+        good(2, age=40, size=BLOCK, ordinal=1),
+        good(3, age=30, size=BLOCK),
+        good(4, age=20, size=BLOCK, ordinal=1),
+        good(5, age=60, size=BLOCK, pipeline="b"),
+    ]
+    assert decide(history, max_pipeline_bytes=9 * BLOCK) == [("id-001", "PipelineBytes")]
+    assert decide(history, max_pipeline_bytes=1) == [("id-001", "PipelineBytes"), ("id-002", "PipelineBytes")]
+
+
+def test_the_count_in_all_takes_the_oldest_of_all() -> None:
+    """Failures and good ones alike."""
+    history = [good(1, age=9), failed(2, age=8), good(3, age=7, pipeline="b"), good(4, age=6), good(5, age=5)]
+    assert decide(history, max_total=3) == [("id-001", "TotalCount"), ("id-002", "TotalCount")]
+
+
+def test_a_volume_that_fills_loses_the_oldest() -> None:
+    """Down to the share of what profiles have and could have."""
+    history = [good(n, age=100 - n, size=98 * BLOCK) for n in range(10)]
+    room = Room(free_bytes=0, min_free_bytes=0)
+    assert decide(history, room=room) == [("id-000", "VolumeBytes"), ("id-001", "VolumeBytes")]
+    assert decide(history, room=room, max_volume_percent=100) == []
+
+
+def test_room_for_the_next_recording_comes_before_the_share() -> None:
+    """On a small volume 80 % could leave less free than a recording needs: then no recording would ever start."""
+    history = [good(n, age=100 - n, size=98 * BLOCK) for n in range(10)]
+    room = Room(free_bytes=0, min_free_bytes=150 * BLOCK)
+    assert len(decide(history, room=room, max_volume_percent=100)) == 3
+
+
+def test_a_volume_that_others_filled_keeps_the_newest() -> None:
+    """Nothing helps, and what must stay stays."""
+    history = [good(1, age=9), good(2, age=8), good(3, ordinal=1)]
+    room = Room(free_bytes=0, min_free_bytes=10**9)
+    assert decide(history, room=room) == [("id-001", "VolumeBytes")]
+
+
+def test_the_message_names_the_setting() -> None:
+    """So that whoever misses a profile knows what to change."""
+    (removal,) = retention.decide(
+        [good(1, age=2), good(2)], pinned=(), busy=(), room=ROOMY, limits=Retention(max_per_ordinal=1), now=NOW
+    )
+    assert "config.retention.maxPerOrdinal" in removal.message
+
+
+ages = st.integers(0, 40).map(lambda days: days * DAY)
+sizes = st.integers(0, 50 * BLOCK)
+manifests = st.lists(
+    st.builds(
+        lambda age, size, ordinal, pipeline, is_good: (age, size, ordinal, pipeline, is_good),
+        *(ages, sizes, st.integers(0, 2), st.sampled_from("ab"), st.booleans()),
+    ),
+    max_size=30,
+).map(
+    lambda rows: [
+        good(n, age=age, size=size, ordinal=ordinal, pipeline=pipeline)
+        if is_good
+        else failed(n, age=age, ordinal=ordinal, pipeline=pipeline)
+        for n, (age, size, ordinal, pipeline, is_good) in enumerate(rows)
+    ]
+)
+all_limits = st.builds(
+    Retention,
+    max_per_ordinal=st.integers(1, 5),
+    max_failures_per_ordinal=st.integers(1, 3),
+    max_pipeline_bytes=st.integers(0, 300 * BLOCK),
+    max_total=st.integers(1, 20),
+    max_volume_percent=st.integers(1, 100),
+)
+
+
+@given(manifests, all_limits, st.sets(st.integers(0, 29)), st.integers(0, 100 * BLOCK), st.integers(0, 50 * BLOCK))
+def test_whatever_is_stored(
+    stored: list[Manifest], limits: Retention, pins: set[int], free_bytes: int, min_free_bytes: int
+) -> None:
+    """What must stay stays; each goes once; in an ordinal none goes while an older one of its kind stays by its side
+    (unless that must stay); and a second look finds nothing more."""
+    pinned = {f"id-{n:03}" for n in pins}
+    safe = retention.find_newest_good(stored) | pinned
+
+    def look(kept: list[Manifest], free: int) -> list[Manifest]:
+        room = Room(free, min_free_bytes)
+        found = retention.decide(kept, pinned=pinned, busy=(), room=room, limits=limits, now=NOW)
+        return [removal.manifest for removal in found]
+
+    gone = look(stored, free_bytes)
+    ids = {manifest.id for manifest in gone}
+    assert len(ids) == len(gone)
+    assert not ids & safe
+    for manifest in gone:
+        for other in stored:
+            is_alike = (other.pipeline, other.ordinal, other.outcome) == (
+                manifest.pipeline,
+                manifest.ordinal,
+                manifest.outcome,
+            )
+            if is_alike and other.id not in ids | safe:
+                assert other.finished_at >= manifest.finished_at
+    kept = [manifest for manifest in stored if manifest.id not in ids]
+    assert look(kept, free_bytes + sum(map(retention.measure, gone))) == []
+
+
+def test_the_object_keeps_the_facts_and_says_that_the_file_is_gone() -> None:
+    """`removedAt`, the reason in words, and Stored is false; what it knew about the profile stays (a merge patch)."""
+    old = {"phase": "Succeeded", "conditions": [{"type": "Stored", "status": "True", "lastTransitionTime": "x"}]}
+    rendered = retention.render_removed(old, "2027-01-15T08:00:00.000Z", "why", NOW)
+    assert rendered["profile"] == {"removedAt": "2027-01-15T08:00:00.000Z"}
+    assert rendered["message"] == "why"
+    (stored,) = rendered["conditions"]
+    assert (stored["type"], stored["status"], stored["reason"]) == ("Stored", "False", "Removed")
+
+
+@pytest.mark.parametrize(("room", "reason"), [(0, None), (1, None), (-1, "StoreFull")])
+def test_a_recording_needs_room_on_the_volume(room: int, reason: str | None) -> None:
+    """Refused before it starts, with the setting that asks for it."""
+    failure = retention.check_room(room, 64)
+    assert (failure.reason if failure else None) == reason
+    assert failure is None or "minFreeBytes" in failure.message
