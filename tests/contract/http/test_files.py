@@ -9,7 +9,10 @@ import os
 import socket
 import struct
 
+import aiohttp
 import pytest
+
+from samply_operator.api import door
 
 from .conftest import Service, make_id, wait_until
 
@@ -177,3 +180,44 @@ async def test_a_client_that_hangs_up_before_its_answer_is_no_error(
             client.sendall(request)
     assert (await service.get(URL)).body == BIG
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_where_sendfile_cannot_be_used_the_bytes_are_the_same(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> int:
+        raise asyncio.SendfileNotAvailableError("not here")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sendfile", refuse)
+    service.put(1, BIG)
+    await service.settle()
+    assert (await service.get(URL)).body == BIG
+    assert (await service.get(URL, Range="bytes=1-9999999")).body == BIG[1:10_000_000]
+
+
+async def test_a_file_that_ends_early_cuts_the_connection(service: Service) -> None:
+    manifest = service.put(1, BIG)
+    await service.settle()
+    path = service.volume.root / "profiles" / manifest.id / "profile.json.gz"
+    async with service.session.get(f"http://127.0.0.1:{service.port}{URL}") as response:
+        await response.content.read(10)
+        os.truncate(path, 1000)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
+
+
+async def test_a_client_that_takes_nothing_is_dropped_in_the_end(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(door, "STALL_MS", 500)
+    service.put(1, BIG)
+    await service.settle()
+    caplog.set_level(logging.INFO, logger="samply_operator.api.access")
+    with socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(f"GET {URL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+        async def is_logged() -> bool:
+            return any(URL in record.getMessage() for record in caplog.records)
+
+        await wait_until(is_logged)
+    assert (await service.get(URL)).body == BIG
