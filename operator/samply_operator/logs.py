@@ -31,3 +31,5 @@ def configure(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(max(logging.INFO, logging.getLevelName(level)))
+    # It tells of each event that a handler took: several lines per second and nothing in them.
+    logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, logging.getLevelName(level)))
