@@ -39,15 +39,18 @@ REMEDIES: dict[int, str] = {
 
 COMMAND_MISSING = re.compile(
     r"executable file not found|stat .*no such file or directory"
-    r"|exec: .*(no such file|permission denied|not a directory)",
+    r"|exec: .*(no such file|permission denied|not a directory|is a directory|exec format error)",
     re.IGNORECASE,
 )
 CONTAINER_AWAY = re.compile(
     r"container not found|is not running|not found in pod|container .* not valid|container is not created or running"
-    r"|does not have a host assigned|no running task|cannot exec in a (stopped|deleted)|pod does not exist|task .* not found"
-    r"|failed to load task|process has already (exited|finished)",
+    r"|does not have a host assigned|no running task|cannot exec in a (stopped|deleted)|pod does not exist"
+    r"|task .* not found|failed to load task|process has already (exited|finished)",
     re.IGNORECASE,
 )
+
+RUNTIME_PREAMBLE = re.compile(r"^.*unable to start container process: ")
+"""Nesting of errors and a long id that every runtime puts before what matters."""
 
 
 def cut(text: str, limit: int = 500) -> str:
@@ -83,6 +86,7 @@ def build_error(http_status: int, body: bytes, what: str) -> KubeError:
 
 def find_container_error(text: str) -> KubeError | None:
     """What a runtime's text says that repeating won't cure; None when it says nothing of the kind."""
+    text = RUNTIME_PREAMBLE.sub("", text)
     if COMMAND_MISSING.search(text):
         return KubeInvalid(
             f"The command isn't in the container: {cut(text)}", details={"status": None, "reason": "CommandNotFound"}

@@ -57,6 +57,16 @@ def test_runtime_text_table(text: str, kind: type[errors.KubeError], reason: str
     assert error.details["reason"] == reason
 
 
+def test_what_matters_of_a_runtimes_text_is_kept() -> None:
+    text = (
+        "Internal error occurred: error executing command in container: failed to exec in container: failed to start "
+        'exec "24d0": OCI runtime exec failed: exec failed: unable to start container process: exec: "sh": executable '
+        "file not found in $PATH"
+    )
+    wanted = 'The command isn\'t in the container: exec: "sh": executable file not found in $PATH'
+    assert faults.build_exec_error(text).message == wanted
+
+
 @pytest.mark.parametrize("status", [400, 500])
 def test_a_pod_without_its_container_is_not_found_at_the_handshake(status: int) -> None:
     body = b'{"message": "pod p does not have a host assigned"}'
