@@ -12,7 +12,7 @@ from support import kubectl
 Object = dict[str, Any]
 
 
-def make(pipeline: Pipeline, ordinal: int = 0, **spec: Any) -> str:
+def make(pipeline: Pipeline, /, ordinal: int = 0, **spec: Any) -> str:
     """Apply one; its name. A recording of 3 s unless `spec` says otherwise."""
     name = f"p-{uuid.uuid4().hex[:8]}"
     body = {

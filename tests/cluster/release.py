@@ -17,6 +17,9 @@ from urllib.parse import quote
 from chart import helm
 from support import kubectl
 
+TAG = os.environ.get("SAMPLY_TEST_TAG", "dev")
+"""Of the operator's image."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -101,7 +104,7 @@ class Install:
 
     def install(self) -> None:
         values = {
-            "image": {"repository": "docker.io/library/samply-operator", "tag": "dev"},
+            "image": {"repository": "docker.io/library/samply-operator", "tag": TAG},
             "persistence": {"size": "500Mi"},
             **self.values,
         }
@@ -109,7 +112,8 @@ class Install:
         self.wait()
 
     def wait(self) -> None:
-        kubectl.succeed("-n", self.namespace, "rollout", "status", self.deployment, "--timeout=120s", timeout=130)
+        done = kubectl.run("-n", self.namespace, "rollout", "status", self.deployment, "--timeout=100s")
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{self.dump()}"
 
     def uninstall(self) -> None:
         """As a user does it, and whatever of it is there."""
