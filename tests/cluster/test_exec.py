@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import subprocess
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -17,23 +15,15 @@ from samply_operator.errors import KubeConflict, KubeInvalid, KubeNotFound
 from samply_operator.kube import objects
 from samply_operator.kube.channels import PROTOCOLS
 from samply_operator.kube.client import KubeClient
+from support import kubectl
 
 pytestmark = pytest.mark.cluster
 IMAGE = os.environ.get("SAMPLY_TEST_IMAGE", "docker.io/library/samply-test-bare:dev")
 
 
-def kubectl(*words: str, stdin: str | None = None, check: bool = True) -> str:
-    done = subprocess.run(["kubectl", *words], input=stdin, text=True, capture_output=True, check=False, timeout=120)
-    if check and done.returncode != 0:
-        raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr}")
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace with one pod that sleeps; its Events are shown when a test failed."""
-    if "KUBECONFIG" not in os.environ:
-        pytest.fail("KUBECONFIG isn't set: export KUBECONFIG=$(hack/cluster kubeconfig)")
     name = f"exec-{uuid.uuid4().hex[:8]}"
     container = {
         "name": "main",
@@ -47,15 +37,15 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
         "metadata": {"name": "place", "namespace": name},
         "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
     }
-    kubectl("create", "namespace", name)
+    kubectl.succeed("create", "namespace", name)
     try:
-        kubectl("apply", "-f", "-", stdin=json.dumps(pod))
-        kubectl("wait", "-n", name, "pod/place", "--for=condition=Ready", "--timeout=60s")
+        kubectl.succeed("apply", "-f", "-", body=pod)
+        kubectl.succeed("wait", "-n", name, "pod/place", "--for=condition=Ready", "--timeout=110s")
         yield name
         if request.session.testsfailed:
-            print(kubectl("get", "events", "-n", name, check=False))
+            print(kubectl.run("get", "events", "-n", name).stdout)
     finally:
-        kubectl("delete", "namespace", name, "--wait=false", check=False)
+        kubectl.run("delete", "namespace", name, "--wait=false")
 
 
 class TestRealExec(ExecContract):
