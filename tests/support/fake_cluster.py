@@ -21,6 +21,7 @@ from typing import Any, Self
 from samply_operator.errors import ExecFailed, KubeConflict, KubeInvalid, KubeNotFound
 from samply_operator.kube.client import ItemList
 from samply_operator.kube.exec import ExecResult
+from samply_operator.recorder import remote
 from support import json_patch
 
 Json = dict[str, Any]
@@ -28,6 +29,13 @@ Fault = Callable[[str, str], BaseException | None]
 """Asked before each call with the verb and the path (or, for exec, with "exec" and the command's words in one line)."""
 
 POLL_SECS = 0.01
+FACTS = {
+    "uid": "0", "capeff": "000001ffffffffff", "capbnd": "000001ffffffffff", "seccomp": "0", "security": "",
+    "uid_map": "0 0 4294967295", "allowed": "0-1", "online": "0-1", "paranoid": "1", "mlock_kib": "516",
+    "max_rate": "100000", "memlock": "8388608", "nofile": "65536", "quota": "max 100000", "memory_limit": "max",
+    "memory_used": "1000000", "memory_cache": "0",
+}  # fmt: skip
+"""A container where everything works."""
 
 
 def no_fault(verb: str, what: str) -> None:
@@ -41,6 +49,24 @@ class Container:
     path: str
     folder: Path
     target: subprocess.Popen[bytes]
+    facts: dict[str, str] = field(default_factory=lambda: dict(FACTS))
+    """What preflight.sh says of the kernel here, whatever this machine's own is like."""
+
+    def find_processes(self) -> str:
+        """The target alone, as the script prints it: on this machine all processes share a cgroup."""
+        try:
+            name, _, rest = Path(f"/proc/{self.target.pid}/stat").read_text().partition("(")[2].rpartition(") ")
+        except FileNotFoundError:
+            return ""
+        fields = rest.split()
+        ticks = int(fields[11]) + int(fields[12])
+        return f"process={self.target.pid} 0 {fields[0]} {fields[17]} {ticks} {fields[19]} 1000000 {name}\n"
+
+    def correct(self, output: str) -> str:
+        """The output of preflight.sh with this container's facts in it."""
+        mine = {*self.facts, "process"}
+        kept = [line for line in output.splitlines(keepends=True) if line.partition("=")[0] not in mine]
+        return "".join([*(f"{key}={value}\n" for key, value in self.facts.items()), *kept, self.find_processes()])
 
 
 class Session:
@@ -142,10 +168,11 @@ class FakeCluster:
         self._processes.append(process)
         return process
 
-    def add_container(self, namespace: str, pod: str, path: str) -> Container:
+    def add_container(self, namespace: str, pod: str, path: str, *, is_busy: bool = False) -> Container:
         folder = self.root / f"{namespace}-{pod}-{len(self._processes)}"
         folder.mkdir()
-        target = self.spawn("sleep", "600", stdin=subprocess.DEVNULL)
+        work = ["sh", "-c", "while :; do :; done"] if is_busy else ["sleep", "600"]
+        target = self.spawn(*work, stdin=subprocess.DEVNULL)
         container = self.containers[namespace, pod] = Container(path, folder, target)
         return container
 
@@ -282,7 +309,10 @@ class FakeCluster:
                 await session.write(stdin)
                 await session.close_stdin()
             output = b"".join([bytes(piece) async for piece in session.chunks()])
-            result = ExecResult(await session.wait(), output, session.stderr)
+            code = await session.wait()
+            if command[2:3] == [remote.read_script("preflight.sh")] and code == 0:
+                output = self.containers[namespace, pod].correct(output.decode()).encode()
+            result = ExecResult(code, output, session.stderr)
         await self._leave("exec", " ".join(command))
         return result
 

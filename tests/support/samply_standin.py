@@ -2,7 +2,7 @@
 
 It stops its target while it attaches; says on stderr when it records; on exactly one SIGINT writes profile and sidecar
 some time later; on a second one exits at once without a file; ignores SIGTERM; ends by itself when its target is gone,
-and then a SIGINT kills it before it has written. Signals are noted in `signals` beside it.
+and then a SIGINT kills it before it has written. Starts and signals are noted in `starts` and `signals` beside it.
 The file `behaviour` beside it (JSON) changes that; see DEFAULTS.
 """
 
@@ -76,6 +76,8 @@ class Samply:
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self.note)
+        with (HERE / "starts").open("a") as file:
+            file.write(f"{self.given['-o']}\n")
         self.attach()
         signal.signal(signal.SIGINT, self.note)
         print(f"Recording process with PID {self.pid} until Ctrl+C...", file=sys.stderr, flush=True)

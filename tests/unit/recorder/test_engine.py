@@ -1,0 +1,318 @@
+"""Whole recordings without a cluster: the engine over a fake API server, with the real scripts in real shells."""
+
+from __future__ import annotations
+
+import gzip
+import signal
+from pathlib import Path
+
+import pytest
+
+from samply_operator.kube import objects
+from samply_operator.model import names
+from samply_operator.settings import Recording, Settings
+from support.fake_cluster import FakeCluster
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask
+from support.shells import put_samply
+
+POD = "pipeline-a-0"
+
+
+def assert_nothing_left(operator: OperatorProcess) -> None:
+    """No file in any container, no stopped target, nothing in the journal or among the temporary files."""
+    for container in operator.cluster.containers.values():
+        assert list(container.folder.iterdir()) == []
+        if container.target.poll() is None:
+            assert Path(f"/proc/{container.target.pid}/stat").read_text().rpartition(") ")[2][0] in "SR"
+    assert list((operator.volume.root / "journal").iterdir()) == []
+    assert list((operator.volume.root / "tmp").iterdir()) == []
+
+
+def count_starts(cluster: FakeCluster, pod: str = POD) -> int:
+    noted = Path(cluster.containers[NAMESPACE, pod].path.partition(":")[0]) / "starts"
+    return len(noted.read_text().splitlines()) if noted.exists() else 0
+
+
+async def test_a_profile_is_recorded_stored_and_told(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """From the object to the file."""
+    (container,) = add_pipeline(cluster, is_busy=True)
+    raw = ask(cluster)
+    status = await operator.reach_phase("p-1", "Recording")
+    assert status["target"]["pod"] == POD
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
+    await operator.reach_rest()
+    manifest = operator.volume.read_manifest(raw["metadata"]["uid"])
+    assert manifest is not None
+    assert manifest.file is not None
+    assert (status["profile"]["sha256"], status["profile"]["samples"]) == (manifest.file.sha256, 465)
+    with operator.volume.open_profile(manifest.id) as file:
+        assert b'"symbolicated":true' in gzip.decompress(file.read())
+    assert (manifest.target.pid, manifest.target.pod) == (container.target.pid, POD)
+    assert manifest.quality.cpu_secs
+    assert operator.list_events("p-1") == operator.list_events(POD) == ["Recording", "Stored"]
+    assert_nothing_left(operator)
+
+
+async def test_an_idle_pipeline_is_a_success_that_says_so(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Few samples are what was due."""
+    add_pipeline(cluster)
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert (status["phase"], status["profile"]["verdict"]) == ("Succeeded", "Idle")
+
+
+async def test_what_preflight_finds_ends_it_before_samply_is_started(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """With the reason and its cure."""
+    (container,) = add_pipeline(cluster)
+    container.facts["paranoid"] = "2"
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "PerfEventParanoid"
+    assert "sysctl" in status["failure"]["remedy"]
+    await operator.reach_rest()
+    assert count_starts(cluster) == 0
+    assert operator.list_events("p-1") == ["PerfEventParanoid"]
+    assert_nothing_left(operator)
+
+
+@pytest.mark.parametrize(("paranoid", "phase"), [("1", "Succeeded"), ("2", "Failed")])
+async def test_a_preflight_alone_records_nothing_and_is_no_attempt(
+    operator: OperatorProcess, cluster: FakeCluster, paranoid: str, phase: str
+) -> None:
+    """It ends as it would go, and leaves no manifest."""
+    (container,) = add_pipeline(cluster)
+    container.facts["paranoid"] = paranoid
+    ask(cluster, preflightOnly=True)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == phase
+    await operator.reach_rest()
+    assert count_starts(cluster) == 0
+    assert operator.volume.list_ids() == frozenset()
+    assert_nothing_left(operator)
+
+
+async def test_what_samply_refuses_is_told_with_its_words(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """A failure leaves a manifest, so that it can be told after a restart; and nothing in the pod."""
+    add_pipeline(cluster, refuses="Failed to start profiling: Operation not permitted (os error 1)")
+    raw = ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "PerfNotPermitted"
+    assert "os error 1" in status["failure"]["log"]
+    await operator.reach_rest()
+    manifest = operator.volume.read_manifest(raw["metadata"]["uid"])
+    assert manifest is not None
+    assert manifest.failure is not None
+    assert (manifest.outcome, manifest.failure.reason) == ("Failed", "PerfNotPermitted")
+    assert_nothing_left(operator)
+
+
+async def test_a_stop_ends_it_early_and_keeps_what_was_recorded(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """The annotation, whenever it comes."""
+    add_pipeline(cluster)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    path = objects.samply_profiles(NAMESPACE, "p-1")
+    await cluster.patch(path, {"metadata": {"annotations": {names.STOP: "keep"}}})
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
+    await operator.reach_rest()
+    assert_nothing_left(operator)
+
+
+async def test_a_stop_that_was_there_from_the_beginning_gives_a_short_profile(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """It isn't forgotten before the recording runs."""
+    add_pipeline(cluster)
+    ask(cluster, durationSeconds=600, annotations={names.STOP: "keep"})
+    assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+
+
+async def test_deleting_the_object_cancels_the_recording(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """At once; nothing is kept, the pipeline goes on."""
+    add_pipeline(cluster, write_secs=600)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    await cluster.delete(objects.samply_profiles(NAMESPACE, "p-1"))
+    await operator.reach_rest()
+    assert operator.volume.list_ids() == frozenset()
+    assert_nothing_left(operator)
+
+
+async def test_deleting_the_object_before_it_records_cancels_it_too(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Even during the attach."""
+    add_pipeline(cluster, attach_secs=0.5)
+    ask(cluster, durationSeconds=600)
+    await operator.reach(lambda: operator.engine.runs)
+    await cluster.delete(objects.samply_profiles(NAMESPACE, "p-1"))
+    await operator.reach_rest()
+    assert operator.volume.list_ids() == frozenset()
+    assert_nothing_left(operator)
+
+
+async def test_deleting_the_object_of_a_stored_profile_removes_its_file(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Its deletion was seen."""
+    add_pipeline(cluster)
+    ask(cluster)
+    await operator.reach_phase("p-1", "Succeeded")
+    await operator.reach_rest()
+    assert len(operator.volume.list_ids()) == 1
+    await cluster.delete(objects.samply_profiles(NAMESPACE, "p-1"))
+    await operator.reach(lambda: not operator.volume.list_ids())
+
+
+async def test_an_object_whose_deletion_nobody_saw_is_cancelled_by_the_sweep(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """The object itself is asked, not a list."""
+    add_pipeline(cluster)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    del cluster.objects[objects.samply_profiles(NAMESPACE, "p-1")]
+    await operator.engine.sweep()
+    await operator.reach_rest()
+    assert operator.volume.list_ids() == frozenset()
+    assert_nothing_left(operator)
+
+
+async def test_of_two_at_the_same_time_one_is_admitted(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """The other one is refused and names the first."""
+    add_pipeline(cluster)
+    for name in ("p-1", "p-2", "p-3"):
+        ask(cluster, name)
+    statuses = [await operator.reach_phase(name, "Succeeded", "Failed") for name in ("p-1", "p-2", "p-3")]
+    assert sorted(status["phase"] for status in statuses) == ["Failed", "Failed", "Succeeded"]
+    refused = [status["failure"] for status in statuses if status["phase"] == "Failed"]
+    assert [failure["reason"] for failure in refused] == ["AlreadyRecording"] * 2
+    assert count_starts(cluster) == 1
+
+
+async def test_ordinals_are_recorded_side_by_side(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """They are different targets."""
+    add_pipeline(cluster, ordinals=2)
+    ask(cluster, "p-1", ordinal=0)
+    ask(cluster, "p-2", ordinal=1)
+    await operator.reach(lambda: len(operator.engine.runs) == 2)
+    for name in ("p-1", "p-2"):
+        assert (await operator.reach_phase(name, "Succeeded", "Failed"))["phase"] == "Succeeded"
+
+
+class TestLimited:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(recording=Recording(min_free_bytes=1, max_concurrent=1, min_coverage=0))
+
+    async def test_beyond_the_limit_it_waits_and_says_so(self, operator: OperatorProcess, cluster: FakeCluster) -> None:
+        """And begins as soon as another one has ended."""
+        add_pipeline(cluster, ordinals=2)
+        ask(cluster, "p-1", ordinal=0)
+        await operator.reach_phase("p-1", "Recording")
+        ask(cluster, "p-2", ordinal=1)
+        status = await operator.reach_phase("p-2", "Pending")
+        assert status["conditions"][0]["reason"] == "Waiting"
+        assert (await operator.reach_phase("p-2", "Succeeded", "Failed"))["phase"] == "Succeeded"
+        assert operator.find_status("p-1")["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"pipeline": "b"}, "UnknownPipeline"),
+        ({"ordinal": 5}, "UnknownOrdinal"),
+        ({"container": "x"}, "UnknownContainer"),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused(
+    operator: OperatorProcess, cluster: FakeCluster, spec: dict[str, object], reason: str
+) -> None:
+    """A refusal is no attempt: no manifest, but an Event with the cure."""
+    add_pipeline(cluster)
+    ask(cluster, **spec)
+    status = await operator.reach_phase("p-1", "Failed")
+    assert status["failure"]["reason"] == reason
+    assert {c["type"]: c["status"] for c in status["conditions"]}["Finished"] == "True"
+    await operator.reach(lambda: operator.list_events("p-1") == [reason])
+    assert operator.volume.list_ids() == frozenset()
+
+
+async def test_an_object_that_ended_is_left_alone(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """However often it is looked at."""
+    add_pipeline(cluster)
+    ask(cluster)
+    await operator.reach_phase("p-1", "Succeeded")
+    await operator.reach_rest()
+    before = cluster.objects[objects.samply_profiles(NAMESPACE, "p-1")]
+    await operator.engine.sweep()
+    await operator.engine.reconcile((NAMESPACE, "p-1"))
+    assert cluster.objects[objects.samply_profiles(NAMESPACE, "p-1")] == before
+    assert count_starts(cluster) == 1
+
+
+async def test_an_object_that_was_never_told_of_its_profile_is_told(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Such as one that came from a backup: the manifest is right, and nothing is recorded again."""
+    add_pipeline(cluster)
+    raw = ask(cluster)
+    told = await operator.reach_phase("p-1", "Succeeded")
+    await operator.reach_rest()
+    cluster.put(objects.samply_profiles(NAMESPACE, "p-1"), raw | {"status": {}})
+    status = await operator.reach_phase("p-1", "Succeeded")
+    assert status["profile"] == told["profile"]
+    assert count_starts(cluster) == 1
+
+
+async def test_a_container_that_restarts_meanwhile_ends_it_with_that_reason(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Not with a guess."""
+    add_pipeline(cluster, no_file=True)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    pod = cluster.objects[objects.pods(NAMESPACE, POD)]
+    pod["status"]["containerStatuses"][0]["containerID"] = "containerd://another"
+    cluster.put(objects.pods(NAMESPACE, POD), pod)
+    cluster.containers[NAMESPACE, POD].target.send_signal(signal.SIGKILL)
+    cluster.containers[NAMESPACE, POD].target.wait()
+    status = await operator.reach_phase("p-1", "Failed", "Succeeded")
+    assert status["failure"]["reason"] == "ContainerRestarted"
+
+
+async def test_a_pod_that_is_replaced_meanwhile_ends_it_with_that_reason(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """And its successor can be profiled at once."""
+    add_pipeline(cluster, no_file=True)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    old = cluster.containers[NAMESPACE, POD]
+    add_pod(cluster, "pipeline-a", 0)
+    old.target.send_signal(signal.SIGKILL)
+    old.target.wait()
+    status = await operator.reach_phase("p-1", "Failed", "Succeeded")
+    assert status["failure"]["reason"] == "PodDeleted"
+    ask(cluster, "p-2")
+    assert (await operator.reach_phase("p-2", "Succeeded", "Failed"))["phase"] == "Succeeded"
+
+
+async def test_the_next_recording_of_the_same_target_works(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Also after a failure; each has its own file."""
+    (container,) = add_pipeline(cluster, refuses="Operation not permitted")
+    ask(cluster, "p-1")
+    await operator.reach_phase("p-1", "Failed")
+    await operator.reach_rest()
+    put_samply(Path(container.path.partition(":")[0]))
+    ask(cluster, "p-2")
+    assert (await operator.reach_phase("p-2", "Succeeded", "Failed"))["phase"] == "Succeeded"
+    await operator.reach_rest()
+    assert len(operator.volume.list_ids()) == 2
+    assert_nothing_left(operator)
