@@ -130,5 +130,5 @@ def test_the_crd_can_be_left_to_others() -> None:
 
 def test_an_old_kubernetes_is_refused() -> None:
     arguments = ("template", "x", str(helm.CHART), "--kube-version")
-    assert helm.run(*arguments, "1.28.0").returncode != 0
-    assert helm.run(*arguments, "1.29.0-gke.1").returncode == 0
+    assert helm.run(*arguments, "1.29.0").returncode != 0
+    assert helm.run(*arguments, "1.30.0-gke.1").returncode == 0

@@ -193,6 +193,7 @@ def test_what_users_set_is_on_the_pod() -> None:
 
 def test_every_object_is_in_the_namespace_of_the_release_or_in_none(default_objects: list[helm.Object]) -> None:
     cluster_scoped = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+    cluster_scoped |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     for found in default_objects:
         expected = None if found["kind"] in cluster_scoped else helm.NAMESPACE
         assert found["metadata"].get("namespace") == expected, found["kind"]
