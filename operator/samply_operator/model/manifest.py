@@ -57,6 +57,14 @@ class Quality(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Empty: good. Else a CamelCase word, such as Idle."""
 
 
+class Origin(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Where an object lived: uids of its namespace and of the CRD, which tell a cluster and a life of both. Empty: not
+    known."""
+
+    namespace_uid: str = ""
+    definition_uid: str = ""
+
+
 class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One attempt that ended: a stored profile, or a failure that must be told after a restart."""
 
@@ -79,6 +87,7 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     quality: Quality = Quality()
     failure: Failure | None = None
     warnings: tuple[str, ...] = ()
+    origin: Origin = Origin()
     schema: int = 1
 
 
@@ -132,4 +141,21 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     clean_after: str = ""
     """When the remote folder goes although its file was never copied; empty: at once."""
     warnings: tuple[str, ...] = ()
+    origin: Origin = Origin()
+    lease: str = ""
+    """The Lease that keeps other operators off this target; empty: none is needed."""
+    schema: int = 1
+
+
+class Tombstone(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A profile that is to go, written before it goes: what a restarted operator must carry out, or tell."""
+
+    id: str
+    namespace: str
+    name: str
+    cause: Literal["Deleted", "Retention"]
+    """Deleted: the object's deletion was seen. Retention: the object must be told."""
+    at: str
+    message: str = ""
+    origin: Origin = Origin()
     schema: int = 1

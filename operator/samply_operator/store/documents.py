@@ -1,4 +1,4 @@
-"""The JSON documents of the volume: manifests and journal entries, encoded, decoded and checked.
+"""The JSON documents of the volume: manifests, journal entries and tombstones, encoded, decoded and checked.
 
 A document that can't be read is a CorruptManifest with its id, collected beside the good ones, never the end of all.
 """
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from samply_operator.errors import CorruptManifest
-from samply_operator.model.manifest import JournalEntry, Manifest
+from samply_operator.model.manifest import JournalEntry, Manifest, Tombstone
 
 MAX_BYTES = 1024 * 1024
 """No document comes near; a larger file is damage, and isn't read."""
@@ -22,6 +22,7 @@ Document = TypeVar("Document")
 
 _manifests = msgspec.json.Decoder(Manifest)
 _entries = msgspec.json.Decoder(JournalEntry)
+_tombstones = msgspec.json.Decoder(Tombstone)
 _encoder = msgspec.json.Encoder()
 
 
@@ -33,7 +34,7 @@ class Reading(Generic[Document]):
     faults: tuple[CorruptManifest, ...] = ()
 
 
-def encode(document: Manifest | JournalEntry) -> bytes:
+def encode(document: Manifest | JournalEntry | Tombstone) -> bytes:
     return msgspec.json.format(_encoder.encode(document), indent=1) + b"\n"
 
 
@@ -60,8 +61,8 @@ def read_manifest(path: Path, profile_id: str) -> Manifest | None:
     manifest = _decode(_manifests, data, profile_id)
     if manifest.id != profile_id:
         raise _fault(profile_id, "it names another id")
-    if (manifest.outcome == "Succeeded") != (manifest.file is not None):
-        raise _fault(profile_id, "outcome and file disagree")
+    if manifest.outcome == "Succeeded" and manifest.file is None:
+        raise _fault(profile_id, "it has no file")
     return manifest
 
 
@@ -74,6 +75,17 @@ def read_entry(path: Path, profile_id: str) -> JournalEntry | None:
     if entry.id != profile_id:
         raise _fault(profile_id, "it names another id")
     return entry
+
+
+def read_tombstone(path: Path, profile_id: str) -> Tombstone | None:
+    """The tombstone at `path`; None if there is none. Raises CorruptManifest, OSError."""
+    data = _read(path, profile_id)
+    if data is None:
+        return None
+    tombstone = _decode(_tombstones, data, profile_id)
+    if tombstone.id != profile_id:
+        raise _fault(profile_id, "it names another id")
+    return tombstone
 
 
 def _read(path: Path, profile_id: str) -> bytes | None:

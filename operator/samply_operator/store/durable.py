@@ -28,6 +28,14 @@ def translated(what: str) -> Iterator[None]:
         raise StoreError(f"cannot {what}: {error.strerror or error}.", details={"errno": error.errno}) from error
 
 
+def list_names(folder: Path) -> list[str]:
+    """Names in a folder; none if there is no such folder. Raises OSError."""
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
 def sync(path: Path) -> None:
     """fsync of a file or of a folder."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -38,9 +46,13 @@ def sync(path: Path) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a new file and fsync it (its folder is the caller's work)."""
+    """Write a new file and fsync it (its folder is the caller's work). What fails leaves no file."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(fd)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise

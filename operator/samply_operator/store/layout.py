@@ -4,6 +4,9 @@
     profiles/<id>/manifest.json      the facts beside them (a failure has only this)
     profiles/<id>/raw…               what else was kept
     journal/<id>.json                what a restarted operator must finish
+    tombstones/<id>.json             a profile that is to go, or went and whose object must be told
+    pins/<id>                        retention leaves it alone, even if its object is lost
+    ballast                          room held back for the journal
     tmp/<id>-<name>                  files that grow; tmp/<id>-publish-… and tmp/<id>-removed-… are folders on their way
 
 `<id>` is the uid that the API server gave to an object. No text of a user ever becomes part of a name.
@@ -17,6 +20,9 @@ from samply_operator.errors import StoreError
 
 PROFILES = "profiles"
 JOURNAL = "journal"
+TOMBSTONES = "tombstones"
+PINS = "pins"
+BALLAST = "ballast"
 TMP = "tmp"
 PROFILE_FILE = "profile.json.gz"
 MANIFEST_FILE = "manifest.json"
@@ -65,12 +71,20 @@ def build_journal(profile_id: str) -> str:
     return f"{JOURNAL}/{check_id(profile_id)}.json"
 
 
+def build_tombstone(profile_id: str) -> str:
+    return f"{TOMBSTONES}/{check_id(profile_id)}.json"
+
+
+def build_pin(profile_id: str) -> str:
+    return f"{PINS}/{check_id(profile_id)}"
+
+
 def build_tmp(profile_id: str, name: str) -> str:
     return f"{TMP}/{check_id(profile_id)}-{check_name(name)}"
 
 
 def parse_journal(name: str) -> str | None:
-    """The id of a journal file's name; None if it is something else."""
+    """The id in the name of a journal's file or a tombstone; None if it is something else."""
     stem = name.removesuffix(".json")
     return stem if stem != name and is_id(stem) else None
 

@@ -24,10 +24,17 @@ class Space:
         found = os.statvfs(self._root)
         return found.f_bavail * found.f_frsize
 
+    def room_bytes(self) -> int:
+        with self._lock:
+            return self._measure_room()
+
+    def _measure_room(self) -> int:
+        return self.free_bytes() - self._reserved_bytes - self._min_free_bytes
+
     def reserve(self, size_bytes: int) -> Reservation:
         """Raises StoreFull if it doesn't fit beside what is set aside and what must stay free; OSError."""
         with self._lock:
-            room = self.free_bytes() - self._reserved_bytes - self._min_free_bytes
+            room = self._measure_room()
             if size_bytes > room:
                 raise StoreFull(
                     f"the volume has no room: {size_bytes} bytes are needed, {max(room, 0)} can be used.",

@@ -21,7 +21,9 @@ from typing import BinaryIO
 from samply_operator.errors import CorruptManifest, StoreError, UnknownProfile
 from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.store import documents, durable, layout
+from samply_operator.store.ballast import Ballast
 from samply_operator.store.documents import Reading
+from samply_operator.store.marks import Marks
 from samply_operator.store.space import Reservation, Space
 
 TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
@@ -33,11 +35,21 @@ def _no_fault(step: str) -> None:
 
 
 class Volume:
-    """One volume, mounted at `root`. `min_free_bytes` stay free whatever is reserved."""
+    """One volume, mounted at `root`. `min_free_bytes` stay free whatever is reserved; `ballast_bytes` are held back
+    for small writes on a full volume."""
 
-    def __init__(self, root: Path | str, *, min_free_bytes: int = 0, fault: Callable[[str], None] = _no_fault) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        min_free_bytes: int = 0,
+        ballast_bytes: int = 0,
+        fault: Callable[[str], None] = _no_fault,
+    ) -> None:
         self._root = Path(root)
         self._space = Space(self._root, min_free_bytes)
+        self._ballast = Ballast(self._root / layout.BALLAST, ballast_bytes)
+        self.marks = Marks(self._root, self._ballast.rescue)
         self._fault = fault
 
     @property
@@ -49,6 +61,8 @@ class Volume:
         with durable.translated("prepare the volume"):
             for name in (layout.PROFILES, layout.JOURNAL, layout.TMP):
                 (self._root / name).mkdir(mode=0o750, parents=True, exist_ok=True)
+            self.marks.prepare()
+            self._ballast.take(self._space.free_bytes())
             durable.sync(self._root)
 
     # ------------------------------------------------------------------------------------------------- publishing
@@ -72,18 +86,29 @@ class Volume:
 
     def _publish(self, manifest: Manifest, profile_path: Path | None, extras: Mapping[str, Path]) -> Manifest:
         staging = self._path(layout.build_tmp(manifest.id, layout.PUBLISHING + secrets.token_hex(8)))
-        staging.mkdir(mode=0o750)
+        self._ballast.rescue(lambda: staging.mkdir(mode=0o750))
         self._fault("staged")
+        try:
+            self._stage(manifest, profile_path, extras, staging)
+        except OSError:
+            # Whoever tries again, now or after a restart, finds the files where they were.
+            for name, path in (*extras.items(), (layout.PROFILE_FILE, profile_path)):
+                if path is not None and (staging / name).exists():
+                    (staging / name).rename(path)
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        return self._place(manifest, staging)
+
+    def _stage(self, manifest: Manifest, profile_path: Path | None, extras: Mapping[str, Path], staging: Path) -> None:
         if profile_path is not None:
             self._stage_profile(manifest, profile_path, staging)
         for name, path in extras.items():
             self._stage_file(path, staging / layout.check_extra(name))
         self._fault("files-staged")
-        durable.write(staging / layout.MANIFEST_FILE, documents.encode(manifest))
+        self._ballast.rescue(lambda: durable.write(staging / layout.MANIFEST_FILE, documents.encode(manifest)))
         self._fault("manifest-written")
         durable.sync(staging)
         self._fault("staging-synced")
-        return self._place(manifest, staging)
 
     def _stage_profile(self, manifest: Manifest, path: Path, staging: Path) -> None:
         """Move the profile in; after a kill it may already be in an older staging folder."""
@@ -150,10 +175,14 @@ class Volume:
 
     # ---------------------------------------------------------------------------------------------------- reading
 
+    def has(self, profile_id: str) -> bool:
+        """Whether anything is stored under this id, readable or not."""
+        return self._path(layout.build_folder(profile_id)).exists()
+
     def list_ids(self) -> frozenset[str]:
         """Ids of all folders of profiles; empty if the volume was never written."""
         with durable.translated("list the profiles"):
-            return frozenset(name for name in _list(self._path(layout.PROFILES)) if layout.is_id(name))
+            return frozenset(name for name in durable.list_names(self._path(layout.PROFILES)) if layout.is_id(name))
 
     def read_manifest(self, profile_id: str) -> Manifest | None:
         """One manifest; None if there is none. Raises CorruptManifest, StoreError."""
@@ -194,7 +223,7 @@ class Volume:
         path = self._path(layout.build_journal(entry.id))
         draft = self._path(layout.build_tmp(entry.id, layout.DRAFT + secrets.token_hex(8)))
         with durable.translated(f"write the journal of {entry.id}"):
-            durable.write(draft, documents.encode(entry))
+            self._ballast.rescue(lambda: durable.write(draft, documents.encode(entry)))
             self._fault("entry-written")
             draft.rename(path)
             self._fault("entry-placed")
@@ -208,7 +237,7 @@ class Volume:
     def read_entries(self) -> Reading[JournalEntry]:
         """All entries; those that can't be read are in `faults`."""
         with durable.translated("list the journal"):
-            names = sorted(_list(self._path(layout.JOURNAL)))
+            names = durable.list_names(self._path(layout.JOURNAL))
         ids = [profile_id for name in names if (profile_id := layout.parse_journal(name))]
         return documents.collect(ids, self.read_entry)
 
@@ -230,7 +259,7 @@ class Volume:
         """Remove what is left in tmp/, except files of `except_ids`; returns the names removed, not those in use."""
         removed = []
         with durable.translated("clean the temporary files"):
-            for name in sorted(_list(self._path(layout.TMP))):
+            for name in durable.list_names(self._path(layout.TMP)):
                 profile_id, rest = layout.parse_tmp(name) or ("", "")
                 if profile_id in except_ids and not rest.startswith(layout.REMOVED):
                     continue
@@ -239,10 +268,26 @@ class Volume:
                     removed.append(name)
         return tuple(removed)
 
+    def drop_tmp(self, profile_id: str) -> None:
+        """Remove what a recording that failed left in tmp/: on a full volume it is the room that is missing."""
+        with durable.translated(f"remove the temporary files of {profile_id}"):
+            for path in self._list_tmp(profile_id):
+                _drop(path)
+
     def free_bytes(self) -> int:
         """Free space on the volume for this process's user, reservations not counted."""
         with durable.translated("ask for the free space"):
             return self._space.free_bytes()
+
+    def room_bytes(self) -> int:
+        """What of it may still be set aside; below 0, no recording should begin."""
+        with durable.translated("ask for the free space"):
+            return self._space.room_bytes()
+
+    def hold_ballast(self) -> bool:
+        """Hold room back again after it was given up, as soon as there is enough. True: it is held."""
+        with durable.translated("hold room back"):
+            return self._ballast.take(self._space.room_bytes())
 
     def reserve(self, size_bytes: int) -> Reservation:
         """Set space aside before a copy. Raises StoreFull. Release it (or use `with`) when the file is published."""
@@ -256,13 +301,6 @@ class Volume:
         """All of one id in tmp/ but drafts of the journal, which has its own pace."""
         found = self._path(layout.TMP).glob(f"{layout.check_id(profile_id)}-*")
         return [path for path in found if not path.name.startswith(f"{profile_id}-{layout.DRAFT}")]
-
-
-def _list(folder: Path) -> list[str]:
-    try:
-        return [path.name for path in folder.iterdir()]
-    except FileNotFoundError:
-        return []
 
 
 def _drop(path: Path) -> None:
