@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-from samply_operator.errors import ExecFailed
+from samply_operator.errors import ExecFailed, KubeInvalid
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.exec import ExecSession
 from samply_operator.model.facts import Facts
@@ -21,6 +21,8 @@ from samply_operator.settings import Recording
 SHORT_SECS = 30.0
 """Deadline of an exec that only looks or signals."""
 NOT_FOUND = 127
+COMMAND_NOT_FOUND = "CommandNotFound"
+"""How kube/faults.py calls what a runtime says of a command that isn't in the image."""
 FOLDER_EXISTS = 64
 FOLDER_REFUSED = 65
 
@@ -70,9 +72,14 @@ def place_of(entry: JournalEntry) -> Target:
 
 
 async def _run(client: KubeClient, target: Target, command: list[str], deadline: float = SHORT_SECS) -> str:
-    result = await client.run(
-        target.namespace, target.pod, target.container, command, deadline_secs=deadline, node=target.node
-    )
+    try:
+        result = await client.run(
+            target.namespace, target.pod, target.container, command, deadline_secs=deadline, node=target.node
+        )
+    except KubeInvalid as error:
+        if error.details.get("reason") == COMMAND_NOT_FOUND:
+            raise NoShellError(f"Container {target.container} of {target.pod} has no sh: {error.message}") from error
+        raise
     errors = result.stderr.decode(errors="replace")
     if result.exit_code in {126, NOT_FOUND} and not result.stdout:
         raise NoShellError(f"Container {target.container} of {target.pod} has no sh: {errors[:200]}")
