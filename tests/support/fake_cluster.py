@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from samply_operator.errors import ExecFailed, KubeConflict, KubeInvalid, KubeNotFound
+from samply_operator.kube import faults
 from samply_operator.kube.client import ItemList
 from samply_operator.kube.exec import ExecResult
-from samply_operator.recorder import remote
+from samply_operator.recorder import grounds, remote
 from support import json_patch
 
 Json = dict[str, Any]
@@ -143,10 +144,13 @@ class FakeCluster:
     calls: list[tuple[str, str]] = field(default_factory=list)
     cuts: list[int | None] = field(default_factory=list)
     """After how many bytes of stdout the next attached sessions break; None: not at all."""
+    namespaces: tuple[str, ...] = ("prod",)
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _version: int = 0
 
     def __enter__(self) -> Self:
+        for path in (grounds.DEFINITION, *map(grounds.namespace_path, self.namespaces)):
+            self.put(path, {"metadata": {"name": path.rpartition("/")[2]}})
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -321,7 +325,9 @@ def _find(program: str, path: str) -> str:
     for folder in path.split(":"):
         if os.access(f"{folder}/{program}", os.X_OK):
             return f"{folder}/{program}"
-    raise KubeInvalid(f"The command isn't in the container: {program}")
+    error = faults.find_container_error(f'exec: "{program}": executable file not found in $PATH')
+    assert error is not None
+    raise error
 
 
 def _is_selected(raw: Json, selector: str) -> bool:

@@ -1,0 +1,279 @@
+"""Recordings while something is broken: sessions, the API server, rights, the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gzip
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from samply_operator.errors import ExecFailed, KubeError, KubeForbidden, KubeNotFound, KubeUnavailable, StoreFull
+from samply_operator.kube import objects
+from samply_operator.recorder import remote
+from samply_operator.rules import times
+from samply_operator.settings import Recording, Retention, Settings
+from samply_operator.store.volume import Volume
+from support.fake_cluster import FakeCluster
+from support.operator_process import NAMESPACE, RECORDED, OperatorProcess, add_pipeline, ask
+
+from .test_engine import assert_nothing_left, count_starts
+
+RECORD = remote.read_script("record.sh")
+
+
+def fail(is_meant: Callable[[str, str], bool], error: KubeError, times: int = 10**9) -> Callable[[str, str], Any]:
+    """A fault for the first `times` calls that are meant."""
+    left = times
+
+    def fault(verb: str, what: str) -> KubeError | None:
+        nonlocal left
+        if left > 0 and is_meant(verb, what):
+            left -= 1
+            return error
+        return None
+
+    return fault
+
+
+@pytest.mark.parametrize("after_bytes", [0, 3, 60], ids=["before its first word", "within a word", "while it records"])
+async def test_a_session_that_breaks_is_adopted(
+    operator: OperatorProcess, cluster: FakeCluster, after_bytes: int
+) -> None:
+    """The pod goes on; samply is started once, and the profile is collected as if nothing had been."""
+    add_pipeline(cluster)
+    cluster.cuts = [after_bytes]
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
+    assert status["startedAt"]
+    await operator.reach_rest()
+    assert count_starts(cluster) == 1
+    assert_nothing_left(operator)
+
+
+async def test_a_launch_that_never_reaches_the_pod_is_tried_again(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """The folder isn't there, so nothing began."""
+    add_pipeline(cluster)
+    cluster.fault = fail(lambda verb, what: verb == "exec" and RECORD in what, ExecFailed("broken"), 2)
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
+    assert count_starts(cluster) == 1
+
+
+async def test_a_launch_that_never_works_ends_after_the_time_for_that(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """With pauses in between, and as unreachable."""
+    add_pipeline(cluster)
+    cluster.fault = fail(lambda verb, what: verb == "exec" and RECORD in what, ExecFailed("broken"))
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "Unreachable"
+    assert sum(RECORD in what for _, what in cluster.calls) < 50
+
+
+async def test_an_api_server_that_is_away_meanwhile_costs_nothing(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Neither the profile nor its report."""
+    add_pipeline(cluster)
+    ask(cluster)
+    await operator.reach_phase("p-1", "Recording")
+    until = time.monotonic() + 1.5
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if time.monotonic() < until else None
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
+    await operator.reach_rest()
+
+
+def _is_over(operator: OperatorProcess) -> bool:
+    """samply has written its file, whether or not anybody asked."""
+    folders = [path for c in operator.cluster.containers.values() for path in c.folder.iterdir()]
+    return all("done" in (folder / "events").read_text() for folder in folders)
+
+
+async def sweep_later(operator: OperatorProcess, secs: float) -> None:
+    """Sweep with the clock moved on, until nothing is left in the journal."""
+    engine = operator.engine
+    before = engine.context
+    engine.context = dataclasses.replace(before, now=lambda: time.time() + secs)
+    async with asyncio.timeout(10):
+        while list((operator.volume.root / "journal").iterdir()):
+            await engine.sweep()
+            await asyncio.sleep(0.05)
+    engine.context = before
+
+
+class TestUnreachable:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(recording=Recording(min_free_bytes=1, min_coverage=0, unreachable_secs=2, copy_deadline_secs=2))
+
+    async def test_a_pod_that_cannot_be_reached_any_more_ends_it_after_the_time_for_that(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """And what is left in the pod is cleaned by a later sweep."""
+        add_pipeline(cluster)
+        ask(cluster)
+        await operator.reach_phase("p-1", "Recording")
+        cluster.fault = fail(lambda verb, what: verb == "exec", ExecFailed("no route to the node"))
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+        assert status["failure"]["reason"] in {"Unreachable", "TransferFailed"}
+        await operator.reach(lambda: not operator.engine.runs)
+        cluster.fault = lambda verb, what: None
+        await operator.reach(lambda: _is_over(operator))
+        await sweep_later(operator, 2 * operator.context.settings.recording.remote_ttl_secs)
+        assert_nothing_left(operator)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        pytest.param(KubeForbidden("no exec for you"), "NotPermitted", id="no right to exec"),
+        pytest.param("exec", "", KubeNotFound("The container doesn't run"), "Unreachable", id="no such container"),
+        pytest.param(KubeUnavailable("503"), "Unreachable", id="the API server is away"),
+    ],
+)
+async def test_a_preflight_that_cannot_run_ends_it_with_a_reason(
+    operator: OperatorProcess, cluster: FakeCluster, error: KubeError, reason: str
+) -> None:
+    """Never in silence."""
+    add_pipeline(cluster)
+    cluster.fault = fail(lambda verb, _: verb == "exec", error)
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == reason
+
+
+async def test_a_container_without_a_shell_is_said_so(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Distroless images have none."""
+    (container,) = add_pipeline(cluster)
+    (Path(container.path.partition(":")[0]) / "sh").unlink()
+    container.path = container.path.partition(":")[0]
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "NoShell"
+
+
+async def test_a_copy_that_breaks_is_taken_up_again(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """The file is verified in the end."""
+    add_pipeline(cluster)
+    cluster.fault = fail(lambda verb, what: verb == "exec" and what.startswith("dd "), ExecFailed("cut"), 3)
+    ask(cluster)
+    assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+
+
+async def test_a_status_that_cannot_be_written_at_first_is_written_later(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """The recording doesn't wait for it, and the last word is right."""
+    add_pipeline(cluster)
+    cluster.fault = fail(lambda verb, what: verb == "patch" and "/status" in what, KubeUnavailable("away"), 4)
+    ask(cluster)
+    assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+    await operator.reach_rest()
+
+
+class TestFullDisk:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(recording=Recording(min_free_bytes=1 << 60, min_coverage=0, remote_ttl_secs=100))
+
+    async def test_a_profile_that_does_not_fit_stays_in_the_pod_for_its_time(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """It is good: somebody may still want it. Then it goes."""
+        (container,) = add_pipeline(cluster)
+        container.facts["free_kib"] = str(1 << 60)
+        ask(cluster)
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+        assert status["failure"]["reason"] == "StoreFull"
+        await operator.reach(lambda: not operator.engine.runs)
+        (folder,) = container.folder.iterdir()
+        assert (folder / "profile.json.gz").exists()
+        await operator.engine.sweep()
+        assert (folder / "profile.json.gz").exists()
+        await sweep_later(operator, 101)
+        assert_nothing_left(operator)
+
+
+async def test_a_journal_that_cannot_be_written_delays_the_recording(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing touches the pod without it; it begins as soon as it can be written."""
+    write, failures = Volume.write_entry, [StoreFull("no room"), StoreFull("no room")]
+
+    def write_or_fail(self: Volume, entry: Any) -> None:
+        if failures:
+            raise failures.pop()
+        write(self, entry)
+
+    monkeypatch.setattr(Volume, "write_entry", write_or_fail)
+    add_pipeline(cluster)
+    ask(cluster)
+    assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+    assert count_starts(cluster) == 1
+
+
+class TestExpiry:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(retention=Retention(object_ttl_secs=60))
+
+    async def test_an_object_without_a_profile_goes_after_its_time(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """But not before, and not one that somebody else made under its name."""
+        old = times.format_time(time.time() - 61)
+        ask(cluster, "old")
+        ask(cluster, "new")
+        for name, finished in (("old", old), ("new", times.format_time(time.time()))):
+            await operator.reach_phase(name, "Failed")
+            raw = cluster.objects[objects.samply_profiles(NAMESPACE, name)]
+            raw["status"]["finishedAt"] = finished
+            cluster.put(objects.samply_profiles(NAMESPACE, name), raw)
+        await operator.engine.sweep()
+        assert [raw["metadata"]["name"] for raw in operator.list_profiles()] == ["new"]
+
+
+class TestCoverage:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(recording=Recording(min_free_bytes=1, min_coverage=0.75))
+
+    async def test_a_recording_that_missed_most_is_no_success_but_its_file_is_kept(
+        self, operator: OperatorProcess, cluster: FakeCluster, tmp_path: Path
+    ) -> None:
+        """Whoever asks for it by its id gets it; it is never the last good one."""
+        add_pipeline(cluster, is_busy=True, profile=str(make_sparse(tmp_path)), sidecar="", symbol_flag="")
+        raw = ask(cluster, durationSeconds=3)
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+        assert status["failure"]["reason"] == "LowCoverage"
+        assert status["profile"]["samples"] == 30
+        await operator.reach_rest()
+        manifest = operator.volume.read_manifest(raw["metadata"]["uid"])
+        assert manifest is not None
+        assert manifest.outcome == "Failed"
+        assert manifest.file is not None
+        with operator.volume.open_profile(manifest.id, size_bytes=manifest.file.size_bytes):
+            pass
+
+
+def make_sparse(folder: Path) -> Path:
+    """The real recording with ten samples of each of its three threads: what a blind samply writes."""
+    profile = json.loads(gzip.decompress(Path(str(RECORDED["profile"])).read_bytes()))
+    for thread in profile["threads"]:
+        columns = thread["samples"]
+        thread["samples"] = {k: v[:10] if isinstance(v, list) else v for k, v in columns.items()} | {"length": 10}
+    path = folder / "sparse.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(profile).encode()))
+    return path
