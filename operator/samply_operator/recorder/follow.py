@@ -36,25 +36,44 @@ class Follower:
     started: float | None = None
 
     async def launch(self) -> Progress:
-        """Start the recording and follow it to its end; adopt it if the session breaks or it was started before."""
-        entry = self.entry
-        try:
-            async with remote.record(self.context.client, entry, self.context.settings.recording) as session:
-                async for line in session.lines():
-                    self._take(recording.observe(self.progress, line), self.context.now())
-                code = await session.wait()
-        except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
-            logger.info("%s/%s: the exec session broke (%s); looking after it", entry.namespace, entry.name, error)
-            return await self.adopt(may_launch=True)
-        if self.progress.is_done:
-            return self.progress
-        if code == remote.FOLDER_REFUSED:
-            failures.fail("NoWritableFolder", f"{entry.folder} can't be made in the container.")
-        return await self.adopt(may_launch=False)
+        """Start the recording and follow it to its end; look after it if the session breaks or it began before."""
+        backoff = Backoff(self.context.now, self.context.settings.recording.unreachable_secs)
+        while True:
+            try:
+                code = await self._follow_session()
+            except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
+                where = f"{self.entry.namespace}/{self.entry.name}"
+                logger.info("%s: the exec session broke (%s); looking after it", where, error)
+                progress = await self._look_after()
+                if progress is not None:
+                    return progress
+                await backoff.pause(error)
+                continue
+            if self.progress.is_done:
+                return self.progress
+            if code == remote.FOLDER_REFUSED:
+                failures.fail("NoWritableFolder", f"{self.entry.folder} can't be made in the container.")
+            return await self.adopt(may_launch=False)
+
+    async def _follow_session(self) -> int:
+        async with remote.record(self.context.client, self.entry, self.context.settings.recording) as session:
+            async for line in session.lines():
+                self._take(recording.observe(self.progress, line), self.context.now())
+            return await session.wait()
 
     async def adopt(self, *, may_launch: bool) -> Progress:
-        """Look until the recording is over. `may_launch`: nothing in the pod means that it never began."""
+        """Follow what an earlier session began. `may_launch`: nothing in the pod means that it never began."""
+        progress = await self._look_after()
+        if progress is not None:
+            return progress
+        if not may_launch:
+            failures.fail("Lost", f"{self.entry.folder} is gone from the container.")
+        return await self.launch()
+
+    async def _look_after(self) -> Progress | None:
+        """Look until the recording is over. None: there is nothing of it in the pod."""
         backoff = Backoff(self.context.now, self.context.settings.recording.unreachable_secs)
+        was_there = False
         while True:
             try:
                 await check_target(self.context, self.entry)
@@ -63,10 +82,11 @@ class Follower:
                 await backoff.pause(error)
                 continue
             backoff.reset()
+            if not sight.has_folder and was_there:
+                failures.fail("Lost", f"{self.entry.folder} went from the container while it was used.")
             if not sight.has_folder:
-                if may_launch:
-                    return await self.launch()
-                failures.fail("Lost", f"{self.entry.folder} is gone from the container.")
+                return None
+            was_there = True
             self._adopt(sight)
             if sight.progress.is_done or not sight.is_alive:
                 return self.progress

@@ -5,6 +5,12 @@ set -u
 cd "$1" 2>/dev/null || { echo 'folder no'; exit 0; }
 echo 'folder yes'
 alive=no
+# Its shell writes its own number right after it made the folder: one without is just being made.
+n=0
+until [ -s shell ] || [ $n -ge 20 ]; do
+    sleep 0.1 2>/dev/null || sleep 1
+    n=$((n + 1))
+done
 for who in shell samply; do
     if read -r id was 2>/dev/null <$who && IFS= read -r line 2>/dev/null <"/proc/$id/stat"; then
         set -- ${line##*) }
