@@ -190,7 +190,7 @@ def main() -> None:
             path.chmod(0o755)
         servers = build_servers(stack, nginx, folder)
         print(json.dumps({"cpus": os.cpu_count(), "load": os.getloadavg(), "rounds": options.rounds}))
-        big = measure(servers, options.rounds, lambda s: download(s, s.paths["big"], 3))
+        big = measure(servers, options.rounds, lambda s: download(s, s.paths["big"], 5))
         report("100 MiB, one stream", "MiB/s", big)
         small = measure(servers, options.rounds, lambda s: hammer(s, s.paths["small"], 8, options.secs))
         report("200 KiB, 8 connections", "requests/s", small)

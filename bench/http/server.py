@@ -22,9 +22,13 @@ RUNNING_ID = "00000000-0000-4000-8000-00000000ffff"
 
 
 async def serve_ours(folder: Path, port: int) -> None:
-    access_log.write_to_stdout()
     socket_path = folder / "control.sock"
     settings = Settings(api=Api(host="127.0.0.1", port=port), paths=Paths(data=str(folder), socket=str(socket_path)))
+    with access_log.writing_to_stdout():
+        await serve_scripted(settings, socket_path)
+
+
+async def serve_scripted(settings: Settings, socket_path: Path) -> None:
     async with FakeOperator(socket_path) as operator, main.serve(settings, Identity("feldera", "pod", "bench")):
         operator.pipelines = (make_pipeline("busy"), make_pipeline("big"), make_pipeline("small"))
         operator.recordings = (make_recording(RUNNING_ID, "busy", ends_in_secs=3600),)

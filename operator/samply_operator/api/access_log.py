@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import msgspec
@@ -19,15 +20,18 @@ SENT_BYTES = web.RequestKey("sent_bytes", int)
 QUIET = frozenset({"/healthz", "/readyz"})
 """The kubelet's probes: logged only when they fail."""
 
+BATCH_SECS = 0.05
+"""How long a line may wait for others."""
+
 logger = logging.getLogger("samply_operator.api.access")
 
 _encoder = msgspec.json.Encoder()
 
 
-class Line(msgspec.Struct, omit_defaults=False, gc=False):
+class Line(msgspec.Struct, gc=False):
     """What the log says of one request."""
 
-    time: str
+    time: datetime
     request_id: str
     method: str
     path: str
@@ -51,7 +55,7 @@ class AccessLogger(AbstractAccessLogger):
 
 def _build_line(path: str, request: web.BaseRequest, response: web.StreamResponse, duration_secs: float) -> Line:
     return Line(
-        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        time=datetime.now(UTC),
         request_id=response.headers.get(REQUEST_ID, ""),
         method=request.method,
         path=path[:512],
@@ -70,7 +74,7 @@ def _log(line: Line) -> None:
 
 
 class Batch:
-    """Writes what one turn of the event loop logged with one system call: a line may not cost what a poll costs."""
+    """Writes the lines of BATCH_SECS with one system call: a line may not cost what a poll costs."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -78,18 +82,26 @@ class Batch:
 
     def add(self, line: Line) -> None:
         if not self._lines:
-            asyncio.get_running_loop().call_soon(self._write)
+            asyncio.get_running_loop().call_later(BATCH_SECS, self.write)
         self._lines.append(line)
 
-    def _write(self) -> None:
+    def write(self) -> None:
         lines, self._lines = self._lines, []
-        os.write(self._fd, _encoder.encode_lines(lines))
+        if lines:
+            os.write(self._fd, _encoder.encode_lines(lines))
 
 
 _sink: Callable[[Line], None] = _log
 
 
-def write_to_stdout() -> None:
-    """Send access lines to stdout as they are, apart from the other logs."""
+@contextmanager
+def writing_to_stdout() -> Iterator[None]:
+    """Send access lines to stdout as they are, apart from the other logs; at the end the last ones are written."""
     global _sink  # noqa: PLW0603 - one process, one stdout
-    _sink = Batch(sys.stdout.fileno()).add
+    batch = Batch(sys.stdout.fileno())
+    _sink = batch.add
+    try:
+        yield
+    finally:
+        _sink = _log
+        batch.write()

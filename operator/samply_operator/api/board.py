@@ -26,7 +26,8 @@ RESCAN_SECS = 60.0
 RETRY_SECS = 1.0
 """Pause after a volume that couldn't be read."""
 
-MAX_FACTS = 10_000
+MAX_KEPT = 10_000
+"""Answers to look-ups that a view keeps."""
 
 Key = tuple[str, str]
 """(namespace, pipeline)"""
@@ -53,6 +54,7 @@ class View:
     """The volume was read at least once."""
     _facts: dict[tuple[str, str, int], serve.Facts] = field(default_factory=dict, repr=False, compare=False)
     """Gathered once per view: pollers ask for the same again and again."""
+    _namespaces: dict[str, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_certain(self) -> bool:
@@ -60,8 +62,13 @@ class View:
 
     def find_namespaces(self, pipeline: str) -> frozenset[str]:
         """Namespaces that hold the name, in the cluster or on the volume."""
-        live = self.live.namespaces.get(pipeline, frozenset()) if self.live else frozenset()
-        return live | self.catalog.find_namespaces(pipeline)
+        found = self._namespaces.get(pipeline)
+        if found is None:
+            live = self.live.namespaces.get(pipeline, frozenset()) if self.live else frozenset()
+            found = live | self.catalog.find_namespaces(pipeline)
+            if found and len(self._namespaces) < MAX_KEPT:
+                self._namespaces[pipeline] = found
+        return found
 
     def find_pipeline(self, namespace: str, pipeline: str) -> PipelineState | None:
         return self.live.pipelines.get((namespace, pipeline)) if self.live else None
@@ -79,7 +86,7 @@ class View:
         facts = self._facts.get(key)
         if facts is None:
             facts = self._gather(*key)
-            if len(self._facts) < MAX_FACTS:
+            if len(self._facts) < MAX_KEPT:
                 self._facts[key] = facts
         return facts
 

@@ -35,11 +35,11 @@ async def serve(settings: Settings, identity: Identity) -> AsyncIterator[Door]:
 
 async def run(settings: Settings, identity: Identity) -> None:
     """Serve until SIGTERM or SIGINT."""
-    access_log.write_to_stdout()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    async with serve(settings, identity):
-        await ended.wait()
-        logger.info("closing")
+    with access_log.writing_to_stdout():
+        async with serve(settings, identity):
+            await ended.wait()
+            logger.info("closing")

@@ -140,7 +140,7 @@ def decide_namespace(
     candidates: Collection[str], *, readable: Collection[str] | None, asked: str | None
 ) -> str | Ambiguous | None:
     """Which namespace a pipeline's name means. `readable` None: all. None: no readable namespace has it."""
-    found = sorted(n for n in candidates if (readable is None or n in readable) and asked in (None, n))
+    found = [n for n in candidates if (readable is None or n in readable) and asked in (None, n)]
     if len(found) > 1:
-        return Ambiguous(tuple(found))
+        return Ambiguous(tuple(sorted(found)))
     return found[0] if found else None
