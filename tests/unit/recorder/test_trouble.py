@@ -139,7 +139,7 @@ class TestUnreachable:
     ("error", "reason"),
     [
         pytest.param(KubeForbidden("no exec for you"), "NotPermitted", id="no right to exec"),
-        pytest.param("exec", "", KubeNotFound("The container doesn't run"), "Unreachable", id="no such container"),
+        pytest.param(KubeNotFound("The container doesn't run"), "Unreachable", id="no such container"),
         pytest.param(KubeUnavailable("503"), "Unreachable", id="the API server is away"),
     ],
 )
