@@ -30,6 +30,8 @@ def rewrite(document: Document, version: int) -> Document:
         _share_sources(changed)
     if version >= 60:
         _share_tables(changed)
+    if version >= 64:
+        _add_new_columns(changed["shared"])
     if version >= 66:
         _use_prefix_offsets(changed["shared"]["stackTable"])
     if version >= 70:
@@ -113,6 +115,20 @@ def _append(table: Document, rows: Document, moves: dict[str, int]) -> None:
         offset = moves.get(key, 0)
         moved = [value if value is None or value == -1 else value + offset for value in column] if offset else column
         table.setdefault(key, []).extend(moved)
+
+
+def _add_new_columns(shared: Document) -> None:
+    """What 61 and 64 added, as samply's main branch fills it: columns of nulls."""
+    count = shared["sources"]["length"]
+    shared["sources"] |= {
+        "startLine": [1] * count,
+        "startColumn": [1] * count,
+        "sourceMapURL": [None] * count,
+        "content": [None] * count,
+    }
+    shared["sourceLocationTable"] = {"length": 0, "source": [], "line": [], "column": []}
+    for table in ("frameTable", "funcTable"):
+        shared[table]["originalLocation"] = [None] * shared[table]["length"]
 
 
 def _use_prefix_offsets(stacks: Document) -> None:

@@ -1,0 +1,230 @@
+"""What this program writes, read by those it is written for: Firefox Profiler's own code, Google's pprof, speedscope.
+
+Run `tests/readers/install` once. A reader that isn't there is skipped with that reason.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from samply_operator import profiles
+from samply_operator.profiles import pprof, speedscope
+from samply_operator.profiles.summary import FunctionCost
+from support import profile_maker, profile_versions
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data" / "profiles"
+MODULES = ROOT / "build" / "out" / "readers" / "node_modules"
+PROFILER_CLI = MODULES / "@firefox-devtools" / "profiler-cli" / "dist" / "profiler-cli.js"
+SPEEDSCOPE = MODULES / "speedscope" / "dist" / "release"
+VERSIONS = [49, 55, 57, 58, 60, 66, 70]
+
+needs_node = pytest.mark.skipif(
+    shutil.which("node") is None or not PROFILER_CLI.exists(), reason="run tests/readers/install (needs node)"
+)
+needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="needs Go, which brings pprof along")
+needs_chromium = pytest.mark.skipif(
+    shutil.which("chromium") is None or not SPEEDSCOPE.exists(),
+    reason="run tests/readers/install, and have chromium installed",
+)
+
+
+@pytest.fixture(scope="module")
+def baked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("readers") / "baked.json.gz"
+    profiles.bake(DATA / "demo-v55.json.gz", DATA / "demo-v55.syms.json", out, label=profiles.Label("orders"))
+    return out
+
+
+def expect(path: Path, thread: str) -> dict[str, FunctionCost]:
+    summary = profiles.top(profiles.read(path), limit=1000, thread=thread)
+    return {cost.name: cost for cost in summary.all_threads.by_total}
+
+
+class Viewer:
+    """Firefox Profiler's command line: the viewer's own reading code, without the browser.
+
+    Its daemon is started here, not by its `load`, which gives up after half a second.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        # Without symbols from the network: what is read is what is in the file.
+        self.environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PROFILER_CLI_NO_SYMBOLICATE": "1"}
+        self.daemon: subprocess.Popen[bytes] | None = None
+
+    def load(self, path: Path) -> None:
+        command = ["node", str(PROFILER_CLI), "--daemon", str(path), "--session", "test"]
+        self.daemon = subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        # A question asked too early makes the client tidy the session away: ask when the log says that it listens.
+        log = self.home / ".profiler-cli" / "test.log"
+        self.wait(lambda: log.exists() and "Daemon ready" in log.read_text(), path)
+        self.wait(lambda: self.run("profile", "info").returncode == 0, path)
+
+    def wait(self, is_done: Callable[[], bool], path: Path) -> None:
+        deadline = time.monotonic() + 90
+        while not is_done():
+            assert self.daemon is not None
+            assert self.daemon.poll() is None, f"profiler-cli can't load {path.name}"
+            assert time.monotonic() < deadline, f"profiler-cli doesn't answer for {path.name}"
+
+    def ask(self, *arguments: str) -> dict[str, Any]:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["node", str(PROFILER_CLI), *arguments, "--session", "test"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def close(self) -> None:
+        if self.daemon is not None:
+            self.daemon.kill()
+            self.daemon.wait()
+
+
+@pytest.fixture
+def viewer() -> Iterator[Viewer]:
+    # Its socket lies under HOME, and a socket's path may not be long: not under pytest's own folders.
+    with tempfile.TemporaryDirectory() as home:
+        each = Viewer(Path(home))
+        yield each
+        each.close()
+
+
+@needs_node
+@pytest.mark.parametrize("version", VERSIONS)
+def test_firefox_profiler_counts_the_same(version: int, baked: Path, tmp_path: Path, viewer: Viewer) -> None:
+    document = profile_versions.rewrite(json.loads(gzip.decompress(baked.read_bytes())), version)
+    path = profile_maker.save(document, tmp_path / "p.json.gz")
+    viewer.load(path)
+    threads = viewer.ask("thread", "list")["threads"]
+    assert {thread["name"] for thread in threads} == {"demo", "worker-0", "worker-1"}
+    for thread in threads:
+        # With idle samples: the viewer counts by samples then, whatever their CPU time was.
+        handle = thread["threadHandle"]
+        found = viewer.ask("thread", "functions", "--thread", handle, "--limit", "0", "--include-idle")
+        expected = expect(path, thread["name"])
+        assert {each["name"]: (each["selfSamples"], each["totalSamples"]) for each in found["functions"]} == {
+            name: (cost.self_weight, cost.total_weight) for name, cost in expected.items()
+        }
+
+
+@needs_node
+def test_firefox_profiler_shows_the_title(baked: Path, viewer: Viewer) -> None:
+    viewer.load(baked)
+    assert "Name: orders" in viewer.run("profile", "info").stdout
+
+
+@needs_go
+def test_pprof_counts_the_same(baked: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cpu.pb.gz"
+    path.write_bytes(b"".join(pprof.convert(profiles.read(baked))))
+    expected = {
+        cost.name: (int(cost.self_weight), int(cost.total_weight))
+        for cost in profiles.top(profiles.read(baked), limit=1000).all_threads.by_total
+    }
+    assert top_of_pprof(path, "-sample_index=samples") == expected
+
+
+@needs_go
+def test_pprof_tells_threads_apart(baked: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cpu.pb.gz"
+    path.write_bytes(b"".join(pprof.convert(profiles.read(baked))))
+    expected = {
+        name: (int(cost.self_weight), int(cost.total_weight)) for name, cost in expect(baked, "worker-1").items()
+    }
+    assert top_of_pprof(path, "-sample_index=samples", "-tagfocus=thread=worker-1") == expected
+
+
+@needs_go
+@pytest.mark.parametrize("name", ["a b", "<b>&\"'", "zwölf", "dbsp::join<K, V>::{{closure}}"])
+def test_pprof_reads_names_of_all_kinds(name: str, tmp_path: Path) -> None:
+    document = profile_maker.build([[profile_maker.Sample((name,))]])
+    path = tmp_path / "cpu.pb.gz"
+    path.write_bytes(b"".join(pprof.convert(profiles.read(profile_maker.save(document, tmp_path / "p.json.gz")))))
+    raw = run_pprof("-raw", str(path))
+    assert name in raw
+
+
+def top_of_pprof(path: Path, *options: str) -> dict[str, tuple[int, int]]:
+    table = run_pprof("-top", "-nodecount=1000", "-nodefraction=0", "-edgefraction=0", *options, str(path))
+    rows = re.findall(r"^\s*(\d+)\s+\S+%\s+\S+%\s+(\d+)\s+\S+%\s+(.+)$", table, flags=re.MULTILINE)
+    return {name.removesuffix(" (inline)"): (int(own), int(total)) for own, total, name in rows}
+
+
+def run_pprof(*arguments: str) -> str:
+    done = subprocess.run(
+        ["go", "tool", "pprof", "-symbolize=none", *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@needs_chromium
+@pytest.mark.parametrize("measure", ["samples", "cpu"])
+def test_speedscope_opens_it(measure: speedscope.Measure, baked: Path, tmp_path: Path) -> None:
+    """speedscope's page titles itself with the profile's name once its importer is through, and not before."""
+    converted = b"".join(speedscope.convert(profiles.read(baked), measure=measure))
+    assert "<title>orders - speedscope</title>" in open_in_speedscope(converted, tmp_path)
+
+
+@needs_chromium
+def test_speedscope_refuses_what_is_no_profile(tmp_path: Path) -> None:
+    """Otherwise the test above would prove nothing."""
+    assert "<title>orders - speedscope</title>" not in open_in_speedscope(b'{"name": "orders"}', tmp_path)
+
+
+@pytest.mark.skipif(not SPEEDSCOPE.exists(), reason="run tests/readers/install (needs node)")
+def test_speedscope_s_own_schema_holds(baked: Path) -> None:
+    import jsonschema  # noqa: PLC0415 - only here
+
+    schema = json.loads((SPEEDSCOPE / "file-format-schema.json").read_text())
+    document = json.loads(b"".join(speedscope.convert(profiles.read(baked))))
+    jsonschema.validate(document, schema)
+
+
+def open_in_speedscope(converted: bytes, tmp_path: Path) -> str:
+    """The way of speedscope's own command line: a script next to its page hands the file over."""
+    script = tmp_path / "profile.js"
+    encoded = base64.b64encode(converted).decode()
+    script.write_text(f"speedscope.loadFileFromBase64({json.dumps('p.speedscope.json')}, {json.dumps(encoded)})")
+    done = subprocess.run(
+        [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-unsafe-swiftshader",
+            "--virtual-time-budget=20000",
+            f"--user-data-dir={tmp_path / 'chromium'}",
+            "--dump-dom",
+            f"{(SPEEDSCOPE / 'index.html').as_uri()}#localProfilePath={script}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    return done.stdout
