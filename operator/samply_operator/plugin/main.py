@@ -1,0 +1,269 @@
+"""The plugin's commands. Exit status: 0 done, 1 failed (the reason and its cure are on stderr), 2 wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from samply_operator import __version__, profile_cli
+from samply_operator.errors import InvalidSpec, SamplyOperatorError
+from samply_operator.model.profile import Spec
+from samply_operator.plugin import completion, objects, service
+from samply_operator.plugin.kubectl import Kubectl
+from samply_operator.rules import times
+
+POLL_SECS = 0.5
+EXAMPLES = """\
+examples:
+  kubectl samply record orders                       30 s of ordinal 0, with progress
+  kubectl samply record orders --ordinal all --duration 2m
+  kubectl samply preflight orders                    would it work? records nothing
+  kubectl samply list
+  kubectl samply top orders                          the hottest functions of its newest profile
+  kubectl samply get orders -O orders.json.gz        save it
+  kubectl samply diff profile-1b2c… profile-9f8e…    what changed between two profiles
+  kubectl samply open orders                         hand it to `samply load` or to the browser
+  source <(kubectl samply completion bash)
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kubectl samply",
+        description="CPU profiles of Feldera pipelines.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kubectl samply {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    record = _add(commands, "record", "take a profile and wait for it")
+    _add_request(record)
+    record.add_argument("--duration", default="30s", metavar="TIME", help="such as 30s, 2m or 1m30s (default: 30s)")
+    record.add_argument("--rate", type=int, metavar="HZ", help="samples per second and thread")
+    record.add_argument("--no-wait", action="store_true", help="say the names and end")
+    _add_request(_add(commands, "preflight", "would a recording work? records nothing"))
+    listing = _add(commands, "list", "profiles of a namespace")
+    listing.add_argument("pipeline", nargs="?", help="only this pipeline's")
+    get = _add(commands, "get", "save a profile")
+    _add_which(get)
+    get.add_argument("-O", "--out", type=Path, metavar="FILE", help="where to (default: NAME.json.gz)")
+    top = _add(commands, "top", "the hottest functions")
+    _add_which(top)
+    top.add_argument("--limit", type=int, default=20, metavar="N")
+    top.add_argument("--per-thread", action="store_true")
+    diff = _add(commands, "diff", "what changed between two profiles")
+    diff.add_argument("before", help="name of a SamplyProfile, or a pipeline (its newest)")
+    diff.add_argument("after")
+    _add_which(_add(commands, "open", "open it in a viewer"))
+    shells = commands.add_parser("completion", help="print a completion script")
+    shells.add_argument("shell", choices=sorted(completion.SCRIPTS))
+    return parser
+
+
+def _add(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("-n", "--namespace", help="the pipeline's namespace (default: the context's)")
+    parser.add_argument("--context", help="context of the kubeconfig")
+    parser.add_argument("--kubeconfig", help="path of the kubeconfig")
+    parser.add_argument("--service", metavar="NS/NAME", help="the operator's Service (default: looked for)")
+    parser.add_argument("--token", default=os.environ.get("SAMPLY_TOKEN", ""), help="bearer token ($SAMPLY_TOKEN)")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    return parser
+
+
+def _add_request(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pipeline")
+    parser.add_argument("--ordinal", default="0", metavar="N|all", help="which pod (default: 0)")
+    parser.add_argument("--mode", choices=("Auto", "InPlace", "BringOwn", "Ephemeral"))
+    parser.add_argument("--container")
+    parser.add_argument("--process", metavar="NAME", help="which process, where the container runs several")
+
+
+def _add_which(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("which", help="name of a SamplyProfile, or a pipeline (its newest good profile)")
+    parser.add_argument("--ordinal", type=int, default=None, metavar="N", help="of a pipeline")
+
+
+class Plugin:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        flags = [f"--{key}={value}" for key in ("context", "kubeconfig") if (value := getattr(options, key))]
+        self.kubectl = Kubectl(tuple(flags))
+        self.namespace: str = options.namespace or self._find_namespace()
+
+    def _find_namespace(self) -> str:
+        found = self.kubectl.run("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip()
+        return found or "default"
+
+    # ------------------------------------------------------------------------------------------------- recording
+
+    def run_record(self) -> int:
+        spec = replace(
+            self._build_spec(), duration_secs=times.parse_duration(self.options.duration), rate_hz=self.options.rate
+        )
+        made = self._make(spec)
+        if self.options.no_wait:
+            self._print(made, "\n".join(raw["metadata"]["name"] for raw in made))
+            return 0
+        return self._report(self._wait(made))
+
+    def run_preflight(self) -> int:
+        ended = self._wait(self._make(replace(self._build_spec(), preflight_only=True)))
+        shown = [objects.parse(raw) for raw in ended]
+        lines = [
+            f"ordinal {one.ordinal}: {one.message}\n{objects.render_findings(raw)}"
+            + (f"\n  cure: {one.remedy}" if one.remedy else "")
+            for one, raw in zip(shown, ended, strict=True)
+        ]
+        self._print(ended, "\n".join(lines))
+        return 0 if all(one.has_succeeded for one in shown) else 1
+
+    def _build_spec(self) -> Spec:
+        options = self.options
+        return Spec(options.pipeline, container=options.container, process=options.process, mode=options.mode)
+
+    def _make(self, spec: Spec) -> list[dict[str, Any]]:
+        bodies = [objects.build_body(replace(spec, ordinal=n)) for n in self._find_ordinals(spec.pipeline)]
+        return [
+            json.loads(self.kubectl.run("--namespace", self.namespace, "create", "-f", "-", "-o", "json", body=body))
+            for body in bodies
+        ]
+
+    def _find_ordinals(self, pipeline: str) -> list[int]:
+        wanted = self.options.ordinal
+        if wanted != "all":
+            if not (wanted.isascii() and wanted.isdigit()):
+                raise InvalidSpec(f"--ordinal {wanted!r}", remedy="Give a whole number, or all.")
+            return [int(wanted)]
+        with self._open() as door:
+            found = door.list_ordinals(pipeline, self.namespace)
+        if not found:
+            raise InvalidSpec(f"Pipeline {pipeline!r} has no ordinals in {self.namespace}.", remedy="Start it.")
+        return found
+
+    def _wait(self, made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Until all have ended, with a line of progress each on a terminal."""
+        is_terminal, drawn = sys.stderr.isatty() and self.options.output == "text", 0
+        while True:
+            now = [self._get(raw["metadata"]["name"]) for raw in made]
+            if is_terminal:
+                lines = [objects.render_progress(raw, time.time())[:160] for raw in now]
+                sys.stderr.write(f"\x1b[{drawn}A" * bool(drawn) + "".join(f"\x1b[2K{line}\n" for line in lines))
+                drawn = len(lines)
+            if all(objects.parse(raw).has_finished for raw in now):
+                return now
+            time.sleep(POLL_SECS)
+
+    def _report(self, ended: Sequence[dict[str, Any]]) -> int:
+        shown = [objects.parse(raw) for raw in ended]
+        self._print(ended, objects.render_table(shown))
+        for one in shown:
+            if not one.has_succeeded:
+                print(f"{one.name}: {one.reason or one.phase}: {one.message}\n  {one.remedy}", file=sys.stderr)
+        return 0 if all(one.has_succeeded for one in shown) else 1
+
+    # ---------------------------------------------------------------------------------------------------- reading
+
+    def run_list(self) -> int:
+        items = self._list()
+        if self.options.pipeline:
+            items = [raw for raw in items if raw["spec"]["pipeline"] == self.options.pipeline]
+        self._print(items, objects.render_table([objects.parse(raw) for raw in items]))
+        return 0
+
+    def run_get(self) -> int:
+        shown = self._find(self.options.which, self.options.ordinal)
+        out: Path = self.options.out or Path(f"{shown.name}.json.gz")
+        with self._open() as door:
+            size = door.fetch(shown.pipeline, shown.profile_id, out)
+        self._print({"file": str(out), "size_bytes": size}, f"{out}: {size} bytes; open it with `samply load {out}`")
+        return 0
+
+    def run_top(self) -> int:
+        extra = [f"--limit={self.options.limit}", *(["--per-thread"] if self.options.per_thread else [])]
+        return self._on_files("top", [(self.options.which, self.options.ordinal)], extra)
+
+    def run_diff(self) -> int:
+        return self._on_files("diff", [(self.options.before, None), (self.options.after, None)], [])
+
+    def _on_files(self, command: str, wanted: Sequence[tuple[str, int | None]], extra: Sequence[str]) -> int:
+        """Fetch into a temporary folder, then the command that works on files."""
+        with tempfile.TemporaryDirectory(prefix="kubectl-samply-") as folder, self._open() as door:
+            files: list[Path] = []
+            for which, ordinal in wanted:
+                shown = self._find(which, ordinal)
+                files.append(Path(folder) / f"{len(files)}-{shown.name}.json.gz")
+                door.fetch(shown.pipeline, shown.profile_id, files[-1])
+            return profile_cli.main([command, *map(str, files), *extra, "-o", self.options.output])
+
+    def run_open(self) -> int:
+        shown = self._find(self.options.which, self.options.ordinal)
+        out = Path(tempfile.gettempdir()) / f"{shown.name}.json.gz"
+        with self._open() as door:
+            door.fetch(shown.pipeline, shown.profile_id, out)
+        print(f"saved as {out}\nsamply load {out}\nor drop it on https://profiler.firefox.com")
+        with contextlib.suppress(webbrowser.Error):
+            webbrowser.open("https://profiler.firefox.com/")
+        return 0
+
+    def _find(self, which: str, ordinal: int | None) -> objects.Shown:
+        """An object by its name, else the newest good profile of a pipeline."""
+        shown = [objects.parse(raw) for raw in self._list()]
+        named = [one for one in shown if one.name == which]
+        good = [
+            one
+            for one in shown
+            if one.pipeline == which and one.profile_id and one.has_succeeded and ordinal in {None, one.ordinal}
+        ]
+        found = named or sorted(good, key=lambda one: one.created_at)[-1:]
+        if not found:
+            raise InvalidSpec(
+                f"{self.namespace} has neither a SamplyProfile nor a pipeline with a stored profile named {which!r}.",
+                remedy="See `kubectl samply list`, or take one: kubectl samply record PIPELINE.",
+            )
+        if not found[0].profile_id:
+            raise InvalidSpec(f"{which} has no stored profile: {found[0].message}", remedy=found[0].remedy)
+        return found[0]
+
+    def _list(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.kubectl.get("--namespace", self.namespace, "samplyprofiles")["items"]
+        return items
+
+    def _get(self, name: str) -> dict[str, Any]:
+        return self.kubectl.get("--namespace", self.namespace, "samplyprofile", name)
+
+    def _open(self) -> contextlib.AbstractContextManager[service.Door]:
+        return service.open_door(self.kubectl, self.namespace, self.options.service, self.options.token)
+
+    def _print(self, answer: object, text: str) -> None:
+        print(json.dumps(answer, indent=2) if self.options.output == "json" else text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = build_parser().parse_args(arguments)
+    if options.command == "completion":
+        print(completion.SCRIPTS[options.shell], end="")
+        return 0
+    try:
+        plugin = Plugin(options)
+        return int(getattr(plugin, f"run_{options.command}")())
+    except SamplyOperatorError as error:
+        print(f"kubectl samply: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nkubectl samply: the recording goes on; see kubectl samply list.", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The profiles' HTTP door, found by its labels and reached through `kubectl port-forward`."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from samply_operator.errors import KubeForbidden, KubeNotFound, SamplyOperatorError
+from samply_operator.plugin.kubectl import Kubectl
+
+LABEL = "app.kubernetes.io/name=samply-operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which Service."""
+
+    namespace: str
+    name: str
+    port: int
+
+
+def find_service(kubectl: Kubectl, namespace: str, wanted: str | None) -> Place:
+    """`wanted` is NAMESPACE/NAME; else the one in this namespace, else the only one in the cluster."""
+    if wanted:
+        where, _, name = wanted.rpartition("/")
+        return _place(kubectl.get("--namespace", where or namespace, "service", name))
+    found = kubectl.get("--namespace", namespace, "service", "-l", LABEL)["items"]
+    if not found:
+        with contextlib.suppress(KubeForbidden):
+            found = kubectl.get("--all-namespaces", "service", "-l", LABEL)["items"]
+    if len(found) != 1:
+        listed = ", ".join(f"{s['metadata']['namespace']}/{s['metadata']['name']}" for s in found) or "none"
+        raise KubeNotFound(f"Which samply-operator? Found: {listed}.", remedy="Say it with --service NAMESPACE/NAME.")
+    return _place(found[0])
+
+
+def _place(service: dict[str, Any]) -> Place:
+    ports = service["spec"]["ports"]
+    chosen = next((p for p in ports if p.get("name") in {"http", "https"}), ports[0])
+    return Place(service["metadata"]["namespace"], service["metadata"]["name"], int(chosen["port"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """An open way to the Service."""
+
+    port: int
+    token: str
+
+    def list_ordinals(self, pipeline: str, namespace: str) -> list[int]:
+        """Ordinals of a pipeline that run or should."""
+        answer = json.loads(self._read("/v0/pipelines"))
+        return [
+            ordinal["ordinal"]
+            for found in answer["pipelines"]
+            if (found["name"], found["namespace"]) == (pipeline, namespace)
+            for ordinal in found["ordinals"]
+        ]
+
+    def _read(self, path: str) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers=self._headers())
+            response = connection.getresponse()
+            body = response.read()
+            if response.status != 200:
+                raise _build_refusal(response.status, body)
+            return body
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def fetch(self, pipeline: str, profile_id: str, out: Path) -> int:
+        """Save one stored profile; its size. A half file is never left behind."""
+        path = f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}/profile"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        part = out.with_name(out.name + ".part")
+        try:
+            connection.request("GET", path, headers=self._headers())
+            response = connection.getresponse()
+            if response.status != 200:
+                raise _build_refusal(response.status, response.read(65536))
+            with part.open("wb") as file:
+                shutil.copyfileobj(response, file)
+            size = part.stat().st_size
+            if size != int(response.headers.get("Content-Length", size)):
+                raise SamplyOperatorError(f"The connection broke after {size} bytes.", remedy="Try again.")
+            part.rename(out)
+        except (OSError, http.client.HTTPException) as error:
+            raise SamplyOperatorError(f"The profile can't be fetched: {error}", remedy="Try again.") from error
+        finally:
+            connection.close()
+            part.unlink(missing_ok=True)
+        return size
+
+
+def _build_refusal(status: int, body: bytes) -> SamplyOperatorError:
+    try:
+        message = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = ""
+    remedy = "Give a token: --token, or $SAMPLY_TOKEN." if status == 401 else ""
+    return SamplyOperatorError(f"The service answered {status}. {message}".strip(), remedy=remedy)
+
+
+@contextlib.contextmanager
+def open_door(kubectl: Kubectl, namespace: str, wanted: str | None, token: str) -> Iterator[Door]:
+    place = find_service(kubectl, namespace, wanted)
+    with kubectl.forward(place.namespace, place.name, place.port) as port:
+        yield Door(port, token)

@@ -1,0 +1,109 @@
+"""What the kubectl plugin makes and shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from samply_operator.model.profile import Spec
+from samply_operator.plugin import completion, main, objects
+
+RAW = {
+    "metadata": {"name": "profile-1-0", "creationTimestamp": "2026-01-31T09:30:00Z"},
+    "spec": {"pipeline": "orders\x1b[2J", "ordinal": 1},
+    "status": {
+        "phase": "Recording",
+        "startedAt": "2026-01-31T09:30:00.000Z",
+        "endsAt": "2026-01-31T09:30:30.000Z",
+        "message": "samply records.",
+    },
+}
+DONE = {
+    **RAW,
+    "status": {
+        "phase": "Succeeded",
+        "conditions": [{"type": "Finished", "status": "True"}, {"type": "Succeeded", "status": "True"}],
+        "profile": {"id": "u", "samples": 1451, "coverage": 1.008, "sizeBytes": 12140},
+    },
+}
+START = 1769851800.0
+
+
+def test_all_objects_of_one_call_carry_its_request() -> None:
+    """So that they can be found together."""
+    one, two = (objects.build_body(Spec("p", ordinal=n), "aaaa-bbbb") for n in (0, 1))
+    assert one["metadata"]["labels"] == two["metadata"]["labels"]
+    assert one["metadata"]["name"] != two["metadata"]["name"]
+    assert one["spec"] == {"pipeline": "p", "ordinal": 0}
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        pytest.param(START, "[..............................]   30 s left", id="begin"),
+        pytest.param(START + 15, "[###############...............]   15 s left", id="half"),
+        pytest.param(START + 99, "[##############################]    0 s left", id="over"),
+    ],
+)
+def test_the_bar_follows_the_clock(now: float, said: str) -> None:
+    """The end of sampling is known to the second."""
+    assert objects.render_progress(RAW, now).endswith(said)
+
+
+def test_what_waits_says_what_it_waits_for() -> None:
+    """A bar would be a lie."""
+    raw = {**RAW, "status": {"phase": "Pending", "message": "8 recordings run, which is the limit."}}
+    assert objects.render_progress(raw, START) == "profile-1-0  pending  8 recordings run, which is the limit."
+
+
+def test_the_table_tells_the_story_in_one_line() -> None:
+    """And terminal codes of hostile names are taken out."""
+    head, line = objects.render_table([objects.parse(DONE)]).splitlines()
+    assert head.split()[:4] == ["NAME", "PIPELINE", "ORDINAL", "PHASE"]
+    assert line.split() == [
+        "profile-1-0",
+        "orders[2J",
+        "1",
+        "Succeeded",
+        "1451",
+        "101%",
+        "12",
+        "KB",
+        "2026-01-31T09:30:00Z",
+    ]
+
+
+@pytest.mark.parametrize(("size", "text"), [(None, ""), (999, "999 B"), (12140, "12 KB"), (5_400_000, "5 MB")])
+def test_sizes_are_short(size: int | None, text: str) -> None:
+    """Bytes are for programs."""
+    assert objects.render_size(size) == text
+
+
+def test_findings_come_with_their_cures() -> None:
+    """That is what a preflight is for."""
+    finding = {"severity": "warn", "message": "A CPU limit.", "remedy": "Use Ephemeral."}
+    raw = {**RAW, "status": {"preflight": {"verdict": "GoWithWarning", "findings": [finding]}}}
+    assert objects.render_findings(raw).splitlines() == [
+        "verdict: GoWithWarning",
+        "  warn: A CPU limit.",
+        "    cure: Use Ephemeral.",
+    ]
+
+
+@pytest.mark.parametrize("shell", completion.SCRIPTS)
+def test_each_shell_completes_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No command is forgotten."""
+    assert main.main(["completion", shell]) == 0
+    assert all(command in capsys.readouterr().out for command in completion.COMMANDS.split())
+
+
+def test_every_command_has_its_work_and_its_completion() -> None:
+    """The parser, the plugin and the completion know the same words."""
+    for command in set(completion.COMMANDS.split()) - {"completion"}:
+        assert hasattr(main.Plugin, f"run_{command}")
+
+
+def test_wrong_usage_ends_with_2() -> None:
+    """As everywhere."""
+    with pytest.raises(SystemExit) as ended:
+        main.main(["record"])
+    assert ended.value.code == 2
