@@ -93,7 +93,8 @@ def test_findings_come_with_their_cures() -> None:
 def test_each_shell_completes_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     """No command is forgotten."""
     assert main.main(["completion", shell]) == 0
-    assert all(command in capsys.readouterr().out for command in completion.COMMANDS.split())
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in completion.COMMANDS.split())
 
 
 def test_every_command_has_its_work_and_its_completion() -> None:
