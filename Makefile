@@ -32,12 +32,16 @@ check: venv ## formatting, lint, types, floor plan, chart
 	@hack/check
 
 .PHONY: test-unit
-test-unit: venv ## tests without a cluster, in seconds
+test-unit: venv ## tests without a cluster, about a minute
 	@$(PY) -m pytest -q
 
 .PHONY: test
 test: ## everything: checks, unit tests, a real cluster (40 min the first time, then 15)
 	@hack/test
+
+.PHONY: test-readers
+test-readers: ## what is written, read by Firefox Profiler, pprof and speedscope, as far as they can be had
+	@hack/test readers
 
 .PHONY: test-cluster
 test-cluster: ## only what needs a cluster, which is started where it is down
