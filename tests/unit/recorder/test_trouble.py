@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from samply_operator.errors import ExecFailed, KubeError, KubeForbidden, KubeNotFound, KubeUnavailable, StoreFull
+from samply_operator.errors import (
+    ExecFailed,
+    KubeError,
+    KubeForbidden,
+    KubeNotFound,
+    KubeUnavailable,
+    StoreError,
+    StoreFull,
+)
 from samply_operator.kube import objects
 from samply_operator.recorder import remote
 from samply_operator.rules import times
@@ -183,17 +191,21 @@ async def test_a_status_that_cannot_be_written_at_first_is_written_later(
     await operator.reach_rest()
 
 
+def fail_to_reserve(self: Volume, size_bytes: int) -> None:
+    raise StoreFull(f"no room for {size_bytes} bytes")
+
+
 class TestFullDisk:
     @pytest.fixture
     def settings(self) -> Settings:
-        return Settings(recording=Recording(min_free_bytes=1 << 60, min_coverage=0, remote_ttl_secs=100))
+        return Settings(recording=Recording(min_free_bytes=1, min_coverage=0, remote_ttl_secs=100))
 
     async def test_a_profile_that_does_not_fit_stays_in_the_pod_for_its_time(
-        self, operator: OperatorProcess, cluster: FakeCluster
+        self, operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is good: somebody may still want it. Then it goes."""
+        monkeypatch.setattr(Volume, "reserve", fail_to_reserve)
         (container,) = add_pipeline(cluster)
-        container.facts["free_kib"] = str(1 << 60)
         ask(cluster)
         status = await operator.reach_phase("p-1", "Succeeded", "Failed")
         assert status["failure"]["reason"] == "StoreFull"
@@ -210,7 +222,7 @@ async def test_a_journal_that_cannot_be_written_delays_the_recording(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing touches the pod without it; it begins as soon as it can be written."""
-    write, failures = Volume.write_entry, [StoreFull("no room"), StoreFull("no room")]
+    write, failures = Volume.write_entry, [StoreError("input/output error")] * 2
 
     def write_or_fail(self: Volume, entry: Any) -> None:
         if failures:
