@@ -107,6 +107,7 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
             verdict=verdict,
         ),
         warnings=tuple(warnings),
+        origin=entry.origin,
     )
 
 

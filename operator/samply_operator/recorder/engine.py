@@ -10,18 +10,20 @@ import contextlib
 import logging
 from collections.abc import Mapping
 
-from samply_operator.errors import KubeNotFound
+from samply_operator.errors import KubeNotFound, StoreError, StoreFull
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry
-from samply_operator.model.profile import SamplyProfile
-from samply_operator.recorder import reports
+from samply_operator.model.profile import Failure, SamplyProfile
+from samply_operator.recorder import grounds, reports
 from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.context import Context
+from samply_operator.recorder.deletions import Deletions
 from samply_operator.recorder.queue import WorkQueue
+from samply_operator.recorder.retention import Retention
 from samply_operator.recorder.run import Run, sweep_entry
 from samply_operator.recorder.world import Key, World
-from samply_operator.rules import admit, settle, status, times
+from samply_operator.rules import admit, failures, retention, settle, status, times
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +40,10 @@ class Engine:
         self.changes = changes
         self.runs: dict[str, Run] = {}
         self.store_generation = 0
+        self.retention = Retention(context, world, self._note_change)
+        self.deletions = Deletions(context, world, self.runs, self._note_change)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: dict[str, JournalEntry] = {}
-        self._gone: set[str] = set()
         self.queue: WorkQueue[Key] = WorkQueue(self.reconcile)
 
     async def recover(self) -> None:
@@ -55,7 +58,19 @@ class Engine:
                 self._leftovers[entry.id] = entry
             else:
                 logger.info("%s/%s: going on at step %s", entry.namespace, entry.name, entry.step)
-                self._start(entry)
+                self._spawn(self._register(entry))
+        await self._recover_tombstones()
+
+    async def _recover_tombstones(self) -> None:
+        reading = await asyncio.to_thread(self.context.volume.marks.read_tombstones)
+        for fault in reading.faults:
+            logger.error("tombstones: %s", fault)
+        for tombstone in reading.items:
+            if tombstone.cause == "Retention":
+                await self.retention.recover(tombstone)
+            else:
+                self.deletions.recover(tombstone)
+                await self.deletions.settle(tombstone.id)
 
     # -------------------------------------------------------------------------------------------------- reconcile
 
@@ -88,24 +103,29 @@ class Engine:
             for run in self.runs.values()
             if not run.entry.outcome
         ]
+        known = self.world.profiles.get(profile.key)
+        if known is None or known.uid != profile.uid:
+            return  # deleted while the volume was read
         decision = admit.decide(profile, self.world.pipelines, active, self.context.settings)
         match decision:
             case admit.Admit(target):
                 entry = admit.build_entry(profile, target, self.context.settings, self.context.now())
-                await self._admit(entry)
+                failure = await self._admit(entry)
+                if failure is not None:
+                    await self._refuse(profile, failure)
             case admit.Wait(message):
                 await self._make_wait(profile, message)
             case admit.Refuse(failure):
-                now = self.context.now()
-                await reports.write_status(
-                    self.context, *profile.key, profile.uid, lambda old: status.render_failed(old, failure, now)
-                )
-                await self.context.events.publish(
-                    reports.refer(*profile.key, profile.uid),
-                    "Warning",
-                    failure.reason,
-                    f"{failure.message} {failure.remedy}",
-                )
+                await self._refuse(profile, failure)
+
+    async def _refuse(self, profile: SamplyProfile, failure: Failure) -> None:
+        now = self.context.now()
+        await reports.write_status(
+            self.context, *profile.key, profile.uid, lambda old: status.render_failed(old, failure, now)
+        )
+        await self.context.events.publish(
+            reports.refer(*profile.key, profile.uid), "Warning", failure.reason, f"{failure.message} {failure.remedy}"
+        )
 
     async def _make_wait(self, profile: SamplyProfile, message: str) -> None:
         self.queue.put_later(profile.key, WAIT_SECS)
@@ -116,18 +136,32 @@ class Engine:
             self.context, *profile.key, profile.uid, lambda old: status.render_pending(old, "Waiting", message, now)
         )
 
-    async def _admit(self, entry: JournalEntry) -> None:
+    async def _admit(self, entry: JournalEntry) -> Failure | None:
+        """Start it, or say why not."""
         # From here on it counts as running: nobody else is admitted to its target while the journal is written.
         run = self._register(entry)
         try:
-            await asyncio.to_thread(self.context.volume.write_entry, entry)
+            failure = await self._check_room()
+            if failure is None:
+                await asyncio.to_thread(self.context.volume.write_entry, entry)
+        except StoreFull as error:
+            failure = failures.build_failure("StoreFull", error.message)
         except BaseException:
             self.runs.pop(entry.id, None)
             raise
+        if failure is not None:
+            self.runs.pop(entry.id, None)
+            run.refuse(failure)
+            return failure
         self._spawn(run)
+        return None
 
-    def _start(self, entry: JournalEntry) -> None:
-        self._spawn(self._register(entry))
+    async def _check_room(self) -> Failure | None:
+        """Whether the volume has room for one more; retention makes some first, if it can."""
+        volume, min_free_bytes = self.context.volume, self.context.settings.recording.min_free_bytes
+        if retention.check_room(await asyncio.to_thread(volume.room_bytes), min_free_bytes) is not None:
+            await self.retention.sweep(self.runs.keys())
+        return retention.check_room(await asyncio.to_thread(volume.room_bytes), min_free_bytes)
 
     def _register(self, entry: JournalEntry) -> Run:
         run = self.runs[entry.id] = Run(self.context, entry, self._note_change)
@@ -140,19 +174,44 @@ class Engine:
         task.add_done_callback(lambda _: self._tasks.pop(run.entry.id, None))
 
     async def _drive(self, run: Run) -> None:
+        stamp = asyncio.create_task(self._note_origin(run))
         try:
             await run.run()
         finally:
+            stamp.cancel()
             self.runs.pop(run.entry.id, None)
             self._note_change()
-        left = await asyncio.to_thread(self.context.volume.read_entry, run.entry.id)
-        if left is not None:
-            self._leftovers[left.id] = left
-        if run.entry.id in self._gone:
-            await self.forget(run.entry.id)
         for profile in self.world.profiles.values():
             if profile.phase in {None, "Pending"}:
                 self.queue.put(profile.key)
+        try:
+            await self._close_run(run)
+        except StoreError as error:
+            logger.error("%s/%s: %s", run.entry.namespace, run.entry.name, error)
+
+    async def _close_run(self, run: Run) -> None:
+        left = await asyncio.to_thread(self.context.volume.read_entry, run.entry.id)
+        if left is not None:
+            self._leftovers[left.id] = left
+        await self.deletions.settle(run.entry.id)
+        await self._retain()
+
+    async def _note_origin(self, run: Run) -> None:
+        """While it records: where its object lives, so that a deletion that nobody saw can be told from others."""
+        entry = run.entry
+        if entry.origin.namespace_uid:
+            return
+        origin = await grounds.find_origin(self.context.client, entry.namespace)
+        profile = self.world.profiles.get((entry.namespace, entry.name))
+        if profile is not None and profile.uid == entry.id:
+            run.note_origin(origin)
+
+    async def _retain(self) -> None:
+        try:
+            await asyncio.to_thread(self.context.volume.hold_ballast)
+            await self.retention.sweep(self.runs.keys())
+        except StoreError as error:
+            logger.error("retention: %s", error)
 
     def _note_change(self) -> None:
         self.store_generation += 1
@@ -162,47 +221,25 @@ class Engine:
 
     async def see_deleted(self, profile: SamplyProfile) -> None:
         """The object's deletion was seen: cancel what runs, drop the file of what ended."""
-        run = self.runs.get(profile.uid)
-        if run is not None:
-            self._gone.add(profile.uid)
-            run.stop("discard")
-        else:
-            await self.forget(profile.uid)
-
-    async def forget(self, profile_id: str) -> None:
-        """Remove the stored profile, if there is one."""
-        self._gone.discard(profile_id)
-        if await asyncio.to_thread(self.context.volume.remove, profile_id):
-            self._note_change()
+        await self.deletions.see(profile)
 
     # ------------------------------------------------------------------------------------------------------- sweep
 
     async def sweep(self) -> None:
-        """Every minute: clean what couldn't be cleaned, look at every object again, cancel what has no object."""
+        """After complete lists, every minute: clean what couldn't be cleaned, look at every object again, carry out
+        retention, and find what lost its object."""
         for entry in list(self._leftovers.values()):
             if await sweep_entry(self.context, entry):
                 del self._leftovers[entry.id]
-        for run in list(self.runs.values()):
-            await self._check_object(run)
         for key in list(self.world.profiles):
             self.queue.put(key)
+        await self._retain()
+        await self.deletions.sweep(self.retention.catalog.by_id.values())
         now = self.context.now()
         ttl = self.context.settings.retention.object_ttl_secs
         for profile in list(self.world.profiles.values()):
             if settle.is_expired(profile, now, ttl):
                 await self._expire(profile)
-
-    async def _check_object(self, run: Run) -> None:
-        """A recording whose object was deleted while nobody watched is cancelled: the object itself is asked."""
-        entry = run.entry
-        try:
-            raw = await self.context.client.get(objects.samply_profiles(entry.namespace, entry.name))
-            is_gone = raw["metadata"]["uid"] != entry.id
-        except KubeNotFound:
-            is_gone = True
-        if is_gone:
-            self._gone.add(entry.id)
-            run.stop("discard")
 
     async def _expire(self, profile: SamplyProfile) -> None:
         """An object without a profile of its own (failed, cancelled, preflight) goes after its time to live."""
@@ -230,6 +267,7 @@ class Engine:
 
     async def close(self) -> None:
         """The process ends: recordings go on in their pods, the next process finds them in the journal."""
+        await self.deletions.close()
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

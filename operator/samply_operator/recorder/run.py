@@ -23,7 +23,7 @@ from samply_operator.errors import (
     SamplyOperatorError,
     StoreError,
 )
-from samply_operator.model.manifest import JournalEntry, Manifest
+from samply_operator.model.manifest import JournalEntry, Manifest, Origin
 from samply_operator.model.profile import Failure, Phase
 from samply_operator.recorder import collect, follow, prepare, remote, reports
 from samply_operator.recorder.context import Backoff, Context
@@ -176,6 +176,15 @@ class Run:
         self._note(self._save())
         self._tell("Normal", "Recording", f"samply records {entry.pod} for {entry.duration_secs} s.")
 
+    def note_origin(self, origin: Origin) -> None:
+        """Where its object lives; on the volume with the next step."""
+        self.entry = msgspec.structs.replace(self.entry, origin=origin)
+
+    def refuse(self, failure: Failure) -> None:
+        """It never begins; whoever waits for it learns why."""
+        self.failure = failure
+        self.settled.set()
+
     def stop(self, cause: Literal["keep", "discard"]) -> None:
         """Ask for the end. Persisted before it acts; `discard` overrules `keep`."""
         if self.entry.outcome or self.entry.stop in {cause, "discard"}:
@@ -273,6 +282,7 @@ class Run:
             target=collect.describe_target(entry),
             failure=failure,
             warnings=entry.warnings,
+            origin=entry.origin,
         )
 
     async def _end_early(self) -> None:

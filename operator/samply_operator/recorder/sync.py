@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from samply_operator.errors import KubeError
+from samply_operator.errors import KubeError, StoreError
 from samply_operator.kube import objects
 from samply_operator.recorder import claims
 from samply_operator.recorder.claims import Kind
@@ -45,6 +45,7 @@ class Sync:
         pods = await self._list(objects.pods, selector)
         sets = await self._list(objects.stateful_sets, "")
         profiles = await self._list(objects.samply_profiles, "")
+        self._engine.world.namespaces = self._namespaces
         self._engine.world.replace(pods, sets, profiles)
         for raw in pods:
             self.see_carrier("Pod", raw)
@@ -77,5 +78,5 @@ class Sync:
                 await self.list_all()
                 await self._engine.sweep()
                 self._engine.changes.notify()
-            except KubeError as error:
+            except (KubeError, StoreError) as error:
                 logger.warning("resync: %s", error)

@@ -36,6 +36,8 @@ class World:
         self.pods: dict[Key, Pod] = {}
         self.sets: dict[Key, StatefulSet] = {}
         self.profiles: dict[Key, SamplyProfile] = {}
+        self.namespaces: tuple[str, ...] = ("",)
+        """What the complete lists cover; "" is all."""
         self.is_synced = False
         self._pipelines: dict[Key, Pipeline] | None = None
 
@@ -46,6 +48,10 @@ class World:
             found = locate.find_pipelines(self.pods.values(), self.sets.values(), self._targets)
             self._pipelines = {key_of(pipeline): pipeline for pipeline in found}
         return self._pipelines
+
+    def covers(self, namespace: str) -> bool:
+        """Whether what isn't known of this namespace isn't there."""
+        return self.is_synced and not {"", namespace}.isdisjoint(self.namespaces)
 
     def see_pod(self, raw: Mapping[str, Any], *, is_gone: bool = False) -> bool:
         """Take one observation in; True if it changed anything."""

@@ -170,20 +170,6 @@ async def test_deleting_the_object_of_a_stored_profile_removes_its_file(
     await operator.reach(lambda: not operator.volume.list_ids())
 
 
-async def test_an_object_whose_deletion_nobody_saw_is_cancelled_by_the_sweep(
-    operator: OperatorProcess, cluster: FakeCluster
-) -> None:
-    """The object itself is asked, not a list."""
-    add_pipeline(cluster)
-    ask(cluster, durationSeconds=600)
-    await operator.reach_phase("p-1", "Recording")
-    del cluster.objects[objects.samply_profiles(NAMESPACE, "p-1")]
-    await operator.engine.sweep()
-    await operator.reach_rest()
-    assert operator.volume.list_ids() == frozenset()
-    assert_nothing_left(operator)
-
-
 async def test_of_two_at_the_same_time_one_is_admitted(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """The other one is refused and names the first."""
     add_pipeline(cluster)

@@ -1,0 +1,172 @@
+"""Objects that are gone: cancels their recordings and removes their profiles, if rules/deletion.py is certain of it.
+
+A deletion that was seen becomes a tombstone on the volume before anything else, so that a kill before the file is gone
+changes nothing. One that nobody saw is found in the complete lists, by the sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from samply_operator.errors import CorruptManifest, StoreError
+from samply_operator.model.manifest import JournalEntry, Manifest, Origin, Tombstone
+from samply_operator.model.profile import SamplyProfile
+from samply_operator.recorder import grounds
+from samply_operator.recorder.context import Context
+from samply_operator.recorder.run import Run
+from samply_operator.recorder.world import World
+from samply_operator.rules import deletion, times
+
+logger = logging.getLogger(__name__)
+
+
+class Deletions:
+    """`runs` are those of this process, by id; `on_removed` is called after each removal."""
+
+    def __init__(self, context: Context, world: World, runs: Mapping[str, Run], on_removed: Callable[[], None]) -> None:
+        self.orphans: dict[str, str] = {}
+        """Profiles whose objects are gone, but by no certain deletion, and why."""
+        self._context = context
+        self._world = world
+        self._runs = runs
+        self._on_removed = on_removed
+        self._open: dict[str, Tombstone] = {}
+        self._absent_since: dict[str, float] = {}
+        self._later: set[asyncio.Task[None]] = set()
+
+    def recover(self, tombstone: Tombstone) -> None:
+        """An earlier process saw the deletion; the next sweep carries it out."""
+        self._open[tombstone.id] = tombstone
+
+    # ------------------------------------------------------------------------------------------------------- seen
+
+    async def see(self, profile: SamplyProfile) -> None:
+        """The API server said that this object was deleted."""
+        run = self._runs.get(profile.uid)
+        if run is None and not await asyncio.to_thread(self._context.volume.has, profile.uid):
+            return
+        tombstone = Tombstone(
+            id=profile.uid,
+            namespace=profile.namespace,
+            name=profile.name,
+            cause="Deleted",
+            at=times.format_time(self._context.now()),
+            origin=run.entry.origin if run else await self._read_origin(profile.uid),
+        )
+        self._open[profile.uid] = tombstone
+        try:
+            await asyncio.to_thread(self._context.volume.marks.write_tombstone, tombstone)
+        except StoreError as error:
+            logger.warning("%s/%s: %s", profile.namespace, profile.name, error)
+        await self._decide(tombstone)
+
+    async def settle(self, profile_id: str) -> None:
+        """Its recording has ended: if its object was deleted meanwhile, now the profile can go."""
+        tombstone = self._open.get(profile_id)
+        if tombstone is not None:
+            await self._decide(tombstone)
+
+    async def _read_origin(self, profile_id: str) -> Origin:
+        try:
+            manifest = await asyncio.to_thread(self._context.volume.read_manifest, profile_id)
+        except CorruptManifest:
+            return Origin()
+        return manifest.origin if manifest else Origin()
+
+    async def _decide(self, tombstone: Tombstone) -> None:
+        evidence = await grounds.find_evidence(self._context.client, tombstone.namespace)
+        seen_secs = self._context.now() - times.parse_time(tombstone.at)
+        match deletion.decide_seen(tombstone.origin, evidence, seen_secs=seen_secs):
+            case deletion.Remove():
+                await self._carry_out(tombstone)
+            case deletion.Keep(why):
+                logger.warning("%s/%s: its profile stays: %s", tombstone.namespace, tombstone.name, why)
+                await self._close(tombstone)
+            case deletion.AskLater(after_secs, why):
+                logger.info("%s/%s: asked again in %g s: %s", tombstone.namespace, tombstone.name, after_secs, why)
+                if after_secs < deletion.NEXT_SWEEP_SECS:
+                    self._ask_later(tombstone, after_secs)
+
+    def _ask_later(self, tombstone: Tombstone, after_secs: float) -> None:
+        async def ask() -> None:
+            await asyncio.sleep(after_secs)
+            await self.settle(tombstone.id)
+
+        task = asyncio.create_task(ask(), name=f"deletion-{tombstone.name}")
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _carry_out(self, tombstone: Tombstone) -> None:
+        run = self._runs.get(tombstone.id)
+        if run is not None:
+            run.stop("discard")  # `settle` comes when it has ended
+            return
+        await self.remove(tombstone.id)
+        await self._close(tombstone)
+
+    async def _close(self, tombstone: Tombstone) -> None:
+        self._open.pop(tombstone.id, None)
+        await asyncio.to_thread(self._context.volume.marks.remove_tombstone, tombstone.id)
+
+    async def remove(self, profile_id: str) -> bool:
+        """Remove what is stored, at once; False if there was nothing. For those who are sure."""
+        volume = self._context.volume
+        if not await asyncio.to_thread(volume.remove, profile_id):
+            return False
+        self._on_removed()
+        await asyncio.to_thread(volume.marks.unpin, profile_id)
+        return True
+
+    # ----------------------------------------------------------------------------------------------------- absent
+
+    async def sweep(self, manifests: Iterable[Manifest]) -> None:
+        """After complete lists: look again at what is open, and for objects that are gone though nobody saw it."""
+        for tombstone in list(self._open.values()):
+            await self._decide(tombstone)
+        missing = {item.id: item for item in self._find_missing(manifests)}
+        now = self._context.now()
+        self._absent_since = {profile_id: self._absent_since.get(profile_id, now) for profile_id in missing}
+        self.orphans = {profile_id: why for profile_id, why in self.orphans.items() if profile_id in missing}
+        evidence = {
+            namespace: await grounds.find_evidence(self._context.client, namespace)
+            for namespace in sorted({item.namespace for item in missing.values()})
+        }
+        for item in missing.values():
+            await self._decide_absent(item, evidence[item.namespace])
+
+    def _find_missing(self, manifests: Iterable[Manifest]) -> Iterator[Manifest | JournalEntry]:
+        known = self._open.keys() | {profile.uid for profile in self._world.profiles.values()}
+        found: dict[str, Manifest | JournalEntry] = {manifest.id: manifest for manifest in manifests}
+        found |= {run.entry.id: run.entry for run in self._runs.values()}
+        return (item for item in found.values() if item.id not in known and self._world.covers(item.namespace))
+
+    async def _decide_absent(self, item: Manifest | JournalEntry, evidence: deletion.Evidence) -> None:
+        created = (profile.created_at for profile in self._world.profiles.values())
+        verdict = deletion.decide_absent(
+            item.origin,
+            evidence,
+            absent_secs=self._context.now() - self._absent_since[item.id],
+            grace_secs=self._context.settings.retention.absence_grace_secs,
+            has_witness=deletion.has_witness(item.requested_at, created),
+        )
+        match verdict:
+            case deletion.Remove():
+                logger.info("%s/%s was deleted while nobody watched", item.namespace, item.name)
+                run = self._runs.get(item.id)
+                if run is not None:
+                    run.stop("discard")
+                else:
+                    await self.remove(item.id)
+            case deletion.Keep(why):
+                if self.orphans.get(item.id) != why:
+                    logger.warning("%s/%s is an orphan, its profile stays: %s", item.namespace, item.name, why)
+                self.orphans[item.id] = why
+            case deletion.AskLater():
+                pass  # the next sweep does
+
+    async def close(self) -> None:
+        for task in self._later:
+            task.cancel()
+        await asyncio.gather(*self._later, return_exceptions=True)

@@ -1,0 +1,171 @@
+"""Carries retention out: takes the pins in, removes what rules/retention.py chooses, tells the objects, counts.
+
+A tombstone is written before a file goes and removed when its object was told, so that a kill in between changes
+nothing. On a full volume the file goes without one: the room is what is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from samply_operator.errors import KubeError, StoreError
+from samply_operator.model import names
+from samply_operator.model.manifest import Manifest, Tombstone
+from samply_operator.recorder import reports
+from samply_operator.recorder.context import Context
+from samply_operator.recorder.world import World
+from samply_operator.rules import retention, times
+from samply_operator.rules.retention import Reason, Removal
+from samply_operator.store.index import Catalog, Index
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """After the last pass; what was removed counts from the start of the process."""
+
+    profiles: int = 0
+    failures: int = 0
+    pinned: int = 0
+    used_bytes: int = 0
+    free_bytes: int = 0
+    budget_bytes: int = 0
+    """What profiles may take before the oldest go."""
+    removed: Mapping[Reason, int] = field(default_factory=dict)
+    removed_bytes: int = 0
+    ended_at: float = 0.0
+    """Unix time; 0: no pass has ended yet."""
+
+
+class Retention:
+    """`on_removed` is called after each removal. One pass at a time, whoever asks for it."""
+
+    def __init__(self, context: Context, world: World, on_removed: Callable[[], None]) -> None:
+        self.counts = Counts()
+        self._context = context
+        self._world = world
+        self._on_removed = on_removed
+        self._index = Index()
+        self._untold: dict[str, Tombstone] = {}
+        self._lock = asyncio.Lock()
+
+    @property
+    def catalog(self) -> Catalog:
+        """As of the last pass."""
+        return self._index.catalog
+
+    async def recover(self, tombstone: Tombstone) -> None:
+        """An earlier process was about to remove it, or had nobody to tell."""
+        self._untold[tombstone.id] = tombstone
+        if await asyncio.to_thread(self._context.volume.remove, tombstone.id):
+            self._on_removed()
+
+    async def sweep(self, busy: Collection[str]) -> None:
+        """One pass; `busy` are ids that a recording still works on. Raises StoreError if the volume can't be read."""
+        async with self._lock:
+            volume, limits = self._context.volume, self._context.settings.retention
+            await self._refresh()
+            pinned = await self._take_pins()
+            free_bytes = await asyncio.to_thread(volume.free_bytes)
+            room = retention.Room(free_bytes, self._context.settings.recording.min_free_bytes)
+            manifests = self.catalog.by_id.values()
+            now = self._context.now()
+            removals = retention.decide(manifests, pinned=pinned, busy=busy, room=room, limits=limits, now=now)
+            for removal in removals:
+                await self._remove(removal)
+            if removals:
+                await self._refresh()
+            await self._count(pinned)
+            for tombstone in list(self._untold.values()):
+                await self._tell(tombstone)
+
+    async def _refresh(self) -> None:
+        for fault in await asyncio.to_thread(self._index.refresh, self._context.volume):
+            logger.error("a stored profile: %s", fault)
+
+    async def _take_pins(self) -> frozenset[str]:
+        """Ids of pinned profiles. A pin outlives its object: what lost it by no deletion is still pinned."""
+        marks = self._context.volume.marks
+        known = {profile.uid for profile in self._world.profiles.values()}
+        wanted = {profile.uid for profile in self._world.profiles.values() if names.PIN in profile.annotations}
+        noted = await asyncio.to_thread(marks.list_pins)
+        stored = self.catalog.by_id.keys()
+        for profile_id in (wanted & stored) - noted:
+            await self._attempt(marks.pin, profile_id)
+        for profile_id in noted - wanted:
+            if profile_id in known or profile_id not in stored:
+                await self._attempt(marks.unpin, profile_id)
+        return frozenset(wanted | (noted - known))
+
+    async def _attempt(self, work: Callable[[str], None], profile_id: str) -> None:
+        try:
+            await asyncio.to_thread(work, profile_id)
+        except StoreError as error:
+            logger.warning("%s", error)
+
+    async def _remove(self, removal: Removal) -> None:
+        manifest, volume, now = removal.manifest, self._context.volume, self._context.now()
+        if manifest.file is not None:
+            tombstone = Tombstone(
+                id=manifest.id,
+                namespace=manifest.namespace,
+                name=manifest.name,
+                cause="Retention",
+                at=times.format_time(now),
+                message=removal.message,
+            )
+            self._untold[manifest.id] = tombstone
+            try:
+                await asyncio.to_thread(volume.marks.write_tombstone, tombstone)
+            except StoreError as error:
+                logger.warning("%s/%s: %s", manifest.namespace, manifest.name, error)
+        await asyncio.to_thread(volume.remove, manifest.id)
+        logger.info("%s/%s (%s): %s", manifest.namespace, manifest.name, manifest.id, removal.message)
+        self._add(removal)
+        self._on_removed()
+
+    async def _tell(self, tombstone: Tombstone) -> None:
+        """The object says that its file is gone. If it can't be told now, the next pass tells it."""
+        at = (tombstone.namespace, tombstone.name, tombstone.id)
+        now = self._context.now()
+        try:
+            is_told = await reports.write_status(
+                self._context, *at, lambda old: retention.render_removed(old, tombstone.at, tombstone.message, now)
+            )
+        except KubeError as error:
+            logger.info("%s/%s isn't told yet that its file is gone: %s", *at[:2], error)
+            return
+        if is_told:
+            await self._context.events.publish(reports.refer(*at), "Normal", "ProfileRemoved", tombstone.message)
+        del self._untold[tombstone.id]
+        await self._attempt(self._context.volume.marks.remove_tombstone, tombstone.id)
+
+    def _add(self, removal: Removal) -> None:
+        old = self.counts
+        self.counts = Counts(
+            removed={**old.removed, removal.reason: old.removed.get(removal.reason, 0) + 1},
+            removed_bytes=old.removed_bytes + retention.measure(removal.manifest),
+        )
+
+    async def _count(self, pinned: frozenset[str]) -> None:
+        settings = self._context.settings
+        free_bytes = await asyncio.to_thread(self._context.volume.free_bytes)
+        manifests: Collection[Manifest] = self.catalog.by_id.values()
+        used_bytes = sum(map(retention.measure, manifests))
+        room = retention.Room(free_bytes, settings.recording.min_free_bytes)
+        profiles = sum(manifest.outcome == "Succeeded" for manifest in manifests)
+        self.counts = Counts(
+            profiles=profiles,
+            failures=len(manifests) - profiles,
+            pinned=len(pinned & self.catalog.by_id.keys()),
+            used_bytes=used_bytes,
+            free_bytes=free_bytes,
+            budget_bytes=retention.compute_budget(used_bytes, room, settings.retention.max_volume_percent),
+            removed=self.counts.removed,
+            removed_bytes=self.counts.removed_bytes,
+            ended_at=self._context.now(),
+        )
