@@ -6,6 +6,8 @@ A file is never read into memory as a whole. A client that hangs up is normal.
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import os
 import re
 import socket
@@ -18,17 +20,19 @@ from typing import BinaryIO
 from aiohttp import hdrs, web
 
 from samply_operator import errors
-from samply_operator.api import conditions, problems
-from samply_operator.api.access_log import SENT_BYTES
+from samply_operator.api import conditions, problems, sendfile
+from samply_operator.api.access_log import REQUEST_ID, SENT_BYTES
 from samply_operator.api.parts import FILES
 from samply_operator.model.manifest import FileFacts, Manifest
 
+logger = logging.getLogger(__name__)
+
 CONTENT_TYPE = "application/gzip"
-PIECE_BYTES = 16 * 1024 * 1024
-"""Sent in one call of the loop's sendfile."""
 READ_BYTES = 512 * 1024
 """Read and written at once where sendfile can't be used (TLS)."""
 
+GONE = frozenset({errno.ENOTCONN, errno.EBADF})
+"""What a socket says that was closed meanwhile."""
 KEPT = 1024
 """Profiles whose headers are remembered."""
 
@@ -129,67 +133,53 @@ async def _send_body(request: web.Request, response: web.StreamResponse, file: B
         await sender.send(start, stop)
     except (ConnectionError, TimeoutError):
         sender.abort()
+    except (OSError, EOFError) as error:
+        if getattr(error, "errno", None) not in GONE:
+            request_id = response.headers[REQUEST_ID]
+            logger.error("request %s was cut off: the file can't be read", request_id, exc_info=error)
+        sender.abort()
     request[SENT_BYTES] = sender.sent_bytes
 
 
 class Sender:
-    """Moves bytes of a file to a client, piece by piece."""
+    """Moves bytes of a file to a client."""
 
     def __init__(self, request: web.Request, response: web.StreamResponse, file: BinaryIO) -> None:
         self.sent_bytes = 0
         self._request = request
         self._response = response
         self._file = file
-        self._can_sendfile = not request.secure
 
     async def send(self, start: int, stop: int) -> None:
-        """Raises ConnectionError if the client went, TimeoutError if the kernel gave it up (door.STALL_MS)."""
-        if self._can_sendfile:
-            self.sent_bytes = self._send_at_once(start, stop - start)
+        """Raises ConnectionError if the client went, TimeoutError if the kernel gave it up (door.STALL_MS), EOFError
+        if the file ends early."""
+        if start < stop and not self._request.secure:
+            await self._pump(start, stop)
         while (offset := start + self.sent_bytes) < stop:
-            if self._can_sendfile:
-                self.sent_bytes += await self._sendfile(offset, min(stop - offset, PIECE_BYTES))
-            else:
-                self.sent_bytes += await self._write(offset, min(stop - offset, READ_BYTES))
+            data = await asyncio.to_thread(os.pread, self._file.fileno(), min(stop - offset, READ_BYTES), offset)
+            if not data:
+                raise EOFError("the file ended early")
+            await self._response.write(data)
+            self.sent_bytes += len(data)
 
-    def _send_at_once(self, start: int, count: int) -> int:
-        """What the socket's buffer takes right now: often all of a small profile, without the loop's machinery."""
-        transport = self._find_transport()
-        if count == 0 or transport.get_write_buffer_size():
-            return 0
-        try:
-            return os.sendfile(transport.get_extra_info("socket").fileno(), self._file.fileno(), start, count)
-        except BlockingIOError:
-            return 0
-
-    async def _sendfile(self, start: int, count: int) -> int:
-        loop = asyncio.get_running_loop()
-        try:
-            sent = await loop.sendfile(self._find_transport(), self._file, start, count, fallback=False)
-        except asyncio.SendfileNotAvailableError:
-            self._can_sendfile = False  # the file system can't, or the client went: `_write` finds out which
-            return 0
-        return _check_sent(sent)
-
-    async def _write(self, start: int, count: int) -> int:
-        data = await asyncio.to_thread(os.pread, self._file.fileno(), count, start)
-        await self._response.write(data)
-        return _check_sent(len(data))
-
-    def _find_transport(self) -> asyncio.WriteTransport:
+    async def _pump(self, start: int, stop: int) -> None:
+        """By sendfile; what it can't send is left to reading and writing."""
         transport = self._request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client went")
-        return transport
+        if transport.get_write_buffer_size():
+            return  # the head didn't fit: nothing may overtake it
+        pump = sendfile.Pump(transport, self._file.fileno(), start, stop)
+        try:
+            await pump.run()
+        except OSError as error:
+            if error.errno not in sendfile.CANNOT:
+                raise
+        finally:
+            self.sent_bytes = pump.offset - start
 
     def abort(self) -> None:
         """Cut the connection: the client must not take what it has for the whole."""
         self._response.force_close()
         if self._request.transport is not None:
             self._request.transport.abort()
-
-
-def _check_sent(count: int) -> int:
-    if count == 0:
-        raise ConnectionAbortedError("the file ended early")
-    return count

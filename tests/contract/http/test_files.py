@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
 import os
@@ -185,17 +186,19 @@ async def test_a_client_that_hangs_up_before_its_answer_is_no_error(
 async def test_where_sendfile_cannot_be_used_the_bytes_are_the_same(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(*_: object, **__: object) -> int:
-        raise asyncio.SendfileNotAvailableError("not here")
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EINVAL, "not here")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "sendfile", refuse)
+    monkeypatch.setattr(os, "sendfile", refuse)
     service.put(1, BIG)
     await service.settle()
     assert (await service.get(URL)).body == BIG
     assert (await service.get(URL, Range="bytes=1-9999999")).body == BIG[1:10_000_000]
 
 
-async def test_a_file_that_ends_early_cuts_the_connection(service: Service) -> None:
+async def test_a_file_that_ends_early_cuts_the_connection_and_is_told_in_the_log(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
     manifest = service.put(1, BIG)
     await service.settle()
     path = service.volume.root / "profiles" / manifest.id / "profile.json.gz"
@@ -204,6 +207,7 @@ async def test_a_file_that_ends_early_cuts_the_connection(service: Service) -> N
         os.truncate(path, 1000)
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.content.read()
+    assert "the file can't be read" in caplog.text
 
 
 async def test_a_client_that_takes_nothing_is_dropped_in_the_end(
