@@ -105,7 +105,9 @@ class Run:
         """Killed after the outcome stood, but before all were told: tell it again. The manifest is always right."""
         manifest = await asyncio.to_thread(self._context.volume.read_manifest, self.entry.id)
         if manifest is not None and manifest.outcome == "Succeeded":
-            await self._succeed(manifest)
+            # What stands stays; publishing it again drops what the kill left among the temporary files.
+            left = self._context.volume.tmp_path(self.entry.id, recording.PROFILE)
+            await self._succeed(await asyncio.to_thread(self._context.volume.publish, manifest, left))
         elif self.entry.outcome == "Failed" or manifest is not None:
             known = self.entry.failure or (manifest.failure if manifest else None)
             await self._fail(known or failures.build_failure("InternalError", "It failed; the reason was lost."))
