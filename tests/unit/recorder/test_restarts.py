@@ -1,0 +1,158 @@
+"""The operator killed at each step of a recording, and started again: one profile, taken once, nothing left behind.
+
+A kill is simulated: from that instant on nothing more is written to the volume or sent to the cluster, and all tasks
+end. The pod goes on. Every case has a cluster of its own, and all run at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from samply_operator.kube import objects
+from samply_operator.model.manifest import Manifest
+from samply_operator.settings import Recording, Settings
+from support.fake_cluster import FakeCluster
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
+
+from .test_engine import assert_nothing_left, count_starts
+
+SETTINGS = Settings(recording=Recording(min_free_bytes=1, min_coverage=0))
+PLACED = "entry-placed"
+"""The store's name of the instant when a journal entry is on the disk."""
+
+
+class Dead(BaseException):
+    """What a dead process would do next."""
+
+
+@dataclass(slots=True)
+class Kill:
+    """Kills the process right after the `count`-th time that the volume reached `step`."""
+
+    step: str
+    count: int
+    cluster: FakeCluster
+    is_dead: bool = False
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    def __call__(self, step: str) -> None:
+        """As the volume's fault; in a thread."""
+        if self.is_dead:
+            raise Dead
+        if step == self.step:
+            self.count -= 1
+            if self.count == 0:
+                self.is_dead = True
+                self.cluster.fault = lambda verb, what: Dead()
+                self.loop.call_soon_threadsafe(self.done.set)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    was_killed: bool
+    phase: str
+    reason: str
+    starts: int
+    manifests: tuple[Manifest, ...]
+    trouble: str
+
+
+async def live_until_killed(cluster: FakeCluster, root: Path, step: str, count: int) -> bool:
+    kill = Kill(step, count, cluster)
+    operator = OperatorProcess(cluster, root, SETTINGS, fault=kill)
+    await operator.__aenter__()
+    ask(cluster)
+    ended = asyncio.create_task(operator.reach_phase("p-1", "Succeeded", "Failed"))
+    rested = asyncio.create_task(operator.reach_rest())
+    killed = asyncio.create_task(kill.done.wait())
+    try:
+        await asyncio.wait([killed, asyncio.gather(ended, rested)], return_when=asyncio.FIRST_COMPLETED)
+        return killed.done()
+    finally:
+        cluster.watchers.clear()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def live_on(cluster: FakeCluster, root: Path) -> Outcome:
+    cluster.fault = lambda verb, what: None
+    async with OperatorProcess(cluster, root, SETTINGS) as operator:
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed", "Cancelled")
+        async with asyncio.timeout(30):
+            while operator.engine.runs or list((root / "journal").iterdir()):
+                await operator.engine.sweep()
+                await asyncio.sleep(0.1)
+        trouble = ""
+        try:
+            assert_nothing_left(operator)
+        except AssertionError as error:
+            trouble = str(error)
+        return Outcome(
+            True,
+            status["phase"],
+            (status.get("failure") or {}).get("reason", ""),
+            count_starts(cluster),
+            operator.volume.read_manifests().items,
+            trouble,
+        )
+
+
+def play(root: Path, step: str, count: int) -> Outcome | None:
+    """None: the process ended its work before it was to be killed."""
+    cluster_root = root / "cluster"
+    cluster_root.mkdir(parents=True)
+    with FakeCluster(cluster_root) as cluster:
+        add_pipeline(cluster)
+        if not asyncio.run(live_until_killed(cluster, root / "data", step, count)):
+            return None
+        return asyncio.run(live_on(cluster, root / "data"))
+
+
+POINTS = [(PLACED, count) for count in range(1, 11)] + [
+    (step, 1) for step in ("staged", "profile-staged", "manifest-written", "placed", "tmp-dropped")
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, int], Future[Outcome | None]]]:
+    root = tmp_path_factory.mktemp("restarts")
+    with ThreadPoolExecutor(8) as threads:
+        yield {point: threads.submit(play, root / f"{point[0]}-{point[1]}", *point) for point in POINTS}
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point[0]} {point[1]}")
+def test_a_kill_after(point: tuple[str, int], outcomes: dict[tuple[str, int], Future[Outcome | None]]) -> None:
+    """Exactly one profile, recorded exactly once, told as stored; nothing is left in the pod or on the volume."""
+    outcome = outcomes[point].result(timeout=100)
+    if outcome is None:
+        assert point[1] > 6, "the process ended before it reached this point"
+        return
+    assert (outcome.phase, outcome.reason) == ("Succeeded", "")
+    assert [manifest.outcome for manifest in outcome.manifests] == ["Succeeded"]
+    assert outcome.starts == 1
+    assert outcome.trouble == ""
+
+
+async def test_an_object_deleted_while_nobody_watched_is_not_recorded_to_its_end(tmp_path: Path) -> None:
+    """The operator was away: the journal knows of the recording, the cluster no longer of its object."""
+    (tmp_path / "cluster").mkdir()
+    with FakeCluster(tmp_path / "cluster") as cluster:
+        add_pipeline(cluster)
+        async with OperatorProcess(cluster, tmp_path / "data", SETTINGS) as operator:
+            ask(cluster, durationSeconds=2)
+            await operator.reach_phase("p-1", "Recording")
+        cluster.remove(objects.samply_profiles(NAMESPACE, "p-1"))
+        async with OperatorProcess(cluster, tmp_path / "data", SETTINGS) as operator:
+            await operator.engine.sweep()
+            await operator.reach_rest()
+            assert_nothing_left(operator)
+            assert operator.list_profiles() == []
