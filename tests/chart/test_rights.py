@@ -20,7 +20,22 @@ def operator_rules(objects: list[helm.Object]) -> list[helm.Object]:
 
 def test_the_default_is_a_role_in_the_release_namespace_alone(default_objects: list[helm.Object]) -> None:
     assert helm.only(default_objects, "Role")["metadata"]["namespace"] == helm.NAMESPACE
-    assert helm.select(default_objects, "ClusterRoleBinding") == []
+    (binding,) = helm.select(default_objects, "ClusterRoleBinding")
+    assert binding["roleRef"]["name"].endswith(":crd")
+
+
+def test_of_the_cluster_it_may_read_one_crd_and_that_can_be_switched_off(default_objects: list[helm.Object]) -> None:
+    (role,) = (o for o in helm.select(default_objects, "ClusterRole") if o["metadata"]["name"].endswith(":crd"))
+    assert role["rules"] == [
+        {
+            "apiGroups": ["apiextensions.k8s.io"],
+            "resources": ["customresourcedefinitions"],
+            "resourceNames": ["samplyprofiles.samply.feldera.com"],
+            "verbs": ["get"],
+        }
+    ]
+    objects = helm.render({"rbac": {"readCrd": False}})
+    assert helm.select(objects, "ClusterRoleBinding") == []
 
 
 def test_each_target_namespace_has_its_role_and_binding() -> None:
@@ -37,13 +52,13 @@ def test_each_target_namespace_has_its_role_and_binding() -> None:
 def test_cluster_wide_is_one_cluster_role_with_the_same_rules(default_objects: list[helm.Object]) -> None:
     objects = helm.render(CLUSTER_WIDE)
     assert helm.select(objects, "Role") + helm.select(objects, "RoleBinding") == []
-    assert operator_rules(objects) == operator_rules(default_objects) != []
-    assert helm.only(objects, "ClusterRoleBinding")["subjects"][0]["namespace"] == helm.NAMESPACE
+    assert sorted(map(str, operator_rules(objects))) == sorted(map(str, operator_rules(default_objects))) != []
+    assert [b["subjects"][0]["namespace"] for b in helm.select(objects, "ClusterRoleBinding")] == [helm.NAMESPACE] * 2
 
 
 def test_roles_of_two_releases_with_one_name_never_meet() -> None:
-    name = helm.only(helm.render(CLUSTER_WIDE), "ClusterRoleBinding")["metadata"]["name"]
-    assert name == f"{helm.NAMESPACE}:samply-operator"
+    names = {b["metadata"]["name"] for b in helm.select(helm.render(CLUSTER_WIDE), "ClusterRoleBinding")}
+    assert names == {f"{helm.NAMESPACE}:samply-operator", f"{helm.NAMESPACE}:samply-operator:crd"}
 
 
 @pytest.mark.parametrize("values", [None, CLUSTER_WIDE], ids=["per namespace", "cluster-wide"])
@@ -67,6 +82,8 @@ def test_the_operator_may_do_exactly_this(default_objects: list[helm.Object]) ->
         "pods": ["get", "list", "watch", "patch"],
         "pods/exec": ["get", "create"],
         "pods/ephemeralcontainers": ["patch"],
+        "namespaces": ["get"],
+        "customresourcedefinitions": ["get"],
         "statefulsets": ["get", "list", "watch", "patch"],
         "leases": ["get", "create", "update", "delete"],
         "events": ["create", "patch"],
@@ -76,13 +93,14 @@ def test_the_operator_may_do_exactly_this(default_objects: list[helm.Object]) ->
 def test_each_verb_has_its_reason() -> None:
     text = (helm.CHART / "templates" / "_rules.tpl").read_text()
     verbs = [line for line in text.splitlines() if re.match(r"    - ", line)]
-    assert len(verbs) == 24
+    assert len(verbs) == 25
     assert all(re.search(r"\w  *# \w", line) for line in verbs)
 
 
 def test_users_of_a_namespace_get_its_profiles(default_objects: list[helm.Object]) -> None:
     roles = {r["metadata"]["name"].rpartition(":")[2]: r for r in helm.select(default_objects, "ClusterRole")}
     aggregate = "rbac.authorization.k8s.io/aggregate-to-"
+    del roles["crd"]
     assert set(roles) == {"view", "edit"}
     assert roles["view"]["metadata"]["labels"][f"{aggregate}view"] == "true"
     assert f"{aggregate}view" not in roles["edit"]["metadata"]["labels"]

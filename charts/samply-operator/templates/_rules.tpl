@@ -31,6 +31,10 @@
   verbs:
     - patch   # add the ephemeral container that samply runs in; the policy of the chart pins what it may be
 {{- end }}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs:
+    - get     # its own one only: is it being deleted, and still the same one? Then its profiles stay
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs:

@@ -28,13 +28,17 @@ from samply_operator.store.volume import Volume
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECS = 5.0
+BALLAST_BYTES = 1024 * 1024
+"""Room for some hundred small writes on a volume that others filled."""
 
 
 async def run(settings: Settings, identity: Identity) -> None:
     """Until SIGTERM or SIGINT (kopf takes them). Recordings go on in their pods."""
     check_targets(settings.targets)
     namespaces = namespaces_of(settings, identity)
-    volume = Volume(settings.paths.data, min_free_bytes=settings.recording.min_free_bytes)
+    volume = Volume(
+        settings.paths.data, min_free_bytes=settings.recording.min_free_bytes, ballast_bytes=BALLAST_BYTES
+    )
     await asyncio.to_thread(volume.prepare)
     async with KubeClient() as client:
         events = EventSink(client, identity.pod)

@@ -38,6 +38,7 @@ RIGHTS: tuple[Right, ...] = (
     *_rights("", "pods", "get", "list", "watch", "patch"),
     # Over a WebSocket an exec is a GET: 1.35 and later ask for create, older ones for get.
     *_rights("", "pods/exec", "get", "create"),
+    *_rights("", "namespaces", "get"),
     *_rights("apps", "statefulsets", "get", "list", "watch", "patch"),
     *_rights("coordination.k8s.io", "leases", "get", "create", "update", "delete"),
     *_rights("", "events", "create", "patch"),
