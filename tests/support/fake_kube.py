@@ -7,6 +7,7 @@ a real one the same questions about conflicts, pages and preconditions.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections import deque
@@ -28,7 +29,7 @@ class FakeKube:
     objects: dict[str, Json] = field(default_factory=dict)
     """By path, such as /api/v1/namespaces/space/pods/pod."""
     failures: deque[int] = field(default_factory=deque)
-    """HTTP statuses for the next requests; 0 is a connection that breaks, 200 lets one pass."""
+    """HTTP statuses for the next requests; 0: the connection breaks, 200: it passes, -1: no answer comes."""
     is_allowed: Callable[[Json], bool] = lambda attributes: True
     token: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -66,6 +67,8 @@ class FakeKube:
         if self.token and request.headers.get("Authorization", "").lower() != f"bearer {self.token}":
             return _status(401, "Unauthorized", "Unauthorized")
         if self.failures and (status := self.failures.popleft()) != 200:
+            if status < 0:
+                await asyncio.sleep(3600)
             if not status:
                 assert request.transport is not None
                 request.transport.abort()

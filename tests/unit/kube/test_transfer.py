@@ -161,6 +161,15 @@ async def test_what_repeating_cannot_cure_is_told_at_once(
     assert kube.exec.sessions == 1
 
 
+async def test_a_disk_that_takes_a_part_gets_the_rest(
+    client: KubeClient, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.pwrite
+    monkeypatch.setattr(sink.os, "pwrite", lambda file, data, offset: whole(file, data[:10_000], offset))
+    await copy(client, remote, tmp_path / "local")
+    assert (tmp_path / "local").read_bytes() == remote.data
+
+
 async def test_a_full_disk_is_the_callers_error(
     client: KubeClient, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
