@@ -158,7 +158,7 @@ def parse(raw: bytes) -> Settings:
     """Parse the settings file. Raises SettingsError that names the key and what was expected."""
     try:
         return msgspec.json.decode(raw, type=Settings)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings: {error}.", remedy="Correct `config` in the chart's values.") from error
 
 

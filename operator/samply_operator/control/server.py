@@ -149,7 +149,7 @@ class ControlServer:
 def parse_call(body: bytes, kind: type[Call]) -> Call:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidParam(f"The call can't be read: {error}.") from error
 
 
