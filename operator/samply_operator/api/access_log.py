@@ -60,7 +60,7 @@ def _build_line(path: str, request: web.BaseRequest, response: web.StreamRespons
         method=request.method,
         path=path[:512],
         status=response.status,
-        sent_bytes=request.get(SENT_BYTES, response.body_length if response.prepared else 0),
+        sent_bytes=request.get(SENT_BYTES, 0 if request.method == hdrs.METH_HEAD else response.content_length or 0),
         duration_ms=round(duration_secs * 1000, 2),
         client=request.remote or "",
         user_agent=request.headers.get(hdrs.USER_AGENT, "")[:128],

@@ -168,5 +168,6 @@ async def test_each_request_has_an_id_and_one_line_in_the_log(
     lines = [json.loads(r.getMessage()) for r in caplog.records if r.name == "samply_operator.api.access"]
     lines = [line for line in lines if line["path"] != "/readyz"]
     assert [(line["path"], line["status"]) for line in lines] == [("/v0/config", 200), ("/nothing", 404)]
+    assert [line["sent_bytes"] for line in lines] == [len(answer.body) for answer in answers[:2]]
     assert lines[0]["request_id"] == answers[0].headers["X-Request-Id"]
     assert "secret" not in caplog.text
