@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 
@@ -16,7 +17,7 @@ import aiohttp
 import msgspec
 
 from samply_operator import errors
-from samply_operator.control.messages import ErrorReply, Snapshot, StartReply, StartRequest
+from samply_operator.control.messages import GIVE_UP_AT, ErrorReply, Snapshot, StartReply, StartRequest
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +88,10 @@ class OperatorClient:
     async def _post(self, path: str, body: bytes, wait_secs: float) -> tuple[int, bytes]:
         if self._session is None:
             raise _unavailable("not connected")
-        timeout = aiohttp.ClientTimeout(total=wait_secs + ANSWER_SECS, sock_connect=5)
+        total = wait_secs + ANSWER_SECS
+        timeout, headers = aiohttp.ClientTimeout(total=total, sock_connect=5), {GIVE_UP_AT: str(time.time() + total)}
         try:
-            async with self._session.post(path, data=body, timeout=timeout) as response:
+            async with self._session.post(path, data=body, timeout=timeout, headers=headers) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unavailable(type(error).__name__) from error

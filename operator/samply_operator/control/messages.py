@@ -3,6 +3,9 @@
 The protocol (HTTP over the socket):
   GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, one after each change, one at least every 5 s
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
+
+A call that acts says in the header `GIVE_UP_AT` until when its caller waits: an operator that hung meanwhile, and reads
+it later, does nothing. Both ends are in one pod, and so have one clock.
 """
 
 from __future__ import annotations
@@ -12,6 +15,9 @@ from typing import Literal
 import msgspec
 
 from samply_operator.model.profile import Failure
+
+GIVE_UP_AT = "Give-Up-At"
+"""Header: Unix time."""
 
 
 class OrdinalState(msgspec.Struct, frozen=True, rename="camel"):

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from samply_operator.control.messages import (
+    GIVE_UP_AT,
     ErrorReply,
     OrdinalState,
     PipelineState,
@@ -21,7 +22,13 @@ from samply_operator.control.messages import (
     StartReply,
     StartRequest,
 )
-from samply_operator.errors import InvalidParam, ProfilingInProgress, RequestError, SamplyOperatorError
+from samply_operator.errors import (
+    InvalidParam,
+    OperatorUnavailable,
+    ProfilingInProgress,
+    RequestError,
+    SamplyOperatorError,
+)
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.requests import Requests, Started
@@ -132,6 +139,7 @@ class ControlServer:
     async def _start(self, request: web.Request) -> web.Response:
         try:
             call = parse_call(await request.read(), StartRequest)
+            self._check_time(request)
             started = await self._requests.start(
                 call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs
             )
@@ -144,6 +152,11 @@ class ControlServer:
         except SamplyOperatorError as error:
             return build_error(error)
         return _answer(200, describe_started(started, self._engine.context.now()))
+
+    def _check_time(self, request: web.Request) -> None:
+        """Nothing begins for a caller who was told already that it didn't."""
+        if self._engine.context.now() >= float(request.headers.get(GIVE_UP_AT, "inf")):
+            raise OperatorUnavailable("The caller has given up.")
 
 
 def parse_call(body: bytes, kind: type[Call]) -> Call:
