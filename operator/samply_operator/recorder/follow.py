@@ -124,6 +124,8 @@ async def check_target(context: Context, entry: JournalEntry) -> None:
         failures.fail("PodDeleted", f"Pod {entry.pod} was deleted; another one of this name has taken its place.")
     container = pod.find_container(entry.container)
     if container is None or container.id != entry.container_id or not container.is_running:
+        if pod.is_deleted:
+            failures.fail("PodDeleted", f"Pod {entry.pod} is being deleted.")
         failures.fail("ContainerRestarted", f"Container {entry.container} of {entry.pod} ended or restarted.")
     if entry.helper and "terminated" in ephemeral.find_state(raw, entry.helper):
         failures.fail("Lost", f"The ephemeral container {entry.helper} of {entry.pod} has ended.")
