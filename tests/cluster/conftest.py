@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from cluster import pipelines, release
+from cluster.node import Node
 from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
 
 
 @pytest.fixture(scope="session")
 def install() -> Iterator[Install]:
-    with release.installed("main") as found:
+    """It records with the samply of the pipeline's image, unless an object says otherwise."""
+    with release.installed("main", config={"recording": {"mode": "InPlace"}}) as found:
         yield found
 
 
@@ -30,6 +32,14 @@ def pipeline(install: Install) -> Pipeline:
 def service(install: Install) -> Iterator[Service]:
     with install.open() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    with release.fresh_namespace("node") as namespace:
+        found = Node(namespace)
+        found.start()
+        yield found
 
 
 @pytest.fixture(autouse=True)

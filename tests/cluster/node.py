@@ -1,0 +1,62 @@
+"""A hand on the node, whatever provider it is of: a privileged pod in the node's own PID namespace. For tests only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cluster.pipelines import BARE_IMAGE
+from support import kubectl
+
+POD = "hand"
+NATIVE = "samply-node"
+"""The node's name where the cluster is processes of this machine."""
+PARANOID = "/proc/sys/kernel/perf_event_paranoid"
+# A container's processes have its id in their cgroup's name, with cgroup v1 and v2.
+FIND = (
+    'for f in /proc/[0-9]*/cgroup; do grep -q "$1" "$f" 2>/dev/null && { p=${f%/cgroup}; echo "${p#/proc/}"; }; done; :'
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    namespace: str
+
+    def start(self) -> None:
+        container = {
+            "name": "hand",
+            "image": BARE_IMAGE,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["sleep", "infinity"],
+            "securityContext": {"privileged": True, "runAsUser": 0},
+        }
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": POD},
+            "spec": {"hostPID": True, "terminationGracePeriodSeconds": 0, "containers": [container]},
+        }
+        kubectl.succeed("-n", self.namespace, "create", "-f", "-", body=body)
+        kubectl.succeed("-n", self.namespace, "wait", f"pod/{POD}", "--for=condition=Ready", "--timeout=60s")
+
+    def run(self, script: str, *arguments: str) -> str:
+        return kubectl.succeed("-n", self.namespace, "exec", POD, "--", "sh", "-c", script, "sh", *arguments)
+
+    def find_processes(self, container_id: str) -> list[str]:
+        """PIDs of a container, as its pod's status names it: containerd://…"""
+        found = self.run(FIND, container_id.rpartition("/")[2]).split()
+        assert found, f"no process of {container_id}"
+        return found
+
+    def signal(self, container_id: str, signal: str) -> None:
+        """To all processes of a container: KILL, STOP or CONT."""
+        self.run('signal=$1; shift; kill "-$signal" "$@"', signal, *self.find_processes(container_id))
+
+    @staticmethod
+    def is_native() -> bool:
+        return NATIVE in kubectl.succeed("get", "nodes", "-o", "name")
+
+    def read_paranoid(self) -> str:
+        return self.run(f"cat {PARANOID}").strip()
+
+    def write_paranoid(self, level: str) -> None:
+        self.run(f'echo "$1" >{PARANOID}', level)
