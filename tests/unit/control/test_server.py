@@ -1,0 +1,232 @@
+"""The operator's side of the socket, asked by the api's own client: state as a stream, and the call that starts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from samply_operator.control import server as server_
+from samply_operator.control.client import OperatorClient
+from samply_operator.control.messages import Snapshot, StartRequest
+from samply_operator.control.server import ControlServer
+from samply_operator.errors import InvalidParam, PipelineNotDeployed, ProfilingInProgress, UnknownPipeline
+from samply_operator.kube import objects
+from samply_operator.settings import Recording, Settings
+from support.fake_cluster import FakeCluster
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
+
+SETTINGS = Settings(recording=Recording(min_free_bytes=1, min_coverage=0))
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
+    (tmp_path / "cluster").mkdir()
+    with FakeCluster(tmp_path / "cluster") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def operator(cluster: FakeCluster, tmp_path: Path) -> AsyncIterator[OperatorProcess]:
+    async with OperatorProcess(cluster, tmp_path / "data", SETTINGS) as operator:
+        yield operator
+
+
+@pytest.fixture
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("s") / "c.sock"
+
+
+@pytest.fixture
+async def server(operator: OperatorProcess, path: Path) -> AsyncIterator[ControlServer]:
+    server = ControlServer(operator.engine, operator.requests, str(path))
+    await server.start()
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+async def client(server: ControlServer, path: Path) -> AsyncIterator[OperatorClient]:
+    async with OperatorClient(str(path)) as client:
+        await reach(lambda: client.snapshot)
+        yield client
+
+
+async def reach(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
+def see(client: OperatorClient) -> Snapshot:
+    assert client.snapshot is not None
+    return client.snapshot
+
+
+async def test_the_first_snapshot_is_the_whole_state(client: OperatorClient) -> None:
+    """Even when there is nothing yet."""
+    snapshot = see(client)
+    assert (snapshot.pipelines, snapshot.recordings) == ((), ())
+    assert (snapshot.is_synced, snapshot.enabled) == (True, True)
+
+
+async def test_changes_arrive_without_being_asked_for(
+    operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
+) -> None:
+    """A pipeline, its recording with its end, the stored profile."""
+    add_pipeline(cluster, ordinals=2)
+    await reach(lambda: see(client).pipelines and see(client).pipelines[0].is_running)
+    (pipeline,) = see(client).pipelines
+    assert (pipeline.namespace, pipeline.name) == (NAMESPACE, "a")
+    assert [(o.ordinal, o.pod, o.is_running, o.is_desired) for o in pipeline.ordinals] == [
+        (0, "pipeline-a-0", True, True), (1, "pipeline-a-1", True, True)
+    ]  # fmt: skip
+    generation = see(client).store_generation
+    raw = ask(cluster, durationSeconds=2)
+    await reach(lambda: see(client).recordings and see(client).recordings[0].phase == "Recording")
+    (recording,) = see(client).recordings
+    assert (recording.id, recording.pipeline, recording.ordinal) == (raw["metadata"]["uid"], "a", 0)
+    assert recording.ends_at is not None
+    assert 0 < recording.ends_at - see(client).sent_at <= 2
+    await reach(lambda: not see(client).recordings)
+    assert see(client).store_generation > generation
+
+
+async def test_a_scaled_down_pipeline_shows_the_ordinals_that_should_be_and_those_that_are(
+    cluster: FakeCluster, client: OperatorClient
+) -> None:
+    """Both, and told apart."""
+    add_pipeline(cluster, ordinals=2)
+    raw = cluster.objects[objects.stateful_sets(NAMESPACE, "pipeline-a")]
+    raw["spec"]["replicas"] = 1
+    cluster.put(objects.stateful_sets(NAMESPACE, "pipeline-a"), raw)
+    cluster.remove(objects.pods(NAMESPACE, "pipeline-a-0"))
+    await reach(lambda: see(client).pipelines and not see(client).pipelines[0].ordinals[0].is_running)
+    (pipeline,) = see(client).pipelines
+    assert [(o.ordinal, o.is_running, o.is_desired) for o in pipeline.ordinals] == [(0, False, True), (1, True, False)]
+
+
+async def test_the_stream_speaks_even_when_nothing_changes(
+    operator: OperatorProcess, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that silence means that the operator is away."""
+    monkeypatch.setattr(server_, "BEAT_SECS", 0.05)
+    server = ControlServer(operator.engine, operator.requests, str(path))
+    await server.start()
+    seen: list[Snapshot | None] = []
+    async with OperatorClient(str(path), on_change=seen.append):
+        await reach(lambda: len(seen) >= 3)
+        await server.close()
+        await reach(lambda: seen[-1] is None)
+
+
+async def test_a_start_is_answered_with_the_new_profile(
+    operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
+) -> None:
+    """And with the time left, in whole seconds."""
+    add_pipeline(cluster)
+    reply = await client.start(StartRequest("a", 0, 600, None, wait_secs=20))
+    assert (reply.namespace, reply.state, reply.failure) == (NAMESPACE, "Recording", None)
+    assert 590 <= reply.retry_after_secs <= 600
+    assert operator.find_status(reply.name) is not None
+    with pytest.raises(ProfilingInProgress) as caught:
+        await client.start(StartRequest("a", 0, 600, None, wait_secs=20))
+    assert caught.value.details["profile"] == reply.id
+
+
+async def test_a_start_that_fails_at_once_says_why(cluster: FakeCluster, client: OperatorClient) -> None:
+    """Reason and cure, as the object will."""
+    (container,) = add_pipeline(cluster)
+    container.facts["max_rate"] = "1"
+    reply = await client.start(StartRequest("a", wait_secs=20))
+    assert reply.state == "Failed"
+    assert reply.failure is not None
+    assert (reply.failure.reason, bool(reply.failure.remedy)) == ("RateTooHigh", True)
+
+
+async def test_a_start_whose_time_is_over_is_pending(cluster: FakeCluster, client: OperatorClient) -> None:
+    """It goes on."""
+    add_pipeline(cluster, attach_secs=2.0)
+    reply = await client.start(StartRequest("a", wait_secs=0.2))
+    assert (reply.state, reply.retry_after_secs >= 1) == ("Pending", True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        pytest.param(StartRequest("b"), UnknownPipeline, id="unknown pipeline"),
+        pytest.param(StartRequest("a", 9), InvalidParam, id="unknown ordinal"),
+        pytest.param(StartRequest("z"), PipelineNotDeployed, id="not deployed"),
+    ],
+)
+async def test_an_error_crosses_the_socket_as_itself(
+    cluster: FakeCluster, client: OperatorClient, request_: StartRequest, kind: type[Exception]
+) -> None:
+    """Same class, message and details."""
+    add_pipeline(cluster)
+    add_pipeline(cluster, "z", ordinals=0)
+    with pytest.raises(kind):
+        await client.start(request_)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(b"", 400, id="empty"),
+        pytest.param(b"{", 400, id="half"),
+        pytest.param(b"[]", 400, id="a list"),
+        pytest.param(b'{"pipeline": 1}', 400, id="wrong type"),
+        pytest.param(b"{}", 400, id="without a pipeline"),
+        pytest.param(b'{"pipeline": "a", "requestedBy": "root"}', 400, id="unknown key"),
+        pytest.param(b'{"pipeline": "\xff"}', 400, id="no UTF-8"),
+        pytest.param(b" " * 100_000, 413, id="too large"),
+    ],
+)
+async def test_a_call_that_cannot_be_read_is_refused(
+    server: ControlServer, path: Path, body: bytes, status: int
+) -> None:
+    """And the server goes on."""
+    async with aiohttp.ClientSession("http://operator", connector=aiohttp.UnixConnector(str(path))) as session:
+        async with session.post("/v1/start", data=body) as response:
+            assert response.status == status
+            if status == 400:
+                assert (await response.json())["errorCode"] == "InvalidParam"
+        async with session.get("/v1/nonsense") as response:
+            assert response.status == 404
+        async with session.post("/v1/start", data=b'{"pipeline": "b"}') as response:
+            assert (await response.json())["errorCode"] == "UnknownPipelineName"
+
+
+async def test_a_client_that_goes_away_does_no_harm(
+    operator: OperatorProcess, server: ControlServer, path: Path, client: OperatorClient
+) -> None:
+    """The others go on being told."""
+    for _ in range(3):
+        async with OperatorClient(str(path)) as other:
+            await reach(lambda other=other: other.snapshot)
+    before = see(client).sent_at
+    operator.engine.changes.notify()
+    await reach(lambda: see(client).sent_at > before)
+
+
+async def test_a_socket_that_a_killed_process_left_is_replaced(operator: OperatorProcess, path: Path) -> None:
+    """Open to its owner and group alone; removed at the end."""
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(path))
+    stale.close()
+    server = ControlServer(operator.engine, operator.requests, str(path))
+    await server.start()
+    assert find_mode(path) == 0o660
+    async with OperatorClient(str(path)) as client:
+        await reach(lambda: client.snapshot)
+    await server.close()
+    assert find_mode(path) is None
+
+
+def find_mode(path: Path) -> int | None:
+    return stat.S_IMODE(path.stat().st_mode) if path.exists() else None
