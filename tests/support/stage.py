@@ -1,10 +1,13 @@
-"""One container with one target, and one recording in it through recorder/remote.py, as the operator calls it."""
+"""One container with one target, and one recording in it through recorder/remote.py, as the operator calls it.
+
+A piece is played on a stage of its own, in each shell; all at the same time, since they mostly wait.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +20,27 @@ from samply_operator.recorder import remote
 from samply_operator.rules import recording
 from samply_operator.rules.recording import Progress
 from samply_operator.settings import Recording
+from support import shells
 from support.fake_cluster import Container, FakeCluster
+from support.samples import make_entry
 
 OWN_END_SECS = 5.0
 """How soon everything is over once it may be."""
+AT_ONCE = 10
+
+Key = tuple[str, str]
+Piece = Callable[["Stage"], Awaitable[None]]
+PIECES: dict[str, tuple[Piece, dict[str, Any]]] = {}
+
+
+def piece(**behaviour: Any) -> Callable[[Piece], Piece]:
+    """A piece to play in each shell; `behaviour` is samply's."""
+
+    def register(play: Piece) -> Piece:
+        PIECES[play.__name__] = play, behaviour
+        return play
+
+    return register
 
 
 @dataclass(slots=True)
@@ -108,3 +128,33 @@ class Stage:
         assert not self.folder.exists()
         await self.reach(lambda: not self.find_processes(), OWN_END_SECS)
         assert self.state() in {"S", "R", ""}
+
+
+async def play_all(cluster: FakeCluster) -> dict[Key, BaseException | None]:
+    """Every piece in every shell, side by side; how each went, by shell and name."""
+    limit = asyncio.Semaphore(AT_ONCE)
+    keys = [(shell, name) for name in PIECES for shell in shells.find_shells()]
+
+    async def play(shell: str, name: str) -> None:
+        async with limit:
+            act, behaviour = PIECES[name]
+            stage = _set(cluster, f"{shell}-{name}", shell, behaviour)
+            await asyncio.wait_for(act(stage), 60)
+            await stage.end()
+
+    results = await asyncio.gather(*(play(*key) for key in keys), return_exceptions=True)
+    return dict(zip(keys, results, strict=True))
+
+
+def _set(cluster: FakeCluster, name: str, shell: str, behaviour: dict[str, Any]) -> Stage:
+    folder = cluster.root / name / "bin"
+    path = shells.make_path(folder, shell, **behaviour)
+    container = cluster.add_container("prod", name, path)
+    entry = make_entry(
+        pod=name,
+        folder=str(cluster.root / name / "recording"),
+        pid=container.target.pid,
+        samply=str(folder / "samply"),
+        symbol_flag="--unstable-presymbolicate",
+    )
+    return Stage(cluster, container, folder, entry)

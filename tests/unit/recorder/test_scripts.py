@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,7 @@ from samply_operator.rules import recording
 from samply_operator.rules.recording import Progress
 from support import shells
 from support.fake_cluster import FakeCluster
-from support.samples import make_entry
-from support.stage import OWN_END_SECS, Stage
-
-AT_ONCE = 10
-
-Piece = Callable[["Stage"], Awaitable[None]]
-PIECES: dict[str, tuple[Piece, dict[str, Any]]] = {}
-
-
-def piece(**behaviour: Any) -> Callable[[Piece], Piece]:
-    """A piece to play in each shell; `behaviour` is samply's."""
-
-    def register(play: Piece) -> Piece:
-        PIECES[play.__name__] = play, behaviour
-        return play
-
-    return register
+from support.stage import OWN_END_SECS, PIECES, Key, Stage, piece, play_all
 
 
 def find_stoppings(lines: list[str]) -> list[str]:
@@ -345,45 +329,36 @@ async def a_cleaning_or_a_stop_of_nothing_does_nothing(stage: Stage) -> None:
     assert stage.state() == "S"
 
 
-# --------------------------------------------------------------------------------------------------------------- tests
+@piece()
+async def a_samply_that_takes_more_memory_than_is_safe_is_ended(stage: Stage) -> None:
+    stage.change(memory_cap=1024 * 1024)
+    await asyncio.wait_for(stage.record(secs=600), 20)
+    failure = recording.judge(stage.progress(), stage.log())
+    assert failure is not None
+    assert (failure.reason, stage.progress().deadline) == ("MemoryNear", "memory")
 
-Key = tuple[str, str]
+
+@piece()
+async def the_preflight_prints_what_the_rule_reads_and_leaves_nothing(stage: Stage) -> None:
+    client: Any = stage.cluster
+    facts = await remote.gather_facts(client, stage.entry)
+    assert (facts.samply, facts.version) == (stage.entry.samply, "0.13.1")
+    assert {"--pid", "--save-only", "--unstable-presymbolicate"} <= facts.flags
+    assert facts.folder == str(stage.container.folder)
+    assert facts.free_bytes
+    assert facts.arch
+    assert [process.pid for process in facts.processes] == [stage.target]
+    assert not list(stage.container.folder.iterdir())
+
+
+# --------------------------------------------------------------------------------------------------------------- tests
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Key, BaseException | None]]:
     """How each piece went in each shell."""
     with FakeCluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield asyncio.run(_play_all(cluster))
-
-
-async def _play_all(cluster: FakeCluster) -> dict[Key, BaseException | None]:
-    limit = asyncio.Semaphore(AT_ONCE)
-    keys = [(shell, name) for name in PIECES for shell in shells.find_shells()]
-
-    async def play(shell: str, name: str) -> None:
-        async with limit:
-            act, behaviour = PIECES[name]
-            stage = _set(cluster, f"{shell}-{name}", shell, behaviour)
-            await asyncio.wait_for(act(stage), 60)
-            await stage.end()
-
-    results = await asyncio.gather(*(play(*key) for key in keys), return_exceptions=True)
-    return dict(zip(keys, results, strict=True))
-
-
-def _set(cluster: FakeCluster, name: str, shell: str, behaviour: dict[str, Any]) -> Stage:
-    folder = cluster.root / name / "bin"
-    path = shells.make_path(folder, shell, **behaviour)
-    container = cluster.add_container("prod", name, path)
-    entry = make_entry(
-        pod=name,
-        folder=str(cluster.root / name / "recording"),
-        pid=container.target.pid,
-        samply=str(folder / "samply"),
-        symbol_flag="--unstable-presymbolicate",
-    )
-    return Stage(cluster, container, folder, entry)
+        yield asyncio.run(play_all(cluster))
 
 
 @pytest.mark.parametrize("name", PIECES)
