@@ -30,6 +30,7 @@ from samply_operator.errors import (
     SamplyOperatorError,
 )
 from samply_operator.model.pipeline import Pipeline
+from samply_operator.model.profile import SamplyProfile
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.requests import Requests, Started
 from samply_operator.recorder.run import Run
@@ -77,10 +78,32 @@ def describe_run(run: Run) -> RecordingState:
     )
 
 
+def is_waiting(profile: SamplyProfile, engine: Engine) -> bool:
+    """Asked for and not yet admitted."""
+    return profile.phase in {None, "Pending"} and profile.uid not in engine.runs and not profile.is_deleted
+
+
+def describe_waiting(profile: SamplyProfile) -> RecordingState:
+    return RecordingState(
+        id=profile.uid,
+        namespace=profile.namespace,
+        name=profile.name,
+        pipeline=profile.spec.pipeline,
+        ordinal=profile.spec.ordinal,
+        phase="Pending",
+        requested_at=profile.created_at,
+        preflight_only=profile.spec.preflight_only,
+        duration_secs=profile.spec.duration_secs or 0,
+    )
+
+
 def build_snapshot(engine: Engine) -> Snapshot:
     return Snapshot(
         pipelines=tuple(map(describe_pipeline, engine.world.pipelines.values())),
-        recordings=tuple(describe_run(run) for run in engine.runs.values() if not run.entry.outcome),
+        recordings=(
+            *(describe_run(run) for run in engine.runs.values() if not run.entry.outcome),
+            *(describe_waiting(p) for p in engine.world.profiles.values() if is_waiting(p, engine)),
+        ),
         store_generation=engine.store_generation,
         sent_at=engine.context.now(),
         is_synced=engine.world.is_synced,
@@ -144,10 +167,11 @@ class ControlServer:
                 call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs
             )
             if started.failure is not None and started.failure.reason == "AlreadyRecording":
+                run = self._engine.find_run(started.namespace, call.pipeline, call.ordinal)
                 raise ProfilingInProgress(
                     started.failure.message,
                     remedy=started.failure.remedy,
-                    details={"profile": None, "retry_after_secs": 1},
+                    details=self._engine.describe_run(run) if run else {"profile": None, "retry_after_secs": 1},
                 )
         except SamplyOperatorError as error:
             return build_error(error)
