@@ -7,8 +7,8 @@
  *   those of a CPU quota or a cpuset, and no thread of the target is missed since it ran on another CPU.
  * - perf_event_open: samply counts CPUs from 0, here its n-th becomes the n-th that is online; and it takes the result
  *   for the kernel's own, so each error read "Operation not permitted": here it is the error that the kernel gave.
- * - No user database and no resolver: linked statically, both would load what the nsswitch.conf of the target's root
- *   names, into a process that has more rights than the target. */
+ * - No user database, no resolver, no dlopen: linked statically, they would load libraries that lie in the target's
+ *   root, the first two by its nsswitch.conf, into a process that has more rights than the target. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -89,4 +89,12 @@ int __wrap_getpwuid_r(uid_t uid, struct passwd *entry, char *buffer, size_t size
 int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
     (void)node, (void)service, (void)hints, (void)found;
     return EAI_FAIL;
+}
+
+/* Never called, since nothing was found; without it the resolver would still be linked in. */
+void __wrap_freeaddrinfo(struct addrinfo *found) { (void)found; }
+
+void *__wrap_dlopen(const char *path, int flags) {
+    (void)path, (void)flags;
+    return NULL;
 }
