@@ -43,7 +43,7 @@ async def run(settings: Settings, identity: Identity) -> None:
     async with KubeClient() as client:
         events = EventSink(client, identity.pod)
         context = Context(client, volume, events, settings, time.time)
-        engine = Engine(context, World(settings.targets), Changes())
+        engine = Engine(context, World(settings.targets), Changes(), f"{identity.namespace}/{identity.release}")
         sync = Sync(context, engine, namespaces)
         server = ControlServer(engine, Requests(engine), settings.paths.socket)
         beat = asyncio.create_task(_beat(Path(settings.paths.heartbeat)), name="heartbeat")

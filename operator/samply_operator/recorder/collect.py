@@ -14,6 +14,7 @@ from samply_operator.recorder import finish, remote
 from samply_operator.recorder.context import Context
 from samply_operator.rules import coverage, failures, recording, times
 from samply_operator.rules.recording import Progress, RemoteFile
+from samply_operator.store import durable
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,9 @@ async def collect(context: Context, entry: JournalEntry, progress: Progress) -> 
             return await asyncio.to_thread(context.volume.publish, manifest, finished.path)
     except StoreFull as error:
         failures.fail("StoreFull", error.message)
-    except (StoreError, OSError) as error:
+    except OSError as error:
+        failures.fail("StoreFull" if error.errno in durable.FULL else "StoreFailed", str(error))
+    except StoreError as error:
         failures.fail("StoreFailed", str(error))
     except ProfileError as error:
         failures.fail("SamplyFailed", f"samply wrote a file that can't be kept: {error.message}")

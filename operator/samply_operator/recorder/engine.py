@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 
-from samply_operator.errors import KubeNotFound, StoreError, StoreFull
+from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, StoreError, StoreFull
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry
@@ -19,11 +19,12 @@ from samply_operator.recorder import grounds, reports
 from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.deletions import Deletions
+from samply_operator.recorder.leases import Leases
 from samply_operator.recorder.queue import WorkQueue
 from samply_operator.recorder.retention import Retention
 from samply_operator.recorder.run import Run, sweep_entry
 from samply_operator.recorder.world import Key, World
-from samply_operator.rules import admit, failures, retention, settle, status, times
+from samply_operator.rules import admit, failures, lease, retention, settle, status, times
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +33,12 @@ WAIT_SECS = 5.0
 
 
 class Engine:
-    """`changes` tells whoever shows the state; `store_generation` grows with each manifest written or removed."""
+    """`holder` names this installation in Leases; `changes` tells whoever shows the state.
 
-    def __init__(self, context: Context, world: World, changes: Changes) -> None:
+    `store_generation` grows with each manifest written or removed.
+    """
+
+    def __init__(self, context: Context, world: World, changes: Changes, holder: str = "local") -> None:
         self.context = context
         self.world = world
         self.changes = changes
@@ -42,6 +46,8 @@ class Engine:
         self.store_generation = 0
         self.retention = Retention(context, world, self._note_change)
         self.deletions = Deletions(context, world, self.runs, self._note_change)
+        self.leases = Leases(context, holder)
+        self._renewing: asyncio.Task[None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: dict[str, JournalEntry] = {}
         self.queue: WorkQueue[Key] = WorkQueue(self.reconcile)
@@ -59,6 +65,7 @@ class Engine:
             else:
                 logger.info("%s/%s: going on at step %s", entry.namespace, entry.name, entry.step)
                 self._spawn(self._register(entry))
+        await self.leases.renew([run.entry for run in self.runs.values() if run.entry.lease])
         await self._recover_tombstones()
 
     async def _recover_tombstones(self) -> None:
@@ -110,9 +117,7 @@ class Engine:
         match decision:
             case admit.Admit(target):
                 entry = admit.build_entry(profile, target, self.context.settings, self.context.now())
-                failure = await self._admit(entry)
-                if failure is not None:
-                    await self._refuse(profile, failure)
+                await self._admit(profile, entry)
             case admit.Wait(message):
                 await self._make_wait(profile, message)
             case admit.Refuse(failure):
@@ -136,25 +141,51 @@ class Engine:
             self.context, *profile.key, profile.uid, lambda old: status.render_pending(old, "Waiting", message, now)
         )
 
-    async def _admit(self, entry: JournalEntry) -> Failure | None:
-        """Start it, or say why not."""
-        # From here on it counts as running: nobody else is admitted to its target while the journal is written.
+    async def _admit(self, profile: SamplyProfile, entry: JournalEntry) -> None:
+        # From here on it counts as running: nobody else is admitted to its target meanwhile.
         run = self._register(entry)
         try:
-            failure = await self._check_room()
-            if failure is None:
-                await asyncio.to_thread(self.context.volume.write_entry, entry)
-        except StoreFull as error:
-            failure = failures.build_failure("StoreFull", error.message)
+            obstacle = await self._find_obstacle(entry)
         except BaseException:
             self.runs.pop(entry.id, None)
             raise
+        if obstacle is None:
+            self._spawn(run)
+            return
+        self.runs.pop(entry.id, None)
+        run.withdraw(obstacle if isinstance(obstacle, Failure) else None)
+        match obstacle:
+            case Failure():
+                await self._refuse(profile, obstacle)
+            case lease.Wait():
+                await self._make_wait(profile, obstacle.message)
+            case lease.Leave():
+                self.queue.put_later(profile.key, WAIT_SECS)
+
+    async def _find_obstacle(self, entry: JournalEntry) -> Failure | lease.Wait | lease.Leave | None:
+        """None: there is room, the journal has it, the Lease is ours."""
+        volume = self.context.volume
+        failure = await self._check_room()
         if failure is not None:
-            self.runs.pop(entry.id, None)
-            run.refuse(failure)
             return failure
-        self._spawn(run)
-        return None
+        try:
+            await asyncio.to_thread(volume.write_entry, entry)
+        except StoreFull as error:
+            return failures.build_failure("StoreFull", error.message)
+        if entry.preflight_only:
+            return None
+        try:
+            decision = await self.leases.acquire(entry)
+        except KubeForbidden as error:
+            await asyncio.to_thread(volume.remove_entry, entry.id)
+            return failures.build_failure("NotPermitted", error.message)
+        except KubeError:
+            await asyncio.to_thread(volume.remove_entry, entry.id)
+            raise
+        if isinstance(decision, lease.Take):
+            return None
+        await asyncio.to_thread(volume.remove_entry, entry.id)
+        return decision.failure if isinstance(decision, lease.Refuse) else decision
 
     async def _check_room(self) -> Failure | None:
         """Whether the volume has room for one more; retention makes some first, if it can."""
@@ -172,6 +203,14 @@ class Engine:
         task = asyncio.create_task(self._drive(run), name=f"recording-{run.entry.name}")
         self._tasks[run.entry.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(run.entry.id, None))
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew(), name="leases")
+
+    async def _renew(self) -> None:
+        """While anything runs."""
+        while self.runs:
+            await asyncio.sleep(lease.RENEW_SECS)
+            await self.leases.renew([run.entry for run in self.runs.values() if run.entry.lease])
 
     async def _drive(self, run: Run) -> None:
         stamp = asyncio.create_task(self._note_origin(run))
@@ -193,6 +232,9 @@ class Engine:
         left = await asyncio.to_thread(self.context.volume.read_entry, run.entry.id)
         if left is not None:
             self._leftovers[left.id] = left
+        if run.entry.lease and (left is None or left.clean_after):
+            # Where nothing could be cleaned, samply may still be there: then the Lease stays for its time.
+            await self.leases.release(run.entry)
         await self.deletions.settle(run.entry.id)
         await self._retain()
 
@@ -231,6 +273,8 @@ class Engine:
         for entry in list(self._leftovers.values()):
             if await sweep_entry(self.context, entry):
                 del self._leftovers[entry.id]
+                if entry.lease:
+                    await self.leases.release(entry)
         for key in list(self.world.profiles):
             self.queue.put(key)
         await self._retain()
@@ -268,6 +312,7 @@ class Engine:
     async def close(self) -> None:
         """The process ends: recordings go on in their pods, the next process finds them in the journal."""
         await self.deletions.close()
-        for task in list(self._tasks.values()):
+        tasks = [*self._tasks.values(), *([self._renewing] if self._renewing else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

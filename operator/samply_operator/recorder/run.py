@@ -22,6 +22,7 @@ from samply_operator.errors import (
     RecordingFailed,
     SamplyOperatorError,
     StoreError,
+    StoreFull,
 )
 from samply_operator.model.manifest import JournalEntry, Manifest, Origin
 from samply_operator.model.profile import Failure, Phase
@@ -67,6 +68,10 @@ class Run:
             await self._fail(failures.build_failure("NotPermitted", error.message))
         except KubeError as error:
             await self._fail(failures.build_failure("Unreachable", error.message))
+        except StoreFull as error:
+            await self._fail(failures.build_failure("StoreFull", error.message))
+        except StoreError as error:
+            await self._fail(failures.build_failure("StoreFailed", error.message))
         except SamplyOperatorError as error:
             await self._fail(failures.build_failure("InternalError", str(error)))
         except Exception as error:  # a defect must end as a failure that is told, not as silence
@@ -182,8 +187,8 @@ class Run:
         """Where its object lives; on the volume with the next step."""
         self.entry = msgspec.structs.replace(self.entry, origin=origin)
 
-    def refuse(self, failure: Failure) -> None:
-        """It never begins; whoever waits for it learns why."""
+    def withdraw(self, failure: Failure | None) -> None:
+        """It doesn't begin; whoever waits for it learns why, if it is for good."""
         self.failure = failure
         self.settled.set()
 
@@ -222,6 +227,13 @@ class Run:
         async with self._saving:
             await asyncio.to_thread(self._context.volume.write_entry, self.entry)
 
+    async def _save_if_possible(self, **changes: Any) -> None:
+        """What was decided is told even if it can't be written down: after a restart it is decided again."""
+        try:
+            await self._save(**changes)
+        except StoreError as error:
+            logger.error("%s/%s: %s", self.entry.namespace, self.entry.name, error)
+
     def _note(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._notes.add(task)
@@ -233,7 +245,7 @@ class Run:
     # ---------------------------------------------------------------------------------------------------- the end
 
     async def _succeed(self, manifest: Manifest) -> None:
-        await self._save(outcome="Succeeded")
+        await self._save_if_possible(outcome="Succeeded")
         self._manifest = manifest
         self._set_phase("Succeeded")
         now = self._context.now()
@@ -251,14 +263,16 @@ class Run:
         keeps = failure.reason in KEEPS_REMOTE
         ttl = self._context.settings.recording.remote_ttl_secs
         try:
+            # First the room that its own unfinished files take: it may be what is missing.
+            await asyncio.to_thread(self._context.volume.drop_tmp, entry.id)
             if not entry.preflight_only:
                 await asyncio.to_thread(self._context.volume.publish, self._describe_failure(failure), None)
-            await self._save(
-                outcome="Failed", failure=failure, clean_after=times.format_time(now + ttl) if keeps else ""
-            )
         except StoreError as error:
             # The object still tells of it; only the memory of this failure past a restart is lost.
             logger.error("%s/%s: the failure can't be stored: %s", entry.namespace, entry.name, error)
+        await self._save_if_possible(
+            outcome="Failed", failure=failure, clean_after=times.format_time(now + ttl) if keeps else ""
+        )
         self.failure = failure
         self._set_phase("Failed")
         kept = status.render_file(self._manifest) if self._manifest else {}
@@ -292,12 +306,12 @@ class Run:
         now = self._context.now()
         entry = self.entry
         if entry.preflight_only and entry.stop != "discard":
-            await self._save(outcome="Succeeded")
+            await self._save_if_possible(outcome="Succeeded")
             self._set_phase("Succeeded")
             found = self._preflight
             self._reporter.want(lambda old: status.render_preflight_passed(old, entry, entry.warnings, now) | found)
         else:
-            await self._save(outcome="Cancelled")
+            await self._save_if_possible(outcome="Cancelled")
             self._set_phase("Cancelled")
             self._reporter.want(lambda old: status.render_cancelled(old, "Cancelled; nothing was kept.", now))
 

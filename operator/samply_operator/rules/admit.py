@@ -9,7 +9,7 @@ from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.pipeline import Pipeline, Pod, Target
 from samply_operator.model.profile import Failure, SamplyProfile, Spec
-from samply_operator.rules import failures, locate, times
+from samply_operator.rules import failures, lease, locate, times
 from samply_operator.settings import Settings
 
 
@@ -133,6 +133,7 @@ def build_entry(profile: SamplyProfile, target: Target, settings: Settings, now:
         requested_at=profile.created_at,
         admitted_at=times.format_time(now),
         preflight_only=spec.preflight_only,
+        lease="" if spec.preflight_only else lease.build_name(target.pod_uid, target.container),
         wanted_mode=spec.mode or defaults.mode,
         process=spec.process or "",
     )

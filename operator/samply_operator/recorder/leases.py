@@ -1,0 +1,125 @@
+"""Holds a Lease per target while its recording lives, by rules/lease.py: one request to take it, one each to renew and
+to release it.
+
+A recording that runs already is never given up for its Lease: samply is in the pod, and somebody must end it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from samply_operator.errors import KubeConflict, KubeError, KubeNotFound
+from samply_operator.kube import objects
+from samply_operator.model.manifest import JournalEntry
+from samply_operator.recorder.context import Context
+from samply_operator.rules import lease
+from samply_operator.rules.lease import Decision, Take
+
+logger = logging.getLogger(__name__)
+
+TRIES = 3
+"""Somebody else may change it between the look and the write."""
+
+
+class Leases:
+    """`holder` names this installation: another pod of it goes on with the same Leases."""
+
+    def __init__(self, context: Context, holder: str) -> None:
+        self.holder = holder
+        self._context = context
+        self._held: dict[str, dict[str, Any]] = {}
+        """By the recording's id: as last written."""
+        self._seen: dict[str, tuple[str, float]] = {}
+        """Foreign ones, by path: version, and since when it is the same."""
+
+    async def acquire(self, entry: JournalEntry) -> Decision:
+        """Take it, or say who holds it. Raises KubeError if that can't be known."""
+        for _ in range(TRIES):
+            try:
+                return await self._create(entry)
+            except KubeConflict:
+                pass
+            try:
+                return await self._take_over(entry)
+            except (KubeConflict, KubeNotFound):
+                continue
+        raise KubeConflict(f"Lease {entry.lease} in {entry.namespace} changes all the time.")
+
+    async def _create(self, entry: JournalEntry) -> Decision:
+        body = self._render(entry)
+        self._held[entry.id] = await self._context.client.create(objects.leases(entry.namespace), body)
+        return Take()
+
+    async def _take_over(self, entry: JournalEntry) -> Decision:
+        path = objects.leases(entry.namespace, entry.lease)
+        found = lease.parse(await self._context.client.get(path))
+        now = self._context.now()
+        version, since = self._seen.get(path, ("", now))
+        if version != found.version:
+            since = now
+        decision = lease.decide(
+            found,
+            name=entry.lease,
+            holder=self.holder,
+            profile_id=entry.id,
+            unchanged_secs=now - since,
+            now=now,
+        )
+        if not isinstance(decision, Take):
+            self._seen[path] = (found.version, since)
+            return decision
+        self._seen.pop(path, None)
+        if found.holder != self.holder:
+            logger.warning("%s: taken over from %s, which is gone", path, found.holder or "nobody")
+        self._held[entry.id] = await self._context.client.replace(path, self._render(entry, version=found.version))
+        return decision
+
+    async def renew(self, entries: Iterable[JournalEntry]) -> None:
+        """Say that we are alive, for each recording that runs. Trouble is logged: the next time is soon."""
+        for entry in entries:
+            try:
+                await self._renew(entry)
+            except KubeError as error:
+                logger.warning("Lease %s isn't renewed: %s", entry.lease, error)
+
+    async def _renew(self, entry: JournalEntry) -> None:
+        held = self._held.get(entry.id)
+        if held is not None:
+            meta, spec = held.get("metadata") or {}, held.get("spec") or {}
+            body = self._render(
+                entry, version=meta.get("resourceVersion") or "", acquired_at=spec.get("acquireTime") or ""
+            )
+            try:
+                self._held[entry.id] = await self._context.client.replace(
+                    objects.leases(entry.namespace, entry.lease), body
+                )
+            except (KubeConflict, KubeNotFound):
+                del self._held[entry.id]
+            else:
+                return
+        decision = await self.acquire(entry)
+        if not isinstance(decision, Take):
+            logger.error("Lease %s: %s records the same target as we do", entry.lease, decision.holder)
+
+    async def release(self, entry: JournalEntry) -> None:
+        """Nothing of the recording runs any more. What fails here is left to its time."""
+        path = objects.leases(entry.namespace, entry.lease)
+        held = self._held.pop(entry.id, None)
+        try:
+            if held is None:
+                held = await self._context.client.get(path)
+                found = lease.parse(held)
+                if (found.holder, found.profile_id) != (self.holder, entry.id):
+                    return
+            await self._context.client.delete(path, uid=held["metadata"]["uid"])
+        except (KubeNotFound, KubeConflict):
+            pass
+        except KubeError as error:
+            logger.warning("Lease %s isn't released: %s", entry.lease, error)
+
+    def _render(self, entry: JournalEntry, *, version: str = "", acquired_at: str = "") -> dict[str, Any]:
+        now = self._context.now()
+        duration_secs = lease.compute_duration(entry, self._context.settings.recording, now)
+        return lease.render(entry, self.holder, duration_secs, now, version=version, acquired_at=acquired_at)
