@@ -1,0 +1,98 @@
+"""Complete lists: all or nothing, until they work; triggers that nobody saw are found by them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from samply_operator.errors import KubeUnavailable
+from samply_operator.kube import objects
+from samply_operator.model import names
+from samply_operator.recorder import sync
+from support.fake_cluster import FakeCluster
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
+
+from .conftest import SETTINGS
+
+
+def make_operator(cluster: FakeCluster, tmp_path: Path) -> OperatorProcess:
+    """Not started: nothing watches."""
+    return OperatorProcess(cluster, tmp_path / "data", SETTINGS)
+
+
+async def test_the_lists_are_the_whole_picture(cluster: FakeCluster, tmp_path: Path) -> None:
+    """Pods by the selector, sets and profiles all."""
+    add_pipeline(cluster, ordinals=2)
+    cluster.put(objects.pods(NAMESPACE, "postgres-0"), {"metadata": {"namespace": NAMESPACE, "name": "postgres-0"}})
+    ask(cluster)
+    operator = make_operator(cluster, tmp_path)
+    await operator.sync.list_all()
+    world = operator.engine.world
+    assert sorted(world.pods) == [(NAMESPACE, "pipeline-a-0"), (NAMESPACE, "pipeline-a-1")]
+    assert world.pipelines[NAMESPACE, "a"].ordinals == (0, 1)
+    assert list(world.profiles) == [(NAMESPACE, "p-1")]
+    assert world.is_synced
+
+
+@pytest.mark.parametrize("broken", ["/pods", "/statefulsets", f"/{names.PLURAL}"])
+async def test_a_part_of_the_lists_is_none_of_them(cluster: FakeCluster, tmp_path: Path, broken: str) -> None:
+    """An error leaves the older picture as it was: absence would mean deletion."""
+    add_pipeline(cluster)
+    ask(cluster)
+    operator = make_operator(cluster, tmp_path)
+    await operator.sync.list_all()
+    cluster.objects.clear()
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if verb == "list" and what.endswith(broken) else None
+    with pytest.raises(KubeUnavailable):
+        await operator.sync.list_all()
+    world = operator.engine.world
+    assert (len(world.pods), len(world.sets), len(world.profiles)) == (1, 1, 1)
+
+
+async def test_the_first_lists_are_tried_until_they_work(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is decided before."""
+    monkeypatch.setattr(sync, "RETRY_SECS", 0.01)
+    left = 3
+
+    def fault(verb: str, what: str) -> KubeUnavailable | None:
+        nonlocal left
+        left -= 1
+        return KubeUnavailable("away") if left >= 0 else None
+
+    cluster.fault = fault
+    operator = make_operator(cluster, tmp_path)
+    assert not operator.engine.world.is_synced
+    async with asyncio.timeout(5):
+        await operator.sync.list_first()
+    assert operator.engine.world.is_synced
+
+
+async def test_a_trigger_that_no_watch_saw_is_found_by_the_lists(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """On pods and on sets."""
+    add_pipeline(cluster, ordinals=2)
+    cluster.watchers.clear()
+    for path in (objects.pods(NAMESPACE, "pipeline-a-1"), objects.stateful_sets(NAMESPACE, "pipeline-a")):
+        cluster.objects[path]["metadata"]["annotations"] = {names.TRIGGER: "600s"}
+    await operator.sync.list_all()
+    await operator.reach(lambda: len(operator.list_profiles()) == 3)
+    assert sorted(raw["spec"]["ordinal"] for raw in operator.list_profiles()) == [0, 1, 1]
+    cluster.watchers.append(operator._see)
+
+
+async def test_from_an_annotation_to_the_stored_profile(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """The whole way, as kubectl begins it."""
+    add_pipeline(cluster)
+    path = objects.pods(NAMESPACE, "pipeline-a-0")
+    await cluster.patch(path, {"metadata": {"annotations": {names.TRIGGER: "1s"}}})
+    await operator.reach(operator.list_profiles)
+    (raw,) = operator.list_profiles()
+    status = await operator.reach_phase(raw["metadata"]["name"], "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
+    assert not cluster.objects[path]["metadata"]["annotations"]
+    assert "ProfileRequested" in operator.list_events("pipeline-a-0")
