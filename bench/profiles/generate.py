@@ -146,10 +146,10 @@ def pick_call(dice: random.Random, caller: int, depth: int) -> int:
 
     Frames are numbered in layers by depth, so that calls lead downwards as in a program without much recursion.
     """
-    if caller % 500 == 0:
+    if caller % 500 == 133 and dice.random() < 0.5:
         return caller
     layer = FRAMES // (DEPTH + 20)
-    return min(depth, DEPTH + 19) * layer + (caller * 31 + 7 * int(dice.paretovariate(0.9))) % layer
+    return min(depth, DEPTH + 19) * layer + (caller * 31 + 7 * int(dice.paretovariate(0.7))) % layer
 
 
 def build_sidecar() -> dict[str, object]:

@@ -132,6 +132,18 @@ def test_firefox_profiler_counts_the_same(version: int, baked: Path, tmp_path: P
 
 
 @needs_node
+def test_firefox_profiler_reads_a_real_version_49(tmp_path: Path, viewer: Viewer) -> None:
+    path = tmp_path / "baked.json.gz"
+    profiles.bake(DATA / "demo-v49.json.gz", DATA / "demo-v49.syms.json", path, label=profiles.Label("orders"))
+    viewer.load(path)
+    found = viewer.ask("thread", "functions", "--thread", "t-1", "--limit", "0", "--include-idle")
+    expected = expect(path, found["friendlyThreadName"])
+    assert {each["name"]: each["totalSamples"] for each in found["functions"]} == {
+        name: cost.total_weight for name, cost in expected.items()
+    }
+
+
+@needs_node
 def test_firefox_profiler_shows_the_title(baked: Path, viewer: Viewer) -> None:
     viewer.load(baked)
     assert "Name: orders" in viewer.run("profile", "info").stdout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from operator import lt
 from pathlib import Path
@@ -74,10 +74,11 @@ class _Builder:
         self.raw = raw
         self.version = version
         self.shared_strings: list[str] | None = None
-        self.load_shared = lru_cache(maxsize=1)(self._load_shared)
 
     def build(self, path: Path, raw_bytes: int) -> Profile:
         meta = self.raw.meta
+        # Not an attribute: it would make a ring with `self`, and the file's text would stay till the ring is collected.
+        load_shared = lru_cache(maxsize=1)(self._load_shared)
         units = meta.sample_units or disk.RawSampleUnits()
         if self.version >= disk.STRINGS_SHARED:
             self.shared_strings = read_strings(self._shared().string_array, "shared.stringArray")
@@ -94,7 +95,7 @@ class _Builder:
                 cpu_unit_ms=CPU_UNIT_MS.get(units.thread_cpu_delta, 0.0),
             ),
             libs=tuple(Lib(lib.name, lib.path, lib.debug_name, lib.breakpad_id, lib.code_id) for lib in self.raw.libs),
-            threads=tuple(self._thread(index, thread) for index, thread in enumerate(self.raw.threads)),
+            threads=tuple(self._thread(index, thread, load_shared) for index, thread in enumerate(self.raw.threads)),
         )
 
     def _shared(self) -> disk.RawTables:
@@ -102,7 +103,7 @@ class _Builder:
             raise build_broken("shared", f"it is missing, though version {self.version} needs it")
         return self.raw.shared
 
-    def _thread(self, index: int, raw: disk.RawThread) -> Thread:
+    def _thread(self, index: int, raw: disk.RawThread, load_shared: Callable[[], Tables]) -> Thread:
         where = f"threads[{index}]"
         is_shared = self.version >= disk.TABLES_SHARED
         stacks = (self._shared() if is_shared else raw).stack_table
@@ -115,7 +116,7 @@ class _Builder:
             is_main=raw.is_main_thread,
             table_key=-1 if is_shared else index,
             stack_count=stacks.length if stacks else 0,
-            load_tables=self.load_shared if is_shared else partial(self._load_own, raw, where),
+            load_tables=load_shared if is_shared else partial(self._load_own, raw, where),
             samples=_samples(raw.samples, f"{where}.samples"),
         )
 

@@ -63,6 +63,14 @@ def test_a_sidecar_names_the_same_functions(
     assert ("loop_body" in names) == (version < 60)
 
 
+def test_a_real_recording_of_version_49_gives_the_golden_stacks(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json.gz"
+    result = profiles.bake(data / "demo-v49.json.gz", data / "demo-v49.syms.json", out, label=profiles.Label("demo"))
+    assert (result.facts.version, result.facts.samples, result.facts.symbolicated) == (49, 748, True)
+    lines = b"".join(folded.convert(profiles.read(out)))
+    assert sorted(lines.splitlines()) == sorted((data / "demo-v49.folded.txt").read_bytes().splitlines())
+
+
 @pytest.mark.parametrize("version", [46, 71, 1000])
 def test_a_version_that_is_not_known_is_refused_by_name(version: int, raw: Path, tmp_path: Path) -> None:
     document = load(raw)
