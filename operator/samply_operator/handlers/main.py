@@ -36,9 +36,7 @@ async def run(settings: Settings, identity: Identity) -> None:
     """Until SIGTERM or SIGINT (kopf takes them). Recordings go on in their pods."""
     check_targets(settings.targets)
     namespaces = namespaces_of(settings, identity)
-    volume = Volume(
-        settings.paths.data, min_free_bytes=settings.recording.min_free_bytes, ballast_bytes=BALLAST_BYTES
-    )
+    volume = Volume(settings.paths.data, min_free_bytes=settings.recording.min_free_bytes, ballast_bytes=BALLAST_BYTES)
     await asyncio.to_thread(volume.prepare)
     async with KubeClient() as client:
         events = EventSink(client, identity.pod)

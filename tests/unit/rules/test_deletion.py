@@ -1,0 +1,138 @@
+"""May a profile go because its object is gone? Only when that is certain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samply_operator.model.manifest import Origin
+from samply_operator.rules import deletion
+from samply_operator.rules.deletion import AskLater, Evidence, Ground, Keep, Remove
+
+ORIGIN = Origin(namespace_uid="n", definition_uid="d")
+STANDS = Evidence(Ground("Stands", "n"), Ground("Stands", "d"))
+GRACE = 300.0
+
+
+def namespace(presence: deletion.Presence, uid: str = "n") -> Evidence:
+    return replace(STANDS, namespace=Ground(presence, uid))
+
+
+def definition(presence: deletion.Presence, uid: str = "d") -> Evidence:
+    return replace(STANDS, definition=Ground(presence, uid))
+
+
+UNCERTAIN = [
+    pytest.param(namespace("Leaving"), Keep, id="the namespace is being deleted"),
+    pytest.param(namespace("Absent", ""), Keep, id="the namespace is gone"),
+    pytest.param(namespace("Stands", "other"), Keep, id="the namespace was made again, or is another cluster's"),
+    pytest.param(definition("Leaving"), Keep, id="the CRD is being deleted"),
+    pytest.param(definition("Leaving", ""), Keep, id="the CRD is being deleted, says discovery"),
+    pytest.param(definition("Absent", ""), Keep, id="the CRD is gone"),
+    pytest.param(definition("Stands", "other"), Keep, id="the CRD was made again"),
+    pytest.param(namespace("Unknown", ""), AskLater, id="the namespace can't be asked for"),
+    pytest.param(definition("Unknown", ""), AskLater, id="the CRD can't be asked for"),
+]
+
+
+@pytest.mark.parametrize(("evidence", "verdict"), UNCERTAIN)
+def test_a_deletion_that_was_seen_counts_only_where_all_stands(
+    evidence: Evidence, verdict: type[deletion.Verdict]
+) -> None:
+    """The end of a CRD or a namespace deletes every object, and nobody meant the profiles by that."""
+    assert isinstance(deletion.decide_seen(ORIGIN, evidence, seen_secs=0), verdict)
+    assert isinstance(deletion.decide_seen(ORIGIN, evidence, seen_secs=10**6), verdict)
+
+
+@pytest.mark.parametrize(("evidence", "verdict"), UNCERTAIN)
+def test_absence_counts_only_where_all_stands(evidence: Evidence, verdict: type[deletion.Verdict]) -> None:
+    """However long it lasts, and whatever else is there."""
+    found = deletion.decide_absent(ORIGIN, evidence, absent_secs=10**6, grace_secs=GRACE, has_witness=True)
+    assert isinstance(found, verdict)
+
+
+@pytest.mark.parametrize(
+    ("origin", "seen_secs", "verdict"),
+    [
+        pytest.param(ORIGIN, 0, Remove(), id="at once"),
+        pytest.param(ORIGIN, 10**6, Remove(), id="after the operator was away"),
+        pytest.param(Origin(), 59, Remove(), id="of unknown origin, just now"),
+        pytest.param(Origin(), 61, Keep("it isn't known which cluster its object lived in"), id="and long ago"),
+    ],
+)
+def test_a_deletion_that_was_seen(origin: Origin, seen_secs: float, verdict: deletion.Verdict) -> None:
+    """What still stands has not taken it with it."""
+    assert deletion.decide_seen(origin, STANDS, seen_secs=seen_secs) == verdict
+
+
+def test_discovery_is_asked_again_since_it_is_late() -> None:
+    """Where the CRD itself can't be read."""
+    unreadable = definition("Stands", "")
+    first = deletion.decide_seen(ORIGIN, unreadable, seen_secs=1)
+    assert isinstance(first, AskLater)
+    assert first.after_secs == deletion.CONFIRM_SECS - 1
+    assert deletion.decide_seen(ORIGIN, unreadable, seen_secs=deletion.CONFIRM_SECS) == Remove()
+
+
+@pytest.mark.parametrize(
+    ("origin", "evidence", "absent_secs", "has_witness", "verdict"),
+    [
+        pytest.param(ORIGIN, STANDS, GRACE, False, Remove, id="past the grace period"),
+        pytest.param(ORIGIN, STANDS, GRACE - 1, True, AskLater, id="not for long"),
+        pytest.param(Origin(), STANDS, 10**6, True, Keep, id="a volume from elsewhere, or an old manifest"),
+        pytest.param(ORIGIN, definition("Stands", ""), 10**6, False, Keep, id="the CRD can't be read"),
+        pytest.param(ORIGIN, definition("Stands", ""), GRACE, True, Remove, id="but an older object is still there"),
+        pytest.param(Origin(namespace_uid="n"), STANDS, 10**6, False, Keep, id="the CRD couldn't be read then"),
+        pytest.param(Origin(namespace_uid="n"), STANDS, GRACE, True, Remove, id="but an older object outlived it"),
+    ],
+)
+def test_an_absence(
+    origin: Origin, evidence: Evidence, absent_secs: float, has_witness: bool, verdict: type[deletion.Verdict]
+) -> None:
+    """A uid of this namespace and this CRD, missing in complete lists for long enough."""
+    found = deletion.decide_absent(origin, evidence, absent_secs=absent_secs, grace_secs=GRACE, has_witness=has_witness)
+    assert isinstance(found, verdict), found
+
+
+presences = st.sampled_from(["Stands", "Leaving", "Absent", "Unknown"])
+grounds = st.builds(Ground, presences, st.sampled_from(["", "n", "d", "x"]))
+origins = st.builds(Origin, namespace_uid=st.sampled_from(["", "n", "x"]), definition_uid=st.sampled_from(["", "d"]))
+
+
+@given(origins, st.builds(Evidence, grounds, grounds), st.floats(0, 10**6), st.booleans())
+def test_nothing_goes_unless_both_stand(origin: Origin, evidence: Evidence, secs: float, witness: bool) -> None:
+    """Whatever else is known."""
+    for verdict in (
+        deletion.decide_seen(origin, evidence, seen_secs=secs),
+        deletion.decide_absent(origin, evidence, absent_secs=secs, grace_secs=GRACE, has_witness=witness),
+    ):
+        if isinstance(verdict, Remove):
+            assert evidence.namespace.presence == evidence.definition.presence == "Stands"
+            assert {origin.namespace_uid, evidence.namespace.uid} - {""} != {"n", "x"}
+
+
+@pytest.mark.parametrize(
+    ("created", "is_one"),
+    [
+        (["2027-01-15T07:59:58Z"], True),
+        (["2027-01-15T08:00:00Z", "2026-01-01T00:00:00Z"], True),
+        (["2027-01-15T07:59:59Z"], False),
+        (["2027-01-15T08:00:00Z"], False),
+        ([""], False),
+        (["long ago"], False),
+        ([], False),
+    ],
+)
+def test_a_witness_is_an_older_object(created: list[str], is_one: bool) -> None:
+    """It was there before, and is still: the CRD was not deleted in between."""
+    assert deletion.has_witness("2027-01-15T07:59:59.000Z", created) is is_one
+
+
+def test_the_origin_is_what_stands() -> None:
+    """What is on its way out is no home."""
+    assert STANDS.origin == ORIGIN
+    assert namespace("Leaving").origin == Origin(definition_uid="d")
+    assert definition("Unknown", "").origin == Origin(namespace_uid="n")

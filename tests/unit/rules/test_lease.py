@@ -1,0 +1,89 @@
+"""Who may hold a target's Lease: one recording per target, also with two operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from samply_operator.model import names
+from samply_operator.rules import lease, times
+from samply_operator.rules.lease import Lease, Leave, Refuse, Take, Wait
+from samply_operator.settings import Recording
+from support.samples import NOW, OTHER_UID, UID, make_entry
+
+OURS, THEIRS = "feldera/samply-operator", "other/samply-operator"
+LIMITS = Recording(attach_deadline_secs=30, finish_deadline_secs=300)
+
+
+def held(by: str = THEIRS, *, profile_id: str = OTHER_UID, renewed: float = -5, duration: float = 60) -> Lease:
+    return Lease(by, profile_id, NOW + renewed, duration, "7")
+
+
+@pytest.mark.parametrize(
+    ("found", "unchanged_secs", "decision"),
+    [
+        pytest.param(held(OURS), 0, Take(), id="our own, of an earlier process"),
+        pytest.param(held(""), 0, Take(), id="released"),
+        pytest.param(held(), 0, Refuse(THEIRS, "l"), id="another operator records the target"),
+        pytest.param(held(), 10**6, Refuse(THEIRS, "l"), id="it is silent, but its samply may still run"),
+        pytest.param(held(renewed=-61), 0, Wait(THEIRS), id="it looks abandoned"),
+        pytest.param(held(renewed=-61), 29, Wait(THEIRS), id="still"),
+        pytest.param(held(renewed=-61), 30, Take(), id="it is abandoned"),
+        pytest.param(held(profile_id=UID), 0, Leave(THEIRS), id="another operator records this object"),
+        pytest.param(held(profile_id=UID, renewed=-61), 29, Leave(THEIRS), id="it may come back"),
+        pytest.param(held(profile_id=UID, renewed=-61), 30, Take(), id="it won't"),
+        pytest.param(held(renewed=10**6), 10**6, Refuse(THEIRS, "l"), id="its clock is far ahead"),
+        pytest.param(held(renewed=-(10**6)), 0, Wait(THEIRS), id="its clock is far behind, and it may be alive"),
+        pytest.param(held(renewed=-(10**6)), 9.9, Wait(THEIRS), id="it renews: never unchanged for long"),
+    ],
+)
+def test_who_gets_it(found: Lease, unchanged_secs: float, decision: lease.Decision) -> None:
+    """A foreign one only if its holder is silent by our clock and its recording over by its own."""
+    assert (
+        lease.decide(found, name="l", holder=OURS, profile_id=UID, unchanged_secs=unchanged_secs, now=NOW) == decision
+    )
+
+
+def test_a_refusal_names_the_holder_and_the_lease() -> None:
+    """So that the mistake can be found."""
+    failure = Refuse(THEIRS, "samply-x").failure
+    assert failure.reason == "AlreadyRecording"
+    assert THEIRS in failure.message
+    assert "samply-x" in failure.message
+    assert THEIRS in Wait(THEIRS).message
+
+
+@pytest.mark.parametrize(
+    ("entry", "secs"),
+    [
+        pytest.param({"duration_secs": 30}, 30 + 30 + 300, id="not begun"),
+        pytest.param({"duration_secs": 30, "ends_at": times.format_time(NOW + 7.5)}, 308, id="under way"),
+        pytest.param({"duration_secs": 30, "ends_at": times.format_time(NOW - 290)}, 30, id="never less than silence"),
+    ],
+)
+def test_it_lasts_until_samply_is_surely_gone(entry: dict[str, Any], secs: int) -> None:
+    """Even if no operator ever comes back."""
+    assert lease.compute_duration(make_entry(**entry), LIMITS, NOW) == secs
+
+
+def test_what_is_written_is_read_back() -> None:
+    """And belongs to the pod: it goes with it."""
+    entry = make_entry(lease=lease.build_name("uid", "pipeline"))
+    raw = lease.render(entry, OURS, 360, NOW, version="3")
+    assert lease.parse(raw) == Lease(OURS, UID, NOW, 360, "3")
+    assert raw["metadata"]["name"] == "samply-uid-pipeline"
+    assert raw["metadata"]["ownerReferences"] == [
+        {"apiVersion": "v1", "kind": "Pod", "name": entry.pod, "uid": entry.pod_uid}
+    ]
+    assert raw["metadata"]["annotations"] == {names.HELD_FOR: UID}
+    again = lease.render(entry, OURS, 360, NOW + 10, acquired_at=raw["spec"]["acquireTime"])
+    assert again["spec"]["acquireTime"] == raw["spec"]["acquireTime"]
+    assert again["spec"]["renewTime"] > raw["spec"]["renewTime"]
+    assert "resourceVersion" not in again["metadata"]
+
+
+@pytest.mark.parametrize("raw", [{}, {"metadata": None, "spec": None}, {"spec": {"renewTime": "yesterday"}}])
+def test_what_others_wrote_counts_as_long_ago(raw: dict[str, Any]) -> None:
+    """Never as an error."""
+    assert lease.parse(raw) == Lease("", "", 0.0, 0.0, "")
