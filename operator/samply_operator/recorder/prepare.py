@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from samply_operator.model.profile import Failure
 from samply_operator.recorder import ephemeral, remote
 from samply_operator.recorder.context import Context
 from samply_operator.rules import failures, modes, preflight, processes
-from samply_operator.rules.preflight import Finding, Verdict
+from samply_operator.rules.preflight import Verdict
 
 Answer = TypeVar("Answer")
 OWN_VERSION = "0.13.1 (samply-operator)"
@@ -30,8 +30,6 @@ class Prepared:
     """What is to be written into the journal before anything touches the pod again."""
 
     changes: dict[str, Any]
-    findings: Sequence[Finding]
-    word: str
 
 
 class Preparer:
@@ -48,6 +46,8 @@ class Preparer:
         self._get_entry = get_entry
         self._save = save
         self._retry = retry
+        self.verdict: Verdict | None = None
+        """On the way that was tried last: told also where it forbids the recording."""
 
     async def prepare(self) -> Prepared:
         """Ends the recording (RecordingFailed) where no way is open."""
@@ -85,7 +85,7 @@ class Preparer:
             process = None
         else:
             process = found
-            in_place = preflight.decide(facts, self._plan(found, is_own=False))
+            in_place = self.verdict = preflight.decide(facts, self._plan(found, is_own=False))
             bring_own = preflight.decide(facts, self._plan(found, is_own=True))
         situation = modes.Situation(
             wanted=entry.wanted_mode or "Auto",
@@ -113,6 +113,7 @@ class Preparer:
         facts = situation.facts
         if facts is None or process is None or isinstance(verdict, Failure):
             raise ValueError("a way was chosen that wasn't looked at")
+        self.verdict = verdict
         folder = build_folder(facts, self._get_entry())
         changes = {**describe(process, verdict, folder), "mode": choice.way, "helper": ""}
         if choice.way == "InPlace":
@@ -137,6 +138,7 @@ class Preparer:
         if isinstance(process, Failure):
             failures.raise_failure(process)
         verdict = preflight.decide(facts, self._plan(process, is_own=True))
+        self.verdict = verdict
         if verdict.refusal is not None:
             failures.raise_failure(verdict.refusal)
         changes = {
@@ -169,7 +171,7 @@ def describe(process: Process, verdict: Verdict, folder: str) -> dict[str, Any]:
 
 def finish(changes: dict[str, Any], choice: modes.Choice, verdict: Verdict) -> Prepared:
     notes = (f"Mode {choice.way} was chosen: {choice.why}",) if choice.why else ()
-    return Prepared({**changes, "warnings": (*notes, *verdict.warnings)}, verdict.findings, verdict.word)
+    return Prepared({**changes, "warnings": (*notes, *verdict.warnings)})
 
 
 async def bring(context: Context, entry: JournalEntry) -> None:

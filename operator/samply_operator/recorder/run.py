@@ -125,9 +125,12 @@ class Run:
     async def _prepare(self) -> None:
         """Preflight: would it work here, and how?"""
         preparer = prepare.Preparer(self._context, lambda: self.entry, self._save, self._retry)
-        prepared = await preparer.prepare()
+        try:
+            prepared = await preparer.prepare()
+        finally:
+            if preparer.verdict is not None:
+                self._preflight = status.render_preflight(preparer.verdict.word, preparer.verdict.findings)
         await self._save(**prepared.changes)
-        self._preflight = status.render_preflight(prepared.word, prepared.findings)
 
     async def _conclude(self, progress: Progress) -> None:
         self._set_phase("Collecting")
