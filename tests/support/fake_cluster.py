@@ -30,6 +30,8 @@ Fault = Callable[[str, str], BaseException | None]
 """Asked before each call with the verb and the path (or, for exec, with "exec" and the command's words in one line)."""
 
 POLL_SECS = 0.01
+SECS_AT = 6
+"""Where the seconds are in the command that recorder/remote.py builds for record.sh."""
 FACTS = {
     "uid": "0", "capeff": "000001ffffffffff", "capbnd": "000001ffffffffff", "seccomp": "0", "security": "",
     "uid_map": "0 0 4294967295", "allowed": "0-1", "online": "0-1", "paranoid": "1", "mlock_kib": "516",
@@ -144,6 +146,8 @@ class FakeCluster:
     calls: list[tuple[str, str]] = field(default_factory=list)
     cuts: list[int | None] = field(default_factory=list)
     """After how many bytes of stdout the next attached sessions break; None: not at all."""
+    is_hurried: bool = False
+    """A recording of one second, the shortest that can be asked for, ends as soon as it has begun."""
     namespaces: tuple[str, ...] = ("prod",)
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _version: int = 0
@@ -288,6 +292,8 @@ class FakeCluster:
         attached: bool = False, **_: Any,
     ) -> AsyncIterator[Session]:  # fmt: skip
         await self._enter("exec", " ".join(command))
+        if self.is_hurried and attached and command[SECS_AT] == "1":
+            command = [*command[:SECS_AT], "0", *command[SECS_AT + 1 :]]
         where = self.containers.get((namespace, pod))
         if where is None:
             raise KubeNotFound(f"The container doesn't run: {pod}/{container}")

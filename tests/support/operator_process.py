@@ -125,6 +125,7 @@ def add_pipeline(
     cluster: FakeCluster, name: str = "a", ordinals: int = 1, *, is_busy: bool = False, **behaviour: Any
 ) -> list[Container]:
     """A StatefulSet with its running pods; in each container dash and the stand-in for samply."""
+    cluster.is_hurried = True
     owner = f"pipeline-{name}"
     cluster.put(
         objects.stateful_sets(NAMESPACE, owner),

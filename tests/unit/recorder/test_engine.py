@@ -36,7 +36,7 @@ def count_starts(cluster: FakeCluster, pod: str = POD) -> int:
 async def test_a_profile_is_recorded_stored_and_told(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """From the object to the file."""
     (container,) = add_pipeline(cluster, is_busy=True)
-    raw = ask(cluster)
+    raw = ask(cluster, durationSeconds=2)
     status = await operator.reach_phase("p-1", "Recording")
     assert status["target"]["pod"] == POD
     status = await operator.reach_phase("p-1", "Succeeded", "Failed")
@@ -200,7 +200,7 @@ class TestLimited:
     async def test_beyond_the_limit_it_waits_and_says_so(self, operator: OperatorProcess, cluster: FakeCluster) -> None:
         """And begins as soon as another one has ended."""
         add_pipeline(cluster, ordinals=2)
-        ask(cluster, "p-1", ordinal=0)
+        ask(cluster, "p-1", ordinal=0, durationSeconds=2)
         await operator.reach_phase("p-1", "Recording")
         ask(cluster, "p-2", ordinal=1)
         status = await operator.reach_phase("p-2", "Pending")

@@ -94,7 +94,7 @@ async def test_an_api_server_that_is_away_meanwhile_costs_nothing(
 ) -> None:
     """Neither the profile nor its report."""
     add_pipeline(cluster)
-    ask(cluster)
+    ask(cluster, durationSeconds=2)
     await operator.reach_phase("p-1", "Recording")
     until = time.monotonic() + 1.5
     cluster.fault = lambda verb, what: KubeUnavailable("away") if time.monotonic() < until else None
@@ -131,7 +131,7 @@ class TestUnreachable:
     ) -> None:
         """And what is left in the pod is cleaned by a later sweep."""
         add_pipeline(cluster)
-        ask(cluster)
+        ask(cluster, durationSeconds=2)
         await operator.reach_phase("p-1", "Recording")
         cluster.fault = fail(lambda verb, what: verb == "exec", ExecFailed("no route to the node"))
         status = await operator.reach_phase("p-1", "Succeeded", "Failed")
