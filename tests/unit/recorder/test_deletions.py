@@ -1,0 +1,269 @@
+"""Objects that are gone, and what becomes of their profiles: absence is not deletion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from samply_operator.errors import KubeForbidden, KubeUnavailable
+from samply_operator.kube import objects
+from samply_operator.model.manifest import Origin
+from samply_operator.recorder import grounds
+from samply_operator.rules import deletion
+from samply_operator.settings import Recording, Retention, Settings
+from support.fake_cluster import FakeCluster
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
+from support.stored import find_origin, forget, store
+
+from .test_engine import assert_nothing_left
+
+PLACE = grounds.namespace_path(NAMESPACE)
+SETTINGS = Settings(recording=Recording(min_free_bytes=1, min_coverage=0), retention=Retention(absence_grace_secs=60))
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return SETTINGS
+
+
+def path_of(name: str) -> str:
+    return objects.samply_profiles(NAMESPACE, name)
+
+
+async def look(operator: OperatorProcess, later_secs: float = 0.0) -> None:
+    """A resync, as if so much time had gone by."""
+    context = operator.engine.context
+    late = replace(context, now=lambda: time.time() + later_secs)
+    engine = operator.engine
+    engine.context = engine.deletions._context = engine.retention._context = late
+    await operator.sync.list_all()
+    await engine.sweep()
+
+
+def find_tombstones(operator: OperatorProcess) -> list[str]:
+    return [tombstone.id for tombstone in operator.volume.marks.read_tombstones().items]
+
+
+def leave(path: str) -> Callable[[FakeCluster], None]:
+    def mark(cluster: FakeCluster) -> None:
+        cluster.objects[path]["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
+
+    return mark
+
+
+def lose(path: str) -> Callable[[FakeCluster], None]:
+    return lambda cluster: cluster.objects.pop(path) and None
+
+
+def make_again(path: str) -> Callable[[FakeCluster], None]:
+    def replace_it(cluster: FakeCluster) -> None:
+        del cluster.objects[path]
+        cluster.put(path, {"metadata": {"name": "again"}})
+
+    return replace_it
+
+
+GOING = [
+    pytest.param(leave(grounds.DEFINITION), id="the CRD is being deleted"),
+    pytest.param(lose(grounds.DEFINITION), id="the CRD is gone"),
+    pytest.param(make_again(grounds.DEFINITION), id="the CRD was made again"),
+    pytest.param(leave(PLACE), id="the namespace is being deleted"),
+    pytest.param(lose(PLACE), id="the namespace is gone"),
+    pytest.param(make_again(PLACE), id="the namespace was made again"),
+]
+
+
+@pytest.mark.parametrize("happen", GOING)
+async def test_files_survive_what_they_stood_on(
+    operator: OperatorProcess, cluster: FakeCluster, happen: Callable[[FakeCluster], None]
+) -> None:
+    """DELETED comes for every object, and no file goes: not then, and not when they are absent for long."""
+    kept = store(cluster, operator.volume, "p-1")
+    happen(cluster)
+    cluster.remove(path_of("p-1"))
+    await operator.reach(lambda: not operator.engine.deletions._open and not operator._late)
+    await look(operator)
+    await look(operator, 10_000)
+    assert operator.volume.list_ids() == {kept}
+    assert find_tombstones(operator) == []
+    assert list(operator.engine.deletions.orphans) == [kept]
+
+
+async def test_a_recording_goes_on_when_the_crd_is_deleted(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Nobody cancelled it: its profile is stored, and served."""
+    add_pipeline(cluster)
+    ask(cluster)
+    await operator.reach_phase("p-1", "Recording")
+    leave(grounds.DEFINITION)(cluster)
+    cluster.remove(path_of("p-1"))
+    await operator.reach_rest()
+    (manifest,) = operator.volume.read_manifests().items
+    assert (manifest.outcome, manifest.origin.namespace_uid) == ("Succeeded", find_origin(cluster).namespace_uid)
+    assert_nothing_left(operator)
+
+
+async def test_a_manifest_says_where_its_object_lived(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Uids of the namespace and of the CRD."""
+    add_pipeline(cluster)
+    ask(cluster)
+    await operator.reach_phase("p-1", "Succeeded")
+    (manifest,) = operator.volume.read_manifests().items
+    assert manifest.origin == find_origin(cluster)
+
+
+async def test_a_deletion_that_cannot_be_checked_waits(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """The tombstone is there; when the API server answers again, the file goes."""
+    kept = store(cluster, operator.volume, "p-1")
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if what in {PLACE, grounds.DEFINITION} else None
+    cluster.remove(path_of("p-1"))
+    await operator.reach(lambda: find_tombstones(operator) == [kept] and not operator._late)
+    assert operator.volume.list_ids() == {kept}
+    cluster.fault = lambda verb, what: None
+    await look(operator)
+    assert operator.volume.list_ids() == frozenset()
+    assert find_tombstones(operator) == []
+
+
+async def test_where_the_crd_cannot_be_read_discovery_confirms(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A little later, without waiting for the next resync."""
+    monkeypatch.setattr(deletion, "CONFIRM_SECS", 0.2)
+    store(cluster, operator.volume, "p-1")
+    cluster.fault = lambda verb, what: KubeForbidden("no") if what == grounds.DEFINITION else None
+    cluster.put(grounds.DISCOVERY, {"resources": [{"name": "samplyprofiles", "verbs": ["create"]}]})
+    cluster.remove(path_of("p-1"))
+    await operator.reach(lambda: not operator.volume.list_ids())
+
+
+@pytest.mark.parametrize("step", ["tombstone", "removed"])
+async def test_killed_between_seeing_the_deletion_and_the_end_of_the_file(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings, step: str
+) -> None:
+    """The next process carries it out."""
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
+        store(cluster, first.volume, "p-1")
+
+        def die(*_: Any) -> Any:
+            raise KeyboardInterrupt(step)
+
+        # Nothing that comes after this point happens in this process.
+        first.engine.deletions._decide = die if step == "tombstone" else first.engine.deletions._decide  # type: ignore[method-assign]
+        first.engine.deletions._close = die if step == "removed" else first.engine.deletions._close  # type: ignore[method-assign]
+        profile = first.engine.world.profiles[NAMESPACE, "p-1"]
+        del cluster.objects[path_of("p-1")]
+        with pytest.raises(KeyboardInterrupt):
+            await first.engine.see_deleted(profile)
+        assert len(find_tombstones(first)) == 1
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as second:
+        assert second.volume.list_ids() == frozenset()
+        assert find_tombstones(second) == []
+
+
+async def test_a_deletion_missed_while_the_operator_was_away_is_found(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """In complete lists, past the grace period, and not before."""
+    gone, kept = store(cluster, operator.volume, "p-1"), store(cluster, operator.volume, "p-2")
+    forget(cluster, "p-1")
+    await look(operator)
+    await look(operator, 59)
+    assert operator.volume.list_ids() == {gone, kept}
+    await look(operator, 61)
+    assert operator.volume.list_ids() == {kept}
+
+
+async def test_an_object_that_is_back_was_never_gone(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """The grace period begins anew."""
+    kept = store(cluster, operator.volume, "p-1")
+    raw = forget(cluster, "p-1")
+    await look(operator)
+    cluster.put(path_of("p-1"), raw)
+    await look(operator, 61)
+    forget(cluster, "p-1")
+    await look(operator, 62)
+    assert operator.volume.list_ids() == {kept}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        pytest.param(Origin(), id="unknown"),
+        pytest.param(Origin("another cluster's", "another cluster's"), id="another cluster's"),
+    ],
+)
+async def test_a_volume_from_elsewhere_keeps_its_files(
+    operator: OperatorProcess, cluster: FakeCluster, origin: Origin
+) -> None:
+    """Its objects never were here."""
+    kept = store(cluster, operator.volume, "p-1", origin=origin)
+    forget(cluster, "p-1")
+    await look(operator)
+    await look(operator, 10**6)
+    assert operator.volume.list_ids() == {kept}
+
+
+async def test_files_of_a_namespace_that_is_no_longer_watched_stay(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Nobody lists it, so nothing is known of it."""
+    kept = store(cluster, operator.volume, "p-1", namespace="dropped")
+    forget(cluster, "p-1")
+    await look(operator)
+    await look(operator, 10**6)
+    assert operator.volume.list_ids() == {kept}
+    assert operator.engine.deletions.orphans == {}
+
+
+async def test_an_unreadable_manifest_never_counts_as_absent(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """And an object whose file was told apart by nobody is left alone."""
+    kept = store(cluster, operator.volume, "p-1")
+    (operator.volume.root / "profiles" / kept / "manifest.json").write_bytes(b"{")
+    forget(cluster, "p-1")
+    await look(operator)
+    await look(operator, 10**6)
+    assert operator.volume.has(kept)
+
+
+async def test_a_recording_whose_object_is_absent_is_cancelled_past_the_grace_period(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """By the same certainty as a file."""
+    add_pipeline(cluster, write_secs=600)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    forget(cluster, "p-1")
+    await look(operator)
+    await look(operator, 59)
+    (run,) = operator.engine.runs.values()
+    assert not run.entry.stop
+    await look(operator, 61)
+    await operator.reach_rest()
+    assert operator.volume.list_ids() == frozenset()
+    assert_nothing_left(operator)
+
+
+async def test_nobody_asks_about_an_object_that_left_nothing(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Refusals and preflights have no file: no request, no tombstone."""
+    ask(cluster, pipeline="unknown")
+    await operator.reach_phase("p-1", "Failed")
+    cluster.calls.clear()
+    await cluster.delete(path_of("p-1"))
+    await operator.reach(lambda: not operator._late)
+    assert [what for verb, what in cluster.calls if verb == "get"] == []
+
+
+async def test_who_is_sure_removes_at_once(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """File and pin; the second time there is nothing."""
+    kept = store(cluster, operator.volume, "p-1")
+    operator.volume.marks.pin(kept)
+    before = operator.engine.store_generation
+    assert await operator.engine.deletions.remove(kept)
+    assert not await operator.engine.deletions.remove(kept)
+    assert operator.volume.marks.list_pins() == operator.volume.list_ids() == frozenset()
+    assert operator.engine.store_generation == before + 1

@@ -1,0 +1,227 @@
+"""A Lease per target: taken before samply starts, renewed, released; two operators never record the same target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from samply_operator.errors import KubeForbidden, KubeUnavailable
+from samply_operator.kube import objects
+from samply_operator.model import names
+from samply_operator.recorder import remote
+from samply_operator.rules import lease
+from samply_operator.settings import Recording, Settings
+from support.fake_cluster import FakeCluster, Json
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
+
+from .test_engine import assert_nothing_left, count_starts
+
+SETTINGS = Settings(recording=Recording(min_free_bytes=1, min_coverage=0, finish_deadline_secs=5))
+THEIRS = "other/samply-operator"
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return SETTINGS
+
+
+@pytest.fixture
+async def rival(cluster: FakeCluster, tmp_path: Path) -> AsyncIterator[OperatorProcess]:
+    """A second operator that watches the same namespace, with a volume of its own."""
+    rival = OperatorProcess(cluster, tmp_path / "rival", SETTINGS)
+    rival.engine.leases.holder = THEIRS
+    async with rival:
+        yield rival
+
+
+def find_leases(cluster: FakeCluster) -> list[Json]:
+    return list(cluster.find("/leases/"))
+
+
+def put_lease(cluster: FakeCluster, holder: str, *, renewed: float = 0, duration: int = 60, profile: str = "x") -> str:
+    """As another operator left it for the one pod there is; its path."""
+    (pod,) = cluster.find("/pods/")
+    name = lease.build_name(pod["metadata"]["uid"], "pipeline")
+    path = objects.leases(NAMESPACE, name)
+    at = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(time.time() + renewed))
+    spec = {"holderIdentity": holder, "leaseDurationSeconds": duration, "renewTime": at, "acquireTime": at}
+    cluster.put(path, {"metadata": {"name": name, "annotations": {names.HELD_FOR: profile}}, "spec": spec})
+    return path
+
+
+async def test_it_is_held_while_the_recording_runs_and_gone_after_it(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """For this container of this pod, with its name in the journal; taken by one request, before samply starts."""
+    add_pipeline(cluster)
+    raw = ask(cluster)
+    await operator.reach_phase("p-1", "Recording")
+    (held,) = find_leases(cluster)
+    (run,) = operator.engine.runs.values()
+    (pod,) = cluster.find("/pods/")
+    assert held["metadata"]["name"] == run.entry.lease == lease.build_name(pod["metadata"]["uid"], "pipeline")
+    assert held["metadata"]["annotations"] == {names.HELD_FOR: raw["metadata"]["uid"]}
+    entry = operator.volume.read_entry(raw["metadata"]["uid"])
+    assert entry is not None
+    assert entry.lease == run.entry.lease
+    of_leases = [index for index, (_, what) in enumerate(cluster.calls) if "/leases" in what]
+    launch = next(index for index, (_, what) in enumerate(cluster.calls) if remote.read_script("record.sh") in what)
+    assert [cluster.calls[index][0] for index in of_leases] == ["create"]
+    assert of_leases[0] < launch
+    await operator.reach_phase("p-1", "Succeeded")
+    await operator.reach(lambda: not find_leases(cluster))
+
+
+async def test_a_preflight_needs_none(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """It records nothing."""
+    add_pipeline(cluster)
+    ask(cluster, preflightOnly=True)
+    await operator.reach_phase("p-1", "Succeeded")
+    assert not any("/leases" in what for _, what in cluster.calls)
+
+
+async def test_it_is_renewed_while_the_recording_runs(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And made again if somebody deleted it."""
+    monkeypatch.setattr(lease, "RENEW_SECS", 0.1)
+    add_pipeline(cluster)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    (first,) = find_leases(cluster)
+    await operator.reach(lambda: find_leases(cluster)[0]["spec"]["renewTime"] > first["spec"]["renewTime"])
+    assert find_leases(cluster)[0]["spec"]["acquireTime"] == first["spec"]["acquireTime"]
+    await cluster.delete(objects.leases(NAMESPACE, first["metadata"]["name"]))
+    await operator.reach(lambda: find_leases(cluster))
+    path = objects.samply_profiles(NAMESPACE, "p-1")
+    await cluster.patch(path, {"metadata": {"annotations": {names.STOP: "keep"}}})
+    await operator.reach(lambda: not find_leases(cluster))
+
+
+async def test_trouble_with_a_renewal_harms_no_recording(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither an API server that is away, nor a rival that took it."""
+    monkeypatch.setattr(lease, "RENEW_SECS", 0.05)
+    add_pipeline(cluster)
+    ask(cluster)
+    await operator.reach_phase("p-1", "Recording")
+    put_lease(cluster, THEIRS)
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if verb == "replace" else None
+    assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+    await operator.reach_rest()
+    assert [raw["spec"]["holderIdentity"] for raw in find_leases(cluster)] == [THEIRS]
+
+
+async def test_of_two_operators_one_records_an_object(
+    operator: OperatorProcess, rival: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Both see it; the other one leaves its status alone."""
+    add_pipeline(cluster)
+    ask(cluster)
+    assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+    await operator.reach_rest()
+    await rival.reach_rest()
+    assert count_starts(cluster) == 1
+    assert len(operator.volume.list_ids() | rival.volume.list_ids()) == 1
+    assert operator.find_status("p-1")["phase"] == "Succeeded"
+    assert_nothing_left(operator)
+
+
+async def test_a_target_that_another_operator_records_is_refused(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """The holder is named; nothing is left of the attempt."""
+    add_pipeline(cluster)
+    put_lease(cluster, THEIRS)
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Failed")
+    assert status["failure"]["reason"] == "AlreadyRecording"
+    assert THEIRS in status["failure"]["message"]
+    await operator.reach_rest()
+    assert count_starts(cluster) == 0
+    assert [raw["spec"]["holderIdentity"] for raw in find_leases(cluster)] == [THEIRS]
+
+
+async def test_one_that_an_earlier_process_of_ours_left_is_taken_over(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """The same release in the same namespace."""
+    add_pipeline(cluster)
+    put_lease(cluster, operator.engine.leases.holder)
+    ask(cluster)
+    assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+    await operator.reach(lambda: not find_leases(cluster))
+
+
+async def test_one_whose_holder_is_gone_is_waited_for_and_taken_over(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silent by our own clock, and over by its own; until then it says what it waits for."""
+    add_pipeline(cluster)
+    path = put_lease(cluster, THEIRS, renewed=-100)
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Pending")
+    assert THEIRS in status["message"]
+    await operator.reach(lambda: not operator.engine.runs)
+    # The holder comes back once: the silence begins anew.
+    context = operator.engine.leases._context
+    put_lease(cluster, THEIRS, renewed=-99)
+    await operator.engine.reconcile((NAMESPACE, "p-1"))
+    operator.engine.leases._context = replace(context, now=lambda: time.time() + lease.SILENT_SECS - 1)
+    await operator.engine.reconcile((NAMESPACE, "p-1"))
+    assert count_starts(cluster) == 0
+    operator.engine.leases._context = replace(context, now=lambda: time.time() + lease.SILENT_SECS + 1)
+    await operator.engine.reconcile((NAMESPACE, "p-1"))
+    assert cluster.objects[path]["spec"]["holderIdentity"] == operator.engine.leases.holder
+    assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+
+
+async def test_after_a_restart_it_is_held_again_and_released(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings
+) -> None:
+    """By the next process of the same installation."""
+    add_pipeline(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
+        ask(cluster, durationSeconds=2)
+        await first.reach_phase("p-1", "Recording")
+    (left,) = find_leases(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as second:
+        (again,) = find_leases(cluster)
+        assert again["spec"]["renewTime"] > left["spec"]["renewTime"]
+        assert (await second.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+        await second.reach(lambda: not find_leases(cluster))
+    assert count_starts(cluster) == 1
+
+
+async def test_without_the_right_it_is_refused_with_the_cure(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Once, and not for ever."""
+    add_pipeline(cluster)
+    cluster.fault = lambda verb, what: KubeForbidden("may not create leases") if "/leases" in what else None
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Failed")
+    assert status["failure"]["reason"] == "NotPermitted"
+    await operator.reach_rest()
+
+
+async def test_an_api_server_that_is_away_delays_it(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Until the Lease can be taken; the journal holds nothing meanwhile."""
+    add_pipeline(cluster)
+    left = 2
+
+    def fault(verb: str, what: str) -> Any:
+        nonlocal left
+        if "/leases" in what and left:
+            left -= 1
+            return KubeUnavailable("away")
+        return None
+
+    cluster.fault = fault
+    ask(cluster)
+    assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+    assert count_starts(cluster) == 1
