@@ -106,7 +106,7 @@ class Pipeline:
 
 
 def render(namespace: str, name: str, **changes: Any) -> tuple[Pipeline, list[dict[str, Any]]]:
-    """The demo's manifests under another name. `changes`: image, replicas, capabilities, resources."""
+    """The demo's manifests under another name. `changes`: image, replicas, capabilities, seccomp, resources, load."""
     stateful_set = f"pipeline-{uuid.uuid5(uuid.NAMESPACE_DNS, namespace + name)}"
     text = DEMO.read_text()
     old = yaml.safe_load(text.split("---")[0])["metadata"]["name"]
@@ -114,10 +114,13 @@ def render(namespace: str, name: str, **changes: Any) -> tuple[Pipeline, list[di
     spec = objects[1]["spec"]
     container = spec["template"]["spec"]["containers"][0]
     container["image"] = changes.get("image", IMAGE)
-    container["env"] = [entry | ({"value": LOAD} if entry["name"] == "DEMO_LOAD" else {}) for entry in container["env"]]
+    load = {"name": "DEMO_LOAD", "value": changes.get("load", LOAD)}
+    container["env"] = [load if entry["name"] == "DEMO_LOAD" else entry for entry in container["env"]]
     spec["replicas"] = changes.get("replicas", 2)
     if "capabilities" in changes:
         container["securityContext"]["capabilities"] = {"add": changes["capabilities"]}
+    if "seccomp" in changes:
+        container["securityContext"]["seccompProfile"] = {"type": changes["seccomp"]}
     if "resources" in changes:
         container["resources"] = changes["resources"]
     return Pipeline(namespace, name, stateful_set, spec["replicas"]), objects

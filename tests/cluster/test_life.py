@@ -20,7 +20,7 @@ from support import kubectl
 pytestmark = pytest.mark.cluster
 
 JOURNAL = "import os; print(*os.listdir('/data/journal'))"
-CONFIG = {"recording": {"mode": "InPlace"}}
+CONFIG = {"recording": {"mode": "InPlace"}, "retention": {"absenceGraceSecs": 10}}
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +161,11 @@ def test_operator_away(life: Install, target: Pipeline, service: Service, node: 
     assert not target.has_samply()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_deleted_while_the_operator_was_away(life: Install, target: Pipeline) -> None:
-    """An object deleted while nobody watched: its recording is cancelled, nothing stays in the pod or the journal."""
+    """An object deleted while nobody watched: once complete lists have lacked it for the time of grace, its recording
+    is cancelled, and nothing stays in the pod or the journal."""
     name = profiles.make(target, durationSeconds=600)
     profiles.wait(target, name, "Recording", timeout=20)
     target.wait_samply()
@@ -170,7 +173,8 @@ def test_deleted_while_the_operator_was_away(life: Install, target: Pipeline) ->
     assert target.has_samply(), "the recording doesn't need the operator"
     profiles.delete(target, name)
     life.scale(1)
-    target.wait_untouched(timeout=90)
+    # Two complete lists, a minute apart.
+    target.wait_untouched(timeout=150)
     wait_journal_empty(life)
 
 
