@@ -93,18 +93,27 @@ class Run:
                     await self._end_early()
                     return
                 await self._save(step="Launching")
-                if self.entry.mode == "BringOwn":
-                    await self._retry(lambda: prepare.bring(self._context, self.entry))
+                await self._bring()
                 follower.entry = self.entry
                 progress = await follower.launch()
             case _:
                 if self.entry.stop:
                     self._send_stop()
+                if self.entry.step == "Launching":
+                    await self._bring()
                 progress = await follower.adopt(may_launch=self.entry.step == "Launching")
         if self.entry.stop == "discard":
             await self._end_early()
         else:
             await self._conclude(progress)
+
+    async def _bring(self) -> None:
+        """In mode BringOwn samply must be there before it is launched; after a kill nobody knows how much of it is."""
+        if self.entry.mode != "BringOwn":
+            return
+        sight = await self._retry(lambda: remote.look(self._context.client, self.entry))
+        if not sight.has_folder:
+            await self._retry(lambda: prepare.bring(self._context, self.entry))
 
     async def _was_decided(self) -> bool:
         """Killed after the outcome stood, but before all were told: tell it again. The manifest is always right."""
