@@ -12,6 +12,7 @@ SamplyOperatorError            has a message, a remedy and details; `code` is wh
 │   ├── AmbiguousPipeline      the same name in several namespaces
 │   ├── NoSamplyProfile
 │   ├── ProfilingInProgress
+│   ├── NotRecording           it ended already, or hasn't begun: nothing to stop
 │   ├── ProfilingNotEnabled
 │   ├── RangeNotSatisfiable
 │   └── TooManyRequests
@@ -109,6 +110,12 @@ class ProfilingInProgress(RequestError):
     """details: retry_after_secs, profile."""
 
     code = "SamplyProfilingInProgress"
+
+
+class NotRecording(RequestError):
+    """details: profile, state."""
+
+    code = "NotRecording"
 
 
 class ProfilingNotEnabled(RequestError):

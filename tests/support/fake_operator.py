@@ -16,6 +16,8 @@ import msgspec
 from aiohttp import web
 
 from samply_operator.control.messages import (
+    ActReply,
+    ActRequest,
     ErrorReply,
     OrdinalState,
     PipelineState,
@@ -24,16 +26,21 @@ from samply_operator.control.messages import (
     StartReply,
     StartRequest,
 )
-from samply_operator.errors import SamplyOperatorError, UnknownPipeline
+from samply_operator.errors import SamplyOperatorError, UnknownPipeline, UnknownProfile
 
 BEAT_SECS = 5.0
 """The protocol's own: something is said at least this often."""
 
 Answer = Callable[[StartRequest], StartReply]
+Act = Callable[[str, str], ActReply]
 
 
 def refuse_unknown(request: StartRequest) -> StartReply:
     raise UnknownPipeline(f"Unknown pipeline name '{request.pipeline}'", details={"pipeline_name": request.pipeline})
+
+
+def refuse_act(verb: str, profile_id: str) -> ActReply:
+    raise UnknownProfile(f"Unknown profile '{profile_id}'", details={"profile": profile_id})
 
 
 def make_pipeline(
@@ -77,7 +84,9 @@ class FakeOperator:
         self.is_synced = True
         self.is_silent = False
         self.answer: Answer = refuse_unknown
+        self.act: Act = refuse_act
         self.started: list[StartRequest] = []
+        self.acts: list[tuple[str, str]] = []
         self.watchers = 0
         self._socket_path = socket_path
         self._changed = asyncio.Event()
@@ -96,6 +105,7 @@ class FakeOperator:
         app = web.Application()
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_post("/v1/start", self._start)
+        app.router.add_post("/v1/{verb:stop|delete}", self._act)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
         await web.UnixSite(self._runner, str(self._socket_path)).start()
@@ -140,8 +150,16 @@ class FakeOperator:
     async def _start(self, request: web.Request) -> web.StreamResponse:
         wanted = msgspec.json.decode(await request.read(), type=StartRequest)
         self.started.append(wanted)
+        return self._tell(lambda: self.answer(wanted))
+
+    async def _act(self, request: web.Request) -> web.StreamResponse:
+        verb, profile_id = request.match_info["verb"], msgspec.json.decode(await request.read(), type=ActRequest).id
+        self.acts.append((verb, profile_id))
+        return self._tell(lambda: self.act(verb, profile_id))
+
+    def _tell(self, work: Callable[[], msgspec.Struct]) -> web.StreamResponse:
         try:
-            reply = self.answer(wanted)
+            reply = work()
         except SamplyOperatorError as error:
             told = ErrorReply(error.code, error.message, error.remedy, error.details)
             return web.Response(status=400, body=msgspec.json.encode(told))

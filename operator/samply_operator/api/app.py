@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from samply_operator.api import parts, pipelines, problems, samply_profile, samply_profiles, service
+from samply_operator.api import acts, parts, pipelines, problems, samply_profile, samply_profiles, service
 from samply_operator.api.board import Board
 from samply_operator.api.open_files import OpenFiles
 from samply_operator.control.client import OperatorClient
 from samply_operator.settings import Identity, Settings
 
-TABLES = (samply_profile.routes, samply_profiles.routes, pipelines.routes, service.routes)
+TABLES = (samply_profile.routes, samply_profiles.routes, acts.routes, pipelines.routes, service.routes)
 
 
 def build_app(

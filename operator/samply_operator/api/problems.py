@@ -37,6 +37,7 @@ STATUS: Mapping[type[errors.SamplyOperatorError], int] = {
     errors.AmbiguousPipeline: 400,
     errors.NoSamplyProfile: 400,
     errors.ProfilingInProgress: 409,
+    errors.NotRecording: 409,
     errors.ProfilingNotEnabled: 400,
     errors.RangeNotSatisfiable: 416,
     errors.TooManyRequests: 429,

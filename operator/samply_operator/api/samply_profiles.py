@@ -8,6 +8,7 @@ from samply_operator import errors
 from samply_operator.api import access, files, params, render
 from samply_operator.api.board import View
 from samply_operator.api.parts import BOARD
+from samply_operator.control.messages import RecordingState
 from samply_operator.model.manifest import Manifest
 
 PATH = "/v0/pipelines/{pipeline_name}/samply_profiles"
@@ -34,30 +35,36 @@ async def get_history(request: web.Request) -> web.StreamResponse:
 @routes.get(PATH + "/{profile_id}")
 async def get_facts(request: web.Request) -> web.StreamResponse:
     """One attempt, or one recording that hasn't ended."""
-    name = params.parse_pipeline(request.match_info)
-    profile_id = request.match_info["profile_id"]
-    caller = await access.admit(request)
-    view = request.app[BOARD].view
-    manifest = view.get(profile_id)
-    if manifest and manifest.pipeline == name and caller.may_read(manifest.namespace):
-        return render.build_json(render.render_attempt(manifest))
-    recording = view.find_recording(profile_id)
-    if recording and recording.pipeline == name and caller.may_read(recording.namespace):
-        return render.build_json(render.render_recording(recording))
-    raise _build_unknown(view, profile_id)
+    found = find(request, await access.admit(request))
+    if isinstance(found, Manifest):
+        return render.build_json(render.render_attempt(found))
+    return render.build_json(render.render_recording(found))
 
 
 @routes.get(PATH + "/{profile_id}/profile")
 async def get_file(request: web.Request) -> web.StreamResponse:
     """The file of one profile. These bytes never change."""
-    name = params.parse_pipeline(request.match_info)
-    profile_id = request.match_info["profile_id"]
-    caller = await access.admit(request)
+    manifest = find_stored(request, await access.admit(request), request.match_info["profile_id"])
+    return await files.send_profile(request, manifest, cache=files.FOREVER)
+
+
+def find(request: web.Request, caller: access.Caller) -> Manifest | RecordingState:
+    """The attempt or recording that the path names. Raises UnknownProfile, OperatorUnavailable."""
+    name, profile_id = params.parse_pipeline(request.match_info), request.match_info["profile_id"]
     view = request.app[BOARD].view
+    for found in (view.get(profile_id), view.find_recording(profile_id)):
+        if found and found.pipeline == name and caller.may_read(found.namespace):
+            return found
+    raise _build_unknown(view, profile_id)
+
+
+def find_stored(request: web.Request, caller: access.Caller, profile_id: str) -> Manifest:
+    """The attempt of the path's pipeline that ended. Raises UnknownProfile, OperatorUnavailable."""
+    name, view = params.parse_pipeline(request.match_info), request.app[BOARD].view
     manifest = view.get(profile_id)
     if manifest is None or manifest.pipeline != name or not caller.may_read(manifest.namespace):
         raise _build_unknown(view, profile_id)
-    return await files.send_profile(request, manifest, cache=files.FOREVER)
+    return manifest
 
 
 def cut_page(attempts: list[Manifest], after: str | None, limit: int) -> tuple[list[Manifest], str | None]:

@@ -12,12 +12,21 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 import aiohttp
 import msgspec
 
 from samply_operator import errors
-from samply_operator.control.messages import GIVE_UP_AT, ErrorReply, Snapshot, StartReply, StartRequest
+from samply_operator.control.messages import (
+    GIVE_UP_AT,
+    ActReply,
+    ActRequest,
+    ErrorReply,
+    Snapshot,
+    StartReply,
+    StartRequest,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +41,11 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 AWAY_REMEDY = "Try again in a few seconds; stored profiles are served meanwhile."
 
 OnChange = Callable[[Snapshot | None], None]
+Reply = TypeVar("Reply")
 
 _snapshots = msgspec.json.Decoder(Snapshot)
-_replies = msgspec.json.Decoder(StartReply)
+_start_replies = msgspec.json.Decoder(StartReply)
+_act_replies = msgspec.json.Decoder(ActReply)
 _error_replies = msgspec.json.Decoder(ErrorReply)
 
 
@@ -76,10 +87,23 @@ class OperatorClient:
 
     async def start(self, request: StartRequest) -> StartReply:
         """Ask for a recording. Raises the operator's own error, or OperatorUnavailable."""
-        status, body = await self._post("/v1/start", msgspec.json.encode(request), request.wait_secs)
+        return await self._call("/v1/start", request, _start_replies, request.wait_secs)
+
+    async def stop(self, profile_id: str) -> ActReply:
+        """Ask for the end of a recording, which is kept. Raises as `start` does."""
+        return await self._call("/v1/stop", ActRequest(profile_id), _act_replies)
+
+    async def delete(self, profile_id: str) -> ActReply:
+        """Ask for the removal of a profile, or for the cancellation of its recording. Raises as `start` does."""
+        return await self._call("/v1/delete", ActRequest(profile_id), _act_replies)
+
+    async def _call(
+        self, path: str, request: msgspec.Struct, replies: msgspec.json.Decoder[Reply], wait_secs: float = 0.0
+    ) -> Reply:
+        status, body = await self._post(path, msgspec.json.encode(request), wait_secs)
         try:
             if status == 200:
-                return _replies.decode(body)
+                return replies.decode(body)
             reply = _error_replies.decode(body)
         except msgspec.MsgspecError as error:
             raise _unavailable("its answer can't be read") from error

@@ -3,6 +3,8 @@
 The protocol (HTTP over the socket):
   GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, one after each change, one at least every 5 s
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
+  POST /v1/stop     `ActRequest` → 200 `ActReply`, or an error: end the recording now and keep it
+  POST /v1/delete   `ActRequest` → 200 `ActReply`, or an error: cancel it, or remove what is stored
 
 A call that acts says in the header `GIVE_UP_AT` until when its caller waits: an operator that hung meanwhile, and reads
 it later, does nothing. Both ends are in one pod, and so have one clock.
@@ -81,6 +83,19 @@ class StartReply(msgspec.Struct, frozen=True, rename="camel"):
     state: Literal["Pending", "Recording", "Ended", "Failed"]
     retry_after_secs: int = 1
     failure: Failure | None = None
+
+
+class ActRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """About one profile, by its object's uid."""
+
+    id: str
+
+
+class ActReply(msgspec.Struct, frozen=True, rename="camel"):
+    """Stopping and Cancelling go on; Removed is done."""
+
+    id: str
+    state: Literal["Stopping", "Cancelling", "Removed"]
 
 
 class ErrorReply(msgspec.Struct, frozen=True, rename="camel"):

@@ -6,6 +6,7 @@ Whoever can open the socket is the `api` container of the same pod: the volume i
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ from aiohttp import web
 
 from samply_operator.control.messages import (
     GIVE_UP_AT,
+    ActReply,
+    ActRequest,
     ErrorReply,
     OrdinalState,
     PipelineState,
@@ -31,6 +34,7 @@ from samply_operator.errors import (
 )
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import SamplyProfile
+from samply_operator.recorder.acts import Acts
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.requests import Requests, Started
 from samply_operator.recorder.run import Run
@@ -43,6 +47,7 @@ BEAT_SECS = 4.0
 MAX_BODY_BYTES = 64 * 1024
 
 Call = TypeVar("Call")
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 def describe_pipeline(pipeline: Pipeline) -> PipelineState:
@@ -133,10 +138,13 @@ class ControlServer:
     def __init__(self, engine: Engine, requests: Requests, socket_path: str) -> None:
         self._engine = engine
         self._requests = requests
+        self._acts = Acts(engine)
         self._path = Path(socket_path)
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/v1/watch", self._watch)
-        app.router.add_post("/v1/start", self._start)
+        app.router.add_post("/v1/start", self._answer(StartRequest, self._start))
+        app.router.add_post("/v1/stop", self._answer(ActRequest, self._stop))
+        app.router.add_post("/v1/delete", self._answer(ActRequest, self._delete))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
 
     async def start(self) -> None:
@@ -159,23 +167,38 @@ class ControlServer:
             await response.write(msgspec.json.encode(build_snapshot(self._engine)) + b"\n")
             await self._engine.changes.wait(count, BEAT_SECS)
 
-    async def _start(self, request: web.Request) -> web.Response:
-        try:
-            call = parse_call(await request.read(), StartRequest)
-            self._check_time(request)
-            started = await self._requests.start(
-                call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs
+    def _answer(self, kind: type[Call], work: Callable[[Call], Awaitable[msgspec.Struct]]) -> Handler:
+        """A route: read the call, do it, tell its outcome."""
+
+        async def handle(request: web.Request) -> web.Response:
+            try:
+                call = parse_call(await request.read(), kind)
+                self._check_time(request)
+                return _build_answer(200, await work(call))
+            except SamplyOperatorError as error:
+                return build_error(error)
+
+        return handle
+
+    async def _start(self, call: StartRequest) -> StartReply:
+        started = await self._requests.start(
+            call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs
+        )
+        if started.failure is not None and started.failure.reason == "AlreadyRecording":
+            run = self._engine.find_run(started.namespace, call.pipeline, call.ordinal)
+            raise ProfilingInProgress(
+                started.failure.message,
+                remedy=started.failure.remedy,
+                details=self._engine.describe_run(run) if run else {"profile": None, "retry_after_secs": 1},
             )
-            if started.failure is not None and started.failure.reason == "AlreadyRecording":
-                run = self._engine.find_run(started.namespace, call.pipeline, call.ordinal)
-                raise ProfilingInProgress(
-                    started.failure.message,
-                    remedy=started.failure.remedy,
-                    details=self._engine.describe_run(run) if run else {"profile": None, "retry_after_secs": 1},
-                )
-        except SamplyOperatorError as error:
-            return build_error(error)
-        return _answer(200, describe_started(started, self._engine.context.now()))
+        return describe_started(started, self._engine.context.now())
+
+    async def _stop(self, call: ActRequest) -> ActReply:
+        await self._acts.stop(call.id)
+        return ActReply(call.id, "Stopping")
+
+    async def _delete(self, call: ActRequest) -> ActReply:
+        return ActReply(call.id, await self._acts.delete(call.id))
 
     def _check_time(self, request: web.Request) -> None:
         """Nothing begins for a caller who was told already that it didn't."""
@@ -193,8 +216,8 @@ def parse_call(body: bytes, kind: type[Call]) -> Call:
 def build_error(error: SamplyOperatorError) -> web.Response:
     status = 503 if error.is_transient else 400 if isinstance(error, RequestError) else 500
     reply = ErrorReply(error_code=error.code, message=error.message, remedy=error.remedy, details=error.details)
-    return _answer(status, reply)
+    return _build_answer(status, reply)
 
 
-def _answer(status: int, message: msgspec.Struct) -> web.Response:
+def _build_answer(status: int, message: msgspec.Struct) -> web.Response:
     return web.Response(status=status, body=msgspec.json.encode(message), content_type="application/json")

@@ -15,7 +15,14 @@ from samply_operator.control import server as server_
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.messages import Snapshot, StartRequest
 from samply_operator.control.server import ControlServer
-from samply_operator.errors import InvalidParam, PipelineNotDeployed, ProfilingInProgress, UnknownPipeline
+from samply_operator.errors import (
+    InvalidParam,
+    NotRecording,
+    PipelineNotDeployed,
+    ProfilingInProgress,
+    UnknownPipeline,
+    UnknownProfile,
+)
 from samply_operator.kube import objects
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
@@ -172,6 +179,22 @@ async def test_an_error_crosses_the_socket_as_itself(
     add_pipeline(cluster, "z", ordinals=0)
     with pytest.raises(kind):
         await client.start(request_)
+
+
+async def test_stop_and_delete_cross_the_socket(
+    operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
+) -> None:
+    """One that runs is stopped, then what is stored is removed; then it is unknown."""
+    add_pipeline(cluster)
+    started = await client.start(StartRequest("a", 0, 600, None, wait_secs=20))
+    assert (await client.stop(started.id)).state == "Stopping"
+    await operator.reach_phase(started.name, "Succeeded")
+    await operator.reach_rest()
+    with pytest.raises(NotRecording):
+        await client.stop(started.id)
+    assert (await client.delete(started.id)).state == "Removed"
+    with pytest.raises(UnknownProfile):
+        await client.delete(started.id)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""What is asked over the socket about a profile that is there: end its recording now and keep it, or remove it.
+
+The object is the truth: it is annotated or deleted, and what follows is what would follow if kubectl had done it. An
+orphan has no object left; its file is all there is to remove.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from samply_operator.errors import (
+    CorruptManifest,
+    KubeConflict,
+    KubeForbidden,
+    KubeNotFound,
+    NotRecording,
+    OperatorUnavailable,
+    UnknownProfile,
+)
+from samply_operator.kube import objects
+from samply_operator.model import names
+from samply_operator.model.profile import SamplyProfile
+from samply_operator.recorder.engine import Engine
+from samply_operator.recorder.world import Key
+from samply_operator.store import layout
+
+
+class Acts:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def stop(self, profile_id: str) -> None:
+        """Sampling ends now, what was sampled is kept. Raises NotRecording, UnknownProfile, KubeError."""
+        profile, run = self._find_object(profile_id), self._engine.runs.get(profile_id)
+        if profile is None and run is None and not await self._is_stored(profile_id):
+            raise self._build_unknown(profile_id)
+        if profile is None or profile.has_ended or run is None or run.entry.outcome:
+            raise _build_not_recording(profile_id, (profile.phase or "Pending") if profile else "Ended")
+        body = {"metadata": {"uid": profile_id, "annotations": {names.STOP: "keep"}}}
+        try:
+            await self._engine.context.client.patch(objects.samply_profiles(*profile.key), body)
+        except (KubeNotFound, KubeConflict) as error:
+            raise _build_not_recording(profile_id, "Ended") from error
+        run.stop("keep")
+
+    async def delete(self, profile_id: str) -> Literal["Cancelling", "Removed"]:
+        """Delete the object, cancel what runs, remove what is stored. Raises UnknownProfile, KubeError, StoreError."""
+        is_object_gone = await self._delete_object(profile_id)
+        run = self._engine.runs.get(profile_id)
+        if run is not None:
+            run.stop("discard")
+            return "Cancelling"
+        is_removed = layout.is_id(profile_id) and await self._engine.deletions.remove(profile_id)
+        if not is_object_gone and not is_removed:
+            raise self._build_unknown(profile_id)
+        return "Removed"
+
+    async def _delete_object(self, profile_id: str) -> bool:
+        """True if it was there. A successor of the same name stays."""
+        known = self._find_object(profile_id)
+        key = known.key if known else await self._read_key(profile_id)
+        if key is None:
+            return False
+        try:
+            await self._engine.context.client.delete(objects.samply_profiles(*key), uid=profile_id)
+        except (KubeNotFound, KubeConflict):
+            return False
+        except KubeForbidden:
+            if known is not None:
+                raise
+            return False  # an orphan of a namespace that isn't served any more: nothing there is this operator's
+        return True
+
+    async def _read_key(self, profile_id: str) -> Key | None:
+        """Where its object was, if it has one that isn't watched."""
+        if not layout.is_id(profile_id):
+            return None
+        try:
+            manifest = await asyncio.to_thread(self._engine.context.volume.read_manifest, profile_id)
+        except CorruptManifest:
+            return None
+        return (manifest.namespace, manifest.name) if manifest else None
+
+    def _find_object(self, profile_id: str) -> SamplyProfile | None:
+        return next((p for p in self._engine.world.profiles.values() if p.uid == profile_id), None)
+
+    async def _is_stored(self, profile_id: str) -> bool:
+        return layout.is_id(profile_id) and await asyncio.to_thread(self._engine.context.volume.has, profile_id)
+
+    def _build_unknown(self, profile_id: str) -> UnknownProfile | OperatorUnavailable:
+        if not self._engine.world.is_synced:
+            return OperatorUnavailable("The operator has only begun: it doesn't know all profiles yet.")
+        return UnknownProfile(f"Unknown profile '{profile_id[:64]}'", details={"profile": profile_id[:64]})
+
+
+def _build_not_recording(profile_id: str, state: str) -> NotRecording:
+    waits = state == "Pending"
+    return NotRecording(
+        f"Profile '{profile_id}' {'has not begun to record' if waits else 'is not recorded any more'}.",
+        remedy="DELETE cancels it." if waits else "",
+        details={"profile": profile_id, "state": state},
+    )
