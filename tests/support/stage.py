@@ -116,7 +116,7 @@ class Stage:
         until = time.monotonic() + secs
         while not is_so():
             assert time.monotonic() < until, f"never reached; events: {self.events()}"
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
 
     async def reach_event(self, word: str) -> None:
         await self.reach(lambda: any(line.startswith(word) for line in self.events()))

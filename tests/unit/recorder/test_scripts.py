@@ -87,7 +87,7 @@ async def _stop_later(stage: Stage, secs: float) -> None:
     await stage.stop("keep")
 
 
-@piece(attach_secs=0.8)
+@piece(attach_secs=2.5)
 async def an_early_stop_during_the_attach_waits_for_its_end(stage: Stage) -> None:
     task = asyncio.create_task(stage.record(secs=600))
     await stage.reach(lambda: stage.state() == "T")
