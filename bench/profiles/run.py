@@ -4,7 +4,7 @@
 
 FOLDER holds what `generate.py` wrote. Each way runs in a process of its own, in turns, so that a busy machine is busy
 for all of them; printed are medians of wall time, CPU time and peak memory, and ratios to the floor: `gzip -d` for
-reading, `gzip -d | gzip -1` for baking, which has to write gzip as well.
+reading, `gzip -d | gzip -1` for baking, which has to write gzip as well (and then reads back what it wrote).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PYTHON = sys.executable
+PIPE = "gzip -d, gzip -1"
 OURS = "import sys; from pathlib import Path; from samply_operator import profiles; "
 
 SIMPLE_TOP = """
@@ -77,34 +78,21 @@ def main() -> None:
 
 
 def build_ways(folder: Path) -> list[Way]:
-    profile, sidecar, out = (
-        str(folder / name) for name in ("profile.json.gz", "profile.json.syms.json", "out.json.gz")
+    """Baking comes first: the summaries are of the baked file, as in real use."""
+    raw, sidecar, baked = (
+        str(folder / name) for name in ("profile.json.gz", "profile.json.syms.json", "baked.json.gz")
     )
+    bake = OURS + "profiles.bake(*map(Path, sys.argv[1:4]), label=profiles.Label('x'))"
+    facts = OURS + "profiles.facts(profiles.read(Path(sys.argv[1])))"
+    top = OURS + "profiles.top(profiles.read(Path(sys.argv[1])))"
     return [
-        Way("gzip -d", ["sh", "-c", 'gzip -dc "$0" > /dev/null', profile], "gzip -d"),
-        Way(
-            "read and facts",
-            [PYTHON, "-c", OURS + "profiles.facts(profiles.read(Path(sys.argv[1])))", profile],
-            "gzip -d",
-        ),
-        Way(
-            "read and top", [PYTHON, "-c", OURS + "profiles.top(profiles.read(Path(sys.argv[1])))", profile], "gzip -d"
-        ),
-        Way("json and a plain loop", [PYTHON, "-c", SIMPLE_TOP.format(load=JSON_LOAD), profile], "gzip -d"),
-        Way("orjson and a plain loop", [PYTHON, "-c", SIMPLE_TOP.format(load=ORJSON_LOAD), profile], "gzip -d"),
-        Way("gzip -d | gzip -1", ["sh", "-c", 'gzip -dc "$0" | gzip -1 > /dev/null', profile], "gzip -d | gzip -1"),
-        Way(
-            "bake",
-            [
-                PYTHON,
-                "-c",
-                OURS + "profiles.bake(*map(Path, sys.argv[1:4]), label=profiles.Label('x'))",
-                profile,
-                sidecar,
-                out,
-            ],
-            "gzip -d | gzip -1",
-        ),
+        Way("bake", [PYTHON, "-c", bake, raw, sidecar, baked], PIPE),
+        Way(PIPE, ["sh", "-c", 'gzip -dc "$0" | gzip -1 > /dev/null', raw], PIPE),
+        Way("gzip -d", ["sh", "-c", 'gzip -dc "$0" > /dev/null', baked], "gzip -d"),
+        Way("read and facts", [PYTHON, "-c", facts, baked], "gzip -d"),
+        Way("read and top", [PYTHON, "-c", top, baked], "gzip -d"),
+        Way("orjson and a plain loop", [PYTHON, "-c", SIMPLE_TOP.format(load=ORJSON_LOAD), baked], "gzip -d"),
+        Way("json and a plain loop", [PYTHON, "-c", SIMPLE_TOP.format(load=JSON_LOAD), baked], "gzip -d"),
     ]
 
 

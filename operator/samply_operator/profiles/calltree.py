@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 
+from samply_operator.profiles import cycles
 from samply_operator.profiles.fact_sheet import NO_LIB
 from samply_operator.profiles.profile import Profile, Tables, Thread
 
@@ -52,23 +54,38 @@ class Forest:
     is_outermost: bytearray
 
 
+Builder = Callable[[Tables, Profile, FunctionIndex], Forest]
+
+
 class Forests:
     """The forest of each thread; of threads that share their tables it is built once."""
 
-    def __init__(self, profile: Profile, index: FunctionIndex) -> None:
+    def __init__(self, profile: Profile, index: FunctionIndex, build: Builder | None = None) -> None:
         self._profile = profile
         self._index = index
+        self._build = build_forest if build is None else build
         self._last: tuple[int, Forest] | None = None
 
     def of(self, thread: Thread) -> Forest:
         if self._last is None or self._last[0] != thread.table_key:
             self._last = None  # the one before goes first: two at a time are never needed
-            self._last = (thread.table_key, build_forest(thread.load_tables(), self._profile, self._index))
+            self._last = (thread.table_key, self._build(thread.load_tables(), self._profile, self._index))
         return self._last[1]
 
 
+def take_stacks(tables: Tables, profile: Profile, index: FunctionIndex) -> Forest:
+    """The stack table as it is, a node for each stack: enough for sums by function, and quick."""
+    functions = _number_functions(tables, profile, index)
+    func_of_frame = [functions[func] for func in tables.frame_func]
+    func = array("i", map(func_of_frame.__getitem__, tables.stack_frame))
+    node_of_stack = array("i", range(len(func)))
+    node_of_stack.append(-1)
+    is_outermost = find_outermost(tables.stack_prefix, func, len(index.functions) + 1)
+    return Forest(tables.stack_prefix, func, node_of_stack, is_outermost)
+
+
 def build_forest(tables: Tables, profile: Profile, index: FunctionIndex) -> Forest:
-    """One pass over the stack table."""
+    """A node for each different path of functions. One pass over the stack table."""
     functions = _number_functions(tables, profile, index)
     func_of_frame = [functions[func] for func in tables.frame_func]
     width = len(index.functions) + 1
@@ -97,49 +114,23 @@ def find_outermost(parent: array[int], func: array[int], width: int) -> bytearra
     profile in which they are many is walked depth first.
     """
     recursive = find_recursive(parent, func, width)
-    suspects = sum(map(recursive.__getitem__, func))
-    if suspects * 10 > len(parent):
+    suspects = list(compress(range(len(parent)), map(recursive.__getitem__, func)))
+    if len(suspects) * 10 > len(parent):
         return _walk_depth_first(parent, func, width)
     is_outermost = bytearray(b"\x01") * len(parent)
-    if not suspects:
-        return is_outermost
-    # For each node the nearest one above it (-1: none) with a function that can reach itself.
-    above = array("i", [-1]) * (len(parent) + 1)
-    for node, (up, number) in enumerate(zip(parent, func, strict=True)):
-        nearest = above[up] if up == -1 or not recursive[func[up]] else up
-        above[node] = nearest
-        if recursive[number]:
-            while nearest != -1 and func[nearest] != number:
-                nearest = above[nearest]
-            is_outermost[node] = nearest == -1
+    for node in suspects:
+        above = parent[node]
+        while above != -1 and func[above] != func[node]:
+            above = parent[above]
+        is_outermost[node] = above == -1
     return is_outermost
 
 
 def find_recursive(parent: array[int], func: array[int], width: int) -> bytearray:
-    """1 for functions that lie on a cycle of calls: what is left when those without callers, or without callees, go."""
+    """1 for functions that call themselves, directly or through others."""
     callers = array("i", func)
     callers.append(width - 1)  # of roots: no function has this number
-    edges = set(zip(map(callers.__getitem__, parent), func, strict=True))
-    is_left = bytearray(b"\x01") * width
-    _peel(edges, is_left)
-    _peel({(callee, caller) for caller, callee in edges if is_left[caller] and is_left[callee]}, is_left)
-    return is_left
-
-
-def _peel(edges: set[tuple[int, int]], is_left: bytearray) -> None:
-    """Take away what nothing left leads to, again and again."""
-    onward: dict[int, list[int]] = defaultdict(list)
-    incoming = [0] * len(is_left)
-    for start, end in edges:
-        onward[start].append(end)
-        incoming[end] += 1
-    free = [number for number, count in enumerate(incoming) if count == 0]
-    for number in free:  # grows while it is walked
-        is_left[number] = 0
-        for end in onward[number]:
-            incoming[end] -= 1
-            if incoming[end] == 0:
-                free.append(end)
+    return cycles.find_on_cycles(width, set(zip(map(callers.__getitem__, parent), func, strict=True)))
 
 
 def _walk_depth_first(parent: array[int], func: array[int], width: int) -> bytearray:
@@ -179,12 +170,18 @@ def sum_totals(forest: Forest, self_by_node: Mapping[int, float]) -> dict[int, f
     for node, value in self_by_node.items():
         values[node] = value
     sums = [0.0] * (max(forest.func, default=-1) + 1)
-    parent, func, is_outermost = forest.parent, forest.func, forest.is_outermost
-    for node in range(size - 1, -1, -1) if nodes is None else nodes:
-        if value := values[node]:
-            values[parent[node]] += value
-            if is_outermost[node]:
-                sums[func[node]] += value
+    if nodes is None:
+        rows = zip(reversed(forest.parent), reversed(forest.func), reversed(forest.is_outermost), strict=True)
+        for node, (above, number, is_outermost) in zip(range(size - 1, -1, -1), rows, strict=True):
+            if value := values[node]:
+                values[above] += value
+                if is_outermost:
+                    sums[number] += value
+    else:
+        for node in nodes:
+            values[forest.parent[node]] += values[node]
+            if forest.is_outermost[node]:
+                sums[forest.func[node]] += values[node]
     return {number: value for number, value in enumerate(sums) if value}
 
 

@@ -78,8 +78,12 @@ def compare(before: Profile, after: Profile, *, limit: int = 30) -> Comparison:
 
 
 def _pick(costs: Costs, measure: Measure) -> _Side:
-    selves, totals = (costs.self_cpu, costs.total_cpu) if measure == "cpu" else (costs.self_weight, costs.total_weight)
-    return _Side(selves, totals, sum(selves.values()))
+    if measure == "samples":
+        return _Side(costs.self_weight, costs.total_weight, sum(costs.self_weight.values()))
+    selves, totals = (
+        {number: value / 1000 for number, value in sums.items()} for sums in (costs.self_cpu, costs.total_cpu)
+    )
+    return _Side(selves, totals, sum(costs.self_cpu.values()) / 1000)
 
 
 def _is_seen(number: int, old: _Side, new: _Side) -> bool:

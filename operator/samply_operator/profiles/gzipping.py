@@ -12,7 +12,7 @@ from pathlib import Path
 
 LEVEL = 6
 BIG_LEVEL = 1
-BIG_BYTES = 64 << 20
+BIG_BYTES = 16 << 20
 """From here on speed counts more than the last fifth of the size."""
 
 HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"

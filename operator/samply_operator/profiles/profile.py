@@ -47,7 +47,7 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What one thread was seen doing. `weight` absent: every sample counts 1. `cpu`: units of `Meta.cpu_unit_ms`."""
+    """What one thread was seen doing. `weight` absent: every sample counts 1. `cpu`: units of `Meta.cpu_unit_us`."""
 
     length: int
     stack: Column
@@ -87,7 +87,8 @@ class Meta:
     differences mean something."""
     oscpu: str
     symbolicated: bool
-    cpu_unit_ms: float
+    cpu_unit_us: float
+    """What a CPU time of 1 in the file means; 0 where the unit isn't known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from samply_operator.profiles.columns import Column
 from samply_operator.profiles.errors import BrokenProfile, UnreadableProfile, UnsupportedVersion, build_broken
 from samply_operator.profiles.profile import Lib, Meta, Profile, Samples, Tables, Thread
 
-CPU_UNIT_MS = {"ms": 1.0, "µs": 1e-3, "ns": 1e-6}
+CPU_UNIT_US = {"ms": 1000, "µs": 1, "ns": 1e-3}
 Decoded = TypeVar("Decoded")
 
 
@@ -92,7 +92,7 @@ class _Builder:
                 start_time_ms=meta.start_time,
                 oscpu=meta.oscpu or "",
                 symbolicated=bool(meta.symbolicated),
-                cpu_unit_ms=CPU_UNIT_MS.get(units.thread_cpu_delta, 0.0),
+                cpu_unit_us=CPU_UNIT_US.get(units.thread_cpu_delta, 0),
             ),
             libs=tuple(Lib(lib.name, lib.path, lib.debug_name, lib.breakpad_id, lib.code_id) for lib in self.raw.libs),
             threads=tuple(self._thread(index, thread, load_shared) for index, thread in enumerate(self.raw.threads)),

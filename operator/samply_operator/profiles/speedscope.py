@@ -99,8 +99,8 @@ def _samples(thread: Thread, profile: Profile, measure: Measure) -> Iterator[tup
     if measure == "cpu":
         if samples.cpu.is_absent:
             return iter(())
-        factor = 1000 * profile.meta.cpu_unit_ms
-        widths = (value * factor for value in chain.from_iterable(samples.cpu.int_pieces(null=0)))
+        unit = profile.meta.cpu_unit_us
+        widths = (value * unit for value in chain.from_iterable(samples.cpu.int_pieces(null=0)))
     elif not samples.weight.is_absent:
         widths = chain.from_iterable(samples.weight.float_pieces())
     return zip(chain.from_iterable(tally.checked_stacks(thread)), widths, strict=False)

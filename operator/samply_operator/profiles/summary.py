@@ -56,7 +56,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Sums by function number, not cut."""
+    """Sums by function number, not cut. CPU in microseconds."""
 
     samples: int
     self_weight: dict[int, float]
@@ -98,7 +98,7 @@ def measure(
 ) -> list[Costs]:
     """The costs of each thread. Tables that threads share are walked once."""
     span = tally.find_span(profile.threads) if time_range is not None else None
-    forests = calltree.Forests(profile, index)
+    forests = calltree.Forests(profile, index, calltree.take_stacks)
     return [
         _measure(thread, profile, forests.of(thread), time_range, origin_ms=span[0] if span else 0.0)
         for thread in threads
@@ -113,9 +113,9 @@ def _measure(
         samples=sums.samples,
         self_weight=calltree.sum_selves(forest, sums.weight),
         total_weight=calltree.sum_totals(forest, sums.weight),
-        self_cpu=calltree.sum_selves(forest, sums.cpu_ms),
-        total_cpu=calltree.sum_totals(forest, sums.cpu_ms),
-        has_cpu=bool(sums.cpu_ms),
+        self_cpu=calltree.sum_selves(forest, sums.cpu_us),
+        total_cpu=calltree.sum_totals(forest, sums.cpu_us),
+        has_cpu=bool(sums.cpu_us),
     )
 
 
@@ -155,7 +155,7 @@ def build_thread(thread: Thread | None, costs: Costs, index: FunctionIndex, limi
         tid=thread.tid if thread else "",
         samples=costs.samples,
         weight=sum(costs.self_weight.values()),
-        cpu_ms=sum(costs.self_cpu.values()) if costs.has_cpu else None,
+        cpu_ms=sum(costs.self_cpu.values()) / 1000 if costs.has_cpu else None,
         functions_total=len(costs.total_weight),
         by_self=pick(costs.self_weight),
         by_total=pick(costs.total_weight),
@@ -169,6 +169,6 @@ def build_cost(function: Function, number: int, costs: Costs) -> FunctionCost:
         file=function.file,
         self_weight=costs.self_weight.get(number, 0.0),
         total_weight=costs.total_weight.get(number, 0.0),
-        self_cpu_ms=costs.self_cpu.get(number, 0.0) if costs.has_cpu else None,
-        total_cpu_ms=costs.total_cpu.get(number, 0.0) if costs.has_cpu else None,
+        self_cpu_ms=costs.self_cpu.get(number, 0.0) / 1000 if costs.has_cpu else None,
+        total_cpu_ms=costs.total_cpu.get(number, 0.0) / 1000 if costs.has_cpu else None,
     )

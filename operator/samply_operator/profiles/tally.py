@@ -22,12 +22,12 @@ class TimeRange:
 @dataclass(frozen=True, slots=True)
 class Tally:
     """By row, without samples that have no stack: `weight` in samples (or what the thread's weight type says), and
-    `cpu_ms`, empty where none was recorded.
+    `cpu_us`, empty where none was recorded. Microseconds are whole numbers in samply's files: their sums are exact.
     """
 
     samples: int
     weight: dict[int, float]
-    cpu_ms: dict[int, float]
+    cpu_us: dict[int, float]
 
 
 def add_up(
@@ -52,10 +52,10 @@ def add_up(
     else:
         weights = _sum_by(_rows(thread, row_of_stack), chain.from_iterable(samples.weight.float_pieces()))
     cpu: dict[int, float] = {}
-    if not samples.cpu.is_absent and meta.cpu_unit_ms:
+    if not samples.cpu.is_absent and meta.cpu_unit_us:
         cpu = _sum_by(_rows(thread, row_of_stack), chain.from_iterable(samples.cpu.int_pieces(null=0)))
-        for row in cpu:
-            cpu[row] *= meta.cpu_unit_ms
+        for row in cpu if meta.cpu_unit_us != 1 else ():
+            cpu[row] *= meta.cpu_unit_us
     weights.pop(-1, None)
     cpu.pop(-1, None)
     return Tally(samples.length, weights, cpu)
@@ -80,9 +80,9 @@ def checked_stacks(thread: Thread) -> Iterator[list[int]]:
 
 def sum_cpu_ms(thread: Thread, meta: Meta) -> float | None:
     """CPU time of one thread, None where none was recorded."""
-    if thread.samples.cpu.is_absent or not meta.cpu_unit_ms:
+    if thread.samples.cpu.is_absent or not meta.cpu_unit_us:
         return None
-    return sum(map(sum, thread.samples.cpu.int_pieces(null=0))) * meta.cpu_unit_ms
+    return sum(map(sum, thread.samples.cpu.int_pieces(null=0))) * meta.cpu_unit_us / 1000
 
 
 def has_unit_weights(thread: Thread) -> bool:
@@ -99,21 +99,21 @@ def _add_up_range(
     if not samples.weight.is_absent:
         weight = chain.from_iterable(samples.weight.float_pieces())
     cpu: Iterable[float] = repeat(0.0)
-    has_cpu = not samples.cpu.is_absent and meta.cpu_unit_ms > 0
+    has_cpu = not samples.cpu.is_absent and meta.cpu_unit_us > 0
     if has_cpu:
         cpu = chain.from_iterable(samples.cpu.int_pieces(null=0))
     weights: dict[int, float] = defaultdict(float)
-    cpu_ms: dict[int, float] = defaultdict(float)
+    cpu_us: dict[int, float] = defaultdict(float)
     number = 0
     start, end = origin_ms + time_range.start_ms, origin_ms + time_range.end_ms
     for row, time, heavy, used in zip(_rows(thread, row_of_stack), times(thread), weight, cpu, strict=False):
         if start <= time < end:
             number += 1
             weights[row] += heavy
-            cpu_ms[row] += used * meta.cpu_unit_ms
+            cpu_us[row] += used * meta.cpu_unit_us
     weights.pop(-1, None)
-    cpu_ms.pop(-1, None)
-    return Tally(number, dict(weights), dict(cpu_ms) if has_cpu else {})
+    cpu_us.pop(-1, None)
+    return Tally(number, dict(weights), dict(cpu_us) if has_cpu else {})
 
 
 def times(thread: Thread) -> Iterator[float]:

@@ -33,7 +33,7 @@ def weigh(profile: Profile, index: FunctionIndex, threads: Iterable[Thread] | No
     for thread in profile.threads if threads is None else threads:
         forest = forests.of(thread)
         sums = tally.add_up(thread, profile.meta, forest.node_of_stack)
-        cpu_us = {node: round(1000 * value) for node, value in sums.cpu_ms.items()}
+        cpu_us = {node: round(value) for node, value in sums.cpu_us.items()}
         yield WeighedThread(thread, forest, sums.weight, cpu_us)
 
 
