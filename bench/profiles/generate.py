@@ -19,7 +19,6 @@ from typing import BinaryIO
 
 THREADS = 8
 FRAMES = 12_000
-FUNCTIONS = 3_000
 DEPTH = 40
 NEW_STACKS_A_SAMPLE = 2.5
 
@@ -28,14 +27,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--samples", type=int, default=8_000_000)
+    parser.add_argument("--frames", type=int, default=FRAMES, help=f"addresses in each thread (default {FRAMES})")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with gzip.open(options.folder / "profile.json.gz", "wb", compresslevel=6) as file:
-        write_profile(file, options.samples)
-    (options.folder / "profile.json.syms.json").write_text(json.dumps(build_sidecar()))
+        write_profile(file, options.samples, options.frames)
+    (options.folder / "profile.json.syms.json").write_text(json.dumps(build_sidecar(options.frames)))
 
 
-def write_profile(file: BinaryIO, samples: int) -> None:
+def write_profile(file: BinaryIO, samples: int, frames: int) -> None:
     lib = {"name": "pipeline", "path": "/pipeline", "debugName": "pipeline", "debugPath": "/pipeline"}
     head = {
         "meta": {
@@ -53,14 +53,14 @@ def write_profile(file: BinaryIO, samples: int) -> None:
     file.write(json.dumps(head).encode()[:-1] + b',"threads":[')
     for number in range(THREADS):
         file.write(b"," if number else b"")
-        write_thread(file, number, samples // THREADS)
+        write_thread(file, number, samples // THREADS, frames)
     file.write(b"]}")
 
 
-def write_thread(file: BinaryIO, number: int, samples: int) -> None:
+def write_thread(file: BinaryIO, number: int, samples: int, frames: int) -> None:
     dice = random.Random(number)
-    prefix, frame, stack_of_sample = walk(dice, samples)
-    addresses = [16 * row for row in range(FRAMES)]
+    prefix, frame, stack_of_sample = walk(dice, samples, frames)
+    addresses = [16 * row for row in range(frames)]
     head = {
         "name": f"worker-{number}",
         "processName": "pipeline",
@@ -69,26 +69,26 @@ def write_thread(file: BinaryIO, number: int, samples: int) -> None:
         "isMainThread": number == 0,
         "markers": {"length": 0, "category": [], "data": [], "endTime": [], "name": [], "phase": [], "startTime": []},
         "frameTable": {
-            "length": FRAMES,
+            "length": frames,
             "address": addresses,
-            "inlineDepth": [0] * FRAMES,
-            "category": [0] * FRAMES,
-            "subcategory": [0] * FRAMES,
-            "func": list(range(FRAMES)),
-            "nativeSymbol": [None] * FRAMES,
-            "innerWindowID": [0] * FRAMES,
-            "line": [None] * FRAMES,
-            "column": [None] * FRAMES,
+            "inlineDepth": [0] * frames,
+            "category": [0] * frames,
+            "subcategory": [0] * frames,
+            "func": list(range(frames)),
+            "nativeSymbol": [None] * frames,
+            "innerWindowID": [0] * frames,
+            "line": [None] * frames,
+            "column": [None] * frames,
         },
         "funcTable": {
-            "length": FRAMES,
-            "name": list(range(FRAMES)),
-            "isJS": [False] * FRAMES,
-            "relevantForJS": [False] * FRAMES,
-            "resource": [0] * FRAMES,
-            "fileName": [None] * FRAMES,
-            "lineNumber": [None] * FRAMES,
-            "columnNumber": [None] * FRAMES,
+            "length": frames,
+            "name": list(range(frames)),
+            "isJS": [False] * frames,
+            "relevantForJS": [False] * frames,
+            "resource": [0] * frames,
+            "fileName": [None] * frames,
+            "lineNumber": [None] * frames,
+            "columnNumber": [None] * frames,
         },
         "resourceTable": {"length": 1, "lib": [0], "name": [0], "host": [None], "type": [1]},
         "nativeSymbols": {"length": 0, "address": [], "functionSize": [], "libIndex": [], "name": []},
@@ -110,7 +110,7 @@ def write_thread(file: BinaryIO, number: int, samples: int) -> None:
     file.write(b"}}")
 
 
-def walk(dice: random.Random, samples: int) -> tuple[array[int], array[int], array[int]]:
+def walk(dice: random.Random, samples: int, frames: int) -> tuple[array[int], array[int], array[int]]:
     """The stack table, and the stack of each sample."""
     prefix, frame, depth = array("i", [-1]), array("i", [0]), array("i", [0])
     known: dict[int, int] = {}
@@ -124,8 +124,8 @@ def walk(dice: random.Random, samples: int) -> tuple[array[int], array[int], arr
         for _ in range(dice.randint(2, 6)):
             if depth[stack] >= DEPTH + 20:
                 break
-            call = pick_call(dice, frame[stack], depth[stack])
-            key = stack * FRAMES + call
+            call = pick_call(dice, frame[stack], depth[stack], frames)
+            key = stack * frames + call
             below = known.get(key)
             if below is None:
                 if len(frame) >= limit:
@@ -141,23 +141,24 @@ def walk(dice: random.Random, samples: int) -> tuple[array[int], array[int], arr
     return prefix, frame, stack_of_sample
 
 
-def pick_call(dice: random.Random, caller: int, depth: int) -> int:
+def pick_call(dice: random.Random, caller: int, depth: int, frames: int) -> int:
     """What a function calls is a handful of places, some much more often than others; few functions call themselves.
 
     Frames are numbered in layers by depth, so that calls lead downwards as in a program without much recursion.
     """
     if caller % 500 == 133 and dice.random() < 0.5:
         return caller
-    layer = FRAMES // (DEPTH + 20)
+    layer = frames // (DEPTH + 20)
     return min(depth, DEPTH + 19) * layer + (caller * 31 + 7 * int(dice.paretovariate(0.7))) % layer
 
 
-def build_sidecar() -> dict[str, object]:
-    per_function = FRAMES // FUNCTIONS
+def build_sidecar(frames: int) -> dict[str, object]:
+    per_function = 4
+    functions = -(-frames // per_function)
     return {
         "string_table": [
             "src/operator.rs",
-            *(f"dbsp::operator::join::Join<K, V{row}>::eval::{{{{closure}}}}" for row in range(FUNCTIONS)),
+            *(f"dbsp::operator::join::Join<K, V{row}>::eval::{{{{closure}}}}" for row in range(functions)),
         ],
         "data": [
             {
@@ -171,9 +172,9 @@ def build_sidecar() -> dict[str, object]:
                         "symbol": row + 1,
                         "frames": [{"function": row + 1, "file": 0, "line": row}],
                     }
-                    for row in range(FUNCTIONS)
+                    for row in range(functions)
                 ],
-                "known_addresses": [[16 * row, row // per_function] for row in range(FRAMES)],
+                "known_addresses": [[16 * row, row // per_function] for row in range(frames)],
             }
         ],
     }
