@@ -22,7 +22,10 @@ from samply_operator.control.messages import (
     OrdinalState,
     PipelineState,
     RecordingState,
+    Refusal,
     Snapshot,
+    StartAllReply,
+    StartAllRequest,
     StartReply,
     StartRequest,
 )
@@ -105,6 +108,7 @@ class FakeOperator:
         app = web.Application()
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_post("/v1/start", self._start)
+        app.router.add_post("/v1/start-all", self._start_all)
         app.router.add_post("/v1/{verb:stop|delete}", self._act)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
@@ -151,6 +155,22 @@ class FakeOperator:
         wanted = msgspec.json.decode(await request.read(), type=StartRequest)
         self.started.append(wanted)
         return self._tell(lambda: self.answer(wanted))
+
+    async def _start_all(self, request: web.Request) -> web.StreamResponse:
+        """Asks `answer` for each ordinal of the pipeline."""
+        wanted = msgspec.json.decode(await request.read(), type=StartAllRequest)
+        found = next((p for p in self.pipelines if p.name == wanted.pipeline), None)
+        if found is None:
+            return self._tell(lambda: refuse_unknown(StartRequest(wanted.pipeline)))
+        started, refused = [], []
+        for ordinal in (o.ordinal for o in found.ordinals):
+            call = StartRequest(wanted.pipeline, ordinal, wanted.duration_secs, wanted.namespace, wanted.wait_secs)
+            self.started.append(call)
+            try:
+                started.append(msgspec.structs.replace(self.answer(call), ordinal=ordinal))
+            except SamplyOperatorError as error:
+                refused.append(Refusal(ordinal, ErrorReply(error.code, error.message, error.remedy, error.details)))
+        return web.Response(body=msgspec.json.encode(StartAllReply(tuple(started), tuple(refused))))
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
         verb, profile_id = request.match_info["verb"], msgspec.json.decode(await request.read(), type=ActRequest).id

@@ -1,17 +1,17 @@
-"""Sending one stored profile: entity tag, ranges, HEAD, and the bytes by sendfile where the connection is plain TCP.
+"""Sending what is stored: entity tag, ranges and HEAD, for one profile and for what is put together of several.
 
-A file is never read into memory as a whole. A client that hangs up is normal.
+Files are opened before the head is sent, so that what is gone is told by a status and not by half an answer.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
-import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
@@ -20,16 +20,15 @@ from typing import BinaryIO
 from aiohttp import hdrs, web
 
 from samply_operator import errors
-from samply_operator.api import conditions, problems, sendfile
+from samply_operator.api import conditions, problems
 from samply_operator.api.access_log import REQUEST_ID, SENT_BYTES
 from samply_operator.api.parts import FILES
-from samply_operator.model.manifest import FileFacts, Manifest
+from samply_operator.api.sending import Sender
+from samply_operator.model.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/gzip"
-READ_BYTES = 512 * 1024
-"""Read and written at once where sendfile can't be used (TLS)."""
 
 GONE = frozenset({errno.ENOTCONN, errno.EBADF})
 """What a socket says that was closed meanwhile."""
@@ -44,6 +43,23 @@ OF_THE_BODY = frozenset({hdrs.CONTENT_TYPE, hdrs.CONTENT_DISPOSITION})
 
 _TIME = re.compile(r"[0-9TZ:.+-]{1,40}", re.ASCII)
 
+Piece = bytes | Manifest
+"""What a body is made of: bytes, or a profile's stored file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is sent, and what conditions are judged by. `tag` is the strong entity tag, unquoted."""
+
+    pieces: Sequence[Piece]
+    tag: str
+    modified: datetime
+    headers: Mapping[str, str]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(measure, self.pieces))
+
 
 async def send_profile(
     request: web.Request, manifest: Manifest, *, cache: str, headers: Mapping[str, str] | None = None
@@ -52,28 +68,57 @@ async def send_profile(
     file = manifest.file
     if file is None:
         raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
-    modified = parse_modified(manifest.finished_at)
     facts = {**_build_headers(manifest.id, manifest.finished_at, file.sha256, cache), **(headers or {})}
-    plan = conditions.decide(request.headers, tag=file.sha256, modified=modified, size_bytes=file.size_bytes)
-    match plan:
+    return await send(request, Body((manifest,), file.sha256, parse_modified(manifest.finished_at), facts))
+
+
+async def send(request: web.Request, body: Body) -> web.StreamResponse:
+    """Answer with `body`, as the request's conditions and range want it."""
+    size_bytes, facts = body.size_bytes, dict(body.headers)
+    match conditions.decide(request.headers, tag=body.tag, modified=body.modified, size_bytes=size_bytes):
         case conditions.NotModified():
             kept = {name: value for name, value in facts.items() if name not in OF_THE_BODY}
             return web.Response(status=304, headers=kept)
         case conditions.PreconditionFailed():
-            return problems.build_response(
-                412, "PreconditionFailed", "The profile is another one than If-Match names.", {}
-            )
+            return problems.build_response(412, "PreconditionFailed", "It is another one than If-Match names.", {})
         case conditions.Unsatisfiable():
-            size: dict[str, str] = {hdrs.CONTENT_RANGE: f"bytes */{file.size_bytes}"}
-            message = f"The range lies outside of the profile's {file.size_bytes} bytes."
+            size: dict[str, str] = {hdrs.CONTENT_RANGE: f"bytes */{size_bytes}"}
+            message = f"The range lies outside of the {size_bytes} bytes that there are."
             return problems.build_response(
-                416, errors.RangeNotSatisfiable.code, message, {"size_bytes": file.size_bytes}, size
+                416, errors.RangeNotSatisfiable.code, message, {"size_bytes": size_bytes}, size
             )
         case conditions.Part(start, stop):
-            facts[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{file.size_bytes}"
-            return await _send(request, manifest, file, 206, facts, start, stop)
+            facts[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{size_bytes}"
+            return await _send(request, 206, facts, tuple(cut(body.pieces, start, stop)))
         case conditions.Whole():
-            return await _send(request, manifest, file, 200, facts, 0, file.size_bytes)
+            return await _send(request, 200, facts, tuple(cut(body.pieces, 0, size_bytes)))
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Bytes `start` up to `stop` of one piece."""
+
+    piece: Piece
+    start: int
+    stop: int
+
+
+def measure(piece: Piece) -> int:
+    """Bytes."""
+    if isinstance(piece, Manifest):
+        return piece.file.size_bytes if piece.file else 0
+    return len(piece)
+
+
+def cut(pieces: Sequence[Piece], start: int, stop: int) -> Iterator[Slice]:
+    """What bytes `start` up to `stop` of all pieces together are."""
+    offset = 0
+    for piece in pieces:
+        size = measure(piece)
+        first, last = max(start - offset, 0), min(stop - offset, size)
+        if first < last:
+            yield Slice(piece, first, last)
+        offset += size
 
 
 @lru_cache(KEPT)
@@ -101,22 +146,22 @@ def _build_headers(profile_id: str, finished_at: str, sha256: str, cache: str) -
 
 
 async def _send(
-    request: web.Request,
-    manifest: Manifest,
-    file: FileFacts,
-    status: int,
-    headers: dict[str, str],
-    start: int,
-    stop: int,
+    request: web.Request, status: int, headers: dict[str, str], slices: tuple[Slice, ...]
 ) -> web.StreamResponse:
     problems.mark(headers)
     response = web.StreamResponse(status=status, headers=headers)
-    response.content_length = stop - start
-    async with request.app[FILES].borrow(manifest.id, file.size_bytes) as opened:
+    response.content_length = sum(each.stop - each.start for each in slices)
+    async with AsyncExitStack() as stack:
+        opened = [
+            await stack.enter_async_context(request.app[FILES].borrow(each.piece.id, measure(each.piece)))
+            if isinstance(each.piece, Manifest)
+            else each.piece
+            for each in slices
+        ]
         _cork(request, is_corked=True)
         await response.prepare(request)
         if request.method != hdrs.METH_HEAD:
-            await _send_body(request, response, opened, start, stop)
+            await _send_body(request, response, slices, opened)
         _cork(request, is_corked=False)
     return response
 
@@ -127,10 +172,19 @@ def _cork(request: web.Request, *, is_corked: bool) -> None:
         request.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
 
 
-async def _send_body(request: web.Request, response: web.StreamResponse, file: BinaryIO, start: int, stop: int) -> None:
-    sender = Sender(request, response, file)
+async def _send_body(
+    request: web.Request,
+    response: web.StreamResponse,
+    slices: Sequence[Slice],
+    opened: Sequence[bytes | BinaryIO],
+) -> None:
+    sender = Sender(request, response)
     try:
-        await sender.send(start, stop)
+        for each, source in zip(slices, opened, strict=True):
+            if isinstance(source, bytes):
+                await sender.send_bytes(source[each.start : each.stop])
+            else:
+                await sender.send_file(source, each.start, each.stop)
     except (ConnectionError, TimeoutError):
         sender.abort()
     except (OSError, EOFError) as error:
@@ -139,47 +193,3 @@ async def _send_body(request: web.Request, response: web.StreamResponse, file: B
             logger.error("request %s was cut off: the file can't be read", request_id, exc_info=error)
         sender.abort()
     request[SENT_BYTES] = sender.sent_bytes
-
-
-class Sender:
-    """Moves bytes of a file to a client."""
-
-    def __init__(self, request: web.Request, response: web.StreamResponse, file: BinaryIO) -> None:
-        self.sent_bytes = 0
-        self._request = request
-        self._response = response
-        self._file = file
-
-    async def send(self, start: int, stop: int) -> None:
-        """Raises ConnectionError if the client went, TimeoutError if the kernel gave it up (door.STALL_MS), EOFError
-        if the file ends early."""
-        if start < stop and not self._request.secure:
-            await self._pump(start, stop)
-        while (offset := start + self.sent_bytes) < stop:
-            data = await asyncio.to_thread(os.pread, self._file.fileno(), min(stop - offset, READ_BYTES), offset)
-            if not data:
-                raise EOFError("the file ended early")
-            await self._response.write(data)
-            self.sent_bytes += len(data)
-
-    async def _pump(self, start: int, stop: int) -> None:
-        """By sendfile; what it can't send is left to reading and writing."""
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client went")
-        if transport.get_write_buffer_size():
-            return  # the head didn't fit: nothing may overtake it
-        pump = sendfile.Pump(transport, self._file.fileno(), start, stop)
-        try:
-            await pump.run()
-        except OSError as error:
-            if error.errno not in sendfile.CANNOT:
-                raise
-        finally:
-            self.sent_bytes = pump.offset - start
-
-    def abort(self) -> None:
-        """Cut the connection: the client must not take what it has for the whole."""
-        self._response.force_close()
-        if self._request.transport is not None:
-            self._request.transport.abort()

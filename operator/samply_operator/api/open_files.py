@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -18,6 +19,8 @@ KEEP_SECS = 10.0
 """A file stays open this long after its last use, twice this at most; then a removed profile's space comes back."""
 MAX_KEPT = 64
 """Further files are opened and closed for each request."""
+MAX_CRCS = 10_000
+READ_BYTES = 1024 * 1024
 
 
 class OpenFile:
@@ -38,6 +41,7 @@ class OpenFiles:
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self._kept: dict[str, OpenFile] = {}
+        self._crcs: dict[str, int] = {}
 
     @asynccontextmanager
     async def borrow(self, profile_id: str, size_bytes: int) -> AsyncIterator[BinaryIO]:
@@ -53,6 +57,16 @@ class OpenFiles:
         finally:
             kept.users -= 1
             self._release(profile_id, kept)
+
+    async def compute_crc(self, profile_id: str, size_bytes: int) -> int:
+        """CRC-32 of the profile's file, which never changes. Raises UnknownProfile, StoreError."""
+        if profile_id not in self._crcs:
+            async with self.borrow(profile_id, size_bytes) as file:
+                crc = await asyncio.to_thread(_compute_crc, file, size_bytes)
+            if len(self._crcs) < MAX_CRCS:
+                self._crcs[profile_id] = crc
+            return crc
+        return self._crcs[profile_id]
 
     async def __aenter__(self) -> OpenFiles:
         return self
@@ -107,6 +121,13 @@ class OpenFiles:
         """A file in use is closed by its last user, who finds it no longer kept."""
         if kept.users == 0:
             kept.file.close()
+
+
+def _compute_crc(file: BinaryIO, size_bytes: int) -> int:
+    crc = 0
+    for offset in range(0, size_bytes, READ_BYTES):
+        crc = zlib.crc32(os.pread(file.fileno(), READ_BYTES, offset), crc)
+    return crc
 
 
 def _open(volume: Volume, profile_id: str, size_bytes: int) -> BinaryIO:

@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 from urllib.parse import parse_qs
 
 from samply_operator import errors
 from samply_operator.settings import MAX_DURATION_SECS
 
 MAX_ORDINAL = 2**31 - 1
+ALL: Literal["all"] = "all"
+Ordinal = int | Literal["all"]
 MAX_PAGE = 1000
 PAGE = 100
 
@@ -31,7 +34,7 @@ _ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 class ProfileQuery:
     """GET …/samply_profile."""
 
-    ordinal: int = 0
+    ordinal: Ordinal = 0
     latest: bool = False
     namespace: str | None = None
 
@@ -40,7 +43,7 @@ class ProfileQuery:
 class StartQuery:
     """POST …/samply_profile. `duration_secs` None: as the installation says."""
 
-    ordinal: int = 0
+    ordinal: Ordinal = 0
     duration_secs: int | None = None
     namespace: str | None = None
 
@@ -59,14 +62,14 @@ class HistoryQuery:
 def parse_profile_query(text: str) -> ProfileQuery:
     query = split(text)
     return ProfileQuery(
-        ordinal=_parse_ordinal(query) or 0, latest=_parse_flag(query, "latest"), namespace=parse_namespace(query)
+        ordinal=_parse_ordinals(query), latest=_parse_flag(query, "latest"), namespace=parse_namespace(query)
     )
 
 
 def parse_start_query(text: str) -> StartQuery:
     query = split(text)
     duration = _parse_whole(query, "duration_secs", 1, MAX_DURATION_SECS)
-    return StartQuery(ordinal=_parse_ordinal(query) or 0, duration_secs=duration, namespace=parse_namespace(query))
+    return StartQuery(ordinal=_parse_ordinals(query), duration_secs=duration, namespace=parse_namespace(query))
 
 
 def parse_history_query(text: str) -> HistoryQuery:
@@ -103,6 +106,11 @@ def build_unknown_pipeline(name: str) -> errors.UnknownPipeline:
 
 def _parse_ordinal(query: Query) -> int | None:
     return _parse_whole(query, "ordinal", 0, MAX_ORDINAL)
+
+
+def _parse_ordinals(query: Query) -> Ordinal:
+    """One, or all; without a word the first."""
+    return ALL if query.get("ordinal") == [ALL] else _parse_ordinal(query) or 0
 
 
 def _parse_whole(query: Query, key: str, least: int, most: int) -> int | None:

@@ -76,10 +76,19 @@ def build_response(
     status: int, code: str, message: str, details: Mapping[str, object], headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """The body of every error: message, error_code, details (always an object)."""
-    body = _encoder.encode({"message": message, "error_code": code, "details": dict(details)})
+    body = _encoder.encode(_render(code, message, details))
     all_headers = {**NO_STORE, **HEADERS.get(status, {}), **(headers or {})}
     mark(all_headers)
     return web.Response(status=status, body=body, content_type="application/json", headers=all_headers)
+
+
+def render_error(error: errors.SamplyOperatorError) -> dict[str, object]:
+    """The same three facts, inside of another answer."""
+    return _render(error.code, str(error), error.details)
+
+
+def _render(code: str, message: str, details: Mapping[str, object]) -> dict[str, object]:
+    return {"message": message, "error_code": code, "details": dict(details)}
 
 
 def build_problem(error: errors.SamplyOperatorError) -> web.Response:

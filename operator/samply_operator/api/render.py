@@ -18,8 +18,8 @@ Json = dict[str, Any]
 _encoder = msgspec.json.Encoder()
 
 
-def build_json(body: Json, *, headers: dict[str, str] | None = None) -> web.Response:
-    response = web.Response(body=_encoder.encode(body), content_type="application/json", headers=headers)
+def build_json(body: Json, *, status: int = 200) -> web.Response:
+    response = web.Response(status=status, body=_encoder.encode(body), content_type="application/json")
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 

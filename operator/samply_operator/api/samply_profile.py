@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Awaitable, Collection
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from samply_operator import errors
-from samply_operator.api import access, files, params, render
+from samply_operator.api import access, all_ordinals, files, params, render
+from samply_operator.api.board import View
 from samply_operator.api.parts import BOARD, OPERATOR, SETTINGS
 from samply_operator.api.problems import NO_STORE
-from samply_operator.control.messages import StartReply, StartRequest
+from samply_operator.control.messages import StartAllRequest, StartReply, StartRequest
 from samply_operator.model.manifest import Manifest
-from samply_operator.rules import serve
+from samply_operator.rules import serve, serve_all
 
 PATH = "/v0/pipelines/{pipeline_name}/samply_profile"
 LAST_FAILURE = "Samply-Last-Failure"
 """Header of a profile that is older than the last attempt, which failed: `<id>; reason=<Reason>`."""
 SEEN_SECS = 1.0
 """How long a POST waits until a GET would see what it started."""
+
+Result = TypeVar("Result")
 
 routes = web.RouteTableDef()
 
@@ -32,15 +36,22 @@ async def get(request: web.Request) -> web.StreamResponse:
     caller = await access.admit(request)
     board = request.app[BOARD]
     namespace = access.find_namespace(board.view, caller, name, query.namespace)
-    facts = board.view.gather(namespace or "", name, query.ordinal)
-    decision = serve.decide(facts, latest=query.latest, now=time.time())
+    decision = _decide(board.view, namespace or "", name, query)
     match decision:
         case serve.Serve(manifest, last_failure):
-            return await _send(request, manifest, last_failure)
+            return await _send(request, manifest, (last_failure,) if last_failure else ())
+        case serve_all.ServeAll():
+            return await _send(request, decision, decision.last_failures)
         case serve.InProgress(_, retry_after_secs):
             return web.Response(status=204, headers={"Retry-After": str(retry_after_secs), **NO_STORE})
         case _:
             raise build_error(decision, name, query.ordinal)
+
+
+def _decide(view: View, namespace: str, name: str, query: params.ProfileQuery) -> serve_all.ServeAll | serve.Decision:
+    if query.ordinal == params.ALL:
+        return all_ordinals.decide(view, namespace, name, latest=query.latest)
+    return serve.decide(view.gather(namespace, name, query.ordinal), latest=query.latest, now=time.time())
 
 
 @routes.post(PATH)
@@ -50,30 +61,34 @@ async def post(request: web.Request) -> web.StreamResponse:
     query = params.parse_start_query(request.rel_url.raw_query_string)
     caller = await access.admit(request)
     namespace = _find_start_namespace(request, caller, name, query.namespace)
-    wanted = StartRequest(
-        pipeline=name,
-        ordinal=query.ordinal,
-        duration_secs=query.duration_secs,
-        namespace=namespace,
-        wait_secs=request.app[SETTINGS].api.start_wait_secs,
-    )
-    reply = await _start(request, wanted)
+    wait_secs = request.app[SETTINGS].api.start_wait_secs
+    if query.ordinal == params.ALL:
+        everything = StartAllRequest(name, query.duration_secs, namespace, wait_secs)
+        return await _knowing_stored(request, name, all_ordinals.start(request, everything))
+    wanted = StartRequest(name, query.ordinal, query.duration_secs, namespace, wait_secs)
+    reply = await _knowing_stored(request, name, _start(request, wanted))
     if reply.state == "Failed":
-        raise _build_start_failure(reply)
+        raise all_ordinals.build_start_failure(reply)
     headers = {"Location": render.build_href(name, reply.id), **NO_STORE}
     return web.Response(status=202, headers=headers)
 
 
-async def _send(request: web.Request, manifest: Manifest, last_failure: Manifest | None) -> web.StreamResponse:
-    headers = {}
-    if last_failure:
-        reason = last_failure.failure.reason if last_failure.failure else "Unknown"
-        headers[LAST_FAILURE] = f"{last_failure.id}; reason={''.join(filter(str.isalnum, ascii(reason)))}"
+async def _send(
+    request: web.Request, found: Manifest | serve_all.ServeAll, last_failures: Collection[Manifest]
+) -> web.StreamResponse:
+    headers = {LAST_FAILURE: ", ".join(map(_tell_failure, last_failures))} if last_failures else {}
     try:
-        return await files.send_profile(request, manifest, cache=files.REVALIDATE, headers=headers)
+        if isinstance(found, Manifest):
+            return await files.send_profile(request, found, cache=files.REVALIDATE, headers=headers)
+        return await all_ordinals.send(request, found, headers)
     except errors.UnknownProfile:
         request.app[BOARD].ask_reread()
         raise
+
+
+def _tell_failure(attempt: Manifest) -> str:
+    reason = attempt.failure.reason if attempt.failure else "Unknown"
+    return f"{attempt.id}; reason={''.join(filter(str.isalnum, ascii(reason)))}"
 
 
 def _find_start_namespace(request: web.Request, caller: access.Caller, name: str, asked: str | None) -> str | None:
@@ -83,33 +98,25 @@ def _find_start_namespace(request: web.Request, caller: access.Caller, name: str
     return asked if found is None else access.require_one(found, name)
 
 
-async def _start(request: web.Request, wanted: StartRequest) -> StartReply:
-    board = request.app[BOARD]
+async def _knowing_stored(request: web.Request, name: str, work: Awaitable[Result]) -> Result:
+    """A pipeline that the operator doesn't know, but profiles are stored of, is not unknown: it doesn't run."""
     try:
-        reply = await request.app[OPERATOR].start(wanted)
+        return await work
     except errors.UnknownPipeline:
-        if board.view.catalog.find_namespaces(wanted.pipeline):
-            raise _build_not_deployed(wanted.pipeline) from None
+        if request.app[BOARD].view.catalog.find_namespaces(name):
+            raise _build_not_deployed(name) from None
         raise
-    if reply.state == "Pending":
-        return reply  # it waits for its turn: nothing to see yet
-    await board.wait_for(lambda view: bool(view.find_recording(reply.id) or view.get(reply.id)), SEEN_SECS)
+
+
+async def _start(request: web.Request, wanted: StartRequest) -> StartReply:
+    reply = await request.app[OPERATOR].start(wanted)
+    if reply.state != "Pending":  # else it waits for its turn: nothing to see yet
+        board = request.app[BOARD]
+        await board.wait_for(lambda view: bool(view.find_recording(reply.id) or view.get(reply.id)), SEEN_SECS)
     return reply
 
 
-def _build_start_failure(reply: StartReply) -> errors.ProfilingFailed:
-    failure = reply.failure
-    message = failure.message if failure else "The recording failed at once."
-    details = {
-        "reason": failure.reason if failure else "Unknown",
-        "remedy": failure.remedy if failure else "",
-        "log": failure.log if failure else "",
-        "profile": reply.id,
-    }
-    return errors.ProfilingFailed(message, remedy=failure.remedy if failure else "", details=details)
-
-
-def build_error(decision: serve.Decision, name: str, ordinal: int) -> errors.SamplyOperatorError:
+def build_error(decision: serve.Decision, name: str, ordinal: params.Ordinal) -> errors.SamplyOperatorError:
     """The error that a decision other than sending means."""
     match decision:
         case serve.LastFailed(attempt, last_good):

@@ -24,6 +24,8 @@ from samply_operator.control.messages import (
     ActRequest,
     ErrorReply,
     Snapshot,
+    StartAllReply,
+    StartAllRequest,
     StartReply,
     StartRequest,
 )
@@ -45,6 +47,7 @@ Reply = TypeVar("Reply")
 
 _snapshots = msgspec.json.Decoder(Snapshot)
 _start_replies = msgspec.json.Decoder(StartReply)
+_start_all_replies = msgspec.json.Decoder(StartAllReply)
 _act_replies = msgspec.json.Decoder(ActReply)
 _error_replies = msgspec.json.Decoder(ErrorReply)
 
@@ -88,6 +91,10 @@ class OperatorClient:
     async def start(self, request: StartRequest) -> StartReply:
         """Ask for a recording. Raises the operator's own error, or OperatorUnavailable."""
         return await self._call("/v1/start", request, _start_replies, request.wait_secs)
+
+    async def start_all(self, request: StartAllRequest) -> StartAllReply:
+        """Ask for a recording of each ordinal. Raises as `start` does, for what holds for all of them."""
+        return await self._call("/v1/start-all", request, _start_all_replies, request.wait_secs)
 
     async def stop(self, profile_id: str) -> ActReply:
         """Ask for the end of a recording, which is kept. Raises as `start` does."""

@@ -3,6 +3,7 @@
 The protocol (HTTP over the socket):
   GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, one after each change, one at least every 5 s
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
+  POST /v1/start-all `StartAllRequest` → 200 `StartAllReply`, or an error: one recording for each ordinal
   POST /v1/stop     `ActRequest` → 200 `ActReply`, or an error: end the recording now and keep it
   POST /v1/delete   `ActRequest` → 200 `ActReply`, or an error: cancel it, or remove what is stored
 
@@ -83,6 +84,7 @@ class StartReply(msgspec.Struct, frozen=True, rename="camel"):
     state: Literal["Pending", "Recording", "Ended", "Failed"]
     retry_after_secs: int = 1
     failure: Failure | None = None
+    ordinal: int = 0
 
 
 class ActRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -105,3 +107,22 @@ class ErrorReply(msgspec.Struct, frozen=True, rename="camel"):
     message: str
     remedy: str = ""
     details: dict[str, object] = {}
+
+
+class StartAllRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    pipeline: str
+    duration_secs: int | None = None
+    namespace: str | None = None
+    wait_secs: float = 2.0
+
+
+class Refusal(msgspec.Struct, frozen=True, rename="camel"):
+    ordinal: int
+    error: ErrorReply
+
+
+class StartAllReply(msgspec.Struct, frozen=True, rename="camel"):
+    """Each ordinal is in one of both, in order."""
+
+    started: tuple[StartReply, ...]
+    refused: tuple[Refusal, ...]

@@ -5,7 +5,9 @@ Whoever can open the socket is the `api` container of the same pod: the volume i
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +23,10 @@ from samply_operator.control.messages import (
     OrdinalState,
     PipelineState,
     RecordingState,
+    Refusal,
     Snapshot,
+    StartAllReply,
+    StartAllRequest,
     StartReply,
     StartRequest,
 )
@@ -143,6 +148,7 @@ class ControlServer:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_post("/v1/start", self._answer(StartRequest, self._start))
+        app.router.add_post("/v1/start-all", self._answer(StartAllRequest, self._start_all))
         app.router.add_post("/v1/stop", self._answer(ActRequest, self._stop))
         app.router.add_post("/v1/delete", self._answer(ActRequest, self._delete))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -180,9 +186,30 @@ class ControlServer:
 
         return handle
 
-    async def _start(self, call: StartRequest) -> StartReply:
+    async def _start_all(self, call: StartAllRequest) -> StartAllReply:
+        """At the same time, and as one request."""
+        pipeline = self._requests.find_pipeline(call.pipeline, call.namespace)
+        ordinals = sorted({*pipeline.ordinals, *pipeline.pods}) or [0]
+        request = str(uuid.uuid4())
+        wanted = [
+            StartRequest(pipeline.name, ordinal, call.duration_secs, pipeline.namespace, call.wait_secs)
+            for ordinal in ordinals
+        ]
+        answers = await asyncio.gather(*(self._try_start(each, request) for each in wanted))
+        return StartAllReply(
+            started=tuple(answer for answer in answers if isinstance(answer, StartReply)),
+            refused=tuple(answer for answer in answers if isinstance(answer, Refusal)),
+        )
+
+    async def _try_start(self, call: StartRequest, request: str) -> StartReply | Refusal:
+        try:
+            return await self._start(call, request)
+        except SamplyOperatorError as error:
+            return Refusal(call.ordinal, describe_error(error))
+
+    async def _start(self, call: StartRequest, request: str | None = None) -> StartReply:
         started = await self._requests.start(
-            call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs
+            call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs, request=request
         )
         if started.failure is not None and started.failure.reason == "AlreadyRecording":
             run = self._engine.find_run(started.namespace, call.pipeline, call.ordinal)
@@ -191,7 +218,8 @@ class ControlServer:
                 remedy=started.failure.remedy,
                 details=self._engine.describe_run(run) if run else {"profile": None, "retry_after_secs": 1},
             )
-        return describe_started(started, self._engine.context.now())
+        reply = describe_started(started, self._engine.context.now())
+        return msgspec.structs.replace(reply, ordinal=call.ordinal)
 
     async def _stop(self, call: ActRequest) -> ActReply:
         await self._acts.stop(call.id)
@@ -215,8 +243,11 @@ def parse_call(body: bytes, kind: type[Call]) -> Call:
 
 def build_error(error: SamplyOperatorError) -> web.Response:
     status = 503 if error.is_transient else 400 if isinstance(error, RequestError) else 500
-    reply = ErrorReply(error_code=error.code, message=error.message, remedy=error.remedy, details=error.details)
-    return _build_answer(status, reply)
+    return _build_answer(status, describe_error(error))
+
+
+def describe_error(error: SamplyOperatorError) -> ErrorReply:
+    return ErrorReply(error_code=error.code, message=error.message, remedy=error.remedy, details=error.details)
 
 
 def _build_answer(status: int, message: msgspec.Struct) -> web.Response:

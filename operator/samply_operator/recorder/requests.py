@@ -57,9 +57,19 @@ class Requests:
         return found[0]
 
     async def start(
-        self, name: str, ordinal: int, duration_secs: int | None, namespace: str | None, wait_secs: float
+        self,
+        name: str,
+        ordinal: int,
+        duration_secs: int | None,
+        namespace: str | None,
+        wait_secs: float,
+        *,
+        request: str | None = None,
     ) -> Started:
-        """Raises RequestError and PipelineNotDeployed for what can be said at once."""
+        """`request` is the uuid that the objects of several ordinals have in common; None: this one stands alone.
+
+        Raises RequestError and PipelineNotDeployed for what can be said at once.
+        """
         pipeline = self.find_pipeline(name, namespace)
         self._check(pipeline, ordinal)
         place = (pipeline.namespace, name, ordinal)
@@ -67,7 +77,7 @@ class Requests:
         # Between the check and this there is no await: of two requests one goes on, the other is refused.
         self._starting.add(place)
         try:
-            return await self._create(pipeline, ordinal, duration_secs, wait_secs)
+            return await self._create(pipeline, ordinal, duration_secs, wait_secs, request or str(uuid.uuid4()))
         finally:
             self._starting.discard(place)
 
@@ -109,8 +119,10 @@ class Requests:
             details=details,
         )
 
-    async def _create(self, pipeline: Pipeline, ordinal: int, duration_secs: int | None, wait_secs: float) -> Started:
-        engine, request = self._engine, str(uuid.uuid4())
+    async def _create(
+        self, pipeline: Pipeline, ordinal: int, duration_secs: int | None, wait_secs: float, request: str
+    ) -> Started:
+        engine = self._engine
         raw = await claims.create_profile(
             engine.context,
             pipeline.namespace,

@@ -124,7 +124,8 @@ async def test_operator_away(service: Service) -> None:
         "duration_secs=1&duration_secs=1",
         "duration_secs=99999999999999999999",
         "ordinal=-1",
-        "ordinal=all",
+        "ordinal=ALL",
+        "ordinal=all&ordinal=all",
         "namespace=A",
     ],
 )

@@ -21,6 +21,7 @@ from samply_operator.errors import InvalidParam, UnknownPipeline
         ("ordinal=2147483647", params.ProfileQuery(2**31 - 1)),
         ("namespace=a-b", params.ProfileQuery(namespace="a-b")),
         ("ord%69nal=1", params.ProfileQuery(1)),
+        ("ordinal=all", params.ProfileQuery(params.ALL)),
         ("x=1&x=2&latest=true", params.ProfileQuery(latest=True)),
         ("&&=&a", params.ProfileQuery()),
     ],
@@ -54,7 +55,7 @@ def test_only_whole_numbers_pass_for_an_ordinal(text: str) -> None:
         query = params.parse_profile_query(f"ordinal={text}&")
     except InvalidParam:
         return
-    assert 0 <= query.ordinal <= params.MAX_ORDINAL
+    assert query.ordinal == params.ALL or 0 <= query.ordinal <= params.MAX_ORDINAL
 
 
 def test_a_long_value_is_cut_in_the_answer() -> None:

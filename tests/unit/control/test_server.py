@@ -13,7 +13,7 @@ import pytest
 
 from samply_operator.control import server as server_
 from samply_operator.control.client import OperatorClient
-from samply_operator.control.messages import Snapshot, StartRequest
+from samply_operator.control.messages import Snapshot, StartAllRequest, StartRequest
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import (
     InvalidParam,
@@ -24,6 +24,7 @@ from samply_operator.errors import (
     UnknownProfile,
 )
 from samply_operator.kube import objects
+from samply_operator.model import names
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
@@ -179,6 +180,31 @@ async def test_an_error_crosses_the_socket_as_itself(
     add_pipeline(cluster, "z", ordinals=0)
     with pytest.raises(kind):
         await client.start(request_)
+
+
+async def test_all_ordinals_are_started_as_one_request(
+    operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
+) -> None:
+    """What is refused is told beside what runs."""
+    add_pipeline(cluster, ordinals=3)
+    first = await client.start(StartRequest("a", 1, 600, None, wait_secs=20))
+    reply = await client.start_all(StartAllRequest("a", 600, None, wait_secs=20))
+    assert [(r.ordinal, r.state) for r in reply.started] == [(0, "Recording"), (2, "Recording")]
+    assert [(r.ordinal, r.error.error_code) for r in reply.refused] == [(1, "SamplyProfilingInProgress")]
+    assert reply.refused[0].error.details["profile"] == first.id
+    raw = {raw["metadata"]["uid"]: raw for raw in operator.list_profiles()}
+    requests = {raw[started.id]["metadata"]["labels"][names.REQUEST] for started in reply.started}
+    assert len(requests) == 1
+    assert raw[first.id]["metadata"]["labels"][names.REQUEST] not in requests
+    with pytest.raises(UnknownPipeline):
+        await client.start_all(StartAllRequest("b"))
+
+
+async def test_all_ordinals_of_none_is_a_refusal(cluster: FakeCluster, client: OperatorClient) -> None:
+    """A pipeline without pods."""
+    add_pipeline(cluster, "z", ordinals=0)
+    reply = await client.start_all(StartAllRequest("z"))
+    assert (reply.started, [r.error.error_code for r in reply.refused]) == ((), ["PipelineInteractionNotDeployed"])
 
 
 async def test_stop_and_delete_cross_the_socket(

@@ -1,0 +1,66 @@
+"""Moves the bytes of an answer to a client: from memory, and from files by sendfile where the connection is plain TCP.
+
+A file is never read into memory as a whole. A client that hangs up is normal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import BinaryIO
+
+from aiohttp import web
+
+from samply_operator.api import sendfile
+
+READ_BYTES = 512 * 1024
+"""Read and written at once where sendfile can't be used (TLS)."""
+
+
+class Sender:
+    """`sent_bytes` counts those of the body."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+        self.sent_bytes = 0
+        self._request = request
+        self._response = response
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Raises ConnectionError if the client went."""
+        await self._response.write(data)
+        self.sent_bytes += len(data)
+
+    async def send_file(self, file: BinaryIO, start: int, stop: int) -> None:
+        """Raises ConnectionError if the client went, TimeoutError if the kernel gave it up (door.STALL_MS), EOFError
+        if the file ends early."""
+        if start < stop and not self._request.secure:
+            start = await self._pump(file, start, stop)
+        while start < stop:
+            data = await asyncio.to_thread(os.pread, file.fileno(), min(stop - start, READ_BYTES), start)
+            if not data:
+                raise EOFError("the file ended early")
+            await self.send_bytes(data)
+            start += len(data)
+
+    async def _pump(self, file: BinaryIO, start: int, stop: int) -> int:
+        """By sendfile; from where it returns on is left to reading and writing."""
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client went")
+        if transport.get_write_buffer_size():
+            return start  # what came before didn't fit: nothing may overtake it
+        pump = sendfile.Pump(transport, file.fileno(), start, stop)
+        try:
+            await pump.run()
+        except OSError as error:
+            if error.errno not in sendfile.CANNOT:
+                raise
+        finally:
+            self.sent_bytes += pump.offset - start
+        return pump.offset
+
+    def abort(self) -> None:
+        """Cut the connection: the client must not take what it has for the whole."""
+        self._response.force_close()
+        if self._request.transport is not None:
+            self._request.transport.abort()
