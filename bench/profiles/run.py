@@ -74,6 +74,7 @@ def main() -> None:
     for _ in range(options.rounds):
         for way in ways:
             runs[way.name].append(measure(way.command))
+            print(f"{way.name}: {runs[way.name][-1]}", file=sys.stderr, flush=True)
     report(options.folder / "profile.json.gz", ways, runs)
 
 
