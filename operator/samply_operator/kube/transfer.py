@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from samply_operator.kube import faults
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.exec import ExecSession, converse
 from samply_operator.kube.sink import START, Sink
+
+logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 64 * 1024
 """dd's block: `skip` counts in it, so a range starts at a multiple and the part that is there already is dropped."""
@@ -121,6 +124,7 @@ async def _fill(client: KubeClient, target: Place, source: Source, sink: Sink, r
         if trouble is None:
             continue
         stalls += 1
+        logger.info("copy of %s: at %d of %d bytes: %s", faults.cut(source.path), sink.offset, source.size, trouble)
         if stalls > STALLS and not trouble.is_transient:
             raise trouble
         await asyncio.sleep(_backoff(stalls))
