@@ -28,6 +28,7 @@ from samply_operator.store.volume import Volume
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECS = 5.0
+LOCK_SECS = 2.0
 BALLAST_BYTES = 1024 * 1024
 """Room for some hundred small writes on a volume that others filled."""
 
@@ -47,6 +48,7 @@ async def run(settings: Settings, identity: Identity) -> None:
         beat = asyncio.create_task(_beat(Path(settings.paths.heartbeat)), name="heartbeat")
         try:
             await server.start()
+            await _become_writer(volume)
             await _report_missing_rights(client, namespaces, settings)
             await sync.list_first()
             await engine.recover()
@@ -55,6 +57,14 @@ async def run(settings: Settings, identity: Identity) -> None:
             beat.cancel()
             await server.close()
             await engine.close()
+            volume.unlock()
+
+
+async def _become_writer(volume: Volume) -> None:
+    """Two pods of one release, by mistake: the second one waits, and takes over when the first one ends."""
+    while not await asyncio.to_thread(volume.lock):
+        logger.warning("another operator writes to this volume; waiting for its end")
+        await asyncio.sleep(LOCK_SECS)
 
 
 async def _watch(

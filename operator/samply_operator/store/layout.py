@@ -7,6 +7,7 @@
     tombstones/<id>.json             a profile that is to go, or went and whose object must be told
     pins/<id>                        retention leaves it alone, even if its object is lost
     ballast                          room held back for the journal
+    lock                             locked by the one process that writes
     tmp/<id>-<name>                  files that grow; tmp/<id>-publish-… and tmp/<id>-removed-… are folders on their way
 
 `<id>` is the uid that the API server gave to an object. No text of a user ever becomes part of a name.
@@ -23,6 +24,7 @@ JOURNAL = "journal"
 TOMBSTONES = "tombstones"
 PINS = "pins"
 BALLAST = "ballast"
+LOCK = "lock"
 TMP = "tmp"
 PROFILE_FILE = "profile.json.gz"
 MANIFEST_FILE = "manifest.json"

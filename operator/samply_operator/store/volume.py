@@ -23,6 +23,7 @@ from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.store import documents, durable, layout
 from samply_operator.store.ballast import Ballast
 from samply_operator.store.documents import Reading
+from samply_operator.store.lock import Lock
 from samply_operator.store.marks import Marks
 from samply_operator.store.space import Reservation, Space
 
@@ -48,6 +49,7 @@ class Volume:
     ) -> None:
         self._root = Path(root)
         self._space = Space(self._root, min_free_bytes)
+        self._lock = Lock(self._root / layout.LOCK)
         self._ballast = Ballast(self._root / layout.BALLAST, ballast_bytes)
         self.marks = Marks(self._root, self._ballast.rescue)
         self._fault = fault
@@ -64,6 +66,14 @@ class Volume:
             self.marks.prepare()
             self._ballast.take(self._space.free_bytes())
             durable.sync(self._root)
+
+    def lock(self) -> bool:
+        """Become the one writer, for as long as this process lives. False: another process is. Raises StoreError."""
+        with durable.translated("lock the volume"):
+            return self._lock.acquire()
+
+    def unlock(self) -> None:
+        self._lock.release()
 
     # ------------------------------------------------------------------------------------------------- publishing
 

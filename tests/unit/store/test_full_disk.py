@@ -16,7 +16,6 @@ from samply_operator.store.volume import Volume
 
 from .conftest import make_entry, make_manifest, put
 
-
 BALLAST = 16 * 1024
 
 
