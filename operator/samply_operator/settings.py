@@ -123,6 +123,8 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8080
     start_wait_secs: Seconds = 2
     """How long a POST waits for a recording to run or to be refused before it answers 202."""
+    view_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024)] = 512 * 1024 * 1024
+    """Memory of the process that converts, summarises or compares profiles; well below the container's limit."""
 
 
 class Paths(Base, frozen=True, rename="camel", forbid_unknown_fields=True):

@@ -253,8 +253,12 @@ def _check_uninstall(install: Install, pipeline: Pipeline, secs: int, later: int
     print(f"uninstalled {gone - began:.1f} s into it, its pod was gone at {time.time() - began:.1f} s")
     kubectl.poll(lambda: not pipeline.has_samply(), timeout=gone + later - time.time(), what="samply has ended")
     print(f"no samply any more at {time.time() - began:.1f} s, {time.time() - gone:.1f} s after the uninstall")
-    processes = [line for line in pipeline.look() if not line.startswith("/")]
-    assert processes in pipelines.UNTOUCHED
+    # Its file waits in the pod to be fetched; nothing runs.
+    kubectl.poll(
+        lambda: [line for line in pipeline.look() if not line.startswith("/")] in pipelines.UNTOUCHED,
+        timeout=max(5, gone + later - time.time()),
+        what=lambda: f"the pipeline is alone and runs: {pipeline.look()}",
+    )
     kubectl.poll(lambda: not find_remains(install), timeout=20, what=lambda: f"nothing else: {find_remains(install)}")
     assert profiles.phase_of(profiles.get(pipeline, name)) in {"Recording", "Collecting"}
     claims = kubectl.succeed("-n", install.namespace, "get", "pvc", "-o", "name")

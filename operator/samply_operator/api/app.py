@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from samply_operator.api import acts, parts, pipelines, problems, samply_profile, samply_profiles, service
+from samply_operator.api import acts, parts, pipelines, problems, samply_profile, samply_profiles, service, summaries
 from samply_operator.api.board import Board
 from samply_operator.api.open_files import OpenFiles
+from samply_operator.api.turns import Turns
 from samply_operator.control.client import OperatorClient
 from samply_operator.settings import Identity, Settings
 
-TABLES = (samply_profile.routes, samply_profiles.routes, acts.routes, pipelines.routes, service.routes)
+TABLES = (
+    samply_profile.routes,
+    samply_profiles.routes,
+    acts.routes,
+    summaries.routes,
+    pipelines.routes,
+    service.routes,
+)
 
 
 def build_app(
@@ -22,6 +30,7 @@ def build_app(
     app[parts.IDENTITY] = identity
     app[parts.FILES] = files
     app[parts.BOARD] = board
+    app[parts.TURNS] = Turns(settings.api.view_memory_bytes)
     app[parts.OPERATOR] = operator
     for table in TABLES:
         app.add_routes(table)

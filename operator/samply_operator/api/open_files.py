@@ -10,9 +10,11 @@ import os
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from samply_operator.store import layout
 from samply_operator.store.volume import Volume
 
 KEEP_SECS = 10.0
@@ -57,6 +59,10 @@ class OpenFiles:
         finally:
             kept.users -= 1
             self._release(profile_id, kept)
+
+    def find_path(self, profile_id: str) -> Path:
+        """Where the profile's file is, for a process that opens it itself. It may be gone by then."""
+        return self._volume.root / layout.build_folder(profile_id) / layout.PROFILE_FILE
 
     async def compute_crc(self, profile_id: str, size_bytes: int) -> int:
         """CRC-32 of the profile's file, which never changes. Raises UnknownProfile, StoreError."""

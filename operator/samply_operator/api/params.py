@@ -6,15 +6,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeVar
 from urllib.parse import parse_qs
 
 from samply_operator import errors
+from samply_operator.profiles import jobs
+from samply_operator.profiles.jobs import Format, Output
+from samply_operator.profiles.weighing import Measure
 from samply_operator.settings import MAX_DURATION_SECS
 
 MAX_ORDINAL = 2**31 - 1
 ALL: Literal["all"] = "all"
 Ordinal = int | Literal["all"]
+DiffOutput = Literal["json", "text", "svg"]
 MAX_PAGE = 1000
 PAGE = 100
 
@@ -22,11 +26,19 @@ MAX_QUERY = 8192
 KEPT = 1024
 """Parsed query strings that are remembered: pollers send the same one again and again."""
 
+FORMATS: tuple[Format, ...] = jobs.FORMATS
+MEASURES: tuple[Measure, ...] = ("samples", "cpu")
+OUTPUTS: tuple[Output, ...] = ("json", "text")
+DIFF_OUTPUTS: tuple[DiffOutput, ...] = ("json", "text", "svg")
+
+Choice = TypeVar("Choice", bound=str)
 Query = Mapping[str, list[str]]
 
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _PIPELINE = re.compile(r"[A-Za-z0-9_.-]{1,253}", re.ASCII)
+_SECS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
+_THREAD = re.compile(r"[^\0-\x1f]{1,64}")
 _ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 
 
@@ -58,6 +70,35 @@ class HistoryQuery:
     after: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FormatQuery:
+    """Where a profile is served: in another format. pprof has both measures."""
+
+    format: Format | None = None
+    measure: Measure = "samples"
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryQuery:
+    """GET …/summary. `output` None: as the request's Accept says."""
+
+    output: Output | None = None
+    thread: str | None = None
+    start_secs: float | None = None
+    end_secs: float | None = None
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class DiffQuery:
+    """GET …/diff: ids of two profiles."""
+
+    before: str
+    after: str
+    output: DiffOutput | None = None
+    limit: int = 30
+
+
 @lru_cache(KEPT)
 def parse_profile_query(text: str) -> ProfileQuery:
     query = split(text)
@@ -79,6 +120,37 @@ def parse_history_query(text: str) -> HistoryQuery:
         namespace=parse_namespace(query),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or PAGE,
         after=_parse_pattern(query, "after", _ID, "the id of a profile"),
+    )
+
+
+def parse_format_query(text: str) -> FormatQuery:
+    query = split(text)
+    return FormatQuery(
+        format=_parse_choice(query, "format", FORMATS), measure=_parse_choice(query, "measure", MEASURES) or "samples"
+    )
+
+
+def parse_summary_query(text: str) -> SummaryQuery:
+    query = split(text)
+    found = SummaryQuery(
+        output=_parse_choice(query, "output", OUTPUTS),
+        thread=_parse_pattern(query, "thread", _THREAD, "the name of a thread, at most 64 characters"),
+        start_secs=_parse_secs(query, "from"),
+        end_secs=_parse_secs(query, "to"),
+        limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 20,
+    )
+    if found.end_secs is not None and found.end_secs <= (found.start_secs or 0.0):
+        raise _invalid("to", str(found.end_secs), "more than 'from'")
+    return found
+
+
+def parse_diff_query(text: str) -> DiffQuery:
+    query = split(text)
+    return DiffQuery(
+        before=_require_id(query, "before"),
+        after=_require_id(query, "after"),
+        output=_parse_choice(query, "output", DIFF_OUTPUTS),
+        limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 30,
     )
 
 
@@ -128,6 +200,26 @@ def _parse_flag(query: Query, key: str) -> bool:
     if text not in (None, "true", "false"):
         raise _invalid(key, text or "", "true or false")
     return text == "true"
+
+
+def _parse_choice(query: Query, key: str, choices: tuple[Choice, ...]) -> Choice | None:
+    text = _find(query, key)
+    found = next((choice for choice in choices if choice == text), None)
+    if text is not None and found is None:
+        raise _invalid(key, text, f"one of {', '.join(choices)}")
+    return found
+
+
+def _parse_secs(query: Query, key: str) -> float | None:
+    text = _parse_pattern(query, key, _SECS, "seconds since the recording's start, such as 2.5")
+    return None if text is None else float(text)
+
+
+def _require_id(query: Query, key: str) -> str:
+    text = _parse_pattern(query, key, _ID, "the id of a profile")
+    if text is None:
+        raise _invalid(key, "", "the id of a profile")
+    return text
 
 
 def _parse_pattern(query: Query, key: str, pattern: re.Pattern[str], expected: str) -> str | None:

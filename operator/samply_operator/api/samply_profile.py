@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from samply_operator import errors
-from samply_operator.api import access, all_ordinals, files, params, render
+from samply_operator.api import access, all_ordinals, files, formats, params, render
 from samply_operator.api.board import View
 from samply_operator.api.parts import BOARD, OPERATOR, SETTINGS
 from samply_operator.api.problems import NO_STORE
@@ -23,6 +23,8 @@ LAST_FAILURE = "Samply-Last-Failure"
 SEEN_SECS = 1.0
 """How long a POST waits until a GET would see what it started."""
 
+FORMAT_OF_ALL = {"parameter": "ordinal", "value": "all", "expected": "one ordinal, where a format is asked for"}
+
 Result = TypeVar("Result")
 
 routes = web.RouteTableDef()
@@ -33,14 +35,19 @@ async def get(request: web.Request) -> web.StreamResponse:
     """The last profile of one ordinal, or why there is none."""
     name = params.parse_pipeline(request.match_info)
     query = params.parse_profile_query(request.rel_url.raw_query_string)
+    shape = params.parse_format_query(request.rel_url.raw_query_string)
     caller = await access.admit(request)
     board = request.app[BOARD]
     namespace = access.find_namespace(board.view, caller, name, query.namespace)
     decision = _decide(board.view, namespace or "", name, query)
     match decision:
         case serve.Serve(manifest, last_failure):
+            if shape.format:
+                return await formats.send(request, manifest, shape)
             return await _send(request, manifest, (last_failure,) if last_failure else ())
         case serve_all.ServeAll():
+            if shape.format:
+                raise errors.InvalidParam("Formats are of one ordinal, not of all.", details=FORMAT_OF_ALL)
             return await _send(request, decision, decision.last_failures)
         case serve.InProgress(_, retry_after_secs):
             return web.Response(status=204, headers={"Retry-After": str(retry_after_secs), **NO_STORE})

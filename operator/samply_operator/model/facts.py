@@ -60,6 +60,9 @@ class Facts:
     """Bytes; None: no limit."""
     memory_used: int | None = None
     """Bytes without what the kernel can drop at once."""
+    target_memory_limit: int | None = None
+    """As `memory_limit`, of the target's container where the facts are those of the one beside it."""
+    target_memory_used: int | None = None
     folder: str = ""
     """A writable folder; empty: none."""
     free_bytes: int | None = None

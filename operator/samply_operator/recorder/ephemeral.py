@@ -25,6 +25,14 @@ PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName"
 START_TROUBLE = frozenset({"CreateContainerError", "CreateContainerConfigError", "RunContainerError"})
 
 
+def is_memory_limited(pod: Mapping[str, Any]) -> bool:
+    """The pod as a whole is, where each of its containers is: then an ephemeral one shares what they leave."""
+    spec = pod.get("spec") or {}
+    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    everyone = [*(spec.get("containers") or ()), *sidecars]
+    return bool(everyone) and all("memory" in ((c.get("resources") or {}).get("limits") or {}) for c in everyone)
+
+
 def list_names(pod: Mapping[str, Any]) -> list[str]:
     containers = (pod.get("spec") or {}).get("ephemeralContainers") or []
     return [c["name"] for c in containers if c["name"].startswith(PREFIX)]
@@ -65,12 +73,12 @@ async def choose_name(context: Context, entry: JournalEntry) -> str:
     return f"{PREFIX}{max(numbers, default=0) + 1}"
 
 
-async def start(context: Context, entry: JournalEntry) -> None:
-    """Add the container `entry.helper` (unless it is there) and wait until it runs."""
+async def start(context: Context, entry: JournalEntry) -> Mapping[str, Any]:
+    """Add the container `entry.helper` (unless it is there) and wait until it runs. Its pod."""
     pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
     if entry.helper not in list_names(pod):
         await _add(context, entry)
-    await _wait(context, entry)
+    return await _wait(context, entry)
 
 
 async def _add(context: Context, entry: JournalEntry) -> None:
@@ -86,7 +94,7 @@ async def _add(context: Context, entry: JournalEntry) -> None:
         failures.fail("PodDeleted", f"Pod {entry.pod} was deleted.")
 
 
-async def _wait(context: Context, entry: JournalEntry) -> None:
+async def _wait(context: Context, entry: JournalEntry) -> Mapping[str, Any]:
     until = context.now() + context.settings.ephemeral.start_deadline_secs
     trouble = ""
     while True:
@@ -95,7 +103,7 @@ async def _wait(context: Context, entry: JournalEntry) -> None:
         waiting = state.get("waiting") or {}
         reason = str(waiting.get("reason") or "")
         if "running" in state:
-            return
+            return pod
         if "terminated" in state:
             ended = state["terminated"]
             failures.fail("EphemeralTimeout", f"The ephemeral container ended at once: {ended.get('reason')}.")

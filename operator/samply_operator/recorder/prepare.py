@@ -131,9 +131,11 @@ class Preparer:
         if not entry.helper:
             # The journal first: a container whose name nobody remembers could never be ended.
             await self._save(helper=await ephemeral.choose_name(self._context, entry), mode="Ephemeral")
-        await ephemeral.start(self._context, self._get_entry())
+        pod = await ephemeral.start(self._context, self._get_entry())
         entry = self._get_entry()
         facts = await self._gather(entry)
+        if ephemeral.is_memory_limited(pod):
+            facts = preflight.share_memory(facts)
         process = processes.choose_process(facts.processes, entry.process or None)
         if isinstance(process, Failure):
             failures.raise_failure(process)

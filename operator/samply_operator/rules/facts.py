@@ -46,8 +46,10 @@ def parse_facts(text: str) -> Facts:
         memlock_bytes=_integer(raw, "memlock"),
         open_files=_integer(raw, "nofile"),
         max_rate_hz=_integer(raw, "max_rate"),
-        memory_limit=_limit(raw),
-        memory_used=_used(raw),
+        memory_limit=_limit(raw, ""),
+        memory_used=_used(raw, ""),
+        target_memory_limit=_limit(raw, "target_"),
+        target_memory_used=_used(raw, "target_"),
         folder=raw.get("folder", ""),
         free_bytes=_kibibytes(raw),
         is_tmpfs=kind == "tmpfs",
@@ -91,14 +93,14 @@ def _kibibytes(raw: Mapping[str, str]) -> int | None:
     return None if free is None else free * 1024
 
 
-def _limit(raw: Mapping[str, str]) -> int | None:
-    limit = _integer(raw, "memory_limit")
+def _limit(raw: Mapping[str, str], prefix: str) -> int | None:
+    limit = _integer(raw, f"{prefix}memory_limit")
     return limit if limit is not None and 0 < limit < NO_LIMIT else None
 
 
-def _used(raw: Mapping[str, str]) -> int | None:
-    used = _integer(raw, "memory_used")
-    return None if used is None else max(0, used - (_integer(raw, "memory_cache") or 0))
+def _used(raw: Mapping[str, str], prefix: str) -> int | None:
+    used = _integer(raw, f"{prefix}memory_used")
+    return None if used is None else max(0, used - (_integer(raw, f"{prefix}memory_cache") or 0))
 
 
 def count_cpus(ranges: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from samply_operator.model.facts import CAP_IPC_LOCK, CAP_PERFMON, CAP_SYS_ADMIN, Facts, Process
@@ -227,6 +227,15 @@ def find_headroom(facts: Facts) -> int | None:
 def cap_memory(facts: Facts) -> int | None:
     headroom = find_headroom(facts)
     return None if headroom is None else int(headroom * HEADROOM)
+
+
+def share_memory(facts: Facts) -> Facts:
+    """Facts of the container beside the target's, where the pod's own limit holds for both: what the target's
+    container leaves is the least that there is.
+    """
+    if find_headroom(facts) is not None or facts.target_memory_limit is None:
+        return facts
+    return replace(facts, memory_limit=facts.target_memory_limit, memory_used=facts.target_memory_used)
 
 
 def _check_memory(facts: Facts, plan: Plan) -> Finding | None:

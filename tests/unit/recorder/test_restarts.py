@@ -59,7 +59,7 @@ class Kill:
 
     def watch(self, verb: str, what: str) -> BaseException | None:
         """As the cluster's fault: a call was carried out, and its answer never came."""
-        self(f"{verb} {what.split()[0].rpartition('/')[2]}")
+        self(f"{verb} {what.split(maxsplit=1)[0].rpartition('/')[2]}")
         return Dead() if self.is_dead else None
 
     async def wait_for_samply(self) -> None:
@@ -90,7 +90,9 @@ async def live_until_killed(cluster: FakeCluster, root: Path, step: str, count: 
     rested = asyncio.create_task(operator.reach_rest())
     killed = asyncio.create_task(kill.done.wait())
     try:
-        await asyncio.wait([killed, *filter(None, [watching]), asyncio.gather(ended, rested)], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            [killed, *filter(None, [watching]), asyncio.gather(ended, rested)], return_when=asyncio.FIRST_COMPLETED
+        )
         return killed.done()
     finally:
         cluster.watchers.clear()
@@ -140,7 +142,11 @@ def play(root: Path, step: str, count: int) -> Outcome | None:
 POINTS = [(PLACED, count) for count in range(1, 11)] + [
     (step, 1) for step in ("staged", "profile-staged", "manifest-written", "placed", "tmp-dropped", STARTED)
 ]
-POINTS += [("patch done status", count) for count in (1, 2)] + [("exec dd", 1), ("exec dd", 2), ("create done events", 1)]
+POINTS += [("patch done status", count) for count in (1, 2)] + [
+    ("exec dd", 1),
+    ("exec dd", 2),
+    ("create done events", 1),
+]
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,7 @@ async def a_samply_that_is_not_there_is_said_so(stage: Stage) -> None:
 
 @piece(attach_secs=-1)
 async def a_target_left_stopped_by_an_attach_that_never_ends_is_continued(stage: Stage) -> None:
-    stage.limits = msgspec.structs.replace(stage.limits, attach_deadline_secs=1)
+    stage.limits = msgspec.structs.replace(stage.limits, attach_deadline_secs=5)
     await stage.record(secs=1)
     progress = stage.progress()
     failure = recording.judge(progress, stage.log())

@@ -43,13 +43,16 @@ if [ -r /sys/fs/cgroup/cpu.max ]; then
 elif [ -r /sys/fs/cgroup/cpu/cpu.cfs_quota_us ]; then
     echo "quota=$(first /sys/fs/cgroup/cpu/cpu.cfs_quota_us) $(first /sys/fs/cgroup/cpu/cpu.cfs_period_us)"
 fi
-echo "memory_limit=$(either /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes)"
-echo "memory_used=$(either /sys/fs/cgroup/memory.current /sys/fs/cgroup/memory/memory.usage_in_bytes)"
-for stat in /sys/fs/cgroup/memory.stat /sys/fs/cgroup/memory/memory.stat; do
-    while read -r key value 2>/dev/null; do
-        case $key in inactive_file | total_inactive_file) echo "memory_cache=$value" ;; esac
-    done 2>/dev/null <$stat
-done
+memory() { # $1 what the keys begin with  $2 where the cgroups are mounted
+    echo "$1memory_limit=$(either "$2/memory.max" "$2/memory/memory.limit_in_bytes")"
+    echo "$1memory_used=$(either "$2/memory.current" "$2/memory/memory.usage_in_bytes")"
+    for stat in "$2/memory.stat" "$2/memory/memory.stat"; do
+        while read -r key value 2>/dev/null; do
+            case $key in inactive_file | total_inactive_file) echo "$1memory_cache=$value" ;; esac
+        done 2>/dev/null <"$stat"
+    done
+}
+memory '' /sys/fs/cgroup
 samply=$(command -v samply 2>/dev/null)
 if [ -n "$samply" ]; then
     echo "samply=$samply"
@@ -98,6 +101,9 @@ for folder in /proc/[0-9]*; do
     [ "$seen" -lt 20 ] && size=$(stat -L -c %s "$folder/exe" 2>/dev/null)
     echo "process=$pid $2 $1 ${18} $((${12} + ${13})) ${20} ${size:-0} $name"
     seen=$((seen + 1))
+    [ "$seen" = 1 ] && target=$pid
     [ "$seen" -ge 200 ] && break
 done
+# From beside it: what the target's own container may use.
+[ -n "$container" ] && [ "$seen" -gt 0 ] && memory target_ "/proc/$target/root/sys/fs/cgroup"
 :

@@ -1,0 +1,27 @@
+"""`?format=` where a profile is served: the same profile for other programs."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from samply_operator import errors
+from samply_operator.api import files, params, views
+from samply_operator.api.parts import FILES
+from samply_operator.model.manifest import Manifest
+from samply_operator.profiles import jobs
+
+
+async def send(request: web.Request, manifest: Manifest, query: params.FormatQuery) -> web.StreamResponse:
+    """The profile in another format. An SVG is shown, the others are saved."""
+    if query.format is None:
+        raise errors.InvalidParam("No format is asked for.")
+    job = jobs.Convert(profile=find_path(request, manifest), format=query.format, measure=query.measure)
+    stamp = files.parse_modified(manifest.finished_at).strftime("%Y-%m-%dT%H:%M:%SZ")
+    filename = "" if query.format == "svg" else f"{stamp}-samply_profile{jobs.SUFFIXES[query.format]}"
+    return await views.send(request, views.Made(job, (manifest,), jobs.MEDIA_TYPES[query.format], filename))
+
+
+def find_path(request: web.Request, manifest: Manifest) -> str:
+    if manifest.file is None:
+        raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
+    return str(request.app[FILES].find_path(manifest.id))

@@ -1,0 +1,196 @@
+"""Other formats, summaries and comparisons: a real recording in, what the readers of each format want out."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import hashlib
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from samply_operator.api import turns
+from samply_operator.api.parts import TURNS
+
+from .conftest import Service, make_id, wait_until
+
+PROFILES = Path(__file__).parents[2] / "data" / "profiles"
+LAST = "/v0/pipelines/orders/samply_profile"
+HISTORY = "/v0/pipelines/orders/samply_profiles"
+ONE = f"{HISTORY}/{make_id(1)}"
+DIFF = f"/v0/pipelines/orders/diff?before={make_id(1)}&after={make_id(2)}"
+
+
+@pytest.fixture(autouse=True)
+async def two(service: Service) -> None:
+    service.put(1, (PROFILES / "demo-v55.json.gz").read_bytes())
+    service.put(2, (PROFILES / "demo-v49.json.gz").read_bytes())
+    service.put(3, b"no profile at all")
+    service.put(4, None)
+    await service.settle()
+
+
+async def test_folded_stacks(service: Service) -> None:
+    answer = await service.get(f"{ONE}/profile?format=folded")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
+    name = "2026-01-31T09:01:30Z-samply_profile.folded.txt"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+    for line in answer.body.decode().splitlines():
+        stack, _, count = line.rpartition(" ")
+        assert stack
+        assert int(count) > 0
+
+
+async def test_speedscope(service: Service) -> None:
+    body = (await service.get(f"{ONE}/profile?format=speedscope&measure=cpu")).read_json()
+    assert body["$schema"].endswith("file-format-schema.json")
+
+
+async def test_pprof(service: Service) -> None:
+    answer = await service.get(f"{ONE}/profile?format=pprof")
+    assert answer.headers["Content-Type"] == "application/gzip"
+    assert gzip.decompress(answer.body)
+
+
+@pytest.mark.parametrize("url", [f"{ONE}/profile?format=svg", DIFF + "&output=svg"], ids=["one", "diff"])
+async def test_a_flame_graph_runs_nothing_but_its_own_script(service: Service, url: str) -> None:
+    answer = await service.get(url)
+    assert answer.headers["Content-Type"] == "image/svg+xml"
+    assert "Content-Disposition" not in answer.headers
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none';")
+    script = ElementTree.fromstring(answer.body).findtext("{http://www.w3.org/2000/svg}script")
+    assert script is not None
+    assert f"script-src 'sha256-{hash_script(script)}'" in policy
+
+
+def hash_script(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+async def test_the_last_one_in_another_format(service: Service) -> None:
+    by_id = await service.get(f"{HISTORY}/{make_id(2)}/profile?format=folded")
+    service.volume.remove(make_id(3))
+    service.operator.store_generation += 1
+    await service.settle()
+    assert (await service.get(LAST + "?format=folded")).body == by_id.body
+    (await service.get(LAST + "?format=folded&ordinal=all")).assert_error(400, "InvalidParam")
+
+
+async def test_a_summary(service: Service) -> None:
+    body = (await service.get(f"{ONE}/summary?limit=3")).read_json()
+    assert body["all_threads"]["samples"] > 0
+    assert len(body["all_threads"]["by_self"]) == 3
+    part = (await service.get(f"{ONE}/summary?from=0&to=0.1")).read_json()
+    assert 0 < part["all_threads"]["samples"] < body["all_threads"]["samples"]
+    rest = (await service.get(f"{ONE}/summary?from=0.1")).read_json()
+    assert part["all_threads"]["samples"] + rest["all_threads"]["samples"] == body["all_threads"]["samples"]
+    thread = body["threads"][0]["name"]
+    assert {t["name"] for t in (await service.get(f"{ONE}/summary?thread={thread}")).read_json()["threads"]} == {thread}
+    assert (await service.get(f"{ONE}/summary?thread=none")).read_json()["threads"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "media_type"),
+    [
+        ("", "*/*", "application/json"),
+        ("", "text/plain", "text/plain; charset=utf-8"),
+        ("", "text/plain, application/json", "application/json"),
+        ("?output=text", "application/json", "text/plain; charset=utf-8"),
+        ("?output=json", "text/plain", "application/json"),
+    ],
+)
+async def test_a_summary_as_json_or_text(service: Service, query: str, accept: str, media_type: str) -> None:
+    answer = await service.get(f"{ONE}/summary{query}", Accept=accept)
+    assert answer.headers["Content-Type"] == media_type
+    assert (b"by self" in answer.body) == media_type.startswith("text")
+
+
+async def test_a_comparison(service: Service) -> None:
+    body = (await service.get(DIFF + "&limit=2")).read_json()
+    assert len(body["changes"]) == 2
+    assert b"points" in (await service.get(DIFF + "&output=text")).body
+
+
+async def test_what_was_made_once_is_not_made_again_for_the_same_client(service: Service) -> None:
+    first = await service.get(f"{ONE}/summary")
+    async with service.door.app[TURNS].take():  # a child would have to wait for this
+        assert (await service.get(f"{ONE}/summary", If_None_Match=first.headers["ETag"])).status == 304
+        head = await service.ask("HEAD", f"{ONE}/summary")
+    assert (head.status, head.body, head.headers["ETag"]) == (200, b"", first.headers["ETag"])
+    others = [f"{ONE}/summary?limit=1", f"{HISTORY}/{make_id(2)}/summary", f"{ONE}/summary?output=text"]
+    tags = {(await service.get(url)).headers["ETag"] for url in others}
+    assert len(tags | {first.headers["ETag"]}) == 4
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{ONE}/profile?format=html",
+        f"{ONE}/profile?format=svg&format=svg",
+        f"{ONE}/profile?format=svg&measure=watts",
+        f"{LAST}?format=SVG",
+        f"{ONE}/summary?limit=0",
+        f"{ONE}/summary?from=-1",
+        f"{ONE}/summary?from=2&to=1",
+        f"{ONE}/summary?to=1e5",
+        f"{ONE}/summary?thread=",
+        f"{ONE}/summary?output=svg",
+        "/v0/pipelines/orders/diff",
+        f"/v0/pipelines/orders/diff?before={make_id(1)}",
+        f"/v0/pipelines/orders/diff?before={make_id(1)}&after=..%2f..",
+        DIFF + "&output=xml",
+    ],
+)
+async def test_bad_parameters(service: Service, url: str) -> None:
+    (await service.get(url)).assert_error(400, "InvalidParam")
+
+
+@pytest.mark.parametrize("what", ["profile?format=svg", "summary"])
+async def test_what_is_no_profile_says_so(service: Service, what: str) -> None:
+    (await service.get(f"{HISTORY}/{make_id(3)}/{what}")).assert_error(500, "UnreadableProfile")
+    (await service.get(f"{HISTORY}/{make_id(4)}/{what}")).assert_error(404, "UnknownProfile")
+    (await service.get(f"{HISTORY}/{make_id(9)}/{what}")).assert_error(404, "UnknownProfile")
+
+
+async def test_one_that_vanished_is_unknown(service: Service) -> None:
+    """Removed from the volume, and the api hasn't read it again yet."""
+    service.volume.remove(make_id(1))
+    (await service.get(f"{ONE}/summary")).assert_error(404, "UnknownProfile")
+
+
+async def test_too_little_memory_is_told(service: Service) -> None:
+    limits = service.door.app[TURNS].limits
+    object.__setattr__(limits, "memory_bytes", 8 << 20)
+    details = (await service.get(f"{ONE}/summary")).assert_error(500, "ProfileJobFailed")
+    assert details["reason"] in {"OutOfMemory", "Crashed"}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "WAIT_SECS", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_waits_too_long_is_told_to_come_later(service: Service) -> None:
+    async with service.door.app[TURNS].take():
+        answer = await service.get(f"{ONE}/summary")
+    answer.assert_error(429, "TooManyRequests")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert (await service.get(f"{ONE}/summary")).status == 200
+
+
+async def test_more_than_can_wait_are_refused_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "MAX_WAITING", 1)
+    mine = service.door.app[TURNS]
+    async with mine.take():
+        first = asyncio.create_task(service.get(f"{ONE}/summary"))
+
+        async def is_waiting() -> bool:
+            return mine.waiting == 1
+
+        await wait_until(is_waiting)
+        (await service.get(f"{ONE}/summary?limit=1")).assert_error(429, "TooManyRequests")
+    assert (await first).status == 200
