@@ -225,6 +225,16 @@ def test_a_cap_keeps_samply_below_the_memory_limit() -> None:
     assert preflight.cap_memory(replace(GOOD, memory_limit=None, memory_used=500)) is None
 
 
+def test_beside_a_limited_target_its_memory_is_what_counts() -> None:
+    """The pod's limit holds for both containers; without the target's limit nothing changes."""
+    text = f"target_memory_limit={32 * MIB}\ntarget_memory_used={9 * MIB}\ntarget_memory_cache={4 * MIB}\nmemory_used=7"
+    shared = preflight.share_memory(replace(reading.parse_facts(text), memory_limit=None))
+    assert (shared.memory_limit, shared.memory_used) == (32 * MIB, 5 * MIB)
+    assert preflight.share_memory(replace(shared, memory_limit=None, target_memory_limit=None)).memory_limit is None
+    own = replace(shared, memory_limit=8 * MIB)
+    assert preflight.share_memory(own) == own
+
+
 @pytest.mark.parametrize(
     ("flags", "flag"),
     [

@@ -1,0 +1,178 @@
+"""The pods that nobody prepared, and what each is to answer to each mode. Data alone; test_modes.py plays it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.pipelines import BARE_IMAGE, IMAGE
+from samply_operator.model import names
+
+DISTROLESS_IMAGE = "docker.io/library/samply-test-distroless:dev"
+BUSYBOX_IMAGE = "docker.io/library/samply-test-busybox:dev"
+PROGRAM = "/usr/local/bin/pipeline"
+LOAD = "40"
+"""Percent of a CPU for each of two workers: enough CPU time in 4 s for a coverage, on a busy machine too."""
+REQUESTS = {"cpu": "150m"}
+
+RIGHTS = {"runAsUser": 0, "capabilities": {"add": ["PERFMON", "IPC_LOCK"]}}
+NO_RIGHTS = {
+    "runAsUser": 1000,
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CLOSED = {"allowPrivilegeEscalation": False, "seccompProfile": {"type": "RuntimeDefault"}}
+"""Passes Pod Security `baseline`."""
+ONE_CPU = {"limits": {"cpu": "1"}}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A pod: its container's image, rights, limits and command; `pod` is merged into its spec."""
+
+    says: str
+    """For the reader of the table."""
+    image: str = IMAGE
+    security: Mapping[str, Any] = field(default_factory=lambda: RIGHTS)
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    mounts: tuple[Mapping[str, Any], ...] = ()
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    programs: tuple[str, ...] = ("pipeline",)
+
+
+KINDS = {
+    "prepared": Kind("samply, root, PERFMON and IPC_LOCK"),
+    "nonroot": Kind("samply, user 1000 without capabilities", security=NO_RIGHTS),
+    "seccomp": Kind(
+        "samply, root without PERFMON, seccomp RuntimeDefault",
+        security={"runAsUser": 0, "seccompProfile": {"type": "RuntimeDefault"}},
+    ),
+    "readonly": Kind(
+        "samply, root, PERFMON, read-only root, an emptyDir at /tmp",
+        security={**RIGHTS, "readOnlyRootFilesystem": True},
+        mounts=({"name": "room", "mountPath": "/tmp"},),
+        pod={"volumes": [{"name": "room", "emptyDir": {}}]},
+    ),
+    "unwritable": Kind(
+        "samply, root, PERFMON, no folder can be written to",
+        security={**RIGHTS, "readOnlyRootFilesystem": True},
+        mounts=({"name": "room", "mountPath": "/dev/shm", "readOnly": True},),
+        pod={"volumes": [{"name": "room", "emptyDir": {}}]},
+    ),
+    "distroless": Kind("one static program: no shell", image=DISTROLESS_IMAGE, security=NO_RIGHTS),
+    "busybox": Kind("a static program and busybox, root, PERFMON", image=BUSYBOX_IMAGE),
+    "bare": Kind("no samply, no rights", image=BARE_IMAGE, security=NO_RIGHTS),
+    "bare-rights": Kind("no samply, root, PERFMON and IPC_LOCK", image=BARE_IMAGE),
+    "shared-pids": Kind("samply, PERFMON, shareProcessNamespace", pod={"shareProcessNamespace": True}),
+    "shell": Kind("samply, PERFMON, a shell is PID 1", command=("sh", "-c", f"{PROGRAM} & wait")),
+    "two": Kind(
+        "samply, PERFMON, two programs",
+        command=("sh", "-c", f"cp {PROGRAM} /opt/second && /opt/second & {PROGRAM} & wait"),
+        programs=("pipeline", "second"),
+    ),
+    # Pinned to the CPU that a samply under this limit doesn't look at: what is luck elsewhere is certain here.
+    "one-cpu": Kind(
+        "samply, PERFMON, limits.cpu 1 on a node of more, busy on CPU 1",
+        resources=ONE_CPU,
+        command=("taskset", "-c", "1", PROGRAM),
+    ),
+    "one-cpu-bare": Kind(
+        "no samply, PERFMON, limits.cpu 1, busy on CPU 1",
+        image=BARE_IMAGE,
+        resources=ONE_CPU,
+        command=("taskset", "-c", "1", PROGRAM),
+    ),
+    "tight": Kind("samply, PERFMON, limits.memory 32Mi", resources={"limits": {"memory": "32Mi"}}),
+    "closed": Kind("no samply, no PERFMON", image=BARE_IMAGE, security=CLOSED),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recording. `answers`: the mode that gives a good profile, or the reasons of which one refuses it."""
+
+    kind: str
+    mode: str
+    answers: str
+    says: str = ""
+    """What the refusal's message or cure must contain."""
+    process: str = ""
+    finding: str = ""
+    """A reason among the preflight's findings."""
+    place: str = "open"
+    """`open`, `baseline` (Pod Security), `closed` (mode Ephemeral isn't allowed there)."""
+
+    @property
+    def is_good(self) -> bool:
+        return self.answers in {"InPlace", "Ephemeral", "BringOwn"}
+
+    @property
+    def id(self) -> str:
+        place = "" if self.place == "open" else f"-{self.place}"
+        process = f"-{self.process}" if self.process else ""
+        return f"{self.kind}{place}{process}-{self.mode}"
+
+
+ROWS = (
+    Row("prepared", "Auto", "InPlace"),
+    Row("nonroot", "Auto", "Ephemeral"),
+    Row("nonroot", "InPlace", "PerfNotPermitted", says="PERFMON"),
+    Row("seccomp", "Auto", "Ephemeral"),
+    Row("seccomp", "InPlace", "PerfNotPermitted", says="seccomp"),
+    Row("readonly", "Auto", "InPlace"),
+    Row("unwritable", "Auto", "Ephemeral"),
+    Row("unwritable", "InPlace", "NoWritableFolder", says="emptyDir"),
+    Row("distroless", "Auto", "Ephemeral"),
+    Row("distroless", "InPlace", "NoShell", says="POSIX shell"),
+    Row("distroless", "BringOwn", "NoShell", says="POSIX shell"),
+    Row("busybox", "Auto", "Ephemeral"),
+    Row("busybox", "BringOwn", "BringOwn"),
+    Row("bare", "Auto", "Ephemeral"),
+    Row("bare", "InPlace", "SamplyNotFound", says="PATH"),
+    Row("bare", "BringOwn", "PerfNotPermitted", says="PERFMON"),
+    Row("bare-rights", "BringOwn", "BringOwn"),
+    Row("shared-pids", "Auto", "InPlace"),
+    Row("shared-pids", "Ephemeral", "Ephemeral"),
+    Row("shell", "Auto", "InPlace"),
+    Row("shell", "Ephemeral", "Ephemeral"),
+    Row("two", "Auto", "AmbiguousProcess", says="second ("),
+    Row("two", "Ephemeral", "AmbiguousProcess", says="pipeline ("),
+    Row("two", "Auto", "InPlace", process="second"),
+    Row("one-cpu", "Auto", "Ephemeral"),
+    Row("one-cpu", "InPlace", "EmptyProfile LowCoverage", finding="BlindCpus"),
+    Row("one-cpu-bare", "BringOwn", "BringOwn"),
+    Row("tight", "Auto", "Ephemeral"),
+    Row("tight", "InPlace", "TightMemory", says="memory limit"),
+    Row("closed", "Auto", "SamplyNotFound", says="exempt the operator's ServiceAccount", place="baseline"),
+    Row("closed", "Ephemeral", "EphemeralRefused", says='violates PodSecurity "baseline', place="baseline"),
+    Row("closed", "Auto", "SamplyNotFound", says="PATH", place="closed"),
+    Row("closed", "Ephemeral", "ModeNotAllowed", says="isn't allowed in", place="closed"),
+)
+
+
+def build_pod(kind: str) -> dict[str, Any]:
+    """Ordinal 0 of a pipeline that is named for its kind."""
+    found = KINDS[kind]
+    container: dict[str, Any] = {
+        "name": "pipeline",
+        "image": found.image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [{"name": "DEMO_LOAD", "value": LOAD}],
+        "resources": {"requests": REQUESTS, **found.resources},
+        "securityContext": found.security,
+        "volumeMounts": list(found.mounts),
+    }
+    if found.command:
+        container["command"] = list(found.command)
+    labels = {"app.kubernetes.io/name": "feldera-pipeline", names.PIPELINE: kind}
+    spec = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 0, "containers": [container]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"{kind}-0", "labels": labels},
+        "spec": {**spec, **found.pod},
+    }

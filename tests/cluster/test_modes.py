@@ -1,0 +1,265 @@
+"""The matrix: pods that nobody prepared, each with the way that samply gets there, or the reason why it can't.
+
+It runs where SAMPLY_MATRIX=1 is set: not all of its rows have been seen to pass yet. With SAMPLY_WRITE_MATRIX=1 a run of
+all rows writes what it saw to docs/matrix.md.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import profiles, release
+from cluster.matrix import KINDS, ROWS, Row
+from cluster.node import Node
+from cluster.release import Install, Service
+from cluster.specimens import Specimen, Zoo, create
+from samply_operator import profiles as files
+from support import kubectl
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(not os.environ.get("SAMPLY_MATRIX"), reason="set SAMPLY_MATRIX=1: the matrix takes long"),
+]
+
+TABLE = Path(__file__).parents[2] / "docs" / "matrix.md"
+FUNCTIONS = {"join", "aggregate", "parse"}
+WORKERS = ("dbsp-worker-0", "dbsp-worker-1")
+HELPER_IMAGE = "docker.io/library/samply-operator-samply:dev"
+NO_IMAGE = "127.0.0.1:1/samply:none"
+"""No registry listens there."""
+START_DEADLINE_SECS = 6
+
+
+@dataclass
+class Report:
+    """What the rows showed, for the table."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, row: Row, status: dict[str, Any]) -> None:
+        where = {"open": "", "baseline": "; Pod Security baseline", "closed": "; Ephemeral not allowed here"}[row.place]
+        asked = row.mode + (f", process {row.process}" if row.process else "")
+        if row.is_good:
+            found = f"{status['target']['mode']}: a profile", f"{status['profile']['coverage']:.2f}"
+        else:
+            found = f"`{status['failure']['reason']}`", ""
+        self.lines.append(f"| {KINDS[row.kind].says}{where} | {asked} | {found[0]} | {found[1]} |")
+
+    def write(self) -> None:
+        assert len(self.lines) == len(ROWS), "the table is written only when every row was seen"
+        TABLE.write_text(HEADER + "\n".join(self.lines) + "\n")
+
+
+HEADER = """\
+# What works on which pod
+
+Written by a run of `tests/cluster/test_modes.py` (`SAMPLY_WRITE_MATRIX=1`): kernel.perf_event_paranoid 1, mode BringOwn
+allowed, recordings of 4 s. Coverage is the share of the samples that were due. A reason in `code` means that nothing
+was recorded, or nothing worth keeping; [troubleshooting.md](troubleshooting.md) has the cures.
+
+| pod | mode asked for | what came | coverage |
+| --- | --- | --- | --- |
+"""
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[dict[str, str]]:
+    with (
+        release.fresh_namespace("modes") as first,
+        release.fresh_namespace("baseline") as second,
+        release.fresh_namespace("closed") as third,
+    ):
+        kubectl.succeed("label", "namespace", second, "pod-security.kubernetes.io/enforce=baseline")
+        yield {"open": first, "baseline": second, "closed": third}
+
+
+@pytest.fixture(scope="module")
+def modes_install(places: dict[str, str]) -> Iterator[Install]:
+    allowed = [places["open"], places["baseline"]]
+    config = {
+        "targets": {"namespaces": list(places.values())},
+        "ephemeral": {"image": HELPER_IMAGE, "namespaces": allowed},
+        "bringOwn": {"enabled": True},
+    }
+    install = Install(places["open"], values={"config": config})
+    try:
+        install.install()
+        yield install
+    finally:
+        install.uninstall()
+
+
+@pytest.fixture(scope="module")
+def modes_service(modes_install: Install) -> Iterator[Service]:
+    with modes_install.open() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def zoo(places: dict[str, str], node: Node) -> Iterator[Zoo]:
+    found = Zoo(places, node)
+    yield found
+    found.clear()
+
+
+@pytest.fixture(scope="module")
+def report() -> Iterator[Report]:
+    found = Report()
+    yield found
+    if os.environ.get("SAMPLY_WRITE_MATRIX"):
+        found.write()
+
+
+def record(specimen: Specimen, mode: str, process: str = "") -> profiles.Object:
+    """One recording to its end, whatever that is; its object."""
+    spec = {"mode": mode, "durationSeconds": 4, **({"process": process} if process else {})}
+    return profiles.wait(specimen.pipeline, profiles.make(specimen.pipeline, **spec), timeout=90)
+
+
+def check_good(specimen: Specimen, profile: profiles.Object, way: str, service: Service, path: Path) -> None:
+    """It came that way, all samples that were due are there, and the workers' functions have their names."""
+    status = profile["status"]
+    assert status["phase"] == "Succeeded", status
+    assert status["target"]["mode"] == way, status
+    stored = status["profile"]
+    assert stored["coverage"] >= 0.9, status
+    assert stored["symbolicated"], status
+    answer = service.stored(specimen.pipeline.name, stored["id"], f"/profile?namespace={specimen.pipeline.namespace}")
+    assert answer.status == 200, answer
+    path.write_bytes(answer.body)
+    for worker in WORKERS:
+        (thread,) = files.top(files.read(path), thread=worker).threads
+        assert {cost.name for cost in thread.by_self if cost.self_weight > 0} >= FUNCTIONS, thread
+
+
+def check_refused(row: Row, status: dict[str, Any]) -> None:
+    """It failed for one of those reasons, in words that help."""
+    assert status["phase"] == "Failed", status
+    failure = status["failure"]
+    assert failure["reason"] in row.answers.split(), status
+    assert row.says in f"{failure['message']} {failure['remedy']}", failure
+    assert all((failure["message"], failure["remedy"])), failure
+    found = [finding["reason"] for finding in status.get("preflight", {}).get("findings", [])]
+    assert row.finding in ["", *found], status
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_matrix(
+    row: Row, zoo: Zoo, modes_install: Install, modes_service: Service, report: Report, tmp_path: Path
+) -> None:
+    """Each pod answers each mode as the table says, and is afterwards as it was before."""
+    specimen = zoo.fetch(row.kind, row.place)
+    profile = record(specimen, row.mode, row.process)
+    if row.is_good:
+        check_good(specimen, profile, row.answers, modes_service, tmp_path / "profile.json.gz")
+    else:
+        check_refused(row, profile["status"])
+    specimen.wait_untouched()
+    report.add(row, profile["status"])
+
+
+def test_paranoid_2(zoo: Zoo, modes_install: Install, modes_service: Service, node: Node, tmp_path: Path) -> None:
+    """Where the node's setting stops the image's samply, Auto brings the project's own, which works at 2."""
+    if not node.is_native():
+        pytest.skip("the setting belongs to the machine, which may be somebody's desk")
+    specimen = zoo.fetch("prepared", "open")
+    level = node.read_paranoid()
+    try:
+        node.write_paranoid("2")
+        refused = record(specimen, "InPlace")["status"]
+        good = record(specimen, "Auto")
+    finally:
+        node.write_paranoid(level)
+    check_refused(Row("prepared", "InPlace", "PerfEventParanoid", says="sysctl kernel.perf_event_paranoid=1"), refused)
+    check_good(specimen, good, "Ephemeral", modes_service, tmp_path / "profile.json.gz")
+    specimen.wait_untouched()
+
+
+def test_an_image_that_no_node_can_pull(node: Node) -> None:
+    """It fails within its deadline and says so; the pod's limit of such containers then holds; in place still works."""
+    ephemeral = {"image": NO_IMAGE, "startDeadlineSecs": START_DEADLINE_SECS, "maxPerPod": 1}
+    with release.installed("pull", config={"ephemeral": ephemeral}) as install:
+        specimen = create("prepared", install.namespace, node)
+        specimen.settle()
+        began = time.monotonic()
+        failed = record(specimen, "Ephemeral")["status"]
+        assert time.monotonic() - began < START_DEADLINE_SECS + 20
+        check_refused(Row("prepared", "Ephemeral", "ImagePullFailed", says=NO_IMAGE), failed)
+        limited = record(specimen, "Ephemeral")["status"]
+        check_refused(Row("prepared", "Ephemeral", "EphemeralLimit", says="1 of 1"), limited)
+        good = record(specimen, "Auto")["status"]
+        assert (good["phase"], good["target"]["mode"]) == ("Succeeded", "InPlace"), good
+
+
+# --------------------------------------------------------------------------------------- what the policy holds back
+
+
+@pytest.fixture(scope="module")
+def helper(zoo: Zoo, modes_install: Install) -> tuple[Specimen, dict[str, Any]]:
+    """A pod, and a container that the operator added to it, under the next name."""
+    specimen = zoo.fetch("distroless", "open")
+    record(specimen, "Ephemeral")
+    container = copy.deepcopy(specimen.get()["spec"]["ephemeralContainers"][-1])
+    return specimen, container | {"name": "samply-operator-99"}
+
+
+def add_container(install: Install, specimen: Specimen, container: dict[str, Any]) -> str:
+    """As the operator would; nothing is kept. What the API server says."""
+    patch = {"spec": {"ephemeralContainers": [container]}}
+    done = kubectl.run(
+        *("-n", specimen.pipeline.namespace, "patch", "pod", specimen.pipeline.pod()),
+        *("--subresource=ephemeralcontainers", "--type=strategic", "--dry-run=server", "-p", json.dumps(patch)),
+        f"--as=system:serviceaccount:{install.namespace}:{install.name}",
+    )
+    assert (done.returncode == 0) == (done.stderr == ""), done
+    return done.stderr
+
+
+def change(container: dict[str, Any], **security: Any) -> dict[str, Any]:
+    return container | {"securityContext": container["securityContext"] | security}
+
+
+def test_the_policy_admits_what_the_operator_adds(
+    helper: tuple[Specimen, dict[str, Any]], modes_install: Install
+) -> None:
+    assert add_container(modes_install, *helper) == ""
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ({"image": "docker.io/library/samply-test-bare:dev"}, "only add its own image"),
+        ({"name": "debugger"}, "are named samply-operator-N"),
+        ({"capabilities": {"drop": ["ALL"], "add": ["PERFMON", "SYS_ADMIN"]}}, "only add the capabilities"),
+        ({"capabilities": {"add": ["PERFMON"]}}, "only add the capabilities"),
+        ({"capabilities": {"drop": ["ALL"]}}, "only add the capabilities"),
+        ({"privileged": True, "allowPrivilegeEscalation": True}, "neither a privileged container"),
+        ({"allowPrivilegeEscalation": True}, "neither a privileged container"),
+        ({"seccompProfile": {"type": "Unconfined"}}, "nor one without a seccomp profile"),
+        ({"appArmorProfile": {"type": "Unconfined"}}, "have the confinement of the pod"),
+        ({"seLinuxOptions": {"type": "spc_t"}}, "have the confinement of the pod"),
+        ({"volumeMounts": [{"name": "secret", "mountPath": "/secret"}]}, "no volumes and no environment"),
+        ({"env": [{"name": "LD_PRELOAD", "value": "x"}]}, "no volumes and no environment"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_the_policy_refuses_anything_else(
+    what: dict[str, Any], says: str, helper: tuple[Specimen, dict[str, Any]], modes_install: Install
+) -> None:
+    """Whoever has the operator's token can't add another image, more rights, or the pod's volumes."""
+    specimen, container = helper
+    outer = {key: value for key, value in what.items() if key in {"image", "name", "volumeMounts", "env"}}
+    inner = {key: value for key, value in what.items() if key not in outer}
+    answer = add_container(modes_install, specimen, change(container, **inner) | outer)
+    assert says in answer, answer
+    assert "ValidatingAdmissionPolicy" in answer
