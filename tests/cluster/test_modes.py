@@ -1,7 +1,7 @@
 """The matrix: pods that nobody prepared, each with the way that samply gets there, or the reason why it can't.
 
-It runs where SAMPLY_MATRIX=1 is set: not all of its rows have been seen to pass yet. With SAMPLY_WRITE_MATRIX=1 a run of
-all rows writes what it saw to docs/matrix.md.
+It runs where SAMPLY_MATRIX=1 is set: not all of its rows have been seen to pass yet. With SAMPLY_WRITE_MATRIX=1 too, a
+run of all rows writes what it saw to docs/matrix.md.
 """
 
 from __future__ import annotations
