@@ -47,6 +47,10 @@ test-readers: ## what is written, read by Firefox Profiler, pprof and speedscope
 test-cluster: ## only what needs a cluster, which is started where it is down
 	@hack/test cluster
 
+.PHONY: test-slow
+test-slow: ## cluster tests that take minutes each, which make test leaves out
+	@hack/test slow
+
 .PHONY: demo
 demo: ## from nothing to a profile on the screen (20 min the first time, then one)
 	@hack/demo

@@ -95,10 +95,10 @@ echo "$recorder $(started $recorder)" >samply
     done
     # A samply that has stopped by itself, since its target is gone, no longer listens: a SIGINT would lose its file.
     if ! over && [ -d "/proc/$pid" ] && mkdir stopped 2>/dev/null; then
+        say "throttled $(throttled)"
         say "stopping $(clock) $(ticks) timer"
         kill -INT $recorder
     fi
-    say "throttled $(throttled)"
     end=$(($(clock) + finish * 100))
     until over; do
         if [ "$(clock)" -ge $end ]; then
@@ -109,13 +109,14 @@ echo "$recorder $(started $recorder)" >samply
         check_memory
         nap 0.1
     done
-    say "throttled $(throttled)"
 ) &
 timer=$!
 
 wait $recorder
 code=$?
 : >ended
+# Told by this shell, not by the timer: two that tell at once would tell in any order.
+if grep -q ' timer$' events; then say "throttled $(throttled)"; fi
 case $(state "$pid") in
 T | t)
     kill -CONT "$pid" && say 'continued'
