@@ -60,8 +60,8 @@ class OperatorProcess:
     async def __aenter__(self) -> Self:
         self.volume.prepare()
         self.cluster.watchers.append(self._see)
-        await self.sync.list_first()
         await self.engine.recover()
+        await self.sync.list_first()
         self._tasks = [asyncio.create_task(self.engine.queue.run()), asyncio.create_task(self.sync.claims.run())]
         for key in self.engine.world.profiles:
             self.engine.queue.put(key)

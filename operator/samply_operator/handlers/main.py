@@ -50,8 +50,9 @@ async def run(settings: Settings, identity: Identity) -> None:
             await server.start()
             await _become_writer(volume)
             await _report_missing_rights(client, namespaces, settings)
-            await sync.list_first()
+            # What is under way goes on even while nothing can be listed, such as without the CRD.
             await engine.recover()
+            await sync.list_first()
             await _watch(settings, identity, namespaces, engine, sync)
         finally:
             beat.cancel()

@@ -251,7 +251,8 @@ class Engine:
     async def _retain(self) -> None:
         try:
             await asyncio.to_thread(self.context.volume.hold_ballast)
-            await self.retention.sweep(self.runs.keys())
+            if self.world.is_synced:  # before that nobody knows what is pinned
+                await self.retention.sweep(self.runs.keys())
         except StoreError as error:
             logger.error("retention: %s", error)
 

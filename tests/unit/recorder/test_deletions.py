@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from samply_operator.errors import KubeForbidden, KubeUnavailable
+from samply_operator.errors import KubeForbidden, KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model.manifest import Origin
 from samply_operator.recorder import grounds
@@ -105,6 +106,32 @@ async def test_a_recording_goes_on_when_the_crd_is_deleted(operator: OperatorPro
     (manifest,) = operator.volume.read_manifests().items
     assert (manifest.outcome, manifest.origin.namespace_uid) == ("Succeeded", find_origin(cluster).namespace_uid)
     assert_nothing_left(operator)
+
+
+async def test_a_recording_is_finished_by_a_process_that_finds_no_crd(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings
+) -> None:
+    """It can list nothing and waits, but what is under way goes on."""
+    add_pipeline(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
+        ask(cluster, durationSeconds=2)
+        await first.reach_phase("p-1", "Recording")
+    forget(cluster, "p-1")
+    del cluster.objects[grounds.DEFINITION]
+    cluster.fault = lambda verb, what: KubeNotFound("404") if verb == "list" and "samplyprofiles" in what else None
+    second = OperatorProcess(cluster, tmp_path / "data", settings)
+    start = asyncio.create_task(second.__aenter__())
+    try:
+        await second.reach(second.volume.list_ids)
+        await second.reach_rest()
+        assert not start.done()
+        (manifest,) = second.volume.read_manifests().items
+        assert manifest.outcome == "Succeeded"
+    finally:
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        await second.__aexit__()
+    assert_nothing_left(second)
 
 
 async def test_a_manifest_says_where_its_object_lived(operator: OperatorProcess, cluster: FakeCluster) -> None:
