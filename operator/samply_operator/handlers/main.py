@@ -53,8 +53,7 @@ async def run(settings: Settings, identity: Identity) -> None:
             # What is under way goes on even while nothing can be listed, such as without the CRD.
             await engine.recover()
             await sync.list_first()
-            # kopf ends at the first namespace that it may not watch.
-            await _watch(settings, identity, engine.world.namespaces if namespaces else (), engine, sync)
+            await _watch(settings, identity, namespaces, engine, sync)
         finally:
             beat.cancel()
             await server.close()
