@@ -6,10 +6,12 @@ import asyncio
 import logging
 from pathlib import Path
 
-from samply_operator import __version__
+import msgspec
+
 from samply_operator.errors import KubeError, ProfileError, StoreError, StoreFull
 from samply_operator.kube import transfer
 from samply_operator.model.manifest import JournalEntry, Manifest, Quality, TargetFacts
+from samply_operator.model.profile import Failure
 from samply_operator.recorder import finish, remote
 from samply_operator.recorder.context import Context
 from samply_operator.rules import coverage, failures, recording, times
@@ -79,21 +81,8 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
             "LowCoverage",
             f"{samples} samples were taken in {progress.cpu_secs:.2f} s of CPU time: {share:.0%} of what was due.",
         )
-    return Manifest(
-        id=entry.id,
-        namespace=entry.namespace,
-        name=entry.name,
-        pipeline=entry.pipeline,
-        ordinal=entry.ordinal,
-        outcome="Failed" if failure else "Succeeded",
-        failure=failure,
-        requested_at=entry.requested_at,
-        started_at=entry.started_at,
-        finished_at=times.format_time(context.now()),
-        duration_secs=entry.duration_secs,
-        rate_hz=entry.rate_hz,
-        requested_by=entry.requested_by,
-        target=describe_target(entry),
+    return msgspec.structs.replace(
+        describe_attempt(entry, context.now(), failure),
         file=finished.file,
         quality=Quality(
             samples=samples,
@@ -110,6 +99,27 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
             verdict=verdict,
         ),
         warnings=tuple(warnings),
+    )
+
+
+def describe_attempt(entry: JournalEntry, now: float, failure: Failure | None) -> Manifest:
+    """What the journal knows of an attempt that ended at `now`; without a failure it has succeeded."""
+    return Manifest(
+        id=entry.id,
+        namespace=entry.namespace,
+        name=entry.name,
+        pipeline=entry.pipeline,
+        ordinal=entry.ordinal,
+        outcome="Failed" if failure else "Succeeded",
+        failure=failure,
+        requested_at=entry.requested_at,
+        started_at=entry.started_at,
+        finished_at=times.format_time(now),
+        duration_secs=entry.duration_secs,
+        rate_hz=entry.rate_hz,
+        requested_by=entry.requested_by,
+        target=describe_target(entry),
+        warnings=entry.warnings,
         origin=entry.origin,
     )
 
@@ -131,8 +141,3 @@ def describe_target(entry: JournalEntry) -> TargetFacts:
         mode=entry.mode,
         samply_version=entry.samply_version,
     )
-
-
-def describe_product(entry: JournalEntry) -> str:
-    """What viewers show as the name of the profile."""
-    return f"{entry.pipeline} ordinal {entry.ordinal} ({entry.pod}), samply-operator {__version__}"

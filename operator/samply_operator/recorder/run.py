@@ -278,7 +278,9 @@ class Run:
             # First the room that its own unfinished files take: it may be what is missing.
             await asyncio.to_thread(self._context.volume.drop_tmp, entry.id)
             if not entry.preflight_only:
-                await asyncio.to_thread(self._context.volume.publish, self._describe_failure(failure), None)
+                await asyncio.to_thread(
+                    self._context.volume.publish, collect.describe_attempt(entry, now, failure), None
+                )
         except StoreError as error:
             # The object still tells of it; only the memory of this failure past a restart is lost.
             logger.error("%s/%s: the failure can't be stored: %s", entry.namespace, entry.name, error)
@@ -291,27 +293,6 @@ class Run:
         found = self._preflight
         self._reporter.want(lambda old: status.render_failed(old, failure, now) | found | kept)
         self._tell("Warning", failure.reason, f"{failure.message} {failure.remedy}")
-
-    def _describe_failure(self, failure: Failure) -> Manifest:
-        entry = self.entry
-        return Manifest(
-            id=entry.id,
-            namespace=entry.namespace,
-            name=entry.name,
-            pipeline=entry.pipeline,
-            ordinal=entry.ordinal,
-            outcome="Failed",
-            requested_at=entry.requested_at,
-            started_at=entry.started_at,
-            finished_at=times.format_time(self._context.now()),
-            duration_secs=entry.duration_secs,
-            rate_hz=entry.rate_hz,
-            requested_by=entry.requested_by,
-            target=collect.describe_target(entry),
-            failure=failure,
-            warnings=entry.warnings,
-            origin=entry.origin,
-        )
 
     async def _end_early(self) -> None:
         """A preflight that passed, or a cancel: no attempt, so no manifest."""
