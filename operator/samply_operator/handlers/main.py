@@ -53,7 +53,8 @@ async def run(settings: Settings, identity: Identity) -> None:
             # What is under way goes on even while nothing can be listed, such as without the CRD.
             await engine.recover()
             await sync.list_first()
-            await _watch(settings, identity, namespaces, engine, sync)
+            # kopf ends at the first namespace that it may not watch.
+            await _watch(settings, identity, engine.world.namespaces if namespaces else (), engine, sync)
         finally:
             beat.cancel()
             await server.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from samply_operator.errors import KubeError, StoreError
+from samply_operator.errors import KubeError, KubeForbidden, StoreError
 from samply_operator.kube import objects
 from samply_operator.recorder import claims
 from samply_operator.recorder.claims import Kind
@@ -23,6 +23,15 @@ RETRY_SECS = 2.0
 ClaimKey = tuple[Kind, str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """All of one namespace."""
+
+    pods: tuple[dict[str, Any], ...]
+    sets: tuple[dict[str, Any], ...]
+    profiles: tuple[dict[str, Any], ...]
+
+
 class Sync:
     """`namespaces` empty means all. `claims` gets every Pod and StatefulSet that carries a trigger."""
 
@@ -30,6 +39,7 @@ class Sync:
         self._context = context
         self._engine = engine
         self._namespaces = namespaces or ("",)
+        self._refused: frozenset[str] = frozenset()
         self.claims: WorkQueue[ClaimKey] = WorkQueue(self._take)
 
     async def _take(self, key: ClaimKey) -> None:
@@ -40,24 +50,49 @@ class Sync:
             self.claims.put((kind, raw["metadata"]["namespace"], raw["metadata"]["name"]))
 
     async def list_all(self) -> None:
-        """One complete picture, or an error: never a part."""
-        selector = self._context.settings.targets.pod_selector
-        pods = await self._list(objects.pods, selector)
-        sets = await self._list(objects.stateful_sets, "")
-        profiles = await self._list(objects.samply_profiles, "")
-        self._engine.world.namespaces = self._namespaces
+        """The complete picture of each namespace that may be listed, or an error: never a part of one.
+
+        A namespace that mayn't be listed (it is gone, and its Role with it) doesn't stop the others; nothing is known
+        of it, so nothing there counts as deleted.
+        """
+        found: dict[str, _Lists] = {}
+        refusals: dict[str, KubeForbidden] = {}
+        for namespace in self._namespaces:
+            try:
+                found[namespace] = await self._list_namespace(namespace)
+            except KubeForbidden as error:
+                refusals[namespace] = error
+        self._tell_refusals(refusals)
+        if not found:
+            raise next(iter(refusals.values()))
+        self._take_in(found)
+
+    def _take_in(self, found: dict[str, _Lists]) -> None:
+        pods = [raw for lists in found.values() for raw in lists.pods]
+        sets = [raw for lists in found.values() for raw in lists.sets]
+        profiles = [raw for lists in found.values() for raw in lists.profiles]
+        self._engine.world.namespaces = tuple(found)
         self._engine.world.replace(pods, sets, profiles)
         for raw in pods:
             self.see_carrier("Pod", raw)
         for raw in sets:
             self.see_carrier("StatefulSet", raw)
 
-    async def _list(self, build_path: Callable[[str], str], selector: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = []
-        for namespace in self._namespaces:
-            found = await self._context.client.list_items(build_path(namespace), label_selector=selector)
-            items += found.items
-        return items
+    def _tell_refusals(self, refusals: dict[str, KubeForbidden]) -> None:
+        """Once for each, not every minute."""
+        for namespace in refusals.keys() - self._refused:
+            logger.error("namespace %s is left out: %s", namespace or "(all)", refusals[namespace])
+        for namespace in self._refused - refusals.keys():
+            logger.info("namespace %s may be listed again; until a restart it is looked at each minute", namespace)
+        self._refused = frozenset(refusals)
+
+    async def _list_namespace(self, namespace: str) -> _Lists:
+        selector = self._context.settings.targets.pod_selector
+        client = self._context.client
+        pods = await client.list_items(objects.pods(namespace), label_selector=selector)
+        sets = await client.list_items(objects.stateful_sets(namespace))
+        profiles = await client.list_items(objects.samply_profiles(namespace))
+        return _Lists(pods.items, sets.items, profiles.items)
 
     async def list_first(self) -> None:
         """Until it works: nothing is decided before the whole picture is there."""

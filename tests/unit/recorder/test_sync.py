@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.errors import KubeUnavailable
+from samply_operator.errors import KubeForbidden, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.recorder import sync
@@ -49,6 +49,38 @@ async def test_a_part_of_the_lists_is_none_of_them(cluster: FakeCluster, tmp_pat
         await operator.sync.list_all()
     world = operator.engine.world
     assert (len(world.pods), len(world.sets), len(world.profiles)) == (1, 1, 1)
+
+
+async def test_a_namespace_that_may_not_be_listed_does_not_stop_the_others(
+    cluster: FakeCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is gone, and its Role with it. Nothing is known of it, and it is said once."""
+    add_pipeline(cluster)
+    ask(cluster)
+    operator = make_operator(cluster, tmp_path)
+    lists = sync.Sync(operator.context, operator.engine, (NAMESPACE, "gone"))
+    cluster.fault = lambda verb, what: KubeForbidden("no Role") if "/gone/" in what else None
+    for _ in range(3):
+        await lists.list_all()
+    world = operator.engine.world
+    assert (len(world.pods), len(world.sets), len(world.profiles)) == (1, 1, 1)
+    assert world.covers(NAMESPACE)
+    assert not world.covers("gone")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "gone" in caplog.text
+
+    cluster.fault = lambda verb, what: None
+    await lists.list_all()
+    assert world.covers("gone")
+
+
+async def test_where_nothing_may_be_listed_nothing_is_known(cluster: FakeCluster, tmp_path: Path) -> None:
+    """That isn't an empty picture."""
+    cluster.fault = lambda verb, what: KubeForbidden("no Role")
+    operator = make_operator(cluster, tmp_path)
+    with pytest.raises(KubeForbidden):
+        await operator.sync.list_all()
+    assert not operator.engine.world.is_synced
 
 
 async def test_the_first_lists_are_tried_until_they_work(
