@@ -53,8 +53,7 @@ async def run(settings: Settings, identity: Identity) -> None:
             # What is under way goes on even while nothing can be listed, such as without the CRD.
             await engine.recover()
             await sync.list_first()
-            # kopf ends at the first namespace that it may not watch.
-            await _watch(settings, identity, engine.world.namespaces if namespaces else (), engine, sync)
+            await _watch(settings, identity, engine, sync, is_named=bool(namespaces))
         finally:
             beat.cancel()
             await server.close()
@@ -69,9 +68,8 @@ async def _become_writer(volume: Volume) -> None:
         await asyncio.sleep(LOCK_SECS)
 
 
-async def _watch(
-    settings: Settings, identity: Identity, namespaces: tuple[str, ...], engine: Engine, sync: Sync
-) -> None:
+async def _watch(settings: Settings, identity: Identity, engine: Engine, sync: Sync, *, is_named: bool) -> None:
+    """Until told to end. `is_named`: the namespaces are listed in the settings; else all are watched."""
     own = [
         asyncio.create_task(engine.queue.run(), name="reconcile"),
         asyncio.create_task(sync.claims.run(), name="claims"),
@@ -81,15 +79,22 @@ async def _watch(
         engine.queue.put(key)
     engine.changes.notify()
     try:
-        await kopf.operator(
-            registry=watches.build_registry(engine, sync),
-            settings=watches.build_settings(settings.targets.pod_selector),
-            namespaces=namespaces,
-            clusterwide=not namespaces,
-            standalone=True,
-            # Without it kopf asks for the user's name, which a bare uid doesn't have.
-            identity=cast("Any", identity.pod),
-        )
+        while True:
+            sync.shifted.clear()
+            await kopf.operator(
+                registry=watches.build_registry(engine, sync),
+                settings=watches.build_settings(settings.targets.pod_selector),
+                # Those that may be listed: kopf ends at the first one that it may not watch.
+                namespaces=engine.world.namespaces if is_named else (),
+                clusterwide=not is_named,
+                standalone=True,
+                # Without it kopf asks for the user's name, which a bare uid doesn't have.
+                identity=cast("Any", identity.pod),
+                stop_flag=sync.shifted,
+            )
+            if not sync.shifted.is_set():
+                return
+            logger.info("now watching %s", ", ".join(engine.world.namespaces))
     finally:
         for task in own:
             task.cancel()

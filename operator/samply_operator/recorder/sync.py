@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 RESYNC_SECS = 60.0
 RETRY_SECS = 2.0
+PATIENCE = 5
+"""First lists until a namespace that mayn't be listed is left out: a Role that was just made takes a moment to act."""
 
 ClaimKey = tuple[Kind, str, str]
 
@@ -40,6 +42,8 @@ class Sync:
         self._engine = engine
         self._namespaces = namespaces or ("",)
         self._refused: frozenset[str] = frozenset()
+        self.shifted = asyncio.Event()
+        """Set when other namespaces may be listed than before: watches must begin anew."""
         self.claims: WorkQueue[ClaimKey] = WorkQueue(self._take)
 
     async def _take(self, key: ClaimKey) -> None:
@@ -71,6 +75,8 @@ class Sync:
         pods = [raw for lists in found.values() for raw in lists.pods]
         sets = [raw for lists in found.values() for raw in lists.sets]
         profiles = [raw for lists in found.values() for raw in lists.profiles]
+        if self._engine.world.is_synced and self._engine.world.namespaces != tuple(found):
+            self.shifted.set()
         self._engine.world.namespaces = tuple(found)
         self._engine.world.replace(pods, sets, profiles)
         for raw in pods:
@@ -83,7 +89,7 @@ class Sync:
         for namespace in refusals.keys() - self._refused:
             logger.error("namespace %s is left out: %s", namespace or "(all)", refusals[namespace])
         for namespace in self._refused - refusals.keys():
-            logger.info("namespace %s may be listed again; until a restart it is looked at each minute", namespace)
+            logger.info("namespace %s may be listed again", namespace)
         self._refused = frozenset(refusals)
 
     async def _list_namespace(self, namespace: str) -> _Lists:
@@ -96,14 +102,18 @@ class Sync:
 
     async def list_first(self) -> None:
         """Until it works: nothing is decided before the whole picture is there."""
+        tries = 0
         while True:
             try:
                 await self.list_all()
             except KubeError as error:
                 logger.warning("the first lists: %s; again in %g s", error, RETRY_SECS)
-                await asyncio.sleep(RETRY_SECS)
             else:
-                return
+                tries += 1
+                if not self._refused or tries >= PATIENCE:
+                    self.shifted.clear()
+                    return
+            await asyncio.sleep(RETRY_SECS)
 
     async def run(self) -> None:
         """Resync and sweep until cancelled."""

@@ -69,9 +69,51 @@ async def test_a_namespace_that_may_not_be_listed_does_not_stop_the_others(
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "gone" in caplog.text
 
+    assert not lists.shifted.is_set()
     cluster.fault = lambda verb, what: None
     await lists.list_all()
     assert world.covers("gone")
+    assert lists.shifted.is_set()
+
+
+async def test_at_the_start_a_role_has_a_moment_to_act(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then a namespace that mayn't be listed is left out, and the others are watched."""
+    monkeypatch.setattr(sync, "RETRY_SECS", 0.01)
+    operator = make_operator(cluster, tmp_path)
+    lists = sync.Sync(operator.context, operator.engine, (NAMESPACE, "gone"))
+    left = 2
+
+    def refuse(verb: str, what: str) -> KubeForbidden | None:
+        nonlocal left
+        left -= "/gone/" in what
+        return KubeForbidden("no Role yet") if left >= 0 and "/gone/" in what else None
+
+    cluster.fault = refuse
+    await lists.list_first()
+    assert operator.engine.world.namespaces == (NAMESPACE, "gone")
+    left = 10**9
+    await asyncio.wait_for(lists.list_first(), 5)
+    assert operator.engine.world.namespaces == (NAMESPACE,)
+    assert not lists.shifted.is_set()
+
+
+async def test_nothing_in_a_namespace_that_may_not_be_listed_counts_as_deleted(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Its objects vanish from the picture, its profiles stay on the volume."""
+    add_pipeline(cluster)
+    ask(cluster)
+    await operator.reach_phase("p-1", "Succeeded")
+    await operator.reach_rest()
+    lists = sync.Sync(operator.context, operator.engine, (NAMESPACE, "other"))
+    cluster.fault = lambda verb, what: KubeForbidden("no Role") if verb == "list" and f"/{NAMESPACE}/" in what else None
+    for _ in range(3):
+        await lists.list_all()
+        await operator.engine.sweep()
+    assert not operator.engine.world.profiles
+    assert len(operator.volume.list_ids()) == 1
 
 
 async def test_where_nothing_may_be_listed_nothing_is_known(cluster: FakeCluster, tmp_path: Path) -> None:
