@@ -21,6 +21,7 @@ from samply_operator.control.messages import (
     ErrorReply,
     OrdinalState,
     PipelineState,
+    PreflightReply,
     RecordingState,
     Refusal,
     Snapshot,
@@ -35,10 +36,15 @@ BEAT_SECS = 5.0
 """The protocol's own: something is said at least this often."""
 
 Answer = Callable[[StartRequest], StartReply]
+Judge = Callable[[StartRequest], PreflightReply]
 Act = Callable[[str, str], ActReply]
 
 
 def refuse_unknown(request: StartRequest) -> StartReply:
+    raise UnknownPipeline(f"Unknown pipeline name '{request.pipeline}'", details={"pipeline_name": request.pipeline})
+
+
+def refuse_judging(request: StartRequest) -> PreflightReply:
     raise UnknownPipeline(f"Unknown pipeline name '{request.pipeline}'", details={"pipeline_name": request.pipeline})
 
 
@@ -87,8 +93,10 @@ class FakeOperator:
         self.is_synced = True
         self.is_silent = False
         self.answer: Answer = refuse_unknown
+        self.judge: Judge = refuse_judging
         self.act: Act = refuse_act
         self.started: list[StartRequest] = []
+        self.judged: list[StartRequest] = []
         self.acts: list[tuple[str, str]] = []
         self.watchers = 0
         self._socket_path = socket_path
@@ -109,6 +117,7 @@ class FakeOperator:
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_post("/v1/start", self._start)
         app.router.add_post("/v1/start-all", self._start_all)
+        app.router.add_post("/v1/preflight", self._preflight)
         app.router.add_post("/v1/{verb:stop|delete}", self._act)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
@@ -171,6 +180,11 @@ class FakeOperator:
             except SamplyOperatorError as error:
                 refused.append(Refusal(ordinal, ErrorReply(error.code, error.message, error.remedy, error.details)))
         return web.Response(body=msgspec.json.encode(StartAllReply(tuple(started), tuple(refused))))
+
+    async def _preflight(self, request: web.Request) -> web.StreamResponse:
+        wanted = msgspec.json.decode(await request.read(), type=StartRequest)
+        self.judged.append(wanted)
+        return self._tell(lambda: self.judge(wanted))
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
         verb, profile_id = request.match_info["verb"], msgspec.json.decode(await request.read(), type=ActRequest).id

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from samply_operator.api import acts, parts, pipelines, problems, samply_profile, samply_profiles, service, summaries
+from samply_operator.api import (
+    acts,
+    parts,
+    pipelines,
+    preflight,
+    problems,
+    samply_profile,
+    samply_profiles,
+    service,
+    summaries,
+)
 from samply_operator.api.board import Board
 from samply_operator.api.open_files import OpenFiles
 from samply_operator.api.turns import Turns
@@ -13,6 +23,7 @@ from samply_operator.settings import Identity, Settings
 
 TABLES = (
     samply_profile.routes,
+    preflight.routes,
     samply_profiles.routes,
     acts.routes,
     summaries.routes,

@@ -113,6 +113,13 @@ def parse_start_query(text: str) -> StartQuery:
     return StartQuery(ordinal=_parse_ordinals(query), duration_secs=duration, namespace=parse_namespace(query))
 
 
+def parse_preflight_query(text: str) -> StartQuery:
+    """As for a start, of one ordinal."""
+    query = split(text)
+    duration = _parse_whole(query, "duration_secs", 1, MAX_DURATION_SECS)
+    return StartQuery(ordinal=_parse_ordinal(query) or 0, duration_secs=duration, namespace=parse_namespace(query))
+
+
 def parse_history_query(text: str) -> HistoryQuery:
     query = split(text)
     return HistoryQuery(

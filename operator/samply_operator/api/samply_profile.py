@@ -67,13 +67,13 @@ async def post(request: web.Request) -> web.StreamResponse:
     name = params.parse_pipeline(request.match_info)
     query = params.parse_start_query(request.rel_url.raw_query_string)
     caller = await access.admit(request)
-    namespace = _find_start_namespace(request, caller, name, query.namespace)
+    namespace = find_start_namespace(request, caller, name, query.namespace)
     wait_secs = request.app[SETTINGS].api.start_wait_secs
     if query.ordinal == params.ALL:
         everything = StartAllRequest(name, query.duration_secs, namespace, wait_secs)
-        return await _knowing_stored(request, name, all_ordinals.start(request, everything))
+        return await knowing_stored(request, name, all_ordinals.start(request, everything))
     wanted = StartRequest(name, query.ordinal, query.duration_secs, namespace, wait_secs)
-    reply = await _knowing_stored(request, name, _start(request, wanted))
+    reply = await knowing_stored(request, name, _start(request, wanted))
     if reply.state == "Failed":
         raise all_ordinals.build_start_failure(reply)
     headers = {"Location": render.build_href(name, reply.id), **NO_STORE}
@@ -98,14 +98,14 @@ def _tell_failure(attempt: Manifest) -> str:
     return f"{attempt.id}; reason={''.join(filter(str.isalnum, ascii(reason)))}"
 
 
-def _find_start_namespace(request: web.Request, caller: access.Caller, name: str, asked: str | None) -> str | None:
+def find_start_namespace(request: web.Request, caller: access.Caller, name: str, asked: str | None) -> str | None:
     """Only what is in the cluster can be started: stored profiles of the same name elsewhere don't count."""
     live = request.app[BOARD].view.live
     found = serve.decide_namespace(live.namespaces.get(name, ()) if live else (), readable=caller.readable, asked=asked)
     return asked if found is None else access.require_one(found, name)
 
 
-async def _knowing_stored(request: web.Request, name: str, work: Awaitable[Result]) -> Result:
+async def knowing_stored(request: web.Request, name: str, work: Awaitable[Result]) -> Result:
     """A pipeline that the operator doesn't know, but profiles are stored of, is not unknown: it doesn't run."""
     try:
         return await work

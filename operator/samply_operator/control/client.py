@@ -23,6 +23,7 @@ from samply_operator.control.messages import (
     ActReply,
     ActRequest,
     ErrorReply,
+    PreflightReply,
     Snapshot,
     StartAllReply,
     StartAllRequest,
@@ -48,6 +49,7 @@ Reply = TypeVar("Reply")
 _snapshots = msgspec.json.Decoder(Snapshot)
 _start_replies = msgspec.json.Decoder(StartReply)
 _start_all_replies = msgspec.json.Decoder(StartAllReply)
+_preflight_replies = msgspec.json.Decoder(PreflightReply)
 _act_replies = msgspec.json.Decoder(ActReply)
 _error_replies = msgspec.json.Decoder(ErrorReply)
 
@@ -95,6 +97,10 @@ class OperatorClient:
     async def start_all(self, request: StartAllRequest) -> StartAllReply:
         """Ask for a recording of each ordinal. Raises as `start` does, for what holds for all of them."""
         return await self._call("/v1/start-all", request, _start_all_replies, request.wait_secs)
+
+    async def preflight(self, request: StartRequest) -> PreflightReply:
+        """Ask whether a recording would work. Raises as `start` does."""
+        return await self._call("/v1/preflight", request, _preflight_replies, request.wait_secs)
 
     async def stop(self, profile_id: str) -> ActReply:
         """Ask for the end of a recording, which is kept. Raises as `start` does."""

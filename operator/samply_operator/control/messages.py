@@ -4,6 +4,7 @@ The protocol (HTTP over the socket):
   GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, one after each change, one at least every 5 s
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
   POST /v1/start-all `StartAllRequest` → 200 `StartAllReply`, or an error: one recording for each ordinal
+  POST /v1/preflight `StartRequest` → 200 `PreflightReply`, or an error: whether it would work; nothing is recorded
   POST /v1/stop     `ActRequest` → 200 `ActReply`, or an error: end the recording now and keep it
   POST /v1/delete   `ActRequest` → 200 `ActReply`, or an error: cancel it, or remove what is stored
 
@@ -18,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from samply_operator.model.profile import Failure
+from samply_operator.rules.preflight import Finding
 
 GIVE_UP_AT = "Give-Up-At"
 """Header: Unix time."""
@@ -126,3 +128,18 @@ class StartAllReply(msgspec.Struct, frozen=True, rename="camel"):
 
     started: tuple[StartReply, ...]
     refused: tuple[Refusal, ...]
+
+
+class PreflightReply(msgspec.Struct, frozen=True, rename="camel"):
+    """Whether a recording would work. `failure` only with Refuse; without findings it came before the look."""
+
+    id: str
+    namespace: str
+    name: str
+    ordinal: int
+    verdict: Literal["Go", "GoWithWarning", "Refuse"]
+    pod: str = ""
+    container: str = ""
+    mode: str = ""
+    findings: tuple[Finding, ...] = ()
+    failure: Failure | None = None

@@ -22,6 +22,7 @@ from samply_operator.control.messages import (
     ErrorReply,
     OrdinalState,
     PipelineState,
+    PreflightReply,
     RecordingState,
     Refusal,
     Snapshot,
@@ -38,12 +39,13 @@ from samply_operator.errors import (
     SamplyOperatorError,
 )
 from samply_operator.model.pipeline import Pipeline
-from samply_operator.model.profile import SamplyProfile
+from samply_operator.model.profile import Failure, SamplyProfile
 from samply_operator.recorder.acts import Acts
 from samply_operator.recorder.engine import Engine
-from samply_operator.recorder.requests import Requests, Started
+from samply_operator.recorder.requests import Requests, Started, read_failure
 from samply_operator.recorder.run import Run
 from samply_operator.rules import times
+from samply_operator.rules.preflight import Finding
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +141,25 @@ def describe_started(started: Started, now: float) -> StartReply:
     return reply
 
 
+def describe_preflight(profile: SamplyProfile) -> PreflightReply:
+    """Of a preflight that ended, as its object tells it."""
+    raw = profile.raw.get("status") or {}
+    target, found = raw.get("target") or {}, raw.get("preflight") or {}
+    failure = read_failure(raw)
+    return PreflightReply(
+        id=profile.uid,
+        namespace=profile.namespace,
+        name=profile.name,
+        ordinal=profile.spec.ordinal,
+        verdict="Refuse" if failure else "GoWithWarning" if found.get("findings") else "Go",
+        pod=str(target.get("pod", "")),
+        container=str(target.get("container", "")),
+        mode=str(target.get("mode", "")),
+        findings=tuple(msgspec.convert(found.get("findings") or [], list[Finding])),
+        failure=failure,
+    )
+
+
 class ControlServer:
     def __init__(self, engine: Engine, requests: Requests, socket_path: str) -> None:
         self._engine = engine
@@ -149,6 +170,7 @@ class ControlServer:
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_post("/v1/start", self._answer(StartRequest, self._start))
         app.router.add_post("/v1/start-all", self._answer(StartAllRequest, self._start_all))
+        app.router.add_post("/v1/preflight", self._answer(StartRequest, self._preflight))
         app.router.add_post("/v1/stop", self._answer(ActRequest, self._stop))
         app.router.add_post("/v1/delete", self._answer(ActRequest, self._delete))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -211,15 +233,28 @@ class ControlServer:
         started = await self._requests.start(
             call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs, request=request
         )
-        if started.failure is not None and started.failure.reason == "AlreadyRecording":
-            run = self._engine.find_run(started.namespace, call.pipeline, call.ordinal)
-            raise ProfilingInProgress(
-                started.failure.message,
-                remedy=started.failure.remedy,
-                details=self._engine.describe_run(run) if run else {"profile": None, "retry_after_secs": 1},
-            )
+        self._check_free(started.failure, started.namespace, call)
         reply = describe_started(started, self._engine.context.now())
         return msgspec.structs.replace(reply, ordinal=call.ordinal)
+
+    async def _preflight(self, call: StartRequest) -> PreflightReply:
+        profile = await self._requests.preflight(
+            call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs
+        )
+        reply = describe_preflight(profile)
+        self._check_free(reply.failure, profile.namespace, call)
+        return reply
+
+    def _check_free(self, failure: Failure | None, namespace: str, call: StartRequest) -> None:
+        """Refused because another one records: the caller is told which and how long."""
+        if failure is None or failure.reason != "AlreadyRecording":
+            return
+        run = self._engine.find_run(namespace, call.pipeline, call.ordinal)
+        raise ProfilingInProgress(
+            failure.message,
+            remedy=failure.remedy,
+            details=self._engine.describe_run(run) if run else {"profile": None, "retry_after_secs": 1},
+        )
 
     async def _stop(self, call: ActRequest) -> ActReply:
         await self._acts.stop(call.id)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 
 from samply_operator.errors import (
     AmbiguousPipeline,
     InvalidParam,
     PipelineNotDeployed,
+    PipelineUnreachable,
     ProfilingInProgress,
     ProfilingNotEnabled,
     SamplyOperatorError,
     UnknownPipeline,
 )
 from samply_operator.model.pipeline import Pipeline
-from samply_operator.model.profile import Failure, Spec
+from samply_operator.model.profile import Failure, SamplyProfile, Spec
 from samply_operator.recorder import claims
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.run import Run
@@ -81,6 +83,24 @@ class Requests:
         finally:
             self._starting.discard(place)
 
+    async def preflight(
+        self, name: str, ordinal: int, duration_secs: int | None, namespace: str | None, wait_secs: float
+    ) -> SamplyProfile:
+        """The object of a preflight that ended. Raises as `start` does; PipelineUnreachable if it takes too long."""
+        pipeline = self.find_pipeline(name, namespace)
+        self._check(pipeline, ordinal)
+        self._check_free((pipeline.namespace, name, ordinal))
+        spec = Spec(pipeline=name, ordinal=ordinal, duration_secs=duration_secs, preflight_only=True)
+        profile = await self._make(pipeline, spec, str(uuid.uuid4()))
+        ended = await self._wait_for_end(profile.key, wait_secs)
+        if ended is None:
+            raise PipelineUnreachable(
+                f"The preflight of '{name}' hasn't ended after {wait_secs:g} s.",
+                remedy=f"Its end is told by: kubectl get samplyprofile -n {profile.namespace} {profile.name} -o yaml",
+                details={"pipeline_name": name, "request": "preflight", "error": "Timeout", "profile": profile.uid},
+            )
+        return ended
+
     def _check(self, pipeline: Pipeline, ordinal: int) -> None:
         if not self._engine.context.settings.recording.enabled:
             remedy = failures.REMEDIES["ProfilingNotEnabled"]
@@ -122,20 +142,31 @@ class Requests:
     async def _create(
         self, pipeline: Pipeline, ordinal: int, duration_secs: int | None, wait_secs: float, request: str
     ) -> Started:
+        spec = Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs)
+        profile = await self._make(pipeline, spec, request)
+        run, failure = await self._wait(profile.key, profile.uid, wait_secs)
+        return Started(profile.uid, profile.namespace, profile.name, run, failure)
+
+    async def _make(self, pipeline: Pipeline, spec: Spec, request: str) -> SamplyProfile:
         engine = self._engine
-        raw = await claims.create_profile(
-            engine.context,
-            pipeline.namespace,
-            triggers.build_name(request, ordinal),
-            Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs),
-            request=request,
-        )
+        name = triggers.build_name(request, spec.ordinal)
+        raw = await claims.create_profile(engine.context, pipeline.namespace, name, spec, request=request)
         if raw is None:
             raise SamplyOperatorError("The new object's name is taken; try again.")
         profile = engine.world.see_profile(raw)
         engine.queue.put(profile.key)
-        run, failure = await self._wait(profile.key, profile.uid, wait_secs)
-        return Started(profile.uid, profile.namespace, profile.name, run, failure)
+        return profile
+
+    async def _wait_for_end(self, key: tuple[str, str], wait_secs: float) -> SamplyProfile | None:
+        """As the watch shows it; None: it took longer."""
+        engine, loop = self._engine, asyncio.get_running_loop()
+        until, seen = loop.time() + wait_secs, engine.changes.count
+        while loop.time() < until:
+            profile = engine.world.profiles.get(key)
+            if profile is not None and profile.has_ended:
+                return profile
+            seen = await engine.changes.wait(seen, min(0.2, max(0.01, until - loop.time())))
+        return None
 
     async def _wait(self, key: tuple[str, str], uid: str, wait_secs: float) -> tuple[Run | None, Failure | None]:
         """Until it records, or has ended; then the failure, if it is one."""
@@ -145,7 +176,7 @@ class Requests:
         while uid not in engine.runs and loop.time() < until:
             profile = engine.world.profiles.get(key)
             if profile is not None and profile.has_ended:
-                return None, _read_failure(profile.raw.get("status") or {})
+                return None, read_failure(profile.raw.get("status") or {})
             seen = await engine.changes.wait(seen, min(0.2, max(0.01, until - loop.time())))
         run = engine.runs.get(uid)
         if run is None:
@@ -158,7 +189,8 @@ class Requests:
         return run, run.failure
 
 
-def _read_failure(raw: dict[str, object]) -> Failure | None:
+def read_failure(raw: Mapping[str, object]) -> Failure | None:
+    """Of an object's status."""
     failure = raw.get("failure")
     if not isinstance(failure, dict):
         return None

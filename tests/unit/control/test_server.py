@@ -19,6 +19,7 @@ from samply_operator.errors import (
     InvalidParam,
     NotRecording,
     PipelineNotDeployed,
+    PipelineUnreachable,
     ProfilingInProgress,
     UnknownPipeline,
     UnknownProfile,
@@ -279,3 +280,48 @@ async def test_a_socket_that_a_killed_process_left_is_replaced(operator: Operato
 
 def find_mode(path: Path) -> int | None:
     return stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+
+
+async def test_a_preflight_is_answered_with_its_verdict(cluster: FakeCluster, client: OperatorClient) -> None:
+    """Nothing is recorded; the object keeps the verdict."""
+    add_pipeline(cluster)
+    await reach(lambda: see(client).pipelines)
+    reply = await client.preflight(StartRequest("a", wait_secs=20))
+    assert (reply.verdict, reply.failure) in {("Go", None), ("GoWithWarning", None)}
+    assert (reply.pod, reply.container, reply.mode) == ("pipeline-a-0", "pipeline", "InPlace")
+    raw = cluster.objects[objects.samply_profiles(NAMESPACE, reply.name)]
+    assert raw["spec"]["preflightOnly"] is True
+    assert "profile" not in raw["status"]
+
+
+async def test_a_preflight_that_refuses_says_what_was_found(cluster: FakeCluster, client: OperatorClient) -> None:
+    """As its object does, with the cure."""
+    (container,) = add_pipeline(cluster)
+    container.facts["max_rate"] = "1"
+    await reach(lambda: see(client).pipelines)
+    reply = await client.preflight(StartRequest("a", wait_secs=20))
+    assert reply.verdict == "Refuse"
+    assert reply.failure is not None
+    assert reply.failure.reason == "RateTooHigh"
+    assert "RateTooHigh" in {finding.reason for finding in reply.findings}
+
+
+async def test_a_preflight_while_one_records_is_refused_as_a_start_is(
+    operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
+) -> None:
+    """With the one that runs."""
+    add_pipeline(cluster)
+    raw = ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    with pytest.raises(ProfilingInProgress) as caught:
+        await client.preflight(StartRequest("a"))
+    assert caught.value.details["profile"] == raw["metadata"]["uid"]
+
+
+async def test_a_preflight_that_takes_too_long_is_told_so(cluster: FakeCluster, client: OperatorClient) -> None:
+    """Its object goes on, and is named."""
+    add_pipeline(cluster)
+    await reach(lambda: see(client).pipelines)
+    with pytest.raises(PipelineUnreachable) as caught:
+        await client.preflight(StartRequest("a", wait_secs=0))
+    assert "kubectl get samplyprofile -n prod profile-" in caught.value.remedy
