@@ -116,6 +116,14 @@ class Retention(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """SamplyProfile objects without a stored profile are deleted this long after their end, or its removal."""
 
 
+class Links(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Links to one stored profile that need no credentials, for a while."""
+
+    secret_name: str = ""
+    """Secret in the release's namespace with the entries `current` and `previous` (at least 32 random bytes each): the
+    keys that sign links. Empty: no links."""
+
+
 class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The network door."""
 
@@ -125,6 +133,7 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """How long a POST waits for a recording to run or to be refused before it answers 202."""
     view_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024)] = 512 * 1024 * 1024
     """Memory of the process that converts, summarises or compares profiles; well below the container's limit."""
+    links: Links = Links()
 
 
 class Paths(Base, frozen=True, rename="camel", forbid_unknown_fields=True):

@@ -72,6 +72,16 @@ def test_no_wildcards_and_no_secrets(values: helm.Object | None) -> None:
         assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"])
 
 
+def test_only_the_secrets_that_the_settings_name_can_be_read_by_name() -> None:
+    objects = helm.render({"config": {"api": {"links": {"secretName": "signing"}}, "targets": {"namespaces": ["one"]}}})
+    (role,) = (o for o in helm.select(objects, "Role") if o["metadata"]["name"].endswith(":secrets"))
+    assert role["metadata"]["namespace"] == helm.NAMESPACE
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["signing"], "verbs": ["get"]}
+    ]
+    assert role["rules"][0] in operator_rules(objects)
+
+
 def test_the_operator_may_do_exactly_this(default_objects: list[helm.Object]) -> None:
     granted = {
         f"{resource}": rule["verbs"] for rule in operator_rules(default_objects) for resource in rule["resources"]

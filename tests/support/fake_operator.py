@@ -18,6 +18,7 @@ from aiohttp import web
 from samply_operator.control.messages import (
     ActReply,
     ActRequest,
+    Credentials,
     ErrorReply,
     OrdinalState,
     PipelineState,
@@ -91,6 +92,7 @@ class FakeOperator:
         self.recordings: tuple[RecordingState, ...] = ()
         self.store_generation = 0
         self.is_synced = True
+        self.credentials = Credentials(read_at=time.time())
         self.is_silent = False
         self.answer: Answer = refuse_unknown
         self.judge: Judge = refuse_judging
@@ -115,6 +117,7 @@ class FakeOperator:
     async def come_back(self) -> None:
         app = web.Application()
         app.router.add_get("/v1/watch", self._watch)
+        app.router.add_get("/v1/credentials", self._watch_credentials)
         app.router.add_post("/v1/start", self._start)
         app.router.add_post("/v1/start-all", self._start_all)
         app.router.add_post("/v1/preflight", self._preflight)
@@ -144,21 +147,28 @@ class FakeOperator:
         )
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
+        self.watchers += 1
+        try:
+            return await self._stream(request, self.build_snapshot)
+        finally:
+            self.watchers -= 1
+
+    async def _watch_credentials(self, request: web.Request) -> web.StreamResponse:
+        return await self._stream(request, lambda: self.credentials)
+
+    async def _stream(self, request: web.Request, build: Callable[[], msgspec.Struct]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        self.watchers += 1
         try:
             while True:
                 changed = self._changed
                 if not self.is_silent:
-                    await response.write(msgspec.json.encode(self.build_snapshot()) + b"\n")
+                    await response.write(msgspec.json.encode(build()) + b"\n")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(BEAT_SECS):
                         await changed.wait()
         except ConnectionError:
             return response
-        finally:
-            self.watchers -= 1
 
     async def _start(self, request: web.Request) -> web.StreamResponse:
         wanted = msgspec.json.decode(await request.read(), type=StartRequest)

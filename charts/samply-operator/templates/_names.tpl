@@ -56,6 +56,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ dict "items" ($targets.namespaces | default (list .Release.Namespace)) | toJson }}
 {{- end -}}
 
+{{- /* The Secrets that the operator reads, as a JSON list under "items". */ -}}
+{{- define "samply-operator.secrets" -}}
+{{- $names := list -}}
+{{- with .Values.config.api.links.secretName -}}{{- $names = append $names . -}}{{- end -}}
+{{ dict "items" $names | toJson }}
+{{- end -}}
+
 {{- /* The release that owns the CRD in the cluster, as "namespace/name"; empty: none does (or it can't be looked up,
        as in helm template). Helm refuses to touch an object of another release, so such a CRD is left alone. */ -}}
 {{- define "samply-operator.crdOwner" -}}

@@ -1,16 +1,16 @@
-"""The api's side of the unix socket: one watch stream kept open, and calls that act.
+"""The api's side of the unix socket: two streams kept open, and calls that act.
 
 `snapshot` is the operator's last word while the stream lives, and None as soon as it broke or fell silent: what can't
-be known is never guessed from an old picture. Touches the socket only.
+be known is never guessed from an old picture. `credentials` are kept when the operator goes, so that stored profiles
+are still served; `read_at` in them says how old they are. Touches the socket only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TypeVar
 
@@ -18,10 +18,12 @@ import aiohttp
 import msgspec
 
 from samply_operator import errors
+from samply_operator.control import streams
 from samply_operator.control.messages import (
     GIVE_UP_AT,
     ActReply,
     ActRequest,
+    Credentials,
     ErrorReply,
     PreflightReply,
     Snapshot,
@@ -35,17 +37,15 @@ logger = logging.getLogger(__name__)
 
 SILENCE_SECS = 12.0
 """Longest gap in the stream: the operator speaks at least every 5 s."""
-BACK_OFF_SECS = (0.1, 2.0)
-"""First and longest pause between two attempts to connect."""
 ANSWER_SECS = 15.0
 """Longest wait for the answer to a call, on top of the wait that the call itself asks for."""
-MAX_LINE_BYTES = 64 * 1024 * 1024
 
 AWAY_REMEDY = "Try again in a few seconds; stored profiles are served meanwhile."
 
 OnChange = Callable[[Snapshot | None], None]
 Reply = TypeVar("Reply")
 
+_credentials = msgspec.json.Decoder(Credentials)
 _snapshots = msgspec.json.Decoder(Snapshot)
 _start_replies = msgspec.json.Decoder(StartReply)
 _start_all_replies = msgspec.json.Decoder(StartAllReply)
@@ -67,7 +67,13 @@ class OperatorClient:
         self._silence_secs = silence_secs
         self._snapshot: Snapshot | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._credentials = Credentials()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def credentials(self) -> Credentials:
+        """What the Secrets said last; empty until the operator was there."""
+        return self._credentials
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -78,15 +84,19 @@ class OperatorClient:
         self._session = aiohttp.ClientSession(
             base_url="http://operator", connector=aiohttp.UnixConnector(path=self._socket_path, limit=0)
         )
-        self._task = asyncio.create_task(self._watch_forever(), name="watch the operator")
+        self._tasks = [
+            asyncio.create_task(self._watch(self._session), name="watch the operator"),
+            asyncio.create_task(self._watch_credentials(self._session), name="watch the credentials"),
+        ]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         if self._session:
             await self._session.close()
 
@@ -133,51 +143,37 @@ class OperatorClient:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unavailable(type(error).__name__) from error
 
-    async def _watch_forever(self) -> None:
-        delay = BACK_OFF_SECS[0]
-        while True:
-            try:
-                async for snapshot in self._watch_once():
-                    delay = BACK_OFF_SECS[0]
-                    self._change(snapshot)
-                reason = "the stream ended"
-            except (aiohttp.ClientError, OSError, TimeoutError, msgspec.MsgspecError) as error:
-                reason = f"{type(error).__name__}: {error}"
-            if self._snapshot is not None:
-                logger.warning("the operator is away: %s", reason)
-                self._change(None)
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - a jitter, no secret
-            delay = min(delay * 2, BACK_OFF_SECS[1])
+    async def _watch(self, session: aiohttp.ClientSession) -> None:
+        silence_secs = self._silence_secs
+        await streams.follow(
+            session, "/v1/watch", _snapshots, silence_secs=silence_secs, on_message=self._change, on_loss=self._lose
+        )
 
-    async def _watch_once(self) -> AsyncIterator[Snapshot]:
-        if self._session is None:
-            return
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._silence_secs)
-        async with self._session.get("/v1/watch", timeout=timeout) as response:
-            response.raise_for_status()
-            async for line in _split_lines(response.content):
-                yield _snapshots.decode(line)
+    async def _watch_credentials(self, session: aiohttp.ClientSession) -> None:
+        await streams.follow(
+            session,
+            "/v1/credentials",
+            _credentials,
+            silence_secs=self._silence_secs,
+            on_message=self._take_credentials,
+            on_loss=lambda reason: logger.debug("no word about credentials: %s", reason),
+        )
+
+    def _take_credentials(self, credentials: Credentials) -> None:
+        """An operator that has just begun, and couldn't read them yet, takes nothing away."""
+        if credentials.read_at >= self._credentials.read_at:
+            self._credentials = credentials
+
+    def _lose(self, reason: str) -> None:
+        if self._snapshot is not None:
+            logger.warning("the operator is away: %s", reason)
+            self._change(None)
 
     def _change(self, snapshot: Snapshot | None) -> None:
         if self._snapshot is None and snapshot is not None:
             logger.info("the operator is there")
         self._snapshot = snapshot
         self.on_change(snapshot)
-
-
-async def _split_lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length (aiohttp's own reader stops at its buffer's size); what is cut off is dropped."""
-    pieces: list[bytes] = []
-    size = 0
-    async for data in stream.iter_any():
-        *ends, rest = data.split(b"\n")
-        for end in ends:
-            yield b"".join((*pieces, end))
-            pieces, size = [], 0
-        pieces.append(rest)
-        size += len(rest)
-        if size > MAX_LINE_BYTES:
-            raise aiohttp.ClientPayloadError("a line of the stream is too long")
 
 
 def _unavailable(why: str) -> errors.OperatorUnavailable:

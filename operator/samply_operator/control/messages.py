@@ -2,6 +2,7 @@
 
 The protocol (HTTP over the socket):
   GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, one after each change, one at least every 5 s
+  GET  /v1/credentials → the same for `Credentials`: who may, of what the Secrets say
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
   POST /v1/start-all `StartAllRequest` → 200 `StartAllReply`, or an error: one recording for each ordinal
   POST /v1/preflight `StartRequest` → 200 `PreflightReply`, or an error: whether it would work; nothing is recorded
@@ -19,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from samply_operator.model.profile import Failure
+from samply_operator.rules.credentials import ApiKey
 from samply_operator.rules.preflight import Finding
 
 GIVE_UP_AT = "Give-Up-At"
@@ -67,6 +69,19 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
     is_synced: bool = True
     """False until the operator has seen complete lists: an unknown name is not yet a 404."""
     enabled: bool = True
+
+
+class Credentials(msgspec.Struct, frozen=True, rename="camel"):
+    """What the Secrets say. It is secret itself: no log, no answer."""
+
+    api_keys: tuple[ApiKey, ...] = ()
+    link_keys: tuple[bytes, ...] = ()
+    """Keys that sign links: the first one signs, all are believed. Empty: links are off, or nothing is known yet."""
+    read_at: float = 0.0
+    """Unix time at which the Secrets were read; 0: never yet."""
+
+    def __repr__(self) -> str:
+        return f"Credentials({len(self.api_keys)} API keys, {len(self.link_keys)} link keys, read_at={self.read_at})"
 
 
 class StartRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

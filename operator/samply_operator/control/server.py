@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
+from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.messages import (
     GIVE_UP_AT,
     ActReply,
@@ -41,6 +42,7 @@ from samply_operator.errors import (
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure, SamplyProfile
 from samply_operator.recorder.acts import Acts
+from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.requests import Requests, Started, read_failure
 from samply_operator.recorder.run import Run
@@ -161,13 +163,15 @@ def describe_preflight(profile: SamplyProfile) -> PreflightReply:
 
 
 class ControlServer:
-    def __init__(self, engine: Engine, requests: Requests, socket_path: str) -> None:
+    def __init__(self, engine: Engine, requests: Requests, socket_path: str, source: CredentialSource) -> None:
         self._engine = engine
+        self._source = source
         self._requests = requests
         self._acts = Acts(engine)
         self._path = Path(socket_path)
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/v1/watch", self._watch)
+        app.router.add_get("/v1/credentials", self._watch_credentials)
         app.router.add_post("/v1/start", self._answer(StartRequest, self._start))
         app.router.add_post("/v1/start-all", self._answer(StartAllRequest, self._start_all))
         app.router.add_post("/v1/preflight", self._answer(StartRequest, self._preflight))
@@ -187,13 +191,10 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        while True:
-            # The count is taken before the picture: what changes in between makes another picture.
-            count = self._engine.changes.count
-            await response.write(msgspec.json.encode(build_snapshot(self._engine)) + b"\n")
-            await self._engine.changes.wait(count, BEAT_SECS)
+        return await _stream(request, self._engine.changes, lambda: build_snapshot(self._engine))
+
+    async def _watch_credentials(self, request: web.Request) -> web.StreamResponse:
+        return await _stream(request, self._source.changes, lambda: self._source.current)
 
     def _answer(self, kind: type[Call], work: Callable[[Call], Awaitable[msgspec.Struct]]) -> Handler:
         """A route: read the call, do it, tell its outcome."""
@@ -267,6 +268,16 @@ class ControlServer:
         """Nothing begins for a caller who was told already that it didn't."""
         if self._engine.context.now() >= float(request.headers.get(GIVE_UP_AT, "inf")):
             raise OperatorUnavailable("The caller has given up.")
+
+
+async def _stream(request: web.Request, changes: Changes, build: Callable[[], msgspec.Struct]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    while True:
+        # The count is taken before the picture: what changes in between makes another picture.
+        count = changes.count
+        await response.write(msgspec.json.encode(build()) + b"\n")
+        await changes.wait(count, BEAT_SECS)
 
 
 def parse_call(body: bytes, kind: type[Call]) -> Call:

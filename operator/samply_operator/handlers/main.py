@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import kopf
 
+from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import KubeError
 from samply_operator.handlers import watches
@@ -44,8 +45,14 @@ async def run(settings: Settings, identity: Identity) -> None:
         context = Context(client, volume, events, settings, time.time)
         engine = Engine(context, World(settings.targets), Changes(), f"{identity.namespace}/{identity.release}")
         sync = Sync(context, engine, namespaces)
-        server = ControlServer(engine, Requests(engine), settings.paths.socket)
-        beat = asyncio.create_task(_beat(Path(settings.paths.heartbeat)), name="heartbeat")
+        source = CredentialSource(
+            client, identity.namespace, link_secret=settings.api.links.secret_name, now=context.now
+        )
+        server = ControlServer(engine, Requests(engine), settings.paths.socket, source)
+        tasks = [
+            asyncio.create_task(_beat(Path(settings.paths.heartbeat)), name="heartbeat"),
+            asyncio.create_task(source.run(), name="credentials"),
+        ]
         try:
             await server.start()
             await _become_writer(volume)
@@ -55,7 +62,8 @@ async def run(settings: Settings, identity: Identity) -> None:
             await sync.list_first()
             await _watch(settings, identity, engine, sync, is_named=bool(namespaces))
         finally:
-            beat.cancel()
+            for task in tasks:
+                task.cancel()
             await server.close()
             await engine.close()
             volume.unlock()

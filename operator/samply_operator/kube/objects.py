@@ -1,13 +1,15 @@
 """Paths of the API server, and its raw objects as this project's facts (pure).
 
-    pods(namespace, name="", subresource="") / stateful_sets / samply_profiles / leases / events -> path
-    parse_pod(raw) -> model.Pod, parse_stateful_set(raw) -> model.StatefulSet
+    pods(namespace, name="", subresource="") / stateful_sets / samply_profiles / leases / events / secrets -> path
+    parse_pod(raw) -> model.Pod, parse_stateful_set(raw) -> model.StatefulSet, parse_secret(raw) -> {entry: bytes}
 
 Without a namespace a path means all of them; without a name, the list.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -46,6 +48,20 @@ def leases(namespace: str = "", name: str = "") -> str:
 
 def events(namespace: str = "", name: str = "") -> str:
     return build_path("api/v1", "events", namespace, name)
+
+
+def secrets(namespace: str, name: str) -> str:
+    return build_path("api/v1", "secrets", namespace, name)
+
+
+def parse_secret(raw: Raw) -> dict[str, bytes]:
+    """Its entries. Raises KubeInvalid for what is no base64, which no API server sends."""
+    try:
+        return {
+            str(name): base64.b64decode(value or "", validate=True) for name, value in (raw.get("data") or {}).items()
+        }
+    except (binascii.Error, TypeError, AttributeError) as error:
+        raise KubeInvalid("A Secret's data can't be read.") from error
 
 
 def parse_pod(raw: Raw) -> Pod:

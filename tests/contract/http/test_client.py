@@ -10,7 +10,7 @@ import pytest
 
 from samply_operator import errors
 from samply_operator.control.client import OperatorClient, build_error
-from samply_operator.control.messages import ErrorReply, Snapshot, StartReply, StartRequest
+from samply_operator.control.messages import Credentials, ErrorReply, Snapshot, StartReply, StartRequest
 from support.fake_operator import FakeOperator, make_pipeline
 
 from .conftest import wait_until
@@ -113,3 +113,29 @@ def test_an_error_of_a_newer_operator_keeps_its_words() -> None:
 
 def test_a_code_that_two_classes_share_gives_the_base() -> None:
     assert type(build_error(ErrorReply(errors.ProfilingFailed.code, "x"))) is errors.ProfilingFailed
+
+
+async def test_credentials_are_kept_when_the_operator_goes(path: Path, operator: FakeOperator) -> None:
+    """And one that has just begun, and couldn't read the Secrets yet, takes none away."""
+    known = Credentials(link_keys=(b"k" * 32,), read_at=1000.0)
+    operator.credentials = known
+    async with OperatorClient(str(path)) as client:
+
+        async def is_known() -> bool:
+            return client.credentials == known
+
+        await wait_until(is_known)
+        await operator.go_away()
+        await wait_for(client, is_there=False)
+        assert client.credentials == known
+        operator.credentials = Credentials()
+        await operator.come_back()
+        await wait_for(client, is_there=True)
+        assert client.credentials == known
+        operator.credentials = Credentials(read_at=1001.0)
+        operator.push()
+
+        async def is_emptied() -> bool:
+            return client.credentials.link_keys == ()
+
+        await wait_until(is_emptied)

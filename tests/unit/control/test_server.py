@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from samply_operator.control import server as server_
 from samply_operator.control.client import OperatorClient
+from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.messages import Snapshot, StartAllRequest, StartRequest
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import (
@@ -51,9 +53,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("s") / "c.sock"
 
 
+def build_server(operator: OperatorProcess, path: Path) -> ControlServer:
+    source = CredentialSource(operator.context.client, NAMESPACE, key_secret="keys", now=time.time)
+    return ControlServer(operator.engine, operator.requests, str(path), source)
+
+
 @pytest.fixture
 async def server(operator: OperatorProcess, path: Path) -> AsyncIterator[ControlServer]:
-    server = ControlServer(operator.engine, operator.requests, str(path))
+    server = build_server(operator, path)
     await server.start()
     yield server
     await server.close()
@@ -125,7 +132,7 @@ async def test_the_stream_speaks_even_when_nothing_changes(
 ) -> None:
     """So that silence means that the operator is away."""
     monkeypatch.setattr(server_, "BEAT_SECS", 0.05)
-    server = ControlServer(operator.engine, operator.requests, str(path))
+    server = build_server(operator, path)
     await server.start()
     seen: list[Snapshot | None] = []
     async with OperatorClient(str(path), on_change=seen.append):
@@ -269,7 +276,7 @@ async def test_a_socket_that_a_killed_process_left_is_replaced(operator: Operato
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))
     stale.close()
-    server = ControlServer(operator.engine, operator.requests, str(path))
+    server = build_server(operator, path)
     await server.start()
     assert find_mode(path) == 0o660
     async with OperatorClient(str(path)) as client:
