@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 FIELDS = "fields"
 """`logger.info(…, extra={FIELDS: {…}})` puts these beside the message."""
+
+
+MAX_ID = 64
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the request that is being worked on: each line carries it, in both containers. Empty: none."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -18,6 +25,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if named := request_id.get():
+            line["request_id"] = named
         fields = getattr(record, FIELDS, None)
         if isinstance(fields, dict):
             line |= fields

@@ -129,6 +129,8 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
 
     host: str = "0.0.0.0"  # noqa: S104 - a pod's door must listen on the pod's address
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8080
+    metrics_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9090
+    """Port for Prometheus: no authentication, no names."""
     start_wait_secs: Seconds = 2
     """How long a POST waits for a recording to run or to be refused before it answers 202."""
     view_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024)] = 512 * 1024 * 1024

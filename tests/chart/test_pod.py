@@ -12,7 +12,7 @@ from samply_operator import settings
 
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
 EVERYTHING = {
-    "config": {"targets": {"clusterWide": True}, "api": {"port": 9090}},
+    "config": {"targets": {"clusterWide": True}, "api": {"port": 8181}},
     "image": {"digest": "sha256:" + "0" * 64},
     "imagePullSecrets": [{"name": "s"}],
     "persistence": {"existingClaim": "old", "storageClass": "fast"},
@@ -97,7 +97,7 @@ def test_the_token_comes_with_what_a_client_needs(default_objects: list[helm.Obj
 def test_only_the_api_has_a_port(default_objects: list[helm.Object]) -> None:
     containers = helm.containers(default_objects)
     assert "ports" not in containers["operator"]
-    assert [p["name"] for p in containers["api"]["ports"]] == ["http"]
+    assert [p["name"] for p in containers["api"]["ports"]] == ["http", "metrics"]
 
 
 def test_the_api_can_write_nothing_but_its_own_tmp(default_objects: list[helm.Object]) -> None:
@@ -168,8 +168,8 @@ def test_the_service_reaches_the_api_even_while_the_operator_is_down(default_obj
 
 
 def test_the_port_follows_the_settings() -> None:
-    api = helm.containers(helm.render({"config": {"api": {"port": 9090}}}))["api"]
-    assert api["ports"][0]["containerPort"] == 9090
+    api = helm.containers(helm.render({"config": {"api": {"port": 8181}}}))["api"]
+    assert api["ports"][0]["containerPort"] == 8181
     assert all(api[probe]["httpGet"]["port"] == "http" for probe in ("startupProbe", "livenessProbe", "readinessProbe"))
 
 

@@ -16,7 +16,7 @@ from samply_operator import settings
 
 # The chart's mounts fix the paths; and a process without rights listens on no port below 1024.
 NOT_IN_VALUES = {"paths"}
-STRICTER = {("api", "port"): {"minimum": 1024}}
+STRICTER = {("api", "port"): {"minimum": 1024}, ("api", "metricsPort"): {"minimum": 1024}}
 
 VALUES = yaml.safe_load((helm.CHART / "values.yaml").read_text())
 SCHEMA = json.loads((helm.CHART / "values.schema.json").read_text())

@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from samply_operator.control.messages import (
+    REQUEST_ID,
     ActReply,
     ActRequest,
     Credentials,
@@ -100,6 +101,8 @@ class FakeOperator:
         self.started: list[StartRequest] = []
         self.judged: list[StartRequest] = []
         self.acts: list[tuple[str, str]] = []
+        self.request_ids: list[str] = []
+        self.metrics = b""
         self.watchers = 0
         self._socket_path = socket_path
         self._changed = asyncio.Event()
@@ -116,6 +119,7 @@ class FakeOperator:
 
     async def come_back(self) -> None:
         app = web.Application()
+        app.router.add_get("/v1/metrics", self._tell_metrics)
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_get("/v1/credentials", self._watch_credentials)
         app.router.add_post("/v1/start", self._start)
@@ -170,7 +174,11 @@ class FakeOperator:
         except ConnectionError:
             return response
 
+    async def _tell_metrics(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(body=self.metrics or b"samply_operator_synced 1.0\n")
+
     async def _start(self, request: web.Request) -> web.StreamResponse:
+        self.request_ids.append(request.headers[REQUEST_ID])
         wanted = msgspec.json.decode(await request.read(), type=StartRequest)
         self.started.append(wanted)
         return self._tell(lambda: self.answer(wanted))

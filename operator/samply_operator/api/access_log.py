@@ -1,4 +1,6 @@
-"""One line of JSON per request. Paths are logged without their query, which may hold a signature."""
+"""The end of each request: its counts, and one line of JSON. Paths are logged without their query, which may hold a
+signature.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,13 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 
-REQUEST_ID = "X-Request-Id"
+from samply_operator.api import measures
+from samply_operator.control.messages import REQUEST_ID
+
 SENT_BYTES = web.RequestKey("sent_bytes", int)
 """Set by whoever sends a body past aiohttp's writer (sendfile)."""
-QUIET = frozenset({"/healthz", "/readyz"})
-"""The kubelet's probes: logged only when they fail."""
+QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+"""The kubelet's probes and Prometheus: logged only when they fail."""
 
 BATCH_SECS = 0.05
 """How long a line may wait for others."""
@@ -49,18 +53,24 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         path = request.rel_url.raw_path
+        sent_bytes = request.get(SENT_BYTES)
+        if sent_bytes is None:
+            sent_bytes = 0 if request.method == hdrs.METH_HEAD else response.content_length or 0
+        measures.count_request(request, response.status, time, sent_bytes)
         if response.status >= 400 or path not in QUIET:
-            _sink(_build_line(path, request, response, time))
+            _sink(_build_line(path, request, response, time, sent_bytes))
 
 
-def _build_line(path: str, request: web.BaseRequest, response: web.StreamResponse, duration_secs: float) -> Line:
+def _build_line(
+    path: str, request: web.BaseRequest, response: web.StreamResponse, duration_secs: float, sent_bytes: int
+) -> Line:
     return Line(
         time=datetime.now(UTC),
         request_id=response.headers.get(REQUEST_ID, ""),
         method=request.method,
         path=path[:512],
         status=response.status,
-        sent_bytes=request.get(SENT_BYTES, 0 if request.method == hdrs.METH_HEAD else response.content_length or 0),
+        sent_bytes=sent_bytes,
         duration_ms=round(duration_secs * 1000, 2),
         client=request.remote or "",
         user_agent=request.headers.get(hdrs.USER_AGENT, "")[:128],

@@ -11,8 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from samply_operator.api import problems
-from samply_operator.api.access_log import REQUEST_ID, AccessLogger
+from samply_operator.api import measures, problems
+from samply_operator.api.access_log import AccessLogger
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +48,15 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_MS)
+        measures.CONNECTIONS.inc()
         if len(self._server.connections) > MAX_CONNECTIONS:
             logger.warning("more than %d connections: one is closed", MAX_CONNECTIONS)
+            measures.CLOSED.labels("total").inc()
             self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        measures.CONNECTIONS.dec()
 
     def handle_error(
         self,
@@ -62,9 +68,11 @@ class Connection(web.RequestHandler):
         """Answer a head that is no HTTP (400), and a fault of this service (500) without a word of its inside."""
         if isinstance(exc, ConnectionError):
             raise exc  # the client went before its answer: normal, and nobody is left to tell
+        if status < 500:
+            problems.name_request()  # the last one's id is not its own
         response = problems.build_bad_http() if status < 500 else problems.build_internal()
         if status >= 500:
-            logger.error("request %s failed", response.headers[REQUEST_ID], exc_info=exc)
+            logger.error("a request failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the response was cut off")
         response.force_close()

@@ -21,7 +21,7 @@ from aiohttp import hdrs, web
 
 from samply_operator import errors
 from samply_operator.api import conditions, problems
-from samply_operator.api.access_log import REQUEST_ID, SENT_BYTES
+from samply_operator.api.access_log import SENT_BYTES
 from samply_operator.api.parts import FILES
 from samply_operator.api.sending import Sender
 from samply_operator.model.manifest import Manifest
@@ -189,7 +189,6 @@ async def _send_body(
         sender.abort()
     except (OSError, EOFError) as error:
         if getattr(error, "errno", None) not in GONE:
-            request_id = response.headers[REQUEST_ID]
-            logger.error("request %s was cut off: the file can't be read", request_id, exc_info=error)
+            logger.error("an answer was cut off: the file can't be read", exc_info=error)
         sender.abort()
     request[SENT_BYTES] = sender.sent_bytes

@@ -8,7 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from samply_operator.api import access_log
+from samply_operator.api import access_log, metrics
 from samply_operator.api.app import build_app
 from samply_operator.api.board import Board
 from samply_operator.api.door import Door
@@ -28,8 +28,11 @@ async def serve(settings: Settings, identity: Identity) -> AsyncIterator[Door]:
     operator = OperatorClient(settings.paths.socket, on_change=board.take)
     async with board, operator, OpenFiles(volume) as files:
         app = build_app(settings, identity, files=files, board=board, operator=operator)
-        async with Door(app, settings.api.host, settings.api.port) as door:
-            logger.info("serving on port %d", door.port)
+        async with (
+            Door(metrics.build_app(operator), settings.api.host, settings.api.metrics_port, drain_secs=0) as numbers,
+            Door(app, settings.api.host, settings.api.port) as door,
+        ):
+            logger.info("serving on port %d, metrics on port %d", door.port, numbers.port)
             yield door
 
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
 import msgspec
 from aiohttp import web
 
-from samply_operator import errors
-from samply_operator.api.access_log import REQUEST_ID
+from samply_operator import errors, logs
+from samply_operator.control.messages import REQUEST_ID
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ HEADERS: Mapping[int, Mapping[str, str]] = {401: CHALLENGE, 429: RETRY, 503: RET
 INTERNAL = "Something went wrong in the service; its log has the request's id."
 
 _encoder = msgspec.json.Encoder()
+_GIVEN = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+"""Nothing that could break a log line, a header, or fake a field."""
 _boot = secrets.token_hex(4)
 _count = itertools.count(1)
 
@@ -76,8 +79,9 @@ def build_response(
     status: int, code: str, message: str, details: Mapping[str, object], headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """The body of every error: message, error_code, details (always an object)."""
-    body = _encoder.encode(_render(code, message, details))
-    all_headers = {**NO_STORE, **HEADERS.get(status, {}), **(headers or {})}
+    request_id = logs.request_id.get() or make_request_id()
+    body = _encoder.encode(_render(code, message, {**details, "request_id": request_id}))
+    all_headers = {REQUEST_ID: request_id, **NO_STORE, **HEADERS.get(status, {}), **(headers or {})}
     mark(all_headers)
     return web.Response(status=status, body=body, content_type="application/json", headers=all_headers)
 
@@ -93,7 +97,9 @@ def _render(code: str, message: str, details: Mapping[str, object]) -> dict[str,
 
 def build_problem(error: errors.SamplyOperatorError) -> web.Response:
     """The answer for an error raised on purpose. Its remedy is told in the message."""
-    return build_response(find_status(type(error)), error.code, str(error), error.details)
+    retry = error.details.get("retry_after_secs") if isinstance(error, errors.TooManyRequests) else None
+    headers = None if retry is None else {"Retry-After": str(retry)}
+    return build_response(find_status(type(error)), error.code, str(error), error.details, headers)
 
 
 def build_internal() -> web.Response:
@@ -109,15 +115,23 @@ def make_request_id() -> str:
     return f"{_boot}-{next(_count):x}"
 
 
+def name_request(given: str | None = None) -> str:
+    """The id of the request that begins, for logs and answers: the one that a proxy gave it, if that is well-formed."""
+    chosen = given if given is not None and _GIVEN.fullmatch(given) else make_request_id()
+    logs.request_id.set(chosen)
+    return chosen
+
+
 @web.middleware
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost: refusals in the project's shape. What is no refusal goes on to `door.Connection.handle_error`."""
+    name_request(request.headers.get(REQUEST_ID))
     try:
         response = await handler(request)
     except errors.SamplyOperatorError as error:
         response = build_problem(error)
         if response.status == 500 and not isinstance(error, errors.ProfilingFailed):
-            logger.error("request %s failed: %s", response.headers[REQUEST_ID], error, exc_info=error)
+            logger.error("a request failed: %s", error, exc_info=error)
     except web.HTTPException as error:
         response = _translate(request, error)
     if not response.prepared:
@@ -138,6 +152,6 @@ def _translate(request: web.Request, error: web.HTTPException) -> web.Response:
 
 def mark(headers: MutableMapping[str, str]) -> None:
     """On each response: an id to find it in the log, and no word about the software's versions."""
-    headers.setdefault(REQUEST_ID, make_request_id())
+    headers.setdefault(REQUEST_ID, logs.request_id.get() or make_request_id())
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Server"] = "samply-operator"

@@ -21,7 +21,7 @@ from aiohttp import hdrs, web
 
 from samply_operator import __version__, errors
 from samply_operator.api import conditions, files, problems
-from samply_operator.api.access_log import REQUEST_ID, SENT_BYTES
+from samply_operator.api.access_log import SENT_BYTES
 from samply_operator.api.parts import FILES, TURNS
 from samply_operator.api.sending import Sender
 from samply_operator.model.manifest import Manifest
@@ -85,7 +85,7 @@ async def _stream(
     except (ConnectionError, TimeoutError):
         sender.abort()
     except errors.ProfileError as error:
-        logger.warning("request %s was cut off: %s", response.headers[REQUEST_ID], error)
+        logger.warning("an answer was cut off: %s", error)
         sender.abort()
     request[SENT_BYTES] = sender.sent_bytes
     return response

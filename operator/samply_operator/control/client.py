@@ -17,10 +17,11 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
-from samply_operator import errors
+from samply_operator import errors, logs
 from samply_operator.control import streams
 from samply_operator.control.messages import (
     GIVE_UP_AT,
+    REQUEST_ID,
     ActReply,
     ActRequest,
     Credentials,
@@ -39,6 +40,8 @@ SILENCE_SECS = 12.0
 """Longest gap in the stream: the operator speaks at least every 5 s."""
 ANSWER_SECS = 15.0
 """Longest wait for the answer to a call, on top of the wait that the call itself asks for."""
+METRICS_SECS = 5.0
+"""Longest wait for the metrics: whoever asks for them waits 10 s, as a rule."""
 
 AWAY_REMEDY = "Try again in a few seconds; stored profiles are served meanwhile."
 
@@ -120,6 +123,17 @@ class OperatorClient:
         """Ask for the removal of a profile, or for the cancellation of its recording. Raises as `start` does."""
         return await self._call("/v1/delete", ActRequest(profile_id), _act_replies)
 
+    async def get_metrics(self) -> bytes:
+        """What the operator counts, in Prometheus' text format. Raises OperatorUnavailable."""
+        if self._session is None:
+            raise _unavailable("not connected")
+        try:
+            timeout = aiohttp.ClientTimeout(total=METRICS_SECS)
+            async with self._session.get("/v1/metrics", timeout=timeout, raise_for_status=True) as response:
+                return await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _unavailable(type(error).__name__) from error
+
     async def _call(
         self, path: str, request: msgspec.Struct, replies: msgspec.json.Decoder[Reply], wait_secs: float = 0.0
     ) -> Reply:
@@ -136,7 +150,8 @@ class OperatorClient:
         if self._session is None:
             raise _unavailable("not connected")
         total = wait_secs + ANSWER_SECS
-        timeout, headers = aiohttp.ClientTimeout(total=total, sock_connect=5), {GIVE_UP_AT: str(time.time() + total)}
+        timeout = aiohttp.ClientTimeout(total=total, sock_connect=5)
+        headers = {GIVE_UP_AT: str(time.time() + total), REQUEST_ID: logs.request_id.get()}
         try:
             async with self._session.post(path, data=body, timeout=timeout, headers=headers) as response:
                 return response.status, await response.read()

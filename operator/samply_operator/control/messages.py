@@ -1,6 +1,7 @@
 """What crosses the unix socket, as JSON. The operator sends snapshots of its state; `api` sends calls that act.
 
 The protocol (HTTP over the socket):
+  GET  /v1/metrics  → the operator's metrics, in Prometheus' text format
   GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, one after each change, one at least every 5 s
   GET  /v1/credentials → the same for `Credentials`: who may, of what the Secrets say
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
@@ -10,7 +11,8 @@ The protocol (HTTP over the socket):
   POST /v1/delete   `ActRequest` → 200 `ActReply`, or an error: cancel it, or remove what is stored
 
 A call that acts says in the header `GIVE_UP_AT` until when its caller waits: an operator that hung meanwhile, and reads
-it later, does nothing. Both ends are in one pod, and so have one clock.
+it later, does nothing. Both ends are in one pod, and so have one clock. Each call has its request's id in the header
+`REQUEST_ID`: the operator's log lines carry it too.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from samply_operator.rules.preflight import Finding
 
 GIVE_UP_AT = "Give-Up-At"
 """Header: Unix time."""
+REQUEST_ID = "X-Request-Id"
+"""Header: names one request in the logs of both containers, and in its answer."""
 
 
 class OrdinalState(msgspec.Struct, frozen=True, rename="camel"):

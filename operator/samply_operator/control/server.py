@@ -15,9 +15,12 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
+from samply_operator import logs
+from samply_operator.control import metrics
 from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.messages import (
     GIVE_UP_AT,
+    REQUEST_ID,
     ActReply,
     ActRequest,
     ErrorReply,
@@ -170,6 +173,7 @@ class ControlServer:
         self._acts = Acts(engine)
         self._path = Path(socket_path)
         app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_get("/v1/metrics", self._tell_metrics)
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_get("/v1/credentials", self._watch_credentials)
         app.router.add_post("/v1/start", self._answer(StartRequest, self._start))
@@ -196,16 +200,24 @@ class ControlServer:
     async def _watch_credentials(self, request: web.Request) -> web.StreamResponse:
         return await _stream(request, self._source.changes, lambda: self._source.current)
 
+    async def _tell_metrics(self, request: web.Request) -> web.Response:
+        waiting = sum(is_waiting(profile, self._engine) for profile in self._engine.world.profiles.values())
+        return web.Response(body=metrics.render(self._engine, waiting), content_type="text/plain")
+
     def _answer(self, kind: type[Call], work: Callable[[Call], Awaitable[msgspec.Struct]]) -> Handler:
         """A route: read the call, do it, tell its outcome."""
 
         async def handle(request: web.Request) -> web.Response:
+            logs.request_id.set(request.headers.get(REQUEST_ID, "")[: logs.MAX_ID])
             try:
                 call = parse_call(await request.read(), kind)
                 self._check_time(request)
-                return _build_answer(200, await work(call))
+                answer = _build_answer(200, await work(call))
+                logger.info("%s: done", request.path)
             except SamplyOperatorError as error:
-                return build_error(error)
+                logger.info("%s: %s: %s", request.path, error.code, error.message)
+                answer = build_error(error)
+            return answer
 
         return handle
 

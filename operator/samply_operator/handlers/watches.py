@@ -20,7 +20,11 @@ PROFILES = (names.GROUP, names.VERSION, names.PLURAL)
 def build_registry(engine: Engine, sync: Sync) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
+    def note() -> None:
+        engine.world.seen_at = engine.context.now()
+
     async def see_profile(event: Any, **_: Any) -> None:
+        note()
         is_gone = event["type"] == "DELETED"
         profile = engine.world.see_profile(event["object"], is_gone=is_gone)
         if is_gone:
@@ -29,11 +33,13 @@ def build_registry(engine: Engine, sync: Sync) -> kopf.OperatorRegistry:
         engine.changes.notify()
 
     async def see_pod(event: Any, **_: Any) -> None:
+        note()
         if engine.world.see_pod(event["object"], is_gone=event["type"] == "DELETED"):
             engine.changes.notify()
         sync.see_carrier("Pod", event["object"])
 
     async def see_set(event: Any, **_: Any) -> None:
+        note()
         if engine.world.see_set(event["object"], is_gone=event["type"] == "DELETED"):
             engine.changes.notify()
         sync.see_carrier("StatefulSet", event["object"])

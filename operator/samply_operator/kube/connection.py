@@ -22,8 +22,8 @@ from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from yarl import URL
 
-from samply_operator.errors import KubeUnavailable, SettingsError
-from samply_operator.kube import faults
+from samply_operator.errors import KubeError, KubeUnavailable, SettingsError
+from samply_operator.kube import faults, measures
 
 Params = Mapping[str, str] | tuple[tuple[str, str], ...]
 Load = Callable[[], Awaitable[Any]]
@@ -162,6 +162,22 @@ class Connection:
         return {name: value for name, value in options.items() if value}
 
     async def _attempt(
+        self,
+        what: str,
+        path: str,
+        params: Params,
+        send: Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]],
+        timeout_secs: float,
+    ) -> Answer:
+        method = what.partition(" ")[0]
+        measures.REQUESTS.labels(method).inc()
+        try:
+            return await self._translate(what, path, params, send, timeout_secs)
+        except KubeError as error:
+            measures.ERRORS.labels(method, error.code).inc()
+            raise
+
+    async def _translate(
         self,
         what: str,
         path: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from samply_operator.errors import KubeError, ProfileError, StoreError, StoreFul
 from samply_operator.kube import transfer
 from samply_operator.model.manifest import JournalEntry, Manifest, Quality, TargetFacts
 from samply_operator.model.profile import Failure
-from samply_operator.recorder import finish, remote
+from samply_operator.recorder import finish, measures, remote
 from samply_operator.recorder.context import Context
 from samply_operator.rules import coverage, failures, recording, times
 from samply_operator.rules.recording import Progress, RemoteFile
@@ -26,7 +27,7 @@ EXPANSION = 3
 
 async def copy(context: Context, entry: JournalEntry, file: RemoteFile) -> Path:
     """One file, proved by size and SHA-256."""
-    path = context.volume.tmp_path(entry.id, file.name)
+    path, began = context.volume.tmp_path(entry.id, file.name), time.monotonic()
     try:
         await transfer.copy_out(
             context.client,
@@ -41,6 +42,8 @@ async def copy(context: Context, entry: JournalEntry, file: RemoteFile) -> Path:
         failures.fail("TransferCorrupt", error.message)
     except KubeError as error:
         failures.fail("TransferFailed", f"{file.name} ({file.size_bytes} bytes): {error.message}")
+    measures.COPY_SECS.observe(time.monotonic() - began)
+    measures.COPIED_BYTES.inc(file.size_bytes)
     return path
 
 
@@ -51,7 +54,8 @@ async def collect(context: Context, entry: JournalEntry, progress: Progress) -> 
         reservation = await asyncio.to_thread(context.volume.reserve, EXPANSION * sum(f.size_bytes for f in files))
         with reservation:
             paths = {file.name: await copy(context, entry, file) for file in files}
-            finished = await finish.finish(context, entry, paths[recording.PROFILE], paths.get(recording.SIDECAR))
+            with measures.BAKE_SECS.time():
+                finished = await finish.finish(context, entry, paths[recording.PROFILE], paths.get(recording.SIDECAR))
             manifest = build_manifest(context, entry, progress, finished)
             return await asyncio.to_thread(context.volume.publish, manifest, finished.path)
     except StoreFull as error:

@@ -15,7 +15,7 @@ from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.profile import Failure, SamplyProfile
-from samply_operator.recorder import grounds, reports
+from samply_operator.recorder import grounds, measures, reports
 from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.deletions import Deletions
@@ -124,6 +124,7 @@ class Engine:
                 await self._refuse(profile, failure)
 
     async def _refuse(self, profile: SamplyProfile, failure: Failure) -> None:
+        measures.count_refusal(profile, failure.reason)
         now = self.context.now()
         await reports.write_status(
             self.context, *profile.key, profile.uid, lambda old: status.render_failed(old, failure, now)

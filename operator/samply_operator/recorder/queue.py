@@ -32,6 +32,11 @@ class WorkQueue(Generic[Key]):
         self._again: set[Key] = set()
         self._attempts: dict[Key, int] = {}
 
+    @property
+    def length(self) -> int:
+        """Keys that wait for a worker."""
+        return len(self._waiting) + len(self._again)
+
     def put(self, key: Key) -> None:
         """Work on `key` as soon as possible."""
         if key in self._busy:

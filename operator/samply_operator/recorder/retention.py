@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from samply_operator.errors import KubeError, StoreError
 from samply_operator.model import names
 from samply_operator.model.manifest import Manifest, Tombstone
-from samply_operator.recorder import reports
+from samply_operator.recorder import measures, reports
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.world import World
 from samply_operator.rules import retention, times
@@ -145,6 +145,8 @@ class Retention:
         await self._attempt(self._context.volume.marks.remove_tombstone, tombstone.id)
 
     def _add(self, removal: Removal) -> None:
+        measures.RETENTION_REMOVED.labels(removal.reason).inc()
+        measures.RETENTION_BYTES.inc(retention.measure(removal.manifest))
         old = self.counts
         self.counts = Counts(
             removed={**old.removed, removal.reason: old.removed.get(removal.reason, 0) + 1},

@@ -26,7 +26,7 @@ from samply_operator.errors import (
 )
 from samply_operator.model.manifest import JournalEntry, Manifest, Origin
 from samply_operator.model.profile import Failure, Phase
-from samply_operator.recorder import collect, follow, prepare, remote, reports
+from samply_operator.recorder import collect, follow, measures, prepare, remote, reports
 from samply_operator.recorder.context import Backoff, Context
 from samply_operator.rules import failures, recording, status, times
 from samply_operator.rules.recording import Progress
@@ -153,7 +153,9 @@ class Run:
             await follow.check_target(self._context, self.entry)
             sight = await self._retry(lambda: remote.look(self._context.client, self.entry))
             failures.raise_failure(recording.judge(sight.progress, sight.log) or failure)
+        measures.measure_sampling(self.entry, self._context.now())
         manifest = await collect.collect(self._context, self.entry, progress)
+        measures.count_quality(manifest)
         if manifest.failure is not None:
             # It isn't a success, but it is kept: whoever asks for it by its id gets it.
             self._manifest = manifest
@@ -259,6 +261,7 @@ class Run:
     async def _succeed(self, manifest: Manifest) -> None:
         await self._save_if_possible(outcome="Succeeded")
         self._manifest = manifest
+        measures.count_end(self.entry, "Succeeded")
         self._set_phase("Succeeded")
         now = self._context.now()
         self._reporter.want(lambda old: status.render_stored(old, manifest, now))
@@ -288,6 +291,7 @@ class Run:
             outcome="Failed", failure=failure, clean_after=times.format_time(now + ttl) if keeps else ""
         )
         self.failure = failure
+        measures.count_end(entry, "Failed", failure.reason)
         self._set_phase("Failed")
         kept = status.render_file(self._manifest) if self._manifest else {}
         found = self._preflight
@@ -300,11 +304,13 @@ class Run:
         entry = self.entry
         if entry.preflight_only and entry.stop != "discard":
             await self._save_if_possible(outcome="Succeeded")
+            measures.count_end(entry, "Succeeded")
             self._set_phase("Succeeded")
             found = self._preflight
             self._reporter.want(lambda old: status.render_preflight_passed(old, entry, entry.warnings, now) | found)
         else:
             await self._save_if_possible(outcome="Cancelled")
+            measures.count_end(entry, "Cancelled")
             self._set_phase("Cancelled")
             self._reporter.want(lambda old: status.render_cancelled(old, "Cancelled; nothing was kept.", now))
 

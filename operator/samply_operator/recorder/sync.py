@@ -79,6 +79,7 @@ class Sync:
             self.shifted.set()
         self._engine.world.namespaces = tuple(found)
         self._engine.world.replace(pods, sets, profiles)
+        self._engine.world.synced_at = self._context.now()
         for raw in pods:
             self.see_carrier("Pod", raw)
         for raw in sets:

@@ -39,6 +39,10 @@ class World:
         self.namespaces: tuple[str, ...] = ("",)
         """What the complete lists cover; "" is all."""
         self.is_synced = False
+        self.synced_at = 0.0
+        """Unix time of the last complete lists, for the metrics; no decision looks at it."""
+        self.seen_at = 0.0
+        """The same of the last event that a watch brought."""
         self._pipelines: dict[Key, Pipeline] | None = None
 
     @property

@@ -49,6 +49,7 @@ class Answer:
         assert self.headers["Content-Type"].startswith("application/json")
         details = self.read_json()["details"]
         assert isinstance(details, dict)
+        assert details.pop("request_id") == self.headers["X-Request-Id"]
         return details
 
 
@@ -156,7 +157,8 @@ async def service(folder: Path) -> AsyncIterator[Service]:
     volume.prepare()
     socket_path = folder / "control.sock"
     settings = Settings(
-        api=Api(host="127.0.0.1", port=0), paths=Paths(data=str(folder / "data"), socket=str(socket_path))
+        api=Api(host="127.0.0.1", port=0, metrics_port=0),
+        paths=Paths(data=str(folder / "data"), socket=str(socket_path)),
     )
     async with (
         FakeOperator(socket_path) as operator,

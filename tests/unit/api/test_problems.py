@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextvars import copy_context
 
 import pytest
 
@@ -30,9 +31,14 @@ def test_each_error_is_in_the_table_and_answers_in_the_usual_shape(kind: type[er
     response = problems.build_problem(kind("What.", remedy="How.", details={"a": 1}))
     assert response.status == problems.STATUS[kind]
     assert isinstance(response.body, bytes)
-    assert json.loads(response.body) == {"message": "What. How.", "error_code": kind.code, "details": {"a": 1}}
+    request_id = response.headers["X-Request-Id"]
+    assert request_id
+    assert json.loads(response.body) == {
+        "message": "What. How.",
+        "error_code": kind.code,
+        "details": {"a": 1, "request_id": request_id},
+    }
     assert response.headers["Cache-Control"] == "no-store"
-    assert response.headers["X-Request-Id"]
 
 
 def test_what_is_worth_repeating_says_when() -> None:
@@ -55,4 +61,16 @@ def test_a_class_of_another_module_answers_as_its_base() -> None:
 def test_details_are_an_object_even_when_empty() -> None:
     body = problems.build_problem(errors.NoSamplyProfile("x")).body
     assert isinstance(body, bytes)
-    assert json.loads(body)["details"] == {}
+    assert list(json.loads(body)["details"]) == ["request_id"]
+
+
+@pytest.mark.parametrize("given", ["0b5c2f4e-9a1d", "a" * 64, "req_1.2-3x"])
+def test_the_id_that_a_proxy_gave_is_kept(given: str) -> None:
+    assert copy_context().run(problems.name_request, given) == given
+
+
+@pytest.mark.parametrize(
+    "given", [None, "", "short", "a" * 65, "a b c d e f", 'x"}\n{"level', "ünïcödé-id", "a\r\nSet-Cookie"]
+)
+def test_an_id_that_could_harm_a_log_is_replaced(given: str | None) -> None:
+    assert copy_context().run(problems.name_request, given) != given

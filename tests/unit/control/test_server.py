@@ -11,7 +11,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from samply_operator import logs
 from samply_operator.control import server as server_
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.credentials import CredentialSource
@@ -332,3 +334,64 @@ async def test_a_preflight_that_takes_too_long_is_told_so(cluster: FakeCluster, 
     with pytest.raises(PipelineUnreachable) as caught:
         await client.preflight(StartRequest("a", wait_secs=0))
     assert "kubectl get samplyprofile -n prod profile-" in caught.value.remedy
+
+
+def read_metrics(text: bytes) -> dict[str, float]:
+    """`name{labels}` → value, read by Prometheus' own parser."""
+    return {
+        sample.name + (str(sorted(sample.labels.items())) if sample.labels else ""): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+async def test_the_metrics_tell_of_a_recording_that_ended(
+    operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
+) -> None:
+    """Counted once, with its mode, its durations, its bytes and its quality; and how things stand now."""
+    add_pipeline(cluster)
+    before = read_metrics(await client.get_metrics())
+    ask(cluster)
+    await reach(lambda: see(client).recordings)
+    await reach(lambda: not see(client).recordings)
+    after = read_metrics(await client.get_metrics())
+
+    def grown(name: str) -> float:
+        return after.get(name, 0) - before.get(name, 0)
+
+    ended = "[('mode', 'InPlace'), ('outcome', 'Succeeded'), ('reason', '')]"
+    assert grown(f"samply_operator_recordings_total{ended}") == 1
+    for step in ("recording", "copy", "bake"):
+        assert grown(f"samply_operator_{step}_duration_seconds_count") >= 1, step
+    assert grown("samply_operator_copied_bytes_total") > 0
+    assert grown("samply_operator_samples_total") > 0
+    assert grown("samply_operator_kubernetes_requests_total[('method', 'PATCH')]") >= 0
+    assert after["samply_operator_objects[('kind', 'SamplyProfile')]"] == 1
+    assert after["samply_operator_synced"] == 1
+    assert after["samply_operator_recordings_running[('phase', 'Recording')]"] == 0
+    assert after["samply_operator_store_generation"] > before["samply_operator_store_generation"]
+
+
+async def test_a_refusal_is_counted_with_its_reason(cluster: FakeCluster, client: OperatorClient) -> None:
+    """It never began."""
+    add_pipeline(cluster)
+    name = "samply_operator_recordings_total[('mode', ''), ('outcome', 'Refused'), ('reason', 'UnknownOrdinal')]"
+    before = read_metrics(await client.get_metrics()).get(name, 0)
+    ask(cluster, ordinal=7)
+    async with asyncio.timeout(10):
+        while read_metrics(await client.get_metrics()).get(name, 0) != before + 1:
+            await asyncio.sleep(0.02)
+
+
+async def test_the_operators_lines_carry_the_id_of_the_request(
+    client: OperatorClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that one search finds what both containers say of it."""
+    caplog.set_level("INFO", server_.logger.name)
+    seen: list[str] = []
+    caplog.handler.addFilter(lambda record: seen.append(logs.request_id.get()) or True)
+    logs.request_id.set("from-a-proxy-1")
+    with pytest.raises(UnknownProfile):
+        await client.stop("00000000-0000-4000-8000-000000000001")
+    assert "from-a-proxy-1" in seen
+    assert any("/v1/stop: UnknownProfile" in message for message in caplog.messages)

@@ -1,0 +1,58 @@
+"""The operator's metrics as text: how things stand is read from the engine at the moment of asking."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from samply_operator import __version__, measures
+from samply_operator.measures import OPERATOR, gauge
+from samply_operator.recorder.engine import Engine
+
+BUILD = gauge(OPERATOR, "build_info", "1; the version is the label.", ("version",))
+RUNNING = gauge(OPERATOR, "recordings_running", "Recordings that are under way, by phase.", ("phase",))
+WAITING = gauge(OPERATOR, "recordings_waiting", "Recordings that were asked for and are not admitted yet.")
+OBJECTS = gauge(OPERATOR, "objects", "Objects known from lists and watches.", ("kind",))
+QUEUE = gauge(OPERATOR, "queue_length", "SamplyProfiles that wait to be looked at.")
+SYNCED = gauge(OPERATOR, "synced", "1 once complete lists were seen.")
+SYNCED_AT = gauge(
+    OPERATOR, "last_sync_timestamp_seconds", "Unix time of the last complete lists; they are due every minute."
+)
+SEEN_AT = gauge(OPERATOR, "last_event_timestamp_seconds", "Unix time of the last event that a watch brought.")
+GENERATION = gauge(OPERATOR, "store_generation", "Grows with each profile that is stored or removed.")
+STORED = gauge(
+    OPERATOR, "store_attempts", "What is stored: profiles, failures; pinned counts those of both that stay.", ("kind",)
+)
+USED_BYTES = gauge(OPERATOR, "store_used_bytes", "Bytes that profiles take, as of the last pass of retention.")
+FREE_BYTES = gauge(OPERATOR, "store_free_bytes", "Free bytes of the volume, as of the last pass of retention.")
+BUDGET_BYTES = gauge(OPERATOR, "store_budget_bytes", "What profiles may take before the oldest go.")
+RETAINED_AT = gauge(OPERATOR, "last_retention_timestamp_seconds", "Unix time of the last pass of retention; 0: none.")
+
+PHASES = ("Pending", "Recording", "Collecting")
+
+
+def render(engine: Engine, waiting: int) -> bytes:
+    """All that the operator counts, in Prometheus' text format."""
+    _observe(engine, waiting)
+    return measures.render(OPERATOR)
+
+
+def _observe(engine: Engine, waiting: int) -> None:
+    world, stored = engine.world, engine.retention.counts
+    BUILD.labels(__version__).set(1)
+    phases: Counter[str] = Counter(run.phase for run in engine.runs.values() if not run.entry.outcome)
+    for phase in PHASES:
+        RUNNING.labels(phase).set(phases[phase])
+    WAITING.set(waiting)
+    for kind, known in (("Pod", world.pods), ("StatefulSet", world.sets), ("SamplyProfile", world.profiles)):
+        OBJECTS.labels(kind).set(len(known))
+    QUEUE.set(engine.queue.length)
+    SYNCED.set(world.is_synced)
+    SYNCED_AT.set(world.synced_at)
+    SEEN_AT.set(world.seen_at)
+    GENERATION.set(engine.store_generation)
+    for kind, number in (("profile", stored.profiles), ("failure", stored.failures), ("pinned", stored.pinned)):
+        STORED.labels(kind).set(number)
+    USED_BYTES.set(stored.used_bytes)
+    FREE_BYTES.set(stored.free_bytes)
+    BUDGET_BYTES.set(stored.budget_bytes)
+    RETAINED_AT.set(stored.ended_at)

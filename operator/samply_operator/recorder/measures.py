@@ -1,0 +1,75 @@
+"""What recordings and the volume count for Prometheus. What happens is counted where it happens; what is so at a
+moment is set by `control/metrics.py` when somebody asks.
+"""
+
+from __future__ import annotations
+
+from samply_operator.measures import OPERATOR, count, gauge, histogram
+from samply_operator.model.manifest import JournalEntry, Manifest
+from samply_operator.model.profile import SamplyProfile
+from samply_operator.rules import times
+
+LONG_SECS = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+SHORT_SECS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
+
+RECORDINGS = count(
+    OPERATOR,
+    "recordings_total",
+    "Recordings that ended: Succeeded, Failed, Cancelled, or Refused before they began; why, and in which mode.",
+    ("outcome", "reason", "mode"),
+)
+PREFLIGHTS = count(OPERATOR, "preflights_total", "Objects that asked for a preflight only.", ("outcome", "reason"))
+RECORDING_SECS = histogram(
+    OPERATOR, "recording_duration_seconds", "From the first sample until samply's file was there.", LONG_SECS
+)
+FINISH_SECS = histogram(
+    OPERATOR, "finish_duration_seconds", "From the end of sampling until samply's file was there.", SHORT_SECS
+)
+COPY_SECS = histogram(OPERATOR, "copy_duration_seconds", "To copy one file out of a pod.", SHORT_SECS)
+BAKE_SECS = histogram(OPERATOR, "bake_duration_seconds", "To put names into a profile and count it.", SHORT_SECS)
+COPIED_BYTES = count(OPERATOR, "copied_bytes_total", "Bytes copied out of pods.")
+COVERAGE = histogram(
+    OPERATOR, "coverage_ratio", "Samples taken over samples due, of profiles that were stored.", SHARES, ("mode",)
+)
+LAST_COVERAGE = gauge(OPERATOR, "last_coverage_ratio", "The same of the last profile that was stored.", ("mode",))
+SAMPLES = count(OPERATOR, "samples_total", "Samples in profiles that were stored.")
+LOST_EVENTS = count(OPERATOR, "lost_events_total", "Events that the kernel dropped before samply read them.")
+RETENTION_REMOVED = count(
+    OPERATOR, "retention_removed_total", "Stored profiles and failures that retention removed.", ("reason",)
+)
+RETENTION_BYTES = count(OPERATOR, "retention_removed_bytes_total", "Bytes that retention gave back.")
+
+
+def count_end(entry: JournalEntry, outcome: str, reason: str = "") -> None:
+    """A recording, or a preflight, has ended."""
+    if entry.preflight_only:
+        PREFLIGHTS.labels(outcome, reason).inc()
+    else:
+        RECORDINGS.labels(outcome, reason, entry.mode).inc()
+
+
+def count_refusal(profile: SamplyProfile, reason: str) -> None:
+    """It never began; in which mode it would have run is not known yet."""
+    if profile.spec.preflight_only:
+        PREFLIGHTS.labels("Refused", reason).inc()
+    else:
+        RECORDINGS.labels("Refused", reason, "").inc()
+
+
+def count_quality(manifest: Manifest) -> None:
+    """A profile was stored."""
+    quality, mode = manifest.quality, manifest.target.mode
+    SAMPLES.inc(quality.samples or 0)
+    LOST_EVENTS.inc(quality.lost_events or 0)
+    if quality.coverage is not None:
+        COVERAGE.labels(mode).observe(quality.coverage)
+        LAST_COVERAGE.labels(mode).set(quality.coverage)
+
+
+def measure_sampling(entry: JournalEntry, now: float) -> None:
+    """samply's file is there. After a stop `ends_at` may lie ahead: then only the whole is known."""
+    if entry.started_at:
+        RECORDING_SECS.observe(max(0.0, now - times.parse_time(entry.started_at)))
+    if entry.ends_at and (finish_secs := now - times.parse_time(entry.ends_at)) >= 0:
+        FINISH_SECS.observe(finish_secs)

@@ -1,0 +1,116 @@
+"""What Prometheus gets, and the id that a request has in answers, logs and on the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from samply_operator.api import measures, metrics, parts
+from samply_operator.api.door import Door
+
+from .conftest import Answer, Service
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+@pytest.fixture
+async def numbers(service: Service) -> AsyncIterator[Door]:
+    """The port of the metrics."""
+    async with Door(metrics.build_app(service.door.app[parts.OPERATOR]), "127.0.0.1", 0, drain_secs=0) as door:
+        yield door
+
+
+async def scrape(service: Service, door: Door) -> Samples:
+    async with service.session.get(f"http://127.0.0.1:{door.port}/metrics") as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        text = await response.text()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+ROUTE = "/v0/pipelines/{pipeline_name}/samply_profile"
+
+
+async def test_requests_are_counted_by_their_routes_template(service: Service, numbers: Door) -> None:
+    service.put(1, b"x" * 1000, pipeline="secret-name")
+    await service.settle()
+    before = await scrape(service, numbers)
+    await service.get("/v0/pipelines/secret-name/samply_profile")
+    await service.ask("HEAD", "/v0/pipelines/secret-name/samply_profile")
+    await service.get("/nothing/here/secret-path")
+    await service.ask("BREW", "/nothing")
+    after = await scrape(service, numbers)
+
+    def grown(name: str, **labels: str) -> float:
+        key = name, tuple(sorted(labels.items()))
+        return after.get(key, 0) - before.get(key, 0)
+
+    total = "samply_operator_http_requests_total"
+    assert grown(total, route=ROUTE, method="GET", status="200") == 1
+    assert grown(total, route=ROUTE, method="HEAD", status="200") == 1
+    assert grown(total, route="other", method="GET", status="404") == 1
+    assert grown("samply_operator_http_sent_bytes_total", route=ROUTE) == 1000
+    assert grown("samply_operator_http_request_duration_seconds_count", route=ROUTE) == 2
+    assert after["samply_operator_operator_connected", ()] == 1
+    assert after["samply_operator_http_connections", ()] >= 1
+    assert "secret" not in str(after.keys())
+
+
+async def test_decisions_of_authentication_are_counted(service: Service, numbers: Door) -> None:
+    measures.count_decision("jwt", "unauthenticated")
+    labels = (("outcome", "unauthenticated"), ("way", "jwt"))
+    assert (await scrape(service, numbers))["samply_operator_auth_decisions_total", labels] >= 1
+
+
+async def test_the_operators_numbers_stand_behind_ours(service: Service, numbers: Door) -> None:
+    service.operator.metrics = b"# TYPE samply_operator_synced gauge\nsamply_operator_synced 1.0\n"
+    assert (await scrape(service, numbers))["samply_operator_synced", ()] == 1
+
+
+async def test_without_the_operator_ours_are_told(service: Service, numbers: Door) -> None:
+    await service.send_away()
+    found = await scrape(service, numbers)
+    assert found["samply_operator_operator_connected", ()] == 0
+    assert ("samply_operator_synced", ()) not in found
+
+
+async def test_the_public_port_has_no_metrics(service: Service) -> None:
+    (await service.get("/metrics")).assert_error(404, "UnknownRoute")
+
+
+async def test_the_port_of_the_metrics_has_nothing_else(service: Service, numbers: Door) -> None:
+    async with service.session.get(f"http://127.0.0.1:{numbers.port}/v0/config") as response:
+        assert response.status == 404
+
+
+async def test_the_id_of_a_proxy_goes_all_the_way(service: Service) -> None:
+    """Into the header, the error's body, and over the socket."""
+    answer = await service.ask("POST", "/v0/pipelines/orders/samply_profile", X_Request_Id="from-a-proxy-2")
+    assert answer.headers["X-Request-Id"] == "from-a-proxy-2"
+    assert answer.read_json()["details"]["request_id"] == "from-a-proxy-2"
+    assert service.operator.request_ids == ["from-a-proxy-2"]
+
+
+async def test_requests_side_by_side_keep_their_own_ids(service: Service) -> None:
+    answers: list[Answer] = await asyncio.gather(*(service.get(f"/nothing/{number}") for number in range(20)))
+    ids = [answer.headers["X-Request-Id"] for answer in answers]
+    assert len(set(ids)) == 20
+    assert [answer.read_json()["details"]["request_id"] for answer in answers] == ids
+
+
+async def test_bad_http_on_a_connection_does_not_take_the_last_requests_id(service: Service) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\nX-Request-Id: the-first-one\r\n\r\n")
+    await reader.readuntil(b"}}")
+    writer.write(b"nonsense\r\n\r\n")
+    _, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert json.loads(body)["details"]["request_id"] not in ("", "the-first-one")

@@ -1,0 +1,33 @@
+"""Durations of a recording, as far as its journal entry tells them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from samply_operator.measures import OPERATOR
+from samply_operator.recorder import measures
+from samply_operator.rules import times
+from support.samples import make_entry
+
+NOW = 1_800_000_000.0
+
+
+def read(name: str) -> float:
+    return OPERATOR.get_sample_value(f"samply_operator_{name}") or 0.0
+
+
+@pytest.mark.parametrize(
+    ("ends_in_secs", "finish_secs"), [(-4.0, 4.0), (20.0, None)], ids=["to its end", "stopped early"]
+)
+def test_the_time_that_samply_took_to_write_is_counted_when_it_is_known(
+    ends_in_secs: float, finish_secs: float | None
+) -> None:
+    entry = msgspec.structs.replace(
+        make_entry(), started_at=times.format_time(NOW - 34), ends_at=times.format_time(NOW + ends_in_secs)
+    )
+    names = ("recording_duration_seconds_sum", "finish_duration_seconds_sum", "finish_duration_seconds_count")
+    before = [read(name) for name in names]
+    measures.measure_sampling(entry, NOW)
+    grown = [read(name) - old for name, old in zip(names, before, strict=True)]
+    assert grown == pytest.approx([34, finish_secs or 0, finish_secs is not None])
