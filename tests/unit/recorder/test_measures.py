@@ -30,4 +30,4 @@ def test_the_time_that_samply_took_to_write_is_counted_when_it_is_known(
     before = [read(name) for name in names]
     measures.measure_sampling(entry, NOW)
     grown = [read(name) - old for name, old in zip(names, before, strict=True)]
-    assert grown == pytest.approx([34, finish_secs or 0, finish_secs is not None])
+    assert grown == pytest.approx([34, finish_secs or 0, int(finish_secs is not None)])
