@@ -6,6 +6,7 @@ from aiohttp import web
 
 from samply_operator.api import (
     acts,
+    describing,
     parts,
     pipelines,
     preflight,
@@ -29,6 +30,7 @@ TABLES = (
     summaries.routes,
     pipelines.routes,
     service.routes,
+    describing.routes,
 )
 
 

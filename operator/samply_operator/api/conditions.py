@@ -77,14 +77,14 @@ def _decide_range(wanted: str, size_bytes: int) -> Plan:
 
 def _holds_match(headers: Mapping[str, str], tag: str, modified: datetime) -> bool:
     if "If-Match" in headers:
-        return _is_listed(headers["If-Match"], tag, weak=False)
+        return is_listed(headers["If-Match"], tag, weak=False)
     since = _parse_date(headers.get("If-Unmodified-Since"))
     return since is None or modified <= since
 
 
 def _is_unchanged(headers: Mapping[str, str], tag: str, modified: datetime) -> bool:
     if "If-None-Match" in headers:
-        return _is_listed(headers["If-None-Match"], tag, weak=True)
+        return is_listed(headers["If-None-Match"], tag, weak=True)
     since = _parse_date(headers.get("If-Modified-Since"))
     return since is not None and modified <= since
 
@@ -99,7 +99,7 @@ def _holds_if_range(condition: str | None, tag: str, modified: datetime) -> bool
     return _parse_date(condition) == modified
 
 
-def _is_listed(text: str, tag: str, *, weak: bool) -> bool:
+def is_listed(text: str, tag: str, *, weak: bool) -> bool:
     if text.strip() == "*":
         return True
     return any(value == tag and (weak or not is_weak) for is_weak, value in _TAG.findall(text))

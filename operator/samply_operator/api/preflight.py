@@ -13,10 +13,12 @@ from samply_operator.control.messages import PreflightReply, StartRequest
 WAIT_SECS = 30.0
 """One that takes longer is told to be out of reach; a samply in an ephemeral container may have to be pulled first."""
 
+PATH = samply_profile.PATH + "/preflight"
+
 routes = web.RouteTableDef()
 
 
-@routes.post(samply_profile.PATH + "/preflight")
+@routes.post(PATH)
 async def post(request: web.Request) -> web.StreamResponse:
     """The verdict, and what was found on the way to it."""
     name = params.parse_pipeline(request.match_info)

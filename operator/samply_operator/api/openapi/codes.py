@@ -1,0 +1,64 @@
+"""Every `error_code` that a client may see: its status and meaning. Pure; held against errors.py by a test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from samply_operator import errors
+from samply_operator.api import problems
+from samply_operator.profiles import errors as profile_errors
+
+Kind = type[errors.SamplyOperatorError]
+
+MEANINGS: Mapping[Kind, str] = {
+    errors.SamplyOperatorError: "A defect; the log of the api container has the request's id.",
+    errors.SettingsError: "The installation is configured wrongly.",
+    errors.RequestError: "The request can't be understood.",
+    errors.InvalidParam: "A parameter is wrong, or given twice.",
+    errors.InvalidSpec: "A SamplyProfile that can't be carried out.",
+    errors.Unauthenticated: "No token, or one that is not accepted.",
+    errors.Forbidden: "The token is accepted, but may not do this.",
+    errors.UnknownPipeline: "There is no such pipeline, or none that the caller may see.",
+    errors.UnknownProfile: "There is no such profile of this pipeline, or it has no file.",
+    errors.AmbiguousPipeline: "Several namespaces hold the name: add `namespace`.",
+    errors.NoSamplyProfile: "None was taken yet; the message names the request that takes one.",
+    errors.ProfilingInProgress: "One runs on that target already.",
+    errors.NotRecording: "It ended already, or hasn't begun: there is nothing to stop.",
+    errors.ProfilingNotEnabled: "Profiling is switched off for this installation or pipeline.",
+    errors.RangeNotSatisfiable: "The range lies outside of the file.",
+    errors.TooManyRequests: "Too many at once: come back after `Retry-After`.",
+    errors.ProfilingFailed: "The last recording failed, or this one did at once; `details` say why and what to do.",
+    errors.PipelineNotDeployed: "The pipeline is known, but no pod of it runs.",
+    errors.PipelineUnreachable: "Its pod can't be reached.",
+    errors.OperatorUnavailable: "The operator is away: what only it knows or may do has to wait.",
+    errors.StoreError: "The volume can't be read or written.",
+    errors.StoreFull: "The volume is full.",
+    errors.CorruptManifest: "The facts beside a stored profile can't be read.",
+    errors.ProfileError: "The stored file can't be read as a profile; the file itself is still served.",
+    profile_errors.UnreadableProfile: "The stored file is no gzip, no JSON, or cut off.",
+    profile_errors.BrokenProfile: "The stored file is JSON, but no whole profile.",
+    profile_errors.UnsupportedVersion: "The stored profile is of a version that isn't known here.",
+    profile_errors.ProfileTooLarge: "The stored profile is too large to be converted here.",
+    profile_errors.UnreadableSymbols: "The file with the names is broken.",
+    profile_errors.ProfileJobFailed: "Converting it took more memory or time than it may.",
+    errors.KubeError: "The Kubernetes API server refused a call of the operator.",
+    errors.KubeNotFound: "An object went away while the operator worked on it.",
+    errors.KubeConflict: "An object changed while the operator worked on it.",
+    errors.KubeForbidden: "The operator lacks a right in this namespace.",
+    errors.KubeInvalid: "The API server took a call of the operator for invalid.",
+    errors.KubeUnavailable: "The API server doesn't answer the operator.",
+    errors.ExecFailed: "A command in the pod ended without a word.",
+}
+
+PROTOCOL: Mapping[str, tuple[int, str]] = {
+    "UnknownRoute": (404, "There is nothing at this path."),
+    "MethodNotAllowed": (405, "There is something at this path, but not for this method; `Allow` lists those."),
+    "PreconditionFailed": (412, "It is another file than `If-Match` names."),
+}
+"""Said by api/problems.py and api/files.py themselves."""
+
+
+def list_codes() -> Mapping[str, tuple[int, str]]:
+    """Code → status and meaning, in the order of statuses."""
+    known = {kind.code: (problems.find_status(kind), meaning) for kind, meaning in MEANINGS.items()}
+    return dict(sorted({**known, **PROTOCOL}.items(), key=lambda row: (row[1][0], row[0])))

@@ -1,0 +1,423 @@
+"""Every route as an `Operation`. A new route gets one here; tests hold both against each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from samply_operator import errors
+from samply_operator.api import acts, params, preflight, samply_profile, samply_profiles, summaries
+from samply_operator.api.openapi import parts, shapes
+from samply_operator.api.openapi.parts import BYTES, JSON, Answer, Operation, Param
+from samply_operator.api.openapi.shapes import refer
+from samply_operator.profiles import jobs
+from samply_operator.profiles.errors import (
+    BrokenProfile,
+    ProfileJobFailed,
+    ProfileTooLarge,
+    UnreadableProfile,
+    UnreadableSymbols,
+    UnsupportedVersion,
+)
+
+ONE = samply_profiles.PATH + "/{profile_id}"
+
+NOBODY = (errors.Unauthenticated, errors.Forbidden, errors.OperatorUnavailable, errors.TooManyRequests)
+"""Any route that asks who it is may say so, and that it can't be found out now."""
+STORE = (errors.StoreError, errors.CorruptManifest)
+KUBE = (
+    errors.KubeError,
+    errors.KubeNotFound,
+    errors.KubeConflict,
+    errors.KubeForbidden,
+    errors.KubeInvalid,
+    errors.KubeUnavailable,
+    errors.ExecFailed,
+)
+MADE = (
+    errors.ProfileError,
+    UnreadableProfile,
+    BrokenProfile,
+    UnsupportedVersion,
+    ProfileTooLarge,
+    UnreadableSymbols,
+    ProfileJobFailed,
+    errors.TooManyRequests,
+)
+START = (
+    errors.InvalidParam,
+    errors.InvalidSpec,
+    errors.AmbiguousPipeline,
+    errors.ProfilingNotEnabled,
+    errors.UnknownPipeline,
+    errors.ProfilingInProgress,
+    errors.PipelineNotDeployed,
+    errors.PipelineUnreachable,
+    errors.StoreFull,
+    *STORE,
+    *KUBE,
+    *NOBODY,
+)
+FIND = (errors.InvalidParam, errors.UnknownPipeline, errors.UnknownProfile, *NOBODY)
+CONDITIONS = (parts.IF_NONE_MATCH, parts.IF_MATCH, parts.RANGE, parts.IF_RANGE)
+
+GZIP, ZIP = "application/gzip", "application/zip"
+UNCHANGED = Answer(
+    304, "The client has it already.", headers=parts.OF_A_FILE, optional_headers=("Vary", "Accept-Ranges")
+)
+NOT_YET = Answer(
+    204,
+    "With `latest=true`: one is in progress. Ask again after `Retry-After`.",
+    headers=("Retry-After", "Cache-Control"),
+)
+PART = Answer(
+    206,
+    "The part that `Range` names.",
+    {GZIP: BYTES, ZIP: BYTES},
+    headers=(*parts.OF_A_FILE, "Content-Disposition", "Content-Range", "Accept-Ranges"),
+    optional_headers=("Samply-Last-Failure", "Samply-Missing-Ordinals"),
+)
+FILE = Answer(
+    200,
+    "The profile: the gzip file that `samply load` and profiler.firefox.com open, or another format.",
+    {GZIP: BYTES, **{media: {"type": "string"} for media in jobs.MEDIA_TYPES.values() if media not in (GZIP, JSON)}}
+    | {JSON: {"type": "object", "description": "A speedscope file."}},
+    headers=parts.OF_A_FILE,
+    optional_headers=("Content-Disposition", "Accept-Ranges", "Vary", "Content-Security-Policy", "Samply-Last-Failure"),
+)
+
+FACTS_EXAMPLE = {
+    "id": "0b5c2f6e-7a51-4c1e-9d3b-2f1f5a1c9e10",
+    "namespace": "feldera",
+    "name": "profile-7d1f0c52-0",
+    "pipeline_name": "orders",
+    "ordinal": 0,
+    "state": "Recording",
+    "requested_at": "2026-01-31T09:30:00.000Z",
+    "ends_at": "2026-01-31T09:30:31.000Z",
+    "duration_secs": 30,
+    "preflight_only": False,
+    "href": "/v0/pipelines/orders/samply_profiles/0b5c2f6e-7a51-4c1e-9d3b-2f1f5a1c9e10",
+}
+STARTED_EXAMPLE = {
+    "started": [
+        {"ordinal": 0, "profile": FACTS_EXAMPLE["id"], "state": "Recording", "href": FACTS_EXAMPLE["href"]},
+    ],
+    "refused": [
+        {
+            "ordinal": 1,
+            "message": "Ordinal 1 of pipeline 'orders' isn't running.",
+            "error_code": "PipelineInteractionNotDeployed",
+            "details": {"pipeline_name": "orders", "status": "Stopped", "desired_status": "Running"},
+        }
+    ],
+}
+PREFLIGHT_EXAMPLE = {
+    "verdict": "Go",
+    "pipeline_name": "orders",
+    "namespace": "feldera",
+    "ordinal": 0,
+    "profile": FACTS_EXAMPLE["id"],
+    "object": "profile-7d1f0c52-0",
+    "pod": "orders-0",
+    "container": "pipeline",
+    "mode": "InPlace",
+    "findings": [],
+    "failure": None,
+}
+
+
+def _whole(name: str, least: int, most: int, default: int, text: str) -> Param:
+    return Param(name, "query", {"type": "integer", "minimum": least, "maximum": most, "default": default}, text)
+
+
+def _choice(choices: tuple[str, ...], text: str) -> Param:
+    return Param("output", "query", {"type": "string", "enum": list(choices)}, text)
+
+
+SECS: shapes.Schema = {"type": "number", "minimum": 0, "maximum": 999_999}
+SUMMARY_PARAMS = (
+    Param("thread", "query", {"type": "string", "pattern": "^[^\\x00-\\x1f]{1,64}$"}, "Only threads of this name."),
+    Param("from", "query", SECS, "Seconds since the first sample."),
+    Param("to", "query", SECS, "Seconds; more than `from`."),
+    _whole("limit", 1, params.MAX_PAGE, 20, "How many functions."),
+    _choice(params.OUTPUTS, "Left out: as `Accept` says."),
+)
+DIFF_PARAMS = (
+    Param("before", "query", {"type": "string", "pattern": parts.ID_PATTERN}, "Id of a profile.", is_required=True),
+    Param("after", "query", {"type": "string", "pattern": parts.ID_PATTERN}, "Id of a profile.", is_required=True),
+    _whole("limit", 1, params.MAX_PAGE, 30, "How many functions."),
+    _choice(params.DIFF_OUTPUTS, "Left out: as `Accept` says."),
+)
+AFTER = Param("after", "query", {"type": "string", "pattern": parts.ID_PATTERN}, "The last page's `next`.")
+
+
+def _json(status: int, text: str, name: str, *headers: str, example: object = None) -> Answer:
+    return Answer(status, text, {JSON: refer(name)}, headers=(*headers, "Cache-Control"), example=example)
+
+
+def _made(text: str, name: str, *others: str) -> Answer:
+    content = {JSON: refer(name), **{media: {"type": "string"} for media in others}}
+    return Answer(200, text, content, headers=(*parts.OF_A_FILE, "Vary"), optional_headers=("Content-Security-Policy",))
+
+
+LAST = (
+    Operation(
+        "get",
+        samply_profile.PATH,
+        "getSamplyProfile",
+        "Profiles",
+        "Get the last profile",
+        "The last good profile of one ordinal, from storage: pipelines that are stopped or deleted have theirs too. "
+        "With `ordinal=all`, one zip with the last profile of each.",
+        (
+            parts.NAME,
+            parts.ORDINALS,
+            parts.LATEST,
+            parts.NAMESPACE,
+            parts.FORMAT,
+            parts.MEASURE,
+            *CONDITIONS,
+            parts.TENANT,
+        ),
+        (
+            replace(
+                FILE,
+                content={**FILE.content, ZIP: BYTES},
+                optional_headers=(*FILE.optional_headers, "Samply-Missing-Ordinals"),
+            ),
+            NOT_YET,
+            PART,
+            replace(
+                UNCHANGED,
+                optional_headers=(*UNCHANGED.optional_headers, "Samply-Last-Failure", "Samply-Missing-Ordinals"),
+            ),
+        ),
+        (
+            errors.InvalidParam,
+            errors.NoSamplyProfile,
+            errors.AmbiguousPipeline,
+            errors.UnknownPipeline,
+            errors.UnknownProfile,
+            errors.RangeNotSatisfiable,
+            errors.ProfilingFailed,
+            errors.PipelineNotDeployed,
+            *STORE,
+            *MADE,
+            *NOBODY,
+        ),
+        ("PreconditionFailed",),
+    ),
+    Operation(
+        "post",
+        samply_profile.PATH,
+        "startSamplyProfile",
+        "Profiles",
+        "Take a profile",
+        "Answers as soon as the recording runs or was refused, after `api.startWaitSecs` (2 s) at the latest. "
+        "To send it again after a time-out is harmless: the repeat gets 409.",
+        (parts.NAME, parts.ORDINALS, parts.DURATION, parts.NAMESPACE, parts.TENANT),
+        (
+            Answer(
+                202,
+                "Started, or waiting for its turn. Empty; with `ordinal=all` what became of each.",
+                {JSON: refer("StartedAll")},
+                headers=parts.NO_STORE,
+                optional_headers=("Location",),
+                example=STARTED_EXAMPLE,
+            ),
+        ),
+        (errors.ProfilingFailed, *START),
+    ),
+    Operation(
+        "post",
+        preflight.PATH,
+        "preflightSamplyProfile",
+        "Profiles",
+        "Would a recording work?",
+        "Looks at the pod as a recording would, and records nothing. A refusal is an answer (200).",
+        (parts.NAME, parts.ORDINAL, parts.DURATION, parts.NAMESPACE),
+        (_json(200, "The verdict, with what was found.", "Preflight", example=PREFLIGHT_EXAMPLE),),
+        START,
+    ),
+)
+
+HISTORY = (
+    Operation(
+        "get",
+        samply_profiles.PATH,
+        "listSamplyProfiles",
+        "Profiles",
+        "The history of a pipeline",
+        params=(
+            parts.NAME,
+            replace(parts.ORDINAL, schema=shapes.ORDINAL, text="Only those of this pod."),
+            parts.NAMESPACE,
+            _whole("limit", 1, params.MAX_PAGE, params.PAGE, "How many that ended."),
+            AFTER,
+        ),
+        answers=(_json(200, "One page.", "History", example={"profiles": [FACTS_EXAMPLE], "next": None}),),
+        errors=(errors.InvalidParam, errors.AmbiguousPipeline, errors.UnknownPipeline, *NOBODY),
+    ),
+    Operation(
+        "get",
+        ONE,
+        "getSamplyProfileFacts",
+        "Profiles",
+        "The facts of one profile",
+        "What was asked, by whom, how it ended, how good it is.",
+        (parts.NAME, parts.PROFILE),
+        (
+            Answer(
+                200,
+                "One that ended, or one that runs.",
+                {JSON: {"anyOf": [refer("Attempt"), refer("Recording")]}},
+                headers=parts.NO_STORE,
+                example=FACTS_EXAMPLE,
+            ),
+        ),
+        FIND,
+    ),
+    Operation(
+        "get",
+        ONE + "/profile",
+        "getSamplyProfileFile",
+        "Profiles",
+        "The file of one profile",
+        "These bytes never change.",
+        (parts.NAME, parts.PROFILE, parts.FORMAT, parts.MEASURE, *CONDITIONS),
+        (FILE, replace(PART, content={GZIP: BYTES}, optional_headers=()), UNCHANGED),
+        (*FIND, errors.RangeNotSatisfiable, *STORE, *MADE),
+        ("PreconditionFailed",),
+    ),
+    Operation(
+        "delete",
+        acts.PATH,
+        "deleteSamplyProfile",
+        "Profiles",
+        "Remove a profile, or cancel its recording",
+        "Removes one that ended, pinned or not, object and file.",
+        (parts.NAME, parts.PROFILE),
+        (
+            Answer(204, "Removed.", headers=parts.NO_STORE),
+            Answer(202, "It ran: it is gone a moment later.", headers=("Retry-After", *parts.NO_STORE)),
+        ),
+        (*FIND, *STORE, *KUBE),
+    ),
+    Operation(
+        "post",
+        acts.PATH + "/stop",
+        "stopSamplyProfile",
+        "Profiles",
+        "End sampling now and keep the profile",
+        "To repeat it is harmless.",
+        (parts.NAME, parts.PROFILE),
+        (Answer(202, "It is stored a little later.", headers=("Location", "Retry-After", *parts.NO_STORE)),),
+        (*FIND, errors.NotRecording, *STORE, *KUBE),
+    ),
+)
+
+READ = (
+    Operation(
+        "get",
+        summaries.SUMMARY,
+        "summariseSamplyProfile",
+        "Reading",
+        "The functions that took most",
+        params=(parts.NAME, parts.PROFILE, *SUMMARY_PARAMS, parts.IF_NONE_MATCH),
+        answers=(_made("JSON, or a table.", "Summary", "text/plain; charset=utf-8"), UNCHANGED),
+        errors=(*FIND, *STORE, *MADE),
+    ),
+    Operation(
+        "get",
+        summaries.DIFF,
+        "compareSamplyProfiles",
+        "Reading",
+        "What changed between two profiles",
+        "By function, in shares of all.",
+        (parts.NAME, *DIFF_PARAMS, parts.IF_NONE_MATCH),
+        (
+            _made("JSON, a table, or a flame graph.", "Comparison", "text/plain; charset=utf-8", "image/svg+xml"),
+            UNCHANGED,
+        ),
+        (*FIND, *STORE, *MADE),
+    ),
+)
+
+SERVICE = (
+    Operation(
+        "get",
+        "/v0/pipelines",
+        "listPipelines",
+        "Service",
+        "Pipelines, their ordinals, and the last profile of each",
+        "All that the caller may see.",
+        answers=(_json(200, "All of them.", "Pipelines"),),
+        errors=NOBODY,
+    ),
+    Operation(
+        "get",
+        "/v0/config",
+        "getConfig",
+        "Service",
+        "What Feldera's SDK asks for first",
+        answers=(_json(200, "Edition and version.", "Config"),),
+        is_open=True,
+    ),
+    Operation(
+        "get",
+        "/healthz",
+        "getHealth",
+        "Service",
+        "The process answers",
+        answers=(_json(200, "It does.", "Health"),),
+        is_open=True,
+    ),
+    Operation(
+        "get",
+        "/readyz",
+        "getReadiness",
+        "Service",
+        "Whether the volume was read",
+        "The operator may be away: stored profiles are served without it.",
+        answers=(_json(200, "It was.", "Readiness"), _json(503, "Not yet.", "Readiness")),
+        is_open=True,
+    ),
+    Operation(
+        "get",
+        "/openapi.json",
+        "getOpenApi",
+        "Service",
+        "This document",
+        answers=(
+            Answer(
+                200,
+                "OpenAPI 3.1.",
+                {JSON: {"type": "object"}},
+                headers=("ETag", "Cache-Control"),
+            ),
+            Answer(304, "The client has it already.", headers=("ETag", "Cache-Control")),
+        ),
+        params=(parts.IF_NONE_MATCH,),
+        is_open=True,
+    ),
+    Operation(
+        "get",
+        "/docs",
+        "getDocs",
+        "Service",
+        "This document, for people",
+        answers=(
+            Answer(
+                200,
+                "A page that loads nothing.",
+                {"text/html; charset=utf-8": {"type": "string"}},
+                headers=("ETag", "Cache-Control", "Content-Security-Policy"),
+            ),
+            Answer(304, "The client has it already.", headers=("ETag", "Cache-Control", "Content-Security-Policy")),
+        ),
+        params=(parts.IF_NONE_MATCH,),
+        is_open=True,
+    ),
+)
+
+OPERATIONS = (*LAST, *HISTORY, *READ, *SERVICE)

@@ -1,0 +1,182 @@
+"""The OpenAPI document is whole and true: against the routes, the error codes, its own examples and the page.
+
+That each answer of the contract tests is as the document says is checked where they ask (conftest.py).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from jsonschema import Draft202012Validator
+
+from samply_operator import errors
+from samply_operator.api import app, problems
+from samply_operator.api.openapi import codes, page, parts
+from support import openapi
+
+from .conftest import Service
+
+DOCUMENT = openapi.read_document()
+PAGE = Path(__file__).parents[3] / "docs" / "http.md"
+OPERATIONS = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item]
+
+
+def walk(part: Any) -> Iterator[Any]:
+    yield part
+    for child in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from walk(child)
+
+
+def walk_errors(kind: type[errors.SamplyOperatorError]) -> Iterator[type[errors.SamplyOperatorError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from walk_errors(child)
+
+
+async def test_it_is_served(service: Service) -> None:
+    """To everybody, and only once to the same client."""
+    answer = await service.get("/openapi.json")
+    assert answer.read_json() == DOCUMENT
+    again = await service.get("/openapi.json", If_None_Match=answer.headers["ETag"])
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_routes_and_document_are_the_same() -> None:
+    """A route without a description, or a description without a route, fails here."""
+    routes = set()
+    for table in app.TABLES:
+        for route in table:
+            assert isinstance(route, web.RouteDef)
+            routes |= {(route.path, method) for method in [route.method.lower(), *["head"] * (route.method == "GET")]}
+    assert routes == set(OPERATIONS)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """And no component is there for nothing."""
+    used = {part["$ref"] for part in walk(DOCUMENT) if isinstance(part, dict) and isinstance(part.get("$ref"), str)}
+    assert used
+    for reference in used:
+        assert openapi.resolve({"$ref": reference})
+    schemas = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+    assert schemas <= used
+
+
+def test_every_schema_is_one() -> None:
+    for part in walk(DOCUMENT):
+        if isinstance(part, dict) and isinstance(part.get("schema"), dict):
+            Draft202012Validator.check_schema(part["schema"])
+    for schema in DOCUMENT["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_an_operation_says_all_that_there_is_to_say(path: str, method: str) -> None:
+    """Its path's parameters, a summary, its own id, and that anything may go wrong."""
+    operation = DOCUMENT["paths"][path][method]
+    named = {param["name"] for param in operation.get("parameters", ()) if param["in"] == "path"}
+    assert named == set(re.findall(r"{(\w+)}", path))
+    assert operation["summary"]
+    assert "500" in operation["responses"]
+    assert all(response["description"] for response in operation["responses"].values())
+    ids = [each["operationId"] for item in DOCUMENT["paths"].values() for each in item.values()]
+    assert ids.count(operation["operationId"]) == 1
+    if operation["security"]:
+        assert {"401", "403", "503"} <= set(operation["responses"])
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_examples_are_as_the_schema_says(path: str, method: str) -> None:
+    """Who copies one gets what is really answered."""
+    for response in DOCUMENT["paths"][path][method]["responses"].values():
+        for media in response.get("content", {}).values():
+            schema = {**media["schema"], "components": DOCUMENT["components"]}
+            for example in media.get("examples", {}).values():
+                Draft202012Validator(schema).validate(openapi.resolve(example)["value"])
+
+
+def test_every_error_class_has_a_meaning() -> None:
+    """A new one is described before it is answered."""
+    own = {
+        kind
+        for kind in walk_errors(errors.SamplyOperatorError)
+        if kind.__module__.startswith("samply_operator.") and kind is not errors.RecordingFailed
+    }
+    assert own == set(codes.MEANINGS)
+
+
+def test_every_code_is_in_the_document_and_on_the_page() -> None:
+    """With its status; also those that no class stands for."""
+    table = codes.list_codes()
+    assert DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"] == list(table)
+    rows = re.findall(r"^\| `([A-Z]\w+)` \| ([0-9]{3}) \| ", PAGE.read_text(), re.MULTILINE)
+    assert rows == [(code, str(status)) for code, (status, _) in table.items()], "run hack/docs"
+    source = "".join(Path(module.__file__ or "").read_text() for module in (problems, app))
+    said = set(re.findall(r"build_response\([^,]+, \"(\w+)\"", source))
+    assert said
+    assert said <= set(table)
+
+
+def test_every_code_comes_with_its_own_status() -> None:
+    for path, method in OPERATIONS:
+        for status, response in DOCUMENT["paths"][path][method]["responses"].items():
+            for name in response.get("content", {}).get(parts.JSON, {}).get("examples", {}):
+                if name in codes.list_codes():
+                    assert codes.list_codes()[name][0] == int(status)
+
+
+async def test_the_page_shows_all_of_it_and_loads_nothing(service: Service) -> None:
+    """No script, no address of another host, and a policy that holds it to that."""
+    answer = await service.get("/docs")
+    text = answer.body.decode()
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "<script" not in text
+    assert " style=" not in text
+    assert set(re.findall(r"(?:href|src)=\"([^#\"][^\"]*)\"", text)) == {"openapi.json"}
+    targets = set(re.findall(r" id=\"([^\"]+)\"", text))
+    assert set(re.findall(r"href=\"#([^\"]+)\"", text)) <= targets
+    for path, method in OPERATIONS:
+        if method != "head":
+            assert DOCUMENT["paths"][path][method]["operationId"] in targets
+    assert set(DOCUMENT["components"]["schemas"]) <= targets
+    again = await service.get("/docs", If_None_Match=answer.headers["ETag"])
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_the_page_takes_no_text_for_markup() -> None:
+    """What is described is escaped."""
+    document = json.loads(json.dumps(DOCUMENT).replace("Take a profile", "<img src=x>"))
+    assert "<img" not in page.render(document)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (418, {"X-Request-Id": "1"}, b""),
+        (200, {"Content-Type": "application/json", "Cache-Control": "no-store"}, b"{}"),
+        (200, {"X-Request-Id": "1", "Cache-Control": "x", "Content-Type": "application/json"}, b'{"edition": 1}'),
+        (200, {"X-Request-Id": "1", "Cache-Control": "x", "Content-Type": "text/html"}, b"x"),
+        (
+            200,
+            {"X-Request-Id": "1", "Cache-Control": "x", "X-New": "1", "Content-Type": "application/json"},
+            b'{"edition": "Open source", "version": "1"}',
+        ),
+        (
+            200,
+            {"X-Request-Id": "1", "Cache-Control": "x", "Content-Type": "application/json"},
+            b'{"edition": "Open source", "version": "1", "more": 1}',
+        ),
+    ],
+    ids=["status", "header missing", "body", "media type", "header too many", "property too many"],
+)
+def test_the_check_of_answers_can_fail(status: int, headers: dict[str, str], body: bytes) -> None:
+    """Else it would prove nothing."""
+    with pytest.raises(Exception):  # noqa: B017 - AssertionError or ValidationError
+        openapi.check("GET", "/v0/config", status, headers, body)

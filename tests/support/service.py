@@ -1,0 +1,166 @@
+"""The whole api in this process on a real port: a volume, a scripted operator behind the socket, a client in front."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from multidict import CIMultiDictProxy
+
+from samply_operator.api import main, parts
+from samply_operator.api.board import Board
+from samply_operator.api.door import Door
+from samply_operator.model.manifest import FileFacts, Manifest
+from samply_operator.model.profile import Failure
+from samply_operator.settings import Api, Identity, Paths, Settings
+from samply_operator.store.volume import Volume
+from support import openapi
+from support.fake_operator import FakeOperator
+
+DEADLINE_SECS = 10.0
+
+
+def make_id(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response, read to its end."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    def read_json(self) -> Any:
+        return json.loads(self.body)
+
+    def assert_error(self, status: int, code: str) -> dict[str, Any]:
+        """An error in the contract's shape; returns its details."""
+        assert (self.status, self.read_json().get("error_code")) == (status, code), self.body
+        assert set(self.read_json()) == {"message", "error_code", "details"}
+        assert self.headers["Content-Type"].startswith("application/json")
+        details = self.read_json()["details"]
+        assert isinstance(details, dict)
+        assert details.pop("request_id") == self.headers["X-Request-Id"]
+        return details
+
+
+@dataclass(slots=True)
+class Service:
+    """What a test touches: the volume, the operator, and HTTP."""
+
+    volume: Volume
+    operator: FakeOperator
+    session: aiohttp.ClientSession
+    door: Door
+
+    @property
+    def board(self) -> Board:
+        return self.door.app[parts.BOARD]
+
+    @property
+    def port(self) -> int:
+        return self.door.port
+
+    async def ask(self, method: str, path: str, **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"http://127.0.0.1:{self.port}{path}"
+        async with self.session.request(method, url, headers=named, allow_redirects=False) as response:
+            answer = Answer(response.status, response.headers, await response.read())
+            sent = response.url.raw_path
+        openapi.check(method, sent, answer.status, answer.headers, answer.body)
+        return answer
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        return await self.ask("GET", path, **headers)
+
+    async def post(self, path: str) -> Answer:
+        return await self.ask("POST", path)
+
+    def put(self, number: int, data: bytes | None = b"profile", **changes: Any) -> Manifest:
+        """Publish an attempt; `number` orders them. None: a failure."""
+        facts: dict[str, Any] = {
+            "id": make_id(number),
+            "namespace": "feldera",
+            "name": f"p-{number}",
+            "pipeline": "orders",
+            "ordinal": 0,
+            "outcome": "Failed" if data is None else "Succeeded",
+            "requested_at": f"2026-01-31T09:{number:02}:00.000Z",
+            "finished_at": f"2026-01-31T09:{number:02}:30.500Z",
+            "file": None if data is None else FileFacts(len(data), hashlib.sha256(data).hexdigest()),
+            "failure": Failure("PerfDenied", "perf_event_open was refused.", "Add PERFMON.", "EPERM")
+            if data is None
+            else None,
+        }
+        manifest = Manifest(**{**facts, **changes})
+        path = None
+        if data is not None:
+            path = self.volume.tmp_path(manifest.id, "profile")
+            path.write_bytes(data)
+        self.volume.publish(manifest, path)
+        self.operator.store_generation += 1
+        return manifest
+
+    async def settle(self) -> None:
+        """Push the operator's state and wait until the api shows it and all that is on the volume."""
+        self.operator.push()
+        pipelines = {(p.namespace, p.name) for p in self.operator.pipelines}
+        recordings = {r.id for r in self.operator.recordings}
+        ids = self.volume.list_ids()
+
+        async def is_shown() -> bool:
+            view = self.board.view
+            live = view.live
+            if live is None or not view.is_ready:
+                return False
+            seen = set(live.pipelines), set(live.by_id), view.catalog.by_id.keys()
+            return seen == (pipelines, recordings, ids) and live.snapshot.is_synced == self.operator.is_synced
+
+        await wait_until(is_shown)
+
+    async def send_away(self) -> None:
+        """The operator goes; wait until the api has noticed."""
+        await self.operator.go_away()
+        await self.wait_for_operator("Away")
+
+    async def wait_for_operator(self, state: str) -> None:
+        async def is_so() -> bool:
+            answer = await self.get("/readyz")
+            return bool(answer.status == 200 and answer.read_json()["operator"] == state)
+
+        await wait_until(is_so)
+
+
+async def wait_until(is_met: Callable[[], Any]) -> None:
+    """Poll a condition; fails the test if it isn't met in time."""
+    async with asyncio.timeout(DEADLINE_SECS):
+        while not await is_met():
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def serving(folder: Path, settings: Api | None = None) -> AsyncIterator[Service]:
+    """Everything in `folder`, whose path must be short: a unix socket is in it."""
+    volume = Volume(folder / "data")
+    volume.prepare()
+    socket_path = folder / "control.sock"
+    api = msgspec.structs.replace(settings or Api(), host="127.0.0.1", port=0, metrics_port=0)
+    paths = Paths(data=str(folder / "data"), socket=str(socket_path))
+    async with (
+        FakeOperator(socket_path) as operator,
+        main.serve(Settings(api=api, paths=paths), Identity("feldera", "pod", "release")) as door,
+        aiohttp.ClientSession(auto_decompress=False) as session,
+    ):
+        service = Service(volume, operator, session, door)
+        await service.wait_for_operator("Connected")
+        yield service
