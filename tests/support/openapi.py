@@ -36,17 +36,18 @@ def read_document() -> Json:
 @cache
 def _read_closed() -> Json:
     closed = deepcopy(read_document())
-    for name, schema in closed["components"]["schemas"].items():
-        close(schema, is_error=name == "Error")
+    for schema in closed["components"]["schemas"].values():
+        close(schema)
     return closed
 
 
-def close(schema: Json, *, is_error: bool = False) -> None:
+def close(schema: Json) -> None:
     """No property that isn't named. An error's details are its code's own."""
-    if "properties" in schema and not is_error:
+    if "properties" in schema:
         schema["additionalProperties"] = False
-    for child in schema.get("properties", {}).values():
-        close(child)
+    for name, child in schema.get("properties", {}).items():
+        if name != "details":
+            close(child)
     for child in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
         close(child)
 
