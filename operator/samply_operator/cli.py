@@ -27,6 +27,10 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--settings", metavar="FILE", help="settings file (default: $SAMPLY_OPERATOR_SETTINGS)")
+        if name == "api":
+            command.add_argument(
+                "--tls", metavar="FOLDER", type=Path, help="serve HTTPS with tls.crt and tls.key of this folder"
+            )
     beat = commands.add_parser("heartbeat", help="exit 0 if the operator's event loop is alive (a liveness probe)")
     beat.add_argument("--max-age", type=float, default=60.0, metavar="SECS", help="oldest heartbeat (default: 60)")
     return parser
@@ -62,7 +66,7 @@ def _run(options: argparse.Namespace) -> int:
     else:
         from samply_operator.api import main as api_main  # noqa: PLC0415
 
-        asyncio.run(api_main.run(config, identity))
+        asyncio.run(api_main.run(config, identity, options.tls))
     return 0
 
 

@@ -133,6 +133,10 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Port for Prometheus: no authentication, no names."""
     start_wait_secs: Seconds = 2
     """How long a POST waits for a recording to run or to be refused before it answers 202."""
+    shutdown_delay_secs: Annotated[float, msgspec.Meta(ge=0)] = 2
+    """At the end of the pod: how long it is still served after it said that it is not ready."""
+    drain_secs: Annotated[float, msgspec.Meta(ge=0)] = 24
+    """After that: how long downloads under way may go on. Both together stay below the pod's grace period."""
     view_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024)] = 512 * 1024 * 1024
     """Memory of the process that converts, summarises or compares profiles; well below the container's limit."""
     links: Links = Links()

@@ -158,6 +158,8 @@ class Board:
 
     def __init__(self, volume: Volume) -> None:
         self.view = View()
+        self.is_closing = False
+        """The process was asked to end: no longer ready."""
         self._volume = volume
         self._index = Index()
         self._snapshot: Snapshot | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -27,6 +28,7 @@ STALL_MS = 300_000
 MAX_CONNECTIONS = 1000
 """Further ones are closed at once, so that descriptors are left for files."""
 BACKLOG = 512
+TLS_LIMITS: dict[str, Any] = {"ssl_handshake_timeout": 10.0, "ssl_shutdown_timeout": 2.0}
 LIMITS: dict[str, Any] = {
     "access_log_class": AccessLogger,
     "lingering_time": LINGER_SECS,
@@ -90,11 +92,14 @@ class Door:
         *,
         drain_secs: float = DRAIN_SECS,
         idle_secs: float = IDLE_SECS,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._runner = web.AppRunner(app, shutdown_timeout=drain_secs)
+        # aiohttp waits this long for the handler, and once more after it has cancelled the request's reading.
+        self._runner = web.AppRunner(app, shutdown_timeout=drain_secs / 2)
         self._host = host
         self._port = port
         self._idle_secs = idle_secs
+        self._tls: dict[str, Any] = {"ssl": tls, **TLS_LIMITS} if tls else {}
         self._listener: asyncio.Server | None = None
 
     @property
@@ -113,7 +118,7 @@ class Door:
             raise RuntimeError("aiohttp made no server")
         loop = asyncio.get_running_loop()
         build = partial(Connection, server, loop=loop, keepalive_timeout=self._idle_secs, **LIMITS)
-        self._listener = await loop.create_server(build, self._host, self._port, backlog=BACKLOG)
+        self._listener = await loop.create_server(build, self._host, self._port, backlog=BACKLOG, **self._tls)
         return self
 
     async def __aexit__(

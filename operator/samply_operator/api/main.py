@@ -6,13 +6,15 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
-from samply_operator.api import access_log, metrics
+from samply_operator.api import access_log, metrics, parts
 from samply_operator.api.app import build_app
 from samply_operator.api.board import Board
 from samply_operator.api.door import Door
 from samply_operator.api.open_files import OpenFiles
+from samply_operator.api.tls import Tls
 from samply_operator.control.client import OperatorClient
 from samply_operator.settings import Identity, Settings
 from samply_operator.store.volume import Volume
@@ -21,28 +23,37 @@ logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def serve(settings: Settings, identity: Identity) -> AsyncIterator[Door]:
-    """Serve while the context lasts."""
+async def serve(settings: Settings, identity: Identity, tls_folder: Path | None = None) -> AsyncIterator[Door]:
+    """Serve while the context lasts, over TLS if a folder with a certificate is given."""
     volume = Volume(settings.paths.data)
     board = Board(volume)
     operator = OperatorClient(settings.paths.socket, on_change=board.take)
-    async with board, operator, OpenFiles(volume) as files:
+    async with AsyncExitStack() as stack:
+        tls = (await stack.enter_async_context(Tls(tls_folder))).context if tls_folder else None
+        for part in (board, operator):
+            await stack.enter_async_context(part)
+        files = await stack.enter_async_context(OpenFiles(volume))
         app = build_app(settings, identity, files=files, board=board, operator=operator)
-        async with (
-            Door(metrics.build_app(operator), settings.api.host, settings.api.metrics_port, drain_secs=0) as numbers,
-            Door(app, settings.api.host, settings.api.port) as door,
-        ):
-            logger.info("serving on port %d, metrics on port %d", door.port, numbers.port)
+        host, limits = settings.api.host, settings.api
+        numbers = Door(metrics.build_app(operator), host, limits.metrics_port, drain_secs=0)
+        door = Door(app, host, limits.port, drain_secs=limits.drain_secs, tls=tls)
+        async with numbers, door:
+            way = "HTTPS" if tls else "HTTP"
+            logger.info("serving %s on port %d, metrics on port %d", way, door.port, numbers.port)
             yield door
 
 
-async def run(settings: Settings, identity: Identity) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def run(settings: Settings, identity: Identity, tls_folder: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Then: not ready at once, no new connection a moment later, and downloads under
+    way go on for `api.drainSecs`. Recordings are the operator's, and go on in any case."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     with access_log.writing_to_stdout():
-        async with serve(settings, identity):
+        async with serve(settings, identity, tls_folder) as door:
             await ended.wait()
-            logger.info("closing")
+            door.app[parts.BOARD].is_closing = True
+            logger.info("not ready any more; closing in %g s", settings.api.shutdown_delay_secs)
+            await asyncio.sleep(settings.api.shutdown_delay_secs)
+            logger.info("closing; downloads under way have %g s", settings.api.drain_secs)

@@ -14,7 +14,7 @@ from aiohttp import web
 from samply_operator.api import sendfile
 
 READ_BYTES = 512 * 1024
-"""Read and written at once where sendfile can't be used (TLS)."""
+"""Read and written at once where sendfile can't be used (TLS): each costs a way to a thread and back."""
 
 
 class Sender:

@@ -27,10 +27,12 @@ async def get_health(request: web.Request) -> web.StreamResponse:
 async def get_readiness(request: web.Request) -> web.StreamResponse:
     """Ready once the volume was read. The operator may be away: stored profiles are served without it, and what
     needs it says 503 by itself, so its absence must not take the whole service out of rotation."""
-    view = request.app[BOARD].view
+    board = request.app[BOARD]
+    view = board.view
     operator = "Connected" if view.is_certain else "Away"
-    if view.is_ready:
+    if view.is_ready and not board.is_closing:
         return render.build_json({"status": "ok", "operator": operator})
-    response = render.build_json({"status": "the volume was not read yet", "operator": operator})
+    status = "closing" if board.is_closing else "the volume was not read yet"
+    response = render.build_json({"status": status, "operator": operator})
     response.set_status(503)
     return response

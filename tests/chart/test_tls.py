@@ -1,0 +1,43 @@
+"""TLS: off by default, on for listener and probes by a Secret's name; and the pod's end leaves time for downloads."""
+
+from __future__ import annotations
+
+import pytest
+
+from chart import helm, pod_security
+
+ON = {"tls": {"secretName": "profiles-tls"}}
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+
+
+def test_plain_http_is_the_default(default_objects: list[helm.Object]) -> None:
+    api = helm.containers(default_objects)["api"]
+    assert api["args"] == ["api"]
+    assert not any("scheme" in api[probe]["httpGet"] for probe in PROBES)
+
+
+def test_a_secret_turns_it_on_for_the_api_alone() -> None:
+    objects = helm.render(ON)
+    api, operator = helm.containers(objects)["api"], helm.containers(objects)["operator"]
+    [mount] = [each for each in api["volumeMounts"] if each["name"] == "tls"]
+    assert api["args"] == ["api", "--tls", mount["mountPath"]]
+    assert mount["readOnly"] is True
+    assert "subPath" not in mount, "a subPath is never updated"
+    assert {api[probe]["httpGet"]["scheme"] for probe in PROBES} == {"HTTPS"}
+    assert "tls" not in {each["name"] for each in operator["volumeMounts"]}
+    [volume] = [each for each in helm.pod_spec(objects)["volumes"] if each["name"] == "tls"]
+    assert volume["secret"]["secretName"] == "profiles-tls"
+    assert [item["key"] for item in volume["secret"]["items"]] == ["tls.crt", "tls.key"]
+    assert pod_security.find_violations(helm.pod_spec(objects)) == []
+
+
+@pytest.mark.parametrize("name", ["UPPER", "a b", "-a", "a/b"])
+def test_what_is_no_name_is_refused(name: str) -> None:
+    assert "secretName" in helm.render_error({"tls": {"secretName": name}})
+
+
+def test_downloads_have_less_time_than_the_pod() -> None:
+    """Else the kubelet would kill what is promised to end."""
+    assert "terminationGracePeriodSeconds" in helm.render_error({"terminationGracePeriodSeconds": 26})
+    assert "terminationGracePeriodSeconds" in helm.render_error({"config": {"api": {"drainSecs": 600}}})
+    helm.render({"config": {"api": {"drainSecs": 600}}, "terminationGracePeriodSeconds": 620})
