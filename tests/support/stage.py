@@ -121,7 +121,7 @@ class Stage:
     async def reach_event(self, word: str) -> None:
         await self.reach(lambda: any(line.startswith(word) for line in self.events()))
 
-    async def reach_rest(self) -> None:
+    async def reach_sleep(self) -> None:
         """The target isn't stopped: it sleeps, as it always does (on a busy machine it may be on its way there)."""
         await self.reach(lambda: self.state() == "S")
 

@@ -126,7 +126,7 @@ async def a_folder_is_used_once(stage: Stage) -> None:
 async def a_folder_that_cannot_be_made_is_said_so(stage: Stage) -> None:
     stage.change(folder=str(stage.folder / "below" / "what is not there"))
     assert await stage.record(secs=1) == (remote.FOLDER_REFUSED, [])
-    await stage.reach_rest()
+    await stage.reach_sleep()
 
 
 @piece()
@@ -196,7 +196,7 @@ async def a_target_left_stopped_by_an_attach_that_never_ends_is_continued(stage:
     failure = recording.judge(progress, stage.log())
     assert failure is not None
     assert (failure.reason, progress.deadline, progress.was_stopped) == ("AttachTimeout", "attach", True)
-    await stage.reach_rest()
+    await stage.reach_sleep()
 
 
 @piece(attach_secs=-1)
@@ -208,7 +208,7 @@ async def a_target_left_stopped_by_a_samply_that_was_killed_is_continued(stage: 
     failure = recording.judge(stage.progress(), stage.log())
     assert failure is not None
     assert (failure.reason, stage.progress().was_stopped) == ("SamplyKilled", True)
-    await stage.reach_rest()
+    await stage.reach_sleep()
 
 
 def _find_samply(stage: Stage) -> int:
@@ -295,7 +295,7 @@ async def a_cleaning_in_the_middle_leaves_nothing(stage: Stage) -> None:
     await asyncio.wait_for(task, OWN_END_SECS)
     assert not stage.folder.exists()
     await stage.reach(lambda: not stage.find_processes(), OWN_END_SECS)
-    await stage.reach_rest()
+    await stage.reach_sleep()
 
 
 @piece(attach_secs=-1)
@@ -326,7 +326,7 @@ async def processes_that_only_have_the_number_of_an_earlier_one_are_left_alone(s
 async def a_cleaning_or_a_stop_of_nothing_does_nothing(stage: Stage) -> None:
     await stage.stop("keep")
     await stage.clean()
-    await stage.reach_rest()
+    await stage.reach_sleep()
 
 
 @piece()
