@@ -14,6 +14,8 @@ SamplyOperatorError            has a message, a remedy and details; `code` is wh
 │   ├── ProfilingInProgress
 │   ├── NotRecording           it ended already, or hasn't begun: nothing to stop
 │   ├── ProfilingNotEnabled
+│   ├── LinksNotEnabled
+│   ├── InvalidLink            a signed link that was changed, or whose time or key is over
 │   ├── RangeNotSatisfiable
 │   └── TooManyRequests
 ├── ProfilingFailed            an admitted recording ended without a good profile
@@ -122,6 +124,14 @@ class ProfilingNotEnabled(RequestError):
     """details: reason, remedy."""
 
     code = "ProfilingNotEnabled"
+
+
+class LinksNotEnabled(RequestError):
+    code = "LinksNotEnabled"
+
+
+class InvalidLink(RequestError):
+    code = "InvalidLink"
 
 
 class RangeNotSatisfiable(RequestError):

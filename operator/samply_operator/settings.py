@@ -20,6 +20,8 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 MAX_DURATION_SECS = 3600
 """The longest recording: the range of Feldera's web console."""
+MAX_LINK_SECS = 7 * 24 * 3600
+"""The longest that an installation may let a link hold."""
 
 
 class Base(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -122,6 +124,20 @@ class Links(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     secret_name: str = ""
     """Secret in the release's namespace with the entries `current` and `previous` (at least 32 random bytes each): the
     keys that sign links. Empty: no links."""
+    max_secs: Annotated[int, msgspec.Meta(ge=60, le=MAX_LINK_SECS)] = 24 * 3600
+    """Longest time that a link may hold."""
+    public_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$")] = ""
+    """Where browsers reach the service, such as https://profiles.example.com. Empty: as the request for a link came."""
+
+
+Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/?#\s]+)$")]
+
+
+class Cors(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Pages of other origins that may read answers, and send a token that they have."""
+
+    allow_origins: tuple[Origin, ...] = ()
+    """Origins such as https://console.example.com; "*": all."""
 
 
 class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -140,6 +156,7 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     view_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024)] = 512 * 1024 * 1024
     """Memory of the process that converts, summarises or compares profiles; well below the container's limit."""
     links: Links = Links()
+    cors: Cors = Cors()
 
 
 class Paths(Base, frozen=True, rename="camel", forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from multidict import CIMultiDictProxy
 from samply_operator.api import main, parts
 from samply_operator.api.board import Board
 from samply_operator.api.door import Door
+from samply_operator.control.client import OperatorClient
 from samply_operator.model.manifest import FileFacts, Manifest
 from samply_operator.model.profile import Failure
 from samply_operator.settings import Api, Identity, Paths, Settings
@@ -70,6 +71,10 @@ class Service:
     @property
     def port(self) -> int:
         return self.door.port
+
+    @property
+    def client(self) -> OperatorClient:
+        return self.door.app[parts.OPERATOR]
 
     async def ask(self, method: str, path: str, **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}

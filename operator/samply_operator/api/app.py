@@ -6,7 +6,9 @@ from aiohttp import web
 
 from samply_operator.api import (
     acts,
+    cors,
     describing,
+    links,
     parts,
     pipelines,
     preflight,
@@ -27,6 +29,7 @@ TABLES = (
     preflight.routes,
     samply_profiles.routes,
     acts.routes,
+    links.routes,
     summaries.routes,
     pipelines.routes,
     service.routes,
@@ -38,7 +41,8 @@ def build_app(
     settings: Settings, identity: Identity, *, files: OpenFiles, board: Board, operator: OperatorClient
 ) -> web.Application:
     """All routes over the given parts, whose lives are the caller's care."""
-    app = web.Application(middlewares=[problems.answer])
+    app = web.Application(middlewares=[problems.answer, cors.answer_preflight])
+    app.on_response_prepare.append(cors.add_headers)
     app[parts.SETTINGS] = settings
     app[parts.IDENTITY] = identity
     app[parts.FILES] = files

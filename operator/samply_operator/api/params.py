@@ -13,6 +13,7 @@ from samply_operator import errors
 from samply_operator.profiles import jobs
 from samply_operator.profiles.jobs import Format, Output
 from samply_operator.profiles.weighing import Measure
+from samply_operator.rules import links
 from samply_operator.settings import MAX_DURATION_SECS
 
 MAX_ORDINAL = 2**31 - 1
@@ -79,6 +80,13 @@ class FormatQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkQuery:
+    """POST …/links. `expires_secs` None: as usual."""
+
+    expires_secs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SummaryQuery:
     """GET …/summary. `output` None: as the request's Accept says."""
 
@@ -135,6 +143,22 @@ def parse_format_query(text: str) -> FormatQuery:
     return FormatQuery(
         format=_parse_choice(query, "format", FORMATS), measure=_parse_choice(query, "measure", MEASURES) or "samples"
     )
+
+
+def parse_link_query(text: str, max_secs: int) -> LinkQuery:
+    return LinkQuery(_parse_whole(split(text), "expires_secs", 1, max_secs))
+
+
+def parse_link(text: str) -> links.Link | None:
+    """The link that a query is; None: none that was ever made here. Only the stored file itself can be linked to."""
+    query = split(text)
+    if query.keys() & {"format", "measure"}:
+        raise errors.InvalidParam(
+            "A link is to the stored file itself: it takes no format.",
+            details={"parameter": "format", "value": "", "expected": "none, with a link"},
+        )
+    expires, signature = query.get("expires", []), query.get("signature", [])
+    return links.parse(expires[0], signature[0]) if (len(expires), len(signature)) == (1, 1) else None
 
 
 def parse_summary_query(text: str) -> SummaryQuery:

@@ -40,6 +40,8 @@ STATUS: Mapping[type[errors.SamplyOperatorError], int] = {
     errors.ProfilingInProgress: 409,
     errors.NotRecording: 409,
     errors.ProfilingNotEnabled: 400,
+    errors.LinksNotEnabled: 400,
+    errors.InvalidLink: 403,
     errors.RangeNotSatisfiable: 416,
     errors.TooManyRequests: 429,
     errors.ProfilingFailed: 500,

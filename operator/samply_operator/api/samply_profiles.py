@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from samply_operator import errors
-from samply_operator.api import access, files, formats, params, render
+from samply_operator.api import access, files, formats, params, render, signed
 from samply_operator.api.board import View
 from samply_operator.api.parts import BOARD
 from samply_operator.control.messages import RecordingState
@@ -44,6 +44,9 @@ async def get_facts(request: web.Request) -> web.StreamResponse:
 @routes.get(PATH + "/{profile_id}/profile")
 async def get_file(request: web.Request) -> web.StreamResponse:
     """The file of one profile. These bytes never change."""
+    if signed.is_used(request):
+        manifest = signed.admit(request, request.match_info["profile_id"])
+        return await files.send_profile(request, manifest, cache=files.FOREVER)
     query = params.parse_format_query(request.rel_url.raw_query_string)
     manifest = find_stored(request, await access.admit(request), request.match_info["profile_id"])
     if query.format:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from samply_operator import errors
-from samply_operator.api import acts, params, preflight, samply_profile, samply_profiles, summaries
+from samply_operator.api import acts, links, params, preflight, samply_profile, samply_profiles, summaries
 from samply_operator.api.openapi import parts, shapes
 from samply_operator.api.openapi.parts import BYTES, JSON, Answer, Operation, Param
 from samply_operator.api.openapi.shapes import refer
@@ -18,6 +18,7 @@ from samply_operator.profiles.errors import (
     UnreadableSymbols,
     UnsupportedVersion,
 )
+from samply_operator.settings import MAX_LINK_SECS
 
 ONE = samply_profiles.PATH + "/{profile_id}"
 
@@ -124,6 +125,19 @@ PREFLIGHT_EXAMPLE = {
     "findings": [],
     "failure": None,
 }
+
+
+LINK_EXAMPLE = {
+    "profile": FACTS_EXAMPLE["id"],
+    "expires_at": "2026-01-31T10:31:00Z",
+    "href": f"{FACTS_EXAMPLE['href']}/profile?expires=1769855460&signature=kJ3…",
+    "url": f"https://profiles.example.com{FACTS_EXAMPLE['href']}/profile?expires=1769855460&signature=kJ3…",
+    "firefox_profiler": "https://profiler.firefox.com/from-url/https%3A%2F%2Fprofiles.example.com…",
+}
+LINK = (
+    Param("expires", "query", {"type": "integer"}, "Of a signed link: Unix time."),
+    Param("signature", "query", {"type": "string"}, "Of a signed link: then no token is needed."),
+)
 
 
 def _whole(name: str, least: int, most: int, default: int, text: str) -> Param:
@@ -284,10 +298,31 @@ HISTORY = (
         "Profiles",
         "The file of one profile",
         "These bytes never change.",
-        (parts.NAME, parts.PROFILE, parts.FORMAT, parts.MEASURE, *CONDITIONS),
+        (parts.NAME, parts.PROFILE, parts.FORMAT, parts.MEASURE, *LINK, *CONDITIONS),
         (FILE, replace(PART, content={GZIP: BYTES}, optional_headers=()), UNCHANGED),
-        (*FIND, errors.RangeNotSatisfiable, *STORE, *MADE),
+        (*FIND, errors.InvalidLink, errors.LinksNotEnabled, errors.RangeNotSatisfiable, *STORE, *MADE),
         ("PreconditionFailed",),
+    ),
+    Operation(
+        "post",
+        links.PATH,
+        "linkSamplyProfile",
+        "Profiles",
+        "Make a link that needs no credentials",
+        "Who knows the URL may read this one file until it expires. It can't be taken back by itself. Who may read, "
+        "may make one.",
+        (
+            parts.NAME,
+            parts.PROFILE,
+            Param(
+                "expires_secs",
+                "query",
+                {"type": "integer", "minimum": 1, "maximum": MAX_LINK_SECS},
+                "How long it holds, at most `api.links.maxSecs` (a day). Left out: an hour.",
+            ),
+        ),
+        (_json(200, "The link. Nothing is stored of it.", "Link", example=LINK_EXAMPLE),),
+        (*FIND, errors.LinksNotEnabled),
     ),
     Operation(
         "delete",

@@ -233,6 +233,7 @@ def _build_acts() -> dict[str, Schema]:
         "failure": allow_null(refer("Failure")),
     }
     return {
+        "Link": _build_link(),
         "Started": build_object(started),
         "Refused": build_object(refused, description="As the error of one ordinal."),
         "StartedAll": build_object(
@@ -241,6 +242,17 @@ def _build_acts() -> dict[str, Schema]:
         ),
         "Preflight": build_object(preflight, description="Whether a recording would work; nothing was recorded."),
     }
+
+
+def _build_link() -> Schema:
+    url: Schema = {
+        "type": "string",
+        "description": "The same with a host: from the settings, else as the request came.",
+    }
+    viewer = {"type": "string", "description": "Null where a browser wouldn't load it: neither https nor this machine."}
+    return build_object(
+        {"profile": ID, "expires_at": TIME, "href": HREF, "url": url, "firefox_profiler": allow_null(viewer)}
+    )
 
 
 def _build_service() -> dict[str, Schema]:

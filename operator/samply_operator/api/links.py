@@ -1,0 +1,42 @@
+"""POST …/{profile_id}/links: an expiring link to one stored profile, for viewers in a browser, which send no token."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from samply_operator import errors
+from samply_operator.api import access, files, params, render, samply_profiles, signed
+from samply_operator.api.parts import SETTINGS
+from samply_operator.rules import links
+
+PATH = samply_profiles.PATH + "/{profile_id}/links"
+DEFAULT_SECS = 3600
+"""How long a link holds where nobody says; never more than the installation allows."""
+
+routes = web.RouteTableDef()
+
+
+@routes.post(PATH)
+async def post(request: web.Request) -> web.StreamResponse:
+    """Make a link. Nothing is stored: who knows the URL may read that one file until then."""
+    settings = request.app[SETTINGS].api.links
+    query = params.parse_link_query(request.rel_url.raw_query_string, settings.max_secs)
+    manifest = samply_profiles.find_stored(request, await access.admit(request), request.match_info["profile_id"])
+    if manifest.file is None:
+        raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
+    expires = int(time.time()) + (query.expires_secs or min(DEFAULT_SECS, settings.max_secs))
+    link = links.build(signed.list_keys(request)[0], manifest.namespace, manifest.id, expires)
+    href = f"{render.build_href(manifest.pipeline, manifest.id)}/profile?expires={expires}&signature={link.signature}"
+    url = f"{settings.public_url.rstrip('/') or request.url.origin()}{href}"
+    stamp = files.parse_modified(manifest.finished_at).strftime("%Y-%m-%d %H:%M:%SZ")
+    body = {
+        "profile": manifest.id,
+        "expires_at": datetime.fromtimestamp(expires, UTC).isoformat().replace("+00:00", "Z"),
+        "href": href,
+        "url": url,
+        "firefox_profiler": links.build_viewer_url(url, f"{manifest.pipeline} {manifest.ordinal}, {stamp}"),
+    }
+    return render.build_json(body)

@@ -1,0 +1,62 @@
+"""Links to one stored profile that need no credentials: what is signed, and whether a signature holds. Pure.
+
+A link is the right to read exactly one file until its time is over. The signature is HMAC-SHA-256 over purpose,
+namespace, profile and time; nothing of it can be changed, and it tells nothing of the key. A link can't be taken back
+by itself: replacing the key takes back all of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+PURPOSE = "samply-operator/link/1"
+VIEWER = "https://profiler.firefox.com"
+
+_EXPIRES = re.compile(r"[1-9][0-9]{0,11}", re.ASCII)
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """As it stands in a URL. `expires` is Unix time in whole seconds."""
+
+    expires: int
+    signature: str
+
+
+def sign(key: bytes, namespace: str, profile_id: str, expires: int) -> str:
+    """43 characters that need no escaping. No part may hold a line break: none that Kubernetes lets in does."""
+    message = "\n".join((PURPOSE, namespace, profile_id, str(expires))).encode()
+    return base64.urlsafe_b64encode(hmac.digest(key, message, hashlib.sha256)).decode().rstrip("=")
+
+
+def build(key: bytes, namespace: str, profile_id: str, expires: int) -> Link:
+    return Link(expires, sign(key, namespace, profile_id, expires))
+
+
+def parse(expires: str, signature: str) -> Link | None:
+    """None: nothing that was ever signed here."""
+    if _EXPIRES.fullmatch(expires) is None or not signature.isascii():
+        return None
+    return Link(int(expires), signature)
+
+
+def is_valid(link: Link, keys: Sequence[bytes], namespace: str, profile_id: str, now: float) -> bool:
+    """Whether one of the keys made it, and its time isn't over. All keys are tried, so that time tells nothing."""
+    matches = [hmac.compare_digest(link.signature, sign(key, namespace, profile_id, link.expires)) for key in keys]
+    return any(matches) and now < link.expires
+
+
+def build_viewer_url(url: str, name: str) -> str | None:
+    """Firefox Profiler with the profile at `url`. None: a browser wouldn't load it, since the viewer's page is https
+    and may load only https, or http of the browser's own machine."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        return None
+    return f"{VIEWER}/from-url/{quote(url, safe='')}/?profileName={quote(name, safe='')}"

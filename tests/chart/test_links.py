@@ -1,0 +1,32 @@
+"""The Secret that signs links: made only where it is asked for, with a key that nobody could have read before."""
+
+from __future__ import annotations
+
+import base64
+
+from chart import helm
+
+NAMED = {"config": {"api": {"links": {"secretName": "samply-links"}}}}
+
+
+def test_without_a_name_there_is_none() -> None:
+    """And so none in manifests/: a key that is published signs nothing."""
+    assert helm.select(helm.render(), "Secret") == []
+
+
+def test_a_new_key_each_time_nothing_is_found() -> None:
+    """384 random bits, which stay at helm uninstall; rendered twice there are two of them."""
+    keys = set()
+    for _ in range(2):
+        secret = helm.only(helm.render(NAMED), "Secret")
+        assert secret["metadata"]["name"] == "samply-links"
+        assert secret["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+        assert set(secret["data"]) == {"current"}
+        keys.add(base64.b64decode(secret["data"]["current"]))
+    assert len(keys) == 2
+    # What is stored is text, as `kubectl create secret --from-literal` makes it; either is long enough.
+    assert all(len(key) >= 32 for key in keys)
+
+
+def test_somebody_else_makes_it() -> None:
+    assert helm.select(helm.render({**NAMED, "linkSecret": {"create": False}}), "Secret") == []
