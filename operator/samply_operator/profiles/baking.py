@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from samply_operator.profiles import format as disk
-from samply_operator.profiles import gzipping, inlining, patching, reading, source, symbols
+from samply_operator.profiles import gzipping, inlining, patching, reading, source, symbols, vectors
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.fact_sheet import ProfileFacts, gather
 from samply_operator.profiles.patching import Document
@@ -63,7 +63,7 @@ def bake(
     table: SymbolsByLib = {} if sidecar_path is None else symbols.read(sidecar_path, profile.libs)
     document, named = build_document(data, profile, table, label, is_symbolicated=sidecar_path is not None)
     del profile
-    written = gzipping.write(render(document), out_path, level=gzipping.pick_level(len(data)))
+    written = gzipping.write(render(document), out_path, expected_bytes=len(data))
     # The facts are gathered from what was written, not from what was meant; what was read goes before, for its memory.
     del data, document
     facts = gather(reading.read(out_path, max_raw_bytes=written.raw_bytes))
@@ -81,8 +81,7 @@ def build_document(
     data: bytes | bytearray, profile: Profile, table: SymbolsByLib, label: Label, *, is_symbolicated: bool
 ) -> tuple[Outline, int]:
     """The new document in outline, and how many frames got a name."""
-    outer = reading.decode(data, Document, profile.path)
-    threads: list[Document] = msgspec.json.decode(outer["threads"], type=list[Document])
+    outer, threads = open_document(data, profile.path)
     shared: Document = msgspec.json.decode(outer["shared"], type=Document) if "shared" in outer else {}
     rewritten: dict[int, Part] = {}
     named = 0
@@ -101,9 +100,28 @@ def build_document(
     return outline, named
 
 
+class _Threads(msgspec.Struct):
+    threads: list[Document]
+
+
+def open_document(data: bytes | bytearray, path: Path) -> tuple[Document, list[Document]]:
+    """The keys of the document, and those of each thread.
+
+    A big file is nearly all threads. They are opened in one go; the rest is looked at with a hole in their place.
+    """
+    threads = reading.decode(data, _Threads, path).threads
+    values = [memoryview(value) for thread in threads for value in thread.values()]
+    whole = memoryview(data)
+    start = min((vectors.find_place(value, whole) for value in values), default=-1)
+    end = max((vectors.find_place(value, whole) + len(value) for value in values), default=0)
+    if 0 <= start < end <= len(whole):
+        data = b"".join((whole[:start], b"null", whole[end:]))
+    return reading.decode(data, Document, path), threads
+
+
 def _name_shared(profile: Profile, shared: Document, table: SymbolsByLib) -> int:
     """From version 60 on. No samply writes a sidecar for it yet: names are put in, inlined functions are not."""
-    tables = profile.threads[0].load_tables()
+    tables = profile.threads[0].load_tables(with_stacks=False)
     strings = Strings(tables.strings)
     renaming = plan(tables, table, strings, with_inlined=False)
     patching.patch_tables(shared, renaming, "shared")
@@ -116,17 +134,17 @@ def _name_threads(
 ) -> int:
     """Up to version 59. `rewritten` gets the sample columns of threads whose stacks have changed."""
     is_shared = profile.meta.version >= disk.STRINGS_SHARED
-    strings = Strings(profile.threads[0].load_tables().strings if is_shared else ())
+    strings = Strings(profile.threads[0].load_tables(with_stacks=False).strings if is_shared else ())
     named = 0
     for thread, document in zip(profile.threads, threads, strict=True):
         where = f"threads[{thread.index}]"
-        tables = thread.load_tables()
+        tables = thread.load_tables(with_stacks=False)
         if not is_shared:
             strings = Strings(tables.strings)
         renaming = plan(tables, table, strings, with_inlined=inlining.is_expandable(document))
         patching.patch_tables(document, renaming, where)
         if renaming.chains:
-            expansion = inlining.expand(tables, renaming.chains)
+            expansion = inlining.expand(thread.load_tables(), renaming.chains)
             patching.patch_stacks(document, expansion, where)
             rewritten[thread.index] = partial(patching.rewrite_column, thread, array("i", expansion.new_of_old))
         if not is_shared:

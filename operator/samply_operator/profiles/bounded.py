@@ -108,7 +108,12 @@ async def stream(job: jobs.AnyJob, limits: Limits) -> AsyncGenerator[bytes, None
         stderr=asyncio.subprocess.PIPE,
         limit=PIECE,
         # A clean environment: no secret of the service is in reach of what reads a stranger's file.
-        env={"PYTHONPATH": str(Path(samply_operator.__file__).parents[1]), "MALLOC_ARENA_MAX": "1"},
+        # Nothing here multiplies matrices: numpy's BLAS would start threads and reserve memory for them.
+        env={
+            "PYTHONPATH": str(Path(samply_operator.__file__).parents[1]),
+            "MALLOC_ARENA_MAX": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        },
     )
     complaint = asyncio.create_task(_read_stderr(process))
     deadline = asyncio.get_running_loop().time() + limits.wall_secs

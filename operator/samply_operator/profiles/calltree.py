@@ -7,14 +7,16 @@ in the whole profile, whichever thread saw them: a `FunctionIndex` gives it out.
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from samply_operator.profiles import cycles
+from samply_operator.profiles import cycles, vectors
 from samply_operator.profiles.fact_sheet import NO_LIB
 from samply_operator.profiles.profile import Profile, Tables, Thread
+
+if TYPE_CHECKING:
+    from samply_operator.profiles.vectors import Floats
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,8 +43,8 @@ class FunctionIndex:
 
 
 @dataclass(frozen=True, slots=True)
-class Forest:
-    """Nodes, parents first. `node_of_stack` leads from the profile's stacks to them.
+class Stacks:
+    """The profile's stacks as a call tree, parents first: enough for sums by function, and quick to make.
 
     `is_outermost[n]` is 0 where the node's function is called from itself further up: such a node adds nothing to the
     function's total.
@@ -50,38 +52,46 @@ class Forest:
 
     parent: array[int]
     func: array[int]
-    node_of_stack: array[int]
     is_outermost: bytearray
 
 
-Builder = Callable[[Tables, Profile, FunctionIndex], Forest]
+@dataclass(frozen=True, slots=True)
+class Forest(Stacks):
+    """A node for each different path of functions. `node_of_stack` leads from the profile's stacks to them; -1, for
+    samples without one, is its last entry.
+    """
+
+    node_of_stack: array[int]
 
 
-class Forests:
-    """The forest of each thread; of threads that share their tables it is built once."""
+Tree = TypeVar("Tree", bound=Stacks)
 
-    def __init__(self, profile: Profile, index: FunctionIndex, build: Builder | None = None) -> None:
+
+class Forests(Generic[Tree]):
+    """The call tree of each thread, made by `build`; of threads that share their tables it is made once."""
+
+    def __init__(
+        self, profile: Profile, index: FunctionIndex, build: Callable[[Tables, Profile, FunctionIndex], Tree]
+    ) -> None:
         self._profile = profile
         self._index = index
-        self._build = build_forest if build is None else build
-        self._last: tuple[int, Forest] | None = None
+        self._build = build
+        self._last: tuple[int, Tree] | None = None
 
-    def of(self, thread: Thread) -> Forest:
+    def of(self, thread: Thread) -> Tree:
         if self._last is None or self._last[0] != thread.table_key:
             self._last = None  # the one before goes first: two at a time are never needed
             self._last = (thread.table_key, self._build(thread.load_tables(), self._profile, self._index))
         return self._last[1]
 
 
-def take_stacks(tables: Tables, profile: Profile, index: FunctionIndex) -> Forest:
-    """The stack table as it is, a node for each stack: enough for sums by function, and quick."""
+def take_stacks(tables: Tables, profile: Profile, index: FunctionIndex) -> Stacks:
+    """The stack table as it is, a node for each stack."""
     functions = _number_functions(tables, profile, index)
-    func_of_frame = [functions[func] for func in tables.frame_func]
-    func = array("i", map(func_of_frame.__getitem__, tables.stack_frame))
-    node_of_stack = array("i", range(len(func)))
-    node_of_stack.append(-1)
+    func_of_frame = array("i", [functions[func] for func in tables.frame_func])
+    func = vectors.take(func_of_frame, tables.stack_frame)
     is_outermost = find_outermost(tables.stack_prefix, func, len(index.functions) + 1)
-    return Forest(tables.stack_prefix, func, node_of_stack, is_outermost)
+    return Stacks(tables.stack_prefix, func, is_outermost)
 
 
 def build_forest(tables: Tables, profile: Profile, index: FunctionIndex) -> Forest:
@@ -104,33 +114,23 @@ def build_forest(tables: Tables, profile: Profile, index: FunctionIndex) -> Fore
             parent.append(above)
             func.append(number)
         node_of_stack[stack] = node
-    return Forest(parent, func, node_of_stack, find_outermost(parent, func, width))
+    return Forest(parent, func, find_outermost(parent, func, width), node_of_stack)
 
 
 def find_outermost(parent: array[int], func: array[int], width: int) -> bytearray:
     """1 for nodes whose function isn't further up already.
 
     Few functions of a program can reach themselves. Who calls whom tells which, and only their nodes are looked at; a
-    profile in which they are many is walked depth first.
+    profile in which they are too many, or too deep, is walked depth first.
     """
     recursive = find_recursive(parent, func, width)
-    suspects = list(compress(range(len(parent)), map(recursive.__getitem__, func)))
-    if len(suspects) * 10 > len(parent):
-        return _walk_depth_first(parent, func, width)
-    is_outermost = bytearray(b"\x01") * len(parent)
-    for node in suspects:
-        above = parent[node]
-        while above != -1 and func[above] != func[node]:
-            above = parent[above]
-        is_outermost[node] = above == -1
-    return is_outermost
+    is_outermost = vectors.find_outermost(parent, func, recursive)
+    return _walk_depth_first(parent, func, width) if is_outermost is None else is_outermost
 
 
 def find_recursive(parent: array[int], func: array[int], width: int) -> bytearray:
     """1 for functions that call themselves, directly or through others."""
-    callers = array("i", func)
-    callers.append(width - 1)  # of roots: no function has this number
-    return cycles.find_on_cycles(width, set(zip(map(callers.__getitem__, parent), func, strict=True)))
+    return cycles.find_on_cycles(width, vectors.find_edges(parent, func, width))
 
 
 def _walk_depth_first(parent: array[int], func: array[int], width: int) -> bytearray:
@@ -161,50 +161,27 @@ def _step_back(node: int, parent: array[int], func: array[int], next_sibling: ar
     return -1
 
 
-def sum_totals(forest: Forest, self_by_node: Mapping[int, float]) -> dict[int, float]:
-    """By function: what was spent in it and below it. A call from itself further up isn't counted again."""
-    size = len(forest.parent)
-    nodes = _touch(forest, self_by_node)
-    # One entry more, which takes what roots hand up: index -1 is the last.
-    values: list[float] | dict[int, float] = [0.0] * (size + 1) if nodes is None else defaultdict(float)
-    for node, value in self_by_node.items():
-        values[node] = value
-    sums = [0.0] * (max(forest.func, default=-1) + 1)
-    if nodes is None:
-        rows = zip(reversed(forest.parent), reversed(forest.func), reversed(forest.is_outermost), strict=True)
-        for node, (above, number, is_outermost) in zip(range(size - 1, -1, -1), rows, strict=True):
-            if value := values[node]:
-                values[above] += value
-                if is_outermost:
-                    sums[number] += value
-    else:
-        for node in nodes:
-            values[forest.parent[node]] += values[node]
-            if forest.is_outermost[node]:
-                sums[forest.func[node]] += values[node]
-    return {number: value for number, value in enumerate(sums) if value}
-
-
-def sum_selves(forest: Forest, self_by_node: Mapping[int, float]) -> dict[int, float]:
+def sum_selves(forest: Stacks, self_by_node: Floats) -> dict[int, float]:
     """By function: what was spent in it."""
-    sums: dict[int, float] = defaultdict(float)
-    func = forest.func
-    for node, value in self_by_node.items():
-        sums[func[node]] += value
-    return dict(sums)
+    return vectors.sum_known(vectors.view(forest.func), self_by_node)
 
 
-def _touch(forest: Forest, self_by_node: Mapping[int, float]) -> list[int] | None:
-    """Nodes on the way from a sum to the root, children before parents; None: so many that all may be walked."""
-    if len(self_by_node) * 8 > len(forest.parent):
-        return None
-    touched: set[int] = set()
-    for start in self_by_node:
-        node = start
-        while node != -1 and node not in touched:
-            touched.add(node)
-            node = forest.parent[node]
-    return sorted(touched, reverse=True)
+def sum_totals(forest: Stacks, selves: Sequence[Floats]) -> list[dict[int, float]]:
+    """By function: what was spent in it and below it. A call from itself further up isn't counted again.
+
+    One answer for each of the columns, which are used up.
+    """
+    parent, func = vectors.view(forest.parent), vectors.view(forest.func)
+    outer = vectors.view_bytes(forest.is_outermost)
+    touched = vectors.find_touched(parent, selves)
+    if touched is not None:
+        # One of many threads that share their tables: most nodes are the others'.
+        parent = vectors.renumber(parent, touched)
+        func, outer, selves = func[touched], outer[touched], [column[touched] for column in selves]
+    vectors.sum_subtrees(parent, selves)
+    for column in selves:
+        column *= outer  # noqa: PLW2901 - in place
+    return [vectors.sum_known(func, column) for column in selves]
 
 
 def _number_functions(tables: Tables, profile: Profile, index: FunctionIndex) -> list[int]:

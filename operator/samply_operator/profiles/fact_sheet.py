@@ -7,7 +7,7 @@ from array import array
 from collections import defaultdict
 from dataclasses import dataclass
 
-from samply_operator.profiles import tally
+from samply_operator.profiles import tally, vectors
 from samply_operator.profiles.profile import Profile, Tables
 
 ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
@@ -74,8 +74,8 @@ def gather(profile: Profile) -> ProfileFacts:
     key: int | None = None
     for thread in profile.threads:
         tables = thread.load_tables()
-        counts = tally.count(thread, _find_leaves(tables))
-        empty += counts.pop(-1, 0)
+        counts, without = tally.count(thread, _find_leaves(tables), len(tables.func_name))
+        empty += without
         total += sum(counts.values())
         used = tally.sum_cpu_ms(thread, profile.meta)
         if used is not None:
@@ -109,7 +109,7 @@ def gather(profile: Profile) -> ProfileFacts:
 
 def _find_leaves(tables: Tables) -> array[int]:
     """The innermost function of each stack, and -1 for no stack at the end."""
-    leaves = array("i", map(tables.frame_func.__getitem__, tables.stack_frame))
+    leaves = vectors.take(tables.frame_func, tables.stack_frame)
     leaves.append(-1)
     return leaves
 

@@ -9,19 +9,19 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+from isal import isal_zlib
 
 LEVEL = 6
-BIG_LEVEL = 1
 BIG_BYTES = 16 << 20
 """From here on speed counts more than the last fifth of the size."""
 
+FAST_LEVEL = 3
+"""isal's best: smaller than gzip -1, in a quarter of its time."""
+
 HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 PIECE = 1 << 20
-
-
-def pick_level(raw_bytes: int) -> int:
-    """How hard to pack so much."""
-    return LEVEL if raw_bytes < BIG_BYTES else BIG_LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,24 @@ class Written:
     """Of the packed bytes, as they are served."""
 
 
-def write(pieces: Iterable[bytes | bytearray | memoryview], path: Path, *, level: int = LEVEL) -> Written:
+class Packer(Protocol):
+    """What zlib and isal have in common."""
+
+    def compress(self, data: memoryview, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+def build_packer(expected_bytes: int) -> Packer:
+    """zlib's where the result should be small, isal's where there is much to pack."""
+    if expected_bytes < BIG_BYTES:
+        return zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return isal_zlib.compressobj(FAST_LEVEL, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
+
+
+def write(pieces: Iterable[bytes | bytearray | memoryview], path: Path, *, expected_bytes: int = 0) -> Written:
     """Pack the pieces into a new file and flush it to disk. An existing file is replaced."""
-    packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packer = build_packer(expected_bytes)
     digest = hashlib.sha256()
     crc = raw_bytes = size = 0
     with path.open("wb") as file:
@@ -48,7 +63,7 @@ def write(pieces: Iterable[bytes | bytearray | memoryview], path: Path, *, level
             view = memoryview(piece)
             for start in range(0, len(view), PIECE):
                 part = view[start : start + PIECE]
-                crc = zlib.crc32(part, crc)
+                crc = isal_zlib.crc32(part, crc)
                 raw_bytes += len(part)
                 size += put(packer.compress(part))
         size += put(packer.flush())

@@ -119,7 +119,7 @@ def run(job: AnyJob) -> Iterable[bytes]:
             return _json(_bake(job))
         case Pack():
             data = source.load(Path(job.profile), max_raw_bytes=job.max_raw_bytes)
-            return _json(gzipping.write([data], Path(job.out), level=gzipping.pick_level(len(data))))
+            return _json(gzipping.write([data], Path(job.out), expected_bytes=len(data)))
         case Top():
             return _top(job)
         case Convert():

@@ -22,6 +22,9 @@ FILE_COLUMNS = ("fileName",)
 """Where a function's file is a string index. From version 58 it is a row of `shared.sources`, which isn't touched."""
 
 
+ROWS_A_PIECE = 1 << 16
+
+
 def patch_tables(holder: Document, renaming: Renaming, where: str) -> None:
     """Replace the func, frame and native symbol tables of a thread (or of `shared`) in place."""
     funcs = _decode(holder, "funcTable", where)
@@ -49,11 +52,12 @@ def patch_stacks(holder: Document, expansion: Expansion, where: str) -> None:
 def rewrite_column(thread: Thread, new_of_old: Sequence[int]) -> Iterator[bytes]:
     """The JSON of a thread's sample stacks (null: none), each replaced, a piece at a time."""
     opening = b"["
-    for piece in tally.checked_stacks(thread):
+    stacks = tally.read_stacks(thread)
+    for start in range(0, len(stacks), ROWS_A_PIECE):
+        piece: list[int] = stacks[start : start + ROWS_A_PIECE].tolist()
         replaced = [None if stack < 0 else new_of_old[stack] for stack in piece]
-        if replaced:
-            yield opening + msgspec.json.encode(replaced)[1:-1]
-            opening = b","
+        yield opening + msgspec.json.encode(replaced)[1:-1]
+        opening = b","
     yield b"]" if opening == b"," else b"[]"
 
 

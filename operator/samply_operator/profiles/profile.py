@@ -7,9 +7,9 @@ checked by whoever walks them (`tally.py`).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from samply_operator.profiles.columns import Column
 
@@ -29,8 +29,9 @@ class Lib:
 class Tables:
     """Stacks point at their parent (`prefix`, always earlier; -1 is a root) and at a frame, frames at a function.
 
-    Columns of one table have one length. `frame_address`: relative to the library, -1 is none. `func_lib`: index into
-    the profile's libs, -1 is none. `func_file`: index into `files`, -1 is none.
+    Columns of one table have one length; those of stacks are empty where they weren't asked for. `frame_address`:
+    relative to the library, -1 is none. `func_lib`: index into the profile's libs, -1 is none. `func_file`: index into
+    `files`, -1 is none.
     """
 
     stack_prefix: array[int]
@@ -58,6 +59,12 @@ class Samples:
     has_time_deltas: bool
 
 
+class LoadTables(Protocol):
+    """Decodes a thread's tables; the stacks, which are nearly all of them, only where they are needed."""
+
+    def __call__(self, *, with_stacks: bool = True) -> Tables: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Thread:
     """Threads of one process have one pid. Threads with the same `table_key` share their tables (from version 60 on
@@ -73,7 +80,7 @@ class Thread:
     is_main: bool
     table_key: int
     stack_count: int
-    load_tables: Callable[[], Tables]
+    load_tables: LoadTables
     samples: Samples
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from operator import lt
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from samply_operator.profiles import format as disk
-from samply_operator.profiles import source
+from samply_operator.profiles import source, vectors
 from samply_operator.profiles.columns import Column
 from samply_operator.profiles.errors import BrokenProfile, UnreadableProfile, UnsupportedVersion, build_broken
-from samply_operator.profiles.profile import Lib, Meta, Profile, Samples, Tables, Thread
+from samply_operator.profiles.profile import Lib, LoadTables, Meta, Profile, Samples, Tables, Thread
 
 CPU_UNIT_US = {"ms": 1000, "µs": 1, "ns": 1e-3}
 Decoded = TypeVar("Decoded")
@@ -78,7 +76,7 @@ class _Builder:
     def build(self, path: Path, raw_bytes: int) -> Profile:
         meta = self.raw.meta
         # Not an attribute: it would make a ring with `self`, and the file's text would stay till the ring is collected.
-        load_shared = lru_cache(maxsize=1)(self._load_shared)
+        load_shared = lru_cache(maxsize=2)(self._load_shared)
         units = meta.sample_units or disk.RawSampleUnits()
         if self.version >= disk.STRINGS_SHARED:
             self.shared_strings = read_strings(self._shared().string_array, "shared.stringArray")
@@ -103,7 +101,7 @@ class _Builder:
             raise build_broken("shared", f"it is missing, though version {self.version} needs it")
         return self.raw.shared
 
-    def _thread(self, index: int, raw: disk.RawThread, load_shared: Callable[[], Tables]) -> Thread:
+    def _thread(self, index: int, raw: disk.RawThread, load_shared: LoadTables) -> Thread:
         where = f"threads[{index}]"
         is_shared = self.version >= disk.TABLES_SHARED
         stacks = (self._shared() if is_shared else raw).stack_table
@@ -120,28 +118,31 @@ class _Builder:
             samples=_samples(raw.samples, f"{where}.samples"),
         )
 
-    def _load_shared(self) -> Tables:
-        return self._tables(self._shared(), "shared", self.shared_strings or [])
+    def _load_shared(self, *, with_stacks: bool = True) -> Tables:
+        return self._tables(self._shared(), "shared", self.shared_strings or [], with_stacks=with_stacks)
 
-    def _load_own(self, raw: disk.RawThread, where: str) -> Tables:
+    def _load_own(self, raw: disk.RawThread, where: str, *, with_stacks: bool = True) -> Tables:
         strings = self.shared_strings
         if strings is None:
             strings = read_strings(raw.string_array, f"{where}.stringArray")
-        return self._tables(raw, where, strings)
+        return self._tables(raw, where, strings, with_stacks=with_stacks)
 
-    def _tables(self, raw: disk.RawTables, where: str, strings: list[str]) -> Tables:
+    def _tables(self, raw: disk.RawTables, where: str, strings: list[str], *, with_stacks: bool) -> Tables:
         stacks, frames, funcs = raw.stack_table, raw.frame_table, raw.func_table
         if stacks is None or frames is None or funcs is None:
             raise build_broken(where, "a stack, frame or func table is missing")
         func_name = _ints(funcs.name, f"{where}.funcTable.name", funcs.length)
         frame_func = _ints(frames.func, f"{where}.frameTable.func", frames.length)
-        stack_frame = _ints(stacks.frame, f"{where}.stackTable.frame", stacks.length)
+        stack_prefix, stack_frame = array("i"), array("i")
+        if with_stacks:
+            stack_prefix = self._prefixes(stacks, where)
+            stack_frame = _ints(stacks.frame, f"{where}.stackTable.frame", stacks.length)
         check_indexes(func_name, len(strings), f"{where}.funcTable.name")
         check_indexes(frame_func, funcs.length, f"{where}.frameTable.func")
         check_indexes(stack_frame, frames.length, f"{where}.stackTable.frame")
         files, func_file = self._files(raw, where, strings)
         return Tables(
-            stack_prefix=self._prefixes(stacks, where),
+            stack_prefix=stack_prefix,
             stack_frame=stack_frame,
             frame_func=frame_func,
             frame_address=_ints(frames.address, f"{where}.frameTable.address", frames.length, typecode="q"),
@@ -157,12 +158,12 @@ class _Builder:
         if self.version >= disk.PREFIX_OFFSET:
             where = f"{where}.stackTable.prefixOffset"
             offsets = _ints(stacks.prefix_offset, where, stacks.length)
-            prefixes = array("i", (i - k if 0 < k <= i else -1 if k == 0 else -2 for i, k in enumerate(offsets)))
+            prefixes = vectors.turn_offsets(offsets)
         else:
             where = f"{where}.stackTable.prefix"
             prefixes = _ints(stacks.prefix, where, stacks.length)
         # Parents come first in every version: with that checked, there can be no cycle.
-        if not all(map(lt, prefixes, range(len(prefixes)))) or (prefixes and min(prefixes) < -1):
+        if not vectors.are_parents_earlier(prefixes):
             raise build_broken(where, "a stack's parent isn't an earlier stack")
         return prefixes
 
@@ -215,9 +216,9 @@ def read_strings(raw: msgspec.Raw, where: str) -> list[str]:
         raise build_broken(where, str(error)) from error
 
 
-def check_indexes(column: Sequence[int], size: int, where: str, *, lowest: int = 0) -> None:
+def check_indexes(column: array[int], size: int, where: str, *, lowest: int = 0) -> None:
     """Every number is a row of the table it points into (or -1 where that means none)."""
-    if column and (min(column) < lowest or max(column) >= size):
+    if column and not vectors.are_within(column, lowest, size):
         raise build_broken(where, f"an index is outside the table of {size} rows")
 
 

@@ -23,7 +23,7 @@ EVENTS_A_PIECE = 4096
 def convert(profile: Profile, *, measure: Measure = "samples") -> Iterator[bytes]:
     """JSON in pieces. Threads without samples are left out."""
     index = FunctionIndex()
-    forests = calltree.Forests(profile, index)
+    forests = calltree.Forests(profile, index, calltree.build_forest)
     head = {"$schema": SCHEMA, "name": profile.meta.product, "exporter": "samply-operator"}
     yield msgspec.json.encode(head)[:-1] + b',"profiles":['
     separator = b""
@@ -103,4 +103,4 @@ def _samples(thread: Thread, profile: Profile, measure: Measure) -> Iterator[tup
         widths = (value * unit for value in chain.from_iterable(samples.cpu.int_pieces(null=0)))
     elif not samples.weight.is_absent:
         widths = chain.from_iterable(samples.weight.float_pieces())
-    return zip(chain.from_iterable(tally.checked_stacks(thread)), widths, strict=False)
+    return zip(tally.read_stacks(thread).tolist(), widths, strict=False)

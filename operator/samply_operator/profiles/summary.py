@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from samply_operator.profiles import calltree, tally
-from samply_operator.profiles.calltree import Forest, Function, FunctionIndex
+from samply_operator.profiles.calltree import Function, FunctionIndex, Stacks
 from samply_operator.profiles.profile import Profile, Thread
 from samply_operator.profiles.tally import TimeRange
 
@@ -76,14 +76,21 @@ def top(
     """The `limit` most expensive functions. `thread` picks threads by name or tid, `time_range` a part of the time."""
     index = FunctionIndex()
     chosen = select_threads(profile, thread)
-    measured = [(each, costs) for each, costs in zip(chosen, measure(profile, chosen, index, time_range), strict=True)]
-    rows = [build_thread(each, costs, index, limit) for each, costs in measured]
+    rows = []
+
+    def build_rows() -> Iterator[Costs]:
+        # One thread's costs at a time are in memory.
+        for each, costs in zip(chosen, measure(profile, chosen, index, time_range), strict=True):
+            rows.append(build_thread(each, costs, index, limit))
+            yield costs
+
+    merged = merge_costs(build_rows())
     weight_types = {each.samples.weight_type for each in chosen}
     return Summary(
         product=profile.meta.product,
         interval_ms=profile.meta.interval_ms,
         weight_type=weight_types.pop() if len(weight_types) == 1 else "mixed" if weight_types else "samples",
-        all_threads=build_thread(None, merge_costs(costs for _, costs in measured), index, limit),
+        all_threads=build_thread(None, merged, index, limit),
         threads=tuple(sorted(rows, key=lambda row: (-row.weight, row.name, row.tid))),
     )
 
@@ -95,27 +102,28 @@ def select_threads(profile: Profile, thread: str | None) -> list[Thread]:
 
 def measure(
     profile: Profile, threads: Iterable[Thread], index: FunctionIndex, time_range: TimeRange | None = None
-) -> list[Costs]:
+) -> Iterator[Costs]:
     """The costs of each thread. Tables that threads share are walked once."""
     span = tally.find_span(profile.threads) if time_range is not None else None
     forests = calltree.Forests(profile, index, calltree.take_stacks)
-    return [
-        _measure(thread, profile, forests.of(thread), time_range, origin_ms=span[0] if span else 0.0)
-        for thread in threads
-    ]
+    for thread in threads:
+        yield _measure(thread, profile, forests.of(thread), time_range, origin_ms=span[0] if span else 0.0)
 
 
 def _measure(
-    thread: Thread, profile: Profile, forest: Forest, time_range: TimeRange | None, *, origin_ms: float
+    thread: Thread, profile: Profile, forest: Stacks, time_range: TimeRange | None, *, origin_ms: float
 ) -> Costs:
-    sums = tally.add_up(thread, profile.meta, forest.node_of_stack, time_range, origin_ms=origin_ms)
+    sums = tally.sum_up(thread, profile.meta, None, len(forest.parent), time_range, origin_ms=origin_ms)
+    columns = [sums.weight] if sums.cpu_us is None else [sums.weight, sums.cpu_us]
+    selves = [calltree.sum_selves(forest, column) for column in columns]
+    totals = calltree.sum_totals(forest, columns)
     return Costs(
         samples=sums.samples,
-        self_weight=calltree.sum_selves(forest, sums.weight),
-        total_weight=calltree.sum_totals(forest, sums.weight),
-        self_cpu=calltree.sum_selves(forest, sums.cpu_us),
-        total_cpu=calltree.sum_totals(forest, sums.cpu_us),
-        has_cpu=bool(sums.cpu_us),
+        self_weight=selves[0],
+        total_weight=totals[0],
+        self_cpu=selves[-1] if sums.cpu_us is not None else {},
+        total_cpu=totals[-1] if sums.cpu_us is not None else {},
+        has_cpu=sums.cpu_us is not None and bool(selves[0] or selves[-1]),
     )
 
 

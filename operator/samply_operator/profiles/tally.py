@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate, chain, repeat
+from typing import TYPE_CHECKING
 
+from samply_operator.profiles import vectors
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.profile import Meta, Thread
+
+if TYPE_CHECKING:
+    from samply_operator.profiles.vectors import Floats, Ints, Longs
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,69 +24,99 @@ class TimeRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """By row, without samples that have no stack: `weight` in samples (or what the thread's weight type says), and
-    `cpu_us`, empty where none was recorded. Microseconds are whole numbers in samply's files: their sums are exact.
+class Sums:
+    """One number for each row, without samples that have no stack. `counts`: how many samples, whatever they weigh;
+    `weight`: in samples, or what the thread's weight type says; `cpu_us`: None where none was recorded. Microseconds
+    are whole numbers in samply's files: their sums are exact.
     """
 
     samples: int
+    counts: Floats
+    weight: Floats
+    cpu_us: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The same for rows that were seen. `cpu_us` is empty where none was recorded."""
+
     weight: dict[int, float]
     cpu_us: dict[int, float]
 
 
-def add_up(
+def add_up(thread: Thread, meta: Meta, row_of_stack: array[int], size: int) -> Tally:
+    """The sums of one thread by row, as far as there is something."""
+    sums = sum_up(thread, meta, row_of_stack, size)
+    rows = vectors.find_positive(sums.counts)
+    return Tally(
+        vectors.pick(sums.weight, rows),
+        {} if sums.cpu_us is None else vectors.pick(sums.cpu_us, rows),
+    )
+
+
+def sum_up(
     thread: Thread,
     meta: Meta,
-    row_of_stack: Sequence[int],
+    row_of_stack: array[int] | None,
+    size: int,
     time_range: TimeRange | None = None,
     *,
     origin_ms: float = 0.0,
-) -> Tally:
-    """The sums of one thread by what `row_of_stack` makes of its stacks: call tree nodes, functions.
+) -> Sums:
+    """The sums of one thread by what `row_of_stack` makes of its stacks: call tree nodes, functions; `size` rows.
 
-    It has one entry more than there are stacks, -1, for samples without one. `origin_ms` is the time of the profile's
-    first sample (see `find_span`).
+    None: rows are the stacks themselves. Else it has one entry more than there are stacks, -1, for samples without one.
+    `origin_ms` is the time of the profile's first sample (see `find_span`).
     """
-    if time_range is not None:
-        return _add_up_range(thread, meta, row_of_stack, time_range, origin_ms)
     samples = thread.samples
-    weights: dict[int, float]
-    if has_unit_weights(thread):
-        weights = {row: float(number) for row, number in count(thread, row_of_stack).items()}
-    else:
-        weights = _sum_by(_rows(thread, row_of_stack), chain.from_iterable(samples.weight.float_pieces()))
-    cpu: dict[int, float] = {}
+    stacks = read_stacks(thread)
+    rows = stacks if row_of_stack is None else vectors.view(row_of_stack)[stacks]
+    weight = None if has_unit_weights(thread) else vectors.join_floats(samples.weight.float_pieces())
+    cpu = None
     if not samples.cpu.is_absent and meta.cpu_unit_us:
-        cpu = _sum_by(_rows(thread, row_of_stack), chain.from_iterable(samples.cpu.int_pieces(null=0)))
-        for row in cpu if meta.cpu_unit_us != 1 else ():
-            cpu[row] *= meta.cpu_unit_us
-    weights.pop(-1, None)
-    cpu.pop(-1, None)
-    return Tally(samples.length, weights, cpu)
+        cpu = vectors.scale(_read_cpu(thread), meta.cpu_unit_us)
+    if time_range is not None:
+        inside = vectors.find_between(
+            _read_times(thread), origin_ms + time_range.start_ms, origin_ms + time_range.end_ms, len(rows)
+        )
+        rows = rows[inside]
+        weight = None if weight is None else weight[inside]
+        cpu = None if cpu is None else cpu[inside]
+    counts = vectors.sum_by_row(rows, size)
+    return Sums(
+        samples=len(rows),
+        counts=counts,
+        weight=counts if weight is None else vectors.sum_by_row(rows, size, weight),
+        cpu_us=None if cpu is None else vectors.sum_by_row(rows, size, cpu),
+    )
 
 
-def count(thread: Thread, row_of_stack: Sequence[int]) -> Counter[int]:
-    """How many samples each row has (-1: samples without a stack), whatever their weights are."""
-    counts: Counter[int] = Counter()
-    for piece in checked_stacks(thread):
-        counts.update(map(row_of_stack.__getitem__, piece))
-    return counts
+def count(thread: Thread, row_of_stack: array[int], size: int) -> tuple[dict[int, int], int]:
+    """How many samples each row has, whatever their weights are, and how many samples have no stack."""
+    stacks = read_stacks(thread)
+    counts = vectors.sum_by_row(vectors.view(row_of_stack)[stacks], size)
+    seen = vectors.pick(counts, vectors.find_positive(counts))
+    return {row: int(number) for row, number in seen.items()}, vectors.count_negative(stacks)
 
 
-def checked_stacks(thread: Thread) -> Iterator[list[int]]:
+def read_stacks(thread: Thread) -> Ints:
     """The stack of each sample, -1 for none. Raises BrokenProfile where one isn't in the stack table."""
-    size = thread.stack_count
-    for piece in thread.samples.stack.int_pieces():
-        if piece and (min(piece) < -1 or max(piece) >= size):
-            raise build_broken(thread.samples.stack.where, f"an index is outside the table of {size} rows")
-        yield piece
+    column = thread.samples.stack
+    stacks = column.ints()
+    if stacks and not vectors.are_within(stacks, -1, thread.stack_count):
+        raise build_broken(column.where, f"an index is outside the table of {thread.stack_count} rows")
+    return vectors.view(stacks)
+
+
+def _read_cpu(thread: Thread) -> Longs:
+    return vectors.view_longs(thread.samples.cpu.ints("q", null=0))
 
 
 def sum_cpu_ms(thread: Thread, meta: Meta) -> float | None:
     """CPU time of one thread, None where none was recorded."""
     if thread.samples.cpu.is_absent or not meta.cpu_unit_us:
         return None
-    return sum(map(sum, thread.samples.cpu.int_pieces(null=0))) * meta.cpu_unit_us / 1000
+    return vectors.sum_all(_read_cpu(thread)) * meta.cpu_unit_us / 1000
 
 
 def has_unit_weights(thread: Thread) -> bool:
@@ -91,35 +125,13 @@ def has_unit_weights(thread: Thread) -> bool:
     return column.is_absent or (column.length > 0 and column.is_all(b"1"))
 
 
-def _add_up_range(
-    thread: Thread, meta: Meta, row_of_stack: Sequence[int], time_range: TimeRange, origin_ms: float
-) -> Tally:
+def _read_times(thread: Thread) -> Floats:
+    """The time of each sample in ms since the profile's `startTime`; empty where none was recorded."""
     samples = thread.samples
-    weight: Iterable[float] = repeat(1.0)
-    if not samples.weight.is_absent:
-        weight = chain.from_iterable(samples.weight.float_pieces())
-    cpu: Iterable[float] = repeat(0.0)
-    has_cpu = not samples.cpu.is_absent and meta.cpu_unit_us > 0
-    if has_cpu:
-        cpu = chain.from_iterable(samples.cpu.int_pieces(null=0))
-    weights: dict[int, float] = defaultdict(float)
-    cpu_us: dict[int, float] = defaultdict(float)
-    number = 0
-    start, end = origin_ms + time_range.start_ms, origin_ms + time_range.end_ms
-    for row, time, heavy, used in zip(_rows(thread, row_of_stack), times(thread), weight, cpu, strict=False):
-        if start <= time < end:
-            number += 1
-            weights[row] += heavy
-            cpu_us[row] += used * meta.cpu_unit_us
-    weights.pop(-1, None)
-    cpu_us.pop(-1, None)
-    return Tally(number, dict(weights), dict(cpu_us) if has_cpu else {})
-
-
-def times(thread: Thread) -> Iterator[float]:
-    """The time of each sample in ms since the profile's `startTime`."""
-    numbers = chain.from_iterable(thread.samples.time.float_pieces())
-    return accumulate(numbers) if thread.samples.has_time_deltas else numbers
+    if samples.time.is_absent:
+        return vectors.join_floats(())
+    times = vectors.join_floats(samples.time.float_pieces())
+    return times.cumsum() if samples.has_time_deltas else times
 
 
 def find_span(threads: Iterable[Thread]) -> tuple[float, float] | None:
@@ -146,14 +158,3 @@ def find_span(threads: Iterable[Thread]) -> tuple[float, float] | None:
         if lowest is not None:
             first, last = min(first, lowest), max(last, highest)
     return (first, last) if first <= last else None
-
-
-def _rows(thread: Thread, row_of_stack: Sequence[int]) -> Iterator[int]:
-    return map(row_of_stack.__getitem__, chain.from_iterable(checked_stacks(thread)))
-
-
-def _sum_by(keys: Iterable[int], values: Iterable[float]) -> dict[int, float]:
-    sums: dict[int, float] = defaultdict(int)
-    for key, value in zip(keys, values, strict=True):
-        sums[key] += value
-    return sums

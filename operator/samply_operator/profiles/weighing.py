@@ -29,10 +29,10 @@ class WeighedThread:
 
 def weigh(profile: Profile, index: FunctionIndex, threads: Iterable[Thread] | None = None) -> Iterator[WeighedThread]:
     """Every thread's sums, one after the other, so that one at a time is in memory."""
-    forests = calltree.Forests(profile, index)
+    forests = calltree.Forests(profile, index, calltree.build_forest)
     for thread in profile.threads if threads is None else threads:
         forest = forests.of(thread)
-        sums = tally.add_up(thread, profile.meta, forest.node_of_stack)
+        sums = tally.add_up(thread, profile.meta, forest.node_of_stack, len(forest.parent))
         cpu_us = {node: round(value) for node, value in sums.cpu_us.items()}
         yield WeighedThread(thread, forest, sums.weight, cpu_us)
 
