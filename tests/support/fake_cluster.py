@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from samply_operator.errors import ExecFailed, KubeConflict, KubeInvalid, KubeNotFound
-from samply_operator.kube import faults
+from samply_operator.kube import faults, objects
 from samply_operator.kube.client import ItemList
 from samply_operator.kube.exec import ExecResult
 from samply_operator.recorder import grounds, remote
@@ -30,6 +30,7 @@ Fault = Callable[[str, str], BaseException | None]
 """Asked before each call with the verb and the path (or, for exec, with "exec" and the command's words in one line)."""
 
 POLL_SECS = 0.01
+EPHEMERAL = "/ephemeralcontainers"
 SECS_AT = 6
 """Where the seconds are in the command that recorder/remote.py builds for record.sh."""
 FACTS = {
@@ -149,6 +150,8 @@ class FakeCluster:
     is_hurried: bool = False
     """A recording of one second, the shortest that can be asked for, ends as soon as it has begun."""
     namespaces: tuple[str, ...] = ("prod",)
+    helper_state: Json = field(default_factory=lambda: {"running": {}})
+    """What becomes of the ephemeral containers that are added; their commands run where those of the pod's do."""
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _version: int = 0
 
@@ -253,6 +256,10 @@ class FakeCluster:
 
     async def patch(self, path: str, body: Any, *, kind: str = "merge", **_: Any) -> Json:
         await self._enter("patch", path)
+        if path.endswith(EPHEMERAL):
+            pod = self._add_helpers(path.removesuffix(EPHEMERAL), body["spec"]["ephemeralContainers"])
+            await self._leave("patch", path)
+            return pod
         status = path.endswith("/status")
         where = path.removesuffix("/status")
         raw = self._get(where)
@@ -269,6 +276,25 @@ class FakeCluster:
         written = self.put(where, changed)
         await self._leave("patch", path)
         return written
+
+    def _add_helpers(self, path: str, containers: list[Json]) -> Json:
+        pod = copy.deepcopy(self._get(path))
+        added = pod["spec"].setdefault("ephemeralContainers", [])
+        if {c["name"] for c in added} & {c["name"] for c in containers}:
+            raise KubeInvalid(f"PATCH {path}: 422 existing ephemeral containers may not be changed")
+        added += containers
+        statuses = pod["status"].setdefault("ephemeralContainerStatuses", [])
+        statuses += [{"name": c["name"], "state": copy.deepcopy(self.helper_state)} for c in containers]
+        return self.put(path, pod)
+
+    def end_helper(self, namespace: str, pod: str, name: str) -> None:
+        """As its own timer does it, or release.sh."""
+        path = objects.pods(namespace, pod)
+        raw = copy.deepcopy(self._get(path))
+        for status in raw["status"].get("ephemeralContainerStatuses", []):
+            if status["name"] == name:
+                status["state"] = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+        self.put(path, raw)
 
     async def replace(self, path: str, body: Mapping[str, Any], **_: Any) -> Json:
         await self._enter("replace", path)
@@ -314,6 +340,10 @@ class FakeCluster:
     async def run(
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bytes | None = None, **_: Any
     ) -> ExecResult:
+        if command[2:3] == [remote.read_script("release.sh")]:
+            await self._enter("exec", " ".join(command))
+            self.end_helper(namespace, pod, container)
+            return ExecResult(0, b"", b"")
         async with self.exec(namespace, pod, container, command, stdin=stdin is not None) as session:
             if stdin is not None:
                 await session.write(stdin)

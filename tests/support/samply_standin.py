@@ -22,6 +22,7 @@ DEFAULTS = {
     "attach_secs": 0.05,  # the target is stopped this long; negative: for ever, and it never says that it records
     "write_secs": 0.3,  # from the SIGINT to the file; negative: it never writes
     "lost": 0,
+    "memory_mib": 0,  # takes this much while it records
     "no_file": False,
     "profile": "",  # files that it copies; empty: a few bytes
     "sidecar": "",
@@ -81,6 +82,7 @@ class Samply:
         self.attach()
         signal.signal(signal.SIGINT, self.note)
         print(f"Recording process with PID {self.pid} until Ctrl+C...", file=sys.stderr, flush=True)
+        ballast = b"x" * (self.behaviour["memory_mib"] * 1024 * 1024)
         while not self.is_told and self.has_target():
             time.sleep(0.02)
         if not self.is_told:
@@ -88,6 +90,7 @@ class Samply:
         if self.behaviour["write_secs"] < 0:
             time.sleep(600)
         time.sleep(self.behaviour["write_secs"])
+        del ballast
         self.write()
 
     def write(self) -> None:

@@ -158,6 +158,7 @@ def _set(cluster: FakeCluster, name: str, shell: str, behaviour: dict[str, Any])
         pod=name,
         folder=str(cluster.root / name / "recording"),
         pid=container.target.pid,
+        pid_started=int(container.find_processes().split()[5]),
         samply=str(folder / "samply"),
         symbol_flag="--unstable-presymbolicate",
     )

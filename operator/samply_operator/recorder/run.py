@@ -152,6 +152,8 @@ class Run:
         if failure is not None:
             await follow.check_target(self._context, self.entry)
             sight = await self._retry(lambda: remote.look(self._context.client, self.entry))
+            if not sight.has_folder:
+                failures.fail("Lost", f"{self.entry.folder} went from the container while it was used.")
             failures.raise_failure(recording.judge(sight.progress, sight.log) or failure)
         measures.measure_sampling(self.entry, self._context.now())
         manifest = await collect.collect(self._context, self.entry, progress)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -298,6 +299,26 @@ async def a_cleaning_in_the_middle_leaves_nothing(stage: Stage) -> None:
     await stage.reach_sleep()
 
 
+@piece()
+async def a_folder_that_somebody_else_removes_ends_samply_too(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach_event("recording")
+    samply = _find_samply(stage)
+    shutil.rmtree(stage.folder)
+    await asyncio.wait_for(task, OWN_END_SECS)
+    assert stage.state(samply) == ""
+
+
+@piece()
+async def a_process_that_took_over_the_number_is_not_recorded(stage: Stage) -> None:
+    stage.change(pid_started=stage.entry.pid_started - 1)
+    await stage.record(secs=600)
+    failure = recording.judge(stage.progress(), stage.log())
+    assert failure is not None
+    assert (failure.reason, stage.progress().is_done) == ("ProcessNotFound", True)
+    assert not (stage.bin / "starts").exists()
+
+
 @piece(attach_secs=-1)
 async def a_cleaning_during_the_attach_continues_the_target(stage: Stage) -> None:
     task = asyncio.create_task(stage.record(secs=600))
@@ -375,7 +396,7 @@ def test_in(shell: str, name: str, played: dict[Key, BaseException | None]) -> N
 @pytest.mark.parametrize("name", sorted(path.name for path in (Path(remote.__file__).parent / "scripts").glob("*.sh")))
 def test_a_script_fits_into_the_request_that_carries_it(name: str) -> None:
     """It travels in the URL: 8 KiB are safe with every proxy, percent-encoded."""
-    command = remote.build_command(name, "/tmp/" + "x" * 100, *["x" * 40] * 8)
+    command = remote.build_command(name, "/tmp/" + "x" * 100, *["x" * 40] * 9)
     text = remote.read_script(name)
     assert sum(len(word) for word in command) < 8192
     assert "\n#" not in text

@@ -3,11 +3,11 @@
 # folder `stopped` sends it), and the target is never left stopped. It tells its story as lines, to stdout and to the
 # file `events`; model and meaning are in rules/recording.py.
 # $1 folder  $2 pid  $3 seconds  $4 rate  $5 symbol flag or ''  $6 samply  $7 attach deadline  $8 finish deadline (s)
-# $9 KiB that samply may use, 0: no limit
+# $9 KiB that samply may use, 0: no limit  $10 start time of the target, in ticks since boot
 set -u
 trap '' HUP PIPE
 umask 077
-dir=$1 pid=$2 secs=$3 rate=$4 symbols=$5 samply=$6 attach=$7 finish=$8 cap=$9
+dir=$1 pid=$2 secs=$3 rate=$4 symbols=$5 samply=$6 attach=$7 finish=$8 cap=$9 born=${10}
 
 # mkdir is the lock: a folder is used once, ever.
 mkdir "$dir" 2>/dev/null || { [ -d "$dir" ] && exit 64; exit 65; }
@@ -60,12 +60,25 @@ check_memory() { # in the container, samply's memory counts as the pipeline's: b
     done 2>/dev/null <"/proc/$recorder/status"
 }
 nap() { sleep "$1" 2>/dev/null || sleep 1; }
-over() { [ -e ended ] || [ ! -e shell ]; } # samply has ended, or all was cleaned away
+over() { # samply has ended, or all was cleaned away: then samply too, whoever did it
+    [ -e ended ] && return
+    [ -e shell ] && return 1
+    [ "$(started $recorder)" = "$began" ] && kill -KILL $recorder 2>/dev/null
+    return 0
+}
 
 echo "$$ $(started $$)" >shell
+# Another process may have the number by now.
+if [ "$(started "$pid")" != "$born" ]; then
+    echo 'No such process' >err
+    say 'exit 3'
+    say 'done'
+    exit 0
+fi
 "$samply" record -p "$pid" -o "$dir/profile.json.gz" --save-only -r "$rate" $symbols >out 2>err </dev/null &
 recorder=$!
-echo "$recorder $(started $recorder)" >samply
+began=$(started $recorder)
+echo "$recorder $began" >samply
 
 (
     end=$(($(clock) + attach * 100))
