@@ -60,6 +60,8 @@ class Facts:
     """Bytes; None: no limit."""
     memory_used: int | None = None
     """Bytes without what the kernel can drop at once."""
+    has_group_oom: bool = False
+    """Out of memory ends all processes of the container at once (cgroup v2, memory.oom.group)."""
     target_memory_limit: int | None = None
     """As `memory_limit`, of the target's container where the facts are those of the one beside it."""
     target_memory_used: int | None = None
@@ -68,6 +70,10 @@ class Facts:
     free_bytes: int | None = None
     is_tmpfs: bool = False
     is_noexec: bool = False
+    storage_limit: int | None = None
+    """Bytes of the container's limit for ephemeral-storage; above it the kubelet evicts the pod. None: no limit."""
+    runtime_class: str = ""
+    """The pod's RuntimeClass; empty: the node's default."""
     processes: tuple[Process, ...] = ()
 
     def has_cap(self, capability: int) -> bool:

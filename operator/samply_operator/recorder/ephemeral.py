@@ -22,6 +22,8 @@ CAPABILITIES = ("PERFMON", "SYS_PTRACE", "IPC_LOCK", "KILL", "SYS_CHROOT", "DAC_
 """perf events; /proc/PID/root; ring buffers; stop and continue; the target's root; binaries under 0700 folders."""
 POLL_SECS = 0.25
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+FOREIGN = ("no match for platform", "exec format error")
+"""What container runtimes say of an image that is for another architecture."""
 START_TROUBLE = frozenset({"CreateContainerError", "CreateContainerConfigError", "RunContainerError"})
 
 
@@ -106,15 +108,23 @@ async def _wait(context: Context, entry: JournalEntry) -> Mapping[str, Any]:
             return pod
         if "terminated" in state:
             ended = state["terminated"]
+            _check_platform(context, str(ended.get("message") or ""))
             failures.fail("EphemeralTimeout", f"The ephemeral container ended at once: {ended.get('reason')}.")
         if reason in PULL_TROUBLE | START_TROUBLE:
             trouble = f"{reason}: {str(waiting.get('message') or '')[:300]}"
+            _check_platform(context, trouble)
         if reason in {"InvalidImageName", "ErrImageNeverPull"} or context.now() >= until:
             image = context.settings.ephemeral.image
             if any(word in trouble for word in PULL_TROUBLE):
                 failures.fail("ImagePullFailed", f"The node can't pull {image}. {trouble}")
             failures.fail("EphemeralTimeout", f"The ephemeral container doesn't run. {trouble or reason}".strip())
         await asyncio.sleep(POLL_SECS)
+
+
+def _check_platform(context: Context, said: str) -> None:
+    if any(words in said for words in FOREIGN):
+        image = context.settings.ephemeral.image
+        failures.fail("UnsupportedArchitecture", f"{image} isn't built for the node's architecture. {said}")
 
 
 def find_state(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:

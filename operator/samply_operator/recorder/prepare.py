@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from samply_operator.errors import RecordingFailed
-from samply_operator.kube import transfer
+from samply_operator.kube import objects, transfer
 from samply_operator.model.facts import Facts, Process
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.profile import Failure
 from samply_operator.recorder import ephemeral, remote
 from samply_operator.recorder.context import Context
-from samply_operator.rules import failures, modes, preflight, processes
+from samply_operator.rules import failures, modes, preflight, processes, surroundings
 from samply_operator.rules.preflight import Verdict
 
 Answer = TypeVar("Answer")
@@ -98,8 +98,10 @@ class Preparer:
         return situation, process
 
     async def _gather(self, entry: JournalEntry) -> Facts:
-        facts: Facts = await self._retry(lambda: remote.gather_facts(self._context.client, entry))
-        return facts
+        client = self._context.client
+        facts: Facts = await self._retry(lambda: remote.gather_facts(client, entry))
+        pod = await self._retry(lambda: client.get(objects.pods(entry.namespace, entry.pod)))
+        return surroundings.add_pod(facts, pod, entry.container)
 
     def _plan(self, process: Process, *, is_own: bool) -> preflight.Plan:
         entry = self._get_entry()
@@ -134,6 +136,8 @@ class Preparer:
         pod = await ephemeral.start(self._context, self._get_entry())
         entry = self._get_entry()
         facts = await self._gather(entry)
+        if (unfit := modes.check_arch(facts)) is not None:
+            failures.raise_failure(unfit)
         if ephemeral.is_memory_limited(pod):
             facts = preflight.share_memory(facts)
         process = processes.choose_process(facts.processes, entry.process or None)

@@ -48,6 +48,7 @@ def parse_facts(text: str) -> Facts:
         max_rate_hz=_integer(raw, "max_rate"),
         memory_limit=_limit(raw, ""),
         memory_used=_used(raw, ""),
+        has_group_oom=raw.get("oom_group") == "1",
         target_memory_limit=_limit(raw, "target_"),
         target_memory_used=_used(raw, "target_"),
         folder=raw.get("folder", ""),

@@ -69,13 +69,13 @@ def _choose_ephemeral(situation: Situation, settings: Settings) -> Choice | Fail
         return situation.ephemeral_failure
     if not is_ephemeral_allowed(settings, situation.namespace):
         return failures.build_failure("ModeNotAllowed", f"Mode Ephemeral isn't allowed in {situation.namespace}.")
-    return _check_arch(situation.facts) or Choice("Ephemeral")
+    return check_arch(situation.facts) or Choice("Ephemeral")
 
 
 def _choose_bring_own(situation: Situation, settings: Settings) -> Choice | Failure:
     if not settings.bring_own.enabled:
         return failures.build_failure("ModeNotAllowed", "Mode BringOwn isn't allowed.")
-    refusal = refusal_of(situation.bring_own) or _check_arch(situation.facts)
+    refusal = refusal_of(situation.bring_own) or check_arch(situation.facts)
     if refusal is None and situation.facts is not None and situation.facts.is_noexec:
         refusal = failures.build_failure("NoWritableFolder", f"Nothing may run from {situation.facts.folder} (noexec).")
     return refusal or Choice("BringOwn")
@@ -109,7 +109,8 @@ _NOT_CURED = frozenset({"ProcessNotFound", "AmbiguousProcess", "TargetStopped", 
 """Refusals that no other way would change."""
 
 
-def _check_arch(facts: Facts | None) -> Failure | None:
+def check_arch(facts: Facts | None) -> Failure | None:
+    """Whether the project's samply can run there."""
     if facts is None or facts.arch in OWN_ARCHES:
         return None
     return failures.build_failure(

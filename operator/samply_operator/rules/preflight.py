@@ -28,6 +28,12 @@ SYMBOL_FACTOR = 1.6
 SAMPLE_BYTES = 160
 """What it keeps of one sample, stacks shared: measured on deep stacks."""
 HEADROOM = 0.9
+FILE_BYTES = 8 * MIB
+"""Profile and sidecar of a short recording with a big binary."""
+FILE_SAMPLE_BYTES = 100
+"""What one sample adds to the files at most."""
+USUAL_LABELS = ("unconfined", "cri-containerd.apparmor.d", "crio-default", "docker-default", "containers-default")
+"""AppArmor profiles that let the processes of one pod trace each other; `kernel` and an empty label are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,10 @@ def decide(facts: Facts, plan: Plan) -> Verdict:
         _check_cpus,
         _check_symbols,
         _check_tmpfs,
+        _check_storage,
+        _check_group_oom,
+        _check_confinement,
+        _check_sandbox,
     )
     found = [finding for check in checks if (finding := check(facts, plan))]
     found.sort(key=lambda finding: finding.severity != "refuse")
@@ -211,11 +221,14 @@ def _check_open_files(facts: Facts, plan: Plan) -> Finding | None:
     return _forbid("open files", "OpenFiles", message)
 
 
+def estimate_samples(plan: Plan) -> int:
+    """Where up to 16 threads are busy all the time."""
+    return plan.rate_hz * plan.duration_secs * min(plan.process.threads, 16)
+
+
 def estimate_memory(plan: Plan) -> int:
     """Bytes that samply takes at its peak: the samples, then the symbols of the binary."""
-    busy = min(plan.process.threads, 16)
-    samples = plan.rate_hz * plan.duration_secs * busy * SAMPLE_BYTES
-    return BASE_BYTES + samples + int(plan.process.binary_bytes * SYMBOL_FACTOR)
+    return BASE_BYTES + estimate_samples(plan) * SAMPLE_BYTES + int(plan.process.binary_bytes * SYMBOL_FACTOR)
 
 
 def find_headroom(facts: Facts) -> int | None:
@@ -286,3 +299,53 @@ def _check_tmpfs(facts: Facts, _: Plan) -> Finding | None:
         f"{facts.folder} is in memory: the profile counts against the container's memory limit until it is copied."
     )
     return _warn("folder", "FolderInMemory", message)
+
+
+def _check_storage(facts: Facts, plan: Plan) -> Finding | None:
+    """A file that grows above the limit for ephemeral storage makes the kubelet evict the pod."""
+    if facts.storage_limit is None or facts.is_tmpfs:
+        return None
+    needed = FILE_BYTES + estimate_samples(plan) * FILE_SAMPLE_BYTES
+    if needed <= facts.storage_limit // 2:
+        return None
+    message = (
+        f"The profile may take {needed // MIB} MiB in {facts.folder}; the container's limit for ephemeral-storage is "
+        f"{facts.storage_limit // MIB} MiB, and above it the pod is evicted."
+    )
+    return _forbid("storage", "TooLittleSpace", message)
+
+
+def _check_group_oom(facts: Facts, plan: Plan) -> Finding | None:
+    cap = cap_memory(facts)
+    if not facts.has_group_oom or cap is None or estimate_memory(plan) <= cap // 2:
+        return None
+    message = (
+        "Out of memory would end the whole container here (memory.oom.group), and samply may take more than half of "
+        "what is left: it is ended before that."
+    )
+    return _warn("memory", "GroupOom", message, "Raise the container's memory limit, or record for a shorter time.")
+
+
+def _check_confinement(facts: Facts, _: Plan) -> Finding | None:
+    label = facts.security.strip("\0 ")
+    if not label or label == "kernel" or label.startswith(USUAL_LABELS):
+        return None
+    if ":" in label and ":container_t:" not in label and ":spc_t:" not in label:
+        kind = "SELinux type"
+    elif "(enforce)" in label:
+        kind = "AppArmor profile"
+    else:
+        return None
+    message = f"The container has an {kind} of its own ({label}), which may refuse perf events or signals."
+    return _warn(
+        "confinement", "Confined", message, "If samply is refused, allow perf events, ptrace and signals in it."
+    )
+
+
+def _check_sandbox(facts: Facts, _: Plan) -> Finding | None:
+    if not facts.runtime_class:
+        return None
+    message = f"The pod runs under RuntimeClass {facts.runtime_class}: sandboxes such as gVisor have no perf events."
+    return _warn(
+        "sandbox", "RuntimeClass", message, "If samply is refused, run the pipeline under the default runtime."
+    )

@@ -1,12 +1,19 @@
-"""Whether an ephemeral container shares a memory limit with the pod that it is added to."""
+"""The ephemeral container: when it is added, what becomes of it, and whether it shares the pod's memory limit."""
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import pytest
 
 from samply_operator.recorder import ephemeral
+from samply_operator.settings import Ephemeral, Recording, Settings
+from support.fake_cluster import FakeCluster
+from support.operator_process import OperatorProcess, add_pipeline, ask
+
+from .test_engine import POD, assert_nothing_left, count_starts
 
 LIMITED: dict[str, Any] = {"resources": {"limits": {"memory": "32Mi"}}}
 FREE: dict[str, Any] = {"resources": {"limits": {"cpu": "1"}}}
@@ -30,3 +37,77 @@ FREE: dict[str, Any] = {"resources": {"limits": {"cpu": "1"}}}
 def test_a_pod_is_limited_where_all_its_containers_are(spec: dict[str, Any], is_limited: bool) -> None:
     """As the kubelet does it: the pod's cgroup has a limit only then."""
     assert ephemeral.is_memory_limited({"spec": spec}) is is_limited
+
+
+def list_helpers(cluster: FakeCluster) -> list[tuple[str, str]]:
+    """Name and state of each."""
+    (pod,) = (raw for raw in cluster.objects.values() if raw["metadata"].get("name") == POD)
+    return [(s["name"], next(iter(s["state"]))) for s in pod["status"].get("ephemeralContainerStatuses", [])]
+
+
+class TestAdded:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(
+            recording=Recording(min_free_bytes=1, min_coverage=0), ephemeral=Ephemeral(start_deadline_secs=1)
+        )
+
+    async def test_it_records_is_told_and_is_ended_right_afterwards(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """The next one has the next number."""
+        (container,) = add_pipeline(cluster)
+        container.facts["paranoid"] = "2"
+        for number in (1, 2):
+            ask(cluster, f"p-{number}", mode="Auto" if number == 1 else "Ephemeral")
+            status = await operator.reach_phase(f"p-{number}", "Succeeded", "Failed")
+            assert (status["phase"], status["target"]["mode"]) == ("Succeeded", "Ephemeral"), status
+            await operator.reach_rest()
+            assert list_helpers(cluster)[-1] == (f"samply-operator-{number}", "terminated")
+        assert count_starts(cluster) == 2
+        assert_nothing_left(operator)
+
+    @pytest.mark.parametrize(
+        ("state", "said"),
+        [
+            ({"terminated": {"reason": "StartError", "message": "exec /bin/sh: exec format error"}}, "format error"),
+            ({"waiting": {"reason": "ErrImagePull", "message": "no match for platform in manifest"}}, "no match"),
+        ],
+        ids=["it starts and can't run", "its image isn't there for it"],
+    )
+    async def test_a_node_of_another_architecture_is_said_so(
+        self, operator: OperatorProcess, cluster: FakeCluster, state: dict[str, Any], said: str
+    ) -> None:
+        """Where nothing could be asked before: a container without a shell."""
+        add_pipeline(cluster)
+        cluster.helper_state = state
+        ask(cluster, mode="Ephemeral")
+        failure = (await operator.reach_phase("p-1", "Failed", "Succeeded"))["failure"]
+        assert failure["reason"] == "UnsupportedArchitecture"
+        assert said in failure["message"]
+
+    async def test_facts_from_within_tell_the_architecture_too(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """An image for both, whose samply is for one; the container is ended."""
+        (container,) = add_pipeline(cluster)
+        container.facts["arch"] = "aarch64"
+        ask(cluster, mode="Ephemeral")
+        status = await operator.reach_phase("p-1", "Failed", "Succeeded")
+        assert status["failure"]["reason"] == "UnsupportedArchitecture"
+        await operator.reach_rest()
+        assert [state for _, state in list_helpers(cluster)] == ["terminated"]
+
+    async def test_one_that_ends_while_it_is_used_is_no_riddle(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """Such as by its own timer, after the operator was away for long."""
+        (container,) = add_pipeline(cluster, no_file=True)
+        ask(cluster, mode="Ephemeral", durationSeconds=600)
+        await operator.reach_phase("p-1", "Recording")
+        cluster.end_helper("prod", POD, "samply-operator-1")
+        (folder,) = container.folder.iterdir()
+        os.kill(int((folder / "samply").read_text().split()[0]), signal.SIGKILL)
+        status = await operator.reach_phase("p-1", "Failed", "Succeeded")
+        assert status["failure"]["reason"] == "Lost"
+        assert "samply-operator-1" in status["failure"]["message"]

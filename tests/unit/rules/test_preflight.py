@@ -149,6 +149,7 @@ def test_any_text_at_all_is_read(text: str) -> None:
         ),
         pytest.param({"effective_caps": 1 << 38, "uid": 0}, "LockedMemory", "172 MiB", id="no IPC_LOCK, many threads"),
         pytest.param({"open_files": 200}, "OpenFiles", "236", id="too few files"),
+        pytest.param({"storage_limit": 50 * MIB}, "TooLittleSpace", "53 MiB in /tmp", id="little ephemeral storage"),
         pytest.param({"memory_limit": 60 * MIB, "memory_used": 9 * MIB}, "TightMemory", "45 MiB", id="little memory"),
         pytest.param({"paranoid": 2, "flags": BARE}, "PerfEventParanoid", "is 2", id="an unknown samply at 2"),
     ],
@@ -177,6 +178,15 @@ def test_a_recording_that_cannot_work_is_refused_before_it_starts(
         pytest.param({"memory_limit": 1 << 33, "memory_used": None}, id="memory in use unknown"),
         pytest.param({"effective_caps": 0, "uid": 1000}, id="file capabilities can't be seen from here"),
         pytest.param({"online_cpus": 0, "allowed_cpus": 0}, id="CPUs unknown"),
+        pytest.param({"storage_limit": 1 << 30}, id="enough ephemeral storage"),
+        pytest.param({"storage_limit": 1 << 20, "is_tmpfs": True}, id="storage doesn't count a folder in memory"),
+        pytest.param({"security": "cri-containerd.apparmor.d (enforce)"}, id="the runtime's AppArmor profile"),
+        pytest.param({"security": "unconfined"}, id="no AppArmor profile"),
+        pytest.param({"security": "own (complain)"}, id="an AppArmor profile that only complains"),
+        pytest.param({"security": "kernel"}, id="SELinux is off"),
+        pytest.param({"security": "system_u:system_r:container_t:s0:c1,c2\0"}, id="SELinux' usual type"),
+        pytest.param({"has_group_oom": True, "memory_limit": 1 << 33, "memory_used": 1}, id="far from out of memory"),
+        pytest.param({"has_group_oom": True}, id="no memory limit"),
     ],
 )
 def test_a_recording_that_may_work_goes_on_without_a_word(changes: dict[str, object]) -> None:
@@ -184,6 +194,27 @@ def test_a_recording_that_may_work_goes_on_without_a_word(changes: dict[str, obj
     verdict = preflight.decide(replace(GOOD, **changes), PLAN)  # type: ignore[arg-type]
     assert verdict.findings == ()
     assert verdict.word == "Go"
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "said"),
+    [
+        pytest.param({"security": "own (enforce)"}, "Confined", "AppArmor profile of its own (own", id="AppArmor"),
+        pytest.param({"security": "u:r:svirt_t:s0\0"}, "Confined", "SELinux type of its own", id="SELinux"),
+        pytest.param({"runtime_class": "gvisor"}, "RuntimeClass", "RuntimeClass gvisor", id="a sandbox"),
+        pytest.param(
+            {"has_group_oom": True, "memory_limit": 200 * MIB, "memory_used": 9 * MIB}, "GroupOom",
+            "memory.oom.group", id="out of memory would end all"
+        ),
+        pytest.param({"is_tmpfs": True, "memory_limit": 1 << 33}, "FolderInMemory", "in memory", id="tmpfs"),
+    ],
+)  # fmt: skip
+def test_what_may_stand_in_the_way_is_a_warning(changes: dict[str, object], check: str, said: str) -> None:
+    """It goes on, and says what to look at if it fails."""
+    verdict = preflight.decide(replace(GOOD, **changes), PLAN)  # type: ignore[arg-type]
+    assert verdict.word == "GoWithWarning"
+    (finding,) = verdict.findings
+    assert (finding.reason, said in finding.message) == (check, True)
 
 
 @pytest.mark.parametrize("state", ["T", "t"])

@@ -46,13 +46,15 @@ fi
 memory() { # $1 what the keys begin with  $2 where the cgroups are mounted
     echo "$1memory_limit=$(either "$2/memory.max" "$2/memory/memory.limit_in_bytes")"
     echo "$1memory_used=$(either "$2/memory.current" "$2/memory/memory.usage_in_bytes")"
-    for stat in "$2/memory.stat" "$2/memory/memory.stat"; do
+    # v1 has both: of this cgroup alone, and with all below it as the usage is
+    for stat in "$2/memory.stat inactive_file" "$2/memory/memory.stat total_inactive_file"; do
         while read -r key value 2>/dev/null; do
-            case $key in inactive_file | total_inactive_file) echo "$1memory_cache=$value" ;; esac
-        done 2>/dev/null <"$stat"
+            if [ "$key" = "${stat##* }" ]; then echo "$1memory_cache=$value"; fi
+        done 2>/dev/null <"${stat% *}"
     done
 }
 memory '' /sys/fs/cgroup
+echo "oom_group=$(first /sys/fs/cgroup/memory.oom.group)"
 samply=$(command -v samply 2>/dev/null)
 if [ -n "$samply" ]; then
     echo "samply=$samply"
