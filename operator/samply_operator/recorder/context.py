@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -28,10 +29,10 @@ class Context:
 
 @dataclass(slots=True)
 class Backoff:
-    """Growing pauses with some chance in them, until a deadline."""
+    """Growing pauses with some chance in them, until a deadline on a clock that nobody sets."""
 
-    now: Callable[[], float]
     limit_secs: float
+    now: Callable[[], float] = time.monotonic
     first_secs: float = 0.2
     longest_secs: float = 5.0
     _since: float | None = None

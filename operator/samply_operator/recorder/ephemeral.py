@@ -7,6 +7,7 @@ An entry in the pod's spec stays: Kubernetes can't remove it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,7 +98,7 @@ async def _add(context: Context, entry: JournalEntry) -> None:
 
 
 async def _wait(context: Context, entry: JournalEntry) -> Mapping[str, Any]:
-    until = context.now() + context.settings.ephemeral.start_deadline_secs
+    until = time.monotonic() + context.settings.ephemeral.start_deadline_secs
     trouble = ""
     while True:
         pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
@@ -113,7 +114,7 @@ async def _wait(context: Context, entry: JournalEntry) -> Mapping[str, Any]:
         if reason in PULL_TROUBLE | START_TROUBLE:
             trouble = f"{reason}: {str(waiting.get('message') or '')[:300]}"
             _check_platform(context, trouble)
-        if reason in {"InvalidImageName", "ErrImageNeverPull"} or context.now() >= until:
+        if reason in {"InvalidImageName", "ErrImageNeverPull"} or time.monotonic() >= until:
             image = context.settings.ephemeral.image
             if any(word in trouble for word in PULL_TROUBLE):
                 failures.fail("ImagePullFailed", f"The node can't pull {image}. {trouble}")

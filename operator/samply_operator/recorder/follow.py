@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 SHORTEST_POLL_SECS = 0.5
 LONGEST_POLL_SECS = 5.0
+OVERDUE_SECS = 10.0
+"""How long after its end a recording that nobody ends is ended from here: its shell in the pod was killed."""
 
 OnProgress = Callable[[Progress, float | None], None]
 """Called after each change; the second is Unix time at which sampling began, if it did."""
@@ -37,7 +39,7 @@ class Follower:
 
     async def launch(self) -> Progress:
         """Start the recording and follow it to its end; look after it if the session breaks or it began before."""
-        backoff = Backoff(self.context.now, self.context.settings.recording.unreachable_secs)
+        backoff = Backoff(self.context.settings.recording.unreachable_secs)
         while True:
             try:
                 code = await self._follow_session()
@@ -72,7 +74,7 @@ class Follower:
 
     async def _look_after(self) -> Progress | None:
         """Look until the recording is over. None: there is nothing of it in the pod."""
-        backoff = Backoff(self.context.now, self.context.settings.recording.unreachable_secs)
+        backoff = Backoff(self.context.settings.recording.unreachable_secs)
         was_there = False
         while True:
             try:
@@ -90,7 +92,22 @@ class Follower:
             self._adopt(sight)
             if sight.progress.is_done or not sight.is_alive:
                 return self.progress
+            await self._end_overdue(sight)
             await asyncio.sleep(self._choose_poll())
+
+    async def _end_overdue(self, sight: remote.Sight) -> None:
+        """The pod ends its recordings itself; where it doesn't, samply would grow for ever."""
+        began, stopping, clock = sight.progress.recording_at, sight.progress.stopping_at, sight.clock
+        if began is None or clock is None:
+            return
+        settings = self.context.settings.recording
+        try:
+            if stopping is None and clock > began + self.entry.duration_secs + OVERDUE_SECS:
+                await remote.stop(self.context.client, self.entry, "keep")
+            elif stopping is not None and clock > stopping + settings.finish_deadline_secs + OVERDUE_SECS:
+                await remote.stop(self.context.client, self.entry, "discard")
+        except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
+            logger.info("%s/%s: it is overdue: %s", self.entry.namespace, self.entry.name, error)
 
     def _adopt(self, sight: remote.Sight) -> None:
         began, now = sight.progress.recording_at, self.context.now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from samply_operator.errors import RecordingFailed
+from samply_operator.errors import KubeError, RecordingFailed
 from samply_operator.kube import objects, transfer
 from samply_operator.model.facts import Facts, Process
 from samply_operator.model.manifest import JournalEntry
@@ -63,7 +64,15 @@ class Preparer:
                     raise
                 # Auto has other ways: what refused this one is told with them.
                 situation = replace(situation, ephemeral_failure=failures.failure_of(error))
-                await self._save(helper="")
+                await self._give_up_helper()
+
+    async def _give_up_helper(self) -> None:
+        """It ends at once, if it runs; else by its own timer, should it ever start."""
+        entry = self._get_entry()
+        if entry.helper:
+            with contextlib.suppress(KubeError):
+                await remote.release(self._context.client, entry)
+        await self._save(helper="")
 
     async def _explore(self) -> tuple[modes.Situation, Process | None]:
         """Look at the container from inside; where it has no shell, that is the finding."""

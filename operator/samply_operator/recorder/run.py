@@ -166,7 +166,7 @@ class Run:
 
     async def _retry(self, call: Callable[[], Any]) -> Any:
         """Call until it works, the container is gone, or the time is over."""
-        backoff = Backoff(self._context.now, self._context.settings.recording.unreachable_secs)
+        backoff = Backoff(self._context.settings.recording.unreachable_secs)
         while True:
             try:
                 return await call()
@@ -342,5 +342,9 @@ async def sweep_entry(context: Context, entry: JournalEntry) -> bool:
         except KubeError as error:
             logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
             return False
-    await asyncio.to_thread(context.volume.remove_entry, entry.id)
+    try:
+        await asyncio.to_thread(context.volume.remove_entry, entry.id)
+    except StoreError as error:
+        logger.error("%s/%s: %s", entry.namespace, entry.name, error)
+        return False
     return True

@@ -98,6 +98,24 @@ class TestAdded:
         await operator.reach_rest()
         assert [state for _, state in list_helpers(cluster)] == ["terminated"]
 
+    async def test_where_it_does_not_do_auto_ends_it_at_once_and_takes_another_way(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """In place it is blind, but it is something."""
+        (container,) = add_pipeline(cluster)
+        container.facts["quota"] = "100000 100000"
+
+        def fill(verb: str, what: str) -> None:
+            if verb == "patch done" and what.endswith("ephemeralcontainers"):
+                container.facts["free_kib"] = "0"
+
+        cluster.fault = fill
+        ask(cluster, mode="Auto")
+        status = await operator.reach_phase("p-1", "Failed", "Succeeded")
+        assert (status["phase"], status["target"]["mode"]) == ("Succeeded", "InPlace"), status
+        await operator.reach_rest()
+        assert list_helpers(cluster) == [("samply-operator-1", "terminated")]
+
     async def test_one_that_ends_while_it_is_used_is_no_riddle(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:

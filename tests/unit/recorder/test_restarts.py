@@ -1,4 +1,5 @@
-"""The operator killed at each step of a recording, and started again: one profile, taken once, nothing left behind.
+"""The operator killed at each step of a recording in each mode, and started again: one profile, taken once, with one
+SIGINT, nothing left behind. And its session to the pod cut at every thirteenth byte.
 
 A kill is simulated: from that instant on nothing more is written to the volume or sent to the cluster, and all tasks
 end. The pod goes on. Every case has a cluster of its own, and all run at the same time.
@@ -16,13 +17,14 @@ import pytest
 
 from samply_operator.kube import objects
 from samply_operator.model.manifest import Manifest
-from samply_operator.settings import Recording, Settings
-from support.fake_cluster import FakeCluster
+from samply_operator.settings import BringOwn, Paths, Recording, Settings
+from support.fake_cluster import Container, FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
 
-from .test_engine import assert_nothing_left, count_starts
+from .test_engine import POD, assert_nothing_left, count_starts
 
 SETTINGS = Settings(recording=Recording(min_free_bytes=1, min_coverage=0))
+MODES = ("InPlace", "Ephemeral", "BringOwn")
 PLACED = "entry-placed"
 """The store's name of the instant when a journal entry is on the disk."""
 STARTED = "samply-started"
@@ -75,17 +77,31 @@ class Outcome:
     phase: str
     reason: str
     starts: int
+    signals: tuple[str, ...]
+    helpers: tuple[str, ...]
+    """States of the ephemeral containers."""
     manifests: tuple[Manifest, ...]
     trouble: str
 
 
-async def live_until_killed(cluster: FakeCluster, root: Path, step: str, count: int) -> bool:
+def make_settings(root: Path) -> Settings:
+    """Mode BringOwn brings `root`/own, see `put_own`."""
+    paths = Paths(samply=str(root / "own"))
+    return Settings(recording=SETTINGS.recording, bring_own=BringOwn(enabled=True), paths=paths)
+
+
+def put_own(root: Path, container: Container) -> None:
+    """A program that becomes the stand-in of that container: its notes stay in one place."""
+    (root / "own").write_text(f'#!/bin/sh\nexec {container.path.partition(":")[0]}/samply "$@"\n')
+
+
+async def live_until_killed(cluster: FakeCluster, root: Path, mode: str, step: str, count: int) -> bool:
     kill = Kill(step, count, cluster)
     cluster.fault = kill.watch
-    operator = OperatorProcess(cluster, root, SETTINGS, fault=kill)
+    operator = OperatorProcess(cluster, root / "data", make_settings(root), fault=kill)
     watching = asyncio.create_task(kill.wait_for_samply()) if step == STARTED else None
     await operator.__aenter__()
-    ask(cluster)
+    ask(cluster, mode=mode)
     ended = asyncio.create_task(operator.reach_phase("p-1", "Succeeded", "Failed"))
     rested = asyncio.create_task(operator.reach_rest())
     killed = asyncio.create_task(kill.done.wait())
@@ -104,10 +120,10 @@ async def live_until_killed(cluster: FakeCluster, root: Path, step: str, count: 
 
 async def live_on(cluster: FakeCluster, root: Path) -> Outcome:
     cluster.fault = lambda verb, what: None
-    async with OperatorProcess(cluster, root, SETTINGS) as operator:
+    async with OperatorProcess(cluster, root / "data", make_settings(root)) as operator:
         status = await operator.reach_phase("p-1", "Succeeded", "Failed", "Cancelled")
         async with asyncio.timeout(30):
-            while operator.engine.runs or list((root / "journal").iterdir()):
+            while operator.engine.runs or list((root / "data" / "journal").iterdir()):
                 await operator.engine.sweep()
                 await asyncio.sleep(0.1)
         trouble = ""
@@ -123,49 +139,87 @@ async def live_on(cluster: FakeCluster, root: Path) -> Outcome:
             status["phase"],
             (status.get("failure") or {}).get("reason", ""),
             count_starts(cluster),
+            list_signals(cluster),
+            list_helper_states(cluster),
             operator.volume.read_manifests().items,
             trouble,
         )
 
 
-def play(root: Path, step: str, count: int) -> Outcome | None:
+def list_signals(cluster: FakeCluster) -> tuple[str, ...]:
+    noted = Path(cluster.containers[NAMESPACE, POD].path.partition(":")[0]) / "signals"
+    return tuple(line.split()[-1] for line in noted.read_text().splitlines()) if noted.exists() else ()
+
+
+def list_helper_states(cluster: FakeCluster) -> tuple[str, ...]:
+    status = cluster.objects[objects.pods(NAMESPACE, POD)]["status"]
+    return tuple(next(iter(s["state"])) for s in status.get("ephemeralContainerStatuses", []))
+
+
+def play(root: Path, mode: str, step: str, count: int) -> Outcome | None:
     """None: the process ended its work before it was to be killed."""
-    cluster_root = root / "cluster"
-    cluster_root.mkdir(parents=True)
-    with FakeCluster(cluster_root) as cluster:
-        add_pipeline(cluster)
-        if not asyncio.run(live_until_killed(cluster, root / "data", step, count)):
+    (root / "cluster").mkdir(parents=True)
+    with FakeCluster(root / "cluster") as cluster:
+        (container,) = add_pipeline(cluster)
+        put_own(root, container)
+        if step == CUT:
+            cluster.cuts = [count]
+        elif not asyncio.run(live_until_killed(cluster, root, mode, step, count)):
             return None
-        return asyncio.run(live_on(cluster, root / "data"))
+        else:
+            cluster.cuts = []
+        if step == CUT:
+            ask(cluster, mode=mode)
+        return asyncio.run(live_on(cluster, root))
 
 
-POINTS = [(PLACED, count) for count in range(1, 11)] + [
-    (step, 1) for step in ("staged", "profile-staged", "manifest-written", "placed", "tmp-dropped", STARTED)
+Point = tuple[str, str, int]
+CUT = "cut at byte"
+LAST_PLACED = {"InPlace": 6, "Ephemeral": 7, "BringOwn": 6}
+"""So many times at least the journal is written in a recording; how often exactly depends on what comes first."""
+
+POINTS: list[Point] = [(mode, PLACED, count) for mode in MODES for count in range(1, 11)]
+POINTS += [
+    ("InPlace", step, 1) for step in ("staged", "profile-staged", "manifest-written", "placed", "tmp-dropped", STARTED)
 ]
-POINTS += [("patch done status", count) for count in (1, 2)] + [
-    ("exec dd", 1),
-    ("exec dd", 2),
-    ("create done events", 1),
+POINTS += [
+    *(("InPlace", "patch done status", count) for count in (1, 2)),
+    ("InPlace", "exec dd", 1),
+    ("InPlace", "exec dd", 2),
+    ("InPlace", "create done events", 1),
+    ("Ephemeral", "patch ephemeralcontainers", 1),
+    ("Ephemeral", "patch done ephemeralcontainers", 1),
+    ("Ephemeral", STARTED, 1),
+    ("BringOwn", STARTED, 1),
 ]
+POINTS += [("InPlace", CUT, count) for count in range(0, 400, 13)]
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, int], Future[Outcome | None]]]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Point, Future[Outcome | None]]]:
     root = tmp_path_factory.mktemp("restarts")
-    with ThreadPoolExecutor(8) as threads:
-        yield {point: threads.submit(play, root / f"{point[0]}-{point[1]}", *point) for point in POINTS}
+    with ThreadPoolExecutor(10) as threads:
+        yield {point: threads.submit(play, root / "-".join(map(str, point)), *point) for point in POINTS}
 
 
-@pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point[0]} {point[1]}")
-def test_a_kill_after(point: tuple[str, int], outcomes: dict[tuple[str, int], Future[Outcome | None]]) -> None:
-    """Exactly one profile, recorded exactly once, told as stored; nothing is left in the pod or on the volume."""
-    outcome = outcomes[point].result(timeout=100)
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: " ".join(map(str, point)))
+def test_a_kill_after(point: Point, outcomes: dict[Point, Future[Outcome | None]]) -> None:
+    """Exactly one profile, recorded exactly once and ended by one SIGINT, told as stored; nothing is left in the pod or
+    on the volume, and an ephemeral container has ended."""
+    mode, step, count = point
+    outcome = outcomes[point].result(timeout=190)
     if outcome is None:
-        assert point in {(PLACED, count) for count in range(7, 11)}, "the process ended before it reached this point"
+        assert step == PLACED, "the process ended before it reached this point"
+        assert count > LAST_PLACED[mode], "the process ended before it reached this point"
         return
     assert (outcome.phase, outcome.reason) == ("Succeeded", "")
     assert [manifest.outcome for manifest in outcome.manifests] == ["Succeeded"]
+    assert [manifest.target.mode for manifest in outcome.manifests] == [mode]
     assert outcome.starts == 1
+    assert outcome.signals == ("SIGINT",)
+    assert set(outcome.helpers) <= {"terminated"}
+    assert len(outcome.helpers) == (mode == "Ephemeral")
     assert outcome.trouble == ""
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import gzip
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from samply_operator.errors import (
@@ -23,7 +27,7 @@ from samply_operator.errors import (
     StoreFull,
 )
 from samply_operator.kube import objects
-from samply_operator.recorder import remote
+from samply_operator.recorder import follow, remote
 from samply_operator.rules import times
 from samply_operator.settings import Recording, Retention, Settings
 from samply_operator.store.volume import Volume
@@ -62,6 +66,59 @@ async def test_a_session_that_breaks_is_adopted(
     assert status["startedAt"]
     await operator.reach_rest()
     assert count_starts(cluster) == 1
+    assert_nothing_left(operator)
+
+
+def find_state(pid: int) -> str:
+    """Z: nobody has asked for its end yet; on this machine the orphans' parent may be slow."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except FileNotFoundError:
+        return ""
+
+
+def kill_shells(folder: Path) -> None:
+    """All that work in the recording's folder but samply: then nobody in the pod ends the recording."""
+    samply = int((folder / "samply").read_text().split()[0])
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            pid = int(link.parent.name)
+            if pid != samply and link.readlink() == folder:
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "signals"), [({}, ["SIGINT"]), ({"write_secs": -1}, ["SIGINT"])], ids=["it writes", "it never ends"]
+)
+async def test_a_recording_whose_shell_was_killed_is_ended_all_the_same(
+    operator: OperatorProcess,
+    cluster: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    behaviour: dict[str, Any],
+    signals: list[str],
+) -> None:
+    """Else samply would grow for ever; what it wrote isn't known, so it is a failure."""
+    monkeypatch.setattr(follow, "OVERDUE_SECS", 0.5)
+    settings = operator.context.settings
+    operator.engine.context = dataclasses.replace(
+        operator.context,
+        settings=msgspec.structs.replace(
+            settings, recording=msgspec.structs.replace(settings.recording, finish_deadline_secs=1)
+        ),
+    )
+    (container,) = add_pipeline(cluster, **behaviour)
+    ask(cluster, durationSeconds=2)
+    await operator.reach_phase("p-1", "Recording")
+    (folder,) = container.folder.iterdir()
+    await operator.reach((folder / "samply").exists)
+    samply = int((folder / "samply").read_text().split()[0])
+    kill_shells(folder)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "NoProfileWritten"
+    await operator.reach_rest()
+    noted = (Path(container.path.partition(":")[0]) / "signals").read_text().splitlines()
+    assert [line.split()[-1] for line in noted] == signals
+    assert find_state(samply) in {"", "Z"}
     assert_nothing_left(operator)
 
 
@@ -217,6 +274,26 @@ class TestFullDisk:
         await sweep_later(operator, 101)
         assert_nothing_left(operator)
 
+    async def test_a_profile_whose_copies_never_match_stays_in_the_pod_for_its_time(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """After three whole copies; what was copied wrongly is nowhere on the volume."""
+        (container,) = add_pipeline(cluster)
+        program = Path(container.path.partition(":")[0]) / "dd"
+        program.write_text("#!/bin/sh\n/bin/dd \"$@\" | tr 'a-f' 'b-g'\n")
+        program.chmod(0o755)
+        ask(cluster)
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+        assert status["failure"]["reason"] == "TransferCorrupt"
+        assert sum(what.startswith("dd ") for verb, what in cluster.calls if verb == "exec") == 3
+        await operator.reach(lambda: not operator.engine.runs)
+        (folder,) = container.folder.iterdir()
+        await operator.engine.sweep()
+        assert (folder / "profile.json.gz").exists()
+        assert list((operator.volume.root / "tmp").iterdir()) == []
+        await sweep_later(operator, 101)
+        assert_nothing_left(operator)
+
 
 async def test_a_journal_that_cannot_be_written_delays_the_recording(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
@@ -234,6 +311,51 @@ async def test_a_journal_that_cannot_be_written_delays_the_recording(
     ask(cluster)
     assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
     assert count_starts(cluster) == 1
+
+
+async def test_a_journal_that_cannot_be_emptied_is_emptied_later(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recording has ended and its Lease is given back as always; the next one isn't held up."""
+    remove, failures = Volume.remove_entry, [StoreError("input/output error")] * 3
+
+    def remove_or_fail(self: Volume, profile_id: str) -> None:
+        if failures:
+            raise failures.pop()
+        remove(self, profile_id)
+
+    monkeypatch.setattr(Volume, "remove_entry", remove_or_fail)
+    add_pipeline(cluster)
+    ask(cluster)
+    assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+    await operator.reach(lambda: not operator.engine.runs)
+    await sweep_later(operator, 0)
+    assert not list(cluster.find("/leases/"))
+    ask(cluster, "p-2")
+    assert (await operator.reach_phase("p-2", "Succeeded", "Failed"))["phase"] == "Succeeded"
+    await operator.reach_rest()
+    assert_nothing_left(operator)
+
+
+async def test_a_clock_that_is_set_forward_costs_no_recording(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the API server is away: how long it was away isn't told by the clock on the wall."""
+    add_pipeline(cluster)
+    ask(cluster, durationSeconds=2)
+    await operator.reach_phase("p-1", "Recording")
+    left = 12
+
+    def fault(verb: str, what: str) -> KubeError | None:
+        nonlocal left
+        left -= 1
+        return KubeUnavailable("away") if left >= 0 else None
+
+    cluster.fault = fault
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 7200 * (left < 6))
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
 
 
 class TestExpiry:
