@@ -1,0 +1,47 @@
+"""The cluster's own programs killed in the middle of a recording: it goes on in its pod, and is brought home."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from cluster import pipelines, profiles, programs
+from cluster.node import Node
+from cluster.pipelines import Pipeline
+from cluster.release import Install
+from support import kubectl
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def target(install: Install, node: Node) -> Iterator[Pipeline]:
+    if not node.is_native():
+        pytest.skip("the cluster's programs aren't processes of this machine")
+    started = pipelines.start(install.namespace, "shaken", replicas=1)
+    started.wait_ready()
+    yield started
+    started.delete()
+
+
+@pytest.mark.parametrize("program", ["kube-apiserver", "kubelet", "containerd"])
+def test_killed_while_it_records(program: str, target: Pipeline, install: Install) -> None:
+    """The exec session breaks with it; the profile is whole all the same, taken once, and the next one works."""
+    before = install.container("operator")
+    name = profiles.make(target, durationSeconds=15)
+    began = profiles.wait(target, name, "Recording", timeout=20)["status"]
+    programs.kill(program)
+    try:
+        time.sleep(3)  # away for so long: not a condition that is waited for
+    finally:
+        programs.start_again()
+    kubectl.poll(programs.answers, timeout=30, what="the API server is ready")
+    status = profiles.wait_succeeded(target, name, timeout=90)["status"]
+    assert (status["startedAt"], status["target"]) == (began["startedAt"], began["target"]), "it was taken once"
+    assert status["profile"]["coverage"] >= 0.9, status
+    target.wait_untouched()
+    profiles.wait_succeeded(target, profiles.make(target))
+    after = install.container("operator")
+    assert after["containerID"] == before["containerID"], "the operator lived on"
