@@ -10,6 +10,7 @@ from cluster.pipelines import BARE_IMAGE, IMAGE
 from samply_operator.model import names
 
 DISTROLESS_IMAGE = "docker.io/library/samply-test-distroless:dev"
+FILECAPS_IMAGE = "docker.io/library/samply-test-filecaps:dev"
 BUSYBOX_IMAGE = "docker.io/library/samply-test-busybox:dev"
 PROGRAM = "/usr/local/bin/pipeline"
 LOAD = "40"
@@ -42,11 +43,24 @@ class Kind:
     mounts: tuple[Mapping[str, Any], ...] = ()
     pod: Mapping[str, Any] = field(default_factory=dict)
     programs: tuple[str, ...] = ("pipeline",)
+    has_sidecar: bool = False
+    """Another container without any limit."""
 
 
 KINDS = {
     "prepared": Kind("samply, root, PERFMON and IPC_LOCK"),
     "nonroot": Kind("samply, user 1000 without capabilities", security=NO_RIGHTS),
+    "filecaps": Kind(
+        "samply with file capabilities, user 1000",
+        image=FILECAPS_IMAGE,
+        security={"runAsUser": 1000, "runAsNonRoot": True, "capabilities": {"add": ["PERFMON", "IPC_LOCK"]}},
+    ),
+    "private": Kind(
+        "no samply, no rights, the program below a folder of user 1000 with mode 0700",
+        image=BARE_IMAGE,
+        security=NO_RIGHTS,
+        command=("sh", "-c", f"mkdir -m 700 /tmp/own && cp {PROGRAM} /tmp/own/pipeline && exec /tmp/own/pipeline"),
+    ),
     "seccomp": Kind(
         "samply, root without PERFMON, seccomp RuntimeDefault",
         security={"runAsUser": 0, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -87,6 +101,14 @@ KINDS = {
         command=("taskset", "-c", "1", PROGRAM),
     ),
     "tight": Kind("samply, PERFMON, limits.memory 32Mi", resources={"limits": {"memory": "32Mi"}}),
+    "tight-beside": Kind(
+        "samply, PERFMON, limits.memory 32Mi, a sidecar without a limit",
+        resources={"limits": {"memory": "32Mi"}},
+        has_sidecar=True,
+    ),
+    "stored": Kind(
+        "samply, PERFMON, limits.ephemeral-storage 10Mi", resources={"limits": {"ephemeral-storage": "10Mi"}}
+    ),
     "closed": Kind("no samply, no PERFMON", image=BARE_IMAGE, security=CLOSED),
 }
 
@@ -103,6 +125,8 @@ class Row:
     process: str = ""
     finding: str = ""
     """A reason among the preflight's findings."""
+    is_usual: bool = False
+    """Among the few that every run of the tests plays."""
     place: str = "open"
     """`open`, `baseline` (Pod Security), `closed` (mode Ephemeral isn't allowed there)."""
 
@@ -119,18 +143,21 @@ class Row:
 
 ROWS = (
     Row("prepared", "Auto", "InPlace"),
-    Row("nonroot", "Auto", "Ephemeral"),
+    Row("nonroot", "Auto", "Ephemeral", is_usual=True),
     Row("nonroot", "InPlace", "PerfNotPermitted", says="PERFMON"),
+    Row("filecaps", "Auto", "InPlace"),
+    Row("filecaps", "InPlace", "InPlace"),
+    Row("private", "Auto", "Ephemeral"),
     Row("seccomp", "Auto", "Ephemeral"),
     Row("seccomp", "InPlace", "PerfNotPermitted", says="seccomp"),
     Row("readonly", "Auto", "InPlace"),
     Row("unwritable", "Auto", "Ephemeral"),
     Row("unwritable", "InPlace", "NoWritableFolder", says="emptyDir"),
-    Row("distroless", "Auto", "Ephemeral"),
+    Row("distroless", "Auto", "Ephemeral", is_usual=True),
     Row("distroless", "InPlace", "NoShell", says="POSIX shell"),
     Row("distroless", "BringOwn", "NoShell", says="POSIX shell"),
     Row("busybox", "Auto", "Ephemeral"),
-    Row("busybox", "BringOwn", "BringOwn"),
+    Row("busybox", "BringOwn", "BringOwn", is_usual=True),
     Row("bare", "Auto", "Ephemeral"),
     Row("bare", "InPlace", "SamplyNotFound", says="PATH"),
     Row("bare", "BringOwn", "PerfNotPermitted", says="PERFMON"),
@@ -142,13 +169,25 @@ ROWS = (
     Row("two", "Auto", "AmbiguousProcess", says="second ("),
     Row("two", "Ephemeral", "AmbiguousProcess", says="pipeline ("),
     Row("two", "Auto", "InPlace", process="second"),
-    Row("one-cpu", "Auto", "Ephemeral"),
-    Row("one-cpu", "InPlace", "EmptyProfile LowCoverage", finding="BlindCpus"),
+    Row("one-cpu", "Auto", "Ephemeral", is_usual=True),
+    Row("one-cpu", "InPlace", "EmptyProfile LowCoverage", finding="BlindCpus", is_usual=True),
     Row("one-cpu-bare", "BringOwn", "BringOwn"),
-    Row("tight", "Auto", "Ephemeral"),
+    Row("tight", "Auto", "TightMemory", says="Mode Ephemeral: "),
     Row("tight", "InPlace", "TightMemory", says="memory limit"),
+    Row("tight", "Ephemeral", "TightMemory", says="memory limit"),
+    Row("tight-beside", "Auto", "Ephemeral"),
+    Row("tight-beside", "InPlace", "TightMemory", says="memory limit"),
+    Row("stored", "Auto", "Ephemeral"),
+    Row("stored", "InPlace", "TooLittleSpace", says="ephemeral-storage is 10 MiB"),
     Row("closed", "Auto", "SamplyNotFound", says="exempt the operator's ServiceAccount", place="baseline"),
-    Row("closed", "Ephemeral", "EphemeralRefused", says='violates PodSecurity "baseline', place="baseline"),
+    Row(
+        "closed",
+        "Ephemeral",
+        "EphemeralRefused",
+        says='violates PodSecurity "baseline',
+        place="baseline",
+        is_usual=True,
+    ),
     Row("closed", "Auto", "SamplyNotFound", says="PATH", place="closed"),
     Row("closed", "Ephemeral", "ModeNotAllowed", says="isn't allowed in", place="closed"),
 )
@@ -168,8 +207,17 @@ def build_pod(kind: str) -> dict[str, Any]:
     }
     if found.command:
         container["command"] = list(found.command)
+    containers = [container]
+    if found.has_sidecar:
+        aside = {
+            "name": "aside",
+            "image": BARE_IMAGE,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["sleep", "infinity"],
+        }
+        containers.append(aside)
     labels = {"app.kubernetes.io/name": "feldera-pipeline", names.PIPELINE: kind}
-    spec = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 0, "containers": [container]}
+    spec = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 0, "containers": containers}
     return {
         "apiVersion": "v1",
         "kind": "Pod",

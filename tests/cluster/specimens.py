@@ -68,7 +68,7 @@ class Specimen:
             return seen[0] == self.before
 
         kubectl.poll(look, timeout=30, what=lambda: f"as before:\n{self.before}\nbut now:\n{seen[0]}")
-        assert [status["restartCount"] for status in self.get()["status"]["containerStatuses"]] == [0]
+        assert {status["restartCount"] for status in self.get()["status"]["containerStatuses"]} == {0}
         kubectl.poll(
             lambda: all("terminated" in status["state"] for status in self.list_helpers()),
             timeout=20,
@@ -77,7 +77,7 @@ class Specimen:
 
 
 def take_snapshot(node: Node, pod: dict[str, Any]) -> str:
-    (status,) = pod["status"]["containerStatuses"]
+    (status,) = (s for s in pod["status"]["containerStatuses"] if s["name"] == "pipeline")
     lines = node.run(SNAPSHOT, status["containerID"].rpartition("/")[2]).splitlines()
     return "\n".join([*sorted(lines), ""])
 

@@ -1,7 +1,7 @@
 """The matrix: pods that nobody prepared, each with the way that samply gets there, or the reason why it can't.
 
-It runs where SAMPLY_MATRIX=1 is set: not all of its rows have been seen to pass yet. With SAMPLY_WRITE_MATRIX=1 too, a
-run of all rows writes what it saw to docs/matrix.md.
+A few rows are played each time, the others are slow. With SAMPLY_WRITE_MATRIX=1 each row that is seen is noted in
+.pytest_cache; as soon as all are there, be it by several runs, docs/matrix.md is written. Delete them to begin anew.
 """
 
 from __future__ import annotations
@@ -11,65 +11,27 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster import profiles, release
-from cluster.matrix import KINDS, ROWS, Row
+from cluster import profiles, release, table
+from cluster.matrix import ROWS, Row
 from cluster.node import Node
 from cluster.release import Install, Service
 from cluster.specimens import Specimen, Zoo, create
 from samply_operator import profiles as files
 from support import kubectl
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(not os.environ.get("SAMPLY_MATRIX"), reason="set SAMPLY_MATRIX=1: the matrix takes long"),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
-TABLE = Path(__file__).parents[2] / "docs" / "matrix.md"
 FUNCTIONS = {"join", "aggregate", "parse"}
 WORKERS = ("dbsp-worker-0", "dbsp-worker-1")
 HELPER_IMAGE = "docker.io/library/samply-operator-samply:dev"
 NO_IMAGE = "127.0.0.1:1/samply:none"
 """No registry listens there."""
 START_DEADLINE_SECS = 6
-
-
-@dataclass
-class Report:
-    """What the rows showed, for the table."""
-
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, row: Row, status: dict[str, Any]) -> None:
-        where = {"open": "", "baseline": "; Pod Security baseline", "closed": "; Ephemeral not allowed here"}[row.place]
-        asked = row.mode + (f", process {row.process}" if row.process else "")
-        if row.is_good:
-            found = f"{status['target']['mode']}: a profile", f"{status['profile']['coverage']:.2f}"
-        else:
-            found = f"`{status['failure']['reason']}`", ""
-        self.lines.append(f"| {KINDS[row.kind].says}{where} | {asked} | {found[0]} | {found[1]} |")
-
-    def write(self) -> None:
-        assert len(self.lines) == len(ROWS), "the table is written only when every row was seen"
-        TABLE.write_text(HEADER + "\n".join(self.lines) + "\n")
-
-
-HEADER = """\
-# What works on which pod
-
-Written by a run of `tests/cluster/test_modes.py` (`SAMPLY_WRITE_MATRIX=1`): kernel.perf_event_paranoid 1, mode BringOwn
-allowed, recordings of 4 s. Coverage is the share of the samples that were due. A reason in `code` means that nothing
-was recorded, or nothing worth keeping; [troubleshooting.md](troubleshooting.md) has the cures.
-
-| pod | mode asked for | what came | coverage |
-| --- | --- | --- | --- |
-"""
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +74,6 @@ def zoo(places: dict[str, str], node: Node) -> Iterator[Zoo]:
     found.clear()
 
 
-@pytest.fixture(scope="module")
-def report() -> Iterator[Report]:
-    found = Report()
-    yield found
-    if os.environ.get("SAMPLY_WRITE_MATRIX"):
-        found.write()
-
-
 def record(specimen: Specimen, mode: str, process: str = "") -> profiles.Object:
     """One recording to its end, whatever that is; its object."""
     spec = {"mode": mode, "durationSeconds": 4, **({"process": process} if process else {})}
@@ -153,10 +107,11 @@ def check_refused(row: Row, status: dict[str, Any]) -> None:
     assert row.finding in ["", *found], status
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_matrix(
-    row: Row, zoo: Zoo, modes_install: Install, modes_service: Service, report: Report, tmp_path: Path
-) -> None:
+PLAYED = [pytest.param(row, id=row.id, marks=[] if row.is_usual else [pytest.mark.slow]) for row in ROWS]
+
+
+@pytest.mark.parametrize("row", PLAYED)
+def test_matrix(row: Row, zoo: Zoo, modes_install: Install, modes_service: Service, tmp_path: Path) -> None:
     """Each pod answers each mode as the table says, and is afterwards as it was before."""
     specimen = zoo.fetch(row.kind, row.place)
     profile = record(specimen, row.mode, row.process)
@@ -165,14 +120,19 @@ def test_matrix(
     else:
         check_refused(row, profile["status"])
     specimen.wait_untouched()
-    report.add(row, profile["status"])
+    if os.environ.get("SAMPLY_WRITE_MATRIX"):
+        table.note(row, profile["status"])
 
 
-def test_paranoid_2(zoo: Zoo, modes_install: Install, modes_service: Service, node: Node, tmp_path: Path) -> None:
-    """Where the node's setting stops the image's samply, Auto brings the project's own, which works at 2."""
+@pytest.mark.parametrize("kind", ["one-cpu", pytest.param("prepared", marks=pytest.mark.slow)])
+def test_paranoid_2(
+    kind: str, zoo: Zoo, modes_install: Install, modes_service: Service, node: Node, tmp_path: Path
+) -> None:
+    """Where the node's setting stops the image's samply, Auto brings the project's own, which works at 2, with all
+    samples under a CPU limit too."""
     if not node.is_native():
         pytest.skip("the setting belongs to the machine, which may be somebody's desk")
-    specimen = zoo.fetch("prepared", "open")
+    specimen = zoo.fetch(kind, "open")
     level = node.read_paranoid()
     try:
         node.write_paranoid("2")
@@ -180,11 +140,12 @@ def test_paranoid_2(zoo: Zoo, modes_install: Install, modes_service: Service, no
         good = record(specimen, "Auto")
     finally:
         node.write_paranoid(level)
-    check_refused(Row("prepared", "InPlace", "PerfEventParanoid", says="sysctl kernel.perf_event_paranoid=1"), refused)
+    check_refused(Row(kind, "InPlace", "PerfEventParanoid", says="sysctl kernel.perf_event_paranoid=1"), refused)
     check_good(specimen, good, "Ephemeral", modes_service, tmp_path / "profile.json.gz")
     specimen.wait_untouched()
 
 
+@pytest.mark.slow
 def test_an_image_that_no_node_can_pull(node: Node) -> None:
     """It fails within its deadline and says so; the pod's limit of such containers then holds; in place still works."""
     ephemeral = {"image": NO_IMAGE, "startDeadlineSecs": START_DEADLINE_SECS, "maxPerPod": 1}

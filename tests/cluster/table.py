@@ -1,0 +1,45 @@
+"""docs/matrix.md: what the rows of the matrix showed, noted row by row, written when all were seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cluster.matrix import KINDS, ROWS, Row
+
+REPOSITORY = Path(__file__).parents[2]
+TABLE = REPOSITORY / "docs" / "matrix.md"
+NOTES = REPOSITORY / ".pytest_cache" / "matrix.json"
+PLACES = {"open": "", "baseline": "; Pod Security baseline", "closed": "; Ephemeral not allowed here"}
+HEADER = """\
+# What works on which pod
+
+Written by `tests/cluster/test_modes.py` (`SAMPLY_WRITE_MATRIX=1`) from what it saw on a node of two CPUs:
+kernel.perf_event_paranoid 1, mode BringOwn allowed, recordings of 4 s. Coverage is the share of the samples that were
+due. A reason in `code` means that nothing was recorded, or nothing worth keeping;
+[troubleshooting.md](troubleshooting.md) has the cures.
+
+| pod | mode asked for | what came | coverage |
+| --- | --- | --- | --- |
+"""
+
+
+def begin_line(row: Row) -> str:
+    """What a row's line begins with, whatever came."""
+    asked = row.mode + (f", process {row.process}" if row.process else "")
+    return f"| {KINDS[row.kind].says}{PLACES[row.place]} | {asked} |"
+
+
+def note(row: Row, status: dict[str, Any]) -> None:
+    """Remember what came of a row that was seen; with the last one, write the table."""
+    if row.is_good:
+        found = f" {status['target']['mode']}: a profile | {status['profile']['coverage']:.2f} |"
+    else:
+        found = f" `{status['failure']['reason']}` | |"
+    notes = json.loads(NOTES.read_text()) if NOTES.exists() else {}
+    notes[row.id] = begin_line(row) + found
+    NOTES.parent.mkdir(exist_ok=True)
+    NOTES.write_text(json.dumps(notes, indent=1))
+    if all(row.id in notes for row in ROWS):
+        TABLE.write_text(HEADER + "\n".join(notes[row.id] for row in ROWS) + "\n")
