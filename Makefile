@@ -26,6 +26,7 @@ lock: ## remake the lock files from pyproject.toml (needs uv)
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$extra pyproject.toml -o $$out
 	done
 	@printf 'hatchling\neditables\n' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements/build.lock
+	@echo feldera | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements/sdk.lock
 
 .PHONY: check
 check: venv ## formatting, lint, types, floor plan, chart
