@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from samply_operator.profiles import tally, vectors
@@ -59,6 +59,8 @@ class ProfileFacts:
     unresolved_percent: float | None
     unresolved_by_lib: tuple[LibShare, ...]
     raw_bytes: int
+    samples_by_pid: tuple[tuple[str, int], ...] = ()
+    """Of each process, its samples: children that the target started are recorded too."""
 
     @property
     def stripped_libs(self) -> tuple[str, ...]:
@@ -70,6 +72,7 @@ def gather(profile: Profile) -> ProfileFacts:
     total = empty = 0
     cpu_ms: float | None = None
     by_lib: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    by_pid: Counter[str] = Counter()
     names: list[tuple[str, bool]] | None = None
     key: int | None = None
     for thread in profile.threads:
@@ -77,6 +80,7 @@ def gather(profile: Profile) -> ProfileFacts:
         counts, without = tally.count(thread, _find_leaves(tables), len(tables.func_name))
         empty += without
         total += sum(counts.values())
+        by_pid[thread.pid] += sum(counts.values())
         used = tally.sum_cpu_ms(thread, profile.meta)
         if used is not None:
             cpu_ms = used + (cpu_ms or 0.0)
@@ -104,6 +108,7 @@ def gather(profile: Profile) -> ProfileFacts:
         unresolved_percent=100.0 * unresolved / total if total else None,
         unresolved_by_lib=tuple(sorted(shares, key=lambda share: (-share.samples, share.lib))),
         raw_bytes=profile.raw_bytes,
+        samples_by_pid=tuple(sorted(by_pid.items())),
     )
 
 

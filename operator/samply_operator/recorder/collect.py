@@ -71,7 +71,8 @@ async def collect(context: Context, entry: JournalEntry, progress: Progress) -> 
 def build_manifest(context: Context, entry: JournalEntry, progress: Progress, finished: finish.Finished) -> Manifest:
     facts, warnings = finished.facts, [*entry.warnings, *finished.warnings]
     samples = facts.samples if facts else None
-    share = coverage.measure(samples, facts.interval_ms, progress.cpu_secs) if facts and samples is not None else None
+    own = coverage.count_own(facts.samples_by_pid, entry.pid) if facts else 0
+    share = coverage.measure(own, facts.interval_ms, progress.cpu_secs) if facts else None
     verdict = coverage.judge(share, progress.cpu_secs, context.settings.recording.min_coverage)
     failure = None
     if progress.was_stopped:
@@ -83,7 +84,7 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
     if verdict == "LowCoverage":
         failure = failures.build_failure(
             "LowCoverage",
-            f"{samples} samples were taken in {progress.cpu_secs:.2f} s of CPU time: {share:.0%} of what was due.",
+            f"{own} samples were taken in {progress.cpu_secs:.2f} s of CPU time: {share:.0%} of what was due.",
         )
     return msgspec.structs.replace(
         describe_attempt(entry, context.now(), failure),

@@ -2,16 +2,25 @@
 
 The CPU time comes from /proc/PID/stat, in ticks of 10 ms, read when samply said that it records and right before its
 SIGINT. Each reading is off by up to one tick per CPU, so below `LEAST_CPU_SECS` there is no verdict: the process was
-idle, and few samples are what was due. Values somewhat above 1 are normal (the signal takes a moment to act); child
-processes aren't counted on either side.
+idle, and few samples are what was due. Values somewhat above 1 are normal (the signal takes a moment to act). samply
+records the processes that the target starts as well; neither their samples nor their CPU time count here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 LEAST_CPU_SECS = 0.5
 GOOD_COVERAGE = 0.9
+
+
+def count_own(by_pid: Iterable[tuple[str, int]], pid: int) -> int:
+    """Samples of the target alone, of those by process; of all, where none has its number. samply names a process that
+    became another program `PID.1`."""
+    found = [(name.partition(".")[0] == str(pid), samples) for name, samples in by_pid]
+    own = [samples for is_own, samples in found if is_own]
+    return sum(own) if own else sum(samples for _, samples in found)
 
 
 def measure(samples: int, interval_ms: float, cpu_secs: float | None) -> float | None:

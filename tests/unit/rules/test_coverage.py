@@ -32,3 +32,19 @@ def test_coverage_is_measured_and_judged(
     """Samples times interval over CPU time; below half a second there is no verdict but `Idle`."""
     assert coverage.measure(samples, interval_ms, cpu_secs) == share
     assert coverage.judge(share, cpu_secs, 0.75) == verdict
+
+
+@pytest.mark.parametrize(
+    ("by_pid", "own"),
+    [
+        pytest.param([("7", 100)], 100, id="alone"),
+        pytest.param([("7", 100), ("8", 900)], 100, id="a child isn't counted"),
+        pytest.param([("7", 100), ("7.1", 5), ("71", 9)], 105, id="it became another program"),
+        pytest.param([("1", 60), ("2", 40)], 100, id="none has its number"),
+        pytest.param([("7", 0), ("8", 900)], 0, id="blind, with a child that isn't"),
+        pytest.param([], 0, id="nothing"),
+    ],
+)
+def test_only_the_targets_own_samples_count(by_pid: list[tuple[str, int]], own: int) -> None:
+    """Its CPU time is without its children's: their samples would hide that its own are missing."""
+    assert coverage.count_own(by_pid, 7) == own
