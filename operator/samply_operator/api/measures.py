@@ -57,7 +57,8 @@ def count_request(request: web.BaseRequest, status: int, duration_secs: float, s
 
 def find_route(request: web.BaseRequest) -> str:
     """The template that the path fits, without the base path."""
-    if not isinstance(request, web.Request):
+    # Of what was no HTTP no route was looked for: `match_info` would raise.
+    if not isinstance(request, web.Request) or request._match_info is None:
         return OTHER
     resource = request.match_info.route.resource
     return resource.canonical if resource else OTHER

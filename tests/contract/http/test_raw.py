@@ -81,8 +81,11 @@ async def test_a_trick_with_the_path_is_a_plain_404(service: Service, target: st
     ],
     ids=lambda raw: repr(raw[:24]),
 )
-async def test_a_broken_head_is_a_400_in_the_usual_shape(service: Service, raw: bytes) -> None:
+async def test_a_broken_head_is_a_400_in_the_usual_shape(
+    service: Service, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     status, body = await exchange(service.port, raw)
+    assert "Unhandled" not in caplog.text
     assert status == 400
     assert json.loads(body)["error_code"] == "BadRequest"
 
