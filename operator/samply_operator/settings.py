@@ -57,6 +57,8 @@ class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """False: every request is answered with ProfilingNotEnabled; stored profiles are still served."""
     max_concurrent: Positive = 8
     """Recordings at the same time in all; further ones wait, oldest first."""
+    max_per_node: Positive = 4
+    """The same on one node: samply locks memory there for each CPU and thread, and works when it finishes."""
     attach_deadline_secs: Seconds = 30
     """Longest time from the start of samply until it says that it records."""
     finish_deadline_secs: Seconds = 300

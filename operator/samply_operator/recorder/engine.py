@@ -50,6 +50,7 @@ class Engine:
         self._renewing: asyncio.Task[None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: dict[str, JournalEntry] = {}
+        self._waiting: dict[str, admit.Waiting] = {}
         self.queue: WorkQueue[Key] = WorkQueue(self.reconcile)
 
     async def recover(self) -> None:
@@ -106,22 +107,30 @@ class Engine:
             self.queue.put_later(profile.key, 0.5)
             return
         active = [
-            admit.Active(run.entry.id, run.entry.name, run.entry.pod_uid, run.entry.container)
+            admit.Active(run.entry.id, run.entry.name, run.entry.pod_uid, run.entry.container, run.entry.node)
             for run in self.runs.values()
             if not run.entry.outcome
         ]
         known = self.world.profiles.get(profile.key)
         if known is None or known.uid != profile.uid:
             return  # deleted while the volume was read
-        decision = admit.decide(profile, self.world.pipelines, active, self.context.settings)
+        decision = admit.decide(profile, self.world.pipelines, active, self.context.settings, self._list_waiting())
+        self._waiting.pop(profile.uid, None)
         match decision:
             case admit.Admit(target):
                 entry = admit.build_entry(profile, target, self.context.settings, self.context.now())
                 await self._admit(profile, entry)
-            case admit.Wait(message):
+            case admit.Wait(message, waiting):
+                self._waiting[profile.uid] = waiting
                 await self._make_wait(profile, message)
             case admit.Refuse(failure):
                 await self._refuse(profile, failure)
+
+    def _list_waiting(self) -> list[admit.Waiting]:
+        """Those whose objects are still there."""
+        known = {profile.uid for profile in self.world.profiles.values() if not profile.is_deleted}
+        self._waiting = {uid: waiting for uid, waiting in self._waiting.items() if uid in known}
+        return list(self._waiting.values())
 
     async def _refuse(self, profile: SamplyProfile, failure: Failure) -> None:
         measures.count_refusal(profile, failure.reason)

@@ -1,4 +1,4 @@
-"""May this object record now? One recording per target; a limit in all; oldest first."""
+"""May this object record now? One recording per target; a limit in all and per node; oldest first."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ class Active:
     name: str
     pod_uid: str
     container: str
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One that has to wait for its turn; the older goes first."""
+
+    id: str
+    created_at: str
+    node: str
+    is_for_node: bool
+    """There would be room, but not on its node: it doesn't keep others from other nodes."""
+
+    @property
+    def age(self) -> tuple[str, str]:
+        return self.created_at, self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +47,7 @@ class Admit:
 @dataclass(frozen=True, slots=True)
 class Wait:
     message: str
+    waiting: Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +59,13 @@ Decision = Admit | Wait | Refuse
 
 
 def decide(
-    profile: SamplyProfile, pipelines: Mapping[tuple[str, str], Pipeline], active: Iterable[Active], settings: Settings
+    profile: SamplyProfile,
+    pipelines: Mapping[tuple[str, str], Pipeline],
+    active: Iterable[Active],
+    settings: Settings,
+    waiting: Iterable[Waiting] = (),
 ) -> Decision:
-    """What becomes of a SamplyProfile that hasn't begun."""
+    """What becomes of a SamplyProfile that hasn't begun. `waiting`: those that had to wait before."""
     spec = profile.spec
     if not settings.recording.enabled:
         return _refuse("ProfilingNotEnabled", "Profiling is switched off for this installation.")
@@ -60,9 +81,28 @@ def decide(
             return _refuse(
                 "AlreadyRecording", f"{other.name} already records container {found.container} of {found.pod}."
             )
-    if len(others) >= settings.recording.max_concurrent:
-        return Wait(f"{len(others)} recordings run, which is the limit; this one starts when one of them ends.")
-    return Admit(found)
+    older = [w for w in waiting if w.age < (profile.created_at, profile.uid)]
+    return _check_limits(profile, found, others, older, settings) or Admit(found)
+
+
+def _check_limits(
+    profile: SamplyProfile, target: Target, others: list[Active], older: list[Waiting], settings: Settings
+) -> Wait | None:
+    ahead = sum(not w.is_for_node for w in older)
+    if len(others) + ahead >= settings.recording.max_concurrent:
+        message = (
+            f"{len(others)} recordings run and {ahead} older ones wait; {settings.recording.max_concurrent} may run."
+        )
+        return Wait(message, Waiting(profile.uid, profile.created_at, target.node, is_for_node=False))
+    running = sum(a.node == target.node for a in others)
+    ahead = sum(w.node == target.node for w in older)
+    if target.node and running + ahead >= settings.recording.max_per_node:
+        message = (
+            f"{running} recordings run on node {target.node} and {ahead} older ones wait; "
+            f"{settings.recording.max_per_node} may run there."
+        )
+        return Wait(message, Waiting(profile.uid, profile.created_at, target.node, is_for_node=True))
+    return None
 
 
 def find_target(pipeline: Pipeline, spec: Spec, settings: Settings) -> Target | Failure:

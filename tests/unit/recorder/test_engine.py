@@ -208,6 +208,23 @@ class TestLimited:
         assert (await operator.reach_phase("p-2", "Succeeded", "Failed"))["phase"] == "Succeeded"
         assert operator.find_status("p-1")["phase"] == "Succeeded"
 
+    async def test_of_several_that_wait_the_oldest_goes_first(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """Whatever their names and the order of their events."""
+        add_pipeline(cluster, ordinals=4)
+        ask(cluster, "p-1", ordinal=0, durationSeconds=2)
+        await operator.reach_phase("p-1", "Recording")
+        for ordinal, (name, second) in enumerate([("a-third", 3), ("b-first", 1), ("c-second", 2)], 1):
+            raw = ask(cluster, name, ordinal=ordinal)
+            raw["metadata"]["creationTimestamp"] = f"2027-01-15T08:00:0{second}Z"
+            cluster.put(objects.samply_profiles(NAMESPACE, name), raw)
+            await operator.reach_phase(name, "Pending")
+        for name in ("a-third", "b-first", "c-second"):
+            assert (await operator.reach_phase(name, "Succeeded", "Failed"))["phase"] == "Succeeded"
+        began = {name: operator.find_status(name)["startedAt"] for name in ("b-first", "c-second", "a-third")}
+        assert sorted(began, key=lambda name: began[name]) == ["b-first", "c-second", "a-third"]
+
 
 @pytest.mark.parametrize(
     ("spec", "reason"),

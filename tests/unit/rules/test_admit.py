@@ -26,9 +26,10 @@ def decide(
     spec: Spec = SPEC,
     active: tuple[admit.Active, ...] = (),
     settings: Settings = SETTINGS,
+    waiting: tuple[admit.Waiting, ...] = (),
 ) -> admit.Decision:
     pipelines = {("prod", pipeline.name): pipeline} if pipeline else {}
-    return admit.decide(make_profile(spec=spec), pipelines, active, settings)
+    return admit.decide(make_profile(spec=spec), pipelines, active, settings, waiting)
 
 
 def with_pod(**changes: object) -> Pipeline:
@@ -120,6 +121,52 @@ def test_beyond_the_limit_a_recording_waits(limit: int, is_admitted: bool) -> No
     settings = Settings(recording=Recording(max_concurrent=limit))
     decision = decide(active=(other("x"), other("y")), settings=settings)
     assert isinstance(decision, admit.Admit if is_admitted else admit.Wait)
+
+
+def wait(created_at: str, node: str = "node-2", *, is_for_node: bool = False) -> admit.Waiting:
+    return admit.Waiting(OTHER_UID, created_at, node, is_for_node)
+
+
+OLDER, YOUNGER = "2020-01-01T00:00:00Z", "2039-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("waiting", "is_admitted"),
+    [
+        pytest.param((), True, id="nobody else waits"),
+        pytest.param((wait(OLDER),), False, id="an older one waits"),
+        pytest.param((wait(YOUNGER),), True, id="a younger one waits"),
+        pytest.param((wait(OLDER, is_for_node=True),), True, id="an older one waits for another node"),
+        pytest.param((replace(wait(OLDER), id=UID, created_at=make_profile().created_at),), True, id="itself"),
+    ],
+)
+def test_of_those_that_wait_the_oldest_is_first(waiting: tuple[admit.Waiting, ...], is_admitted: bool) -> None:
+    """With one place left."""
+    settings = Settings(recording=Recording(max_concurrent=2))
+    decision = decide(active=(other("x"),), settings=settings, waiting=waiting)
+    assert isinstance(decision, admit.Admit if is_admitted else admit.Wait)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "waiting", "is_admitted"),
+    [
+        pytest.param(("node-1", "node-1"), (), False, id="its node is full"),
+        pytest.param(("node-1", "node-2"), (), True, id="another one is"),
+        pytest.param(("node-1",), (wait(OLDER, "node-1", is_for_node=True),), False, id="an older one waits for it"),
+        pytest.param(("node-1",), (wait(YOUNGER, "node-1", is_for_node=True),), True, id="a younger one does"),
+    ],
+)
+def test_a_node_has_a_limit_of_its_own(
+    nodes: tuple[str, ...], waiting: tuple[admit.Waiting, ...], is_admitted: bool
+) -> None:
+    """samply locks memory there."""
+    settings = Settings(recording=Recording(max_per_node=2))
+    active = tuple(replace(other(f"uid-{n}"), node=node) for n, node in enumerate(nodes))
+    decision = decide(active=active, settings=settings, waiting=waiting)
+    assert isinstance(decision, admit.Admit if is_admitted else admit.Wait)
+    if isinstance(decision, admit.Wait):
+        assert "node-1" in decision.message
+        assert decision.waiting.is_for_node
 
 
 def test_at_the_limit_a_busy_target_is_refused_at_once() -> None:
