@@ -114,7 +114,12 @@ class Requests:
             listed = ", ".join(map(str, known))
             raise InvalidParam(
                 f"Pipeline '{pipeline.name}' has no ordinal {ordinal}; it has: {listed}.",
-                details={"parameter": "ordinal", "value": str(ordinal), "expected": f"one of {listed}"},
+                details={
+                    "parameter": "ordinal",
+                    "value": str(ordinal),
+                    "expected": f"one of {listed}",
+                    "ordinals": known,
+                },
             )
         pod = pipeline.pods.get(ordinal)
         if pod is None or not pod.is_running:

@@ -118,7 +118,8 @@ async def test_after_one_has_ended_the_next_request_goes_on(operator: OperatorPr
         pytest.param("b", 0, None, UnknownPipeline, {"pipeline_name": "b"}, id="unknown name"),
         pytest.param("a", 0, "other", UnknownPipeline, {"pipeline_name": "a"}, id="unknown namespace"),
         pytest.param(
-            "a", 7, None, InvalidParam, {"parameter": "ordinal", "value": "7", "expected": "one of 0, 1"},
+            "a", 7, None, InvalidParam,
+            {"parameter": "ordinal", "value": "7", "expected": "one of 0, 1", "ordinals": [0, 1]},
             id="unknown ordinal",
         ),
         pytest.param(

@@ -1,0 +1,75 @@
+"""Downloads that are resumed: what a client puts together is one profile, never parts of two."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from support.service import Service
+
+URL = "/v0/pipelines/orders/samply_profile"
+OLD, NEW = random.Random(1).randbytes(200_000), random.Random(2).randbytes(210_000)
+
+
+@dataclass(slots=True)
+class Client:
+    """Has the first bytes of a file, and which file it was."""
+
+    have: bytes
+    tag: str
+
+
+async def begin(service: Service, size_bytes: int) -> Client:
+    answer = await service.get(URL, Range=f"bytes=0-{size_bytes - 1}")
+    assert answer.status == 206
+    return Client(answer.body, answer.headers["ETag"])
+
+
+async def resume(service: Service, client: Client) -> bytes:
+    """Cut off once more on the way; begins anew where it is sent the whole."""
+    for stop in (len(client.have) + 20_000, 10**9):
+        answer = await service.get(URL, Range=f"bytes={len(client.have)}-{stop}", If_Range=client.tag)
+        if answer.status == 200:
+            return answer.body
+        assert answer.status == 206
+        client.have += answer.body
+        assert answer.headers["ETag"] == client.tag
+    return client.have
+
+
+async def test_two_downloads_resumed_across_a_new_profile_never_glue_two_files(service: Service) -> None:
+    """Whatever each had of the old one, each ends with the whole new one."""
+    service.put(1, OLD)
+    await service.settle()
+    clients = [await begin(service, size_bytes) for size_bytes in (1, 70_000)]
+    service.put(2, NEW)
+    await service.settle()
+    assert await asyncio.gather(*(resume(service, client) for client in clients)) == [NEW, NEW]
+
+
+async def test_without_a_new_profile_the_parts_make_the_whole(service: Service) -> None:
+    service.put(1, OLD)
+    await service.settle()
+    assert await resume(service, await begin(service, 70_000)) == OLD
+
+
+async def test_who_names_the_file_in_if_match_is_told_that_it_is_another(service: Service) -> None:
+    """The other way to resume: 412, and nothing is sent."""
+    service.put(1, OLD)
+    await service.settle()
+    tag = (await service.ask("HEAD", URL)).headers["ETag"]
+    service.put(2, NEW)
+    await service.settle()
+    (await service.get(URL, Range="bytes=1000-", If_Match=tag)).assert_error(412, "PreconditionFailed")
+
+
+async def test_by_its_own_address_a_profile_never_changes(service: Service) -> None:
+    """There resuming needs no condition."""
+    manifest = service.put(1, OLD)
+    await service.settle()
+    path = f"/v0/pipelines/orders/samply_profiles/{manifest.id}/profile"
+    start = await service.get(path, Range="bytes=0-999")
+    service.put(2, NEW)
+    await service.settle()
+    assert start.body + (await service.get(path, Range="bytes=1000-")).body == OLD
