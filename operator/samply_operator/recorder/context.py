@@ -25,6 +25,8 @@ class Context:
     settings: Settings
     now: Callable[[], float]
     """Unix time."""
+    uptime: Callable[[], float] = time.monotonic
+    """Seconds on a clock that nobody sets: for how long something has been so."""
 
 
 @dataclass(slots=True)

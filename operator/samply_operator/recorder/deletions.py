@@ -126,8 +126,8 @@ class Deletions:
         for tombstone in list(self._open.values()):
             await self._decide(tombstone)
         missing = {item.id: item for item in self._find_missing(manifests)}
-        now = self._context.now()
-        self._absent_since = {profile_id: self._absent_since.get(profile_id, now) for profile_id in missing}
+        uptime = self._context.uptime()
+        self._absent_since = {profile_id: self._absent_since.get(profile_id, uptime) for profile_id in missing}
         self.orphans = {profile_id: why for profile_id, why in self.orphans.items() if profile_id in missing}
         evidence = {
             namespace: await grounds.find_evidence(self._context.client, namespace)
@@ -147,7 +147,7 @@ class Deletions:
         verdict = deletion.decide_absent(
             item.origin,
             evidence,
-            absent_secs=self._context.now() - self._absent_since[item.id],
+            absent_secs=self._context.uptime() - self._absent_since[item.id],
             grace_secs=self._context.settings.retention.absence_grace_secs,
             has_witness=deletion.has_witness(item.requested_at, created),
         )

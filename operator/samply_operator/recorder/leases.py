@@ -55,17 +55,17 @@ class Leases:
     async def _take_over(self, entry: JournalEntry) -> Decision:
         path = objects.leases(entry.namespace, entry.lease)
         found = lease.parse(await self._context.client.get(path))
-        now = self._context.now()
-        version, since = self._seen.get(path, ("", now))
+        uptime = self._context.uptime()
+        version, since = self._seen.get(path, ("", uptime))
         if version != found.version:
-            since = now
+            since = uptime
         decision = lease.decide(
             found,
             name=entry.lease,
             holder=self.holder,
             profile_id=entry.id,
-            unchanged_secs=now - since,
-            now=now,
+            unchanged_secs=uptime - since,
+            now=self._context.now(),
         )
         if not isinstance(decision, Take):
             self._seen[path] = (found.version, since)

@@ -39,7 +39,7 @@ def path_of(name: str) -> str:
 async def look(operator: OperatorProcess, later_secs: float = 0.0) -> None:
     """A resync, as if so much time had gone by."""
     context = operator.engine.context
-    late = replace(context, now=lambda: time.time() + later_secs)
+    late = replace(context, now=lambda: time.time() + later_secs, uptime=lambda: time.monotonic() + later_secs)
     engine = operator.engine
     engine.context = engine.deletions._context = engine.retention._context = late
     await operator.sync.list_all()

@@ -173,10 +173,14 @@ async def test_one_whose_holder_is_gone_is_waited_for_and_taken_over(
     context = operator.engine.leases._context
     put_lease(cluster, THEIRS, renewed=-99)
     await operator.engine.reconcile((NAMESPACE, "p-1"))
-    operator.engine.leases._context = replace(context, now=lambda: time.time() + lease.SILENT_SECS - 1)
+    operator.engine.leases._context = replace(context, uptime=lambda: time.monotonic() + lease.SILENT_SECS - 1)
     await operator.engine.reconcile((NAMESPACE, "p-1"))
     assert count_starts(cluster) == 0
-    operator.engine.leases._context = replace(context, now=lambda: time.time() + lease.SILENT_SECS + 1)
+    # A clock that was set is no silence.
+    operator.engine.leases._context = replace(context, now=lambda: time.time() + 7200)
+    await operator.engine.reconcile((NAMESPACE, "p-1"))
+    assert count_starts(cluster) == 0
+    operator.engine.leases._context = replace(context, uptime=lambda: time.monotonic() + lease.SILENT_SECS + 1)
     await operator.engine.reconcile((NAMESPACE, "p-1"))
     assert cluster.objects[path]["spec"]["holderIdentity"] == operator.engine.leases.holder
     assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
