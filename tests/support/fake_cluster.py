@@ -234,12 +234,14 @@ class FakeCluster:
         await self._enter("get", path)
         return copy.deepcopy(self._get(path))
 
-    async def list_items(self, path: str, *, label_selector: str = "", **_: Any) -> ItemList:
+    async def list_items(self, path: str, *, label_selector: str = "", field_selector: str = "", **_: Any) -> ItemList:
         await self._enter("list", path)
         items = [
             copy.deepcopy(raw)
             for where, raw in self.objects.items()
-            if where.rpartition("/")[0] == path and _is_selected(raw, label_selector)
+            if where.rpartition("/")[0] == path
+            and _is_selected(raw, label_selector)
+            and _has_field(raw, field_selector)
         ]
         return ItemList(tuple(items), str(self._version))
 
@@ -371,3 +373,12 @@ def _is_selected(raw: Json, selector: str) -> bool:
     return all(
         labels.get(key) == value for key, _, value in (term.partition("=") for term in selector.split(",") if term)
     )
+
+
+def _has_field(raw: Json, selector: str) -> bool:
+    """One equality, such as `involvedObject.kind=Pod`, or none."""
+    place, _, wanted = selector.partition("=")
+    found: Any = raw
+    for key in place.split(".") if selector else ():
+        found = found.get(key) or {}
+    return not selector or found == wanted

@@ -21,6 +21,8 @@ from samply_operator.control.messages import (
     ActRequest,
     Credentials,
     ErrorReply,
+    EvidenceReply,
+    EvidenceRequest,
     OrdinalState,
     PipelineState,
     PreflightReply,
@@ -101,6 +103,8 @@ class FakeOperator:
         self.started: list[StartRequest] = []
         self.judged: list[StartRequest] = []
         self.acts: list[tuple[str, str]] = []
+        self.evidence = EvidenceReply()
+        self.exported: list[EvidenceRequest] = []
         self.request_ids: list[str] = []
         self.metrics = b""
         self.watchers = 0
@@ -125,6 +129,7 @@ class FakeOperator:
         app.router.add_post("/v1/start", self._start)
         app.router.add_post("/v1/start-all", self._start_all)
         app.router.add_post("/v1/preflight", self._preflight)
+        app.router.add_post("/v1/evidence", self._gather_evidence)
         app.router.add_post("/v1/{verb:stop|delete}", self._act)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
@@ -203,6 +208,10 @@ class FakeOperator:
         wanted = msgspec.json.decode(await request.read(), type=StartRequest)
         self.judged.append(wanted)
         return self._tell(lambda: self.judge(wanted))
+
+    async def _gather_evidence(self, request: web.Request) -> web.StreamResponse:
+        self.exported.append(msgspec.json.decode(await request.read(), type=EvidenceRequest))
+        return self._tell(lambda: self.evidence)
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
         verb, profile_id = request.match_info["verb"], msgspec.json.decode(await request.read(), type=ActRequest).id

@@ -54,4 +54,5 @@
   verbs:
     - create  # tell what a user acts on
     - patch   # count a repeated one instead of adding it again
+    - list    # those about a pipeline, for its support bundle
 {{- end -}}

@@ -22,6 +22,9 @@ Ordinal = int | Literal["all"]
 DiffOutput = Literal["json", "text", "svg"]
 MAX_PAGE = 1000
 PAGE = 100
+MAX_EXPORT = 200
+"""A file is open for each while a bundle is sent."""
+EXPORT = 50
 
 MAX_QUERY = 8192
 KEPT = 1024
@@ -69,6 +72,14 @@ class HistoryQuery:
     namespace: str | None = None
     limit: int = PAGE
     after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportQuery:
+    """GET …/export: the newest `limit` attempts."""
+
+    namespace: str | None = None
+    limit: int = EXPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +147,11 @@ def parse_history_query(text: str) -> HistoryQuery:
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or PAGE,
         after=_parse_pattern(query, "after", _ID, "the id of a profile"),
     )
+
+
+def parse_export_query(text: str) -> ExportQuery:
+    query = split(text)
+    return ExportQuery(parse_namespace(query), _parse_whole(query, "limit", 1, MAX_EXPORT) or EXPORT)
 
 
 def parse_format_query(text: str) -> FormatQuery:

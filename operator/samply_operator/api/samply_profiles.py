@@ -24,7 +24,7 @@ async def get_history(request: web.Request) -> web.StreamResponse:
     view = request.app[BOARD].view
     namespace = access.find_namespace(view, await access.admit(request), name, query.namespace)
     if namespace is None:
-        raise _build_absent(view, name)
+        raise build_absent(view, name)
     ended = [m for m in view.catalog.list_history(namespace, name) if query.ordinal in (None, m.ordinal)]
     running = [r for r in view.list_recordings(namespace, name) if query.ordinal in (None, r.ordinal)]
     page, following = cut_page(ended, query.after, query.limit)
@@ -81,7 +81,7 @@ def cut_page(attempts: list[Manifest], after: str | None, limit: int) -> tuple[l
     return page, page[-1].id if start + limit < len(attempts) else None
 
 
-def _build_absent(view: View, name: str) -> errors.SamplyOperatorError:
+def build_absent(view: View, name: str) -> errors.SamplyOperatorError:
     if view.is_certain:
         return params.build_unknown_pipeline(name)
     return errors.OperatorUnavailable(

@@ -26,6 +26,8 @@ from samply_operator.control.messages import (
     ActRequest,
     Credentials,
     ErrorReply,
+    EvidenceReply,
+    EvidenceRequest,
     PreflightReply,
     Snapshot,
     StartAllReply,
@@ -53,6 +55,7 @@ _snapshots = msgspec.json.Decoder(Snapshot)
 _start_replies = msgspec.json.Decoder(StartReply)
 _start_all_replies = msgspec.json.Decoder(StartAllReply)
 _preflight_replies = msgspec.json.Decoder(PreflightReply)
+_evidence_replies = msgspec.json.Decoder(EvidenceReply)
 _act_replies = msgspec.json.Decoder(ActReply)
 _error_replies = msgspec.json.Decoder(ErrorReply)
 
@@ -114,6 +117,10 @@ class OperatorClient:
     async def preflight(self, request: StartRequest) -> PreflightReply:
         """Ask whether a recording would work. Raises as `start` does."""
         return await self._call("/v1/preflight", request, _preflight_replies, request.wait_secs)
+
+    async def gather_evidence(self, request: EvidenceRequest) -> EvidenceReply:
+        """Ask for what only the operator knows of a pipeline. Raises as `start` does."""
+        return await self._call("/v1/evidence", request, _evidence_replies)
 
     async def stop(self, profile_id: str) -> ActReply:
         """Ask for the end of a recording, which is kept. Raises as `start` does."""

@@ -7,6 +7,7 @@ The protocol (HTTP over the socket):
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
   POST /v1/start-all `StartAllRequest` → 200 `StartAllReply`, or an error: one recording for each ordinal
   POST /v1/preflight `StartRequest` → 200 `PreflightReply`, or an error: whether it would work; nothing is recorded
+  POST /v1/evidence `EvidenceRequest` → 200 `EvidenceReply`, or an error: what a support bundle needs; nothing is done
   POST /v1/stop     `ActRequest` → 200 `ActReply`, or an error: end the recording now and keep it
   POST /v1/delete   `ActRequest` → 200 `ActReply`, or an error: cancel it, or remove what is stored
 
@@ -17,7 +18,7 @@ it later, does nothing. Both ends are in one pod, and so have one clock. Each ca
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -162,3 +163,17 @@ class PreflightReply(msgspec.Struct, frozen=True, rename="camel"):
     mode: str = ""
     findings: tuple[Finding, ...] = ()
     failure: Failure | None = None
+
+
+class EvidenceRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    pipeline: str
+    namespace: str
+
+
+class EvidenceReply(msgspec.Struct, frozen=True, rename="camel"):
+    """As they are shown; `missing`: what couldn't be had, and why."""
+
+    objects: tuple[dict[str, Any], ...] = ()
+    pods: tuple[dict[str, Any], ...] = ()
+    events: tuple[dict[str, Any], ...] = ()
+    missing: tuple[str, ...] = ()

@@ -24,6 +24,8 @@ from samply_operator.control.messages import (
     ActReply,
     ActRequest,
     ErrorReply,
+    EvidenceReply,
+    EvidenceRequest,
     OrdinalState,
     PipelineState,
     PreflightReply,
@@ -44,6 +46,7 @@ from samply_operator.errors import (
 )
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure, SamplyProfile
+from samply_operator.recorder import evidence
 from samply_operator.recorder.acts import Acts
 from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.engine import Engine
@@ -179,6 +182,7 @@ class ControlServer:
         app.router.add_post("/v1/start", self._answer(StartRequest, self._start))
         app.router.add_post("/v1/start-all", self._answer(StartAllRequest, self._start_all))
         app.router.add_post("/v1/preflight", self._answer(StartRequest, self._preflight))
+        app.router.add_post("/v1/evidence", self._answer(EvidenceRequest, self._gather_evidence))
         app.router.add_post("/v1/stop", self._answer(ActRequest, self._stop))
         app.router.add_post("/v1/delete", self._answer(ActRequest, self._delete))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -268,6 +272,10 @@ class ControlServer:
             remedy=failure.remedy,
             details=self._engine.describe_run(run) if run else {"profile": None, "retry_after_secs": 1},
         )
+
+    async def _gather_evidence(self, call: EvidenceRequest) -> EvidenceReply:
+        found = await evidence.gather(self._engine, call.namespace, call.pipeline)
+        return EvidenceReply(found.objects, found.pods, found.events, found.missing)
 
     async def _stop(self, call: ActRequest) -> ActReply:
         await self._acts.stop(call.id)

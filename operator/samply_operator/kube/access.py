@@ -41,7 +41,7 @@ RIGHTS: tuple[Right, ...] = (
     *_rights("", "namespaces", "get"),
     *_rights("apps", "statefulsets", "get", "list", "watch", "patch"),
     *_rights("coordination.k8s.io", "leases", "get", "create", "update", "delete"),
-    *_rights("", "events", "create", "patch"),
+    *_rights("", "events", "create", "patch", "list"),
 )
 EPHEMERAL: tuple[Right, ...] = _rights("", "pods/ephemeralcontainers", "patch")
 """Needed where mode Ephemeral is allowed."""

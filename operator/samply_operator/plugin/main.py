@@ -33,11 +33,13 @@ examples:
   kubectl samply get orders -O orders.json.gz        save it
   kubectl samply diff profile-1b2c… profile-9f8e…    what changed between two profiles
   kubectl samply open orders                         hand it to `samply load` or to the browser
+  kubectl samply export orders                       everything about it in one zip, for a support bundle
   source <(kubectl samply completion bash)
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser, and that of each command."""
     parser = argparse.ArgumentParser(
         prog="kubectl samply",
         description="CPU profiles of Feldera pipelines.",
@@ -65,9 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
     diff.add_argument("before", help="name of a SamplyProfile, or a pipeline (its newest)")
     diff.add_argument("after")
     _add_which(_add(commands, "open", "open it in a viewer"))
+    export = _add(commands, "export", "everything about a pipeline in one zip, for a support bundle")
+    export.add_argument("pipeline")
+    export.add_argument("-O", "--out", type=Path, metavar="FILE", help="where to (default: PIPELINE-samply.zip)")
+    export.add_argument("--limit", type=int, default=50, metavar="N", help="newest attempts (default: 50, at most 200)")
     shells = commands.add_parser("completion", help="print a completion script")
     shells.add_argument("shell", choices=sorted(completion.SCRIPTS))
-    return parser
+    return parser, dict(commands.choices)
 
 
 def _add(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
@@ -216,6 +222,14 @@ class Plugin:
             webbrowser.open("https://profiler.firefox.com/")
         return 0
 
+    def run_export(self) -> int:
+        pipeline: str = self.options.pipeline
+        out: Path = self.options.out or Path(f"{pipeline.replace('/', '-')}-samply.zip")
+        with self._open() as door:
+            size = door.export(pipeline, self.namespace, self.options.limit, out)
+        self._print({"file": str(out), "size_bytes": size}, f"{out}: {size} bytes; README.txt in it says what is there")
+        return 0
+
     def _find(self, which: str, ordinal: int | None) -> objects.Shown:
         """An object by its name, else the newest good profile of a pipeline."""
         shown = [objects.parse(raw) for raw in self._list()]
@@ -250,7 +264,7 @@ class Plugin:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = build_parser().parse_args(arguments)
+    options = build_commands()[0].parse_args(arguments)
     if options.command == "completion":
         print(completion.SCRIPTS[options.shell], end="")
         return 0

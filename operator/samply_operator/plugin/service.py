@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from samply_operator.errors import KubeForbidden, KubeNotFound, SamplyOperatorError
 from samply_operator.plugin.kubectl import Kubectl
@@ -79,8 +79,16 @@ class Door:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def fetch(self, pipeline: str, profile_id: str, out: Path) -> int:
-        """Save one stored profile; its size. A half file is never left behind."""
-        path = f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}/profile"
+        """Save one stored profile; its size."""
+        return self._save(f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}/profile", out)
+
+    def export(self, pipeline: str, namespace: str, limit: int, out: Path) -> int:
+        """Save the zip with everything about a pipeline; its size."""
+        query = urlencode({"namespace": namespace, "limit": limit})
+        return self._save(f"/v0/pipelines/{quote(pipeline, safe='')}/export?{query}", out)
+
+    def _save(self, path: str, out: Path) -> int:
+        """A half file is never left behind."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         part = out.with_name(out.name + ".part")
         try:
@@ -95,7 +103,7 @@ class Door:
                 raise SamplyOperatorError(f"The connection broke after {size} bytes.", remedy="Try again.")
             part.rename(out)
         except (OSError, http.client.HTTPException) as error:
-            raise SamplyOperatorError(f"The profile can't be fetched: {error}", remedy="Try again.") from error
+            raise SamplyOperatorError(f"It can't be fetched: {error}", remedy="Try again.") from error
         finally:
             connection.close()
             part.unlink(missing_ok=True)

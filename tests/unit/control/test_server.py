@@ -17,10 +17,12 @@ from samply_operator import logs
 from samply_operator.control import server as server_
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.credentials import CredentialSource
-from samply_operator.control.messages import Snapshot, StartAllRequest, StartRequest
+from samply_operator.control.messages import EvidenceRequest, Snapshot, StartAllRequest, StartRequest
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import (
     InvalidParam,
+    KubeError,
+    KubeForbidden,
     NotRecording,
     PipelineNotDeployed,
     PipelineUnreachable,
@@ -395,3 +397,38 @@ async def test_the_operators_lines_carry_the_id_of_the_request(
         await client.stop("00000000-0000-4000-8000-000000000001")
     assert "from-a-proxy-1" in seen
     assert any("/v1/stop: UnknownProfile" in message for message in caplog.messages)
+
+
+async def test_evidence_is_the_objects_the_pods_and_their_events(
+    operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
+) -> None:
+    """Of this pipeline only; what couldn't be listed is named."""
+    add_pipeline(cluster, ordinals=1)
+    ask(cluster, durationSeconds=1)
+    await reach(lambda: any(raw.get("status", {}).get("phase") == "Succeeded" for raw in cluster.find("samplyprofiles/")))
+    about = {"kind": "Pod", "namespace": NAMESPACE, "name": "pipeline-b-0", "uid": "x"}
+    await operator.context.events.publish(about, "Warning", "Other", "of another pipeline")
+    about["name"] = "pipeline-a-0"
+    await operator.context.events.publish(about, "Warning", "BackOff", "back-off")
+    found = await client.gather_evidence(EvidenceRequest("a", NAMESPACE))
+    assert [each["spec"]["pipeline"] for each in found.objects] == ["a"]
+    assert [pod["name"] for pod in found.pods] == ["pipeline-a-0"]
+    assert ("Pod/pipeline-a-0", "BackOff") in {(event["object"], event["reason"]) for event in found.events}
+    assert not any(event["reason"] == "Other" for event in found.events)
+    assert any(event["object"].startswith("SamplyProfile/") for event in found.events)
+    assert found.missing == ()
+
+
+async def test_evidence_without_the_right_to_list_events_has_a_hole(
+    cluster: FakeCluster, client: OperatorClient
+) -> None:
+    """An installation with an older Role."""
+
+    def fault(verb: str, what: str) -> KubeError | None:
+        return KubeForbidden("may not list events") if (verb, what.endswith("/events")) == ("list", True) else None
+
+    cluster.fault = fault
+    found = await client.gather_evidence(EvidenceRequest("a", NAMESPACE))
+    assert found.missing == tuple(
+        f"Events on {kind}: may not list events" for kind in ("SamplyProfile", "Pod", "StatefulSet")
+    )

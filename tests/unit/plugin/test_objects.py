@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from samply_operator.model.profile import Spec
-from samply_operator.plugin import completion, main, objects
+from samply_operator.plugin import main, objects
 
 RAW = {
     "metadata": {"name": "profile-1-0", "creationTimestamp": "2026-01-31T09:30:00Z"},
@@ -87,20 +87,6 @@ def test_findings_come_with_their_cures() -> None:
         "  warn: A CPU limit.",
         "    cure: Use Ephemeral.",
     ]
-
-
-@pytest.mark.parametrize("shell", completion.SCRIPTS)
-def test_each_shell_completes_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """No command is forgotten."""
-    assert main.main(["completion", shell]) == 0
-    printed = capsys.readouterr().out
-    assert all(command in printed for command in completion.COMMANDS.split())
-
-
-def test_every_command_has_its_work_and_its_completion() -> None:
-    """The parser, the plugin and the completion know the same words."""
-    for command in set(completion.COMMANDS.split()) - {"completion"}:
-        assert hasattr(main.Plugin, f"run_{command}")
 
 
 def test_wrong_usage_ends_with_2() -> None:

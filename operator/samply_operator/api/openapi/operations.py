@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from samply_operator import errors
-from samply_operator.api import acts, links, params, preflight, samply_profile, samply_profiles, summaries
+from samply_operator.api import acts, export, links, params, preflight, samply_profile, samply_profiles, summaries
 from samply_operator.api.openapi import parts, shapes
 from samply_operator.api.openapi.parts import BYTES, JSON, Answer, Operation, Param
 from samply_operator.api.openapi.shapes import refer
@@ -378,6 +378,44 @@ READ = (
     ),
 )
 
+EXPORTED = (
+    Operation(
+        "get",
+        export.PATH,
+        "exportPipeline",
+        "Reading",
+        "Everything about a pipeline in one zip",
+        "For a support bundle: profiles, manifests, objects with their preflight, pods, recent Events. Without the "
+        "operator the latter three are missing, and README.txt in the zip says so.",
+        (
+            parts.NAME,
+            parts.NAMESPACE,
+            _whole("limit", 1, params.MAX_EXPORT, params.EXPORT, "How many attempts, newest first."),
+            *CONDITIONS,
+        ),
+        (
+            Answer(
+                200,
+                "The zip; its members are stored as they are.",
+                {ZIP: BYTES},
+                headers=(*parts.OF_A_FILE, "Content-Disposition", "Accept-Ranges"),
+            ),
+            replace(PART, content={ZIP: BYTES}, optional_headers=()),
+            UNCHANGED,
+        ),
+        (
+            errors.InvalidParam,
+            errors.AmbiguousPipeline,
+            errors.UnknownPipeline,
+            errors.UnknownProfile,
+            errors.RangeNotSatisfiable,
+            *STORE,
+            *NOBODY,
+        ),
+        ("PreconditionFailed",),
+    ),
+)
+
 SERVICE = (
     Operation(
         "get",
@@ -455,4 +493,4 @@ SERVICE = (
     ),
 )
 
-OPERATIONS = (*LAST, *HISTORY, *READ, *SERVICE)
+OPERATIONS = (*LAST, *HISTORY, *READ, *EXPORTED, *SERVICE)

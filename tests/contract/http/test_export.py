@@ -1,0 +1,130 @@
+"""GET …/export: everything about one pipeline in one zip, and what is missing in it is said."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import pytest
+
+from samply_operator.control.messages import EvidenceReply, EvidenceRequest
+from support.fake_operator import make_pipeline, make_recording
+
+from .conftest import Service, make_id
+
+URL = "/v0/pipelines/orders/export"
+TOLD = EvidenceReply(
+    objects=({"metadata": {"name": "p-1"}, "spec": {}, "status": {"preflight": {"verdict": "Go"}}},),
+    pods=({"name": "orders-0", "phase": "Running"},),
+    events=({"object": "Pod/orders-0", "reason": "BackOff"},),
+)
+
+
+def open_zip(body: bytes) -> zipfile.ZipFile:
+    found = zipfile.ZipFile(io.BytesIO(body))
+    assert found.testzip() is None
+    return found
+
+
+def read_json(found: zipfile.ZipFile, name: str) -> Any:
+    return json.loads(found.read(f"orders/{name}"))
+
+
+@pytest.fixture(autouse=True)
+async def two(service: Service) -> None:
+    """A failure and two good ones, one of them of an ordinal that is gone; one that runs."""
+    service.operator.pipelines = (make_pipeline("orders"), make_pipeline("other"))
+    service.operator.recordings = (make_recording(make_id(9), "orders"),)
+    service.operator.evidence = TOLD
+    service.put(1, b"first profile")
+    service.put(2, None)
+    service.put(3, b"third profile", ordinal=4)
+    service.put(4, b"of another", pipeline="other")
+    await service.settle()
+
+
+async def test_all_of_it_and_nothing_of_another(service: Service) -> None:
+    answer = await service.get(URL)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/zip")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="2026-01-31T09:03:30Z-samply_export.zip"'
+    found = open_zip(answer.body)
+    assert sorted(found.namelist()) == sorted(
+        [
+            "orders/README.txt",
+            "orders/events.json",
+            f"orders/manifests/{make_id(1)}.json",
+            f"orders/manifests/{make_id(2)}.json",
+            f"orders/manifests/{make_id(3)}.json",
+            "orders/objects.json",
+            "orders/pipeline.json",
+            "orders/pods.json",
+            f"orders/profiles/0/2026-01-31T09-01-30Z-{make_id(1)}.json.gz",
+            f"orders/profiles/4/2026-01-31T09-03-30Z-{make_id(3)}.json.gz",
+            "orders/recordings.json",
+        ]
+    )
+    assert found.read(f"orders/profiles/4/2026-01-31T09-03-30Z-{make_id(3)}.json.gz") == b"third profile"
+    assert read_json(found, f"manifests/{make_id(2)}.json")["failure"]["reason"] == "PerfDenied"
+    assert read_json(found, "objects.json")[0]["status"]["preflight"] == {"verdict": "Go"}
+    assert read_json(found, "events.json") == [{"object": "Pod/orders-0", "reason": "BackOff"}]
+    assert [each["id"] for each in read_json(found, "recordings.json")] == [make_id(9)]
+    assert [each["ordinal"] for each in read_json(found, "pipeline.json")["ordinals"]] == [0, 4]
+    readme = found.read("orders/README.txt").decode()
+    assert "3 attempts, 2 profiles." in readme
+    assert "MISSING" not in readme
+    assert service.operator.exported == [EvidenceRequest("orders", "feldera")]
+
+
+async def test_profiles_are_stored_so_the_length_is_known_and_a_download_goes_on(service: Service) -> None:
+    whole = await service.get(URL)
+    assert all(each.compress_type == zipfile.ZIP_STORED for each in open_zip(whole.body).infolist())
+    assert int(whole.headers["Content-Length"]) == len(whole.body)
+    part = await service.get(URL, Range="bytes=100-", If_Range=whole.headers["ETag"])
+    assert (part.status, part.body) == (206, whole.body[100:])
+    again = await service.get(URL, If_None_Match=whole.headers["ETag"])
+    assert again.status == 304
+
+
+async def test_a_new_event_is_another_zip(service: Service) -> None:
+    """A download that goes on must not glue two together."""
+    before = await service.get(URL)
+    service.operator.evidence = EvidenceReply(events=({"object": "Pod/orders-0", "reason": "Killing"},))
+    after = await service.get(URL, Range="bytes=100-", If_Range=before.headers["ETag"])
+    assert after.status == 200
+    open_zip(after.body)
+
+
+async def test_without_the_operator_it_says_what_is_missing(service: Service) -> None:
+    await service.send_away()
+    found = open_zip((await service.get(URL)).body)
+    assert "MISSING: Objects, pods and Events: The operator is away" in found.read("orders/README.txt").decode()
+    assert read_json(found, "events.json") == []
+    assert len([name for name in found.namelist() if "/profiles/" in name]) == 2
+
+
+async def test_what_the_operator_could_not_list_is_told(service: Service) -> None:
+    service.operator.evidence = EvidenceReply(missing=("Events on Pod: it may not list events",))
+    found = open_zip((await service.get(URL)).body)
+    assert "MISSING: Events on Pod: it may not list events" in found.read("orders/README.txt").decode()
+
+
+async def test_the_newest_so_many(service: Service) -> None:
+    found = open_zip((await service.get(URL + "?limit=1")).body)
+    assert [name for name in found.namelist() if "/manifests/" in name] == [f"orders/manifests/{make_id(3)}.json"]
+    assert "Of 2 older attempts nothing is in here" in found.read("orders/README.txt").decode()
+
+
+async def test_a_pipeline_without_profiles_has_a_bundle_too(service: Service) -> None:
+    service.operator.pipelines = (*service.operator.pipelines, make_pipeline("fresh"))
+    await service.settle()
+    answer = await service.get("/v0/pipelines/fresh/export")
+    assert answer.status == 200
+    assert "fresh/README.txt" in open_zip(answer.body).namelist()
+
+
+async def test_unknown_ones_are_told(service: Service) -> None:
+    (await service.get("/v0/pipelines/nobody/export")).assert_error(404, "UnknownPipelineName")
+    (await service.get(URL + "?limit=0")).assert_error(400, "InvalidParam")
+    (await service.get(URL + "?limit=201")).assert_error(400, "InvalidParam")
