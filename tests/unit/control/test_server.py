@@ -405,7 +405,9 @@ async def test_evidence_is_the_objects_the_pods_and_their_events(
     """Of this pipeline only; what couldn't be listed is named."""
     add_pipeline(cluster, ordinals=1)
     ask(cluster, durationSeconds=1)
-    await reach(lambda: any(raw.get("status", {}).get("phase") == "Succeeded" for raw in cluster.find("samplyprofiles/")))
+    await reach(
+        lambda: any(raw.get("status", {}).get("phase") == "Succeeded" for raw in cluster.find("samplyprofiles/"))
+    )
     about = {"kind": "Pod", "namespace": NAMESPACE, "name": "pipeline-b-0", "uid": "x"}
     await operator.context.events.publish(about, "Warning", "Other", "of another pipeline")
     about["name"] = "pipeline-a-0"
