@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chart import helm
-from support import kubectl
+from support import kubectl, openapi
 
 TAG = os.environ.get("SAMPLY_TEST_TAG", "dev")
 """Of the operator's image."""
@@ -32,12 +32,13 @@ class Answer:
         body = json.loads(self.body)
         assert set(body) == {"message", "error_code", "details"}, body
         assert body["message"]
+        assert body["details"].pop("request_id") == self.headers["x-request-id"]
         return self.status, body["error_code"], body["details"]
 
 
 @dataclass
 class Service:
-    """The Service's door, through `kubectl port-forward`, which every cluster can do."""
+    """The Service's door, through `kubectl port-forward`, which every cluster can do. Answers must be as documented."""
 
     port: int
 
@@ -46,7 +47,9 @@ class Service:
         with contextlib.closing(connection):
             connection.request(method, path, headers=headers or {})
             response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+            answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        openapi.check(method, path, answer.status, answer.headers, answer.body)
+        return answer
 
     def profile(
         self, pipeline: str, query: str = "", method: str = "GET", headers: dict[str, str] | None = None
@@ -114,6 +117,11 @@ class Install:
     def wait(self) -> None:
         done = kubectl.run("-n", self.namespace, "rollout", "status", self.deployment, "--timeout=100s")
         assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{self.dump()}"
+
+    def upgrade(self, **values: Any) -> None:
+        """The same release with these values on top of its own."""
+        self._run_helm("upgrade", self.release, str(helm.CHART), "--reuse-values", values=values)
+        self.wait()
 
     def uninstall(self) -> None:
         """As a user does it, and whatever of it is there."""

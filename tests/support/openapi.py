@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema
 from jsonschema import Draft202012Validator
+from multidict import CIMultiDict
 
 from samply_operator.api.openapi import document
 
@@ -68,6 +69,7 @@ def find_operation(method: str, path: str) -> Json | None:
 
 def check(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Raises AssertionError for what the document doesn't say."""
+    headers = CIMultiDict(headers)
     if method == "OPTIONS" and "Access-Control-Allow-Methods" in headers:
         assert (status, body) == (204, b"")
         return
