@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -80,6 +81,15 @@ async def test_what_is_worth_repeating_is_repeated_by_the_sdk(service: Service) 
     start(service, errors.PipelineUnreachable("No way."), errors.TooManyRequests("Enough."))
     assert await run.run(url_of(service), "start:orders:1") == [{"started": "orders"}]
     assert len(service.operator.started) == 3
+
+
+async def test_what_repeating_will_not_cure_is_told_at_once(service: Service) -> None:
+    """A right that the operator lacks: the SDK would wait for minutes after a 502."""
+    start(service, errors.KubeForbidden("The operator may not make SamplyProfiles here."))
+    began = time.monotonic()
+    (refused,) = await run.run(url_of(service), "start:orders:1")
+    assert (refused["status"], refused["error_code"]) == (500, "KubernetesForbidden")
+    assert time.monotonic() - began < 20
 
 
 async def test_the_tenant_is_accepted_and_ignored(service: Service) -> None:

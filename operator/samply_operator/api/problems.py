@@ -52,15 +52,16 @@ STATUS: Mapping[type[errors.SamplyOperatorError], int] = {
     errors.StoreFull: 507,
     errors.CorruptManifest: 500,
     errors.ProfileError: 500,
-    errors.KubeError: 502,
-    errors.KubeNotFound: 502,
-    errors.KubeConflict: 502,
-    errors.KubeForbidden: 502,
-    errors.KubeInvalid: 502,
+    errors.KubeError: 500,
+    errors.KubeNotFound: 500,
+    errors.KubeConflict: 500,
+    errors.KubeForbidden: 500,
+    errors.KubeInvalid: 500,
     errors.KubeUnavailable: 503,
     errors.ExecFailed: 503,
 }
-"""A class that isn't here answers as its nearest base."""
+"""A class that isn't here answers as its nearest base. Never 502: Feldera's SDK takes that for an upgrade of the
+platform, and a user's script would wait for minutes before it is told what is wrong."""
 
 HEADERS: Mapping[int, Mapping[str, str]] = {401: CHALLENGE, 429: RETRY, 503: RETRY}
 
