@@ -151,6 +151,14 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Port for Prometheus: no authentication, no names."""
     start_wait_secs: Seconds = 2
     """How long a POST waits for a recording to run or to be refused before it answers 202."""
+    requests_per_sec: Annotated[float, msgspec.Meta(ge=0)] = 100
+    """What one caller (a credential, else an address) may ask in the long run; more gets 429. 0: no limit."""
+    request_burst: Positive = 400
+    """How many requests one caller may send at once after a pause."""
+    max_connections: Annotated[int, msgspec.Meta(ge=16)] = 2000
+    """Open connections; further ones are closed at once."""
+    max_connections_per_address: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    """Those of one address. A proxy before it counts as one."""
     shutdown_delay_secs: Annotated[float, msgspec.Meta(ge=0)] = 2
     """At the end of the pod: how long it is still served after it said that it is not ready."""
     drain_secs: Annotated[float, msgspec.Meta(ge=0)] = 24

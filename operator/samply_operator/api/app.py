@@ -21,10 +21,14 @@ from samply_operator.api import (
 )
 from samply_operator.api.board import Board
 from samply_operator.api.open_files import OpenFiles
+from samply_operator.api.rates import Rates
 from samply_operator.api.turns import Turns
 from samply_operator.control.client import OperatorClient
+from samply_operator.rules.rates import Limit
 from samply_operator.settings import Identity, Settings
 
+MAX_BODY_BYTES = 64 * 1024
+"""No route wants a body; aiohttp reads at most this much of one."""
 TABLES = (
     samply_profile.routes,
     preflight.routes,
@@ -43,12 +47,13 @@ def build_app(
     settings: Settings, identity: Identity, *, files: OpenFiles, board: Board, operator: OperatorClient
 ) -> web.Application:
     """All routes over the given parts, whose lives are the caller's care."""
-    app = web.Application(middlewares=[problems.answer, cors.answer_preflight])
+    app = web.Application(middlewares=[problems.answer, cors.answer_preflight], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(cors.add_headers)
     app[parts.SETTINGS] = settings
     app[parts.IDENTITY] = identity
     app[parts.FILES] = files
     app[parts.BOARD] = board
+    app[parts.RATES] = Rates(Limit(settings.api.requests_per_sec, settings.api.request_burst))
     app[parts.TURNS] = Turns(settings.api.view_memory_bytes)
     app[parts.OPERATOR] = operator
     for table in TABLES:

@@ -12,8 +12,9 @@ from typing import Any
 
 from aiohttp import web
 
-from samply_operator.api import measures, problems
+from samply_operator.api import problems
 from samply_operator.api.access_log import AccessLogger
+from samply_operator.api.crowd import Crowd
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,6 @@ LINGER_SECS = 2.0
 """How long an unwanted request body is read and dropped before the connection is closed."""
 STALL_MS = 300_000
 """The kernel drops a client that takes nothing of what waits for it for this long."""
-MAX_CONNECTIONS = 1000
-"""Further ones are closed at once, so that descriptors are left for files."""
 BACKLOG = 512
 TLS_LIMITS: dict[str, Any] = {"ssl_handshake_timeout": 10.0, "ssl_shutdown_timeout": 2.0}
 LIMITS: dict[str, Any] = {
@@ -41,24 +40,24 @@ LIMITS: dict[str, Any] = {
 class Connection(web.RequestHandler):
     """One client: aiohttp's handler, which refuses what is too many and answers bad HTTP in JSON."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_address", "_crowd")
 
-    def __init__(self, server: web.Server, **kwargs: Any) -> None:
+    def __init__(self, server: web.Server, crowd: Crowd, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
-        self._server = server
+        self._crowd = crowd
+        self._address = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_MS)
-        measures.CONNECTIONS.inc()
-        if len(self._server.connections) > MAX_CONNECTIONS:
-            logger.warning("more than %d connections: one is closed", MAX_CONNECTIONS)
-            measures.CLOSED.labels("total").inc()
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if peer else ""
+        if not self._crowd.enter(self._address):
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        measures.CONNECTIONS.dec()
+        self._crowd.leave(self._address)
 
     def handle_error(
         self,
@@ -93,12 +92,14 @@ class Door:
         drain_secs: float = DRAIN_SECS,
         idle_secs: float = IDLE_SECS,
         tls: ssl.SSLContext | None = None,
+        crowd: Crowd | None = None,
     ) -> None:
         # aiohttp waits this long for the handler, and once more after it has cancelled the request's reading.
         self._runner = web.AppRunner(app, shutdown_timeout=drain_secs / 2)
         self._host = host
         self._port = port
         self._idle_secs = idle_secs
+        self._crowd = crowd or Crowd()
         self._tls: dict[str, Any] = {"ssl": tls, **TLS_LIMITS} if tls else {}
         self._listener: asyncio.Server | None = None
 
@@ -117,7 +118,7 @@ class Door:
         if server is None:
             raise RuntimeError("aiohttp made no server")
         loop = asyncio.get_running_loop()
-        build = partial(Connection, server, loop=loop, keepalive_timeout=self._idle_secs, **LIMITS)
+        build = partial(Connection, server, self._crowd, loop=loop, keepalive_timeout=self._idle_secs, **LIMITS)
         self._listener = await loop.create_server(build, self._host, self._port, backlog=BACKLOG, **self._tls)
         return self
 

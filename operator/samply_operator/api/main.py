@@ -12,6 +12,7 @@ from pathlib import Path
 from samply_operator.api import access_log, metrics, parts
 from samply_operator.api.app import build_app
 from samply_operator.api.board import Board
+from samply_operator.api.crowd import Crowd
 from samply_operator.api.door import Door
 from samply_operator.api.open_files import OpenFiles
 from samply_operator.api.tls import Tls
@@ -36,7 +37,14 @@ async def serve(settings: Settings, identity: Identity, tls_folder: Path | None 
         app = build_app(settings, identity, files=files, board=board, operator=operator)
         host, limits = settings.api.host, settings.api
         numbers = Door(metrics.build_app(operator), host, limits.metrics_port, drain_secs=0)
-        door = Door(app, host, limits.port, drain_secs=limits.drain_secs, tls=tls)
+        door = Door(
+            app,
+            host,
+            limits.port,
+            drain_secs=limits.drain_secs,
+            tls=tls,
+            crowd=Crowd(limits.max_connections, limits.max_connections_per_address),
+        )
         async with numbers, door:
             way = "HTTPS" if tls else "HTTP"
             logger.info("serving %s on port %d, metrics on port %d", way, door.port, numbers.port)

@@ -154,6 +154,7 @@ def parse_export_query(text: str) -> ExportQuery:
     return ExportQuery(parse_namespace(query), _parse_whole(query, "limit", 1, MAX_EXPORT) or EXPORT)
 
 
+@lru_cache(KEPT)
 def parse_format_query(text: str) -> FormatQuery:
     query = split(text)
     return FormatQuery(

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from samply_operator.api.board import Board
 from samply_operator.api.open_files import OpenFiles
+from samply_operator.api.rates import Rates
 from samply_operator.api.turns import Turns
 from samply_operator.control.client import OperatorClient
 from samply_operator.settings import Identity, Settings
@@ -14,5 +15,6 @@ SETTINGS = web.AppKey("settings", Settings)
 IDENTITY = web.AppKey("identity", Identity)
 FILES = web.AppKey("files", OpenFiles)
 BOARD = web.AppKey("board", Board)
+RATES = web.AppKey("rates", Rates)
 TURNS = web.AppKey("turns", Turns)
 OPERATOR = web.AppKey("operator", OperatorClient)

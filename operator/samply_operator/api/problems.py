@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from samply_operator import errors, logs
+from samply_operator.api.parts import RATES
 from samply_operator.control.messages import REQUEST_ID
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,10 @@ def name_request(given: str | None = None) -> str:
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost: refusals in the project's shape. What is no refusal goes on to `door.Connection.handle_error`."""
     name_request(request.headers.get(REQUEST_ID))
+    limits = request.app.get(RATES)
     try:
+        if limits is not None:
+            limits.admit(request)
         response = await handler(request)
     except errors.SamplyOperatorError as error:
         response = build_problem(error)
@@ -137,6 +141,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             logger.error("a request failed: %s", error, exc_info=error)
     except web.HTTPException as error:
         response = _translate(request, error)
+    if limits is not None:
+        limits.note(request, response.status)
     if not response.prepared:
         mark(response.headers)
     return response
