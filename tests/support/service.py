@@ -159,7 +159,7 @@ async def serving(folder: Path, settings: Api | None = None) -> AsyncIterator[Se
     volume = Volume(folder / "data")
     volume.prepare()
     socket_path = folder / "control.sock"
-    api = msgspec.structs.replace(settings or Api(), host="127.0.0.1", port=0, metrics_port=0)
+    api = msgspec.structs.replace(settings or Api(requests_per_sec=0), host="127.0.0.1", port=0, metrics_port=0)
     paths = Paths(data=str(folder / "data"), socket=str(socket_path))
     async with (
         FakeOperator(socket_path) as operator,
