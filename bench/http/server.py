@@ -23,7 +23,9 @@ RUNNING_ID = "00000000-0000-4000-8000-00000000ffff"
 
 async def serve_ours(folder: Path, port: int) -> None:
     socket_path = folder / "control.sock"
-    settings = Settings(api=Api(host="127.0.0.1", port=port, metrics_port=0), paths=Paths(data=str(folder), socket=str(socket_path)))
+    settings = Settings(
+        api=Api(host="127.0.0.1", port=port, metrics_port=0), paths=Paths(data=str(folder), socket=str(socket_path))
+    )
     with access_log.writing_to_stdout():
         await serve_scripted(settings, socket_path)
 

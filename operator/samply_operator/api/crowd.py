@@ -28,7 +28,7 @@ class Crowd:
         """False: there are too many. Call `leave` in any case."""
         self._total += 1
         self._of[address] += 1
-        CONNECTIONS.set(self._total)
+        CONNECTIONS.inc()
         if self._total > self._most:
             return self._refuse("total", f"more than {self._most} connections")
         if self._of[address] > self._most_of_one:
@@ -40,7 +40,7 @@ class Crowd:
         self._of[address] -= 1
         if not self._of[address]:
             del self._of[address]
-        CONNECTIONS.set(self._total)
+        CONNECTIONS.dec()
 
     def _refuse(self, limit: str, what: str) -> bool:
         CLOSED.labels(limit).inc()

@@ -10,7 +10,7 @@ import logging
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -167,9 +167,12 @@ async def _send(
 
 
 def _cork(request: web.Request, *, is_corked: bool) -> None:
-    """Let the head wait for the first bytes of the body: one packet and one wake-up less at the client."""
-    if request.transport is not None:
-        request.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
+    """Let the head wait for the first bytes of the body: one packet and one wake-up less at the client. A connection
+    that is closed meanwhile has no socket, or one that says so."""
+    plug = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if plug is not None:
+        with suppress(OSError):
+            plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
 
 
 async def _send_body(

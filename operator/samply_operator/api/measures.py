@@ -37,6 +37,8 @@ TLS_UNTIL = gauge(
 )
 
 MAX_KEPT = 512
+ROUTE = web.RequestKey("route", web.AbstractResource)
+"""Set as soon as a request was routed; what is no HTTP never is."""
 
 Counted = tuple[Callable[[], None], Callable[[float], None], Callable[[float], None]]
 
@@ -57,10 +59,7 @@ def count_request(request: web.BaseRequest, status: int, duration_secs: float, s
 
 def find_route(request: web.BaseRequest) -> str:
     """The template that the path fits, without the base path."""
-    # Of what was no HTTP no route was looked for: `match_info` would raise.
-    if not isinstance(request, web.Request) or request._match_info is None:
-        return OTHER
-    resource = request.match_info.route.resource
+    resource = request.get(ROUTE)
     return resource.canonical if resource else OTHER
 
 

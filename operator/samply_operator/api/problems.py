@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from samply_operator import errors, logs
+from samply_operator.api.measures import ROUTE
 from samply_operator.api.parts import RATES
 from samply_operator.control.messages import REQUEST_ID
 
@@ -131,6 +132,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost: refusals in the project's shape. What is no refusal goes on to `door.Connection.handle_error`."""
     name_request(request.headers.get(REQUEST_ID))
     limits = request.app.get(RATES)
+    if resource := request.match_info.route.resource:
+        request[ROUTE] = resource
     try:
         if limits is not None:
             limits.admit(request)

@@ -434,6 +434,7 @@ SERVICE = (
         "Service",
         "What Feldera's SDK asks for first",
         answers=(_json(200, "Edition and version.", "Config"),),
+        errors=(errors.TooManyRequests,),
         is_open=True,
     ),
     Operation(
@@ -471,6 +472,7 @@ SERVICE = (
             Answer(304, "The client has it already.", headers=("ETag", "Cache-Control")),
         ),
         params=(parts.IF_NONE_MATCH,),
+        errors=(errors.TooManyRequests,),
         is_open=True,
     ),
     Operation(
@@ -489,6 +491,7 @@ SERVICE = (
             Answer(304, "The client has it already.", headers=("ETag", "Cache-Control", "Content-Security-Policy")),
         ),
         params=(parts.IF_NONE_MATCH,),
+        errors=(errors.TooManyRequests,),
         is_open=True,
     ),
 )
