@@ -113,7 +113,8 @@ def render_stored(old: Mapping[str, Any], manifest: Manifest, now: float) -> Sta
     if file is None:
         raise ValueError("a stored profile has a file")
     message = (
-        f"{manifest.quality.samples or 0} samples, {file.size_bytes} bytes; GET /v0/pipelines/NAME/samply_profile."
+        f"{manifest.quality.samples or 0} samples, {file.size_bytes} bytes; "
+        f"GET /v0/pipelines/{manifest.pipeline}/samply_profile?ordinal={manifest.ordinal}"
     )
     status = _render(old, "Succeeded", manifest.quality.verdict or "Stored", message, now)
     status |= {"startedAt": manifest.started_at, "finishedAt": manifest.finished_at, "failure": None}
