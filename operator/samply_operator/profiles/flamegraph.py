@@ -6,23 +6,41 @@ Frames too narrow to be seen are left out, so the size of the file is bounded wh
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from samply_operator.profiles import flametree, naming
+from samply_operator.profiles import fact_sheet, flametree, naming
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.flametree import FlameTree
 from samply_operator.profiles.profile import Profile
 from samply_operator.profiles.weighing import Measure
 
 WIDTH = 1200
-ROW = 16
-TOP = 56
+ROW = 17
+TOP = 92
+BOTTOM = 30
 MIN_WIDTH = 0.3
 MAX_DEPTH = 500
-CHARACTER = 6.6
-UNITS: dict[Measure, str] = {"samples": "samples", "cpu": "µs CPU"}
+CHARACTER = 6.65
+UNITS: dict[Measure, str] = {"samples": "samples", "cpu": "µs of CPU"}
+FULL_COLOUR = 0.05
+"""A change by so much of the whole is as red or blue as it gets."""
+
+HUES = (24, 208, 150, 268, 340, 52)
+"""Of libraries, by what is spent in them: the pipeline's own binary comes first, as a rule."""
+THREAD, NAMELESS, OTHERS = "#d5dbe3", "#d8d2c8", "#cfd8d3"
+
+SCRIPT = Path(__file__).with_name("flamegraph.js")
+STYLE = """
+text{pointer-events:none;fill:#1c2430}.b{cursor:pointer}.b rect{stroke:#fff;stroke-width:.6}
+.b:hover rect{stroke:#1c2430;stroke-width:1}.hit rect{fill:#c026d3}.hit text{fill:#fff}.dim rect{opacity:.35}
+.dim text{opacity:.6}.h{font-family:system-ui,sans-serif}.soft{fill:#5b6675}
+#reset{cursor:pointer}#reset text{pointer-events:none;fill:#1d4ed8}
+#query{box-sizing:border-box;width:230px;height:28px;padding:2px 10px;font:13px system-ui,sans-serif;color:#1c2430;
+border:1px solid #b9c2ce;border-radius:6px;background:#fff}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +57,40 @@ class Box:
     self_change: float
 
 
-def convert(profile: Profile, *, measure: Measure = "samples", by_thread: bool = True) -> Iterator[bytes]:
-    """The flame graph of one profile."""
+def convert(
+    profile: Profile, *, measure: Measure = "samples", by_thread: bool = True, note: str = ""
+) -> Iterator[bytes]:
+    """The flame graph of one profile. `note`: what stands below the title, such as its coverage."""
     tree = flametree.build([profile], measure=measure, by_thread=by_thread)
-    title = f"{profile.meta.product or 'profile'}: {UNITS[measure]}"
-    return draw(tree, title=title, unit=UNITS[measure])
+    facts = [f"{tree.sum(0):,.0f} {UNITS[measure]}", f"{len(profile.threads)} threads", note]
+    return draw(tree, title=profile.meta.product or "profile", facts=facts, unit=UNITS[measure])
 
 
 def compare(before: Profile, after: Profile, *, measure: Measure = "cpu") -> Iterator[bytes]:
     """The differential one: widths as in `after`; red spends a larger share than in `before`, blue a smaller one."""
     tree = flametree.build([after, before], measure=measure)
-    title = f"{before.meta.product or 'before'} → {after.meta.product or 'after'}: share of all {UNITS[measure]}"
-    return draw(tree, title=title, unit=UNITS[measure])
+    title = f"{before.meta.product or 'before'} → {after.meta.product or 'after'}"
+    facts = [f"{tree.sum(1):,.0f} → {tree.sum(0):,.0f} {UNITS[measure]}", "widths as after"]
+    return draw(tree, title=title, facts=facts, unit=UNITS[measure])
 
 
-def draw(tree: FlameTree, *, title: str, unit: str) -> Iterator[bytes]:
+def draw(tree: FlameTree, *, title: str, facts: Iterable[str], unit: str) -> Iterator[bytes]:
     """The SVG in pieces. The first column gives the widths, a second one the colours."""
     boxes = list(lay_out(tree))
     depth = max((box.depth for box in boxes), default=0) + 1
-    height = TOP + depth * ROW + 24
+    height = TOP + depth * ROW + BOTTOM
     hidden = len(tree.parent) - len(boxes)
-    yield _head(title, height, hidden)
+    hues = _choose_hues(tree)
+    legend = _draw_legend(hues) if len(tree.totals) == 1 else _draw_scale()
+    yield _head(title, " · ".join(filter(None, facts)), height, hidden, legend)
     total = tree.sum(0) or 1.0
     for box in boxes:
-        yield _box(box, height, total, unit)
-    yield b"</g>\n</svg>\n"
+        yield _box(box, height, total, unit, hues)
+    yield (
+        f'</g>\n<text x="8" y="{height - 10}" id="details"></text>\n'
+        # Behind what it works on: it runs when it is read.
+        f"<script><![CDATA[\n{SCRIPT.read_text(encoding='utf-8')}]]></script>\n</svg>\n"
+    ).encode()
 
 
 def lay_out(tree: FlameTree) -> Iterator[Box]:
@@ -92,53 +119,101 @@ def _build_box(tree: FlameTree, node: int, x: float, width: float, depth: int) -
     before, change = None, 0.0
     if len(tree.totals) > 1:
         before = tree.totals[1][node]
-        shares = [selves[node] / (sum(selves) or 1.0) for selves in tree.selves]
-        change = shares[0] - shares[1]
+        change = tree.selves[0][node] / (tree.sum(0) or 1.0) - tree.selves[1][node] / (tree.sum(1) or 1.0)
     return Box(x, width, depth, function.name, function.lib, tree.totals[0][node], before, change)
 
 
-def _head(title: str, height: int, hidden: int) -> bytes:
-    script = Path(__file__).with_name("flamegraph.js").read_text(encoding="utf-8")
+def _head(title: str, facts: str, height: int, hidden: int, legend: str) -> bytes:
     note = f"{hidden} frames too narrow to be drawn are left out" if hidden else "all frames are drawn"
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<svg xmlns="http://www.w3.org/2000/svg" version="1.1" width="{WIDTH}" height="{height}" '
-        f'viewBox="0 0 {WIDTH} {height}" font-family="monospace" font-size="11">\n'
+        f'viewBox="0 0 {WIDTH} {height}" font-family="ui-monospace,monospace" font-size="11">\n'
         f"<title>{naming.escape(title)}</title>\n"
-        f"<style>rect{{stroke:#fff;stroke-width:.5}}text{{pointer-events:none}}.b{{cursor:pointer}}"
-        f".hit rect{{fill:#c0f}}</style>\n"
-        f"<script><![CDATA[\n{script}]]></script>\n"
+        f"<style>{STYLE}</style>\n"
         f'<rect width="100%" height="100%" fill="#fff"/>\n'
-        f'<text x="8" y="20" font-size="14">{naming.escape(title)}</text>\n'
-        f'<text x="8" y="38" id="note">{naming.escape(note)}</text>\n'
-        f'<text x="{WIDTH - 8}" y="20" text-anchor="end" id="search" class="b" '
-        f'style="pointer-events:all">search (ctrl-f)</text>\n'
+        f'<text x="8" y="26" class="h" font-size="17" font-weight="600">{naming.escape(title, limit=90)}</text>\n'
+        f'<text x="8" y="47" class="h soft" font-size="12">{naming.escape(facts, limit=150)}</text>\n'
+        f'<text x="8" y="67" class="h soft" font-size="12" id="note">{naming.escape(note)}</text>\n'
+        f'<g id="reset" style="display:none"><rect x="868" y="8" width="88" height="28" fill="#fff"/>'
+        f'<text x="948" y="27" text-anchor="end" class="h" font-size="13">whole graph</text></g>\n'
+        f'<foreignObject x="{WIDTH - 238}" y="8" width="232" height="30"><input '
+        f'xmlns="http://www.w3.org/1999/xhtml" id="query" type="search" placeholder="search functions" '
+        f'aria-label="search functions"/></foreignObject>\n'
+        f"{legend}"
         f'<g id="boxes">\n'
     ).encode()
 
 
-def _box(box: Box, height: int, total: float, unit: str) -> bytes:
-    y = height - 20 - (box.depth + 1) * ROW
+def _choose_hues(tree: FlameTree) -> dict[str, int]:
+    """A colour for each of the libraries in which most is spent."""
+    spent: dict[str, float] = defaultdict(float)
+    for func, value in zip(tree.func, tree.selves[0], strict=True):
+        spent[tree.index.functions[func].lib] += value
+    spent.pop(flametree.THREAD, None)
+    ranked = sorted((lib for lib, value in spent.items() if value), key=lambda lib: (-spent[lib], lib))
+    return dict(zip(ranked, HUES, strict=False))
+
+
+def _draw_legend(hues: dict[str, int]) -> str:
+    """Which colour is which library; from the right."""
+    chips = [*((lib, f"hsl({hue},80%,68%)") for lib, hue in list(hues.items())[:4]), ("without a name", NAMELESS)]
+    out, right = "", WIDTH - 8.0
+    for lib, colour in reversed(chips):
+        name = naming.clean(lib, limit=24)
+        right -= len(name) * CHARACTER + 24
+        out += (
+            f'<rect x="{right:.0f}" y="54" width="12" height="12" rx="2" fill="{colour}"/>'
+            f'<text x="{right + 17:.0f}" y="64">{naming.escape(name)}</text>\n'
+        )
+    return out
+
+
+def _draw_scale() -> str:
+    """What red and blue mean."""
+    steps = [step / 5 * FULL_COLOUR for step in range(-5, 6)]
+    cells = "".join(
+        f'<rect x="{WIDTH - 330 + 18 * at}" y="52" width="18" height="14" fill="{_colour_change(step)}"/>'
+        for at, step in enumerate(steps)
+    )
+    points = 100 * FULL_COLOUR
+    return (
+        f'{cells}<text x="{WIDTH - 338}" y="63" text-anchor="end">self: −{points:.0f} points</text>'
+        f'<text x="{WIDTH - 126}" y="63">+{points:.0f} points of all</text>\n'
+    )
+
+
+def _box(box: Box, height: int, total: float, unit: str, hues: dict[str, int]) -> bytes:
+    y = height - BOTTOM - (box.depth + 1) * ROW
     name, lib = naming.escape(box.name, limit=1000), naming.escape(box.lib)
     told = f"{name} [{lib}] {box.value:,.0f} {unit}, {100 * box.value / total:.2f} %"
     if box.before is not None:
         told += f", before {box.before:,.0f}, self {100 * box.self_change:+.2f} points"
-    letters = int((box.width - 4) / CHARACTER)
+    letters = int((box.width - 6) / CHARACTER)
     label = naming.escape(box.name, limit=letters) if letters >= 3 else ""
+    colour = _colour_name(box, hues) if box.before is None else _colour_change(box.self_change)
     return (
         f'<g class="b"><title>{told}</title>'
-        f'<rect x="{box.x:.2f}" y="{y}" width="{box.width:.2f}" height="{ROW - 1}" fill="{_colour(box)}"/>'
-        f'<text x="{box.x + 2:.2f}" y="{y + 11}">{label}</text></g>\n'
+        f'<rect x="{box.x:.2f}" y="{y}" width="{box.width:.2f}" height="{ROW - 1}" fill="{colour}"/>'
+        f'<text x="{box.x + 3:.2f}" y="{y + 12}">{label}</text></g>\n'
     ).encode("utf-8", "replace")
 
 
-def _colour(box: Box) -> str:
-    if box.before is None:
-        # The same function has the same colour in every graph.
-        seed = zlib.crc32(f"{box.lib}\0{box.name}".encode("utf-8", "replace"))
-        return f"rgb({205 + seed % 50},{90 + (seed >> 8) % 110},{(seed >> 16) % 60})"
-    strength = min(1.0, abs(box.self_change) * 10)
-    faded = round(255 - 175 * strength)
-    if box.self_change > 0:
-        return f"rgb(255,{faded},{faded})"
-    return f"rgb({faded},{faded},255)" if box.self_change < 0 else "rgb(245,245,245)"
+def _colour_name(box: Box, hues: dict[str, int]) -> str:
+    """The hue says which library; the same function has the same shade in every graph."""
+    if box.lib == flametree.THREAD:
+        return THREAD
+    if fact_sheet.is_unresolved(box.name):
+        return NAMELESS
+    if box.lib not in hues:
+        return OTHERS
+    seed = zlib.crc32(box.name.encode("utf-8", "replace"))
+    return f"hsl({hues[box.lib] - 8 + seed % 17},{72 + (seed >> 8) % 18}%,{62 + (seed >> 16) % 15}%)"
+
+
+def _colour_change(change: float) -> str:
+    strength = min(1.0, abs(change) / FULL_COLOUR)
+    # From light grey, so that a frame that didn't change is seen as one.
+    towards = (200, 30, 45) if change > 0 else (30, 80, 200)
+    mixed = (round(232 + (colour - 232) * strength * 0.8) for colour in towards)
+    return "rgb({},{},{})".format(*mixed)

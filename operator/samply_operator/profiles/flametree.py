@@ -11,6 +11,9 @@ from samply_operator.profiles.calltree import FunctionIndex
 from samply_operator.profiles.profile import Profile
 from samply_operator.profiles.weighing import Measure, WeighedThread
 
+THREAD = "thread"
+"""Stands for the library where a frame is a thread."""
+
 
 @dataclass(slots=True)
 class FlameTree:
@@ -22,6 +25,7 @@ class FlameTree:
     selves: list[array[float]]
     totals: list[array[float]] = field(default_factory=list)
     _nodes: dict[tuple[int, int], int] = field(default_factory=dict)
+    _sums: dict[int, float] = field(default_factory=dict)
 
     def add(self, weighed: WeighedThread, column: int, values: dict[int, float], *, above: Sequence[int] = ()) -> None:
         """Lay a thread over the tree, under the functions `above` (for example one per thread)."""
@@ -44,7 +48,9 @@ class FlameTree:
                     column[above] += column[node]
 
     def sum(self, column: int) -> float:
-        return sum(self.selves[column])
+        if column not in self._sums:
+            self._sums[column] = sum(self.selves[column])
+        return self._sums[column]
 
     def children(self) -> dict[int, list[int]]:
         """The children of each node (-1: the roots), in the order in which they turned up."""
@@ -72,7 +78,7 @@ def build(profiles: Iterable[Profile], *, measure: Measure, by_thread: bool = Fa
         for weighed in weighing.weigh(profile, tree.index):
             values = weighed.pick(measure)
             thread = weighed.thread
-            above = [tree.index.number(f"{thread.name} ({thread.tid})", "thread")] if by_thread else []
+            above = [tree.index.number(f"{thread.name} ({thread.tid})", THREAD)] if by_thread else []
             if values:
                 tree.add(weighed, column, values, above=above)
     tree.close()

@@ -83,11 +83,12 @@ class Top(Job, frozen=True, tag="top"):
 
 
 class Convert(Job, frozen=True, tag="convert"):
-    """Answers the converted profile itself. pprof has both measures whatever is asked."""
+    """Answers the converted profile itself. pprof has both measures whatever is asked. A flame graph shows `note`."""
 
     profile: str
     format: Format
     measure: Measure = "samples"
+    note: str = ""
 
 
 class Diff(Job, frozen=True, tag="diff"):
@@ -142,7 +143,7 @@ def convert(job: Convert) -> Iterator[bytes]:
         case "pprof":
             return pprof.convert(profile)
         case "svg":
-            return flamegraph.convert(profile, measure=job.measure)
+            return flamegraph.convert(profile, measure=job.measure, note=job.note)
 
 
 def _bake(job: Bake) -> baking.BakeResult:
