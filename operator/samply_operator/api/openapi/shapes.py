@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -98,6 +99,7 @@ def build_schemas() -> dict[str, Schema]:
     _, derived = msgspec.json.schema_components([Failure, Finding, Summary, Comparison], ref_template=PLACE)
     for schema in derived.values():
         schema["required"] = list(schema["properties"])  # what has a default is written all the same
+        schema["description"] = cleandoc(schema.get("description", ""))  # Python 3.13 does so itself
     return {
         **derived,
         **_build_errors(),
