@@ -54,6 +54,30 @@ async def test_a_profile_is_recorded_stored_and_told(operator: OperatorProcess, 
     assert_nothing_left(operator)
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "paranoid"),
+    [
+        pytest.param({"version": "samply 0.13.1", "symbol_flag": "--unstable-presymbolicate"}, "1", id="0.13.1"),
+        pytest.param({"version": "samply 0.13.2", "symbol_flag": "--presymbolicate"}, "2", id="Feldera's fork"),
+        pytest.param({"version": "samply 0.13.1", "symbol_flag": "--presymbolicate"}, "2", id="upstream's main"),
+    ],
+)
+async def test_each_samply_is_driven_by_what_it_offers(
+    operator: OperatorProcess, cluster: FakeCluster, behaviour: dict[str, object], paranoid: str
+) -> None:
+    """Not by its version; the newer ones ask the kernel, whatever its setting is. They refuse each other's flag."""
+    (container,) = add_pipeline(cluster, **behaviour)
+    container.facts["paranoid"] = paranoid
+    raw = ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
+    await operator.reach_rest()
+    manifest = operator.volume.read_manifest(raw["metadata"]["uid"])
+    assert manifest is not None
+    assert f"samply {manifest.target.samply_version}" == behaviour["version"]
+    assert_nothing_left(operator)
+
+
 async def test_an_idle_pipeline_is_a_success_that_says_so(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """Few samples are what was due."""
     add_pipeline(cluster)
