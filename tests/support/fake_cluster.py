@@ -289,6 +289,12 @@ class FakeCluster:
         statuses += [{"name": c["name"], "state": copy.deepcopy(self.helper_state)} for c in containers]
         return self.put(path, pod)
 
+    def _has_helper(self, namespace: str, pod: str, container: str) -> bool:
+        """True for other containers too."""
+        statuses = self.objects.get(objects.pods(namespace, pod), {}).get("status", {})
+        states = {s["name"]: s["state"] for s in statuses.get("ephemeralContainerStatuses", [])}
+        return not container.startswith("samply-operator-") or "running" in states.get(container, {})
+
     def end_helper(self, namespace: str, pod: str, name: str) -> None:
         """As its own timer does it, or release.sh."""
         path = objects.pods(namespace, pod)
@@ -323,7 +329,7 @@ class FakeCluster:
         if self.is_hurried and attached and command[SECS_AT] == "1":
             command = [*command[:SECS_AT], "0", *command[SECS_AT + 1 :]]
         where = self.containers.get((namespace, pod))
-        if where is None:
+        if where is None or not self._has_helper(namespace, pod, container):
             raise KubeNotFound(f"The container doesn't run: {pod}/{container}")
         errors = self.root / f"stderr-{len(self._processes)}"
         with errors.open("wb") as file:
@@ -344,6 +350,8 @@ class FakeCluster:
     ) -> ExecResult:
         if command[2:3] == [remote.read_script("release.sh")]:
             await self._enter("exec", " ".join(command))
+            if not self._has_helper(namespace, pod, container):
+                raise KubeNotFound(f"The container doesn't run: {pod}/{container}")
             self.end_helper(namespace, pod, container)
             return ExecResult(0, b"", b"")
         async with self.exec(namespace, pod, container, command, stdin=stdin is not None) as session:

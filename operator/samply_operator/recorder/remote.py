@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -143,6 +144,12 @@ async def stop(client: KubeClient, entry: JournalEntry, cause: Literal["keep", "
 async def clean(client: KubeClient, entry: JournalEntry) -> None:
     """Nothing of the recording is left in the container afterwards."""
     await _run(client, place_of(entry), build_command("clean.sh", entry.folder, str(entry.pid)))
+
+
+async def wake(client: KubeClient, entry: JournalEntry) -> None:
+    """From the target's own container: continue it, if the one beside it left it stopped."""
+    target = dataclasses.replace(place_of(entry), container=entry.container)
+    await _run(client, target, build_command("wake.sh", str(entry.pid), str(entry.pid_started)))
 
 
 async def release(client: KubeClient, entry: JournalEntry) -> None:

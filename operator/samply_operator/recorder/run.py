@@ -332,11 +332,9 @@ async def sweep_entry(context: Context, entry: JournalEntry) -> bool:
         return False
     if entry.folder or entry.helper:
         try:
-            await follow.check_target(context, entry)
-            if entry.folder:
-                await remote.clean(context.client, entry)
-            if entry.helper:
-                await remote.release(context.client, entry)
+            # A container beside it may be gone, and the target be there.
+            await follow.check_target(context, msgspec.structs.replace(entry, helper=""))
+            await _clean(context, entry)
         except RecordingFailed:
             pass  # the container is gone, and with it whatever was in it
         except KubeError as error:
@@ -348,3 +346,18 @@ async def sweep_entry(context: Context, entry: JournalEntry) -> bool:
         logger.error("%s/%s: %s", entry.namespace, entry.name, error)
         return False
     return True
+
+
+async def _clean(context: Context, entry: JournalEntry) -> None:
+    if entry.folder:
+        try:
+            await remote.clean(context.client, entry)
+        except KubeNotFound:
+            if not entry.helper:
+                raise
+            # It went with all that was in it; if it went during the attach, nobody there can continue the target.
+            with contextlib.suppress(KubeError):
+                await remote.wake(context.client, entry)
+    if entry.helper:
+        with contextlib.suppress(KubeNotFound):  # it has ended, or was never made
+            await remote.release(context.client, entry)

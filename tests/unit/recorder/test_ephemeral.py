@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from samply_operator.errors import KubeForbidden
 from samply_operator.recorder import ephemeral
 from samply_operator.settings import Ephemeral, Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import OperatorProcess, add_pipeline, ask
 
 from .test_engine import POD, assert_nothing_left, count_starts
+from .test_trouble import fail, find_state, kill_shells
 
 LIMITED: dict[str, Any] = {"resources": {"limits": {"memory": "32Mi"}}}
 FREE: dict[str, Any] = {"resources": {"limits": {"cpu": "1"}}}
@@ -115,6 +117,35 @@ class TestAdded:
         assert (status["phase"], status["target"]["mode"]) == ("Succeeded", "InPlace"), status
         await operator.reach_rest()
         assert list_helpers(cluster) == [("samply-operator-1", "terminated")]
+
+    async def test_one_that_was_refused_leaves_nothing_to_clean(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """It is named in the journal before it is made; that it never was is no reason to wait for it."""
+        add_pipeline(cluster)
+        cluster.fault = fail(lambda verb, what: what.endswith("ephemeralcontainers"), KubeForbidden("no"))
+        ask(cluster, mode="Ephemeral")
+        assert (await operator.reach_phase("p-1", "Failed"))["failure"]["reason"] == "EphemeralRefused"
+        await operator.reach_rest()
+        assert_nothing_left(operator)
+        await operator.reach(lambda: not list(cluster.find("/leases/")))
+
+    async def test_one_that_ends_during_the_attach_leaves_no_stopped_target(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """Killed with all that was in it, for want of memory say: the target is continued from its own container."""
+        (container,) = add_pipeline(cluster, attach_secs=-1)
+        ask(cluster, mode="Ephemeral", durationSeconds=600)
+        await operator.reach(lambda: find_state(container.target.pid) == "T")
+        (folder,) = container.folder.iterdir()
+        samply = int((folder / "samply").read_text().split()[0])
+        cluster.end_helper("prod", POD, "samply-operator-1")
+        kill_shells(folder)
+        os.kill(samply, signal.SIGKILL)
+        status = await operator.reach_phase("p-1", "Failed", "Succeeded")
+        assert status["failure"]["reason"] == "Lost"
+        await operator.reach_rest()
+        assert find_state(container.target.pid) in {"S", "R"}
 
     async def test_one_that_ends_while_it_is_used_is_no_riddle(
         self, operator: OperatorProcess, cluster: FakeCluster
