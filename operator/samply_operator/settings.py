@@ -149,6 +149,8 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8080
     metrics_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9090
     """Port for Prometheus: no authentication, no names."""
+    base_path: Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=200)] = ""
+    """Such as /profiles: all paths are there too, and links have it. For one host with others behind an Ingress."""
     start_wait_secs: Seconds = 2
     """How long a POST waits for a recording to run or to be refused before it answers 202."""
     requests_per_sec: Annotated[float, msgspec.Meta(ge=0)] = 100

@@ -77,3 +77,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $owner := include "samply-operator.crdOwner" . -}}
 {{- if or (not $owner) (eq $owner (printf "%s/%s" .Release.Namespace .Release.Name)) -}}true{{- end -}}
 {{- end -}}
+
+{{- /* What an Ingress or a Gateway publishes: never the probes, never the metrics. */ -}}
+{{- define "samply-operator.published" -}}
+{{- $base := .Values.config.api.basePath -}}
+{{- $found := list -}}
+{{- range list "/v0/config" "/openapi.json" "/docs" -}}
+{{- $found = append $found (dict "path" (print $base .) "pathType" "Exact") -}}
+{{- end -}}
+{{ append $found (dict "path" (print $base "/v0/pipelines") "pathType" "Prefix") | toJson }}
+{{- end -}}

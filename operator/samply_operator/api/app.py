@@ -6,6 +6,7 @@ from aiohttp import web
 
 from samply_operator.api import (
     acts,
+    base,
     cors,
     describing,
     export,
@@ -50,6 +51,7 @@ def build_app(
     app = web.Application(middlewares=[problems.answer, cors.answer_preflight], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(cors.add_headers)
     app[parts.SETTINGS] = settings
+    app[parts.BASE_PATH] = settings.api.base_path
     app[parts.IDENTITY] = identity
     app[parts.FILES] = files
     app[parts.BOARD] = board
@@ -57,5 +59,5 @@ def build_app(
     app[parts.TURNS] = Turns(settings.api.view_memory_bytes)
     app[parts.OPERATOR] = operator
     for table in TABLES:
-        app.add_routes(table)
+        app.add_routes(base.mount(table, settings.api.base_path))
     return app

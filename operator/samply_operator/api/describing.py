@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 from aiohttp import web
 
-from samply_operator.api import conditions
+from samply_operator.api import base, conditions
 from samply_operator.api.openapi import document, page
 
 routes = web.RouteTableDef()
@@ -18,23 +18,23 @@ CACHE = "public, max-age=300"
 
 @routes.get("/openapi.json")
 async def get_document(request: web.Request) -> web.StreamResponse:
-    return _answer(request, build_document(), "application/json", {})
+    return _answer(request, build_document(base.current.get()), "application/json", {})
 
 
 @routes.get("/docs")
 async def get_page(request: web.Request) -> web.StreamResponse:
     headers = {"Content-Security-Policy": page.POLICY, "Referrer-Policy": "no-referrer"}
-    return _answer(request, build_page(), "text/html", headers)
+    return _answer(request, build_page(base.current.get()), "text/html", headers)
 
 
 @lru_cache(1)
-def build_document() -> bytes:
-    return msgspec.json.encode(document.build())
+def build_document(base_path: str) -> bytes:
+    return msgspec.json.encode(document.build(base_path))
 
 
 @lru_cache(1)
-def build_page() -> bytes:
-    return page.render(document.build()).encode()
+def build_page(base_path: str) -> bytes:
+    return page.render(document.build(base_path)).encode()
 
 
 def _answer(request: web.Request, body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:

@@ -58,7 +58,7 @@ def count_request(request: web.BaseRequest, status: int, duration_secs: float, s
 
 
 def find_route(request: web.BaseRequest) -> str:
-    """The template that the path fits, without the base path."""
+    """The template that the path fits."""
     resource = request.get(ROUTE)
     return resource.canonical if resource else OTHER
 

@@ -15,8 +15,9 @@ import msgspec
 from aiohttp import web
 
 from samply_operator import errors, logs
+from samply_operator.api import base
 from samply_operator.api.measures import ROUTE
-from samply_operator.api.parts import RATES
+from samply_operator.api.parts import BASE_PATH, RATES
 from samply_operator.control.messages import REQUEST_ID
 
 logger = logging.getLogger(__name__)
@@ -132,6 +133,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost: refusals in the project's shape. What is no refusal goes on to `door.Connection.handle_error`."""
     name_request(request.headers.get(REQUEST_ID))
     limits = request.app.get(RATES)
+    base.current.set(request.app.get(BASE_PATH, ""))
     if resource := request.match_info.route.resource:
         request[ROUTE] = resource
     try:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
+from samply_operator.api import base
 from samply_operator.api.board import View
 from samply_operator.control.messages import RecordingState
 from samply_operator.model.manifest import Manifest
@@ -25,7 +26,7 @@ def build_json(body: Json, *, status: int = 200) -> web.Response:
 
 
 def build_href(pipeline: str, profile_id: str) -> str:
-    return f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}"
+    return f"{base.current.get()}/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}"
 
 
 def render_reference(manifest: Manifest) -> Json:

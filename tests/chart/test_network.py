@@ -1,0 +1,146 @@
+"""NetworkPolicy, Ingress, HTTPRoute: off by default; they let in and publish what they say, no probes, no metrics."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chart import helm
+
+KINDS = {"NetworkPolicy", "Ingress", "HTTPRoute"}
+POLICY = {"networkPolicy": {"enabled": True}}
+INGRESS = {"ingress": {"enabled": True, "host": "profiles.example"}}
+ROUTE = {"httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway", "namespace": "edge"}]}}
+BASE = {"config": {"api": {"basePath": "/profiles"}}}
+PUBLISHED = ["/v0/config", "/openapi.json", "/docs", "/v0/pipelines"]
+
+
+def test_nothing_is_there_by_default(default_objects: list[helm.Object]) -> None:
+    assert not KINDS & {each["kind"] for each in default_objects}
+
+
+# -------------------------------------------------------------------------------------------------- network policy
+
+
+def read_policy(**values: object) -> helm.Object:
+    found: helm.Object = helm.only(helm.render({"networkPolicy": {"enabled": True, **values}}), "NetworkPolicy")["spec"]
+    return found
+
+
+def test_the_policy_selects_the_pod_and_its_ports() -> None:
+    objects = helm.render(POLICY)
+    spec = helm.only(objects, "NetworkPolicy")["spec"]
+    pod = helm.only(objects, "Deployment")["spec"]["template"]
+    assert spec["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    names = {port["name"] for port in helm.containers(objects)["api"]["ports"]}
+    assert {port["port"] for rule in spec["ingress"] for port in rule["ports"]} <= names
+
+
+def test_without_peers_all_reach_http_and_nobody_the_metrics() -> None:
+    spec = read_policy()
+    assert spec["policyTypes"] == ["Ingress"]
+    assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+
+
+def test_peers_are_let_in_to_their_port_only() -> None:
+    clients = [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]
+    prometheus = [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]
+    http, metrics = read_policy(**{"from": clients, "metricsFrom": prometheus})["ingress"]
+    assert (http["ports"][0]["port"], http["from"]) == ("http", clients)
+    assert (metrics["ports"][0]["port"], metrics["from"]) == ("metrics", prometheus)
+
+
+def test_what_goes_out_is_limited_on_request_only() -> None:
+    extra = [{"to": [{"namespaceSelector": {}}], "ports": [{"port": 53, "protocol": "UDP"}]}]
+    spec = read_policy(egress={"enabled": True, "apiServerCidrs": ["10.0.0.1/32"], "extra": extra})
+    server, dns = spec["egress"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert [port["port"] for port in server["ports"]] == [443, 6443]
+    assert server["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
+    assert dns == extra[0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"from": [{"podSelectors": {}}]}, {"from": [{}]}, {"egress": {"apiServerCidrs": ["10.0.0.1"]}}, {"enable": True}],
+    ids=["typo", "everybody by mistake", "an address without its mask", "typo at the top"],
+)  # fmt: skip
+def test_what_would_let_in_too_much_by_mistake_is_refused(values: helm.Object) -> None:
+    helm.render_error({"networkPolicy": values})
+
+
+# ------------------------------------------------------------------------------------------------ ingress and route
+
+
+def list_paths(objects: list[helm.Object]) -> list[str]:
+    """Of the Ingress, or of the HTTPRoute."""
+    if any(each["kind"] == "Ingress" for each in objects):
+        return [path["path"] for path in helm.only(objects, "Ingress")["spec"]["rules"][0]["http"]["paths"]]
+    return [match["path"]["value"] for match in helm.only(objects, "HTTPRoute")["spec"]["rules"][0]["matches"]]
+
+
+@pytest.mark.parametrize("values", [INGRESS, ROUTE], ids=["Ingress", "HTTPRoute"])
+def test_only_the_api_is_published(values: helm.Object) -> None:
+    assert list_paths(helm.render(values)) == PUBLISHED
+    assert list_paths(helm.render(values | BASE)) == ["/profiles" + path for path in PUBLISHED]
+
+
+def test_the_ingress_leads_to_the_service() -> None:
+    values = {**INGRESS["ingress"], "className": "nginx", "tlsSecretName": "t", "annotations": {"a": "b"}}
+    objects = helm.render({"ingress": values})
+    ingress, service = helm.only(objects, "Ingress"), helm.only(objects, "Service")
+    rule = ingress["spec"]["rules"][0]
+    assert rule["host"] == "profiles.example"
+    assert ingress["spec"]["ingressClassName"] == "nginx"
+    assert ingress["spec"]["tls"] == [{"secretName": "t", "hosts": ["profiles.example"]}]
+    assert ingress["metadata"]["annotations"] == {"a": "b"}
+    ports = {port["name"] for port in service["spec"]["ports"]}
+    for path in rule["http"]["paths"]:
+        assert path["backend"]["service"]["name"] == service["metadata"]["name"]
+        assert path["backend"]["service"]["port"]["name"] in ports
+
+
+def test_the_route_leads_to_the_service_through_the_gateway() -> None:
+    values = {"httpRoute": {**ROUTE["httpRoute"], "hostnames": ["h"]}, "service": {"port": 81}}
+    objects = helm.render(values)
+    spec = helm.only(objects, "HTTPRoute")["spec"]
+    assert spec["parentRefs"] == [{"name": "gateway", "namespace": "edge"}]
+    assert spec["hostnames"] == ["h"]
+    [backend] = spec["rules"][0]["backendRefs"]
+    assert backend == {"name": helm.only(objects, "Service")["metadata"]["name"], "port": 81}
+
+
+def test_a_route_needs_a_gateway() -> None:
+    assert "name the Gateway" in helm.render_error({"httpRoute": {"enabled": True}})
+
+
+EXAMPLES = r"/v0/pipelines/[^/]+/(samply_profile|samply_profiles)(/.*)?"
+
+
+def test_own_paths_replace_the_apis() -> None:
+    """Regular expressions differ by controller, so they are given whole."""
+    paths = [{"path": EXAMPLES, "pathType": "ImplementationSpecific"}]
+    assert list_paths(helm.render({"ingress": {**INGRESS["ingress"], "paths": paths}})) == [EXAMPLES]
+    matches = [{"path": {"type": "RegularExpression", "value": EXAMPLES}}]
+    assert list_paths(helm.render({"httpRoute": {**ROUTE["httpRoute"], "matches": matches}})) == [EXAMPLES]
+
+
+def test_the_regular_expression_in_the_docs_is_the_tested_one_and_fits() -> None:
+    """It takes this service's paths out of Feldera's own, and leaves the rest."""
+    page = (helm.REPOSITORY / "docs" / "publishing.md").read_text()
+    assert page.count(EXAMPLES) == 2
+    for path in ("samply_profile", "samply_profile/preflight", "samply_profiles", "samply_profiles/x/profile"):
+        assert re.fullmatch(EXAMPLES, f"/v0/pipelines/orders/{path}"), path
+    for path in (
+        "/v0/pipelines",
+        "/v0/pipelines/orders",
+        "/v0/pipelines/orders/stats",
+        "/v0/pipelines/a/b/samply_profile",
+    ):
+        assert not re.fullmatch(EXAMPLES, path), path
+
+
+@pytest.mark.parametrize("base", ["profiles", "/profiles/", "/a b", "/a/../b?", "//"])
+def test_what_is_no_base_path_is_refused(base: str) -> None:
+    assert "basePath" in helm.render_error({"config": {"api": {"basePath": base}}})
