@@ -129,7 +129,8 @@ class Links(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     max_secs: Annotated[int, msgspec.Meta(ge=60, le=MAX_LINK_SECS)] = 24 * 3600
     """Longest time that a link may hold."""
     public_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$")] = ""
-    """Where browsers reach the service, such as https://profiles.example.com. Empty: as the request for a link came."""
+    """Where browsers reach the service, such as https://profiles.example.com, without the base path. Empty: as the
+    request for a link came."""
 
 
 Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/?#\s]+)$")]

@@ -32,7 +32,7 @@ CASES = int(os.environ.get("SCHEMATHESIS_CASES", "12"))
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
     with tempfile.TemporaryDirectory(prefix="so-") as folder:
-        async with serving(Path(folder), Api(links=Links(secret_name="links"))) as service:
+        async with serving(Path(folder), Api(links=Links(secret_name="links"), requests_per_sec=0)) as service:
             scripted.play(service)
             for number in range(1, 6):
                 service.put(number, PROFILE)
