@@ -18,7 +18,7 @@ from typing import Any
 from samply_operator import __version__, profile_cli
 from samply_operator.errors import InvalidSpec, SamplyOperatorError
 from samply_operator.model.profile import Spec
-from samply_operator.plugin import completion, objects, service
+from samply_operator.plugin import completion, handing, objects, service
 from samply_operator.plugin.kubectl import Kubectl
 from samply_operator.rules import times
 
@@ -32,7 +32,7 @@ examples:
   kubectl samply top orders                          the hottest functions of its newest profile
   kubectl samply get orders -O orders.json.gz        save it
   kubectl samply diff profile-1b2c… profile-9f8e…    what changed between two profiles
-  kubectl samply open orders                         hand it to `samply load` or to the browser
+  kubectl samply open orders                         open it in Firefox Profiler
   kubectl samply export orders                       everything about it in one zip, for a support bundle
   source <(kubectl samply completion bash)
 """
@@ -66,7 +66,9 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     diff = _add(commands, "diff", "what changed between two profiles")
     diff.add_argument("before", help="name of a SamplyProfile, or a pipeline (its newest)")
     diff.add_argument("after")
-    _add_which(_add(commands, "open", "open it in a viewer"))
+    opening = _add(commands, "open", "open it in Firefox Profiler; it is served from this machine")
+    _add_which(opening)
+    opening.add_argument("--no-browser", action="store_true", help="print the link only")
     export = _add(commands, "export", "everything about a pipeline in one zip, for a support bundle")
     export.add_argument("pipeline")
     export.add_argument("-O", "--out", type=Path, metavar="FILE", help="where to (default: PIPELINE-samply.zip)")
@@ -213,13 +215,20 @@ class Plugin:
             return profile_cli.main([command, *map(str, files), *extra, "-o", self.options.output])
 
     def run_open(self) -> int:
+        """Until the viewer has the file; with --no-browser until somebody fetched it or typed Ctrl-C."""
         shown = self._find(self.options.which, self.options.ordinal)
-        out = Path(tempfile.gettempdir()) / f"{shown.name}.json.gz"
-        with self._open() as door:
-            door.fetch(shown.pipeline, shown.profile_id, out)
-        print(f"saved as {out}\nsamply load {out}\nor drop it on https://profiler.firefox.com")
-        with contextlib.suppress(webbrowser.Error):
-            webbrowser.open("https://profiler.firefox.com/")
+        with tempfile.TemporaryDirectory(prefix="kubectl-samply-") as folder:
+            out = Path(folder) / "profile.json.gz"
+            with self._open() as door:
+                door.fetch(shown.pipeline, shown.profile_id, out)
+            with handing.hand_out(out, f"{shown.pipeline} {shown.ordinal}") as handed:
+                self._print({"link": handed.link, "file": handed.url}, handed.link)
+                sys.stdout.flush()
+                if not self.options.no_browser:
+                    with contextlib.suppress(webbrowser.Error):
+                        webbrowser.open(handed.link)
+                with contextlib.suppress(KeyboardInterrupt):
+                    handed.taken.wait()
         return 0
 
     def run_export(self) -> int:
