@@ -209,6 +209,9 @@ def _render_verdict(verdict: Verdict) -> str:
         f"\n  version {facts.version}, {facts.samples} samples in {facts.threads} threads over "
         f"{facts.duration_ms / 1000:.1f} s{unresolved}"
     )
+    nameless = (share for share in facts.unresolved_by_lib if share.unresolved)
+    for share in nameless:
+        line += f"\n  {naming.clean(share.lib)}: {share.unresolved_percent:.1f} % of {share.samples} without a name"
     if facts.symbolicated and facts.stripped_libs:
         line += f"\n  no symbols found for (stripped?): {', '.join(map(naming.clean, facts.stripped_libs))}"
     return line

@@ -71,6 +71,8 @@ class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """How long a file that couldn't be copied stays in the pod."""
     finish_memory_bytes: Positive = 768 * 1024 * 1024
     """Memory of the process that reads a profile and gives it names; less than the container's limit."""
+    keep_raw: bool = False
+    """Keep what samply wrote, profile and symbols, beside the published profile: twice the space, and more."""
     min_free_bytes: Positive = 64 * 1024 * 1024
     """Least free space on the volume, and in the pod's folder, before a recording starts."""
 

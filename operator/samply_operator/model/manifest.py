@@ -48,6 +48,8 @@ class Quality(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     cpu_secs: float | None = None
     lost_events: int | None = None
     unresolved_percent: float | None = None
+    unresolved_by_library: dict[str, float] | None = None
+    """The same of the samples in one library, where there are any: near 100 its binary is stripped."""
     throttled_secs: float | None = None
     """Time that the CPU limit took from the container's threads while it was sampled."""
     throttled_finishing_secs: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from samply_operator.errors import KubeError, ProfileError, StoreError, StoreFul
 from samply_operator.kube import transfer
 from samply_operator.model.manifest import JournalEntry, Manifest, Quality, TargetFacts
 from samply_operator.model.profile import Failure
+from samply_operator.profiles import ProfileFacts
 from samply_operator.recorder import finish, measures, remote
 from samply_operator.recorder.context import Context
 from samply_operator.rules import coverage, failures, recording, times
@@ -20,6 +22,10 @@ from samply_operator.rules.recording import Progress, RemoteFile
 from samply_operator.store import durable
 
 logger = logging.getLogger(__name__)
+
+RAW_PROFILE, RAW_SYMBOLS = "raw.json.gz", "raw.syms.json"
+LIBRARIES, NAME = 8, 60
+"""How many are listed with their share of nameless samples, and how much of a library's name is told."""
 
 EXPANSION = 3
 """Space to reserve, as a multiple of what is copied: raw file, sidecar and baked file stand side by side."""
@@ -57,7 +63,8 @@ async def collect(context: Context, entry: JournalEntry, progress: Progress) -> 
             with measures.BAKE_SECS.time():
                 finished = await finish.finish(context, entry, paths[recording.PROFILE], paths.get(recording.SIDECAR))
             manifest = build_manifest(context, entry, progress, finished)
-            return await asyncio.to_thread(context.volume.publish, manifest, finished.path)
+            extras = choose_extras(paths, finished.path) if context.settings.recording.keep_raw else {}
+            return await asyncio.to_thread(context.volume.publish, manifest, finished.path, extras=extras)
     except StoreFull as error:
         failures.fail("StoreFull", error.message)
     except OSError as error:
@@ -100,11 +107,26 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
             unresolved_percent=round(facts.unresolved_percent, 1)
             if facts and facts.unresolved_percent is not None
             else None,
+            unresolved_by_library=list_unresolved(facts) if facts else None,
             symbolicated=facts.symbolicated if facts else None,
             verdict=verdict,
         ),
         warnings=tuple(warnings),
     )
+
+
+def choose_extras(paths: Mapping[str, Path], published: Path) -> dict[str, Path]:
+    """What samply wrote, under the names that it has beside the published profile, which may be the same file."""
+    named = ((RAW_PROFILE, recording.PROFILE), (RAW_SYMBOLS, recording.SIDECAR))
+    return {kept: path for kept, name in named if (path := paths.get(name)) and path != published}
+
+
+def list_unresolved(facts: ProfileFacts) -> dict[str, float]:
+    """Percent of the samples in each library, of those that have samples without a name; those that matter most."""
+    worst = sorted(facts.unresolved_by_lib, key=lambda share: -share.unresolved)[:LIBRARIES]
+    return {
+        failures.clean_text(share.lib)[:NAME]: round(share.unresolved_percent, 1) for share in worst if share.unresolved
+    }
 
 
 def describe_attempt(entry: JournalEntry, now: float, failure: Failure | None) -> Manifest:

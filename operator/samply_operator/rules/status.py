@@ -101,6 +101,7 @@ def render_quality(quality: Quality) -> dict[str, Any]:
         "throttledSeconds": quality.throttled_secs,
         "throttledFinishingSeconds": quality.throttled_finishing_secs,
         "unresolvedPercent": quality.unresolved_percent,
+        "unresolvedByLibrary": quality.unresolved_by_library,
         "symbolicated": quality.symbolicated,
         "verdict": quality.verdict or None,
     }

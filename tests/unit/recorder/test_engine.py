@@ -50,6 +50,9 @@ async def test_a_profile_is_recorded_stored_and_told(operator: OperatorProcess, 
         assert b'"symbolicated":true' in gzip.decompress(file.read())
     assert (manifest.target.pid, manifest.target.pod) == (container.target.pid, POD)
     assert manifest.quality.cpu_secs
+    assert {path.name for path in (operator.volume.root / "profiles" / manifest.id).iterdir()} == {
+        "manifest.json", "profile.json.gz"
+    }  # fmt: skip
     assert operator.list_events("p-1") == operator.list_events(POD) == ["Recording", "Stored"]
     assert_nothing_left(operator)
 
@@ -76,6 +79,29 @@ async def test_each_samply_is_driven_by_what_it_offers(
     assert manifest is not None
     assert f"samply {manifest.target.samply_version}" == behaviour["version"]
     assert_nothing_left(operator)
+
+
+async def test_the_status_says_which_libraries_have_no_names(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    add_pipeline(cluster, is_busy=True)
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    shares = status["profile"]["unresolvedByLibrary"]
+    assert set(shares) == {"libc.so.6"}
+    assert 0 < shares["libc.so.6"] <= 100
+
+
+async def test_what_samply_wrote_is_kept_where_that_is_wanted(cluster: FakeCluster, tmp_path: Path) -> None:
+    """Both files, as they were."""
+    settings = Settings(recording=Recording(min_free_bytes=1, min_coverage=0, keep_raw=True))
+    async with OperatorProcess(cluster, tmp_path / "kept", settings) as operator:
+        add_pipeline(cluster, is_busy=True)
+        raw = ask(cluster)
+        await operator.reach_phase("p-1", "Succeeded", "Failed")
+        await operator.reach_rest()
+        with operator.volume.open_extra(raw["metadata"]["uid"], "raw.json.gz") as file:
+            assert b'"symbolicated":false' in gzip.decompress(file.read())
+        with operator.volume.open_extra(raw["metadata"]["uid"], "raw.syms.json") as file:
+            assert file.read().startswith(b'{"string_table"')
 
 
 async def test_an_idle_pipeline_is_a_success_that_says_so(operator: OperatorProcess, cluster: FakeCluster) -> None:

@@ -132,12 +132,20 @@ def test_a_recording_says_its_target_its_times_and_who_asked() -> None:
 def test_a_stored_profile_is_described_in_full() -> None:
     """Size, hash and quality; what isn't known is left out; an older failure goes."""
     quality = Quality(
-        samples=4000, threads=3, coverage=0.98, cpu_secs=4.1, lost_events=0, unresolved_percent=1.5, symbolicated=True
+        samples=4000,
+        threads=3,
+        coverage=0.98,
+        cpu_secs=4.1,
+        lost_events=0,
+        unresolved_percent=1.5,
+        symbolicated=True,
+        unresolved_by_library={"libc.so.6": 3.0},
     )
     rendered = status.render_stored({}, make_manifest(quality=quality), NOW)
     assert rendered["profile"] == {
         "id": UID, "sizeBytes": 1234, "rawBytes": 9999, "sha256": "ab" * 32, "samples": 4000, "threads": 3,
-        "coverage": 0.98, "cpuSeconds": 4.1, "lostEvents": 0, "unresolvedPercent": 1.5, "symbolicated": True,
+        "coverage": 0.98, "cpuSeconds": 4.1, "lostEvents": 0, "unresolvedPercent": 1.5,
+        "unresolvedByLibrary": {"libc.so.6": 3.0}, "symbolicated": True,
     }  # fmt: skip
     assert rendered["failure"] is None
     assert rendered["warnings"] == ["a warning"]

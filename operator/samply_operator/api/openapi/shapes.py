@@ -40,7 +40,8 @@ QUALITY = {
     "samples": "Samples taken.",
     "coverage": "Samples taken over samples due from the CPU time that the process used: 1 is all.",
     "lost_events": "Samples that the kernel dropped.",
-    "unresolved_percent": "Share of the frames without a name.",
+    "unresolved_percent": "Share of the samples whose function has no name.",
+    "unresolved_by_library": "The same of the samples in one library. Near 100 its binary is stripped.",
     "throttled_secs": "CPU time that the container's limit took while it was sampled.",
     "verdict": "Null: good. Else a word such as Idle.",
 }
