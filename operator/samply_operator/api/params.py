@@ -30,6 +30,9 @@ MAX_QUERY = 8192
 KEPT = 1024
 """Parsed query strings that are remembered: pollers send the same one again and again."""
 
+State = Literal["Running", "Succeeded", "Failed"]
+STATES: tuple[State, ...] = ("Running", "Succeeded", "Failed")
+
 FORMATS: tuple[Format, ...] = jobs.FORMATS
 MEASURES: tuple[Measure, ...] = ("samples", "cpu")
 OUTPUTS: tuple[Output, ...] = ("json", "text")
@@ -66,9 +69,10 @@ class StartQuery:
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """GET …/samply_profiles: newest first, `limit` at a time, after the one with the id `after`."""
+    """GET …/samply_profiles: newest first, `limit` at a time, after the one with the id `after`. `state` None: any."""
 
     ordinal: int | None = None
+    state: State | None = None
     namespace: str | None = None
     limit: int = PAGE
     after: str | None = None
@@ -143,6 +147,7 @@ def parse_history_query(text: str) -> HistoryQuery:
     query = split(text)
     return HistoryQuery(
         ordinal=_parse_ordinal(query),
+        state=_parse_choice(query, "state", STATES),
         namespace=parse_namespace(query),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or PAGE,
         after=_parse_pattern(query, "after", _ID, "the id of a profile"),

@@ -25,8 +25,8 @@ async def get_history(request: web.Request) -> web.StreamResponse:
     namespace = access.find_namespace(view, await access.admit(request), name, query.namespace)
     if namespace is None:
         raise build_absent(view, name)
-    ended = [m for m in view.catalog.list_history(namespace, name) if query.ordinal in (None, m.ordinal)]
-    running = [r for r in view.list_recordings(namespace, name) if query.ordinal in (None, r.ordinal)]
+    ended = [m for m in view.catalog.list_history(namespace, name) if is_wanted(query, m.ordinal, m.outcome)]
+    running = [r for r in view.list_recordings(namespace, name) if is_wanted(query, r.ordinal, "Running")]
     page, following = cut_page(ended, query.after, query.limit)
     shown = [] if query.after else [render.render_recording(recording) for recording in running]
     return render.build_json({"profiles": shown + [render.render_attempt(m) for m in page], "next": following})
@@ -71,6 +71,10 @@ def find_stored(request: web.Request, caller: access.Caller, profile_id: str) ->
     if manifest is None or manifest.pipeline != name or not caller.may_read(manifest.namespace):
         raise _build_unknown(view, profile_id)
     return manifest
+
+
+def is_wanted(query: params.HistoryQuery, ordinal: int, state: params.State) -> bool:
+    return query.ordinal in (None, ordinal) and query.state in (None, state)
 
 
 def cut_page(attempts: list[Manifest], after: str | None, limit: int) -> tuple[list[Manifest], str | None]:

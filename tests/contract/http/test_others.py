@@ -96,6 +96,24 @@ async def test_history_of_one_ordinal(service: Service) -> None:
     assert [p["id"] for p in body["profiles"]] == [make_id(2)]
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("Running", [9]), ("Succeeded", [3, 1]), ("Failed", [2])],
+)
+async def test_history_of_one_state(service: Service, state: str, expected: list[int]) -> None:
+    """Page by page too."""
+    for number in (1, 2, 3):
+        service.put(number, None if number == 2 else b"x")
+    service.operator.recordings = (make_recording(make_id(9), "orders"),)
+    await service.settle()
+    body = (await service.get(f"{HISTORY}?state={state}")).read_json()
+    assert [p["id"] for p in body["profiles"]] == [make_id(number) for number in expected]
+    first = (await service.get(f"{HISTORY}?state=Succeeded&limit=1")).read_json()
+    assert (first["profiles"][0]["id"], first["next"]) == (make_id(3), make_id(3))
+    rest = (await service.get(f"{HISTORY}?state=Succeeded&limit=1&after={make_id(3)}")).read_json()
+    assert ([p["id"] for p in rest["profiles"]], rest["next"]) == ([make_id(1)], None)
+
+
 async def test_history_of_a_pipeline_without_any_is_empty(service: Service) -> None:
     service.operator.pipelines = (make_pipeline("orders"),)
     await service.settle()
@@ -109,7 +127,7 @@ async def test_history_of_an_unknown_pipeline(service: Service) -> None:
     (await service.get(HISTORY)).assert_error(503, "OperatorUnavailable")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after=x", "ordinal=-1"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after=x", "ordinal=-1", "state=failed"])
 async def test_history_with_bad_parameters(service: Service, query: str) -> None:
     (await service.get(f"{HISTORY}?{query}")).assert_error(400, "InvalidParam")
 

@@ -265,6 +265,12 @@ HISTORY = (
         params=(
             parts.NAME,
             replace(parts.ORDINAL, schema=shapes.ORDINAL, text="Only those of this pod."),
+            Param(
+                "state",
+                "query",
+                {"type": "string", "enum": list(params.STATES)},
+                "Only those that ended so; Running: only those that haven't ended.",
+            ),
             parts.NAMESPACE,
             _whole("limit", 1, params.MAX_PAGE, params.PAGE, "How many that ended."),
             AFTER,
