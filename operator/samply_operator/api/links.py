@@ -30,7 +30,7 @@ async def post(request: web.Request) -> web.StreamResponse:
     expires = int(time.time()) + (query.expires_secs or min(DEFAULT_SECS, settings.max_secs))
     link = links.build(signed.list_keys(request)[0], manifest.namespace, manifest.id, expires)
     href = f"{render.build_href(manifest.pipeline, manifest.id)}/profile?expires={expires}&signature={link.signature}"
-    url = f"{settings.public_url.rstrip('/') or request.url.origin()}{href}"
+    url = f"{settings.public_url.rstrip('/') or _find_origin(request)}{href}"
     stamp = files.parse_modified(manifest.finished_at).strftime("%Y-%m-%d %H:%M:%SZ")
     body = {
         "profile": manifest.id,
@@ -40,3 +40,11 @@ async def post(request: web.Request) -> web.StreamResponse:
         "firefox_profiler": links.build_viewer_url(url, f"{manifest.pipeline} {manifest.ordinal}, {stamp}"),
     }
     return render.build_json(body)
+
+
+def _find_origin(request: web.Request) -> str:
+    """As the request came. (`request.url` raises for a Host header that is none.)"""
+    origin = links.build_origin(request.scheme, request.host)
+    if origin is None:
+        raise errors.RequestError("The Host header is no name or address.", remedy="Or set config.api.links.publicUrl.")
+    return origin

@@ -19,6 +19,7 @@ PURPOSE = "samply-operator/link/1"
 VIEWER = "https://profiler.firefox.com"
 
 _EXPIRES = re.compile(r"[1-9][0-9]{0,11}", re.ASCII)
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -51,6 +52,14 @@ def is_valid(link: Link, keys: Sequence[bytes], namespace: str, profile_id: str,
     """Whether one of the keys made it, and its time isn't over. All keys are tried, so that time tells nothing."""
     matches = [hmac.compare_digest(link.signature, sign(key, namespace, profile_id, link.expires)) for key in keys]
     return any(matches) and now < link.expires
+
+
+def build_origin(scheme: str, host: str) -> str | None:
+    """Where a request came to, by its Host header, which is any text. None: no host of a URL."""
+    found = _HOST.fullmatch(host)
+    if found is None or int(found["port"] or 0) > 65535:
+        return None
+    return f"{scheme}://{host}"
 
 
 def build_viewer_url(url: str, name: str) -> str | None:

@@ -162,6 +162,12 @@ async def test_a_secret_without_a_key_is_told(service: Service) -> None:
     (await service.post(f"{ONE}/links")).assert_error(400, "LinksNotEnabled")
 
 
+@pytest.mark.parametrize("host", ["[", "x:99999", "a b", "user@host", "host/path"])
+async def test_a_host_that_is_none_is_told(service: Service, host: str) -> None:
+    """Not a fault of the service, and no URL that leads elsewhere."""
+    (await service.ask("POST", f"{ONE}/links", Host=host)).assert_error(400, "BadRequest")
+
+
 async def test_what_has_no_file_has_no_link(service: Service) -> None:
     (await service.post(f"{HISTORY}/{make_id(3)}/links")).assert_error(404, "UnknownProfile")
     (await service.post(f"{HISTORY}/{make_id(9)}/links")).assert_error(404, "UnknownProfile")

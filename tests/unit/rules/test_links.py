@@ -61,6 +61,23 @@ def test_what_is_no_ascii_is_no_signature() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("samply-operator.feldera.svc", "http://samply-operator.feldera.svc"),
+        ("[::1]:80", "http://[::1]:80"),
+        *(
+            (host, None)
+            for host in ("", "[", "a b", "x:99999", "x:abc", "x:", "h/path", "user@host", 'a"', "%zz", "x?y")
+        ),
+    ],
+)
+def test_a_host_header_is_any_text_until_it_is_a_host(host: str, expected: str | None) -> None:
+    """What isn't one never gets into a URL."""
+    assert links.build_origin("http", host) == expected
+
+
+@pytest.mark.parametrize(
     ("url", "is_there"),
     [
         ("https://profiles.example.com/x?a=1&b=2", True),

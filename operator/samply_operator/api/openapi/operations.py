@@ -328,7 +328,7 @@ HISTORY = (
             ),
         ),
         (_json(200, "The link. Nothing is stored of it.", "Link", example=LINK_EXAMPLE),),
-        (*FIND, errors.LinksNotEnabled),
+        (*FIND, errors.LinksNotEnabled, errors.RequestError),
     ),
     Operation(
         "delete",
