@@ -1,81 +1,49 @@
-"""Measures the api beside nginx and aiohttp's FileResponse: `python bench/http/run.py`. Needs nginx and wrk.
+"""Measures the api beside nginx and aiohttp's FileResponse, in one run of about 4 minutes; prints a Markdown report.
 
-Rounds are interleaved (each server once per round), and medians are told, so that other work on the machine hits all
-alike. CPU is what the server's process used, read from /proc.
+`.venv/bin/python bench/http/run.py`; needs nginx, wrk and curl. `--rounds 1 --secs 1` to try it.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
-import re
-import shutil
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from samply_operator.model.manifest import FileFacts, Manifest
-from samply_operator.store.volume import Volume
-
-BIG_BYTES = 100 * 1024 * 1024
-SMALL_BYTES = 200 * 1024
 HERE = Path(__file__).parent
-TICKS = os.sysconf("SC_CLK_TCK")
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tests")]
 
-NGINX = """
-worker_processes 1;
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx.log warn;
-events {{ worker_connections 256; }}
-http {{
-    access_log {access};
-    sendfile on;
-    tcp_nopush on;
-    keepalive_requests 1000000;
-    default_type application/gzip;
-    client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
-    uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-    server {{
-        listen 127.0.0.1:{port};
-        location /files/ {{ alias {folder}/; }}
-        location /poll {{ add_header Retry-After 30; return 204; }}
-    }}
-}}
-"""
+import load  # noqa: E402 - beside this file
+import servers  # noqa: E402
+from load import Result  # noqa: E402
+from server import API_KEY, KUBERNETES_TOKEN, NEW_TOKEN  # noqa: E402
+from servers import Field, Server  # noqa: E402
+
+from samply_operator.model.manifest import FileFacts, Manifest  # noqa: E402
+from samply_operator.store.volume import Volume  # noqa: E402
+from support import certificates  # noqa: E402
+
+MIB = 2**20
+SIZES = {"big": 100 * MIB, "small": 200 * 1024, "huge": 300 * MIB}
+CROWD = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    name: str
-    port: int
-    pid: int
-    paths: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    rate: float
-    """Requests per second, or MiB per second."""
-    cpu_secs: float
-    """The server's, per request."""
-
-
-def put(volume: Volume, number: int, pipeline: str, size: int) -> Path:
-    """Store a profile of random bytes; returns its file."""
+def put(volume: Volume, number: int, pipeline: str, size: int) -> str:
+    """Store a profile of random bytes; returns its SHA-256."""
     profile_id = f"00000000-0000-4000-8000-{number:012x}"
     path = volume.tmp_path(profile_id, "profile")
-    data = os.urandom(size)
-    path.write_bytes(data)
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for left in range(size, 0, -MIB):
+            piece = os.urandom(min(left, MIB))
+            digest.update(piece)
+            file.write(piece)
     manifest = Manifest(
         id=profile_id,
         namespace="feldera",
@@ -85,141 +53,105 @@ def put(volume: Volume, number: int, pipeline: str, size: int) -> Path:
         outcome="Succeeded",
         requested_at="2026-01-31T09:00:00.000Z",
         finished_at="2026-01-31T09:00:30.000Z",
-        file=FileFacts(size, hashlib.sha256(data).hexdigest()),
+        file=FileFacts(size, digest.hexdigest()),
     )
     volume.publish(manifest, path)
-    return volume.root / "profiles" / profile_id / "profile.json.gz"
+    os.link(volume.root / "profiles" / profile_id / "profile.json.gz", volume.root / pipeline)
+    return digest.hexdigest()
 
 
-def find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def prepare(folder: Path) -> str:
+    """The volume, and the certificate; returns the small file's entity tag."""
+    folder.chmod(0o755)
+    volume = Volume(folder)
+    volume.prepare()
+    tags = {name: put(volume, number, name, size) for number, (name, size) in enumerate(SIZES.items(), start=1)}
+    certificates.write_pair(folder / "tls")
+    for path in folder.rglob("*"):
+        path.chmod(0o755)
+    return tags["small"]
 
 
-@contextmanager
-def running(command: list[str], port: int) -> Iterator[int]:
-    """A server of our own until the context ends; yields the pid that does the work."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONOPTIMIZE": "1"})
-    try:
-        deadline = time.monotonic() + 20
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            if time.monotonic() > deadline or process.poll() is not None:
-                raise RuntimeError(f"{command[0]} does not listen")
-            time.sleep(0.05)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield int(children[0]) if children else process.pid
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def read_cpu_secs(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def download(server: Server, path: str, count: int) -> Result:
-    """`count` times the big file on one connection each."""
-    buffer = bytearray(1 << 20)
-    size = 0
-    before, started = read_cpu_secs(server.pid), time.perf_counter()
-    for _ in range(count):
-        with socket.create_connection(("127.0.0.1", server.port)) as client:
-            client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-            while got := client.recv_into(buffer):
-                size += got
-    elapsed = time.perf_counter() - started
-    if size < BIG_BYTES * count:
-        raise RuntimeError(f"{server.name} sent {size} bytes")
-    return Result(size / elapsed / 2**20, (read_cpu_secs(server.pid) - before) / count)
-
-
-def hammer(server: Server, path: str, connections: int, secs: int, *headers: str) -> Result:
-    """wrk on one thread."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{secs}", *(p for h in headers for p in ("-H", h))]
-    before = read_cpu_secs(server.pid)
-    output = subprocess.run(
-        [*command, f"http://127.0.0.1:{server.port}{path}"], check=True, capture_output=True, text=True
-    ).stdout
-    used = read_cpu_secs(server.pid) - before
-    if "Non-2xx" in output and not headers:
-        raise RuntimeError(f"{server.name}: {output}")
-    found = re.search(r"(\d+) requests in", output)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    if not found or not rate:
-        raise RuntimeError(output)
-    return Result(float(rate[1]), used / int(found[1]))
-
-
-def measure(servers: list[Server], rounds: int, act: Callable[[Server], Result]) -> dict[str, Result]:
-    results: dict[str, list[Result]] = {server.name: [] for server in servers}
-    for _ in range(rounds):
-        for server in servers:
-            results[server.name].append(act(server))
-    return {
-        name: Result(statistics.median(r.rate for r in found), statistics.median(r.cpu_secs for r in found))
-        for name, found in results.items()
-    }
-
-
-def report(title: str, unit: str, results: dict[str, Result]) -> None:
-    print(f"\n{title}\n| server | {unit} | server's CPU per request | of nginx |\n| --- | ---: | ---: | ---: |")
+def show(title: str, unit: str, results: dict[str, Result], goal: str, *, with_p99: bool = False) -> None:
+    tail, line = (" p99 |", " ---: |") if with_p99 else ("", "")
+    print(f"\n### {title}\n\nGoal: {goal}.\n\n| server | {unit} | of nginx | server's CPU per request |{tail}")
+    print(f"| --- | ---: | ---: | ---: |{line}")
     floor = results["nginx"].rate if "nginx" in results else None
     for name, result in results.items():
         ratio = f"{result.rate / floor:.2f}" if floor else ""
-        print(f"| {name} | {result.rate:,.0f} | {result.cpu_secs * 1e6:,.0f} µs | {ratio} |")
+        p99 = f" {result.p99_ms:.1f} ms |" if with_p99 else ""
+        print(f"| {name} | {result.rate:,.0f} | {ratio} | {result.cpu_usecs:,.0f} µs |{p99}")
+    sys.stdout.flush()
+
+
+def show_memory(title: str, found: load.Memory) -> None:
+    grown = found.most_mib - found.before_mib
+    print(
+        f"| {title} | {found.before_mib:.0f} MiB | {found.most_mib:.0f} MiB | {grown:+.0f} MiB | {found.secs:.1f} s |"
+    )
+    sys.stdout.flush()
+
+
+def run(field: Field, folder: Path, tag: str, rounds: int, secs: float) -> None:
+    key, known = f"Authorization: Bearer {API_KEY}", f"Authorization: Bearer {KUBERNETES_TOKEN}"
+    open_ = field.ours
+    ours, ours_tls = replace(field.ours, headers=(key,)), replace(field.ours_tls, headers=(key,))
+    reviewed = replace(field.ours, headers=(known,))
+
+    def get(server: Server, scheme: str = "http") -> Callable[[], Result]:
+        return lambda: load.download(server, "big", SIZES["big"], 5, scheme=scheme)
+
+    def ask(server: Server, name: str, connections: int = 8, **how: object) -> Callable[[], Result]:
+        return lambda: load.hammer(server, name, connections, secs, **how)  # type: ignore[arg-type]
+
+    big = {"nginx": get(field.nginx), "ours": get(ours), "aiohttp FileResponse": get(field.aiohttp)}
+    show("100 MiB, one stream", "MiB/s", load.measure(rounds, big), "not slower than nginx")
+    tls = {"nginx": get(field.nginx_tls, "https"), "ours": get(ours_tls, "https")}
+    show("100 MiB, one stream, TLS", "MiB/s", load.measure(rounds, tls), "0.6 of nginx")
+    small = {name: ask(each, "small") for name, each in (("nginx", field.nginx), ("ours", ours))}
+    small["aiohttp FileResponse"] = ask(field.aiohttp, "small")
+    show(
+        "200 KiB, 8 connections", "requests/s", load.measure(rounds, small), "0.35 of nginx, API key and ETag included"
+    )
+    same = (f'If-None-Match: "{tag}"',)
+    polls = {
+        "nginx, 204": ask(field.nginx, "poll", 16),
+        "ours, 204": ask(ours, "poll", 16),
+        "ours, 304": ask(ours, "small", 16, headers=same),
+        "aiohttp, a bare 204": ask(field.aiohttp, "poll", 16),
+    }
+    found = load.measure(rounds, polls)
+    show("Polls, 16 connections", "requests/s", found, "8,000/s with a warm cache, p99 below 20 ms", with_p99=True)
+    with load.Copying(ours, folder, SIZES["huge"]):
+        busy = load.measure(rounds, {"ours, 204": polls["ours, 204"], "ours, 304": polls["ours, 304"]})
+    title = "Polls while 300 MiB are copied to the volume, and 300 MiB downloaded, again and again"
+    show(title, "requests/s", busy, "p99 below 20 ms", with_p99=True)
+    ways = {
+        "API key": ask(ours, "poll"),
+        "Kubernetes, reviewed before (warm)": ask(reviewed, "poll"),
+        "Kubernetes, each a new token (cold)": ask(open_, "poll", lua=NEW_TOKEN),
+    }
+    title = "What authentication costs: 204 polls, 8 connections"
+    show(title, "requests/s", load.measure(rounds, ways), "told; the reviewer is a script behind the socket")
+    print(f"\n### Memory of the process: {CROWD} downloads at once, of 50 MiB each\n\nGoal: flat.\n")
+    print("| | before | most | grown | took |\n| --- | ---: | ---: | ---: | ---: |")
+    show_memory("plain TCP", load.crowd(ours, "big", 50 * MIB, CROWD))
+    show_memory("TLS", load.crowd(ours_tls, "big", 50 * MIB, CROWD, tls=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--secs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--secs", type=float, default=2)
     options = parser.parse_args()
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None or shutil.which("wrk") is None:
-        sys.exit("nginx and wrk are needed")
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="so-bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        folder.chmod(0o755)
-        volume = Volume(folder)
-        volume.prepare()
-        for number, (pipeline, size) in enumerate((("big", BIG_BYTES), ("small", SMALL_BYTES)), start=1):
-            os.link(put(volume, number, pipeline, size), folder / pipeline)
-        for path in folder.rglob("*"):
-            path.chmod(0o755)
-        servers = build_servers(stack, nginx, folder)
-        print(json.dumps({"cpus": os.cpu_count(), "load": os.getloadavg(), "rounds": options.rounds}))
-        big = measure(servers, options.rounds, lambda s: download(s, s.paths["big"], 5))
-        report("100 MiB, one stream", "MiB/s", big)
-        small = measure(servers, options.rounds, lambda s: hammer(s, s.paths["small"], 8, options.secs))
-        report("200 KiB, 8 connections", "requests/s", small)
-        polls = measure(servers, options.rounds, lambda s: hammer(s, s.paths["poll"], 8, options.secs))
-        report("204 polls, 8 connections", "requests/s", polls)
-        digest = hashlib.sha256((folder / "small").read_bytes()).hexdigest()
-        ours = [server for server in servers if server.name.startswith("ours")]
-        condition = f'If-None-Match: "{digest}"'
-        fresh = measure(ours, options.rounds, lambda s: hammer(s, s.paths["small"], 8, options.secs, condition))
-        report("304 polls, 8 connections", "requests/s", fresh)
-        print(json.dumps({"load": os.getloadavg()}))
-
-
-def build_servers(stack: ExitStack, nginx: str, folder: Path) -> list[Server]:
-    plain_paths = {"big": "/files/big", "small": "/files/small", "poll": "/poll"}
-    our_paths = {name: f"/v0/pipelines/{name}/samply_profile" for name in ("big", "small")}
-    our_paths["poll"] = "/v0/pipelines/busy/samply_profile?latest=true"
-    port = find_port()
-    config = folder / "nginx.conf"
-    config.write_text(NGINX.format(folder=folder, port=port, access="/dev/null"))
-    pid = stack.enter_context(running([nginx, "-c", str(config), "-e", f"{folder}/nginx.log"], port))
-    servers = [Server("nginx", port, pid, plain_paths)]
-    for kind, name, paths in (("ours", "ours", our_paths), ("plain", "aiohttp FileResponse", plain_paths)):
-        port = find_port()
-        pid = stack.enter_context(
-            running([sys.executable, str(HERE / "server.py"), kind, str(folder), str(port)], port)
-        )
-        servers.append(Server(name, port, pid, paths))
-    return servers
+        tag = prepare(folder)
+        field = servers.start(stack, folder)
+        print(f"{options.rounds} rounds of {options.secs:g} s; {os.cpu_count()} cores; load {os.getloadavg()[0]:.1f}")
+        run(field, folder, tag, options.rounds, options.secs)
+        print(f"\nLoad at the end {os.getloadavg()[0]:.1f}; {time.monotonic() - started:.0f} s in all.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The servers to compare: `server.py ours|plain FOLDER PORT`. Each serves FOLDER until it is ended.
+"""The servers to compare: `server.py ours|ours-tls|plain FOLDER PORT`. Each serves FOLDER until it is ended.
 
-ours: the api as it is deployed (access log to /dev/null), behind it an operator made of a script.
-plain: aiohttp's FileResponse and a bare 204, nothing else.
+ours: the api as it is deployed (access log to /dev/null), behind it an operator made of a script, which knows one API
+key and finds every Kubernetes token good. ours-tls: the same over TLS. plain: aiohttp's FileResponse and a bare 204.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from support.fake_operator import FakeOperator, make_pipeline, make_recording
 
 RUNNING_ID = "00000000-0000-4000-8000-00000000ffff"
+API_KEY = "samply_bench_0123456789abcdef0123456789abcdef"
+KUBERNETES_TOKEN = "known"
+NEW_TOKEN = "new-"
 
 
-async def serve_ours(folder: Path, port: int) -> None:
-    socket_path = folder / "control.sock"
-    settings = Settings(
-        api=Api(host="127.0.0.1", port=port, metrics_port=0), paths=Paths(data=str(folder), socket=str(socket_path))
-    )
+async def serve_ours(folder: Path, port: int, tls: Path | None) -> None:
+    socket_path = folder / f"{port}.sock"
+    # wrk is one caller: without a limit of its own, but with its cost.
+    api = Api(host="127.0.0.1", port=port, metrics_port=0, requests_per_sec=1e9, request_burst=10**9)
+    found = Settings(api=api, paths=Paths(data=str(folder), socket=str(socket_path)))
     with access_log.writing_to_stdout():
-        await serve_scripted(settings, socket_path)
+        await serve_scripted(found, socket_path, tls)
 
 
-async def serve_scripted(settings: Settings, socket_path: Path) -> None:
-    async with FakeOperator(socket_path) as operator, main.serve(settings, Identity("feldera", "pod", "bench")):
-        operator.pipelines = (make_pipeline("busy"), make_pipeline("big"), make_pipeline("small"))
+async def serve_scripted(settings: Settings, socket_path: Path, tls: Path | None) -> None:
+    async with FakeOperator(socket_path) as operator, main.serve(settings, Identity("feldera", "pod", "bench"), tls):
+        operator.pipelines = tuple(map(make_pipeline, ("busy", "big", "small", "huge")))
         operator.recordings = (make_recording(RUNNING_ID, "busy", ends_in_secs=3600),)
         operator.push()
         await asyncio.Event().wait()
@@ -56,4 +59,6 @@ async def serve_plain(folder: Path, port: int) -> None:
 
 if __name__ == "__main__":
     kind, name, number = sys.argv[1:]
-    asyncio.run({"ours": serve_ours, "plain": serve_plain}[kind](Path(name), int(number)))
+    folder, port = Path(name), int(number)
+    tls = folder / "tls" if kind == "ours-tls" else None
+    asyncio.run(serve_plain(folder, port) if kind == "plain" else serve_ours(folder, port, tls))

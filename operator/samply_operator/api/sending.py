@@ -7,25 +7,44 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from aiohttp import web
 
 from samply_operator.api import sendfile
 
-READ_BYTES = 512 * 1024
-"""Read and written at once where sendfile can't be used (TLS): each costs a way to a thread and back."""
+READ_BYTES = 256 * 1024
+"""Read and written at once where sendfile can't be used (TLS); other requests wait as long as this takes to encrypt."""
+SMALL_READ_BYTES = 64 * 1024
+"""The same while more than FEW do it: each holds several times as much in buffers."""
+FEW = 16
+
+
+async def _read(fd: int, start: int, size: int) -> bytes | bytearray:
+    """What is in the page cache at once; what isn't, or where the file system can't tell, in a thread: the way there
+    and back takes as long as to encrypt half of a piece."""
+    data = bytearray(size)
+    try:
+        got = os.preadv(fd, [data], start, os.RWF_NOWAIT)
+    except OSError:
+        got = 0
+    if got == size:
+        await asyncio.sleep(0)  # nothing else here waits while the client keeps up: others must have their turn
+        return data
+    return await asyncio.to_thread(os.pread, fd, size, start)
 
 
 class Sender:
-    """`sent_bytes` counts those of the body."""
+    """`sent_bytes` counts those of the body, `reading` how many of this process read and write just now."""
+
+    reading: ClassVar[int] = 0
 
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self.sent_bytes = 0
         self._request = request
         self._response = response
 
-    async def send_bytes(self, data: bytes) -> None:
+    async def send_bytes(self, data: bytes | bytearray) -> None:
         """Raises ConnectionError if the client went."""
         await self._response.write(data)
         self.sent_bytes += len(data)
@@ -35,12 +54,17 @@ class Sender:
         if the file ends early."""
         if start < stop and not self._request.secure:
             start = await self._pump(file, start, stop)
-        while start < stop:
-            data = await asyncio.to_thread(os.pread, file.fileno(), min(stop - start, READ_BYTES), start)
-            if not data:
-                raise EOFError("the file ended early")
-            await self.send_bytes(data)
-            start += len(data)
+        Sender.reading += 1
+        try:
+            while start < stop:
+                size = SMALL_READ_BYTES if Sender.reading > FEW else READ_BYTES
+                data = await _read(file.fileno(), start, min(stop - start, size))
+                if not data:
+                    raise EOFError("the file ended early")
+                await self.send_bytes(data)
+                start += len(data)
+        finally:
+            Sender.reading -= 1
 
     async def _pump(self, file: BinaryIO, start: int, stop: int) -> int:
         """By sendfile; from where it returns on is left to reading and writing."""

@@ -1,0 +1,135 @@
+"""The edge of one release: HTTPS with probes, a renewed certificate, metrics of both containers, published paths."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import ssl
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from prometheus_client.parser import text_string_to_metric_families
+
+from cluster import release
+from cluster.release import Install
+from support import certificates, kubectl
+
+pytestmark = pytest.mark.cluster
+
+RENEWED_SECS = 180.0
+"""The kubelet brings a changed Secret within a minute or two."""
+SECRET = "profiles-tls"
+VALUES = {
+    "tls": {"secretName": SECRET},
+    "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
+    "ingress": {"enabled": True, "host": "profiles.example"},
+    "config": {"api": {"basePath": "/profiles"}},
+}
+
+
+def put_secret(namespace: str, folder: Path, name: str) -> None:
+    certificates.write_pair(folder / name, name)
+    data = {key: base64.b64encode((folder / name / key).read_bytes()).decode() for key in ("tls.crt", "tls.key")}
+    body = {
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": SECRET, "namespace": namespace}, "data": data,
+    }  # fmt: skip
+    kubectl.succeed("apply", "-f", "-", body=body)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="module")
+def edge(folder: Path) -> Iterator[Install]:
+    """It is ready only once the probes were answered over HTTPS."""
+    with release.fresh_namespace("edge") as namespace:
+        put_secret(namespace, folder, "first")
+        install = Install(namespace, values=VALUES)
+        try:
+            install.install()
+            yield install
+        finally:
+            install.uninstall()
+
+
+@contextlib.contextmanager
+def forward(install: Install, target: str, port: int) -> Iterator[int]:
+    """A port of this machine that leads there."""
+    process = subprocess.Popen(
+        ["kubectl", "-n", install.namespace, "port-forward", target, f":{port}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        found = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
+        assert found
+        yield int(found[1])
+    finally:
+        process.terminate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def read_subject(port: int) -> str:
+    """Of the certificate that is shown."""
+    shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+    return x509.load_pem_x509_certificate(shown.encode()).subject.rfc4514_string().removeprefix("CN=")
+
+
+def trusting(folder: Path, name: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(folder / name / "tls.crt"))
+
+
+def test_the_service_speaks_https_with_the_secrets_certificate(edge: Install, folder: Path) -> None:
+    """A client that trusts it needs no exception; below the base path too."""
+    with forward(edge, f"service/{edge.name}", 80) as port:
+        for path in ("/v0/config", "/profiles/v0/config"):
+            url = f"https://127.0.0.1:{port}{path}"
+            with urllib.request.urlopen(url, context=trusting(folder, "first"), timeout=10) as answer:
+                assert answer.status == 200
+
+
+def test_the_metrics_are_those_of_both_containers(edge: Install) -> None:
+    with (
+        forward(edge, edge.deployment, 9090) as port,
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer,
+    ):
+        text = answer.read().decode()
+    found = {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
+    assert found["samply_operator_operator_connected"] == 1
+    assert found["samply_operator_synced"] == 1
+    assert found["samply_operator_store_free_bytes"] > 0
+    assert found["samply_operator_kubernetes_requests_total"] > 0
+    assert found["samply_operator_process_resident_memory_bytes"] > 0
+    assert found["process_resident_memory_bytes"] > 0
+    assert found["samply_operator_tls_certificate_expiry_timestamp_seconds"] > 0
+
+
+def test_the_api_server_takes_the_policy_and_the_ingress(edge: Install) -> None:
+    """As it stores them: what it would drop or change isn't there."""
+    policy = kubectl.get("-n", edge.namespace, "networkpolicy", edge.name)["spec"]
+    assert [rule["ports"][0]["port"] for rule in policy["ingress"]] == ["http", "metrics"]
+    ingress = kubectl.get("-n", edge.namespace, "ingress", edge.name)["spec"]
+    paths = [path["path"] for path in ingress["rules"][0]["http"]["paths"]]
+    assert "/profiles/v0/pipelines" in paths
+
+
+def test_a_renewed_secret_is_shown_without_a_restart(edge: Install, folder: Path) -> None:
+    before = edge.container("api")
+    put_secret(edge.namespace, folder, "second")
+    with forward(edge, f"service/{edge.name}", 80) as port:
+        assert read_subject(port) == "first"
+        kubectl.poll(
+            lambda: read_subject(port) == "second", timeout=RENEWED_SECS, what="the new certificate is shown", pause=2
+        )
+    after = edge.container("api")
+    assert (after["restartCount"], after["containerID"]) == (before["restartCount"], before["containerID"])
