@@ -163,7 +163,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _merge(arguments: argparse.Namespace) -> int:
-    merged = merging.merge([profiles.read(path) for path in arguments.files], limit=arguments.limit)
+    merged = merging.merge((profiles.read(path) for path in arguments.files), limit=arguments.limit)
     _print(arguments, merged, text.render_merged(merged))
     return 0
 

@@ -47,6 +47,9 @@ _PIPELINE = re.compile(r"[A-Za-z0-9_.-]{1,253}", re.ASCII)
 _SECS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
 _THREAD = re.compile(r"[^\0-\x1f]{1,64}")
 _ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
+MAX_MERGED = 20
+IDS_PATTERN = rf"{_ID.pattern}(?:,{_ID.pattern}){{0,{MAX_MERGED - 1}}}"
+_IDS = re.compile(IDS_PATTERN, re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,16 @@ class SummaryQuery:
     start_secs: float | None = None
     end_secs: float | None = None
     limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class MergedQuery:
+    """GET …/summary of a pipeline. `ids` empty: the last profile of each ordinal."""
+
+    ids: tuple[str, ...] = ()
+    output: Output | None = None
+    limit: int = 20
+    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +208,17 @@ def parse_summary_query(text: str) -> SummaryQuery:
     if found.end_secs is not None and found.end_secs <= (found.start_secs or 0.0):
         raise _invalid("to", str(found.end_secs), "more than 'from'")
     return found
+
+
+def parse_merged_query(text: str) -> MergedQuery:
+    query = split(text)
+    ids = _parse_pattern(query, "ids", _IDS, f"ids of at most {MAX_MERGED} profiles, parted by commas")
+    return MergedQuery(
+        ids=tuple(ids.split(",")) if ids else (),
+        output=_parse_choice(query, "output", OUTPUTS),
+        limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 20,
+        namespace=parse_namespace(query),
+    )
 
 
 def parse_diff_query(text: str) -> DiffQuery:

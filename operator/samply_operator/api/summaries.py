@@ -1,14 +1,19 @@
-"""GET …/{profile_id}/summary: what took most of the time, and GET …/diff: what changed between two profiles."""
+"""GET …/{profile_id}/summary: what took most of the time, also over several; GET …/diff: what changed between two."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from samply_operator.api import access, formats, params, samply_profiles, views
+from samply_operator import errors
+from samply_operator.api import access, all_ordinals, formats, params, samply_profiles, views
+from samply_operator.api.parts import BOARD
+from samply_operator.model.manifest import Manifest
 from samply_operator.profiles import jobs
 from samply_operator.profiles.tally import TimeRange
+from samply_operator.rules import serve_all
 
 SUMMARY = samply_profiles.PATH + "/{profile_id}/summary"
+MERGED = "/v0/pipelines/{pipeline_name}/summary"
 DIFF = "/v0/pipelines/{pipeline_name}/diff"
 FOREVER_MS = 1e12
 
@@ -31,6 +36,42 @@ async def get_summary(request: web.Request) -> web.StreamResponse:
         output=output,
     )
     return await views.send(request, views.Made(job, (manifest,), MEDIA_TYPES[output]))
+
+
+@routes.get(MERGED)
+async def get_merged(request: web.Request) -> web.StreamResponse:
+    """Over the last profile of each ordinal, or over those that are named."""
+    query = params.parse_merged_query(request.rel_url.raw_query_string)
+    caller = await access.admit(request)
+    missing: tuple[int, ...] = ()
+    if query.ids:
+        chosen = tuple(samply_profiles.find_stored(request, caller, each) for each in query.ids)
+    else:
+        chosen, missing = _find_last(request, caller, query.namespace)
+    output = query.output or _accept(request)
+    job = jobs.Merge(
+        profiles=tuple(formats.find_path(request, each) for each in chosen), limit=query.limit, output=output
+    )
+    headers = {all_ordinals.MISSING: ", ".join(map(str, missing))} if missing else {}
+    return await views.send(request, views.Made(job, chosen, MEDIA_TYPES[output], headers=headers))
+
+
+def _find_last(
+    request: web.Request, caller: access.Caller, asked: str | None
+) -> tuple[tuple[Manifest, ...], tuple[int, ...]]:
+    """The last good profile of each ordinal that the pipeline has, and the ordinals without one."""
+    name, view = params.parse_pipeline(request.match_info), request.app[BOARD].view
+    namespace = access.find_namespace(view, caller, name, asked)
+    if namespace is None:
+        raise samply_profiles.build_absent(view, name)
+    found = all_ordinals.decide(view, namespace, name, latest=False)
+    if isinstance(found, serve_all.ServeAll):
+        return found.manifests, found.missing
+    raise errors.NoSamplyProfile(
+        f"Pipeline '{name}' has no profile to sum up.",
+        remedy=f"Take one: POST /v0/pipelines/{name}/samply_profile?ordinal=all.",
+        details={"pipeline_name": name},
+    )
 
 
 @routes.get(DIFF)

@@ -10,8 +10,8 @@ import base64
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -43,6 +43,8 @@ class Made:
     sources: tuple[Manifest, ...]
     media_type: str
     filename: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Further ones."""
 
 
 async def send(request: web.Request, made: Made) -> web.StreamResponse:
@@ -103,6 +105,7 @@ def _build_headers(made: Made) -> dict[str, str]:
         hdrs.LAST_MODIFIED: conditions.render_date(_find_modified(made)),
         hdrs.CACHE_CONTROL: files.REVALIDATE,
         hdrs.VARY: "Accept",
+        **made.headers,
     }
     if made.filename:
         headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{made.filename}"'
@@ -113,7 +116,7 @@ def _build_headers(made: Made) -> dict[str, str]:
 
 def _build_tag(made: Made) -> str:
     """The same job on the same bytes by the same program gives the same answer."""
-    job = {**msgspec.structs.asdict(made.job), "profile": "", "before": "", "after": ""}
+    job = {**msgspec.structs.asdict(made.job), "profile": "", "profiles": "", "before": "", "after": ""}
     facts = [__version__, type(made.job).__name__, job, [m.file.sha256 for m in made.sources if m.file]]
     return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()
 

@@ -6,6 +6,7 @@ samples, where one of the two has no CPU time). Milliseconds stand beside them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from samply_operator.profiles import summary
@@ -58,8 +59,18 @@ class _Side:
 
 def compare(before: Profile, after: Profile, *, limit: int = 30) -> Comparison:
     """The `limit` functions whose own share changed most, either way."""
+    return compare_each((before, after), limit=limit)
+
+
+def compare_each(profiles: Iterable[Profile], *, limit: int = 30) -> Comparison:
+    """The same of two that are taken one after the other and let go: big files are never in memory together."""
     index = FunctionIndex()
-    costs = [summary.merge_costs(summary.measure(each, each.threads, index)) for each in (before, after)]
+    products: list[str] = []
+    costs: list[Costs] = []
+    for profile in profiles:
+        costs.append(summary.merge_costs(summary.measure(profile, profile.threads, index)))
+        products.append(profile.meta.product)
+        del profile
     measure: Measure = "cpu" if all(cost.has_cpu for cost in costs) else "samples"
     old, new = (_pick(cost, measure) for cost in costs)
     changes = [
@@ -67,8 +78,8 @@ def compare(before: Profile, after: Profile, *, limit: int = 30) -> Comparison:
     ]
     changes.sort(key=lambda change: (-abs(change.self_difference), -abs(change.total_difference), change.name))
     return Comparison(
-        product_before=before.meta.product,
-        product_after=after.meta.product,
+        product_before=products[0],
+        product_after=products[1],
         measure=measure,
         whole_before=old.whole,
         whole_after=new.whole,

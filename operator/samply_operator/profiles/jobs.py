@@ -128,7 +128,7 @@ def run(job: AnyJob) -> Iterable[bytes]:
         case Diff():
             return _diff(job)
         case Merge():
-            merged = merging.merge([_read(path, job) for path in job.profiles], limit=job.limit)
+            merged = merging.merge((_read(path, job) for path in job.profiles), limit=job.limit)
             return _text(text.render_merged(merged)) if job.output == "text" else _json(merged)
 
 
@@ -157,10 +157,10 @@ def _top(job: Top) -> Iterable[bytes]:
 
 
 def _diff(job: Diff) -> Iterable[bytes]:
-    before, after = _read(job.before, job), _read(job.after, job)
     if job.output == "svg":
-        return flamegraph.compare(before, after)
-    comparison = comparing.compare(before, after, limit=job.limit)
+        return flamegraph.compare(_read(job.before, job), _read(job.after, job))
+    both = (_read(path, job) for path in (job.before, job.after))
+    comparison = comparing.compare_each(both, limit=job.limit)
     return _text(text.render_comparison(comparison)) if job.output == "text" else _json(comparison)
 
 

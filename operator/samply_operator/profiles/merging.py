@@ -5,7 +5,7 @@ Samples taken at different intervals weigh differently: they are brought to the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from samply_operator.profiles import summary
@@ -24,21 +24,25 @@ class Merged:
     profiles: tuple[ThreadCost, ...]
 
 
-def merge(profiles: Sequence[Profile], *, limit: int = 20) -> Merged:
-    """One summary over all; each profile stands in it as a thread does in a summary of one."""
-    if not profiles:
-        raise build_broken("the list of profiles", "it is empty")
+def merge(profiles: Iterable[Profile], *, limit: int = 20) -> Merged:
+    """One summary over all, at least one; each profile stands in it as a thread does in a summary of one.
+
+    One after the other is taken and let go, so that a big file is alone in memory.
+    """
     index = FunctionIndex()
-    interval = profiles[0].meta.interval_ms
-    parts = []
+    interval: float | None = None
+    parts: list[tuple[str, Costs]] = []
     for profile in profiles:
+        interval = profile.meta.interval_ms if interval is None else interval
         costs = summary.merge_costs(summary.measure(profile, profile.threads, index))
-        parts.append(_scale(costs, profile.meta.interval_ms / interval if interval else 1.0))
-    rows = tuple(
-        replace(summary.build_thread(None, costs, index, limit), name=profile.meta.product)
-        for profile, costs in zip(profiles, parts, strict=True)
-    )
-    return Merged(interval, summary.build_thread(None, summary.merge_costs(parts), index, limit), rows)
+        scaled = _scale(costs, profile.meta.interval_ms / interval if interval else 1.0)
+        parts.append((profile.meta.product, scaled))
+        del profile
+    if interval is None:
+        raise build_broken("the list of profiles", "it is empty")
+    rows = tuple(replace(summary.build_thread(None, costs, index, limit), name=product) for product, costs in parts)
+    merged = summary.merge_costs(costs for _, costs in parts)
+    return Merged(interval, summary.build_thread(None, merged, index, limit), rows)
 
 
 def _scale(costs: Costs, factor: float) -> Costs:

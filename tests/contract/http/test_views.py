@@ -13,6 +13,7 @@ import pytest
 
 from samply_operator.api import turns
 from samply_operator.api.parts import TURNS
+from support.fake_operator import make_pipeline
 
 from .conftest import Service, make_id, wait_until
 
@@ -68,6 +69,41 @@ async def test_a_flame_graph_runs_nothing_but_its_own_script(service: Service, u
 
 def hash_script(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+MERGED = "/v0/pipelines/orders/summary"
+
+
+async def test_several_profiles_as_one(service: Service) -> None:
+    """Repeated recordings, by their ids."""
+    body = (await service.get(f"{MERGED}?ids={make_id(1)},{make_id(2)}&limit=3")).read_json()
+    parts = [(await service.get(f"{HISTORY}/{make_id(n)}/summary")).read_json() for n in (1, 2)]
+    assert [row["samples"] for row in body["profiles"]] == [part["all_threads"]["samples"] for part in parts]
+    assert body["all_profiles"]["samples"] == sum(row["samples"] for row in body["profiles"])
+    assert len(body["all_profiles"]["by_self"]) == 3
+
+
+async def test_all_ordinals_as_one(service: Service) -> None:
+    """The last profile of each; those without one are named."""
+    service.operator.pipelines = (make_pipeline("orders", running=(0, 1, 2)),)
+    service.volume.remove(make_id(3))
+    service.put(5, (PROFILES / "demo-v49.json.gz").read_bytes(), ordinal=1)
+    await service.settle()
+    answer = await service.get(MERGED + "?output=text")
+    assert answer.headers["Samply-Missing-Ordinals"] == "2"
+    assert answer.body.decode().startswith("2 profiles: ")
+    assert (await service.get(MERGED, If_None_Match=answer.headers["ETag"])).status == 200
+    assert (await service.get(MERGED + "?output=text", If_None_Match=answer.headers["ETag"])).status == 304
+
+
+async def test_nothing_to_sum_up(service: Service) -> None:
+    service.operator.pipelines = (make_pipeline("fresh"),)
+    await service.settle()
+    (await service.get("/v0/pipelines/fresh/summary")).assert_error(400, "NoSamplyProfile")
+    (await service.get("/v0/pipelines/nobody/summary")).assert_error(404, "UnknownPipelineName")
+    (await service.get(f"{MERGED}?ids={make_id(1)},{make_id(99)}")).assert_error(404, "UnknownProfile")
+    (await service.get(f"{MERGED}?ids=1")).assert_error(400, "InvalidParam")
+    (await service.get(f"{MERGED}?ids=" + ",".join([make_id(1)] * 21))).assert_error(400, "InvalidParam")
 
 
 async def test_the_last_one_in_another_format(service: Service) -> None:

@@ -370,6 +370,35 @@ READ = (
     ),
     Operation(
         "get",
+        summaries.MERGED,
+        "summarisePipeline",
+        "Reading",
+        "The functions that took most, over several profiles",
+        "Over the last profile of each ordinal, or over those that `ids` names, such as repeated recordings.",
+        (
+            parts.NAME,
+            parts.NAMESPACE,
+            Param(
+                "ids",
+                "query",
+                {"type": "string", "pattern": f"^{params.IDS_PATTERN}$"},
+                f"At most {params.MAX_MERGED}, parted by commas.",
+            ),
+            _whole("limit", 1, params.MAX_PAGE, 20, "How many functions."),
+            _choice(params.OUTPUTS, "Left out: as `Accept` says."),
+            parts.IF_NONE_MATCH,
+        ),
+        (
+            replace(
+                _made("JSON, or a table.", "Merged", "text/plain; charset=utf-8"),
+                optional_headers=("Samply-Missing-Ordinals",),
+            ),
+            replace(UNCHANGED, optional_headers=(*UNCHANGED.optional_headers, "Samply-Missing-Ordinals")),
+        ),
+        (errors.AmbiguousPipeline, errors.NoSamplyProfile, *FIND, *STORE, *MADE),
+    ),
+    Operation(
+        "get",
         summaries.DIFF,
         "compareSamplyProfiles",
         "Reading",

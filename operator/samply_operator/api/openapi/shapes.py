@@ -13,6 +13,7 @@ from samply_operator.api.openapi import codes
 from samply_operator.model.manifest import FileFacts, Quality, TargetFacts
 from samply_operator.model.profile import Failure
 from samply_operator.profiles.comparing import Comparison
+from samply_operator.profiles.merging import Merged
 from samply_operator.profiles.summary import Summary
 from samply_operator.rules.preflight import Finding
 
@@ -97,7 +98,7 @@ def describe_struct(
 
 def build_schemas() -> dict[str, Schema]:
     """All of them, by name."""
-    _, derived = msgspec.json.schema_components([Failure, Finding, Summary, Comparison], ref_template=PLACE)
+    _, derived = msgspec.json.schema_components([Failure, Finding, Summary, Merged, Comparison], ref_template=PLACE)
     for schema in derived.values():
         schema["required"] = list(schema["properties"])  # what has a default is written all the same
         schema["description"] = cleandoc(schema.get("description", ""))  # Python 3.13 does so itself
