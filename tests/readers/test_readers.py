@@ -144,6 +144,29 @@ def test_firefox_profiler_reads_a_real_version_49(tmp_path: Path, viewer: Viewer
 
 
 @needs_node
+@pytest.mark.parametrize("version", [60, 66, 70])
+def test_firefox_profiler_reads_names_that_were_put_into_shared_tables(
+    version: int, tmp_path: Path, viewer: Viewer
+) -> None:
+    """Inlined functions too: all threads' samples were given new stacks."""
+    raw = profile_versions.rewrite(json.loads(gzip.decompress((DATA / "demo-v55.json.gz").read_bytes())), version)
+    path = tmp_path / "baked.json.gz"
+    profiles.bake(
+        profile_maker.save(raw, tmp_path / "raw.json.gz"), DATA / "demo-v55.syms.json", path,
+        label=profiles.Label("orders"),
+    )  # fmt: skip
+    viewer.load(path)
+    for thread in viewer.ask("thread", "list")["threads"]:
+        handle = thread["threadHandle"]
+        found = viewer.ask("thread", "functions", "--thread", handle, "--limit", "0", "--include-idle")
+        expected = expect(path, thread["name"])
+        assert {each["name"]: each["totalSamples"] for each in found["functions"]} == {
+            name: cost.total_weight for name, cost in expected.items()
+        }
+        assert thread["name"] == "demo" or "loop_body" in expected
+
+
+@needs_node
 def test_firefox_profiler_shows_the_title(baked: Path, viewer: Viewer) -> None:
     viewer.load(baked)
     assert "Name: orders" in viewer.run("profile", "info").stdout

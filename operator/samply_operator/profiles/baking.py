@@ -87,7 +87,7 @@ def build_document(
     named = 0
     if table and profile.threads:
         if profile.meta.version >= disk.TABLES_SHARED:
-            named = _name_shared(profile, shared, table)
+            named = _name_shared(profile, threads, shared, table, rewritten)
         else:
             named = _name_threads(profile, threads, shared, table, rewritten)
     for thread in threads:
@@ -119,12 +119,20 @@ def open_document(data: bytes | bytearray, path: Path) -> tuple[Document, list[D
     return reading.decode(data, Document, path), threads
 
 
-def _name_shared(profile: Profile, shared: Document, table: SymbolsByLib) -> int:
-    """From version 60 on. No samply writes a sidecar for it yet: names are put in, inlined functions are not."""
+def _name_shared(
+    profile: Profile, threads: list[Document], shared: Document, table: SymbolsByLib, rewritten: dict[int, Part]
+) -> int:
+    """From version 60 on: one set of tables, at which the samples of all threads point."""
     tables = profile.threads[0].load_tables(with_stacks=False)
     strings = Strings(tables.strings)
-    renaming = plan(tables, table, strings, with_inlined=False)
+    renaming = plan(tables, table, strings, with_inlined=all(map(inlining.is_expandable, threads)))
     patching.patch_tables(shared, renaming, "shared")
+    if renaming.chains:
+        expansion = inlining.expand(profile.threads[0].load_tables(), renaming.chains)
+        patching.patch_stacks(shared, expansion, "shared")
+        new_of_old = array("i", expansion.new_of_old)
+        for thread in profile.threads:
+            rewritten[thread.index] = partial(patching.rewrite_column, thread, new_of_old)
     shared["stringArray"] = _encode(strings.items)
     return renaming.named_frames
 

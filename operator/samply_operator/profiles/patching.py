@@ -45,7 +45,10 @@ def patch_stacks(holder: Document, expansion: Expansion, where: str) -> None:
     }
     patched["length"] = len(expansion.frame)
     patched["frame"] = expansion.frame
-    patched["prefix"] = [None if prefix == -1 else prefix for prefix in expansion.prefix]
+    if "prefixOffset" in table:
+        patched["prefixOffset"] = [0 if prefix == -1 else row - prefix for row, prefix in enumerate(expansion.prefix)]
+    else:
+        patched["prefix"] = [None if prefix == -1 else prefix for prefix in expansion.prefix]
     holder["stackTable"] = _encode(patched)
 
 

@@ -59,8 +59,18 @@ def test_a_sidecar_names_the_same_functions(
     names = {cost.name for cost in profiles.top(profiles.read(out), limit=99).all_threads.by_total}
     assert result.facts.version == version
     assert {"worker", "step", "hash_rows", "sort_batch", "descend", "main"} <= names
-    # Inlined functions are put in up to 59; no samply writes a sidecar for later versions.
-    assert ("loop_body" in names) == (version < 60)
+    assert "loop_body" in names, "an inlined one"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_baked_in_any_version_the_stacks_are_the_golden_ones(
+    version: int, raw: Path, sidecar: Path, tmp_path: Path, data: Path, label: profiles.Label
+) -> None:
+    """Inlined functions among them, also where all threads share one table of stacks."""
+    out = tmp_path / "out.json.gz"
+    profiles.bake(rewrite(raw, version, tmp_path), sidecar, out, label=label)
+    lines = b"".join(folded.convert(profiles.read(out)))
+    assert sorted(lines.splitlines()) == sorted((data / "demo.folded.txt").read_bytes().splitlines())
 
 
 def test_a_real_recording_of_version_49_gives_the_golden_stacks(data: Path, tmp_path: Path) -> None:
