@@ -6,7 +6,7 @@ SamplyOperatorError            has a message, a remedy and details; `code` is wh
 │   ├── InvalidParam
 │   ├── InvalidSpec            a SamplyProfile (or an annotation) that can't be carried out
 │   ├── Unauthenticated
-│   ├── Forbidden
+│   ├── Forbidden              may read there, but not this
 │   ├── UnknownPipeline
 │   ├── UnknownProfile
 │   ├── AmbiguousPipeline      the same name in several namespaces
@@ -22,6 +22,7 @@ SamplyOperatorError            has a message, a remedy and details; `code` is wh
 │   └── RecordingFailed        the same inside the recorder, with its Failure
 ├── PipelineNotDeployed        known, but no pod of it runs
 ├── PipelineUnreachable        its pod can't be reached
+├── AccessUndecided            who asks, or what they may, can't be found out now: never a pass
 ├── OperatorUnavailable        the other container doesn't answer
 ├── StoreError                 the volume
 │   ├── StoreFull
@@ -83,6 +84,8 @@ class Unauthenticated(RequestError):
 
 
 class Forbidden(RequestError):
+    """details: verb, namespace."""
+
     code = "InsufficientPermissions"
 
 
@@ -168,6 +171,11 @@ class PipelineUnreachable(SamplyOperatorError):
     """details: pipeline_name, request, error."""
 
     code = "PipelineInteractionUnreachable"
+    is_transient = True
+
+
+class AccessUndecided(SamplyOperatorError):
+    code = "AccessUndecided"
     is_transient = True
 
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 FIELDS = "fields"
 """`logger.info(…, extra={FIELDS: {…}})` puts these beside the message."""
+AUDIT = "samply_operator.audit"
+"""Logger of who did what: its lines come whatever the level is."""
 
 
 MAX_ID = 64
@@ -39,6 +41,7 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     logging.getLogger("kopf").setLevel(max(logging.INFO, logging.getLevelName(level)))
     # It tells of each event that a handler took: several lines per second and nothing in them.
     logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, logging.getLevelName(level)))

@@ -122,6 +122,88 @@ class Retention(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """SamplyProfile objects without a stored profile are deleted this long after their end, or its removal."""
 
 
+Verb = Literal["get", "create", "delete"]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+NAMESPACE = r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$"
+
+
+class KubernetesWay(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Tokens of the cluster, which Kubernetes reviews: who they are of, and what those may do with samplyprofiles."""
+
+    enabled: bool = True
+    audiences: tuple[str, ...] = ("samply-operator",)
+    """A token must be for one of them: one that was made for something else opens nothing here."""
+
+
+class OidcGrant(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What a subject, or a group, may do. One of both is named."""
+
+    verbs: tuple[Verb, ...]
+    namespaces: tuple[Annotated[str, msgspec.Meta(pattern=NAMESPACE)], ...]
+    """ "*" means all."""
+    subject: str = ""
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.subject) == bool(self.group):
+            raise ValueError("a grant of oidc names a subject or a group: one of both")
+        if not self.verbs or not self.namespaces:
+            raise ValueError("a grant of oidc names verbs and namespaces")
+
+
+class Oidc(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """JWTs of an identity provider."""
+
+    enabled: bool = False
+    issuer: str = ""
+    """What `iss` must be, letter by letter."""
+    audience: str = ""
+    """What `aud` must hold."""
+    jwks_url: str = ""
+    """Where its public keys are. Empty: as its /.well-known/openid-configuration says."""
+    algorithms: tuple[Algorithm, ...] = ("RS256", "ES256")
+    """Asymmetric ones only."""
+    subject_claim: str = "sub"
+    groups_claim: str = "groups"
+    grants: tuple[OidcGrant, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.enabled:
+            return
+        if not (self.issuer and self.audience and self.algorithms and self.subject_claim):
+            raise ValueError("oidc needs issuer, audience, algorithms and subjectClaim")
+        for url in filter(None, (self.issuer, self.jwks_url)):
+            if not url.startswith(("https://", "http://")):
+                raise ValueError(f"oidc: {url} is no URL")
+
+
+class ApiKeys(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Fixed keys, for what has no other identity."""
+
+    enabled: bool = False
+    secret_name: str = "samply-operator-api-keys"  # noqa: S105 - the name of one
+    """Secret in the release's namespace with one entry for each key (`samply-operator key new` tells what)."""
+
+
+class Auth(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Who is let in over HTTP: at least one way is on."""
+
+    kubernetes: KubernetesWay = KubernetesWay()
+    oidc: Oidc = Oidc()
+    api_keys: ApiKeys = ApiKeys()
+    unsafe_let_anyone_in_without_authentication: bool = False
+    """True: no token is looked at, and everybody may read, start and delete everything."""
+
+    def __post_init__(self) -> None:
+        ways = (self.kubernetes.enabled, self.oidc.enabled, self.api_keys.enabled)
+        if not (any(ways) or self.unsafe_let_anyone_in_without_authentication):
+            raise ValueError("auth: nobody could come in; enable kubernetes, oidc or apiKeys")
+        if self.kubernetes.enabled and not any(self.kubernetes.audiences):
+            raise ValueError("auth.kubernetes needs an audience")
+        if self.api_keys.enabled and not self.api_keys.secret_name:
+            raise ValueError("auth.apiKeys needs a secretName")
+
+
 class Links(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Links to one stored profile that need no credentials, for a while."""
 
@@ -190,6 +272,7 @@ class Settings(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     ephemeral: Ephemeral = Ephemeral()
     bring_own: BringOwn = BringOwn()
     retention: Retention = Retention()
+    auth: Auth = Auth()
     api: Api = Api()
     paths: Paths = Paths()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -8,6 +8,7 @@ import pytest
 
 from chart import helm
 
+KEYS_ALONE = {"config": {"auth": {"kubernetes": {"enabled": False}, "apiKeys": {"enabled": True}}}}
 CLUSTER_WIDE = {"config": {"targets": {"clusterWide": True}}}
 
 
@@ -20,8 +21,8 @@ def operator_rules(objects: list[helm.Object]) -> list[helm.Object]:
 
 def test_the_default_is_a_role_in_the_release_namespace_alone(default_objects: list[helm.Object]) -> None:
     assert helm.only(default_objects, "Role")["metadata"]["namespace"] == helm.NAMESPACE
-    (binding,) = helm.select(default_objects, "ClusterRoleBinding")
-    assert binding["roleRef"]["name"].endswith(":crd")
+    bound = [b["roleRef"]["name"].rpartition(":")[2] for b in helm.select(default_objects, "ClusterRoleBinding")]
+    assert sorted(bound) == ["crd", "reviews"]
 
 
 def test_of_the_cluster_it_may_read_one_crd_and_that_can_be_switched_off(default_objects: list[helm.Object]) -> None:
@@ -34,8 +35,28 @@ def test_of_the_cluster_it_may_read_one_crd_and_that_can_be_switched_off(default
             "verbs": ["get"],
         }
     ]
-    objects = helm.render({"rbac": {"readCrd": False}})
+    objects = helm.render({"rbac": {"readCrd": False}, **KEYS_ALONE})
     assert helm.select(objects, "ClusterRoleBinding") == []
+
+
+@pytest.mark.parametrize(
+    ("auth", "is_there"),
+    [
+        pytest.param({}, True, id="by default"),
+        pytest.param(KEYS_ALONE["config"]["auth"], False, id="another way"),
+        pytest.param({"unsafeLetAnyoneInWithoutAuthentication": True}, False, id="nobody is asked anything"),
+    ],
+)
+def test_who_calls_may_be_asked_only_where_kubernetes_is_asked(auth: helm.Object, is_there: bool) -> None:
+    objects = helm.render({"config": {"auth": auth}})
+    roles = [o for o in helm.select(objects, "ClusterRole") if o["metadata"]["name"].endswith(":reviews")]
+    bindings = [o for o in helm.select(objects, "ClusterRoleBinding") if o["metadata"]["name"].endswith(":reviews")]
+    assert (len(roles), len(bindings)) == ((1, 1) if is_there else (0, 0))
+    for role in roles:
+        assert role["rules"] == [
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+            {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
+        ]
 
 
 def test_each_target_namespace_has_its_role_and_binding() -> None:
@@ -53,12 +74,16 @@ def test_cluster_wide_is_one_cluster_role_with_the_same_rules(default_objects: l
     objects = helm.render(CLUSTER_WIDE)
     assert helm.select(objects, "Role") + helm.select(objects, "RoleBinding") == []
     assert sorted(map(str, operator_rules(objects))) == sorted(map(str, operator_rules(default_objects))) != []
-    assert [b["subjects"][0]["namespace"] for b in helm.select(objects, "ClusterRoleBinding")] == [helm.NAMESPACE] * 2
+    assert [b["subjects"][0]["namespace"] for b in helm.select(objects, "ClusterRoleBinding")] == [helm.NAMESPACE] * 3
 
 
 def test_roles_of_two_releases_with_one_name_never_meet() -> None:
     names = {b["metadata"]["name"] for b in helm.select(helm.render(CLUSTER_WIDE), "ClusterRoleBinding")}
-    assert names == {f"{helm.NAMESPACE}:samply-operator", f"{helm.NAMESPACE}:samply-operator:crd"}
+    assert names == {
+        f"{helm.NAMESPACE}:samply-operator",
+        f"{helm.NAMESPACE}:samply-operator:crd",
+        f"{helm.NAMESPACE}:samply-operator:reviews",
+    }
 
 
 @pytest.mark.parametrize("values", [None, CLUSTER_WIDE], ids=["per namespace", "cluster-wide"])
@@ -73,11 +98,13 @@ def test_no_wildcards_and_no_secrets(values: helm.Object | None) -> None:
 
 
 def test_only_the_secrets_that_the_settings_name_can_be_read_by_name() -> None:
-    objects = helm.render({"config": {"api": {"links": {"secretName": "signing"}}, "targets": {"namespaces": ["one"]}}})
+    auth = {"apiKeys": {"enabled": True, "secretName": "keys"}}
+    links = {"links": {"secretName": "signing"}}
+    objects = helm.render({"config": {"auth": auth, "api": links, "targets": {"namespaces": ["one"]}}})
     (role,) = (o for o in helm.select(objects, "Role") if o["metadata"]["name"].endswith(":secrets"))
     assert role["metadata"]["namespace"] == helm.NAMESPACE
     assert role["rules"] == [
-        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["signing"], "verbs": ["get"]}
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["keys", "signing"], "verbs": ["get"]}
     ]
     assert role["rules"][0] in operator_rules(objects)
 
@@ -94,6 +121,8 @@ def test_the_operator_may_do_exactly_this(default_objects: list[helm.Object]) ->
         "pods/ephemeralcontainers": ["patch"],
         "namespaces": ["get"],
         "customresourcedefinitions": ["get"],
+        "tokenreviews": ["create"],
+        "subjectaccessreviews": ["create"],
         "statefulsets": ["get", "list", "watch", "patch"],
         "leases": ["get", "create", "update", "delete"],
         "events": ["create", "patch", "list"],
@@ -110,7 +139,7 @@ def test_each_verb_has_its_reason() -> None:
 def test_users_of_a_namespace_get_its_profiles(default_objects: list[helm.Object]) -> None:
     roles = {r["metadata"]["name"].rpartition(":")[2]: r for r in helm.select(default_objects, "ClusterRole")}
     aggregate = "rbac.authorization.k8s.io/aggregate-to-"
-    del roles["crd"]
+    del roles["crd"], roles["reviews"]
     assert set(roles) == {"view", "edit"}
     assert roles["view"]["metadata"]["labels"][f"{aggregate}view"] == "true"
     assert f"{aggregate}view" not in roles["edit"]["metadata"]["labels"]

@@ -169,6 +169,22 @@ def test_every_value_has_a_comment() -> None:
         pytest.param({"config": {"targets": {"namespaces": ["a", "a"]}}}, "namespaces", id="a namespace twice"),
         pytest.param({"config": {"api": {"port": 80}}}, "port", id="a port for root"),
         pytest.param({"config": {"api": {"port": None}}}, "port", id="null removes a default"),
+        pytest.param(
+            {"config": {"auth": {"kubernetes": {"enabled": False}}}}, "nobody could come in", id="no way to come in"
+        ),
+        pytest.param({"config": {"auth": {"kubernetes": {"audiences": []}}}}, "audience", id="tokens for anything"),
+        pytest.param({"config": {"auth": {"oidc": {"enabled": True}}}}, "give issuer", id="oidc without an issuer"),
+        pytest.param({"config": {"auth": {"oidc": {"algorithms": ["HS256"]}}}}, "algorithms", id="a shared secret"),
+        pytest.param(
+            {"config": {"auth": {"oidc": {"grants": [{"verbs": ["get"], "namespaces": ["*"]}]}}}},
+            "grants",
+            id="a grant for nobody",
+        ),
+        pytest.param({"config": {"auth": {"oidc": {"issuer": "ftp://x"}}}}, "issuer", id="an issuer that is no URL"),
+        pytest.param(
+            {"config": {"auth": {"apiKeys": {"enabled": True, "secretName": ""}}}}, "secretName", id="keys of no Secret"
+        ),
+        pytest.param({"config": {"auth": {"unsafe": True}}}, "unsafe", id="off, by a wrong name"),
         pytest.param({"config": {"logLevel": "TRACE"}}, "logLevel", id="unknown level"),
         pytest.param({"image": {"digest": "abc"}}, "digest", id="not a digest"),
         pytest.param({"image": {"tag": 1}}, "tag", id="a number for a tag"),

@@ -28,13 +28,17 @@ from samply_operator.control.messages import (
     PreflightReply,
     RecordingState,
     Refusal,
+    ReviewReply,
+    ReviewRequest,
     Snapshot,
     StartAllReply,
     StartAllRequest,
     StartReply,
     StartRequest,
 )
-from samply_operator.errors import SamplyOperatorError, UnknownPipeline, UnknownProfile
+from samply_operator.errors import SamplyOperatorError, Unauthenticated, UnknownPipeline, UnknownProfile
+from samply_operator.rules import credentials
+from samply_operator.settings import Verb
 
 BEAT_SECS = 5.0
 """The protocol's own: something is said at least this often."""
@@ -42,6 +46,25 @@ BEAT_SECS = 5.0
 Answer = Callable[[StartRequest], StartReply]
 Judge = Callable[[StartRequest], PreflightReply]
 Act = Callable[[str, str], ActReply]
+Review = Callable[[str, ReviewRequest], ReviewReply]
+
+KEY = credentials.build_key("test", bytes(32))
+"""An API key that may do everything; `bearer(KEY)` is the header."""
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def make_key(
+    token: str, verbs: tuple[Verb, ...] = credentials.VERBS, namespaces: tuple[str, ...] = ("*",)
+) -> credentials.ApiKey:
+    """What the Secret says of a key."""
+    return credentials.ApiKey(token.split("_")[1], credentials.hash_key(token), verbs, namespaces)
+
+
+def refuse_review(token: str, request: ReviewRequest) -> ReviewReply:
+    raise Unauthenticated("The token is not valid.")
 
 
 def refuse_unknown(request: StartRequest) -> StartReply:
@@ -95,7 +118,11 @@ class FakeOperator:
         self.recordings: tuple[RecordingState, ...] = ()
         self.store_generation = 0
         self.is_synced = True
-        self.credentials = Credentials(read_at=time.time())
+        self.credentials = Credentials((make_key(KEY),), read_at=time.time())
+        self.review: Review = refuse_review
+        self.reviewed: list[tuple[str, ReviewRequest]] = []
+        self.bearers: list[str] = []
+        """Of the calls that act."""
         self.is_silent = False
         self.answer: Answer = refuse_unknown
         self.judge: Judge = refuse_judging
@@ -126,6 +153,7 @@ class FakeOperator:
         app.router.add_get("/v1/metrics", self._tell_metrics)
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_get("/v1/credentials", self._watch_credentials)
+        app.router.add_post("/v1/review", self._review)
         app.router.add_post("/v1/start", self._start)
         app.router.add_post("/v1/start-all", self._start_all)
         app.router.add_post("/v1/preflight", self._preflight)
@@ -182,7 +210,14 @@ class FakeOperator:
     async def _tell_metrics(self, request: web.Request) -> web.StreamResponse:
         return web.Response(body=self.metrics or b"samply_operator_synced 1.0\n")
 
+    async def _review(self, request: web.Request) -> web.StreamResponse:
+        wanted = msgspec.json.decode(await request.read(), type=ReviewRequest)
+        token = _read_bearer(request)
+        self.reviewed.append((token, wanted))
+        return self._tell(lambda: self.review(token, wanted))
+
     async def _start(self, request: web.Request) -> web.StreamResponse:
+        self.bearers.append(_read_bearer(request))
         self.request_ids.append(request.headers[REQUEST_ID])
         wanted = msgspec.json.decode(await request.read(), type=StartRequest)
         self.started.append(wanted)
@@ -190,6 +225,7 @@ class FakeOperator:
 
     async def _start_all(self, request: web.Request) -> web.StreamResponse:
         """Asks `answer` for each ordinal of the pipeline."""
+        self.bearers.append(_read_bearer(request))
         wanted = msgspec.json.decode(await request.read(), type=StartAllRequest)
         found = next((p for p in self.pipelines if p.name == wanted.pipeline), None)
         if found is None:
@@ -205,6 +241,7 @@ class FakeOperator:
         return web.Response(body=msgspec.json.encode(StartAllReply(tuple(started), tuple(refused))))
 
     async def _preflight(self, request: web.Request) -> web.StreamResponse:
+        self.bearers.append(_read_bearer(request))
         wanted = msgspec.json.decode(await request.read(), type=StartRequest)
         self.judged.append(wanted)
         return self._tell(lambda: self.judge(wanted))
@@ -215,6 +252,7 @@ class FakeOperator:
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
         verb, profile_id = request.match_info["verb"], msgspec.json.decode(await request.read(), type=ActRequest).id
+        self.bearers.append(_read_bearer(request))
         self.acts.append((verb, profile_id))
         return self._tell(lambda: self.act(verb, profile_id))
 
@@ -225,3 +263,7 @@ class FakeOperator:
             told = ErrorReply(error.code, error.message, error.remedy, error.details)
             return web.Response(status=400, body=msgspec.json.encode(told))
         return web.Response(body=msgspec.json.encode(reply))
+
+
+def _read_bearer(request: web.Request) -> str:
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")

@@ -22,12 +22,14 @@ from samply_operator.api.door import Door
 from samply_operator.control.client import OperatorClient
 from samply_operator.model.manifest import FileFacts, Manifest
 from samply_operator.model.profile import Failure
-from samply_operator.settings import Api, Identity, Paths, Settings
+from samply_operator.settings import Api, ApiKeys, Auth, Identity, Paths, Settings
 from samply_operator.store.volume import Volume
 from support import openapi
-from support.fake_operator import FakeOperator
+from support.fake_operator import KEY, FakeOperator, bearer
 
 DEADLINE_SECS = 10.0
+KEYS = Auth(api_keys=ApiKeys(enabled=True))
+"""Kubernetes tokens and API keys."""
 
 
 def make_id(number: int) -> str:
@@ -63,6 +65,9 @@ class Service:
     volume: Volume
     operator: FakeOperator
     session: aiohttp.ClientSession
+    """Sends KEY, which may do everything, unless told otherwise."""
+    bare: aiohttp.ClientSession
+    """Sends no token by itself."""
     door: Door
 
     @property
@@ -78,9 +83,11 @@ class Service:
         return self.door.app[parts.OPERATOR]
 
     async def ask(self, method: str, path: str, **headers: str) -> Answer:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        """`Authorization=""` sends none."""
+        named = {name.replace("_", "-"): value for name, value in headers.items() if value}
+        session = self.bare if headers.get("Authorization") == "" else self.session
         url = f"http://127.0.0.1:{self.port}{path}"
-        async with self.session.request(method, url, headers=named, allow_redirects=False) as response:
+        async with session.request(method, url, headers=named, allow_redirects=False) as response:
             answer = Answer(response.status, response.headers, await response.read())
             base = self.door.app[parts.BASE_PATH]
             sent = response.url.raw_path
@@ -137,6 +144,10 @@ class Service:
 
         await wait_until(is_shown)
 
+    async def knows_credentials(self) -> bool:
+        """The api has the credentials that the operator has."""
+        return self.client.credentials == self.operator.credentials
+
     async def send_away(self) -> None:
         """The operator goes; wait until the api has noticed."""
         await self.operator.go_away()
@@ -158,7 +169,7 @@ async def wait_until(is_met: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def serving(folder: Path, settings: Api | None = None) -> AsyncIterator[Service]:
+async def serving(folder: Path, settings: Api | None = None, *, auth: Auth = KEYS) -> AsyncIterator[Service]:
     """Everything in `folder`, whose path must be short: a unix socket is in it."""
     volume = Volume(folder / "data")
     volume.prepare()
@@ -167,9 +178,11 @@ async def serving(folder: Path, settings: Api | None = None) -> AsyncIterator[Se
     paths = Paths(data=str(folder / "data"), socket=str(socket_path))
     async with (
         FakeOperator(socket_path) as operator,
-        main.serve(Settings(api=api, paths=paths), Identity("feldera", "pod", "release")) as door,
-        aiohttp.ClientSession(auto_decompress=False) as session,
+        main.serve(Settings(auth=auth, api=api, paths=paths), Identity("feldera", "pod", "release")) as door,
+        aiohttp.ClientSession(auto_decompress=False, headers=bearer(KEY)) as session,
+        aiohttp.ClientSession(auto_decompress=False) as bare,
     ):
-        service = Service(volume, operator, session, door)
+        service = Service(volume, operator, session, bare, door)
         await service.wait_for_operator("Connected")
+        await wait_until(service.knows_credentials)
         yield service

@@ -59,8 +59,33 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- /* The Secrets that the operator reads, as a JSON list under "items". */ -}}
 {{- define "samply-operator.secrets" -}}
 {{- $names := list -}}
+{{- with .Values.config.auth.apiKeys -}}{{- if .enabled -}}{{- $names = append $names .secretName -}}{{- end -}}{{- end -}}
 {{- with .Values.config.api.links.secretName -}}{{- $names = append $names . -}}{{- end -}}
 {{ dict "items" $names | toJson }}
+{{- end -}}
+
+{{- /* Fails where nobody could come in, or not as the values seem to say. The same as settings.py refuses. */ -}}
+{{- define "samply-operator.checkAuth" -}}
+{{- $auth := .Values.config.auth -}}
+{{- $some := or $auth.kubernetes.enabled $auth.oidc.enabled $auth.apiKeys.enabled -}}
+{{- if not (or $some $auth.unsafeLetAnyoneInWithoutAuthentication) -}}
+{{- fail "config.auth: nobody could come in. Enable kubernetes, oidc or apiKeys; or let anyone in with unsafeLetAnyoneInWithoutAuthentication: true." -}}
+{{- end -}}
+{{- if and $auth.kubernetes.enabled (not $auth.kubernetes.audiences) -}}
+{{- fail "config.auth.kubernetes: give at least one audience." -}}
+{{- end -}}
+{{- if and $auth.oidc.enabled (not (and $auth.oidc.issuer $auth.oidc.audience $auth.oidc.algorithms)) -}}
+{{- fail "config.auth.oidc: give issuer, audience and algorithms." -}}
+{{- end -}}
+{{- if and $auth.apiKeys.enabled (not $auth.apiKeys.secretName) -}}
+{{- fail "config.auth.apiKeys: give secretName." -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Whether Kubernetes reviews callers' tokens: "true" or nothing. */ -}}
+{{- define "samply-operator.reviews" -}}
+{{- $auth := .Values.config.auth -}}
+{{- if and $auth.kubernetes.enabled (not $auth.unsafeLetAnyoneInWithoutAuthentication) -}}true{{- end -}}
 {{- end -}}
 
 {{- /* The release that owns the CRD in the cluster, as "namespace/name"; empty: none does (or it can't be looked up,

@@ -1,37 +1,86 @@
-"""Who asks, and what may they read: the one step between parsing a request and acting on it.
+"""Who asks, and what may they: the one step between parsing a request and acting on it. Every route goes through here.
 
-There is no authentication yet: everybody reads and starts everything that the operator serves. Every route goes
-through here, so that this is the only place to change.
+`/healthz`, `/readyz` and `/v0/config` alone don't: they tell nothing of any namespace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from samply_operator import errors
 from samply_operator.api.board import View
+from samply_operator.api.parts import BOARD, GATE
+from samply_operator.control import audit
 from samply_operator.rules import serve
+from samply_operator.rules.access import NOBODY, Decision, Way, Who
+from samply_operator.settings import Verb
+
+VERBS: Mapping[str, tuple[Verb, ...]] = {hdrs.METH_POST: ("get", "create"), hdrs.METH_DELETE: ("get", "delete")}
+"""What is found out about a caller, by the request's method; else whether they may read."""
+READING: tuple[Verb, ...] = ("get",)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`readable` None: all namespaces."""
+    """`bearer` goes with calls that act: the operator decides about those itself, from it alone."""
 
-    readable: Collection[str] | None = None
+    who: Who
+    bearer: str = field(default="", repr=False)
+
+    @property
+    def subject(self) -> str:
+        return self.who.subject
+
+    @property
+    def way(self) -> Way:
+        return self.who.way
+
+    @property
+    def readable(self) -> frozenset[str] | None:
+        """Namespaces that may be read; None: all."""
+        return self.who.readable
 
     def may_read(self, namespace: str) -> bool:
         return self.readable is None or namespace in self.readable
 
-
-EVERYBODY = Caller()
+    def may(self, verb: Verb, namespace: str) -> bool:
+        """`get`, and the verb of the request's method. Of the others nothing was found out: they may not."""
+        return self.who.may(verb, namespace)
 
 
 async def admit(request: web.Request) -> Caller:
-    """Identify the caller."""
-    return EVERYBODY
+    """Identify the caller. Raises Unauthenticated, AccessUndecided, OperatorUnavailable."""
+    namespaces = list_namespaces(request)
+    verbs = VERBS.get(request.method, READING)
+    try:
+        who, bearer = await request.app[GATE].identify(
+            request.headers.getall(hdrs.AUTHORIZATION, ()), verbs, namespaces
+        )
+    except errors.Unauthenticated as error:
+        _note(request, "Unauthenticated", NOBODY, error.message)
+        raise
+    except (errors.AccessUndecided, errors.OperatorUnavailable) as error:
+        _note(request, "Undecided", NOBODY, error.code)
+        raise
+    caller = Caller(who, bearer)
+    if namespaces and not any(map(caller.may_read, namespaces)):
+        _note(request, "Hide", who, "")
+    return caller
+
+
+def list_namespaces(request: web.Request) -> frozenset[str]:
+    """Those that the request could be about: of the path's pipeline, or all."""
+    view, name = request.app[BOARD].view, request.match_info.get("pipeline_name")
+    return view.list_namespaces() if name is None else view.find_namespaces(name)
+
+
+def _note(request: web.Request, decision: Decision, who: Who, reason: str) -> None:
+    verb = VERBS.get(request.method, READING)[-1]
+    pipeline = request.match_info.get("pipeline_name", "")
+    audit.write(decision, verb, who=who, pipeline=pipeline, reason=reason)
 
 
 def find_namespace(view: View, caller: Caller, pipeline: str, asked: str | None) -> str | None:

@@ -21,8 +21,9 @@ routes = web.RouteTableDef()
 @routes.delete(PATH)
 async def delete(request: web.Request) -> web.StreamResponse:
     """Remove a profile (204), or cancel the recording that would become one (202)."""
-    found = samply_profiles.find(request, await access.admit(request))
-    reply = await request.app[OPERATOR].delete(found.id)
+    caller = await access.admit(request)
+    found = samply_profiles.find(request, caller)
+    reply = await request.app[OPERATOR].delete(caller.bearer, found.id)
     if reply.state == "Cancelling":
         return web.Response(status=202, headers={"Retry-After": "1", **NO_STORE})
     board = request.app[BOARD]
@@ -33,7 +34,8 @@ async def delete(request: web.Request) -> web.StreamResponse:
 @routes.post(PATH + "/stop")
 async def stop(request: web.Request) -> web.StreamResponse:
     """End sampling now and keep what was sampled (202); it is stored a little later."""
-    found = samply_profiles.find(request, await access.admit(request))
-    await request.app[OPERATOR].stop(found.id)
+    caller = await access.admit(request)
+    found = samply_profiles.find(request, caller)
+    await request.app[OPERATOR].stop(caller.bearer, found.id)
     headers = {"Location": render.build_href(found.pipeline, found.id), "Retry-After": "1", **NO_STORE}
     return web.Response(status=202, headers=headers)

@@ -7,7 +7,7 @@ import time
 from aiohttp import web
 
 from samply_operator import errors
-from samply_operator.api import files, problems, render, zips
+from samply_operator.api import access, files, problems, render, zips
 from samply_operator.api.board import View
 from samply_operator.api.parts import BOARD, OPERATOR
 from samply_operator.control.client import build_error
@@ -49,9 +49,9 @@ def build_stamp(manifest: Manifest) -> str:
     return files.parse_modified(manifest.finished_at).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-async def start(request: web.Request, wanted: StartAllRequest) -> web.StreamResponse:
+async def start(request: web.Request, caller: access.Caller, wanted: StartAllRequest) -> web.StreamResponse:
     """202 and which ordinals were started, which not and why; the refusal itself where none was."""
-    reply = await request.app[OPERATOR].start_all(wanted)
+    reply = await request.app[OPERATOR].start_all(caller.bearer, wanted)
     started = [each for each in reply.started if each.state != "Failed"]
     refused = _list_refused(reply)
     if not started:

@@ -21,6 +21,7 @@ from samply_operator.api import (
     summaries,
 )
 from samply_operator.api.board import Board
+from samply_operator.api.gate import Gate
 from samply_operator.api.open_files import OpenFiles
 from samply_operator.api.rates import Rates
 from samply_operator.api.turns import Turns
@@ -45,7 +46,7 @@ TABLES = (
 
 
 def build_app(
-    settings: Settings, identity: Identity, *, files: OpenFiles, board: Board, operator: OperatorClient
+    settings: Settings, identity: Identity, *, files: OpenFiles, board: Board, operator: OperatorClient, gate: Gate
 ) -> web.Application:
     """All routes over the given parts, whose lives are the caller's care."""
     app = web.Application(middlewares=[problems.answer, cors.answer_preflight], client_max_size=MAX_BODY_BYTES)
@@ -58,6 +59,7 @@ def build_app(
     app[parts.RATES] = Rates(Limit(settings.api.requests_per_sec, settings.api.request_burst))
     app[parts.TURNS] = Turns(settings.api.view_memory_bytes)
     app[parts.OPERATOR] = operator
+    app[parts.GATE] = gate
     for table in TABLES:
         app.add_routes(base.mount(table, settings.api.base_path))
     return app

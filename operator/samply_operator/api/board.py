@@ -70,6 +70,10 @@ class View:
                 self._namespaces[pipeline] = found
         return found
 
+    def list_namespaces(self) -> frozenset[str]:
+        """Namespaces of all pipelines."""
+        return frozenset(namespace for namespace, _ in self.list_keys())
+
     def find_pipeline(self, namespace: str, pipeline: str) -> PipelineState | None:
         return self.live.pipelines.get((namespace, pipeline)) if self.live else None
 

@@ -47,20 +47,21 @@ async def get(request: web.Request) -> web.StreamResponse:
     name = params.parse_pipeline(request.match_info)
     query = params.parse_export_query(request.rel_url.raw_query_string)
     view = request.app[BOARD].view
-    namespace = access.find_namespace(view, await access.admit(request), name, query.namespace)
+    caller = await access.admit(request)
+    namespace = access.find_namespace(view, caller, name, query.namespace)
     if namespace is None:
         raise samply_profiles.build_absent(view, name)
     history = view.catalog.list_history(namespace, name)
-    told = await _ask(request, namespace, name)
+    told = await _ask(request, caller, namespace, name)
     entries = list(build_entries(view, namespace, name, history[: query.limit], len(history), told))
     stamp = all_ordinals.build_stamp(history[0]) if history else "empty"
     body = await zips.build_body(request, entries, filename=f"{stamp}-samply_export.zip")
     return await files.send(request, body)
 
 
-async def _ask(request: web.Request, namespace: str, name: str) -> EvidenceReply:
+async def _ask(request: web.Request, caller: access.Caller, namespace: str, name: str) -> EvidenceReply:
     try:
-        return await request.app[OPERATOR].gather_evidence(EvidenceRequest(name, namespace))
+        return await request.app[OPERATOR].gather_evidence(caller.bearer, EvidenceRequest(name, namespace))
     except errors.SamplyOperatorError as error:
         return EvidenceReply(missing=(f"Objects, pods and Events: {error}",))
 

@@ -14,9 +14,11 @@ from samply_operator.api.app import build_app
 from samply_operator.api.board import Board
 from samply_operator.api.crowd import Crowd
 from samply_operator.api.door import Door
+from samply_operator.api.gate import Gate
 from samply_operator.api.open_files import OpenFiles
 from samply_operator.api.tls import Tls
 from samply_operator.control.client import OperatorClient
+from samply_operator.control.jwks import KeySet
 from samply_operator.settings import Identity, Settings
 from samply_operator.store.volume import Volume
 
@@ -29,12 +31,15 @@ async def serve(settings: Settings, identity: Identity, tls_folder: Path | None 
     volume = Volume(settings.paths.data)
     board = Board(volume)
     operator = OperatorClient(settings.paths.socket, on_change=board.take)
+    if settings.auth.unsafe_let_anyone_in_without_authentication:
+        logger.warning("authentication is switched off: whoever reaches the port may read, start and delete everything")
     async with AsyncExitStack() as stack:
         tls = (await stack.enter_async_context(Tls(tls_folder))).context if tls_folder else None
         for part in (board, operator):
             await stack.enter_async_context(part)
         files = await stack.enter_async_context(OpenFiles(volume))
-        app = build_app(settings, identity, files=files, board=board, operator=operator)
+        gate = Gate(settings.auth, operator, await stack.enter_async_context(KeySet(settings.auth.oidc)))
+        app = build_app(settings, identity, files=files, board=board, operator=operator, gate=gate)
         host, limits = settings.api.host, settings.api
         numbers = Door(metrics.build_app(operator), host, limits.metrics_port, drain_secs=0)
         door = Door(

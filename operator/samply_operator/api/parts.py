@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from samply_operator.api.board import Board
+from samply_operator.api.gate import Gate
 from samply_operator.api.open_files import OpenFiles
 from samply_operator.api.rates import Rates
 from samply_operator.api.turns import Turns
@@ -18,4 +19,5 @@ BOARD = web.AppKey("board", Board)
 BASE_PATH = web.AppKey("base_path", str)
 RATES = web.AppKey("rates", Rates)
 TURNS = web.AppKey("turns", Turns)
+GATE = web.AppKey("gate", Gate)
 OPERATOR = web.AppKey("operator", OperatorClient)

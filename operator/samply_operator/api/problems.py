@@ -50,6 +50,7 @@ STATUS: Mapping[type[errors.SamplyOperatorError], int] = {
     errors.ProfilingFailed: 500,
     errors.PipelineNotDeployed: 503,
     errors.PipelineUnreachable: 503,
+    errors.AccessUndecided: 503,
     errors.OperatorUnavailable: 503,
     errors.StoreError: 500,
     errors.StoreFull: 507,

@@ -71,9 +71,9 @@ async def post(request: web.Request) -> web.StreamResponse:
     wait_secs = request.app[SETTINGS].api.start_wait_secs
     if query.ordinal == params.ALL:
         everything = StartAllRequest(name, query.duration_secs, namespace, wait_secs)
-        return await knowing_stored(request, name, all_ordinals.start(request, everything))
+        return await knowing_stored(request, caller, name, all_ordinals.start(request, caller, everything))
     wanted = StartRequest(name, query.ordinal, query.duration_secs, namespace, wait_secs)
-    reply = await knowing_stored(request, name, _start(request, wanted))
+    reply = await knowing_stored(request, caller, name, _start(request, caller, wanted))
     if reply.state == "Failed":
         raise all_ordinals.build_start_failure(reply)
     headers = {"Location": render.build_href(name, reply.id), **NO_STORE}
@@ -105,18 +105,18 @@ def find_start_namespace(request: web.Request, caller: access.Caller, name: str,
     return asked if found is None else access.require_one(found, name)
 
 
-async def knowing_stored(request: web.Request, name: str, work: Awaitable[Result]) -> Result:
-    """A pipeline that the operator doesn't know, but profiles are stored of, is not unknown: it doesn't run."""
+async def knowing_stored(request: web.Request, caller: access.Caller, name: str, work: Awaitable[Result]) -> Result:
+    """A pipeline that the operator doesn't know, but readable profiles are stored of, isn't unknown: no pod runs."""
     try:
         return await work
     except errors.UnknownPipeline:
-        if request.app[BOARD].view.catalog.find_namespaces(name):
+        if any(map(caller.may_read, request.app[BOARD].view.catalog.find_namespaces(name))):
             raise _build_not_deployed(name) from None
         raise
 
 
-async def _start(request: web.Request, wanted: StartRequest) -> StartReply:
-    reply = await request.app[OPERATOR].start(wanted)
+async def _start(request: web.Request, caller: access.Caller, wanted: StartRequest) -> StartReply:
+    reply = await request.app[OPERATOR].start(caller.bearer, wanted)
     if reply.state != "Pending":  # else it waits for its turn: nothing to see yet
         board = request.app[BOARD]
         await board.wait_for(lambda view: bool(view.find_recording(reply.id) or view.get(reply.id)), SEEN_SECS)

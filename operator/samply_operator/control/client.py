@@ -29,6 +29,8 @@ from samply_operator.control.messages import (
     EvidenceReply,
     EvidenceRequest,
     PreflightReply,
+    ReviewReply,
+    ReviewRequest,
     Snapshot,
     StartAllReply,
     StartAllRequest,
@@ -52,6 +54,7 @@ Reply = TypeVar("Reply")
 
 _credentials = msgspec.json.Decoder(Credentials)
 _snapshots = msgspec.json.Decoder(Snapshot)
+_review_replies = msgspec.json.Decoder(ReviewReply)
 _start_replies = msgspec.json.Decoder(StartReply)
 _start_all_replies = msgspec.json.Decoder(StartAllReply)
 _preflight_replies = msgspec.json.Decoder(PreflightReply)
@@ -106,29 +109,33 @@ class OperatorClient:
         if self._session:
             await self._session.close()
 
-    async def start(self, request: StartRequest) -> StartReply:
-        """Ask for a recording. Raises the operator's own error, or OperatorUnavailable."""
-        return await self._call("/v1/start", request, _start_replies, request.wait_secs)
+    async def review(self, bearer: str, request: ReviewRequest) -> ReviewReply:
+        """Ask who the bearer is of, and what they may. Raises as `start` does."""
+        return await self._call("/v1/review", bearer, request, _review_replies)
 
-    async def start_all(self, request: StartAllRequest) -> StartAllReply:
+    async def start(self, bearer: str, request: StartRequest) -> StartReply:
+        """Ask for a recording, as whoever the bearer is of. Raises the operator's own error, or OperatorUnavailable."""
+        return await self._call("/v1/start", bearer, request, _start_replies, request.wait_secs)
+
+    async def start_all(self, bearer: str, request: StartAllRequest) -> StartAllReply:
         """Ask for a recording of each ordinal. Raises as `start` does, for what holds for all of them."""
-        return await self._call("/v1/start-all", request, _start_all_replies, request.wait_secs)
+        return await self._call("/v1/start-all", bearer, request, _start_all_replies, request.wait_secs)
 
-    async def preflight(self, request: StartRequest) -> PreflightReply:
+    async def preflight(self, bearer: str, request: StartRequest) -> PreflightReply:
         """Ask whether a recording would work. Raises as `start` does."""
-        return await self._call("/v1/preflight", request, _preflight_replies, request.wait_secs)
+        return await self._call("/v1/preflight", bearer, request, _preflight_replies, request.wait_secs)
 
-    async def gather_evidence(self, request: EvidenceRequest) -> EvidenceReply:
+    async def gather_evidence(self, bearer: str, request: EvidenceRequest) -> EvidenceReply:
         """Ask for what only the operator knows of a pipeline. Raises as `start` does."""
-        return await self._call("/v1/evidence", request, _evidence_replies)
+        return await self._call("/v1/evidence", bearer, request, _evidence_replies)
 
-    async def stop(self, profile_id: str) -> ActReply:
+    async def stop(self, bearer: str, profile_id: str) -> ActReply:
         """Ask for the end of a recording, which is kept. Raises as `start` does."""
-        return await self._call("/v1/stop", ActRequest(profile_id), _act_replies)
+        return await self._call("/v1/stop", bearer, ActRequest(profile_id), _act_replies)
 
-    async def delete(self, profile_id: str) -> ActReply:
+    async def delete(self, bearer: str, profile_id: str) -> ActReply:
         """Ask for the removal of a profile, or for the cancellation of its recording. Raises as `start` does."""
-        return await self._call("/v1/delete", ActRequest(profile_id), _act_replies)
+        return await self._call("/v1/delete", bearer, ActRequest(profile_id), _act_replies)
 
     async def get_metrics(self) -> bytes:
         """What the operator counts, in Prometheus' text format. Raises OperatorUnavailable."""
@@ -142,9 +149,14 @@ class OperatorClient:
             raise _unavailable(type(error).__name__) from error
 
     async def _call(
-        self, path: str, request: msgspec.Struct, replies: msgspec.json.Decoder[Reply], wait_secs: float = 0.0
+        self,
+        path: str,
+        bearer: str,
+        request: msgspec.Struct,
+        replies: msgspec.json.Decoder[Reply],
+        wait_secs: float = 0.0,
     ) -> Reply:
-        status, body = await self._post(path, msgspec.json.encode(request), wait_secs)
+        status, body = await self._post(path, bearer, msgspec.json.encode(request), wait_secs)
         try:
             if status == 200:
                 return replies.decode(body)
@@ -153,12 +165,14 @@ class OperatorClient:
             raise _unavailable("its answer can't be read") from error
         raise build_error(reply)
 
-    async def _post(self, path: str, body: bytes, wait_secs: float) -> tuple[int, bytes]:
+    async def _post(self, path: str, bearer: str, body: bytes, wait_secs: float) -> tuple[int, bytes]:
         if self._session is None:
             raise _unavailable("not connected")
         total = wait_secs + ANSWER_SECS
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=5)
         headers = {GIVE_UP_AT: str(time.time() + total), REQUEST_ID: logs.request_id.get()}
+        if bearer:
+            headers["Authorization"] = f"Bearer {bearer}"
         try:
             async with self._session.post(path, data=body, timeout=timeout, headers=headers) as response:
                 return response.status, await response.read()

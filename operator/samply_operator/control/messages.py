@@ -4,6 +4,7 @@ The protocol (HTTP over the socket):
   GET  /v1/metrics  → the operator's metrics, in Prometheus' text format
   GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, one after each change, one at least every 5 s
   GET  /v1/credentials → the same for `Credentials`: who may, of what the Secrets say
+  POST /v1/review   `ReviewRequest` → 200 `ReviewReply`, or an error: whose the bearer is, and what they may
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
   POST /v1/start-all `StartAllRequest` → 200 `StartAllReply`, or an error: one recording for each ordinal
   POST /v1/preflight `StartRequest` → 200 `PreflightReply`, or an error: whether it would work; nothing is recorded
@@ -12,8 +13,9 @@ The protocol (HTTP over the socket):
   POST /v1/delete   `ActRequest` → 200 `ActReply`, or an error: cancel it, or remove what is stored
 
 A call that acts says in the header `GIVE_UP_AT` until when its caller waits: an operator that hung meanwhile, and reads
-it later, does nothing. Both ends are in one pod, and so have one clock. Each call has its request's id in the header
-`REQUEST_ID`: the operator's log lines carry it too.
+it later, does nothing. It carries the bearer token of whoever called, and the operator finds out itself what they may:
+`api` can claim nobody's name. Both ends are in one pod, and so have one clock. Each call has its request's id in the
+header `REQUEST_ID`: the operator's log lines carry it too.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import msgspec
 from samply_operator.model.profile import Failure
 from samply_operator.rules.credentials import ApiKey
 from samply_operator.rules.preflight import Finding
+from samply_operator.settings import Verb
 
 GIVE_UP_AT = "Give-Up-At"
 """Header: Unix time."""
@@ -87,6 +90,20 @@ class Credentials(msgspec.Struct, frozen=True, rename="camel"):
 
     def __repr__(self) -> str:
         return f"Credentials({len(self.api_keys)} API keys, {len(self.link_keys)} link keys, read_at={self.read_at})"
+
+
+class ReviewRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """About the bearer."""
+
+    verbs: tuple[Verb, ...]
+    namespaces: tuple[str, ...]
+
+
+class ReviewReply(msgspec.Struct, frozen=True, rename="camel"):
+    """`allowed`: in which of the namespaces each verb is."""
+
+    subject: str
+    allowed: dict[Verb, tuple[str, ...]]
 
 
 class StartRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

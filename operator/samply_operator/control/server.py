@@ -1,14 +1,17 @@
 """The operator's side of the unix socket: its state as a stream, and the calls that act.
 
-Whoever can open the socket is the `api` container of the same pod: the volume it lies on is mounted nowhere else.
+Whoever can open the socket is the `api` container of the same pod: the volume it lies on is mounted nowhere else. It
+faces the network, so its word is not taken for who calls: each call that acts is decided here, from the bearer token.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +19,8 @@ import msgspec
 from aiohttp import web
 
 from samply_operator import logs
-from samply_operator.control import metrics
+from samply_operator.control import audit, describing, metrics
+from samply_operator.control.authorizer import Authorizer
 from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.messages import (
     GIVE_UP_AT,
@@ -26,152 +30,61 @@ from samply_operator.control.messages import (
     ErrorReply,
     EvidenceReply,
     EvidenceRequest,
-    OrdinalState,
-    PipelineState,
     PreflightReply,
-    RecordingState,
     Refusal,
-    Snapshot,
+    ReviewReply,
+    ReviewRequest,
     StartAllReply,
     StartAllRequest,
     StartReply,
     StartRequest,
 )
 from samply_operator.errors import (
+    Forbidden,
     InvalidParam,
     OperatorUnavailable,
     ProfilingInProgress,
     RequestError,
     SamplyOperatorError,
+    Unauthenticated,
 )
 from samply_operator.model.pipeline import Pipeline
-from samply_operator.model.profile import Failure, SamplyProfile
+from samply_operator.model.profile import Failure
 from samply_operator.recorder import evidence
 from samply_operator.recorder.acts import Acts
 from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.engine import Engine
-from samply_operator.recorder.requests import Requests, Started, read_failure
-from samply_operator.recorder.run import Run
-from samply_operator.rules import times
-from samply_operator.rules.preflight import Finding
+from samply_operator.recorder.requests import Requests, build_unknown_pipeline
+from samply_operator.rules import access
+from samply_operator.rules.access import NOBODY, Decision, Who
+from samply_operator.settings import Verb
 
 logger = logging.getLogger(__name__)
 
 BEAT_SECS = 4.0
 """A snapshot goes out at least this often, so that silence means that the operator is away."""
-MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 256 * 1024
 
 Call = TypeVar("Call")
 Handler = Callable[[web.Request], Awaitable[web.Response]]
+BEARER = "Bearer "
 
 
-def describe_pipeline(pipeline: Pipeline) -> PipelineState:
-    ordinals = sorted({*pipeline.ordinals, *pipeline.pods})
-    return PipelineState(
-        namespace=pipeline.namespace,
-        name=pipeline.name,
-        ordinals=tuple(
-            OrdinalState(
-                ordinal=ordinal,
-                pod=pod.name if (pod := pipeline.pods.get(ordinal)) else "",
-                is_running=bool(pod and pod.is_running),
-                is_desired=ordinal in pipeline.ordinals,
-            )
-            for ordinal in ordinals
-        ),
-    )
+@dataclass(slots=True)
+class Note:
+    """What is known for the audit log so far."""
 
-
-def describe_run(run: Run) -> RecordingState:
-    entry = run.entry
-    return RecordingState(
-        id=entry.id,
-        namespace=entry.namespace,
-        name=entry.name,
-        pipeline=entry.pipeline,
-        ordinal=entry.ordinal,
-        phase=run.phase,
-        requested_at=entry.requested_at,
-        preflight_only=entry.preflight_only,
-        ends_at=times.parse_time(entry.ends_at) if entry.ends_at else None,
-        duration_secs=entry.duration_secs,
-    )
-
-
-def is_waiting(profile: SamplyProfile, engine: Engine) -> bool:
-    """Asked for and not yet admitted."""
-    return profile.phase in {None, "Pending"} and profile.uid not in engine.runs and not profile.is_deleted
-
-
-def describe_waiting(profile: SamplyProfile) -> RecordingState:
-    return RecordingState(
-        id=profile.uid,
-        namespace=profile.namespace,
-        name=profile.name,
-        pipeline=profile.spec.pipeline,
-        ordinal=profile.spec.ordinal,
-        phase="Pending",
-        requested_at=profile.created_at,
-        preflight_only=profile.spec.preflight_only,
-        duration_secs=profile.spec.duration_secs or 0,
-    )
-
-
-def build_snapshot(engine: Engine) -> Snapshot:
-    return Snapshot(
-        pipelines=tuple(map(describe_pipeline, engine.world.pipelines.values())),
-        recordings=(
-            *(describe_run(run) for run in engine.runs.values() if not run.entry.outcome),
-            *(describe_waiting(p) for p in engine.world.profiles.values() if is_waiting(p, engine)),
-        ),
-        store_generation=engine.store_generation,
-        sent_at=engine.context.now(),
-        is_synced=engine.world.is_synced,
-        enabled=engine.context.settings.recording.enabled,
-    )
-
-
-def describe_started(started: Started, now: float) -> StartReply:
-    run = started.run
-    left = times.parse_time(run.entry.ends_at) - now if run and run.entry.ends_at else 1.0
-    reply = StartReply(
-        id=started.id,
-        namespace=started.namespace,
-        name=started.name,
-        state="Pending",
-        retry_after_secs=max(1, int(left + 0.999)),
-        failure=started.failure,
-    )
-    if started.failure is not None:
-        return msgspec.structs.replace(reply, state="Failed")
-    if run is not None and run.entry.started_at:
-        return msgspec.structs.replace(reply, state="Recording")
-    return reply
-
-
-def describe_preflight(profile: SamplyProfile) -> PreflightReply:
-    """Of a preflight that ended, as its object tells it."""
-    raw = profile.raw.get("status") or {}
-    target, found = raw.get("target") or {}, raw.get("preflight") or {}
-    failure = read_failure(raw)
-    return PreflightReply(
-        id=profile.uid,
-        namespace=profile.namespace,
-        name=profile.name,
-        ordinal=profile.spec.ordinal,
-        verdict="Refuse" if failure else "GoWithWarning" if found.get("findings") else "Go",
-        pod=str(target.get("pod", "")),
-        container=str(target.get("container", "")),
-        mode=str(target.get("mode", "")),
-        findings=tuple(msgspec.convert(found.get("findings") or [], list[Finding])),
-        failure=failure,
-    )
+    namespace: str
+    who: Who = NOBODY
 
 
 class ControlServer:
-    def __init__(self, engine: Engine, requests: Requests, socket_path: str, source: CredentialSource) -> None:
+    def __init__(
+        self, engine: Engine, requests: Requests, socket_path: str, source: CredentialSource, authorizer: Authorizer
+    ) -> None:
         self._engine = engine
         self._source = source
+        self._authorizer = authorizer
         self._requests = requests
         self._acts = Acts(engine)
         self._path = Path(socket_path)
@@ -179,6 +92,7 @@ class ControlServer:
         app.router.add_get("/v1/metrics", self._tell_metrics)
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_get("/v1/credentials", self._watch_credentials)
+        app.router.add_post("/v1/review", self._answer(ReviewRequest, self._review))
         app.router.add_post("/v1/start", self._answer(StartRequest, self._start))
         app.router.add_post("/v1/start-all", self._answer(StartAllRequest, self._start_all))
         app.router.add_post("/v1/preflight", self._answer(StartRequest, self._preflight))
@@ -199,16 +113,16 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
-        return await _stream(request, self._engine.changes, lambda: build_snapshot(self._engine))
+        return await _stream(request, self._engine.changes, lambda: describing.build_snapshot(self._engine))
 
     async def _watch_credentials(self, request: web.Request) -> web.StreamResponse:
         return await _stream(request, self._source.changes, lambda: self._source.current)
 
     async def _tell_metrics(self, request: web.Request) -> web.Response:
-        waiting = sum(is_waiting(profile, self._engine) for profile in self._engine.world.profiles.values())
+        waiting = sum(describing.is_waiting(profile, self._engine) for profile in self._engine.world.profiles.values())
         return web.Response(body=metrics.render(self._engine, waiting), content_type="text/plain")
 
-    def _answer(self, kind: type[Call], work: Callable[[Call], Awaitable[msgspec.Struct]]) -> Handler:
+    def _answer(self, kind: type[Call], work: Callable[[str, Call], Awaitable[msgspec.Struct]]) -> Handler:
         """A route: read the call, do it, tell its outcome."""
 
         async def handle(request: web.Request) -> web.Response:
@@ -216,7 +130,7 @@ class ControlServer:
             try:
                 call = parse_call(await request.read(), kind)
                 self._check_time(request)
-                answer = _build_answer(200, await work(call))
+                answer = _build_answer(200, await work(read_bearer(request), call))
                 logger.info("%s: done", request.path)
             except SamplyOperatorError as error:
                 logger.info("%s: %s: %s", request.path, error.code, error.message)
@@ -225,40 +139,60 @@ class ControlServer:
 
         return handle
 
-    async def _start_all(self, call: StartAllRequest) -> StartAllReply:
+    async def _review(self, bearer: str, call: ReviewRequest) -> ReviewReply:
+        who = await self._authorizer.identify(bearer, call.verbs, call.namespaces)
+        allowed = {verb: tuple(n for n in call.namespaces if who.may(verb, n)) for verb in call.verbs}
+        return ReviewReply(who.subject, allowed)
+
+    async def _start_all(self, bearer: str, call: StartAllRequest) -> StartAllReply:
         """At the same time, and as one request."""
-        pipeline = self._requests.find_pipeline(call.pipeline, call.namespace)
+        who, pipeline = await self._admit_start(bearer, call.pipeline, call.namespace)
         ordinals = sorted({*pipeline.ordinals, *pipeline.pods}) or [0]
         request = str(uuid.uuid4())
         wanted = [
             StartRequest(pipeline.name, ordinal, call.duration_secs, pipeline.namespace, call.wait_secs)
             for ordinal in ordinals
         ]
-        answers = await asyncio.gather(*(self._try_start(each, request) for each in wanted))
+        answers = await asyncio.gather(*(self._try_start(who, pipeline, each, request) for each in wanted))
         return StartAllReply(
             started=tuple(answer for answer in answers if isinstance(answer, StartReply)),
             refused=tuple(answer for answer in answers if isinstance(answer, Refusal)),
         )
 
-    async def _try_start(self, call: StartRequest, request: str) -> StartReply | Refusal:
+    async def _admit_start(self, bearer: str, name: str, namespace: str | None) -> tuple[Who, Pipeline]:
+        """Who calls, and which pipeline they mean. Raises Unauthenticated, UnknownPipeline, Forbidden, …"""
+        candidates = self._requests.list_namespaces(name, namespace)
+        with self._audit("create", pipeline=name, namespace=namespace or "") as note:
+            note.who = await self._authorizer.identify(bearer, ("get", "create"), candidates)
+            pipeline = self._requests.find_pipeline(name, namespace, readable=note.who.readable)
+            note.namespace = pipeline.namespace
+            access.check(note.who, "create", pipeline.namespace)
+        return note.who, pipeline
+
+    async def _try_start(self, who: Who, pipeline: Pipeline, call: StartRequest, request: str) -> StartReply | Refusal:
         try:
-            return await self._start(call, request)
+            return await self._begin(who, pipeline, call, request)
         except SamplyOperatorError as error:
             return Refusal(call.ordinal, describe_error(error))
 
-    async def _start(self, call: StartRequest, request: str | None = None) -> StartReply:
+    async def _start(self, bearer: str, call: StartRequest) -> StartReply:
+        who, pipeline = await self._admit_start(bearer, call.pipeline, call.namespace)
+        return await self._begin(who, pipeline, call)
+
+    async def _begin(self, who: Who, pipeline: Pipeline, call: StartRequest, request: str | None = None) -> StartReply:
         started = await self._requests.start(
-            call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs, request=request
+            pipeline, call.ordinal, call.duration_secs, call.wait_secs, who.describe(), request=request
         )
         self._check_free(started.failure, started.namespace, call)
-        reply = describe_started(started, self._engine.context.now())
+        reply = describing.describe_started(started, self._engine.context.now())
         return msgspec.structs.replace(reply, ordinal=call.ordinal)
 
-    async def _preflight(self, call: StartRequest) -> PreflightReply:
+    async def _preflight(self, bearer: str, call: StartRequest) -> PreflightReply:
+        who, pipeline = await self._admit_start(bearer, call.pipeline, call.namespace)
         profile = await self._requests.preflight(
-            call.pipeline, call.ordinal, call.duration_secs, call.namespace, call.wait_secs
+            pipeline, call.ordinal, call.duration_secs, call.wait_secs, who.describe()
         )
-        reply = describe_preflight(profile)
+        reply = describing.describe_preflight(profile)
         self._check_free(reply.failure, profile.namespace, call)
         return reply
 
@@ -273,16 +207,53 @@ class ControlServer:
             details=self._engine.describe_run(run) if run else {"profile": None, "retry_after_secs": 1},
         )
 
-    async def _gather_evidence(self, call: EvidenceRequest) -> EvidenceReply:
+    async def _gather_evidence(self, bearer: str, call: EvidenceRequest) -> EvidenceReply:
+        with self._audit("get", pipeline=call.pipeline, namespace=call.namespace) as note:
+            note.who = await self._authorizer.identify(bearer, ("get",), [call.namespace])
+            if not note.who.may("get", call.namespace):
+                raise build_unknown_pipeline(call.pipeline)
         found = await evidence.gather(self._engine, call.namespace, call.pipeline)
         return EvidenceReply(found.objects, found.pods, found.events, found.missing)
 
-    async def _stop(self, call: ActRequest) -> ActReply:
+    async def _stop(self, bearer: str, call: ActRequest) -> ActReply:
+        await self._admit_act(bearer, "create", call.id)
         await self._acts.stop(call.id)
         return ActReply(call.id, "Stopping")
 
-    async def _delete(self, call: ActRequest) -> ActReply:
+    async def _delete(self, bearer: str, call: ActRequest) -> ActReply:
+        await self._admit_act(bearer, "delete", call.id)
         return ActReply(call.id, await self._acts.delete(call.id))
+
+    async def _admit_act(self, bearer: str, verb: Verb, profile_id: str) -> None:
+        """Raises Unauthenticated, UnknownProfile, Forbidden, …"""
+        namespace = await self._acts.find_namespace(profile_id)
+        with self._audit(verb, profile=profile_id, namespace=namespace or "") as note:
+            note.who = await self._authorizer.identify(bearer, ("get", verb), [namespace] if namespace else ())
+            if namespace is None or not note.who.may("get", namespace):
+                raise self._acts.build_unknown(profile_id)
+            access.check(note.who, verb, namespace)
+
+    @contextlib.contextmanager
+    def _audit(self, verb: Verb, *, namespace: str, pipeline: str = "", profile: str = "") -> Iterator[Note]:
+        """One line, whatever was decided inside."""
+        note = Note(namespace=namespace)
+        decision: Decision = "Allow"
+        try:
+            yield note
+        except Unauthenticated:
+            decision = "Unauthenticated"
+            raise
+        except Forbidden:
+            decision = "Forbid"
+            raise
+        except RequestError:
+            decision = "Hide"
+            raise
+        except SamplyOperatorError:
+            decision = "Undecided"
+            raise
+        finally:
+            audit.write(decision, verb, who=note.who, pipeline=pipeline, namespace=note.namespace, profile=profile)
 
     def _check_time(self, request: web.Request) -> None:
         """Nothing begins for a caller who was told already that it didn't."""
@@ -298,6 +269,12 @@ async def _stream(request: web.Request, changes: Changes, build: Callable[[], ms
         count = changes.count
         await response.write(msgspec.json.encode(build()) + b"\n")
         await changes.wait(count, BEAT_SECS)
+
+
+def read_bearer(request: web.Request) -> str:
+    """What `api` was given; empty: nothing."""
+    value = request.headers.get("Authorization", "")
+    return value.removeprefix(BEARER) if value.startswith(BEARER) else ""
 
 
 def parse_call(body: bytes, kind: type[Call]) -> Call:

@@ -10,7 +10,10 @@ from typing import Any, cast
 
 import kopf
 
+from samply_operator.control.authorizer import Authorizer
+from samply_operator.control.callers import Callers
 from samply_operator.control.credentials import CredentialSource
+from samply_operator.control.jwks import KeySet
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import KubeError
 from samply_operator.handlers import watches
@@ -40,15 +43,21 @@ async def run(settings: Settings, identity: Identity) -> None:
     namespaces = namespaces_of(settings, identity)
     volume = Volume(settings.paths.data, min_free_bytes=settings.recording.min_free_bytes, ballast_bytes=BALLAST_BYTES)
     await asyncio.to_thread(volume.prepare)
-    async with KubeClient() as client:
+    async with KubeClient() as client, KeySet(settings.auth.oidc) as keys:
         events = EventSink(client, identity.pod)
         context = Context(client, volume, events, settings, time.time)
         engine = Engine(context, World(settings.targets), Changes(), f"{identity.namespace}/{identity.release}")
         sync = Sync(context, engine, namespaces)
         source = CredentialSource(
-            client, identity.namespace, link_secret=settings.api.links.secret_name, now=context.now
+            client,
+            identity.namespace,
+            key_secret=settings.auth.api_keys.secret_name if settings.auth.api_keys.enabled else "",
+            link_secret=settings.api.links.secret_name,
+            now=context.now,
         )
-        server = ControlServer(engine, Requests(engine), settings.paths.socket, source)
+        callers = Callers(settings.auth, keys, lambda: source.current, now=context.now)
+        authorizer = Authorizer(settings.auth, client, callers, identity.namespace)
+        server = ControlServer(engine, Requests(engine), settings.paths.socket, source, authorizer)
         tasks = [
             asyncio.create_task(_beat(Path(settings.paths.heartbeat)), name="heartbeat"),
             asyncio.create_task(source.run(), name="credentials"),
@@ -113,7 +122,10 @@ async def _report_missing_rights(client: KubeClient, namespaces: tuple[str, ...]
     """Said at start, so that nobody has to guess later why nothing happens."""
     try:
         rights = (*access.RIGHTS, *(access.EPHEMERAL if settings.ephemeral.enabled else ()))
-        for missing in await access.find_missing(client, namespaces, rights):
+        found = list(await access.find_missing(client, namespaces, rights))
+        if settings.auth.kubernetes.enabled and not settings.auth.unsafe_let_anyone_in_without_authentication:
+            found += await access.find_missing(client, (), access.REVIEWING)
+        for missing in found:
             logger.error("missing right: %s", missing)
     except KubeError as error:
         logger.warning("rights can't be checked: %s", error)

@@ -45,6 +45,11 @@ RIGHTS: tuple[Right, ...] = (
 )
 EPHEMERAL: tuple[Right, ...] = _rights("", "pods/ephemeralcontainers", "patch")
 """Needed where mode Ephemeral is allowed."""
+REVIEWING: tuple[Right, ...] = (
+    *_rights("authentication.k8s.io", "tokenreviews", "create"),
+    *_rights("authorization.k8s.io", "subjectaccessreviews", "create"),
+)
+"""Needed in the whole cluster where callers show Kubernetes tokens."""
 
 
 @dataclass(frozen=True, slots=True)

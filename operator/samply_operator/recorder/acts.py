@@ -34,7 +34,7 @@ class Acts:
         """Sampling ends now, what was sampled is kept. Raises NotRecording, UnknownProfile, KubeError."""
         profile, run = self._find_object(profile_id), self._engine.runs.get(profile_id)
         if profile is None and run is None and not await self._is_stored(profile_id):
-            raise self._build_unknown(profile_id)
+            raise self.build_unknown(profile_id)
         if profile is None or profile.has_ended or run is None or run.entry.outcome:
             raise _build_not_recording(profile_id, (profile.phase or "Pending") if profile else "Ended")
         body = {"metadata": {"uid": profile_id, "annotations": {names.STOP: "keep"}}}
@@ -53,7 +53,7 @@ class Acts:
             return "Cancelling"
         is_removed = layout.is_id(profile_id) and await self._engine.deletions.remove(profile_id)
         if not is_object_gone and not is_removed:
-            raise self._build_unknown(profile_id)
+            raise self.build_unknown(profile_id)
         return "Removed"
 
     async def _delete_object(self, profile_id: str) -> bool:
@@ -88,7 +88,17 @@ class Acts:
     async def _is_stored(self, profile_id: str) -> bool:
         return layout.is_id(profile_id) and await asyncio.to_thread(self._engine.context.volume.has, profile_id)
 
-    def _build_unknown(self, profile_id: str) -> UnknownProfile | OperatorUnavailable:
+    async def find_namespace(self, profile_id: str) -> str | None:
+        """Where it is, or was; None: nothing is known of it."""
+        profile, run = self._find_object(profile_id), self._engine.runs.get(profile_id)
+        if profile is not None:
+            return profile.namespace
+        if run is not None:
+            return run.entry.namespace
+        key = await self._read_key(profile_id)
+        return key[0] if key else None
+
+    def build_unknown(self, profile_id: str) -> UnknownProfile | OperatorUnavailable:
         if not self._engine.world.is_synced:
             return OperatorUnavailable("The operator has only begun: it doesn't know all profiles yet.")
         return UnknownProfile(f"Unknown profile '{profile_id[:64]}'", details={"profile": profile_id[:64]})

@@ -10,6 +10,8 @@ import contextlib
 import logging
 from collections.abc import Mapping
 
+import msgspec
+
 from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, StoreError, StoreFull
 from samply_operator.kube import objects
 from samply_operator.model import names
@@ -21,6 +23,7 @@ from samply_operator.recorder.context import Context
 from samply_operator.recorder.deletions import Deletions
 from samply_operator.recorder.leases import Leases
 from samply_operator.recorder.queue import WorkQueue
+from samply_operator.recorder.requesters import Requesters
 from samply_operator.recorder.retention import Retention
 from samply_operator.recorder.run import Run, sweep_entry
 from samply_operator.recorder.world import Key, World
@@ -42,6 +45,7 @@ class Engine:
         self.context = context
         self.world = world
         self.changes = changes
+        self.requesters = Requesters()
         self.runs: dict[str, Run] = {}
         self.store_generation = 0
         self.retention = Retention(context, world, self._note_change)
@@ -119,6 +123,7 @@ class Engine:
         match decision:
             case admit.Admit(target):
                 entry = admit.build_entry(profile, target, self.context.settings, self.context.now())
+                entry = msgspec.structs.replace(entry, requested_by=self._find_requester(profile))
                 await self._admit(profile, entry)
             case admit.Wait(message, waiting):
                 self._waiting[profile.uid] = waiting
@@ -134,9 +139,12 @@ class Engine:
 
     async def _refuse(self, profile: SamplyProfile, failure: Failure) -> None:
         measures.count_refusal(profile, failure.reason)
-        now = self.context.now()
+        now, requester = self.context.now(), self._find_requester(profile)
         await reports.write_status(
-            self.context, *profile.key, profile.uid, lambda old: status.render_failed(old, failure, now)
+            self.context,
+            *profile.key,
+            profile.uid,
+            lambda old: status.render_failed(old, failure, now) | {"requestedBy": requester or "unknown"},
         )
         await self.context.events.publish(
             reports.refer(*profile.key, profile.uid), "Warning", failure.reason, f"{failure.message} {failure.remedy}"
@@ -146,10 +154,18 @@ class Engine:
         self.queue.put_later(profile.key, WAIT_SECS)
         if (profile.raw.get("status") or {}).get("message") == message:
             return
-        now = self.context.now()
+        now, requester = self.context.now(), self._find_requester(profile)
         await reports.write_status(
-            self.context, *profile.key, profile.uid, lambda old: status.render_pending(old, "Waiting", message, now)
+            self.context,
+            *profile.key,
+            profile.uid,
+            lambda old: status.render_pending(old, "Waiting", message, now) | {"requestedBy": requester or "unknown"},
         )
+
+    def _find_requester(self, profile: SamplyProfile) -> str:
+        """From memory, else from the status, which only the operator may write; empty: it was not over HTTP."""
+        told = str((profile.raw.get("status") or {}).get("requestedBy") or "")
+        return self.requesters.find(profile.key) or told.removeprefix("unknown")
 
     async def _admit(self, profile: SamplyProfile, entry: JournalEntry) -> None:
         # From here on it counts as running: nobody else is admitted to its target meanwhile.

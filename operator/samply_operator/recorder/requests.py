@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from samply_operator.errors import (
     AmbiguousPipeline,
@@ -24,6 +24,10 @@ from samply_operator.recorder.run import Run
 from samply_operator.rules import failures, triggers
 
 
+def build_unknown_pipeline(name: str) -> UnknownPipeline:
+    return UnknownPipeline(f"Unknown pipeline name '{name}'", details={"pipeline_name": name})
+
+
 class Started:
     """What became of a request so far. `run` None: it was refused or has ended already."""
 
@@ -40,15 +44,21 @@ class Requests:
         self._engine = engine
         self._starting: set[tuple[str, str, int]] = set()
 
-    def find_pipeline(self, name: str, namespace: str | None) -> Pipeline:
-        """By name; the namespace is needed only where several have it."""
+    def list_namespaces(self, name: str, namespace: str | None) -> tuple[str, ...]:
+        """Where the name is."""
+        return tuple(
+            where for where, called in self._engine.world.pipelines if called == name and namespace in {None, where}
+        )
+
+    def find_pipeline(self, name: str, namespace: str | None, *, readable: Collection[str] | None = None) -> Pipeline:
+        """By name; the namespace is needed only where several have it that may be read. `readable` None: all."""
         found = [
-            pipeline
-            for (where, called), pipeline in self._engine.world.pipelines.items()
-            if called == name and namespace in {None, where}
+            self._engine.world.pipelines[where, name]
+            for where in self.list_namespaces(name, namespace)
+            if readable is None or where in readable
         ]
         if not found:
-            raise UnknownPipeline(f"Unknown pipeline name '{name}'", details={"pipeline_name": name})
+            raise build_unknown_pipeline(name)
         if len(found) > 1:
             listed = sorted(pipeline.namespace for pipeline in found)
             raise AmbiguousPipeline(
@@ -60,11 +70,11 @@ class Requests:
 
     async def start(
         self,
-        name: str,
+        pipeline: Pipeline,
         ordinal: int,
         duration_secs: int | None,
-        namespace: str | None,
         wait_secs: float,
+        requested_by: str,
         *,
         request: str | None = None,
     ) -> Started:
@@ -72,32 +82,38 @@ class Requests:
 
         Raises RequestError and PipelineNotDeployed for what can be said at once.
         """
-        pipeline = self.find_pipeline(name, namespace)
         self._check(pipeline, ordinal)
-        place = (pipeline.namespace, name, ordinal)
+        place = (pipeline.namespace, pipeline.name, ordinal)
         self._check_free(place)
         # Between the check and this there is no await: of two requests one goes on, the other is refused.
         self._starting.add(place)
         try:
-            return await self._create(pipeline, ordinal, duration_secs, wait_secs, request or str(uuid.uuid4()))
+            spec = Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs)
+            profile = await self._make(pipeline, spec, request or str(uuid.uuid4()), requested_by)
+            run, failure = await self._wait(profile.key, profile.uid, wait_secs)
+            return Started(profile.uid, profile.namespace, profile.name, run, failure)
         finally:
             self._starting.discard(place)
 
     async def preflight(
-        self, name: str, ordinal: int, duration_secs: int | None, namespace: str | None, wait_secs: float
+        self, pipeline: Pipeline, ordinal: int, duration_secs: int | None, wait_secs: float, requested_by: str
     ) -> SamplyProfile:
         """The object of a preflight that ended. Raises as `start` does; PipelineUnreachable if it takes too long."""
-        pipeline = self.find_pipeline(name, namespace)
         self._check(pipeline, ordinal)
-        self._check_free((pipeline.namespace, name, ordinal))
-        spec = Spec(pipeline=name, ordinal=ordinal, duration_secs=duration_secs, preflight_only=True)
-        profile = await self._make(pipeline, spec, str(uuid.uuid4()))
+        self._check_free((pipeline.namespace, pipeline.name, ordinal))
+        spec = Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs, preflight_only=True)
+        profile = await self._make(pipeline, spec, str(uuid.uuid4()), requested_by)
         ended = await self._wait_for_end(profile.key, wait_secs)
         if ended is None:
             raise PipelineUnreachable(
-                f"The preflight of '{name}' hasn't ended after {wait_secs:g} s.",
+                f"The preflight of '{pipeline.name}' hasn't ended after {wait_secs:g} s.",
                 remedy=f"Its end is told by: kubectl get samplyprofile -n {profile.namespace} {profile.name} -o yaml",
-                details={"pipeline_name": name, "request": "preflight", "error": "Timeout", "profile": profile.uid},
+                details={
+                    "pipeline_name": pipeline.name,
+                    "request": "preflight",
+                    "error": "Timeout",
+                    "profile": profile.uid,
+                },
             )
         return ended
 
@@ -144,17 +160,11 @@ class Requests:
             details=details,
         )
 
-    async def _create(
-        self, pipeline: Pipeline, ordinal: int, duration_secs: int | None, wait_secs: float, request: str
-    ) -> Started:
-        spec = Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs)
-        profile = await self._make(pipeline, spec, request)
-        run, failure = await self._wait(profile.key, profile.uid, wait_secs)
-        return Started(profile.uid, profile.namespace, profile.name, run, failure)
-
-    async def _make(self, pipeline: Pipeline, spec: Spec, request: str) -> SamplyProfile:
+    async def _make(self, pipeline: Pipeline, spec: Spec, request: str, requested_by: str) -> SamplyProfile:
         engine = self._engine
         name = triggers.build_name(request, spec.ordinal)
+        # Before there is an object: the watch may show it, and the engine admit it, before the answer is here.
+        engine.requesters.note((pipeline.namespace, name), requested_by)
         raw = await claims.create_profile(engine.context, pipeline.namespace, name, spec, request=request)
         if raw is None:
             raise SamplyOperatorError("The new object's name is taken; try again.")

@@ -296,7 +296,7 @@ class Run:
         measures.count_end(entry, "Failed", failure.reason)
         self._set_phase("Failed")
         kept = status.render_file(self._manifest) if self._manifest else {}
-        found = self._preflight
+        found = self._preflight | {"requestedBy": entry.requested_by or "unknown"}
         self._reporter.want(lambda old: status.render_failed(old, failure, now) | found | kept)
         self._tell("Warning", failure.reason, f"{failure.message} {failure.remedy}")
 
@@ -308,7 +308,7 @@ class Run:
             await self._save_if_possible(outcome="Succeeded")
             measures.count_end(entry, "Succeeded")
             self._set_phase("Succeeded")
-            found = self._preflight
+            found = self._preflight | {"requestedBy": entry.requested_by or "unknown"}
             self._reporter.want(lambda old: status.render_preflight_passed(old, entry, entry.warnings, now) | found)
         else:
             await self._save_if_possible(outcome="Cancelled")

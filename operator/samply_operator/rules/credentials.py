@@ -12,13 +12,13 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
 from samply_operator.rules import times
+from samply_operator.settings import NAMESPACE, Verb
 
-Verb = Literal["get", "create", "delete"]
 VERBS: tuple[Verb, ...] = ("get", "create", "delete")
 EVERYWHERE = "*"
 """In place of a namespace: all of them."""
@@ -32,7 +32,7 @@ LINK_ENTRIES = ("current", "previous")
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
-Namespace = Annotated[str, msgspec.Meta(pattern=r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$")]
+Namespace = Annotated[str, msgspec.Meta(pattern=NAMESPACE)]
 
 
 class ApiKey(msgspec.Struct, frozen=True, rename="camel"):
@@ -104,9 +104,10 @@ def build_key(name: str, random: bytes) -> str:
     return f"{PREFIX}{name}_{random.hex()}"
 
 
-def build_entry(key: str, verbs: Iterable[Verb], namespaces: Iterable[str], expires: str | None = None) -> bytes:
-    """What goes into the Secret for a key."""
-    return msgspec.json.encode(Entry(hash_key(key), tuple(verbs), tuple(namespaces), expires))
+def build_entry(key: str, verbs: Iterable[str], namespaces: Iterable[str], expires: str | None = None) -> bytes:
+    """What goes into the Secret for a key; `parse_keys` says whether it is right."""
+    entry = {"sha256": hash_key(key), "verbs": list(verbs), "namespaces": list(namespaces)}
+    return msgspec.json.encode(entry | ({"expires": expires} if expires else {}))
 
 
 def hash_key(key: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.service import Answer, Service, make_id, serving, wait_until
+from samply_operator.settings import Auth
+from support.service import KEYS, Answer, Service, make_id, serving, wait_until
 
 __all__ = ["Answer", "Service", "make_id", "wait_until"]
 
@@ -21,6 +22,12 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def service(folder: Path) -> AsyncIterator[Service]:
-    async with serving(folder) as service:
+def auth() -> Auth:
+    """Which ways are on; a module may say otherwise."""
+    return KEYS
+
+
+@pytest.fixture
+async def service(folder: Path, auth: Auth) -> AsyncIterator[Service]:
+    async with serving(folder, auth=auth) as service:
         yield service

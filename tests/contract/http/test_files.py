@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from samply_operator.api import door
+from support.fake_operator import KEY
 
 from .conftest import Service, make_id, wait_until
 
@@ -141,7 +142,7 @@ async def test_a_client_that_hangs_up_early_is_no_error(service: Service, caplog
         with socket.create_connection(("127.0.0.1", service.port)) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.setblocking(False)
-            request = f"GET {URL}?latest=true HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            request = f"GET {URL}?latest=true HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode()
             await asyncio.get_running_loop().sock_sendall(client, request)
             assert (await asyncio.get_running_loop().sock_recv(client, 12)) == b"HTTP/1.1 200"
 

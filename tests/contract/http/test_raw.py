@@ -11,8 +11,11 @@ import pytest
 from aiohttp import web
 
 from samply_operator.api.door import Door
+from support.fake_operator import KEY
 
 from .conftest import Service
+
+TOKEN = f"Authorization: Bearer {KEY}\r\n".encode()
 
 
 async def exchange(port: int, raw: bytes) -> tuple[int, bytes]:
@@ -29,7 +32,7 @@ async def exchange(port: int, raw: bytes) -> tuple[int, bytes]:
 
 def build(target: str | bytes, method: bytes = b"GET") -> bytes:
     target = target.encode("latin-1") if isinstance(target, str) else target
-    return method + b" " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    return method + b" " + target + b" HTTP/1.1\r\nHost: x\r\n" + TOKEN + b"Connection: close\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,9 @@ async def test_a_broken_head_is_a_400_in_the_usual_shape(
 
 
 async def test_a_body_without_end_does_not_hold_the_connection(service: Service) -> None:
-    raw = b"POST /v0/pipelines/a/samply_profile HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\nabc"
+    raw = (
+        b"POST /v0/pipelines/a/samply_profile HTTP/1.1\r\nHost: x\r\n" + TOKEN + b"Content-Length: 99999999\r\n\r\nabc"
+    )
     started = time.monotonic()
     status, _ = await exchange(service.port, raw)
     assert status == 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import stat
 import time
@@ -15,8 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from samply_operator import logs
 from samply_operator.control import server as server_
+from samply_operator.control.authorizer import Authorizer
+from samply_operator.control.callers import Callers
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.credentials import CredentialSource
+from samply_operator.control.jwks import KeySet
 from samply_operator.control.messages import EvidenceRequest, Snapshot, StartAllRequest, StartRequest
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import (
@@ -32,8 +36,10 @@ from samply_operator.errors import (
 )
 from samply_operator.kube import objects
 from samply_operator.model import names
-from samply_operator.settings import Recording, Settings
+from samply_operator.rules import credentials
+from samply_operator.settings import ApiKeys, Auth, Recording, Settings
 from support.fake_cluster import FakeCluster
+from support.fake_operator import KEY, bearer
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
 
 SETTINGS = Settings(recording=Recording(min_free_bytes=1, min_coverage=0))
@@ -57,14 +63,21 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("s") / "c.sock"
 
 
-def build_server(operator: OperatorProcess, path: Path) -> ControlServer:
-    source = CredentialSource(operator.context.client, NAMESPACE, key_secret="keys", now=time.time)
-    return ControlServer(operator.engine, operator.requests, str(path), source)
+async def build_server(operator: OperatorProcess, path: Path) -> ControlServer:
+    """Who has KEY may do everything."""
+    data = {"test": base64.b64encode(credentials.build_entry(KEY, credentials.VERBS, ["*"])).decode()}
+    operator.cluster.put(objects.secrets(NAMESPACE, "keys"), {"kind": "Secret", "metadata": {}, "data": data})
+    client = operator.context.client
+    source = CredentialSource(client, NAMESPACE, key_secret="keys", now=time.time)
+    await source.read()
+    auth = Auth(api_keys=ApiKeys(enabled=True))
+    authorizer = Authorizer(auth, client, Callers(auth, KeySet(auth.oidc), lambda: source.current), NAMESPACE)
+    return ControlServer(operator.engine, operator.requests, str(path), source, authorizer)
 
 
 @pytest.fixture
 async def server(operator: OperatorProcess, path: Path) -> AsyncIterator[ControlServer]:
-    server = build_server(operator, path)
+    server = await build_server(operator, path)
     await server.start()
     yield server
     await server.close()
@@ -136,7 +149,7 @@ async def test_the_stream_speaks_even_when_nothing_changes(
 ) -> None:
     """So that silence means that the operator is away."""
     monkeypatch.setattr(server_, "BEAT_SECS", 0.05)
-    server = build_server(operator, path)
+    server = await build_server(operator, path)
     await server.start()
     seen: list[Snapshot | None] = []
     async with OperatorClient(str(path), on_change=seen.append):
@@ -150,12 +163,12 @@ async def test_a_start_is_answered_with_the_new_profile(
 ) -> None:
     """And with the time left, in whole seconds."""
     add_pipeline(cluster)
-    reply = await client.start(StartRequest("a", 0, 600, None, wait_secs=20))
+    reply = await client.start(KEY, StartRequest("a", 0, 600, None, wait_secs=20))
     assert (reply.namespace, reply.state, reply.failure) == (NAMESPACE, "Recording", None)
     assert 590 <= reply.retry_after_secs <= 600
     assert operator.find_status(reply.name) is not None
     with pytest.raises(ProfilingInProgress) as caught:
-        await client.start(StartRequest("a", 0, 600, None, wait_secs=20))
+        await client.start(KEY, StartRequest("a", 0, 600, None, wait_secs=20))
     assert caught.value.details["profile"] == reply.id
 
 
@@ -163,7 +176,7 @@ async def test_a_start_that_fails_at_once_says_why(cluster: FakeCluster, client:
     """Reason and cure, as the object will."""
     (container,) = add_pipeline(cluster)
     container.facts["max_rate"] = "1"
-    reply = await client.start(StartRequest("a", wait_secs=20))
+    reply = await client.start(KEY, StartRequest("a", wait_secs=20))
     assert reply.state == "Failed"
     assert reply.failure is not None
     assert (reply.failure.reason, bool(reply.failure.remedy)) == ("RateTooHigh", True)
@@ -172,7 +185,7 @@ async def test_a_start_that_fails_at_once_says_why(cluster: FakeCluster, client:
 async def test_a_start_whose_time_is_over_is_pending(cluster: FakeCluster, client: OperatorClient) -> None:
     """It goes on."""
     add_pipeline(cluster, attach_secs=2.0)
-    reply = await client.start(StartRequest("a", wait_secs=0.2))
+    reply = await client.start(KEY, StartRequest("a", wait_secs=0.2))
     assert (reply.state, reply.retry_after_secs >= 1) == ("Pending", True)
 
 
@@ -191,7 +204,7 @@ async def test_an_error_crosses_the_socket_as_itself(
     add_pipeline(cluster)
     add_pipeline(cluster, "z", ordinals=0)
     with pytest.raises(kind):
-        await client.start(request_)
+        await client.start(KEY, request_)
 
 
 async def test_all_ordinals_are_started_as_one_request(
@@ -199,8 +212,8 @@ async def test_all_ordinals_are_started_as_one_request(
 ) -> None:
     """What is refused is told beside what runs."""
     add_pipeline(cluster, ordinals=3)
-    first = await client.start(StartRequest("a", 1, 600, None, wait_secs=20))
-    reply = await client.start_all(StartAllRequest("a", 600, None, wait_secs=20))
+    first = await client.start(KEY, StartRequest("a", 1, 600, None, wait_secs=20))
+    reply = await client.start_all(KEY, StartAllRequest("a", 600, None, wait_secs=20))
     assert [(r.ordinal, r.state) for r in reply.started] == [(0, "Recording"), (2, "Recording")]
     assert [(r.ordinal, r.error.error_code) for r in reply.refused] == [(1, "SamplyProfilingInProgress")]
     assert reply.refused[0].error.details["profile"] == first.id
@@ -209,13 +222,13 @@ async def test_all_ordinals_are_started_as_one_request(
     assert len(requests) == 1
     assert raw[first.id]["metadata"]["labels"][names.REQUEST] not in requests
     with pytest.raises(UnknownPipeline):
-        await client.start_all(StartAllRequest("b"))
+        await client.start_all(KEY, StartAllRequest("b"))
 
 
 async def test_all_ordinals_of_none_is_a_refusal(cluster: FakeCluster, client: OperatorClient) -> None:
     """A pipeline without pods."""
     add_pipeline(cluster, "z", ordinals=0)
-    reply = await client.start_all(StartAllRequest("z"))
+    reply = await client.start_all(KEY, StartAllRequest("z"))
     assert (reply.started, [r.error.error_code for r in reply.refused]) == ((), ["PipelineInteractionNotDeployed"])
 
 
@@ -224,15 +237,15 @@ async def test_stop_and_delete_cross_the_socket(
 ) -> None:
     """One that runs is stopped, then what is stored is removed; then it is unknown."""
     add_pipeline(cluster)
-    started = await client.start(StartRequest("a", 0, 600, None, wait_secs=20))
-    assert (await client.stop(started.id)).state == "Stopping"
+    started = await client.start(KEY, StartRequest("a", 0, 600, None, wait_secs=20))
+    assert (await client.stop(KEY, started.id)).state == "Stopping"
     await operator.reach_phase(started.name, "Succeeded")
     await operator.reach_rest()
     with pytest.raises(NotRecording):
-        await client.stop(started.id)
-    assert (await client.delete(started.id)).state == "Removed"
+        await client.stop(KEY, started.id)
+    assert (await client.delete(KEY, started.id)).state == "Removed"
     with pytest.raises(UnknownProfile):
-        await client.delete(started.id)
+        await client.delete(KEY, started.id)
 
 
 @pytest.mark.parametrize(
@@ -245,14 +258,15 @@ async def test_stop_and_delete_cross_the_socket(
         pytest.param(b"{}", 400, id="without a pipeline"),
         pytest.param(b'{"pipeline": "a", "requestedBy": "root"}', 400, id="unknown key"),
         pytest.param(b'{"pipeline": "\xff"}', 400, id="no UTF-8"),
-        pytest.param(b" " * 100_000, 413, id="too large"),
+        pytest.param(b" " * 300_000, 413, id="too large"),
     ],
 )
 async def test_a_call_that_cannot_be_read_is_refused(
     server: ControlServer, path: Path, body: bytes, status: int
 ) -> None:
     """And the server goes on."""
-    async with aiohttp.ClientSession("http://operator", connector=aiohttp.UnixConnector(str(path))) as session:
+    connector = aiohttp.UnixConnector(str(path))
+    async with aiohttp.ClientSession("http://operator", connector=connector, headers=bearer(KEY)) as session:
         async with session.post("/v1/start", data=body) as response:
             assert response.status == status
             if status == 400:
@@ -280,7 +294,7 @@ async def test_a_socket_that_a_killed_process_left_is_replaced(operator: Operato
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))
     stale.close()
-    server = build_server(operator, path)
+    server = await build_server(operator, path)
     await server.start()
     assert find_mode(path) == 0o660
     async with OperatorClient(str(path)) as client:
@@ -297,7 +311,7 @@ async def test_a_preflight_is_answered_with_its_verdict(cluster: FakeCluster, cl
     """Nothing is recorded; the object keeps the verdict."""
     add_pipeline(cluster)
     await reach(lambda: see(client).pipelines)
-    reply = await client.preflight(StartRequest("a", wait_secs=20))
+    reply = await client.preflight(KEY, StartRequest("a", wait_secs=20))
     assert (reply.verdict, reply.failure) in {("Go", None), ("GoWithWarning", None)}
     assert (reply.pod, reply.container, reply.mode) == ("pipeline-a-0", "pipeline", "InPlace")
     raw = cluster.objects[objects.samply_profiles(NAMESPACE, reply.name)]
@@ -310,7 +324,7 @@ async def test_a_preflight_that_refuses_says_what_was_found(cluster: FakeCluster
     (container,) = add_pipeline(cluster)
     container.facts["max_rate"] = "1"
     await reach(lambda: see(client).pipelines)
-    reply = await client.preflight(StartRequest("a", wait_secs=20))
+    reply = await client.preflight(KEY, StartRequest("a", wait_secs=20))
     assert reply.verdict == "Refuse"
     assert reply.failure is not None
     assert reply.failure.reason == "RateTooHigh"
@@ -325,7 +339,7 @@ async def test_a_preflight_while_one_records_is_refused_as_a_start_is(
     raw = ask(cluster, durationSeconds=600)
     await operator.reach_phase("p-1", "Recording")
     with pytest.raises(ProfilingInProgress) as caught:
-        await client.preflight(StartRequest("a"))
+        await client.preflight(KEY, StartRequest("a"))
     assert caught.value.details["profile"] == raw["metadata"]["uid"]
 
 
@@ -334,7 +348,7 @@ async def test_a_preflight_that_takes_too_long_is_told_so(cluster: FakeCluster, 
     add_pipeline(cluster)
     await reach(lambda: see(client).pipelines)
     with pytest.raises(PipelineUnreachable) as caught:
-        await client.preflight(StartRequest("a", wait_secs=0))
+        await client.preflight(KEY, StartRequest("a", wait_secs=0))
     assert "kubectl get samplyprofile -n prod profile-" in caught.value.remedy
 
 
@@ -412,7 +426,7 @@ async def test_evidence_is_the_objects_the_pods_and_their_events(
     await operator.context.events.publish(about, "Warning", "Other", "of another pipeline")
     about["name"] = "pipeline-a-0"
     await operator.context.events.publish(about, "Warning", "BackOff", "back-off")
-    found = await client.gather_evidence(EvidenceRequest("a", NAMESPACE))
+    found = await client.gather_evidence(KEY, EvidenceRequest("a", NAMESPACE))
     assert [each["spec"]["pipeline"] for each in found.objects] == ["a"]
     assert [pod["name"] for pod in found.pods] == ["pipeline-a-0"]
     assert ("Pod/pipeline-a-0", "BackOff") in {(event["object"], event["reason"]) for event in found.events}
@@ -430,7 +444,7 @@ async def test_evidence_without_the_right_to_list_events_has_a_hole(
         return KubeForbidden("may not list events") if (verb, what.endswith("/events")) == ("list", True) else None
 
     cluster.fault = fault
-    found = await client.gather_evidence(EvidenceRequest("a", NAMESPACE))
+    found = await client.gather_evidence(KEY, EvidenceRequest("a", NAMESPACE))
     assert found.missing == tuple(
         f"Events on {kind}: may not list events" for kind in ("SamplyProfile", "Pod", "StatefulSet")
     )

@@ -31,7 +31,8 @@ async def start(
     namespace: str | None = None,
     wait_secs: float = 20.0,
 ) -> Started:
-    return await operator.requests.start(name, ordinal, duration_secs, namespace, wait_secs)
+    pipeline = operator.requests.find_pipeline(name, namespace)
+    return await operator.requests.start(pipeline, ordinal, duration_secs, wait_secs, "Kubernetes/alice")
 
 
 async def test_a_request_is_answered_as_soon_as_it_records(operator: OperatorProcess, cluster: FakeCluster) -> None:

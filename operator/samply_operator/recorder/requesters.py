@@ -1,0 +1,29 @@
+"""Who asked for an object over HTTP, from before it is made until its status says so.
+
+It is never written where somebody else could write it too, such as an annotation. What a crash loses here is told as
+unknown.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from samply_operator.recorder.world import Key
+
+MAX_KEPT = 10_000
+
+
+class Requesters:
+    """By the object's namespace and name, which the operator made up itself."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Key, str] = OrderedDict()
+
+    def note(self, key: Key, who: str) -> None:
+        self._known[key] = who
+        while len(self._known) > MAX_KEPT:
+            self._known.popitem(last=False)
+
+    def find(self, key: Key) -> str:
+        """Empty: nobody asked over HTTP, as far as is known."""
+        return self._known.get(key, "")
