@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 from aiohttp import web
 
 from samply_operator.api import access_log, main
-from samply_operator.settings import Api, Identity, Paths, Settings
+from samply_operator.control.messages import Credentials, ReviewReply
+from samply_operator.settings import Api, ApiKeys, Auth, Identity, Paths, Settings
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from support.fake_operator import FakeOperator, make_pipeline, make_recording
+from support.fake_operator import FakeOperator, make_key, make_pipeline, make_recording
 
 RUNNING_ID = "00000000-0000-4000-8000-00000000ffff"
 API_KEY = "samply_bench_0123456789abcdef0123456789abcdef"
@@ -28,7 +30,8 @@ async def serve_ours(folder: Path, port: int, tls: Path | None) -> None:
     socket_path = folder / f"{port}.sock"
     # wrk is one caller: without a limit of its own, but with its cost.
     api = Api(host="127.0.0.1", port=port, metrics_port=0, requests_per_sec=1e9, request_burst=10**9)
-    found = Settings(api=api, paths=Paths(data=str(folder), socket=str(socket_path)))
+    auth = Auth(api_keys=ApiKeys(enabled=True))
+    found = Settings(auth=auth, api=api, paths=Paths(data=str(folder), socket=str(socket_path)))
     with access_log.writing_to_stdout():
         await serve_scripted(found, socket_path, tls)
 
@@ -37,6 +40,8 @@ async def serve_scripted(settings: Settings, socket_path: Path, tls: Path | None
     async with FakeOperator(socket_path) as operator, main.serve(settings, Identity("feldera", "pod", "bench"), tls):
         operator.pipelines = tuple(map(make_pipeline, ("busy", "big", "small", "huge")))
         operator.recordings = (make_recording(RUNNING_ID, "busy", ends_in_secs=3600),)
+        operator.credentials = Credentials((make_key(API_KEY),), read_at=time.time())
+        operator.review = lambda token, asked: ReviewReply(token, dict.fromkeys(asked.verbs, asked.namespaces))
         operator.push()
         await asyncio.Event().wait()
 

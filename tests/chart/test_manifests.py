@@ -45,3 +45,15 @@ def test_the_notes_say_what_to_type_next() -> None:
     assert f"kubectl -n {helm.NAMESPACE} port-forward service/samply-operator 8080:81 &" in notes
     assert "/v0/pipelines/PIPELINE/samply_profile?ordinal=0" in notes
     assert "belongs to another release" not in notes
+    assert "TOKEN=$(kubectl -n pipelines create token profile-reader --audience samply-operator)" in notes
+    assert "WARNING" not in notes
+
+
+def test_the_notes_say_which_token_and_warn_of_none() -> None:
+    ways = {"kubernetes": {"enabled": False}, "apiKeys": {"enabled": True, "secretName": "keys"}}
+    notes = helm.render_notes({"config": {"auth": ways}})
+    assert f"key new NAME --namespaces {helm.NAMESPACE} --namespace {helm.NAMESPACE} --secret keys" in notes
+    assert "create token" not in notes
+    unsafe = helm.render_notes({"config": {"auth": {"unsafeLetAnyoneInWithoutAuthentication": True}}})
+    assert "WARNING: authentication is switched off." in unsafe
+    assert "TOKEN" not in unsafe

@@ -19,6 +19,8 @@ from support import kubectl, openapi
 
 TAG = os.environ.get("SAMPLY_TEST_TAG", "dev")
 """Of the operator's image."""
+CALLER = "caller"
+"""The ServiceAccount whose token tests show."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,14 @@ class Service:
     """The Service's door, through `kubectl port-forward`, which every cluster can do. Answers must be as documented."""
 
     port: int
+    token: str = field(default="", repr=False)
+    """Sent unless `call` is given other headers of that name."""
 
     def call(self, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):
-            connection.request(method, path, headers=headers or {})
+            own = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+            connection.request(method, path, headers=own | (headers or {}))
             response = connection.getresponse()
             answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         openapi.check(method, path, answer.status, answer.headers, answer.body)
@@ -149,8 +154,28 @@ class Install:
         statuses: list[dict[str, Any]] = self.pod()["status"]["containerStatuses"]
         return next(status for status in statuses if status["name"] == name)
 
+    def make_caller(self, name: str = CALLER, *namespaces: str, verbs: str = "get,create,delete") -> None:
+        """A ServiceAccount of the release's namespace that may do this with samplyprofiles: there and in the targets,
+        unless `namespaces` say where."""
+        targets = self.values.get("config", {}).get("targets", {}).get("namespaces") or [self.namespace]
+        about = {"name": name, "namespace": self.namespace}
+        wanted: list[dict[str, Any]] = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": about}]
+        for namespace in dict.fromkeys(namespaces or (self.namespace, *targets)):
+            wanted += _build_role(name, verbs.split(","), namespace, self.namespace)
+        kubectl.succeed("apply", "-f", "-", body={"kind": "List", "apiVersion": "v1", "items": wanted})
+
+    def make_token(self, name: str = CALLER, *arguments: str, audience: str = "samply-operator") -> str:
+        """As a user makes one."""
+        return kubectl.succeed(
+            "-n", self.namespace, "create", "token", name, "--audience", audience, *arguments
+        ).strip()
+
     @contextlib.contextmanager
-    def open(self) -> Iterator[Service]:
+    def open(self, token: str | None = None) -> Iterator[Service]:
+        """With a token of the caller that may do everything, unless another one is given."""
+        if token is None:
+            self.make_caller()
+            token = self.make_token()
         forward = subprocess.Popen(
             ["kubectl", "-n", self.namespace, "port-forward", f"service/{self.name}", ":80"],
             stdout=subprocess.PIPE,
@@ -162,7 +187,7 @@ class Install:
             line = forward.stdout.readline()
             found = re.search(r"127\.0\.0\.1:(\d+)", line)
             assert found, f"port-forward: {line}"
-            yield Service(int(found[1]))
+            yield Service(int(found[1]), token)
         finally:
             forward.terminate()
             forward.wait()
@@ -180,6 +205,26 @@ class Install:
             for container in ("operator", "api")
         ]
         return "\n".join(pieces)
+
+
+def _build_role(name: str, verbs: list[str], namespace: str, home: str) -> list[dict[str, Any]]:
+    about = {"name": f"{home}-{name}", "namespace": namespace}
+    api = "rbac.authorization.k8s.io"
+    return [
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "Role",
+            "metadata": about,
+            "rules": [{"apiGroups": ["samply.feldera.com"], "resources": ["samplyprofiles"], "verbs": verbs}],
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": about,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": about["name"]},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": home}],
+        },
+    ]
 
 
 @contextlib.contextmanager

@@ -84,7 +84,13 @@ def _add(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser.add_argument("--context", help="context of the kubeconfig")
     parser.add_argument("--kubeconfig", help="path of the kubeconfig")
     parser.add_argument("--service", metavar="NS/NAME", help="the operator's Service (default: looked for)")
-    parser.add_argument("--token", default=os.environ.get("SAMPLY_TOKEN", ""), help="bearer token ($SAMPLY_TOKEN)")
+    parser.add_argument(
+        "--token", default=os.environ.get("SAMPLY_OPERATOR_TOKEN", ""), help="for the service ($SAMPLY_OPERATOR_TOKEN)"
+    )
+    parser.add_argument(
+        "--service-account", metavar="NAME", help="make a token of this ServiceAccount, in the pipeline's namespace"
+    )
+    parser.add_argument("--audience", default=service.AUDIENCE, help="of that token (default: %(default)s)")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     return parser
 
@@ -266,7 +272,11 @@ class Plugin:
         return self.kubectl.get("--namespace", self.namespace, "samplyprofile", name)
 
     def _open(self) -> contextlib.AbstractContextManager[service.Door]:
-        return service.open_door(self.kubectl, self.namespace, self.options.service, self.options.token)
+        options = self.options
+        token = options.token
+        if not token and options.service_account:
+            token = service.make_token(self.kubectl, self.namespace, options.service_account, options.audience)
+        return service.open_door(self.kubectl, self.namespace, options.service, token)
 
     def _print(self, answer: object, text: str) -> None:
         print(json.dumps(answer, indent=2) if self.options.output == "json" else text)

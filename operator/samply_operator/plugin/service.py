@@ -15,6 +15,16 @@ from urllib.parse import quote, urlencode
 from samply_operator.errors import KubeForbidden, KubeNotFound, SamplyOperatorError
 from samply_operator.plugin.kubectl import Kubectl
 
+AUDIENCE = "samply-operator"
+"""The chart's default of config.auth.kubernetes.audiences."""
+CURES = {
+    401: (
+        "Give a token: --service-account NAME (needs `create` on serviceaccounts/token), --token, or "
+        "$SAMPLY_OPERATOR_TOKEN, such as of: kubectl create token NAME --audience samply-operator."
+    ),
+    403: "Its ServiceAccount, or key, needs more verbs on samplyprofiles: see docs/security.md.",
+    404: "Or its ServiceAccount, or key, may not `get` samplyprofiles in that namespace.",
+}
 LABEL = "app.kubernetes.io/name=samply-operator"
 
 
@@ -115,8 +125,12 @@ def _build_refusal(status: int, body: bytes) -> SamplyOperatorError:
         message = str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
         message = ""
-    remedy = "Give a token: --token, or $SAMPLY_TOKEN." if status == 401 else ""
-    return SamplyOperatorError(f"The service answered {status}. {message}".strip(), remedy=remedy)
+    return SamplyOperatorError(f"The service answered {status}. {message}".strip(), remedy=CURES.get(status, ""))
+
+
+def make_token(kubectl: Kubectl, namespace: str, account: str, audience: str) -> str:
+    """A short-lived one, as `kubectl create token` makes it. Raises KubeError."""
+    return kubectl.run("--namespace", namespace, "create", "token", account, "--audience", audience).strip()
 
 
 @contextlib.contextmanager

@@ -200,7 +200,7 @@ class TestSwitchedOff:
     async def service(self, folder: Path) -> AsyncIterator[Service]:
         async with serving(folder) as service:
             service.put(1, b"data")
-            service.operator.credentials = Credentials(link_keys=(KEY,), read_at=time.time())
+            service.operator.credentials = msgspec.structs.replace(service.operator.credentials, link_keys=(KEY,))
             await service.settle()
             yield service
 

@@ -64,7 +64,8 @@ def build_settings(folder: Path, port: int, drain_secs: float) -> Path:
     path = folder / "settings.json"
     api = {"host": "127.0.0.1", "port": port, "metricsPort": find_port(), "drainSecs": drain_secs}
     paths = {"data": str(folder), "socket": str(folder / "absent.sock")}
-    path.write_text(json.dumps({"api": {**api, "shutdownDelaySecs": DELAY_SECS}, "paths": paths}))
+    auth = {"unsafeLetAnyoneInWithoutAuthentication": True}
+    path.write_text(json.dumps({"auth": auth, "api": {**api, "shutdownDelaySecs": DELAY_SECS}, "paths": paths}))
     return path
 
 

@@ -15,6 +15,7 @@ from samply_operator.api.door import Door
 from samply_operator.api.tls import Tls
 from samply_operator.errors import SettingsError
 from support import certificates
+from support.fake_operator import KEY, bearer
 
 from .conftest import Answer, Service, wait_until
 
@@ -146,7 +147,7 @@ async def test_a_client_that_hangs_up_in_a_large_answer_is_no_error(
     """The web console does it to see the status only."""
     service.put(1, b"x" * 20_000_000)
     await service.settle()
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(headers=bearer(KEY)) as session:
         response = await session.get(f"https://127.0.0.1:{door.port}{PATH}", ssl=False)
         assert response.status == 200
         await response.content.readexactly(1000)

@@ -408,7 +408,7 @@ async def test_the_operators_lines_carry_the_id_of_the_request(
     caplog.handler.addFilter(lambda record: seen.append(logs.request_id.get()) or True)
     logs.request_id.set("from-a-proxy-1")
     with pytest.raises(UnknownProfile):
-        await client.stop("00000000-0000-4000-8000-000000000001")
+        await client.stop(KEY, "00000000-0000-4000-8000-000000000001")
     assert "from-a-proxy-1" in seen
     assert any("/v1/stop: UnknownProfile" in message for message in caplog.messages)
 

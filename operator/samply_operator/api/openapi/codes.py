@@ -32,6 +32,7 @@ MEANINGS: Mapping[Kind, str] = {
     errors.ProfilingFailed: "The last recording failed, or this one did at once; `details` say why and what to do.",
     errors.PipelineNotDeployed: "The pipeline is known, but no pod of it runs.",
     errors.PipelineUnreachable: "Its pod can't be reached.",
+    errors.AccessUndecided: "Who calls, or what they may, can't be found out now.",
     errors.OperatorUnavailable: "The operator is away: what only it knows or may do has to wait.",
     errors.StoreError: "The volume can't be read or written.",
     errors.StoreFull: "The volume is full.",

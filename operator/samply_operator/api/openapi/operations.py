@@ -22,7 +22,13 @@ from samply_operator.settings import MAX_LINK_SECS
 
 ONE = samply_profiles.PATH + "/{profile_id}"
 
-NOBODY = (errors.Unauthenticated, errors.Forbidden, errors.OperatorUnavailable, errors.TooManyRequests)
+NOBODY = (
+    errors.Unauthenticated,
+    errors.Forbidden,
+    errors.AccessUndecided,
+    errors.OperatorUnavailable,
+    errors.TooManyRequests,
+)
 """Any route that asks who it is may say so, and that it can't be found out now."""
 STORE = (errors.StoreError, errors.CorruptManifest)
 KUBE = (
