@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+from samply_operator.settings import Auth
 from support.service import Service, serving
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -43,5 +44,6 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 async def service(folder: Path) -> AsyncIterator[Service]:
-    async with serving(folder) as service:
+    # A browser that follows a link shows no token.
+    async with serving(folder, auth=Auth(unsafe_let_anyone_in_without_authentication=True)) as service:
         yield service

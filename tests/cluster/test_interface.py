@@ -138,9 +138,9 @@ def test_feldera_s_sdk_starts_and_gets(pipeline: Pipeline, service: Service, sto
     run.need_sdk()
     before = service.profile(pipeline.name).headers["etag"]
     url = f"http://127.0.0.1:{service.port}"
-    (began,) = asyncio.run(run.run(url, f"start:{pipeline.name}:2", tenant="acme"))
+    (began,) = asyncio.run(run.run(url, f"start:{pipeline.name}:2", key=service.token, tenant="acme"))
     assert began == {"started": pipeline.name}
     whole = fetch(service, pipeline)
     assert whole.headers["etag"] != before
-    (got,) = asyncio.run(run.run(url, f"get:{pipeline.name}"))
+    (got,) = asyncio.run(run.run(url, f"get:{pipeline.name}", key=service.token))
     assert got == {"sha256": hashlib.sha256(whole.body).hexdigest(), "size_bytes": len(whole.body)}

@@ -8,13 +8,14 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from samply_operator import errors
 from samply_operator.control.messages import StartReply, StartRequest
 from sdk import run
-from support.fake_operator import make_pipeline, make_recording
+from support.fake_operator import KEY, make_pipeline, make_recording
 from support.service import Service, make_id, serving
 
 PROFILE = (Path(__file__).parents[1] / "data" / "profiles" / "demo-v55.json.gz").read_bytes()
@@ -50,8 +51,9 @@ def start(service: Service, *refusals: errors.SamplyOperatorError) -> None:
     service.operator.answer = answer
 
 
-def url_of(service: Service) -> str:
-    return f"http://127.0.0.1:{service.port}"
+async def use_sdk(service: Service, *steps: str, tenant: str = "") -> list[dict[str, Any]]:
+    """With a key that may do everything; the SDK sends it as a bearer."""
+    return await run.run(f"http://127.0.0.1:{service.port}", *steps, key=KEY, tenant=tenant)
 
 
 async def test_start_and_get(service: Service) -> None:
@@ -59,7 +61,7 @@ async def test_start_and_get(service: Service) -> None:
     service.put(1, PROFILE)
     await service.settle()
     start(service)
-    began, again, got = await run.run(url_of(service), "start:orders:45", "start:orders:45", "get:orders")
+    began, again, got = await use_sdk(service, "start:orders:45", "start:orders:45", "get:orders")
     assert began == {"started": "orders"}
     assert (again["status"], again["error_code"]) == (409, "SamplyProfilingInProgress")
     assert got == {"sha256": hashlib.sha256(PROFILE).hexdigest(), "size_bytes": len(PROFILE)}
@@ -69,7 +71,7 @@ async def test_start_and_get(service: Service) -> None:
 async def test_errors_arrive_as_errors_of_the_sdk(service: Service) -> None:
     """With status, code and message."""
     start(service)
-    none, unknown, long = await run.run(url_of(service), "get:orders", "get:other", "start:orders:3601")
+    none, unknown, long = await use_sdk(service, "get:orders", "get:other", "start:orders:3601")
     assert (none["status"], none["error_code"]) == (400, "NoSamplyProfile")
     assert "POST /v0/pipelines/orders/samply_profile" in none["message"]
     assert (unknown["status"], unknown["error_code"]) == (404, "UnknownPipelineName")
@@ -79,7 +81,7 @@ async def test_errors_arrive_as_errors_of_the_sdk(service: Service) -> None:
 async def test_what_is_worth_repeating_is_repeated_by_the_sdk(service: Service) -> None:
     """A 503 and a 429 are over after a while; the user's script never sees them."""
     start(service, errors.PipelineUnreachable("No way."), errors.TooManyRequests("Enough."))
-    assert await run.run(url_of(service), "start:orders:1") == [{"started": "orders"}]
+    assert await use_sdk(service, "start:orders:1") == [{"started": "orders"}]
     assert len(service.operator.started) == 3
 
 
@@ -87,7 +89,7 @@ async def test_what_repeating_will_not_cure_is_told_at_once(service: Service) ->
     """A right that the operator lacks: the SDK would wait for minutes after a 502."""
     start(service, errors.KubeForbidden("The operator may not make SamplyProfiles here."))
     began = time.monotonic()
-    (refused,) = await run.run(url_of(service), "start:orders:1")
+    (refused,) = await use_sdk(service, "start:orders:1")
     assert (refused["status"], refused["error_code"]) == (500, "KubernetesForbidden")
     assert time.monotonic() - began < 20
 
@@ -96,7 +98,7 @@ async def test_the_tenant_is_accepted_and_ignored(service: Service) -> None:
     """And so is a name for it that isn't known here."""
     service.put(1, PROFILE)
     await service.settle()
-    (got,) = await run.run(url_of(service), "get:orders", tenant="acme")
+    (got,) = await use_sdk(service, "get:orders", tenant="acme")
     assert got["size_bytes"] == len(PROFILE)
 
 
@@ -104,5 +106,5 @@ async def test_nothing_the_sdk_does_is_logged_as_an_error(service: Service, capl
     service.put(1, PROFILE)
     await service.settle()
     with caplog.at_level(logging.WARNING):
-        await run.run(url_of(service), "get:orders", "get:other")
+        await use_sdk(service, "get:orders", "get:other")
     assert caplog.records == []
