@@ -140,10 +140,9 @@ def test_without_a_good_token_nobody_is_let_in(guarded: Install, door: Service) 
 
 def test_rbac_decides_verb_by_verb(guarded: Install, door: Service) -> None:
     """`get` reads, but starts nothing; `create` starts; without `get` there is nothing to see."""
-    guarded.make_caller("reader", guarded.namespace, verbs="get")
-    guarded.make_caller("starter", guarded.namespace, verbs="get,create")
-    guarded.make_caller("blind", guarded.namespace, verbs="create,delete")
-    reader, starter, blind = (guarded.make_token(name) for name in ("reader", "starter", "blind"))
+    for name, verbs in (("only-reads", "get"), ("starter", "get,create"), ("blind", "create,delete")):
+        guarded.make_caller(name, guarded.namespace, verbs=verbs)
+    reader, starter, blind = (guarded.make_token(name) for name in ("only-reads", "starter", "blind"))
     reach(door, reader, KNOWN, 20)
     reach(door, starter, KNOWN, 20)
     assert ask(door, reader, method="POST") == (403, "InsufficientPermissions")
@@ -154,8 +153,8 @@ def test_rbac_decides_verb_by_verb(guarded: Install, door: Service) -> None:
 
 def test_another_namespace_doesnt_exist(guarded: Install, door: Service) -> None:
     """Neither by name, nor in the list, nor for a POST."""
-    guarded.make_caller("reader", guarded.namespace, verbs="get")
-    token, hidden = guarded.make_token("reader"), f"{NAME}-other"
+    guarded.make_caller("local", guarded.namespace, verbs="get")
+    token, hidden = guarded.make_token("local"), f"{NAME}-other"
     reach(door, token, KNOWN, 20)
     assert ask(door, token, hidden) == ask(door, token, "absent") == HIDDEN
     assert ask(door, token, hidden, "POST") == ask(door, token, "absent", "POST") == HIDDEN

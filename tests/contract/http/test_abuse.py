@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from samply_operator.settings import Api
+from support.fake_operator import KEY
 from support.service import serving
 
 from .conftest import Service, make_id, wait_until
@@ -206,7 +207,9 @@ async def test_methods_without_a_meaning_are_refused(service: Service, method: s
 async def test_odd_targets_get_a_plain_answer(service: Service, target: str, status: int) -> None:
     service.put(1)
     await service.settle()
-    data = await exchange(service.port, build(f"GET {target} HTTP/1.1", "Connection: close"))
+    data = await exchange(
+        service.port, build(f"GET {target} HTTP/1.1", f"Authorization: Bearer {KEY}", "Connection: close")
+    )
     assert int(data.split()[1]) == status
     if status != 200:
         assert set(json.loads(data.partition(b"\r\n\r\n")[2])) == {"message", "error_code", "details"}
