@@ -19,7 +19,7 @@ import pytest
 
 from cluster import profiles as objects
 from cluster.pipelines import Pipeline
-from cluster.release import Install
+from cluster.release import CALLER, Install
 from samply_operator import profiles
 from support import kubectl
 
@@ -37,13 +37,20 @@ def _found_by_kubectl(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def samply(install: Install, pipeline: Pipeline, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     service = f"{install.namespace}/{install.name}"
-    return kubectl.run("samply", command, "-n", pipeline.namespace, "--service", service, *arguments)
+    where = ("-n", pipeline.namespace, "--service", service, "--service-account", CALLER)
+    return kubectl.run("samply", command, *where, *arguments)
 
 
 def succeed(install: Install, pipeline: Pipeline, command: str, *arguments: str) -> str:
     done = samply(install, pipeline, command, *arguments)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _caller(install: Install) -> None:
+    """The ServiceAccount that the plugin makes a token of."""
+    install.make_caller()
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +147,7 @@ def test_open_hands_the_file_to_the_viewer(
     """The link is printed; the file is there under it until it was fetched."""
     service = f"{install.namespace}/{install.name}"
     command = ["kubectl", "samply", "open", recorded[0]["metadata"]["name"], "-n", pipeline.namespace, "--no-browser",
-               "--service", service]  # fmt: skip
+               "--service", service, "--service-account", CALLER]  # fmt: skip
     out = tmp_path / "p.json.gz"
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         link = process.stdout.readline().strip() if process.stdout else ""

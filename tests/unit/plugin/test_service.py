@@ -26,7 +26,7 @@ class Kubectl:
 
 def find_token(monkeypatch: pytest.MonkeyPatch, *arguments: str, environment: str = "") -> tuple[str, Kubectl]:
     monkeypatch.setenv("SAMPLY_OPERATOR_TOKEN", environment)
-    options = main.build_parser().parse_args(["get", "orders", "--namespace", "team-a", *arguments])
+    options = main.build_commands()[0].parse_args(["get", "orders", "--namespace", "team-a", *arguments])
     plugin, seen = main.Plugin(options), []
     plugin.kubectl = kubectl = Kubectl()  # type: ignore[assignment]
 
