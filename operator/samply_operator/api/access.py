@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from aiohttp import hdrs, web
 
 from samply_operator import errors
+from samply_operator.api import measures
 from samply_operator.api.board import View
 from samply_operator.api.parts import BOARD, GATE
 from samply_operator.control import audit
@@ -21,6 +22,22 @@ from samply_operator.settings import Verb
 VERBS: Mapping[str, tuple[Verb, ...]] = {hdrs.METH_POST: ("get", "create"), hdrs.METH_DELETE: ("get", "delete")}
 """What is found out about a caller, by the request's method; else whether they may read."""
 READING: tuple[Verb, ...] = ("get",)
+WAYS: Mapping[Way, str] = {
+    "Kubernetes": "kubernetes",
+    "Oidc": "jwt",
+    "ApiKey": "api-key",
+    "Link": "link",
+    "Unsafe": "none",
+    "Unknown": "none",
+}
+OUTCOMES: Mapping[Decision, str] = {
+    "Allow": "allowed",
+    "Hide": "hidden",
+    "Forbid": "forbidden",
+    "Unauthenticated": "unauthenticated",
+    "Undecided": "unavailable",
+}
+"""As metrics call them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,8 @@ async def admit(request: web.Request) -> Caller:
     caller = Caller(who, bearer)
     if namespaces and not any(map(caller.may_read, namespaces)):
         _note(request, "Hide", who, "")
+    else:
+        measures.count_decision(WAYS[who.way], OUTCOMES["Allow"])
     return caller
 
 
@@ -80,6 +99,7 @@ def list_namespaces(request: web.Request) -> frozenset[str]:
 def _note(request: web.Request, decision: Decision, who: Who, reason: str) -> None:
     verb = VERBS.get(request.method, READING)[-1]
     pipeline = request.match_info.get("pipeline_name", "")
+    measures.count_decision(WAYS[who.way], OUTCOMES[decision])
     audit.write(decision, verb, who=who, pipeline=pipeline, reason=reason)
 
 

@@ -45,7 +45,7 @@ Counted = tuple[Callable[[], None], Callable[[float], None], Callable[[float], N
 
 def count_decision(way: str, outcome: str) -> None:
     """For whoever checks callers. `way`: kubernetes, jwt, api-key, link, none; `outcome`: one of few words, such as
-    allowed, unauthenticated, forbidden, unavailable."""
+    allowed, hidden, unauthenticated, forbidden, unavailable."""
     DECISIONS.labels(way, outcome).inc()
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from samply_operator.api import parts, verdicts
+from samply_operator.api import measures, parts, verdicts
 from samply_operator.control import callers
 from samply_operator.control.messages import (
     ActReply,
@@ -45,6 +45,7 @@ GUARDED = (
     ("GET", f"{HISTORY}/{make_id(1)}/summary"),
     ("GET", f"/v0/pipelines/orders/diff?before={make_id(1)}&after={make_id(1)}"),
     ("GET", "/v0/pipelines/orders/export"),
+    ("GET", "/v0/pipelines/orders/summary"),
     ("POST", f"{HISTORY}/{make_id(1)}/links"),
     ("POST", f"{HISTORY}/{make_id(1)}/stop"),
     ("DELETE", f"{HISTORY}/{make_id(1)}"),
@@ -373,6 +374,21 @@ async def test_each_refusal_is_in_the_audit_log_and_no_token_is(
     text = "\n".join(map(str, (vars(record) for record in caplog.records)))
     assert READER[-40:] not in text
     assert ELSEWHERE[-40:] not in text
+
+
+async def test_each_decision_is_counted(service: Service, provider: Provider) -> None:
+    """By way and outcome."""
+    names = (("api-key", "allowed"), ("api-key", "hidden"), ("jwt", "allowed"), ("none", "unauthenticated"))
+
+    def read() -> list[float]:
+        return [measures.DECISIONS.labels(*each)._value.get() for each in names]
+
+    await store(service)
+    await set_keys(service, make_key(KEY), make_key(ELSEWHERE, credentials.VERBS, ("elsewhere",)))
+    before = read()
+    for token in (KEY, ELSEWHERE, sign(build_claims(provider.issuer)), "nobody"):
+        await service.get(PROFILE, Authorization=bearer(token))
+    assert [now - then for now, then in zip(read(), before, strict=True)] == [1, 1, 1, 1]
 
 
 class TestSwitchedOff:
