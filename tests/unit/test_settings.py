@@ -147,3 +147,42 @@ def test_nothing_else_reads_the_environment() -> None:
     # The kubectl plugin runs on somebody's machine, not in the installation.
     paths = [path for path in package.rglob("*.py") if "plugin" not in path.parts]
     assert [path.name for path in paths if "os.environ" in path.read_text()] == ["settings.py"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        pytest.param({"kubernetes": {"enabled": False}}, "nobody could come in", id="no way to come in"),
+        pytest.param({"kubernetes": {"audiences": []}}, "audience", id="tokens for anything"),
+        pytest.param({"kubernetes": {"audiences": [""]}}, "audience", id="an empty audience"),
+        pytest.param({"oidc": {"enabled": True}}, "needs issuer", id="no issuer"),
+        pytest.param({"oidc": {"algorithms": ["HS256"]}}, "HS256", id="a shared secret"),
+        pytest.param({"oidc": {"algorithms": ["none"]}}, "none", id="no signature"),
+        pytest.param(
+            {"oidc": {"enabled": True, "issuer": "file:///etc", "audience": "a"}}, "no URL", id="an issuer on the disk"
+        ),
+        pytest.param({"oidc": {"grants": [{"verbs": ["get"], "namespaces": ["*"]}]}}, "one of both", id="for nobody"),
+        pytest.param(
+            {"oidc": {"grants": [{"subject": "a", "group": "b", "verbs": ["get"], "namespaces": ["*"]}]}},
+            "one of both",
+            id="for two",
+        ),
+        pytest.param({"oidc": {"grants": [{"subject": "a", "verbs": [], "namespaces": ["*"]}]}}, "verbs", id="nothing"),
+        pytest.param({"oidc": {"grants": [{"subject": "a", "verbs": ["get"]}]}}, "namespaces", id="nowhere"),
+        pytest.param(
+            {"oidc": {"grants": [{"subject": "a", "verbs": ["list"], "namespaces": ["*"]}]}}, "list", id="another verb"
+        ),
+        pytest.param({"apiKeys": {"enabled": True, "secretName": ""}}, "secretName", id="keys of no Secret"),
+        pytest.param({"unsafeLetAnyoneIn": True}, "unsafeLetAnyoneIn", id="switched off by a wrong name"),
+    ],
+)
+def test_a_door_that_nobody_or_everybody_could_pass_by_mistake_is_refused(auth: object, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        settings.parse(json.dumps({"auth": auth}).encode())
+
+
+def test_authentication_is_switched_off_by_its_loud_name_alone() -> None:
+    off = {"kubernetes": {"enabled": False}, "unsafeLetAnyoneInWithoutAuthentication": True}
+    assert settings.parse(json.dumps({"auth": off}).encode()).auth.unsafe_let_anyone_in_without_authentication
+    assert not settings.Settings().auth.unsafe_let_anyone_in_without_authentication
+    assert settings.Settings().auth.kubernetes.enabled
