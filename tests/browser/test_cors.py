@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page
 
 from samply_operator.settings import Api, Cors, Links
-from support.fake_operator import make_recording
+from support.fake_operator import KEY, make_recording
 from support.service import Service, make_id, serving, wait_until
 
 URL = "/v0/pipelines/orders/samply_profile"
@@ -97,15 +97,18 @@ class TestAllowed:
 
     async def test_the_web_console_reads_all_that_it_needs(self, page: Page, service: Service) -> None:
         """With its token, which makes the browser ask first."""
-        got = await ask(page, service, URL, Authorization="Bearer x")
+        token = f"Bearer {KEY}"
+        got = await ask(page, service, URL, Authorization=token)
         assert (got["status"], got["text"]) == (200, "the profile")
         assert "samply_profile.json.gz" in got["disposition"]
         assert got["tag"]
         service.operator.recordings = (make_recording(make_id(2), "orders"),)
         await service.settle()
-        waiting = await ask(page, service, f"{URL}?latest=true", Authorization="Bearer x")
+        waiting = await ask(page, service, f"{URL}?latest=true", Authorization=token)
         assert waiting["status"] == 204
         assert int(waiting["retryAfter"]) >= 1
-        unknown = await ask(page, service, "/v0/pipelines/none/samply_profile", "POST", Authorization="Bearer x")
+        unknown = await ask(page, service, "/v0/pipelines/none/samply_profile", "POST", Authorization=token)
         assert unknown["status"] == 404
         assert "UnknownPipelineName" in unknown["text"]
+        stranger = await ask(page, service, URL, Authorization="Bearer x")
+        assert stranger["status"] == 401, "the page is told why"

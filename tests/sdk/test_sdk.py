@@ -108,3 +108,14 @@ async def test_nothing_the_sdk_does_is_logged_as_an_error(service: Service, capl
     with caplog.at_level(logging.WARNING):
         await use_sdk(service, "get:orders", "get:other")
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("key", ["", "apikey:of-feldera", KEY[:-1] + "x"], ids=["none", "Feldera's", "another"])
+async def test_a_key_that_is_not_of_this_service(service: Service, key: str) -> None:
+    """The client can be made: what it asks for first tells nothing. Everything else is 401."""
+    service.put(1, PROFILE)
+    await service.settle()
+    url = f"http://127.0.0.1:{service.port}"
+    for refused in await run.run(url, "get:orders", "start:orders:1", key=key):
+        assert (refused["status"], refused["error_code"]) == (401, "Unauthenticated")
+    assert service.operator.started == []

@@ -28,7 +28,7 @@ async def post(request: web.Request) -> web.StreamResponse:
     ordinal = 0 if query.ordinal == params.ALL else query.ordinal
     wanted = StartRequest(name, ordinal, query.duration_secs, namespace, WAIT_SECS)
     asked = request.app[OPERATOR].preflight(caller.bearer, wanted)
-    reply = await samply_profile.knowing_stored(request, caller, name, asked)
+    reply = await samply_profile.knowing_stored(request, caller, name, query.namespace, asked)
     return render.build_json(_render(name, reply))
 
 

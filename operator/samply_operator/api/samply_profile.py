@@ -71,9 +71,11 @@ async def post(request: web.Request) -> web.StreamResponse:
     wait_secs = request.app[SETTINGS].api.start_wait_secs
     if query.ordinal == params.ALL:
         everything = StartAllRequest(name, query.duration_secs, namespace, wait_secs)
-        return await knowing_stored(request, caller, name, all_ordinals.start(request, caller, everything))
+        return await knowing_stored(
+            request, caller, name, query.namespace, all_ordinals.start(request, caller, everything)
+        )
     wanted = StartRequest(name, query.ordinal, query.duration_secs, namespace, wait_secs)
-    reply = await knowing_stored(request, caller, name, _start(request, caller, wanted))
+    reply = await knowing_stored(request, caller, name, query.namespace, _start(request, caller, wanted))
     if reply.state == "Failed":
         raise all_ordinals.build_start_failure(reply)
     headers = {"Location": render.build_href(name, reply.id), **NO_STORE}
@@ -105,12 +107,15 @@ def find_start_namespace(request: web.Request, caller: access.Caller, name: str,
     return asked if found is None else access.require_one(found, name)
 
 
-async def knowing_stored(request: web.Request, caller: access.Caller, name: str, work: Awaitable[Result]) -> Result:
+async def knowing_stored(
+    request: web.Request, caller: access.Caller, name: str, asked: str | None, work: Awaitable[Result]
+) -> Result:
     """A pipeline that the operator doesn't know, but readable profiles are stored of, isn't unknown: no pod runs."""
     try:
         return await work
     except errors.UnknownPipeline:
-        if any(map(caller.may_read, request.app[BOARD].view.catalog.find_namespaces(name))):
+        stored = request.app[BOARD].view.catalog.find_namespaces(name)
+        if any(caller.may_read(namespace) and asked in (None, namespace) for namespace in stored):
             raise _build_not_deployed(name) from None
         raise
 

@@ -166,6 +166,9 @@ POSTS = (
         AGAIN,
     ),
     Row(
+        "known only from storage of another namespace", (has_good,), "POST ?namespace=other", 404, "UnknownPipelineName"
+    ),
+    Row(
         "its pod can't be reached",
         (is_running, UNREACHABLE),
         "POST",

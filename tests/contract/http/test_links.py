@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from samply_operator.control.messages import Credentials
-from samply_operator.rules import links
+from samply_operator.rules import credentials, links
 from samply_operator.settings import Api, Links
+from support.fake_operator import make_key
 from support.service import Answer, Service, make_id, serving, wait_until
 
 HISTORY = "/v0/pipelines/orders/samply_profiles"
@@ -57,9 +58,9 @@ async def test_a_link_serves_the_file_without_a_token(service: Service) -> None:
     body = await make(service)
     assert body["profile"] == make_id(1)
     assert body["url"] == f"http://127.0.0.1:{service.port}{body['href']}"
-    assert (await service.get(body["href"])).body == b"data"
-    assert (await service.get(body["href"], Range="bytes=1-2")).body == b"at"
-    head = await service.ask("HEAD", body["href"])
+    assert (await service.get(body["href"], Authorization="")).body == b"data"
+    assert (await service.get(body["href"], Authorization="", Range="bytes=1-2")).body == b"at"
+    head = await service.ask("HEAD", body["href"], Authorization="")
     assert (head.status, head.headers["Content-Length"]) == (200, "4")
     assert (await service.get(body["href"], If_None_Match=head.headers["ETag"])).status == 304
 
@@ -76,6 +77,27 @@ async def test_the_viewer_s_url_holds_the_link(service: Service) -> None:
     address, _, name = body["firefox_profiler"].partition("/?profileName=")
     assert unquote(address) == f"https://profiler.firefox.com/from-url/{body['url']}"
     assert unquote(name) == "orders 0, 2026-01-31 09:01:30Z"
+
+
+def give_keys(service: Service, **namespaces: str) -> dict[str, str]:
+    """API keys that may only read, each in one namespace; their tokens by name."""
+    tokens = {name: credentials.build_key(name, name.encode().ljust(32, b"0")) for name in namespaces}
+    keys = [make_key(tokens[name], ("get",), (namespace,)) for name, namespace in namespaces.items()]
+    service.operator.credentials = msgspec.structs.replace(service.operator.credentials, api_keys=tuple(keys))
+    return tokens
+
+
+async def test_who_may_read_may_link_and_nobody_else(service: Service) -> None:
+    """A key of another namespace finds no profile; without a key nobody is asked further."""
+    tokens = give_keys(service, reader="feldera", stranger="other")
+    await use_keys(service, KEY, NEWER)
+    answer = await service.ask("POST", f"{ONE}/links", Authorization=f"Bearer {tokens['reader']}")
+    assert answer.status == 200, answer.body
+    assert (await service.get(answer.read_json()["href"], Authorization="")).body == b"data"
+    answer = await service.ask("POST", f"{ONE}/links", Authorization=f"Bearer {tokens['stranger']}")
+    answer.assert_error(404, "UnknownProfile")
+    (await service.ask("POST", f"{ONE}/links", Authorization="")).assert_error(401, "Unauthenticated")
+    (await service.get(f"{ONE}/profile", Authorization="")).assert_error(401, "Unauthenticated")
 
 
 async def test_a_link_holds_as_long_as_was_asked_for(service: Service) -> None:
@@ -141,7 +163,7 @@ async def test_replacing_the_key_ends_the_links(service: Service) -> None:
     newer = (await make(service))["href"]
     await use_keys(service, NEWER)
     (await service.get(href)).assert_error(403, "InvalidLink")
-    assert (await service.get(newer)).status == 200
+    assert (await service.get(newer, Authorization="")).status == 200
 
 
 async def test_links_are_honoured_while_the_operator_is_away(service: Service) -> None:
