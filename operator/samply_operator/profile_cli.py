@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -65,6 +66,8 @@ def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--limit", type=_positive, default=20, metavar="N", help="functions listed (default 20)")
     parser.add_argument("--thread", metavar="NAME", help="only threads with this name or thread id")
     parser.add_argument("--per-thread", action="store_true", help="a table for each thread as well")
+    parser.add_argument("--coverage", type=float, metavar="SHARE", help="shown beside it: 1 is all, as the status says")
+    parser.add_argument("--lost-events", type=int, metavar="N", help="likewise")
     parser.add_argument("--from", dest="start", type=float, metavar="SECS", help="leave out what was before")
     parser.add_argument("--to", dest="end", type=float, metavar="SECS", help="leave out what was after")
     _add_output(parser)
@@ -137,6 +140,7 @@ def _top(arguments: argparse.Namespace) -> int:
         names = ", ".join(sorted({naming.clean(thread.name) for thread in profile.threads}))
         print(f"No thread is named {arguments.thread}. There are: {names}.", file=sys.stderr)
         return 1
+    found = replace(found, coverage=arguments.coverage, lost_events=arguments.lost_events)
     is_per_thread = arguments.per_thread or arguments.thread is not None
     _print(arguments, found, text.render_summary(found, per_thread=is_per_thread))
     return 0

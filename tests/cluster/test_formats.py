@@ -74,10 +74,10 @@ def test_firefox_profiler_shows_names_and_the_split(fetched: dict[str, Path], pi
 @pytest.mark.parametrize("measure", ["samples", "cpu"])
 def test_pprof_shows_the_split(measure: str, worker: str, fetched: dict[str, Path]) -> None:
     """Google's own program."""
-    options = (f"-sample_index={measure}", f"-tagfocus=thread={worker}")
-    # Nanoseconds come with a unit of pprof's choice unless it is told.
-    found = readers.top_of_pprof(fetched["pprof"], *options, *(["-unit=us"] if measure == "cpu" else []))
-    assert_split({name: float(own) for name, (own, _) in found.items()})
+    options = ("-nodecount=1000", "-nodefraction=0", "-edgefraction=0", f"-sample_index={measure}", "-unit=us")
+    table = readers.run_pprof("-top", *options, f"-tagfocus=thread={worker}", str(fetched["pprof"]))
+    rows = re.findall(r"^\s*([\d.]+)(?:us)?\s+\S+%\s+\S+%\s+[\d.]+(?:us)?\s+\S+%\s+(\S+)", table, re.MULTILINE)
+    assert_split({name: float(own) for own, name in rows})
 
 
 @pytest.mark.parametrize("worker", WORKERS)

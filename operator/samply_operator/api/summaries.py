@@ -34,6 +34,8 @@ async def get_summary(request: web.Request) -> web.StreamResponse:
         thread=query.thread,
         time_range=_build_range(query),
         output=output,
+        coverage=manifest.quality.coverage,
+        lost_events=manifest.quality.lost_events,
     )
     return await views.send(request, views.Made(job, (manifest,), MEDIA_TYPES[output]))
 

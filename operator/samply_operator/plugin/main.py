@@ -204,18 +204,20 @@ class Plugin:
         return 0
 
     def run_top(self) -> int:
+        shown = self._find(self.options.which, self.options.ordinal)
         extra = [f"--limit={self.options.limit}", *(["--per-thread"] if self.options.per_thread else [])]
-        return self._on_files("top", [(self.options.which, self.options.ordinal)], extra)
+        for option, value in (("--coverage", shown.share), ("--lost-events", shown.lost_events)):
+            extra += [] if value is None else [f"{option}={value}"]
+        return self._on_files("top", [shown], extra)
 
     def run_diff(self) -> int:
-        return self._on_files("diff", [(self.options.before, None), (self.options.after, None)], [])
+        return self._on_files("diff", [self._find(self.options.before, None), self._find(self.options.after, None)], [])
 
-    def _on_files(self, command: str, wanted: Sequence[tuple[str, int | None]], extra: Sequence[str]) -> int:
+    def _on_files(self, command: str, wanted: Sequence[objects.Shown], extra: Sequence[str]) -> int:
         """Fetch into a temporary folder, then the command that works on files."""
         with tempfile.TemporaryDirectory(prefix="kubectl-samply-") as folder, self._open() as door:
             files: list[Path] = []
-            for which, ordinal in wanted:
-                shown = self._find(which, ordinal)
+            for shown in wanted:
                 files.append(Path(folder) / f"{len(files)}-{shown.name}.json.gz")
                 door.fetch(shown.pipeline, shown.profile_id, files[-1])
             return profile_cli.main([command, *map(str, files), *extra, "-o", self.options.output])

@@ -32,6 +32,9 @@ class Shown:
     created_at: str
     has_finished: bool
     has_succeeded: bool
+    share: float | None = None
+    """Its coverage, as a number."""
+    lost_events: int | None = None
 
 
 def build_body(spec: Spec, request: str | None = None) -> dict[str, Any]:
@@ -65,6 +68,8 @@ def parse(raw: Mapping[str, Any]) -> Shown:
         created_at=str(raw["metadata"].get("creationTimestamp") or ""),
         has_finished=conditions.get("Finished") == "True",
         has_succeeded=conditions.get("Succeeded") == "True",
+        share=coverage,
+        lost_events=profile.get("lostEvents"),
     )
 
 

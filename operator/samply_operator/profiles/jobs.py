@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +81,9 @@ class Top(Job, frozen=True, tag="top"):
     thread: str | None = None
     time_range: TimeRange | None = None
     output: Output = "json"
+    coverage: float | None = None
+    lost_events: int | None = None
+    """What is known of the recording, to stand beside the sums."""
 
 
 class Convert(Job, frozen=True, tag="convert"):
@@ -153,6 +157,7 @@ def _bake(job: Bake) -> baking.BakeResult:
 
 def _top(job: Top) -> Iterable[bytes]:
     found = summary.top(_read(job.profile, job), limit=job.limit, thread=job.thread, time_range=job.time_range)
+    found = replace(found, coverage=job.coverage, lost_events=job.lost_events)
     return _text(text.render_summary(found)) if job.output == "text" else _json(found)
 
 

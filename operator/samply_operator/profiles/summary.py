@@ -47,11 +47,15 @@ class ThreadCost:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
+    """`coverage` and `lost_events` aren't in the file: None unless somebody who knows them says so."""
+
     product: str
     interval_ms: float
     weight_type: str
     all_threads: ThreadCost
     threads: tuple[ThreadCost, ...]
+    coverage: float | None = None
+    lost_events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

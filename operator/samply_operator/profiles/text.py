@@ -14,11 +14,20 @@ def render_summary(summary: Summary, *, per_thread: bool = False) -> str:
         f"{clean(summary.product) or 'profile'}: {summary.all_threads.samples} samples "
         f"in {len(summary.threads)} threads, every {summary.interval_ms:.3g} ms"
     ]
+    if summary.coverage is not None or summary.lost_events is not None:
+        lines.append(_render_quality(summary))
     lines += _render_thread(summary.all_threads, "all threads")
     if per_thread:
         for thread in summary.threads:
             lines += _render_thread(thread, f"thread {clean(thread.name)} ({clean(thread.tid)})")
     return "\n".join(lines) + "\n"
+
+
+def _render_quality(summary: Summary) -> str:
+    known = [] if summary.coverage is None else [f"coverage {summary.coverage:.0%}"]
+    if summary.lost_events is not None:
+        known.append(f"{summary.lost_events} lost events")
+    return ", ".join(known)
 
 
 def _render_thread(thread: ThreadCost, title: str) -> list[str]:

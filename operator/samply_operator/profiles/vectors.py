@@ -36,6 +36,9 @@ else:
 BLOCK = 1 << 16
 """Nodes that are summed up at a time: their columns fit the processor's cache."""
 
+ROWS_AT_ONCE = 1 << 20
+"""Samples that are counted at a time: numpy makes 64 bits of each number before."""
+
 MAX_LEVELS = 2048
 """A block with longer chains than this is walked node by node: level by level it would take longer."""
 
@@ -149,7 +152,14 @@ def pick(numbers: Floats, rows: Longs) -> dict[int, float]:
 
 def sum_by_row(rows: Longs | Ints, size: int, weights: Longs | Floats | None = None) -> Floats:
     """What each row got: how often it is there, or the sum of its weights. Rows of -1 count for nothing."""
-    return np.bincount(rows + 1, weights=weights, minlength=size + 1)[1:].astype(np.float64, copy=False)
+    step = max(ROWS_AT_ONCE, 2 * size)
+    if len(rows) <= step:
+        return np.bincount(rows + 1, weights=weights, minlength=size + 1)[1:].astype(np.float64, copy=False)
+    sums = np.zeros(size)
+    for start in range(0, len(rows), step):
+        end = start + step
+        sums += sum_by_row(rows[start:end], size, None if weights is None else weights[start:end])
+    return sums
 
 
 def sum_known(rows: Ints, values: Floats) -> dict[int, float]:

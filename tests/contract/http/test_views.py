@@ -13,6 +13,7 @@ import pytest
 
 from samply_operator.api import turns
 from samply_operator.api.parts import TURNS
+from samply_operator.model.manifest import Quality
 from support.fake_operator import make_pipeline
 
 from .conftest import Service, make_id, wait_until
@@ -69,6 +70,19 @@ async def test_a_flame_graph_runs_nothing_but_its_own_script(service: Service, u
 
 def hash_script(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+async def test_a_summary_says_how_good_the_profile_is(service: Service) -> None:
+    """Beside what it sums up."""
+    quality = Quality(coverage=0.985, lost_events=3)
+    service.put(6, (PROFILES / "demo-v55.json.gz").read_bytes(), quality=quality)
+    await service.settle()
+    url = f"{HISTORY}/{make_id(6)}/summary"
+    body = (await service.get(url)).read_json()
+    assert (body["coverage"], body["lost_events"]) == (0.985, 3)
+    table = (await service.get(url + "?output=text")).body.decode()
+    assert table.splitlines()[1] == "coverage 98%, 3 lost events"
+    assert (await service.get(f"{ONE}/summary")).read_json()["coverage"] is None
 
 
 MERGED = "/v0/pipelines/orders/summary"

@@ -7,9 +7,11 @@ import contextlib
 import gzip
 import hashlib
 import os
+import resource
 from pathlib import Path
 
 import pytest
+from isal import igzip
 
 from samply_operator import profiles
 from samply_operator.profiles import bounded, errors, jobs
@@ -77,6 +79,54 @@ async def test_too_much_memory_is_told(tmp_path: Path) -> None:
     with pytest.raises(errors.ProfileJobFailed) as caught:
         await bounded.facts(path, LIMITS)
     assert caught.value.details["reason"] == "OutOfMemory"
+
+
+def write_big(path: Path, threads: int, samples: int) -> int:
+    """A profile of that many samples, each of the one stack that there is; its raw size."""
+    size = 0
+    column = b",".join([b"0"] * 100_000)
+    # Level 0 would be as large as the raw file; isal takes a second for what gzip takes ten.
+    with igzip.open(path, "wb", compresslevel=0) as file:
+
+        def put(data: bytes) -> None:
+            nonlocal size
+            size += file.write(data)
+
+        put(b'{"meta":{"interval":1,"preprocessedProfileVersion":55},"threads":[')
+        for number in range(threads):
+            put(b"," if number else b"")
+            put(
+                b'{"name":"t","stackTable":{"length":1,"frame":[0],"prefix":[null]},"frameTable":{"length":1,"func":[0]},'
+                b'"funcTable":{"length":1,"name":[0],"resource":[-1]},"resourceTable":{"length":0,"lib":[]},'
+                b'"stringArray":["f"],"samples":{"length":%d,"stack":[' % samples
+            )
+            for row in range(samples // 100_000):
+                put(b"," if row else b"")
+                put(column)
+            put(b"]}}")
+        put(b"]}")
+    return size
+
+
+@pytest.mark.parametrize(
+    ("threads", "memory_mib", "reason"), [(8, 1024, None), (1, 700, "OutOfMemory")], ids=["it fits", "it doesn't"]
+)
+async def test_500_mb_raw_are_answered_or_refused_within_bounds(
+    threads: int, memory_mib: int, reason: str | None, tmp_path: Path
+) -> None:
+    """250 million samples: a sum, or the reason; in both cases soon, and this process holds none of it."""
+    path = tmp_path / "big.json.gz"
+    samples = 250_000_000 // threads // 100_000 * 100_000
+    assert write_big(path, threads, samples) > 490_000_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    limits = Limits(memory_bytes=memory_mib << 20, cpu_secs=60, wall_secs=100)
+    if reason is None:
+        assert (await bounded.facts(path, limits)).samples == threads * samples
+    else:
+        with pytest.raises(errors.ProfileJobFailed) as caught:
+            await bounded.facts(path, limits)
+        assert caught.value.details["reason"] == reason
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 
 async def test_millions_of_empty_threads_do_not_get_past_the_memory_limit(tmp_path: Path) -> None:

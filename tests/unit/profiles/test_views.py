@@ -84,7 +84,8 @@ def test_children_are_within_their_parents_and_the_bottom_is_as_wide_as_the_pict
     svg = b"".join(flamegraph.convert(read(threads, tmp_path), by_thread=False))
     drawn = ElementTree.fromstring(svg)
     rows: dict[float, float] = {}
-    for rect in [rect for group in drawn.iter(f"{SVG}g") for rect in group.findall(f"{SVG}rect")]:
+    frames = [group for group in drawn.iter(f"{SVG}g") if group.get("class") == "b"]
+    for rect in [rect for group in frames for rect in group.findall(f"{SVG}rect")]:
         rows[float(rect.attrib["y"])] = rows.get(float(rect.attrib["y"]), 0.0) + float(rect.attrib["width"])
     widths = [rows[y] for y in sorted(rows, reverse=True)]
     if any(sample.path and sample.weight for thread in threads for sample in thread):
