@@ -182,7 +182,8 @@ def add_container(install: Install, specimen: Specimen, container: dict[str, Any
     """As the operator would, with a token of its ServiceAccount; nothing is kept. What the API server refuses it with.
 
     kubectl would read the subresource before it patches it, which the operator may not."""
-    cluster = kubectl.get("config", "view", "--raw", "--minify")["clusters"][0]["cluster"]
+    config = json.loads(kubectl.succeed("config", "view", "--raw", "--minify", "-o", "json"))
+    cluster = config["clusters"][0]["cluster"]
     token = kubectl.succeed("-n", install.namespace, "create", "token", install.name).strip()
     where = f"/api/v1/namespaces/{specimen.pipeline.namespace}/pods/{specimen.pipeline.pod()}/ephemeralcontainers"
     request = urllib.request.Request(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster import matrix, table
 from samply_operator.rules.failures import REMEDIES
 
 REPOSITORY = Path(__file__).parents[2]
@@ -51,6 +52,15 @@ def test_the_row_says_what_it_means_and_the_same_cure(reason: str) -> None:
     meaning, cure = read_rows()[reason]
     assert cure == REMEDIES[reason].replace("|", "\\|"), "run hack/docs"
     assert meaning.endswith("."), f"docs/troubleshooting.md doesn't say what {reason} means"
+
+
+@pytest.mark.parametrize("row", matrix.ROWS, ids=lambda row: row.id)
+def test_the_matrix_has_what_the_tests_expect(row: matrix.Row) -> None:
+    """The page is written by a run of the tests: a row that was changed since has to be seen again."""
+    begin = table.begin_line(row)
+    (line,) = (line for line in table.TABLE.read_text().splitlines() if line.startswith(f"{begin} "))
+    came = line.removeprefix(begin).split("|")[0].strip()
+    assert came in ([f"{row.answers}: a profile"] if row.is_good else [f"`{reason}`" for reason in row.answers.split()])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

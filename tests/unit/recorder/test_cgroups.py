@@ -66,3 +66,35 @@ def test_no_limit_is_none(files: dict[str, str], tmp_path: Path) -> None:
     found = gather(tmp_path, "dash", files)
     assert (found.quota_cpus, found.memory_limit, found.has_group_oom) == (None, None, False)
     assert preflight.cap_memory(found) is None
+
+
+@pytest.mark.parametrize("shell", shells.find_shells())
+@pytest.mark.parametrize(
+    ("files", "printed"),
+    [
+        ({"cpu.stat": "usage_usec 5\nnr_throttled 3\nthrottled_usec 1234\nnr_bursts 0"}, "1234"),
+        ({"cpu/cpu.stat": "nr_periods 5\nnr_throttled 3\nthrottled_time 1234567"}, "1234"),
+        ({}, ""),
+    ],
+    ids=["v2", "v1", "nothing to be read"],
+)
+def test_throttling_is_read(shell: str, files: dict[str, str], printed: str, tmp_path: Path) -> None:
+    """By the very function of record.sh, in microseconds."""
+    for name, text in files.items():
+        (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cgroup" / name).write_text(f"{text}\n")
+    script = remote.read_script("record.sh")
+    begin = script.index("throttled() {")
+    function = script[begin : script.index("\n}\n", begin) + 3]
+    places = function.replace('"/proc/$pid/root/sys/fs/cgroup" /sys/fs/cgroup', f'"{tmp_path}/cgroup"')
+    assert places != function
+    path = shells.make_path(tmp_path / "bin", shell)
+    done = subprocess.run(
+        ("sh", "-c", f"set -u\n{places}\nthrottled"),
+        executable=f"{tmp_path}/bin/sh",
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout.strip(), done.stderr) == (printed, "")

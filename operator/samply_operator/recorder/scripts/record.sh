@@ -39,14 +39,18 @@ started() {
         echo "${20}"
     fi
 }
-throttled() { # what the CPU limit took from the container so far: µs in cgroup v2, ns in v1
-    for stat in /sys/fs/cgroup/cpu.stat /sys/fs/cgroup/cpu/cpu.stat; do
-        while read -r key value; do
-            case $key in
-            throttled_usec) echo "$value" ;;
-            throttled_time) echo $((value / 1000)) ;;
-            esac
-        done 2>/dev/null <$stat
+throttled() { # what the CPU limit took from the target's container so far: µs in cgroup v2, ns in v1
+    for stat in "/proc/$pid/root/sys/fs/cgroup" /sys/fs/cgroup; do
+        for stat in "$stat/cpu.stat" "$stat/cpu/cpu.stat"; do
+            [ -r "$stat" ] || continue
+            while read -r key value; do
+                case $key in
+                throttled_usec) echo "$value" ;;
+                throttled_time) echo $((value / 1000)) ;;
+                esac
+            done <"$stat"
+            return
+        done
     done
 }
 check_memory() { # in the container, samply's memory counts as the pipeline's: better no profile than no pipeline
