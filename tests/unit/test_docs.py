@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster import matrix, table
+from samply_operator.rules import preflight
 from samply_operator.rules.failures import REMEDIES
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,7 +25,8 @@ FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def read_rows() -> dict[str, tuple[str, str]]:
-    return {reason: (meaning.strip(), cure) for reason, meaning, cure in ROW.findall(TROUBLESHOOTING.read_text())}
+    text = TROUBLESHOOTING.read_text().partition("## Reasons")[2].partition("\n## ")[0]
+    return {reason: (meaning.strip(), cure) for reason, meaning, cure in ROW.findall(text)}
 
 
 def name(path: Path) -> str:
@@ -52,6 +54,14 @@ def test_the_row_says_what_it_means_and_the_same_cure(reason: str) -> None:
     meaning, cure = read_rows()[reason]
     assert cure == REMEDIES[reason].replace("|", "\\|"), "run hack/docs"
     assert meaning.endswith("."), f"docs/troubleshooting.md doesn't say what {reason} means"
+
+
+def test_every_warning_of_the_preflight_has_one_row() -> None:
+    """Those that the source gives, no more and no fewer."""
+    calls = re.findall(r'_warn\(\s*"[\w ]+", "(\w+)"', Path(preflight.__file__).read_text())
+    section = TROUBLESHOOTING.read_text().partition("## Warnings of the preflight")[2].partition("\n## ")[0]
+    assert len(calls) >= 6
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(calls)
 
 
 @pytest.mark.parametrize("row", matrix.ROWS, ids=lambda row: row.id)

@@ -72,8 +72,8 @@ over() { # samply has ended, or all was cleaned away: then samply too, whoever d
 }
 
 echo "$$ $(started $$)" >shell
-# Another process may have the number by now.
-if [ "$(started "$pid")" != "$born" ]; then
+# Another process may have the number by now. 0: not known, from an older journal.
+if [ "$born" != 0 ] && [ "$(started "$pid")" != "$born" ]; then
     echo 'No such process' >err
     say 'exit 3'
     say 'done'
