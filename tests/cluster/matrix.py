@@ -77,7 +77,12 @@ KINDS = {
         mounts=({"name": "room", "mountPath": "/dev/shm", "readOnly": True},),
         pod={"volumes": [{"name": "room", "emptyDir": {}}]},
     ),
-    "distroless": Kind("one static program: no shell", image=DISTROLESS_IMAGE, security=NO_RIGHTS),
+    "distroless": Kind(
+        "one static program: no shell",
+        image=DISTROLESS_IMAGE,
+        security=NO_RIGHTS,
+        pod={"volumes": [{"name": "secret", "emptyDir": {}}]},
+    ),
     "busybox": Kind("a static program and busybox, root, PERFMON", image=BUSYBOX_IMAGE),
     "bare": Kind("no samply, no rights", image=BARE_IMAGE, security=NO_RIGHTS),
     "bare-rights": Kind("no samply, root, PERFMON and IPC_LOCK", image=BARE_IMAGE),
@@ -177,7 +182,8 @@ ROWS = (
     Row("tight", "Ephemeral", "TightMemory", says="memory limit"),
     Row("tight-beside", "Auto", "Ephemeral"),
     Row("tight-beside", "InPlace", "TightMemory", says="memory limit"),
-    Row("stored", "Auto", "Ephemeral"),
+    # What the ephemeral container writes counts as the pod's as well.
+    Row("stored", "Auto", "TooLittleSpace", says="Mode Ephemeral: "),
     Row("stored", "InPlace", "TooLittleSpace", says="ephemeral-storage is 10 MiB"),
     Row("closed", "Auto", "SamplyNotFound", says="exempt the operator's ServiceAccount", place="baseline"),
     Row(
