@@ -24,6 +24,19 @@ def target(install: Install, node: Node) -> Iterator[Pipeline]:
     started.wait_ready()
     yield started
     started.delete()
+    kubectl.succeed("-n", started.namespace, "wait", f"pod/{started.pod()}", "--for=delete", "--timeout=60s")
+
+
+def wait_quiet(target: Pipeline) -> None:
+    """Nothing runs but the pipeline, and no file is left. With the kubelet the runtime kills the exec's process: what that
+    one had started then becomes the child of PID 1, which here asks for no child's end, so that zombies are left."""
+    seen: list[str] = []
+
+    def is_quiet() -> bool:
+        seen[:] = [line for line in target.look() if line.split()[1] != "Z"]
+        return seen in pipelines.UNTOUCHED
+
+    kubectl.poll(is_quiet, timeout=20, what=lambda: f"only the pipeline: {seen}")
 
 
 @pytest.mark.parametrize("program", ["kube-apiserver", "kubelet", "containerd"])
@@ -41,7 +54,10 @@ def test_killed_while_it_records(program: str, target: Pipeline, install: Instal
     status = profiles.wait_succeeded(target, name, timeout=90)["status"]
     assert (status["startedAt"], status["target"]) == (began["startedAt"], began["target"]), "it was taken once"
     assert status["profile"]["coverage"] >= 0.9, status
-    target.wait_untouched()
+    if program == "kubelet":
+        wait_quiet(target)
+    else:
+        target.wait_untouched()
     profiles.wait_succeeded(target, profiles.make(target))
     after = install.container("operator")
     assert after["containerID"] == before["containerID"], "the operator lived on"

@@ -309,6 +309,38 @@ async def a_folder_that_somebody_else_removes_ends_samply_too(stage: Stage) -> N
     assert stage.state(samply) == ""
 
 
+@piece(lost=3)
+async def a_shell_that_is_killed_while_it_records_costs_nothing(stage: Stage) -> None:
+    task = asyncio.create_task(stage.record(secs=2))
+    await stage.reach_event("recording")
+    shell = int((stage.folder / "shell").read_text().split()[0])
+    os.kill(shell, signal.SIGKILL)
+    await stage.reach(lambda: stage.state(shell) in {"", "Z"})
+    assert (await stage.look()).is_alive
+    await stage.reach_event("done")
+    await task
+    progress = stage.progress()
+    assert stage.signals() == ["SIGINT"]
+    assert (progress.stop_cause, progress.exit_code, progress.lost_events) == ("timer", None, 3)
+    assert [file.name for file in progress.files] == [recording.PROFILE, recording.SIDECAR]
+    assert recording.judge(progress, stage.log()) is None
+    await stage.reach(lambda: not stage.find_processes(), OWN_END_SECS)
+
+
+@piece(attach_secs=-1)
+async def a_shell_that_is_killed_during_the_attach_leaves_no_stopped_target(stage: Stage) -> None:
+    stage.limits = msgspec.structs.replace(stage.limits, attach_deadline_secs=3)
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach(lambda: stage.state() == "T")
+    os.kill(int((stage.folder / "shell").read_text().split()[0]), signal.SIGKILL)
+    await stage.reach_event("done")
+    await task
+    failure = recording.judge(stage.progress(), stage.log())
+    assert failure is not None
+    assert (failure.reason, stage.progress().was_stopped) == ("AttachTimeout", True)
+    assert stage.state() == "S"
+
+
 @piece()
 async def a_process_that_took_over_the_number_is_not_recorded(stage: Stage) -> None:
     stage.change(pid_started=stage.entry.pid_started - 1)

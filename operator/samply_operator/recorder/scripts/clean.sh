@@ -3,7 +3,7 @@
 set -u
 dir=$1 pid=$2
 cd "$dir" 2>/dev/null || exit 0
-for who in samply shell; do
+for who in samply shell timer; do
     if read -r id was 2>/dev/null <$who && IFS= read -r line 2>/dev/null <"/proc/$id/stat"; then
         set -- ${line##*) }
         # A shell whose work is done ends by itself within a second.

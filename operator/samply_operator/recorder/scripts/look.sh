@@ -11,7 +11,7 @@ until [ -s shell ] || [ $n -ge 20 ]; do
     sleep 0.1 2>/dev/null || sleep 1
     n=$((n + 1))
 done
-for who in shell samply; do
+for who in shell samply timer; do
     if read -r id was 2>/dev/null <$who && IFS= read -r line 2>/dev/null <"/proc/$id/stat"; then
         set -- ${line##*) }
         [ "${20}" = "$was" ] && [ "$1" != Z ] && alive=yes

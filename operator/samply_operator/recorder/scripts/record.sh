@@ -64,14 +64,41 @@ check_memory() { # in the container, samply's memory counts as the pipeline's: b
     done 2>/dev/null <"/proc/$recorder/status"
 }
 nap() { sleep "$1" 2>/dev/null || sleep 1; }
+is_main_dead() { # an exec that a runtime cuts may be killed, and only it
+    [ "$(started $$)" != "$own" ] || [ "$(state $$)" = Z ]
+}
 over() { # samply has ended, or all was cleaned away: then samply too, whoever did it
     [ -e ended ] && return
-    [ -e shell ] && return 1
+    if [ -e shell ]; then
+        is_main_dead || return 1
+        case $(state $recorder) in '' | Z) return 0 ;; *) return 1 ;; esac
+    fi
     [ "$(started $recorder)" = "$began" ] && kill -KILL $recorder 2>/dev/null
     return 0
 }
+conclude() { # after samply's end  $1 its exit code, if it is known
+    : >ended
+    # Told here, not where it happens: two that tell at once would tell in any order.
+    if grep -q ' timer$' events; then say "throttled $(throttled)"; fi
+    case $(state "$pid") in
+    T | t)
+        kill -CONT "$pid" && say 'continued'
+        ;;
+    esac
+    [ -z "$1" ] || say "exit $1"
+    lost=$(sed -n 's/.*Lost \([0-9][0-9]*\) events.*/\1/p' err | tail -n 1)
+    say "lost ${lost:-0}"
+    for file in profile.json.gz profile.json.syms.json; do
+        if [ -f $file ]; then
+            sum=$(sha256sum <$file)
+            say "file $file $(($(wc -c <$file))) ${sum%% *}"
+        fi
+    done
+    say 'done'
+}
 
-echo "$$ $(started $$)" >shell
+own=$(started $$)
+echo "$$ $own" >shell
 # Another process may have the number by now. 0: not known, from an older journal.
 if [ "$born" != 0 ] && [ "$(started "$pid")" != "$born" ]; then
     echo 'No such process' >err
@@ -84,16 +111,17 @@ recorder=$!
 began=$(started $recorder)
 echo "$recorder $began" >samply
 
-(
+watch() { # until samply has ended; sends it its SIGINT
     end=$(($(clock) + attach * 100))
     until grep -q 'Recording process' err 2>/dev/null; do
-        over && exit 0
+        over && return
         if [ "$(clock)" -ge $end ]; then
-            # Killed during the attach, samply may leave the target stopped: the guard below cures that.
+            # Killed during the attach, samply may leave the target stopped: the guard above cures that.
             say 'deadline attach'
             mkdir stopped 2>/dev/null
             kill -KILL $recorder
-            exit 0
+            until over; do nap 0.1; done
+            return
         fi
         nap 0.05
     done
@@ -121,33 +149,23 @@ echo "$recorder $began" >samply
         if [ "$(clock)" -ge $end ]; then
             say 'deadline finish'
             kill -KILL $recorder
-            break
+            until over; do nap 0.1; done
+            return
         fi
         check_memory
         nap 0.1
     done
+}
+(
+    watch
+    # Whoever waits for samply tells its end. Killed before it did, this does.
+    until [ ! -e shell ] || grep -q '^done' events || is_main_dead; do nap 0.1; done
+    if [ -e shell ] && ! grep -q '^done' events; then conclude ''; fi
 ) &
 timer=$!
+echo "$timer $(started $timer)" >timer
 
 wait $recorder
-code=$?
-: >ended
-# Told by this shell, not by the timer: two that tell at once would tell in any order.
-if grep -q ' timer$' events; then say "throttled $(throttled)"; fi
-case $(state "$pid") in
-T | t)
-    kill -CONT "$pid" && say 'continued'
-    ;;
-esac
-say "exit $code"
-lost=$(sed -n 's/.*Lost \([0-9][0-9]*\) events.*/\1/p' err | tail -n 1)
-say "lost ${lost:-0}"
-for file in profile.json.gz profile.json.syms.json; do
-    if [ -f $file ]; then
-        sum=$(sha256sum <$file)
-        say "file $file $(($(wc -c <$file))) ${sum%% *}"
-    fi
-done
-say 'done'
+conclude $?
 wait $timer
 :
