@@ -28,8 +28,8 @@ def target(install: Install, node: Node) -> Iterator[Pipeline]:
 
 
 def wait_quiet(target: Pipeline) -> None:
-    """Nothing runs but the pipeline, and no file is left. With the kubelet the runtime kills the exec's process: what that
-    one had started then becomes the child of PID 1, which here asks for no child's end, so that zombies are left."""
+    """Nothing runs but the pipeline, and no file is left. With the kubelet the runtime kills the exec's process: what
+    that one had started then becomes the child of PID 1, which here asks for no child's end: zombies are left."""
     seen: list[str] = []
 
     def is_quiet() -> bool:
