@@ -17,6 +17,8 @@ from samply_operator.errors import SettingsError
 Mode = Literal["Auto", "InPlace", "BringOwn", "Ephemeral"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+ChildBytes = Annotated[int, msgspec.Meta(ge=160 * 1024 * 1024)]
+"""Address space of a process that reads profiles; Python and numpy take most of the least that is allowed."""
 
 MAX_DURATION_SECS = 3600
 """The longest recording: the range of Feldera's web console."""
@@ -69,7 +71,7 @@ class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """How long a recording whose pod or API server is away is tried again before it fails."""
     remote_ttl_secs: Seconds = 3600
     """How long a file that couldn't be copied stays in the pod."""
-    finish_memory_bytes: Positive = 768 * 1024 * 1024
+    finish_memory_bytes: ChildBytes = 768 * 1024 * 1024
     """Memory of the process that reads a profile and gives it names; less than the container's limit."""
     keep_raw: bool = False
     """Keep what samply wrote, profile and symbols, beside the published profile: twice the space, and more."""
@@ -250,7 +252,7 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """At the end of the pod: how long it is still served after it said that it is not ready."""
     drain_secs: Annotated[float, msgspec.Meta(ge=0)] = 24
     """After that: how long downloads under way may go on. Both together stay below the pod's grace period."""
-    view_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024)] = 512 * 1024 * 1024
+    view_memory_bytes: ChildBytes = 512 * 1024 * 1024
     """Memory of the process that converts, summarises or compares profiles; well below the container's limit."""
     links: Links = Links()
     cors: Cors = Cors()

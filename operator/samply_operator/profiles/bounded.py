@@ -34,7 +34,7 @@ STDERR_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a child may use. `memory_bytes` is address space: Python itself takes about 40 MB of it."""
+    """What a child may use. `memory_bytes` is address space: Python and numpy take about 120 MB of it."""
 
     memory_bytes: int = 1 << 30
     cpu_secs: int = 120

@@ -9,11 +9,12 @@ import hashlib
 import os
 import resource
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from isal import igzip
 
-from samply_operator import profiles
+from samply_operator import profiles, settings
 from samply_operator.profiles import bounded, errors, jobs
 from samply_operator.profiles.bounded import Limits
 
@@ -69,6 +70,15 @@ async def test_a_raw_file_is_packed_whatever_is_in_it(tmp_path: Path) -> None:
     written = await bounded.pack(path, out, LIMITS)
     assert gzip.decompress(out.read_bytes()) == b"no JSON at all"
     assert written.size_bytes == out.stat().st_size
+
+
+async def test_the_least_memory_that_can_be_set_is_enough_for_a_small_profile(
+    baked: Path, raw: Path, sidecar: Path, tmp_path: Path, label: profiles.Label
+) -> None:
+    (least,) = (meta for meta in get_args(settings.ChildBytes)[1:])
+    limits = Limits(memory_bytes=least.ge)
+    assert (await bounded.top(baked, limits)).all_threads.samples > 0
+    await bounded.bake(raw, sidecar, tmp_path / "o.gz", label=label, limits=limits)
 
 
 async def test_too_much_memory_is_told(tmp_path: Path) -> None:
