@@ -102,7 +102,10 @@ def main() -> None:
         "API server back (or the recording's end, if later) → the profile that ran meanwhile stored",
         [s for *_, s in server],
     )
-    show(f"a good profile right afterwards: POST to stored, without its own {SHORT_SECS} s", [n for _, n, _ in server])
+    show(
+        f"a good profile right afterwards: asked for to stored, without its own {SHORT_SECS} s",
+        [n for _, n, _ in server],
+    )
     show("the same when nothing was killed", usual)
 
 
