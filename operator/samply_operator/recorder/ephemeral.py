@@ -76,12 +76,12 @@ async def choose_name(context: Context, entry: JournalEntry) -> str:
     return f"{PREFIX}{max(numbers, default=0) + 1}"
 
 
-async def start(context: Context, entry: JournalEntry) -> Mapping[str, Any]:
-    """Add the container `entry.helper` (unless it is there) and wait until it runs. Its pod."""
+async def start(context: Context, entry: JournalEntry) -> None:
+    """Add the container `entry.helper` (unless it is there) and wait until it runs."""
     pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
     if entry.helper not in list_names(pod):
         await _add(context, entry)
-    return await _wait(context, entry)
+    await _wait(context, entry)
 
 
 async def _add(context: Context, entry: JournalEntry) -> None:
@@ -97,7 +97,7 @@ async def _add(context: Context, entry: JournalEntry) -> None:
         failures.fail("PodDeleted", f"Pod {entry.pod} was deleted.")
 
 
-async def _wait(context: Context, entry: JournalEntry) -> Mapping[str, Any]:
+async def _wait(context: Context, entry: JournalEntry) -> None:
     until = time.monotonic() + context.settings.ephemeral.start_deadline_secs
     trouble = ""
     while True:
@@ -106,7 +106,7 @@ async def _wait(context: Context, entry: JournalEntry) -> Mapping[str, Any]:
         waiting = state.get("waiting") or {}
         reason = str(waiting.get("reason") or "")
         if "running" in state:
-            return pod
+            return
         if "terminated" in state:
             ended = state["terminated"]
             _check_platform(context, str(ended.get("message") or ""))

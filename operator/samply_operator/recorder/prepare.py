@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +47,8 @@ class Preparer:
         self._get_entry = get_entry
         self._save = save
         self._retry = retry
+        self._pod: Mapping[str, Any] = {}
+        """As last seen."""
         self.verdict: Verdict | None = None
         """On the way that was tried last: told also where it forbids the recording."""
 
@@ -89,6 +91,7 @@ class Preparer:
                 found = failures.build_failure("NoShell", error.message)
         in_place: Verdict | Failure
         bring_own: Verdict | Failure
+        hopeless: Failure | None = None
         if facts is None or isinstance(found, Failure):
             in_place = bring_own = found if isinstance(found, Failure) else failures.build_failure("NoShell", "")
             process = None
@@ -96,6 +99,8 @@ class Preparer:
             process = found
             in_place = self.verdict = preflight.decide(facts, self._plan(found, is_own=False))
             bring_own = preflight.decide(facts, self._plan(found, is_own=True))
+            is_limited = ephemeral.is_memory_limited(self._pod)
+            hopeless = preflight.check_pod(facts, self._plan(found, is_own=True), is_memory_limited=is_limited)
         situation = modes.Situation(
             wanted=entry.wanted_mode or "Auto",
             namespace=entry.namespace,
@@ -103,14 +108,15 @@ class Preparer:
             in_place=in_place,
             bring_own=bring_own,
             is_blind=facts is not None and preflight.is_blind(facts),
+            ephemeral_failure=hopeless,
         )
         return situation, process
 
     async def _gather(self, entry: JournalEntry) -> Facts:
         client = self._context.client
         facts: Facts = await self._retry(lambda: remote.gather_facts(client, entry))
-        pod = await self._retry(lambda: client.get(objects.pods(entry.namespace, entry.pod)))
-        return surroundings.add_pod(facts, pod, entry.container)
+        self._pod = await self._retry(lambda: client.get(objects.pods(entry.namespace, entry.pod)))
+        return surroundings.add_pod(facts, self._pod, entry.container)
 
     def _plan(self, process: Process, *, is_own: bool) -> preflight.Plan:
         entry = self._get_entry()
@@ -142,12 +148,12 @@ class Preparer:
         if not entry.helper:
             # The journal first: a container whose name nobody remembers could never be ended.
             await self._save(helper=await ephemeral.choose_name(self._context, entry), mode="Ephemeral")
-        pod = await ephemeral.start(self._context, self._get_entry())
+        await ephemeral.start(self._context, self._get_entry())
         entry = self._get_entry()
         facts = await self._gather(entry)
         if (unfit := modes.check_arch(facts)) is not None:
             failures.raise_failure(unfit)
-        if ephemeral.is_memory_limited(pod):
+        if ephemeral.is_memory_limited(self._pod):
             facts = preflight.share_memory(facts)
         process = processes.choose_process(facts.processes, entry.process or None)
         if isinstance(process, Failure):

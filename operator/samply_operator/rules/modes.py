@@ -32,7 +32,7 @@ class Situation:
     bring_own: Verdict | Failure
     is_blind: bool = False
     ephemeral_failure: Failure | None = None
-    """It was tried and refused."""
+    """It was tried and refused, or can't work in this pod."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,6 +262,16 @@ def _check_memory(facts: Facts, plan: Plan) -> Finding | None:
     return _forbid("memory", "TightMemory", message)
 
 
+def check_pod(facts: Facts, plan: Plan, *, is_memory_limited: bool) -> Failure | None:
+    """Why no container of the pod can do it, told from the target's own facts: limits that hold for the pod as a whole.
+    An ephemeral container stays in the pod's spec: one that can't help is better not made."""
+    own = replace(plan, is_own=True)
+    found = _check_storage(replace(facts, is_tmpfs=False), own)
+    if found is None and is_memory_limited:
+        found = _check_memory(facts, own)
+    return None if found is None else Failure(found.reason, found.message, found.remedy)
+
+
 def count_seen_cpus(facts: Facts) -> int:
     """CPUs that a stock samply opens events on: as many as quota (rounded up) and affinity leave, from 0 on."""
     quota = facts.online_cpus if facts.quota_cpus is None else max(1, math.ceil(facts.quota_cpus))

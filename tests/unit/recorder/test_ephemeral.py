@@ -118,6 +118,34 @@ class TestAdded:
         await operator.reach_rest()
         assert list_helpers(cluster) == [("samply-operator-1", "terminated")]
 
+    @pytest.mark.parametrize(
+        ("limits", "facts", "reason"),
+        [
+            ({"memory": "60Mi"}, {"memory_limit": str(60 << 20), "memory_used": str(30 << 20)}, "TightMemory"),
+            ({"ephemeral-storage": "10Mi"}, {}, "TooLittleSpace"),
+        ],
+    )
+    async def test_none_is_made_where_the_pods_own_limits_forbid_it(
+        self,
+        operator: OperatorProcess,
+        cluster: FakeCluster,
+        limits: dict[str, str],
+        facts: dict[str, str],
+        reason: str,
+    ) -> None:
+        """It would stay in the pod's spec for nothing; both ways are told."""
+        (container,) = add_pipeline(cluster)
+        container.facts |= facts
+        (path,) = (path for path, raw in cluster.objects.items() if raw["metadata"].get("name") == POD)
+        pod = cluster.objects[path]
+        pod["spec"]["containers"][0]["resources"] = {"limits": limits}
+        cluster.put(path, pod)
+        ask(cluster, mode="Auto")
+        failure = (await operator.reach_phase("p-1", "Failed", "Succeeded"))["failure"]
+        assert failure["reason"] == reason
+        assert "Mode Ephemeral: " in failure["message"]
+        assert list_helpers(cluster) == []
+
     async def test_one_that_was_refused_leaves_nothing_to_clean(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
