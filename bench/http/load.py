@@ -7,9 +7,11 @@ import re
 import ssl
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,38 +136,50 @@ async def _download(server: Server, name: str, size: int, *, tls: bool) -> None:
     writer.close()
 
 
-class Copying:
-    """While it lasts another process does what the operator does with a profile of 300 MiB: it reads it from a socket,
-    hashes it, writes it to the volume and syncs, again and again; and a client downloads one of 300 MiB."""
+COPY = """
+import hashlib, os, socket, sys, threading
+path, size, piece = sys.argv[1], int(sys.argv[2]), os.urandom(1 << 20)
+def feed(plug):
+    for _ in range(size >> 20):
+        plug.sendall(piece)
+    plug.close()
+while True:
+    ours, theirs = socket.socketpair()
+    threading.Thread(target=feed, args=(theirs,), daemon=True).start()
+    digest = hashlib.sha256()
+    with open(path, "wb") as file:
+        while data := ours.recv(1 << 20):
+            digest.update(data)
+            file.write(data)
+        os.fsync(file.fileno())
+    ours.close()
+"""
+"""What the operator does with a profile: reads it from a socket, hashes it, writes it to the volume and syncs."""
 
-    def __init__(self, server: Server, folder: Path, size: int) -> None:
-        code = (
-            "import hashlib, os, socket, sys, threading\n"
-            "folder, size = sys.argv[1], int(sys.argv[2])\n"
-            "piece = os.urandom(1 << 20)\n"
-            "while True:\n"
-            "    ours, theirs = socket.socketpair()\n"
-            "    def feed():\n"
-            "        for _ in range(size >> 20): theirs.sendall(piece)\n"
-            "        theirs.close()\n"
-            "    threading.Thread(target=feed, daemon=True).start()\n"
-            "    digest = hashlib.sha256()\n"
-            "    with open(folder + '/copy', 'wb') as file:\n"
-            "        while data := ours.recv(1 << 20): digest.update(data); file.write(data)\n"
-            "        os.fsync(file.fileno())\n"
-            "    ours.close()\n"
-        )
-        self._command = ["python3", "-c", code, str(folder), str(size)]
-        marks = [word for header in server.headers for word in ("-H", header)]
-        url = f"http://127.0.0.1:{server.port}{server.paths['huge']}"
-        self._client = ["sh", "-c", 'while curl -sf -o /dev/null "$@"; do :; done', "client", *marks, url]
-        self._processes: list[subprocess.Popen[bytes]] = []
 
-    def __enter__(self) -> Copying:
-        self._processes = [subprocess.Popen(self._command), subprocess.Popen(self._client, start_new_session=True)]
-        return self
+@contextmanager
+def copying(folder: Path, size: int) -> Iterator[None]:
+    """While it lasts another process copies `size` bytes to the volume, again and again."""
+    with _running([sys.executable, "-c", COPY, str(folder / "copy"), str(size)]):
+        yield
 
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.terminate()
-            process.wait(20)
+
+@contextmanager
+def downloading(server: Server, name: str) -> Iterator[None]:
+    """While it lasts a client downloads one file, again and again, over one connection."""
+    marks = [word for header in server.headers for word in ("-H", header)]
+    url = f"http://127.0.0.1:{server.port}{server.paths[name]}?n=[1-100000]"
+    with _running(["curl", "-sf", "-o", "/dev/null", *marks, url]):
+        yield
+
+
+@contextmanager
+def _running(command: list[str]) -> Iterator[None]:
+    process = subprocess.Popen(command)
+    try:
+        yield
+        if process.poll() is not None:
+            raise RuntimeError(f"{command[0]} ended early")
+    finally:
+        process.terminate()
+        process.wait(20)
