@@ -11,6 +11,8 @@ import asyncio
 import errno
 import os
 
+AT_ONCE_BYTES = 1024 * 1024
+"""A fast client's socket has room for some MiB at a time: between two pieces others have their turn."""
 CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """What the kernel says where a file can't be sent this way."""
 
@@ -51,7 +53,8 @@ class Pump:
     def _send(self) -> bool:
         """What fits. True: all is sent."""
         try:
-            sent = os.sendfile(self._socket_fd, self._file_fd, self.offset, self._stop - self.offset)
+            size = min(self._stop - self.offset, AT_ONCE_BYTES)
+            sent = os.sendfile(self._socket_fd, self._file_fd, self.offset, size)
         except BlockingIOError:
             return False
         if sent == 0:
