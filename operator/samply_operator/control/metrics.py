@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from samply_operator import __version__, measures
@@ -23,17 +24,23 @@ STORED = gauge(
     OPERATOR, "store_attempts", "What is stored: profiles, failures; pinned counts those of both that stay.", ("kind",)
 )
 USED_BYTES = gauge(OPERATOR, "store_used_bytes", "Bytes that profiles take, as of the last pass of retention.")
-FREE_BYTES = gauge(OPERATOR, "store_free_bytes", "Free bytes of the volume, as of the last pass of retention.")
+FREE_BYTES = gauge(OPERATOR, "store_free_bytes", "Free bytes of the volume.")
 BUDGET_BYTES = gauge(OPERATOR, "store_budget_bytes", "What profiles may take before the oldest go.")
 RETAINED_AT = gauge(OPERATOR, "last_retention_timestamp_seconds", "Unix time of the last pass of retention; 0: none.")
 
 PHASES = ("Pending", "Recording", "Collecting")
 
 
-def render(engine: Engine, waiting: int) -> bytes:
+def render(engine: Engine, waiting: int, free_bytes: int) -> bytes:
     """All that the operator counts, in Prometheus' text format."""
     _observe(engine, waiting)
+    FREE_BYTES.set(free_bytes)
     return measures.render(OPERATOR)
+
+
+def _known(engine: Engine, number: float) -> float:
+    """What is worked out by retention isn't known before its first pass: NaN, which no alert takes for 0."""
+    return number if engine.retention.counts.ended_at else math.nan
 
 
 def _observe(engine: Engine, waiting: int) -> None:
@@ -51,8 +58,7 @@ def _observe(engine: Engine, waiting: int) -> None:
     SEEN_AT.set(world.seen_at)
     GENERATION.set(engine.store_generation)
     for kind, number in (("profile", stored.profiles), ("failure", stored.failures), ("pinned", stored.pinned)):
-        STORED.labels(kind).set(number)
-    USED_BYTES.set(stored.used_bytes)
-    FREE_BYTES.set(stored.free_bytes)
-    BUDGET_BYTES.set(stored.budget_bytes)
+        STORED.labels(kind).set(_known(engine, number))
+    USED_BYTES.set(_known(engine, stored.used_bytes))
+    BUDGET_BYTES.set(_known(engine, stored.budget_bytes))
     RETAINED_AT.set(stored.ended_at)

@@ -120,7 +120,8 @@ class ControlServer:
 
     async def _tell_metrics(self, request: web.Request) -> web.Response:
         waiting = sum(describing.is_waiting(profile, self._engine) for profile in self._engine.world.profiles.values())
-        return web.Response(body=metrics.render(self._engine, waiting), content_type="text/plain")
+        free_bytes = await asyncio.to_thread(self._engine.context.volume.free_bytes)
+        return web.Response(body=metrics.render(self._engine, waiting, free_bytes), content_type="text/plain")
 
     def _answer(self, kind: type[Call], work: Callable[[str, Call], Awaitable[msgspec.Struct]]) -> Handler:
         """A route: read the call, do it, tell its outcome."""
