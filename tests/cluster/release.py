@@ -15,10 +15,13 @@ from typing import Any
 from urllib.parse import quote
 
 from chart import helm
+from samply_operator.rules import credentials
 from support import kubectl, openapi
 
 TAG = os.environ.get("SAMPLY_TEST_TAG", "dev")
 """Of the operator's image."""
+KEYS = "samply-operator-api-keys"
+"""The chart's default name of the Secret."""
 CALLER = "caller"
 """The ServiceAccount whose token tests show."""
 
@@ -169,6 +172,17 @@ class Install:
         return kubectl.succeed(
             "-n", self.namespace, "create", "token", name, "--audience", audience, *arguments
         ).strip()
+
+    def put_key(self, name: str, key: str, verbs: str, *namespaces: str, secret: str = KEYS) -> None:
+        """What `samply-operator key new` tells to do."""
+        entry = credentials.build_entry(key, verbs.split(","), namespaces)
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": secret, "namespace": self.namespace},
+            "data": {name: base64.b64encode(entry).decode()},
+        }
+        kubectl.succeed("apply", "--server-side", "--field-manager", f"samply-key-{name}", "-f", "-", body=body)
 
     @contextlib.contextmanager
     def open(self, token: str | None = None) -> Iterator[Service]:

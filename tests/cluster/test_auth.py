@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Iterator
@@ -112,18 +111,6 @@ def reach(door: Service, token: str, expected: tuple[int, str], timeout: float, 
     return time.monotonic() - began
 
 
-def put_key(install: Install, name: str, key: str, verbs: str, *namespaces: str) -> None:
-    entry = base64.b64encode(credentials.build_entry(key, verbs.split(","), namespaces)).decode()
-    body = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": SECRET, "namespace": install.namespace},
-        "data": {name: entry},
-    }
-    apply = ("apply", "--server-side", "--field-manager", f"samply-key-{name}", "-f", "-")
-    kubectl.succeed(*apply, body=body)
-
-
 def test_without_a_good_token_nobody_is_let_in(guarded: Install, door: Service) -> None:
     """None, one that is made up, and one of the cluster that is for something else."""
     guarded.make_caller("reader", verbs="get")
@@ -187,8 +174,8 @@ def test_a_right_that_was_taken_away_is_gone_within_15_s(guarded: Install, door:
 def test_a_removed_key_is_refused_within_5_s(guarded: Install, door: Service) -> None:
     """And a new one is taken as soon, without a restart; the others stay as they are."""
     key, other = credentials.build_key("ci", b"c" * 32), credentials.build_key("stays", b"s" * 32)
-    put_key(guarded, "stays", other, "get", "*")
-    put_key(guarded, "ci", key, "get", guarded.namespace)
+    guarded.put_key("stays", other, "get", "*", secret=SECRET)
+    guarded.put_key("ci", key, "get", guarded.namespace, secret=SECRET)
     reach(door, key, KNOWN, 10)
     assert ask(door, key, f"{NAME}-other") == HIDDEN
     assert ask(door, key, method="POST") == (403, "InsufficientPermissions")

@@ -16,7 +16,7 @@ import pytest
 from cluster import pipelines
 from cluster import profiles as objects
 from cluster.pipelines import Pipeline
-from cluster.release import Answer, Install, Service
+from cluster.release import CALLER, Answer, Install, Service
 from samply_operator import profiles
 from support import kubectl
 
@@ -75,7 +75,7 @@ def read(answer: Answer, path: Path) -> Taken:
 # ----------------------------------------------------------------------------------------------- the way of one
 
 
-def test_started_waited_for_and_fetched(pipeline: Pipeline, service: Service) -> None:
+def test_started_waited_for_and_fetched(install: Install, pipeline: Pipeline, service: Service) -> None:
     """POST says 202 and where; GET says 204 and how long, counting down and never below 1; then 200 with a new file."""
     before = service.profile(pipeline.name).headers.get("etag")
     began = time.monotonic()
@@ -97,6 +97,7 @@ def test_started_waited_for_and_fetched(pipeline: Pipeline, service: Service) ->
     assert answer.headers["etag"] != before
     facts = json.loads(service.call("GET", started.headers["location"]).body)
     assert facts["state"] == "Succeeded"
+    assert facts["requested_by"] == f"Kubernetes/system:serviceaccount:{install.namespace}:{CALLER}"
     assert f'"{facts["file"]["sha256"]}"' == answer.headers["etag"]
 
 

@@ -15,12 +15,19 @@ from cluster.node import Node
 from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
 from samply_operator.profiles import facts, read
+from samply_operator.rules import credentials
 from support import kubectl
 
 pytestmark = pytest.mark.cluster
 
 JOURNAL = "import os; print(*os.listdir('/data/journal'))"
-CONFIG = {"recording": {"mode": "InPlace"}, "retention": {"absenceGraceSecs": 10}}
+CONFIG = {
+    "recording": {"mode": "InPlace"},
+    "retention": {"absenceGraceSecs": 10},
+    "auth": {"apiKeys": {"enabled": True}},
+}
+KEY = credentials.build_key("life", b"l" * 32)
+"""Tokens of the cluster can't be reviewed while the operator is away; this one counts then too."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +46,9 @@ def target(life: Install) -> Pipeline:
 
 @pytest.fixture
 def service(life: Install) -> Iterator[Service]:
-    with life.open() as opened:
+    life.put_key("life", KEY, "get,create,delete", "*")
+    with life.open(KEY) as opened:
+        kubectl.poll(lambda: opened.call("GET", "/v0/pipelines").status == 200, timeout=15, what="the key is known")
         yield opened
 
 

@@ -14,7 +14,7 @@ from samply_operator.control.callers import Callers
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.messages import ReviewRequest
 from samply_operator.control.tokens import Keys
-from samply_operator.errors import AccessUndecided, Unauthenticated
+from samply_operator.errors import AccessUndecided, OperatorUnavailable, Unauthenticated
 from samply_operator.rules import access
 from samply_operator.settings import Auth, Verb
 
@@ -74,6 +74,11 @@ class Gate:
         return Found(who, keep_secs=until - self._now())
 
     async def _review(self, token: str, verbs: tuple[Verb, ...], namespaces: frozenset[str]) -> Found:
+        if self._operator.snapshot is None:
+            # Known to be away: a process that hangs would be waited for.
+            raise OperatorUnavailable(
+                "The operator is away: tokens of the cluster can't be reviewed.", remedy="Try again in a few seconds."
+            )
         try:
             async with asyncio.timeout(WAIT_SECS):
                 await self._turns.acquire()

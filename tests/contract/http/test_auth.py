@@ -274,7 +274,9 @@ async def test_a_review_that_cant_be_had_is_503_and_never_a_pass(service: Servic
     service.operator.review = allow(get=("feldera",))
     assert (await service.get(PROFILE, Authorization="Bearer a.b.c")).status == 200, "the error was not kept"
     await service.send_away()
+    asked = len(service.operator.reviewed)
     (await service.get(PROFILE, Authorization="Bearer g.h.i")).assert_error(503, "OperatorUnavailable")
+    assert len(service.operator.reviewed) == asked
 
 
 @pytest.mark.parametrize(
