@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from samply_operator import profiles
 from samply_operator.profiles import pprof, speedscope
@@ -226,6 +227,16 @@ def test_speedscope_opens_it(measure: speedscope.Measure, baked: Path, tmp_path:
 
 
 @needs_chromium
+def test_speedscope_counts_the_same(baked: Path, tmp_path: Path) -> None:
+    """What its page shows as "Self", thread by thread."""
+    shown = read_speedscope(b"".join(speedscope.convert(profiles.read(baked))), tmp_path)
+    assert {thread.split(": ")[1].split(" (")[0] for thread in shown} == {"demo", "worker-0", "worker-1"}
+    for title, selves in shown.items():
+        expected = expect(baked, title.split(": ")[1].split(" (")[0])
+        assert selves == {name: cost.self_weight for name, cost in expected.items()}
+
+
+@needs_chromium
 def test_speedscope_refuses_what_is_no_profile(tmp_path: Path) -> None:
     """Otherwise the test above would prove nothing."""
     assert "<title>orders - speedscope</title>" not in open_in_speedscope(b'{"name": "orders"}', tmp_path)
@@ -240,11 +251,47 @@ def test_speedscope_s_own_schema_holds(baked: Path) -> None:
     jsonschema.validate(document, schema)
 
 
-def open_in_speedscope(converted: bytes, tmp_path: Path) -> str:
+def build_address(converted: bytes, tmp_path: Path) -> str:
     """The way of speedscope's own command line: a script next to its page hands the file over."""
     script = tmp_path / "profile.js"
     encoded = base64.b64encode(converted).decode()
     script.write_text(f"speedscope.loadFileFromBase64({json.dumps('p.speedscope.json')}, {json.dumps(encoded)})")
+    return f"{(SPEEDSCOPE / 'index.html').as_uri()}#localProfilePath={script}"
+
+
+def read_speedscope(converted: bytes, tmp_path: Path) -> dict[str, dict[str, float]]:
+    """By profile, the "Self" column of its sandwich view: computed by speedscope from what its importer read."""
+    address, chromium = build_address(converted, tmp_path), shutil.which("chromium")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        page = browser.new_page(viewport={"width": 1240, "height": 2000})
+        page.goto(address)
+        page.wait_for_function("() => / - speedscope$/.test(document.title)", timeout=60_000)
+        page.keyboard.press("3")
+        page.wait_for_function("() => document.body.innerText.includes('Symbol Name')", timeout=30_000)
+        found: dict[str, dict[str, float]] = {}
+        while True:
+            text: str = page.evaluate("() => document.body.innerText")
+            (title, number, count) = re.findall(r"^(.+) \((\d+)/(\d+)\)$", text, re.MULTILINE)[0]
+            rows = page.evaluate(
+                "() => Array.from(document.querySelectorAll('tr'))"
+                ".map(row => Array.from(row.querySelectorAll('td')).map(cell => cell.textContent))"
+            )
+            # Its list of profiles is a table too, without shares.
+            costs = ((row[2], re.match(r"([\d,.]+) \(.*%\)", row[1])) for row in rows if len(row) == 3)
+            found[title] = {name: float(own[1].replace(",", "")) for name, own in costs if own}
+            if number == count:
+                break
+            page.keyboard.press("n")
+            page.wait_for_function(f"() => document.body.innerText.includes('({int(number) + 1}/{count})')")
+        browser.close()
+    return found
+
+
+def open_in_speedscope(converted: bytes, tmp_path: Path) -> str:
+    """The page as it is once it is through."""
+    address = build_address(converted, tmp_path)
     done = subprocess.run(
         [
             "chromium",
@@ -255,7 +302,7 @@ def open_in_speedscope(converted: bytes, tmp_path: Path) -> str:
             "--virtual-time-budget=20000",
             f"--user-data-dir={tmp_path / 'chromium'}",
             "--dump-dom",
-            f"{(SPEEDSCOPE / 'index.html').as_uri()}#localProfilePath={script}",
+            address,
         ],
         capture_output=True,
         text=True,
