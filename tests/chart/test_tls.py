@@ -14,6 +14,7 @@ def test_plain_http_is_the_default(default_objects: list[helm.Object]) -> None:
     api = helm.containers(default_objects)["api"]
     assert api["args"] == ["api"]
     assert not any("scheme" in api[probe]["httpGet"] for probe in PROBES)
+    assert helm.only(default_objects, "Service")["spec"]["ports"][0]["appProtocol"] == "http"
 
 
 def test_a_secret_turns_it_on_for_the_api_alone() -> None:
@@ -23,6 +24,7 @@ def test_a_secret_turns_it_on_for_the_api_alone() -> None:
     assert api["args"] == ["api", "--tls", mount["mountPath"]]
     assert mount["readOnly"] is True
     assert "subPath" not in mount, "a subPath is never updated"
+    assert helm.only(objects, "Service")["spec"]["ports"][0]["appProtocol"] == "https"
     assert {api[probe]["httpGet"]["scheme"] for probe in PROBES} == {"HTTPS"}
     assert "tls" not in {each["name"] for each in operator["volumeMounts"]}
     [volume] = [each for each in helm.pod_spec(objects)["volumes"] if each["name"] == "tls"]

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import shutil
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Place:
     namespace: str
     name: str
     port: int
+    is_tls: bool = False
 
 
 def find_service(kubectl: Kubectl, namespace: str, wanted: str | None) -> Place:
@@ -55,7 +57,8 @@ def find_service(kubectl: Kubectl, namespace: str, wanted: str | None) -> Place:
 def _place(service: dict[str, Any]) -> Place:
     ports = service["spec"]["ports"]
     chosen = next((p for p in ports if p.get("name") in {"http", "https"}), ports[0])
-    return Place(service["metadata"]["namespace"], service["metadata"]["name"], int(chosen["port"]))
+    is_tls = chosen.get("appProtocol") == "https"
+    return Place(service["metadata"]["namespace"], service["metadata"]["name"], int(chosen["port"]), is_tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Door:
 
     port: int
     token: str
+    is_tls: bool = False
 
     def list_ordinals(self, pipeline: str, namespace: str) -> list[int]:
         """Ordinals of a pipeline that run or should."""
@@ -76,7 +80,7 @@ class Door:
         ]
 
     def _read(self, path: str) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = self._connect()
         with contextlib.closing(connection):
             connection.request("GET", path, headers=self._headers())
             response = connection.getresponse()
@@ -84,6 +88,15 @@ class Door:
             if response.status != 200:
                 raise _build_refusal(response.status, body)
             return body
+
+    def _connect(self) -> http.client.HTTPConnection:
+        """The certificate isn't for 127.0.0.1; that the other end is the pod is vouched for by the API server, through
+        which `kubectl port-forward` goes."""
+        if not self.is_tls:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -99,7 +112,7 @@ class Door:
 
     def _save(self, path: str, out: Path) -> int:
         """A half file is never left behind."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = self._connect()
         part = out.with_name(out.name + ".part")
         try:
             connection.request("GET", path, headers=self._headers())
@@ -137,4 +150,4 @@ def make_token(kubectl: Kubectl, namespace: str, account: str, audience: str) ->
 def open_door(kubectl: Kubectl, namespace: str, wanted: str | None, token: str) -> Iterator[Door]:
     place = find_service(kubectl, namespace, wanted)
     with kubectl.forward(place.namespace, place.name, place.port) as port:
-        yield Door(port, token)
+        yield Door(port, token, place.is_tls)

@@ -14,6 +14,7 @@ from cryptography import x509
 from samply_operator.api.door import Door
 from samply_operator.api.tls import Tls
 from samply_operator.errors import SettingsError
+from samply_operator.plugin.service import Door as PluginDoor
 from support import certificates
 from support.fake_operator import KEY, bearer
 
@@ -154,3 +155,11 @@ async def test_a_client_that_hangs_up_in_a_large_answer_is_no_error(
         response.close()
     assert (await get(service, door, Range="bytes=0-9")).body == b"x" * 10
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_the_plugin_fetches_over_tls_too(service: Service, door: Door, tmp_path: Path) -> None:
+    """Through a port of this machine, for which no certificate is."""
+    manifest = service.put(1, b"x" * 1_000_000)
+    await service.settle()
+    plugin = PluginDoor(door.port, KEY, is_tls=True)
+    assert await asyncio.to_thread(plugin.fetch, "orders", manifest.id, tmp_path / "p") == 1_000_000
