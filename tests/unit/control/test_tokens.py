@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
-from typing import Any
+from typing import Any, get_args
 
 import jwt
+import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from samply_operator import settings
 from samply_operator.control import tokens
 from samply_operator.control.jwks import Jwk
 from samply_operator.errors import Unauthenticated
@@ -173,14 +176,30 @@ async def test_there_are_many_attacks_and_each_is_another() -> None:
     assert len(set(ATTACKS.values())) == len(ATTACKS) > 55
 
 
-async def test_each_algorithm_that_can_be_set_is_asymmetric() -> None:
-    """A shared secret can't be configured, and each that can be has its kind of key."""
-    algorithms = Oidc.__struct_fields__.index("algorithms")
-    assert algorithms >= 0
-    allowed = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-    for name in allowed:
-        assert tokens.KIND[name[:2]] in {"RSA", "EC", "OKP"}
-        assert isinstance(jwt.get_algorithm_by_name(name), jwt.algorithms.Algorithm)
+def make_pair(algorithm: str) -> tuple[Any, dict[str, Any]]:
+    """A private key for it, and its public half as the issuer publishes it."""
+    if algorithm[:2] in {"RS", "PS"}:
+        return rsa_key(), public_jwk(rsa_key(), "k")
+    if algorithm == "EdDSA":
+        private: Any = ed25519.Ed25519PrivateKey.generate()
+        jwk = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(private.public_key()))
+    else:
+        curve = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}[algorithm]
+        private = ec.generate_private_key(curve())
+        jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(private.public_key()))
+    return private, {**jwk, "kid": "k"}
+
+
+@pytest.mark.parametrize("algorithm", get_args(settings.Algorithm))
+async def test_each_algorithm_that_can_be_set_works_with_its_own_key_alone(algorithm: Any) -> None:
+    """All are asymmetric; a token of the one isn't taken where another one is set."""
+    private, public = make_pair(algorithm)
+    token = sign(claims(), kid="k", algorithm=algorithm, key=private)
+    oidc = msgspec.structs.replace(OIDC, algorithms=(algorithm,))
+    assert (await tokens.verify(token, oidc, Keys(k=public)))["sub"] == "alice"
+    others = tuple(each for each in get_args(settings.Algorithm) if each != algorithm)
+    with pytest.raises(Unauthenticated, match="algorithm"):
+        await tokens.verify(token, msgspec.structs.replace(OIDC, algorithms=others), Keys(k=public))
 
 
 def test_a_huge_token_is_refused_before_it_is_looked_at() -> None:
