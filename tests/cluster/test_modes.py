@@ -35,7 +35,7 @@ WORKERS = ("dbsp-worker-0", "dbsp-worker-1")
 HELPER_IMAGE = "docker.io/library/samply-operator-samply:dev"
 NO_IMAGE = "127.0.0.1:1/samply:none"
 """No registry listens there."""
-START_DEADLINE_SECS = 6
+START_DEADLINE_SECS = 20
 
 
 @pytest.fixture(scope="module")
