@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from asyncio import sslproto
 from pathlib import Path
 from types import TracebackType
 
@@ -24,6 +25,10 @@ CERTIFICATE, KEY = "tls.crt", "tls.key"
 LOOK_SECS = 5.0
 """How soon a renewed certificate is used, after the kubelet has brought it (which takes up to a minute or two)."""
 
+BUFFER_BYTES = 32 * 1024
+"""asyncio takes a buffer of 256 KiB for what each TLS connection may receive; requests are small, and a thousand idle
+connections would take a third of the container's memory."""
+
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -37,6 +42,7 @@ class Tls:
         self._stamp: Stamp | None = None
         self._task: asyncio.Task[None] | None = None
         self.context = build_context()
+        sslproto.SSLProtocol.max_size = BUFFER_BYTES
 
     async def __aenter__(self) -> Tls:
         try:

@@ -163,3 +163,20 @@ async def test_the_plugin_fetches_over_tls_too(service: Service, door: Door, tmp
     await service.settle()
     plugin = PluginDoor(door.port, KEY, is_tls=True)
     assert await asyncio.to_thread(plugin.fetch, "orders", manifest.id, tmp_path / "p") == 1_000_000
+
+
+def read_resident_mib() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+async def test_idle_connections_take_little_memory(door: Door) -> None:
+    """Both ends are in this process; with asyncio's own buffers they would take 50 MiB."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    before, held = read_resident_mib(), []
+    for _ in range(100):
+        held.append((await asyncio.open_connection("127.0.0.1", door.port, ssl=context))[1])
+    assert read_resident_mib() - before < 30
+    for writer in held:
+        writer.close()
