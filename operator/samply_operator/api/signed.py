@@ -8,7 +8,7 @@ import time
 from aiohttp import web
 
 from samply_operator import errors
-from samply_operator.api import params
+from samply_operator.api import measures, params
 from samply_operator.api.parts import BOARD, OPERATOR, SETTINGS
 from samply_operator.model.manifest import Manifest
 from samply_operator.rules import links
@@ -32,7 +32,9 @@ def admit(request: web.Request, profile_id: str) -> Manifest:
     namespace, known_id = (manifest.namespace, manifest.id) if manifest else ("", "")
     is_valid = link is not None and links.is_valid(link, list_keys(request), namespace, known_id, time.time())
     if manifest is None or not is_valid or manifest.pipeline != request.match_info["pipeline_name"]:
+        measures.count_decision("link", "forbidden")
         raise errors.InvalidLink("The link is not valid, or its time is over.", remedy="Ask for a new one.")
+    measures.count_decision("link", "allowed")
     return manifest
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
+from samply_operator.api import measures
 from samply_operator.control.messages import Credentials
 from samply_operator.rules import credentials, links
 from samply_operator.settings import Api, Links
@@ -63,6 +64,16 @@ async def test_a_link_serves_the_file_without_a_token(service: Service) -> None:
     head = await service.ask("HEAD", body["href"], Authorization="")
     assert (head.status, head.headers["Content-Length"]) == (200, "4")
     assert (await service.get(body["href"], If_None_Match=head.headers["ETag"])).status == 304
+
+
+async def test_links_are_counted(service: Service) -> None:
+    """Those that are honoured, and those that aren't."""
+    before = [measures.DECISIONS.labels("link", outcome)._value.get() for outcome in ("allowed", "forbidden")]
+    href = (await make(service))["href"]
+    await service.get(href)
+    await service.get(href + "A")
+    after = [measures.DECISIONS.labels("link", outcome)._value.get() for outcome in ("allowed", "forbidden")]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1]
 
 
 async def test_a_token_beside_a_link_is_not_looked_at(service: Service) -> None:
