@@ -10,6 +10,7 @@ from aiohttp import web
 from samply_operator import errors
 from samply_operator.api import access, files, params, render, samply_profiles, signed
 from samply_operator.api.parts import SETTINGS
+from samply_operator.control import audit
 from samply_operator.rules import links
 
 PATH = samply_profiles.PATH + "/{profile_id}/links"
@@ -24,7 +25,8 @@ async def post(request: web.Request) -> web.StreamResponse:
     """Make a link. Nothing is stored: who knows the URL may read that one file until then."""
     settings = request.app[SETTINGS].api.links
     query = params.parse_link_query(request.rel_url.raw_query_string, settings.max_secs)
-    manifest = samply_profiles.find_stored(request, await access.admit(request), request.match_info["profile_id"])
+    caller = await access.admit(request)
+    manifest = samply_profiles.find_stored(request, caller, request.match_info["profile_id"])
     if manifest.file is None:
         raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
     expires = int(time.time()) + (query.expires_secs or min(DEFAULT_SECS, settings.max_secs))
@@ -39,6 +41,8 @@ async def post(request: web.Request) -> web.StreamResponse:
         "url": url,
         "firefox_profiler": links.build_viewer_url(url, f"{manifest.pipeline} {manifest.ordinal}, {stamp}"),
     }
+    place = {"pipeline": manifest.pipeline, "namespace": manifest.namespace, "profile": manifest.id}
+    audit.write("Allow", "get", who=caller.who, reason=f"link until {body['expires_at']}", **place)
     return render.build_json(body)
 
 

@@ -10,9 +10,13 @@ from aiohttp import web
 from samply_operator import errors
 from samply_operator.api import measures, params
 from samply_operator.api.parts import BOARD, OPERATOR, SETTINGS
+from samply_operator.control import audit
 from samply_operator.model.manifest import Manifest
 from samply_operator.rules import links
+from samply_operator.rules.access import Who
 
+BEARER = Who("", "Link")
+"""Whoever has one: nothing else is known of them."""
 SWITCHED_OFF = "Name a Secret in config.api.links.secretName."
 
 _FILE = re.compile(r".*/v0/pipelines/[^/]+/samply_profiles/[^/]+/profile")
@@ -33,6 +37,8 @@ def admit(request: web.Request, profile_id: str) -> Manifest:
     is_valid = link is not None and links.is_valid(link, list_keys(request), namespace, known_id, time.time())
     if manifest is None or not is_valid or manifest.pipeline != request.match_info["pipeline_name"]:
         measures.count_decision("link", "forbidden")
+        pipeline = request.match_info["pipeline_name"]
+        audit.write("Forbid", "get", who=BEARER, pipeline=pipeline, profile=profile_id, reason=errors.InvalidLink.code)
         raise errors.InvalidLink("The link is not valid, or its time is over.", remedy="Ask for a new one.")
     measures.count_decision("link", "allowed")
     return manifest

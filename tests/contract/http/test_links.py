@@ -13,6 +13,7 @@ import pytest
 
 from samply_operator.api import measures
 from samply_operator.control.messages import Credentials
+from samply_operator.logs import AUDIT, FIELDS
 from samply_operator.rules import credentials, links
 from samply_operator.settings import Api, Links
 from support.fake_operator import make_key
@@ -204,6 +205,20 @@ async def test_a_host_that_is_none_is_told(service: Service, host: str) -> None:
 async def test_what_has_no_file_has_no_link(service: Service) -> None:
     (await service.post(f"{HISTORY}/{make_id(3)}/links")).assert_error(404, "UnknownProfile")
     (await service.post(f"{HISTORY}/{make_id(9)}/links")).assert_error(404, "UnknownProfile")
+
+
+async def test_who_made_a_link_and_each_refused_one_is_in_the_audit_log(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A link gives a right away: it must be known who did."""
+    caplog.set_level(logging.INFO, AUDIT)
+    href = (await make(service))["href"]
+    await service.get(href + "A", Authorization="")
+    made, refused = [getattr(record, FIELDS) for record in caplog.records if record.name == AUDIT]
+    assert (made["decision"], made["who"], made["way"], made["profile"]) == ("Allow", "test", "ApiKey", make_id(1))
+    assert made["reason"].startswith("link until ")
+    assert (refused["decision"], refused["way"], refused["reason"]) == ("Forbid", "Link", "InvalidLink")
+    assert "who" not in refused
 
 
 async def test_a_signature_is_never_logged(service: Service, caplog: pytest.LogCaptureFixture) -> None:
