@@ -252,7 +252,7 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """At the end of the pod: how long it is still served after it said that it is not ready."""
     drain_secs: Annotated[float, msgspec.Meta(ge=0)] = 24
     """After that: how long downloads under way may go on. Both together stay below the pod's grace period."""
-    view_memory_bytes: ChildBytes = 512 * 1024 * 1024
+    view_memory_bytes: ChildBytes = 768 * 1024 * 1024
     """Memory of the process that converts, summarises or compares profiles; well below the container's limit."""
     links: Links = Links()
     cors: Cors = Cors()

@@ -30,6 +30,8 @@ from samply_operator.profiles.tally import TimeRange
 Answer = TypeVar("Answer")
 PIECE = 64 << 10
 STDERR_BYTES = 64 << 10
+NO_MEMORY = (b"MemoryError", b"OpenBLAS error: Memory allocation", b"failed to map segment")
+"""What Python, numpy's BLAS and the dynamic linker say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def explain(status: int, stderr: bytes) -> ProfileError:
             return build_failure("Crashed", "The child's error could not be read.", status)
         kind = KINDS.get(failure.code, ProfileError)
         return kind(failure.message, remedy=failure.remedy, details=failure.details)
-    if status in (child.EXIT_NO_MEMORY, -signal.SIGKILL) or b"MemoryError" in stderr:
+    if status in (child.EXIT_NO_MEMORY, -signal.SIGKILL) or any(sign in stderr for sign in NO_MEMORY):
         return build_failure("OutOfMemory", "It needs more memory than it may have.", status)
     if status == -signal.SIGXCPU:
         return build_failure("Timeout", "It needs more CPU time than it may have.", status)

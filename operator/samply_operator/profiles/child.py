@@ -14,7 +14,7 @@ import sys
 import msgspec
 
 from samply_operator.errors import ProfileError
-from samply_operator.profiles import jobs
+from samply_operator.profiles import jobs, vectors
 
 EXIT_ERROR = 3
 EXIT_NO_MEMORY = 4
@@ -53,6 +53,8 @@ def main(arguments: list[str]) -> int:
     set_limits(memory_bytes, cpu_secs, out_bytes)
     try:
         job = msgspec.json.decode(sys.stdin.buffer.read(), type=jobs.AnyJob)
+        # Before the file: a library that finds no room for itself later ends the process without a word of ours.
+        vectors.load()
         _answer(job)
     except ProfileError as error:
         failure = Failure(type(error).code, error.message, error.remedy, error.details)

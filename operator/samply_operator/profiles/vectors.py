@@ -53,6 +53,11 @@ FEW = 8
 """One node in so many is few."""
 
 
+def load() -> None:
+    """Import numpy now."""
+    np.zeros(0)
+
+
 def parse_longs(text: bytes) -> Longs | None:
     """Numbers parted by commas; None if they aren't all plain whole numbers of 64 bits, to be looked at closely."""
     expected = text.count(b",") + 1
