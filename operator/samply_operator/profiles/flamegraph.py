@@ -215,5 +215,5 @@ def _colour_change(change: float) -> str:
     strength = min(1.0, abs(change) / FULL_COLOUR)
     # From light grey, so that a frame that didn't change is seen as one.
     towards = (200, 30, 45) if change > 0 else (30, 80, 200)
-    mixed = (round(232 + (colour - 232) * strength * 0.8) for colour in towards)
+    mixed = (round(232 + (colour - 232) * strength * 0.65) for colour in towards)
     return "rgb({},{},{})".format(*mixed)
