@@ -1,15 +1,21 @@
-"""The edge of one release: HTTPS with probes, a renewed certificate, metrics of both containers, published paths."""
+"""The edge of one release: HTTPS with probes, a renewed certificate, metrics of both containers, published paths, and a
+download that outlives its pod's end.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import re
 import ssl
 import subprocess
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -28,7 +34,7 @@ VALUES = {
     "tls": {"secretName": SECRET},
     "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
     "ingress": {"enabled": True, "host": "profiles.example"},
-    "config": {"api": {"basePath": "/profiles"}},
+    "config": {"api": {"basePath": "/profiles"}, "auth": {"unsafeLetAnyoneInWithoutAuthentication": True}},
 }
 
 
@@ -133,3 +139,48 @@ def test_a_renewed_secret_is_shown_without_a_restart(edge: Install, folder: Path
         )
     after = edge.container("api")
     assert (after["restartCount"], after["containerID"]) == (before["restartCount"], before["containerID"])
+
+
+PUBLISH = """
+import hashlib, os, sys
+from samply_operator.model.manifest import FileFacts, Manifest
+from samply_operator.store.volume import Volume
+volume, data = Volume("/data"), os.urandom(int(sys.argv[1]))
+name = "00000000-0000-4000-8000-000000000001"
+path = volume.tmp_path(name, "profile")
+path.write_bytes(data)
+digest = hashlib.sha256(data).hexdigest()
+volume.publish(Manifest(id=name, namespace="x", name="p", pipeline="large", ordinal=0, outcome="Succeeded",
+    requested_at="2026-01-31T09:00:00.000Z", finished_at="2026-01-31T09:00:30.500Z",
+    file=FileFacts(len(data), digest)), path)
+print(digest)
+"""
+LARGE_BYTES = 96 * 1024 * 1024
+"""More than all buffers between the pod and here hold."""
+
+
+def test_a_download_under_way_outlives_the_end_of_its_pod(edge: Install, folder: Path) -> None:
+    """The pod is deleted while the client has read only a little; then it reads on, and gets all."""
+    pod = edge.pod()["metadata"]["name"]
+    run = ("exec", pod, "-c", "operator", "--", "python3", "-c", PUBLISH, str(LARGE_BYTES))
+    digest = kubectl.succeed("-n", edge.namespace, *run).strip()
+    context = ssl._create_unverified_context()
+    with forward(edge, f"pod/{pod}", 8080) as port:
+        url = f"https://127.0.0.1:{port}/v0/pipelines/large/samply_profile"
+        answer = kubectl.poll(lambda: open_url(url, context), timeout=90, what="the large profile is served")
+        with answer:
+            found = hashlib.sha256(answer.read(1_000_000))
+            kubectl.succeed("-n", edge.namespace, "delete", "pod", pod, "--wait=false")
+            time.sleep(5)  # not ready any more, and closed for new connections
+            while data := answer.read(1 << 20):
+                found.update(data)
+    assert found.hexdigest() == digest
+    edge.wait()
+
+
+def open_url(url: str, context: ssl.SSLContext) -> Any:
+    """The answer with its head read; None: not there yet."""
+    try:
+        return urllib.request.urlopen(url, context=context, timeout=30)
+    except urllib.error.HTTPError:
+        return None
