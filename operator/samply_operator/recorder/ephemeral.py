@@ -67,13 +67,18 @@ def build_container(context: Context, entry: JournalEntry, name: str) -> dict[st
 
 
 async def choose_name(context: Context, entry: JournalEntry) -> str:
-    """The next free number of this pod. Ends the recording where the cap is reached."""
+    """The next number of this pod, and which recording's it is: two that choose at once, for two containers of the pod,
+    choose differently. Ends the recording where the cap is reached."""
     taken = list_names(await context.client.get(objects.pods(entry.namespace, entry.pod)))
     limit = context.settings.ephemeral.max_per_pod
     if len(taken) >= limit:
         failures.fail("EphemeralLimit", f"Pod {entry.pod} has had {len(taken)} of {limit} ephemeral containers.")
-    numbers = [int(name.removeprefix(PREFIX)) for name in taken if name.removeprefix(PREFIX).isdigit()]
-    return f"{PREFIX}{max(numbers, default=0) + 1}"
+    return f"{PREFIX}{max(map(_parse_number, taken), default=0) + 1}-{entry.id[:8]}"
+
+
+def _parse_number(name: str) -> int:
+    number = name.removeprefix(PREFIX).partition("-")[0]
+    return int(number) if number.isascii() and number.isdigit() else 0
 
 
 async def start(context: Context, entry: JournalEntry) -> None:

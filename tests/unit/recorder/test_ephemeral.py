@@ -6,11 +6,13 @@ import os
 import signal
 from typing import Any
 
+import msgspec
 import pytest
 
 from samply_operator.errors import KubeForbidden
 from samply_operator.recorder import ephemeral
 from samply_operator.settings import Ephemeral, Recording, Settings
+from support import samples
 from support.fake_cluster import FakeCluster
 from support.operator_process import OperatorProcess, add_pipeline, ask
 
@@ -42,9 +44,19 @@ def test_a_pod_is_limited_where_all_its_containers_are(spec: dict[str, Any], is_
 
 
 def list_helpers(cluster: FakeCluster) -> list[tuple[str, str]]:
-    """Name and state of each."""
+    """Name, as far as its number, and state of each."""
+    return [(name.rpartition("-")[0], state) for name, state in list_states(cluster)]
+
+
+def list_states(cluster: FakeCluster) -> list[tuple[str, str]]:
     (pod,) = (raw for raw in cluster.objects.values() if raw["metadata"].get("name") == POD)
     return [(s["name"], next(iter(s["state"]))) for s in pod["status"].get("ephemeralContainerStatuses", [])]
+
+
+def end_helper(cluster: FakeCluster) -> None:
+    """The only one."""
+    ((name, _),) = list_states(cluster)
+    cluster.end_helper("prod", POD, name)
 
 
 class TestAdded:
@@ -68,6 +80,17 @@ class TestAdded:
             assert list_helpers(cluster)[-1] == (f"samply-operator-{number}", "terminated")
         assert count_starts(cluster) == 2
         assert_nothing_left(operator)
+
+    async def test_two_that_choose_at_once_choose_differently(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """One for each container of a pod, say: neither sees the other's in the pod's spec yet."""
+        add_pipeline(cluster)
+        entry = samples.make_entry(namespace="prod", pod=POD)
+        rival = msgspec.structs.replace(entry, id=entry.id[::-1])
+        names = {await ephemeral.choose_name(operator.context, each) for each in (entry, rival)}
+        assert len(names) == 2
+        assert all(name.startswith("samply-operator-1-") for name in names)
 
     @pytest.mark.parametrize(
         ("state", "said"),
@@ -167,7 +190,7 @@ class TestAdded:
         await operator.reach(lambda: find_state(container.target.pid) == "T")
         (folder,) = container.folder.iterdir()
         samply = int((folder / "samply").read_text().split()[0])
-        cluster.end_helper("prod", POD, "samply-operator-1")
+        end_helper(cluster)
         kill_shells(folder)
         os.kill(samply, signal.SIGKILL)
         status = await operator.reach_phase("p-1", "Failed", "Succeeded")
@@ -182,7 +205,7 @@ class TestAdded:
         (container,) = add_pipeline(cluster, no_file=True)
         ask(cluster, mode="Ephemeral", durationSeconds=600)
         await operator.reach_phase("p-1", "Recording")
-        cluster.end_helper("prod", POD, "samply-operator-1")
+        end_helper(cluster)
         (folder,) = container.folder.iterdir()
         os.kill(int((folder / "samply").read_text().split()[0]), signal.SIGKILL)
         status = await operator.reach_phase("p-1", "Failed", "Succeeded")
