@@ -15,7 +15,6 @@ from cluster.node import Node
 from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
 from samply_operator.profiles import facts, read
-from samply_operator.rules import credentials
 from support import kubectl
 
 pytestmark = pytest.mark.cluster
@@ -26,8 +25,6 @@ CONFIG = {
     "retention": {"absenceGraceSecs": 10},
     "auth": {"apiKeys": {"enabled": True}},
 }
-KEY = credentials.build_key("life", b"l" * 32)
-"""Tokens of the cluster can't be reviewed while the operator is away; this one counts then too."""
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +43,7 @@ def target(life: Install) -> Pipeline:
 
 @pytest.fixture
 def service(life: Install) -> Iterator[Service]:
-    life.put_key("life", KEY, "get,create,delete", "*")
-    with life.open(KEY) as opened:
-        kubectl.poll(lambda: opened.call("GET", "/v0/pipelines").status == 200, timeout=15, what="the key is known")
+    with life.open_with_key() as opened:
         yield opened
 
 

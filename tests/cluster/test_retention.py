@@ -30,6 +30,7 @@ MIB = 1024 * 1024
 SETTINGS = {
     "recording": {"mode": "InPlace", "minFreeBytes": 8 * MIB},
     "retention": {"maxPerOrdinal": 2, "absenceGraceSecs": 5},
+    "auth": {"apiKeys": {"enabled": True}},
 }
 
 
@@ -106,6 +107,12 @@ def install(disk: Disk) -> Iterator[Install]:
             finally:
                 found.uninstall()
                 kubectl.succeed("-n", namespace, "delete", "pvc", "--all", "--wait=false")
+
+
+@pytest.fixture
+def service(install: Install) -> Iterator[Service]:
+    with install.open_with_key() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
