@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -88,7 +88,9 @@ class ControlServer:
         self._requests = requests
         self._acts = Acts(engine)
         self._path = Path(socket_path)
+        self._streams: set[asyncio.Task[Any]] = set()
         app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.on_shutdown.append(self._end_streams)
         app.router.add_get("/v1/metrics", self._tell_metrics)
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_get("/v1/credentials", self._watch_credentials)
@@ -112,11 +114,31 @@ class ControlServer:
         await self._runner.cleanup()
         self._path.unlink(missing_ok=True)
 
+    async def _end_streams(self, app: web.Application) -> None:
+        """They have no end of their own, which the end of the process would wait for."""
+        for task in self._streams:
+            task.cancel()
+
+    async def _stream(
+        self, request: web.Request, changes: Changes, build: Callable[[], msgspec.Struct]
+    ) -> web.StreamResponse:
+        task = asyncio.current_task()
+        if task is not None:
+            self._streams.add(task)
+            task.add_done_callback(self._streams.discard)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        while True:
+            # The count is taken before the picture: what changes in between makes another picture.
+            count = changes.count
+            await response.write(msgspec.json.encode(build()) + b"\n")
+            await changes.wait(count, BEAT_SECS)
+
     async def _watch(self, request: web.Request) -> web.StreamResponse:
-        return await _stream(request, self._engine.changes, lambda: describing.build_snapshot(self._engine))
+        return await self._stream(request, self._engine.changes, lambda: describing.build_snapshot(self._engine))
 
     async def _watch_credentials(self, request: web.Request) -> web.StreamResponse:
-        return await _stream(request, self._source.changes, lambda: self._source.current)
+        return await self._stream(request, self._source.changes, lambda: self._source.current)
 
     async def _tell_metrics(self, request: web.Request) -> web.Response:
         waiting = sum(describing.is_waiting(profile, self._engine) for profile in self._engine.world.profiles.values())
@@ -260,16 +282,6 @@ class ControlServer:
         """Nothing begins for a caller who was told already that it didn't."""
         if self._engine.context.now() >= float(request.headers.get(GIVE_UP_AT, "inf")):
             raise OperatorUnavailable("The caller has given up.")
-
-
-async def _stream(request: web.Request, changes: Changes, build: Callable[[], msgspec.Struct]) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    await response.prepare(request)
-    while True:
-        # The count is taken before the picture: what changes in between makes another picture.
-        count = changes.count
-        await response.write(msgspec.json.encode(build()) + b"\n")
-        await changes.wait(count, BEAT_SECS)
 
 
 def read_bearer(request: web.Request) -> str:
