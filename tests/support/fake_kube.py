@@ -29,6 +29,8 @@ class FakeKube:
     objects: dict[str, Json] = field(default_factory=dict)
     """By path, such as /api/v1/namespaces/space/pods/pod."""
     failures: deque[int] = field(default_factory=deque)
+    failure: str = "failed by the test"
+    """What they say."""
     """HTTP statuses for the next requests; 0: the connection breaks, 200: it passes, -1: no answer comes."""
     is_allowed: Callable[[Json], bool] = lambda attributes: True
     token: str = ""
@@ -72,7 +74,7 @@ class FakeKube:
             if not status:
                 assert request.transport is not None
                 request.transport.abort()
-            return _status(status or 500, "Failed", "failed by the test")
+            return _status(status or 500, "Failed", self.failure)
         response: web.StreamResponse = await handler(request)
         return response
 

@@ -5,7 +5,8 @@
         await connection.open_websocket("/api/v1/…/exec?…", protocols) -> aiohttp WebSocket
 
 Every answer that isn't a success leaves here as one of errors.Kube*. A 401 renews the configuration once, since
-service account tokens rotate. Nothing is repeated otherwise: who calls knows what may be.
+service account tokens rotate; an API server that has only begun to run is asked again. Nothing is repeated otherwise:
+who calls knows what may be.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ KEEPALIVE_SECS = 60.0
 WEBSOCKET_CLOSE_SECS = 2.0
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 UNAUTHORIZED = 401
+BEGINNING_SECS = 8.0
+"""How long an API server that has only begun to run forbids what is allowed, since it doesn't know the roles yet."""
+BEGINNING_PAUSE_SECS = 0.25
 USER_AGENT = "samply-operator"
 Answer = TypeVar("Answer")
 
@@ -187,13 +191,29 @@ class Connection:
     ) -> Answer:
         try:
             async with asyncio.timeout(timeout_secs):
-                return await self._send_authorized(path, params, send)
+                return await self._send_patiently(path, params, send)
         except _Refused as refused:
             raise faults.build_error(refused.status, refused.body, what) from None
         except TimeoutError as error:
             raise _unavailable(f"{what}: no answer within {timeout_secs:g} s.") from error
         except (aiohttp.ClientError, OSError) as error:
             raise _unavailable(f"{what}: {faults.cut(str(error) or type(error).__name__)}") from error
+
+    async def _send_patiently(
+        self,
+        path: str,
+        params: Params,
+        send: Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]],
+    ) -> Answer:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + BEGINNING_SECS
+        while True:
+            try:
+                return await self._send_authorized(path, params, send)
+            except _Refused as refused:
+                if loop.time() >= until or not faults.is_of_unknown_role(refused.status, refused.body):
+                    raise
+            await asyncio.sleep(BEGINNING_PAUSE_SECS)
 
     async def _send_authorized(
         self,

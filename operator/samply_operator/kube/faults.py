@@ -49,6 +49,8 @@ CONTAINER_AWAY = re.compile(
     re.IGNORECASE,
 )
 
+UNKNOWN_ROLE = re.compile(r"RBAC: .*role.* not found")
+
 RUNTIME_PREAMBLE = re.compile(r"^.*unable to start container process: ")
 """Nesting of errors and a long id that every runtime puts before what matters."""
 
@@ -57,6 +59,11 @@ def cut(text: str, limit: int = 500) -> str:
     """Text that others wrote, made safe to log and to show: one line, no control characters, bounded."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def is_of_unknown_role(status: int, body: bytes) -> bool:
+    """Refused since a role that is bound isn't known: for good, or by an API server that has only begun to run."""
+    return status == 403 and UNKNOWN_ROLE.search(str(read_status(body).get("message"))) is not None
 
 
 def read_status(body: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from kubernetes.aio.client.configuration import Configuration
 
 from samply_operator import errors
-from samply_operator.kube import objects
+from samply_operator.kube import connection, objects
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.connection import load_plain
 from support.fake_kube import FakeKube
@@ -69,6 +69,37 @@ async def test_a_failure_names_request_and_cause(
     kube.failures.append(status)
     with pytest.raises(kind, match=f"DELETE {POD}: {status} failed by the test"):
         await client.delete(POD)
+
+
+BEGINNING = (
+    'pods "pod" is forbidden: User "u" cannot get resource "pods" in API group "" in the namespace "space": '
+    'RBAC: [clusterrole.rbac.authorization.k8s.io "basic" not found, role.rbac.authorization.k8s.io "r" not found]'
+)
+"""Seen of an API server that had been killed and began to answer before it knew its roles."""
+
+
+async def test_an_api_server_that_does_not_know_its_roles_yet_is_asked_again(
+    kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording must not end for that."""
+    monkeypatch.setattr(connection, "BEGINNING_PAUSE_SECS", 0.01)
+    made = kube.put(POD, {})
+    kube.failure = BEGINNING
+    kube.failures.extend([403, 403])
+    assert await client.get(POD) == made
+    kube.failures.extend([403, 403])
+    assert (await client.run("space", "pod", "main", ["true"], deadline_secs=10)).exit_code == 0
+
+
+async def test_a_role_that_never_comes_is_told(
+    kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "BEGINNING_SECS", 0.05)
+    monkeypatch.setattr(connection, "BEGINNING_PAUSE_SECS", 0.01)
+    kube.failure = BEGINNING
+    kube.failures.extend([403] * 100)
+    with pytest.raises(errors.KubeForbidden, match="not found"):
+        await client.get(POD)
 
 
 async def test_a_broken_connection_is_unavailable(kube: FakeKube, client: KubeClient) -> None:
