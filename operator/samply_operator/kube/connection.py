@@ -41,6 +41,8 @@ BEGINNING_SECS = 8.0
 BEGINNING_PAUSE_SECS = 0.25
 USER_AGENT = "samply-operator"
 Answer = TypeVar("Answer")
+Send = Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]]
+"""One request over the session, with its address and headers."""
 
 
 async def load_configuration() -> Any:
@@ -170,7 +172,7 @@ class Connection:
         what: str,
         path: str,
         params: Params,
-        send: Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]],
+        send: Send[Answer],
         timeout_secs: float,
     ) -> Answer:
         method = what.partition(" ")[0]
@@ -186,7 +188,7 @@ class Connection:
         what: str,
         path: str,
         params: Params,
-        send: Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]],
+        send: Send[Answer],
         timeout_secs: float,
     ) -> Answer:
         try:
@@ -203,7 +205,7 @@ class Connection:
         self,
         path: str,
         params: Params,
-        send: Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]],
+        send: Send[Answer],
     ) -> Answer:
         loop = asyncio.get_running_loop()
         until = loop.time() + BEGINNING_SECS
@@ -219,7 +221,7 @@ class Connection:
         self,
         path: str,
         params: Params,
-        send: Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]],
+        send: Send[Answer],
     ) -> Answer:
         if self._session is None:
             raise RuntimeError("the connection is used outside its `async with`")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +31,7 @@ from samply_operator.errors import (
 from samply_operator.kube import objects, reviews
 from samply_operator.logs import AUDIT, FIELDS
 from samply_operator.rules import access
-from samply_operator.settings import Auth, Recording, Settings
+from samply_operator.settings import Auth
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline
 
@@ -129,20 +128,6 @@ async def test_switched_off_nobody_is_asked(kubernetes: Kubernetes) -> None:
 
 
 # ----------------------------------------------------------------------------------------------- calls that act
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
-    (tmp_path / "cluster").mkdir()
-    with FakeCluster(tmp_path / "cluster") as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def operator(cluster: FakeCluster, tmp_path: Path) -> AsyncIterator[OperatorProcess]:
-    settings = Settings(recording=Recording(min_free_bytes=1, min_coverage=0))
-    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
-        yield operator
 
 
 @pytest.fixture

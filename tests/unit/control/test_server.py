@@ -7,7 +7,7 @@ import base64
 import socket
 import stat
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -37,25 +37,10 @@ from samply_operator.errors import (
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.rules import credentials
-from samply_operator.settings import ApiKeys, Auth, Recording, Settings
+from samply_operator.settings import ApiKeys, Auth
 from support.fake_cluster import FakeCluster
 from support.fake_operator import KEY, bearer
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
-
-SETTINGS = Settings(recording=Recording(min_free_bytes=1, min_coverage=0))
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
-    (tmp_path / "cluster").mkdir()
-    with FakeCluster(tmp_path / "cluster") as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def operator(cluster: FakeCluster, tmp_path: Path) -> AsyncIterator[OperatorProcess]:
-    async with OperatorProcess(cluster, tmp_path / "data", SETTINGS) as operator:
-        yield operator
 
 
 @pytest.fixture
