@@ -8,9 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import re
-import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -151,43 +149,26 @@ async def _send(
     problems.mark(headers)
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = sum(each.stop - each.start for each in slices)
-    async with AsyncExitStack() as stack:
-        opened = [
-            await stack.enter_async_context(request.app[FILES].borrow(each.piece.id, measure(each.piece)))
-            if isinstance(each.piece, Manifest)
-            else each.piece
-            for each in slices
-        ]
-        _cork(request, is_corked=True)
+    stored = [(each.piece.id, measure(each.piece)) for each in slices if isinstance(each.piece, Manifest)]
+    async with request.app[FILES].borrow_all(stored) as opened:
+        sender = Sender(request, response)
+        sender.cork()
         await response.prepare(request)
         if request.method != hdrs.METH_HEAD:
-            await _send_body(request, response, slices, opened)
-        _cork(request, is_corked=False)
+            await _send_body(request, sender, slices, opened)
+        sender.uncork()
     return response
 
 
-def _cork(request: web.Request, *, is_corked: bool) -> None:
-    """Let the head wait for the first bytes of the body: one packet and one wake-up less at the client. A connection
-    that is closed meanwhile has no socket, or one that says so."""
-    plug = request.transport.get_extra_info("socket") if request.transport is not None else None
-    if plug is not None:
-        with suppress(OSError):
-            plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
-
-
-async def _send_body(
-    request: web.Request,
-    response: web.StreamResponse,
-    slices: Sequence[Slice],
-    opened: Sequence[bytes | BinaryIO],
-) -> None:
-    sender = Sender(request, response)
+async def _send_body(request: web.Request, sender: Sender, slices: Sequence[Slice], opened: Sequence[BinaryIO]) -> None:
+    """`opened`: the files of those slices that are of one, in their order."""
+    stored = iter(opened)
     try:
-        for each, source in zip(slices, opened, strict=True):
-            if isinstance(source, bytes):
-                await sender.send_bytes(source[each.start : each.stop])
+        for each in slices:
+            if isinstance(each.piece, bytes):
+                await sender.send_bytes(each.piece[each.start : each.stop])
             else:
-                await sender.send_file(source, each.start, each.stop)
+                await sender.send_file(next(stored), each.start, each.stop)
     except (ConnectionError, TimeoutError):
         sender.abort()
     except (OSError, EOFError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,35 @@ class OpenFile:
         self.timer: asyncio.TimerHandle | None = None
 
 
+class Loan:
+    """An `async with` of files, which all go back at its end. A class, for a generator costs a small file 3 µs."""
+
+    __slots__ = ("_files", "_taken", "_wanted")
+
+    def __init__(self, files: OpenFiles, wanted: Sequence[tuple[str, int]]) -> None:
+        self._files = files
+        self._wanted = wanted
+        self._taken: list[tuple[str, OpenFile]] = []
+
+    async def __aenter__(self) -> list[BinaryIO]:
+        try:
+            for profile_id, size_bytes in self._wanted:
+                self._taken.append((profile_id, await self._files.take(profile_id, size_bytes)))
+        except BaseException:
+            self._give_back()
+            raise
+        return [kept.file for _, kept in self._taken]
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for profile_id, kept in self._taken:
+            self._files.give_back(profile_id, kept)
+
+
 class OpenFiles:
     """Use as `async with files.borrow(id, size) as file`."""
 
@@ -48,17 +77,26 @@ class OpenFiles:
     @asynccontextmanager
     async def borrow(self, profile_id: str, size_bytes: int) -> AsyncIterator[BinaryIO]:
         """The profile's file while the context lasts. Raises UnknownProfile, StoreError."""
+        async with self.borrow_all([(profile_id, size_bytes)]) as (file,):
+            yield file
+
+    def borrow_all(self, wanted: Sequence[tuple[str, int]]) -> Loan:
+        """The same for several profiles, each with its size in bytes."""
+        return Loan(self, wanted)
+
+    async def take(self, profile_id: str, size_bytes: int) -> OpenFile:
+        """For Loan, which gives it back. Raises UnknownProfile, StoreError."""
         kept = self._find(profile_id, size_bytes)
         if kept is None:
             file = await asyncio.to_thread(_open, self._volume, profile_id, size_bytes)
             kept = self._keep(profile_id, OpenFile(file))
         kept.users += 1
         kept.is_idle = False
-        try:
-            yield kept.file
-        finally:
-            kept.users -= 1
-            self._release(profile_id, kept)
+        return kept
+
+    def give_back(self, profile_id: str, kept: OpenFile) -> None:
+        kept.users -= 1
+        self._release(profile_id, kept)
 
     def find_path(self, profile_id: str) -> Path:
         """Where the profile's file is, for a process that opens it itself. It may be gone by then."""

@@ -18,40 +18,17 @@ CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 class Pump:
-    """Sends `file_fd` from `offset` up to `stop` into a socket. `offset` tells how far it is."""
+    """Sends `file_fd` from `offset` up to `stop` into a socket. `offset` tells how far it is. Its methods raise OSError
+    as the socket or the file has it, EOFError if the file ends early."""
 
     def __init__(self, transport: asyncio.BaseTransport, file_fd: int, offset: int, stop: int) -> None:
         self.offset = offset
         self._stop = stop
         self._file_fd = file_fd
         self._socket_fd = transport.get_extra_info("socket").fileno()
-        self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
 
-    async def run(self) -> None:
-        """Until all is sent. Raises OSError as the socket or the file has it; EOFError if the file ends early."""
-        if self._send():
-            return
-        fd = self._socket_fd = os.dup(self._socket_fd)
-        self._loop.add_writer(fd, self._go_on)
-        try:
-            await self._ended
-        finally:
-            self._loop.remove_writer(fd)
-            os.close(fd)
-
-    def _go_on(self) -> None:
-        """Called by the loop while the socket has room."""
-        if self._ended.done():
-            return
-        try:
-            if self._send():
-                self._ended.set_result(None)
-        except (OSError, EOFError) as error:
-            self._ended.set_exception(error)
-
-    def _send(self) -> bool:
-        """What fits. True: all is sent."""
+    def send(self) -> bool:
+        """What fits, AT_ONCE_BYTES at most. True: all is sent."""
         try:
             size = min(self._stop - self.offset, AT_ONCE_BYTES)
             sent = os.sendfile(self._socket_fd, self._file_fd, self.offset, size)
@@ -61,3 +38,25 @@ class Pump:
             raise EOFError("the file ended early")
         self.offset += sent
         return self.offset == self._stop
+
+    async def run(self) -> None:
+        """Until all is sent, each time the socket has room. Once only."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        fd = self._socket_fd = os.dup(self._socket_fd)
+        loop.add_writer(fd, self._go_on, ended)
+        try:
+            await ended
+        finally:
+            loop.remove_writer(fd)
+            os.close(fd)
+
+    def _go_on(self, ended: asyncio.Future[None]) -> None:
+        """Called by the loop while the socket has room."""
+        if ended.done():
+            return
+        try:
+            if self.send():
+                ended.set_result(None)
+        except (OSError, EOFError) as error:
+            ended.set_exception(error)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from contextlib import suppress
 from typing import BinaryIO, ClassVar
 
 from aiohttp import web
@@ -43,10 +45,29 @@ class Sender:
         self.sent_bytes = 0
         self._request = request
         self._response = response
+        self._is_corked = False
+
+    def cork(self) -> None:
+        """Let the head wait for the first bytes of the body: one packet and one wake-up less at the client."""
+        self._set_cork(is_corked=True)
+
+    def uncork(self) -> None:
+        """Send what waits. A large body is a third slower where it goes on under the cork."""
+        if self._is_corked:
+            self._set_cork(is_corked=False)
+
+    def _set_cork(self, *, is_corked: bool) -> None:
+        """A connection that is closed meanwhile has no socket, or one that says so."""
+        self._is_corked = is_corked
+        plug = self._request.transport.get_extra_info("socket") if self._request.transport is not None else None
+        if plug is not None:
+            with suppress(OSError):
+                plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
 
     async def send_bytes(self, data: bytes | bytearray) -> None:
         """Raises ConnectionError if the client went."""
         await self._response.write(data)
+        self.uncork()
         self.sent_bytes += len(data)
 
     async def send_file(self, file: BinaryIO, start: int, stop: int) -> None:
@@ -75,7 +96,10 @@ class Sender:
             return start  # what came before didn't fit: nothing may overtake it
         pump = sendfile.Pump(transport, file.fileno(), start, stop)
         try:
-            await pump.run()
+            is_sent = pump.send()
+            self.uncork()
+            if not is_sent:
+                await pump.run()
         except OSError as error:
             if error.errno not in sendfile.CANNOT:
                 raise

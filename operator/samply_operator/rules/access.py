@@ -10,6 +10,7 @@ import base64
 import binascii
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -165,6 +166,7 @@ def explain_rejected(token: str, audiences: Collection[str]) -> str:
 # -------------------------------------------------------------------------------------------------------------- grants
 
 
+@lru_cache(credentials.MAX_KEYS)
 def build_key_holder(key: ApiKey) -> Who:
     return Who(key.name, "ApiKey", (Grant(frozenset(key.verbs), frozenset(key.namespaces)),))
 

@@ -116,6 +116,39 @@ async def test_if_match_that_fails_is_412(service: Service) -> None:
     assert (await service.get(URL, If_Match=tag_of(b"data"))).status == 200
 
 
+def is_corked(fd: int) -> bool:
+    with socket.socket(fileno=os.dup(fd)) as plug:
+        return bool(plug.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
+
+
+async def test_only_the_first_piece_goes_under_the_cork(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large body is slower under it; and what stays there at the end reaches its client 0.2 s late."""
+    seen: list[tuple[int, bool]] = []
+    real = os.sendfile
+
+    def spy(out: int, source: int, offset: int, count: int) -> int:
+        seen.append((out, is_corked(out)))
+        return real(out, source, offset, count)
+
+    monkeypatch.setattr(os, "sendfile", spy)
+    service.put(1, BIG)
+    await service.settle()
+    kept = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(2)]
+    for method, (reader, writer) in zip(("GET", "HEAD"), kept, strict=True):
+        writer.write(f"{method} {URL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        if method == "GET":
+            assert await reader.readexactly(len(BIG)) == BIG
+    assert [corked for _, corked in seen[:2]] == [True, False]
+    runner = service.door._runner
+    open_ = [each.transport.get_extra_info("socket").fileno() for each in runner.server.connections if each.transport]
+    assert len(open_) >= len(kept)
+    assert not any(map(is_corked, open_))
+    for _, writer in kept:
+        writer.close()
+
+
 async def test_an_empty_file_is_served_as_such(service: Service) -> None:
     service.put(1, b"")
     await service.settle()
