@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import suppress
 from typing import BinaryIO, ClassVar
 
 from aiohttp import web
@@ -45,24 +44,26 @@ class Sender:
         self.sent_bytes = 0
         self._request = request
         self._response = response
-        self._is_corked = False
+        self._corked: socket.socket | None = None
 
     def cork(self) -> None:
         """Let the head wait for the first bytes of the body: one packet and one wake-up less at the client."""
+        transport = self._request.transport
+        self._corked = transport.get_extra_info("socket") if transport is not None else None
         self._set_cork(is_corked=True)
 
     def uncork(self) -> None:
         """Send what waits. A large body is a third slower where it goes on under the cork."""
-        if self._is_corked:
-            self._set_cork(is_corked=False)
+        self._set_cork(is_corked=False)
+        self._corked = None
 
     def _set_cork(self, *, is_corked: bool) -> None:
-        """A connection that is closed meanwhile has no socket, or one that says so."""
-        self._is_corked = is_corked
-        plug = self._request.transport.get_extra_info("socket") if self._request.transport is not None else None
-        if plug is not None:
-            with suppress(OSError):
-                plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
+        if self._corked is None:
+            return
+        try:
+            self._corked.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
+        except OSError:
+            self._corked = None  # closed meanwhile
 
     async def send_bytes(self, data: bytes | bytearray) -> None:
         """Raises ConnectionError if the client went."""
