@@ -154,9 +154,8 @@ def main() -> None:
         folder = Path(name)
         tag = prepare(folder)
         field = servers.start(stack, folder)
-        print(
-            f"Python {platform.python_version()}; {options.rounds} rounds of {options.secs:g} s; {os.cpu_count()} cores; load {os.getloadavg()[0]:.1f}"
-        )
+        how = f"{options.rounds} rounds of {options.secs:g} s; {os.cpu_count()} cores"
+        print(f"Python {platform.python_version()}; {how}; load {os.getloadavg()[0]:.1f}")
         run(field, folder, tag, options.rounds, options.secs)
         print(f"\nLoad at the end {os.getloadavg()[0]:.1f}; {time.monotonic() - started:.0f} s in all.")
 

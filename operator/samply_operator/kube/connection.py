@@ -37,8 +37,11 @@ WEBSOCKET_CLOSE_SECS = 2.0
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 UNAUTHORIZED = 401
 BEGINNING_SECS = 8.0
-"""How long an API server that has only begun to run forbids what is allowed, since it doesn't know the roles yet."""
+"""How long an API server that has only begun to run is waited for: it forbids what is allowed until it has read the
+roles and their bindings. That is told from a lasting lack by what it says of itself."""
 BEGINNING_PAUSE_SECS = 0.25
+READY_PATH = "/readyz"
+"""Answered to everybody, also before any role is known (kube-apiserver's --authorization-always-allow-paths)."""
 USER_AGENT = "samply-operator"
 Answer = TypeVar("Answer")
 Send = Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]]
@@ -209,13 +212,29 @@ class Connection:
     ) -> Answer:
         loop = asyncio.get_running_loop()
         until = loop.time() + BEGINNING_SECS
+        is_ready = False
         while True:
             try:
                 return await self._send_authorized(path, params, send)
             except _Refused as refused:
-                if loop.time() >= until or not faults.is_of_unknown_role(refused.status, refused.body):
+                if is_ready or loop.time() >= until or not faults.is_of_authorizer(refused.status, refused.body):
                     raise
-            await asyncio.sleep(BEGINNING_PAUSE_SECS)
+            is_ready = await self._is_ready()
+            if not is_ready:
+                await asyncio.sleep(BEGINNING_PAUSE_SECS)
+
+    async def _is_ready(self) -> bool:
+        """Whether the API server has read what it decides by."""
+
+        async def ask(session: aiohttp.ClientSession, url: URL, headers: dict[str, str]) -> None:
+            async with session.get(url, headers=headers, allow_redirects=False, **self._transport_options()):
+                pass
+
+        try:
+            await self._send_authorized(READY_PATH, (), ask)
+        except _Refused:
+            return False
+        return True
 
     async def _send_authorized(
         self,

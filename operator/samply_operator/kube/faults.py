@@ -49,7 +49,8 @@ CONTAINER_AWAY = re.compile(
     re.IGNORECASE,
 )
 
-UNKNOWN_ROLE = re.compile(r"RBAC: .*role.* not found")
+NOT_AUTHORIZED = re.compile(r'forbidden: User ".*" cannot ')
+"""What an authorizer says; admission says why instead."""
 
 RUNTIME_PREAMBLE = re.compile(r"^.*unable to start container process: ")
 """Nesting of errors and a long id that every runtime puts before what matters."""
@@ -61,9 +62,9 @@ def cut(text: str, limit: int = 500) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def is_of_unknown_role(status: int, body: bytes) -> bool:
-    """Refused since a role that is bound isn't known: for good, or by an API server that has only begun to run."""
-    return status == 403 and UNKNOWN_ROLE.search(str(read_status(body).get("message"))) is not None
+def is_of_authorizer(status: int, body: bytes) -> bool:
+    """Refused for the lack of a right: for good, or by an API server that doesn't know its roles yet."""
+    return status == 403 and NOT_AUTHORIZED.search(str(read_status(body).get("message"))) is not None
 
 
 def read_status(body: bytes) -> dict[str, Any]:

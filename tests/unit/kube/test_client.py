@@ -71,35 +71,63 @@ async def test_a_failure_names_request_and_cause(
         await client.delete(POD)
 
 
+UNBOUND = 'pods "pod" is forbidden: User "u" cannot get resource "pods" in API group "" in the namespace "space"'
 BEGINNING = (
-    'pods "pod" is forbidden: User "u" cannot get resource "pods" in API group "" in the namespace "space": '
+    f"{UNBOUND}: "
     'RBAC: [clusterrole.rbac.authorization.k8s.io "basic" not found, role.rbac.authorization.k8s.io "r" not found]'
 )
-"""Seen of an API server that had been killed and began to answer before it knew its roles."""
+"""Both seen of an API server that had been killed and began to answer before it knew its roles and their bindings."""
+VIOLATES = 'pods "pod" is forbidden: violates PodSecurity "restricted:latest": privileged'
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BEGINNING_PAUSE_SECS", 0.01)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("failure", [UNBOUND, BEGINNING])
 async def test_an_api_server_that_does_not_know_its_roles_yet_is_asked_again(
-    kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+    kube: FakeKube, client: KubeClient, failure: str
 ) -> None:
     """A recording must not end for that."""
-    monkeypatch.setattr(connection, "BEGINNING_PAUSE_SECS", 0.01)
     made = kube.put(POD, {})
-    kube.failure = BEGINNING
-    kube.failures.extend([403, 403])
+    kube.failure = failure
+    kube.is_ready = lambda: not kube.failures
+    kube.failures.extend([403, 403, 403])
     assert await client.get(POD) == made
-    kube.failures.extend([403, 403])
+    kube.failures.extend([403, 403, 403])
     assert (await client.run("space", "pod", "main", ["true"], deadline_secs=10)).exit_code == 0
 
 
-async def test_a_role_that_never_comes_is_told(
+async def test_what_it_forbids_while_it_is_ready_is_forbidden(kube: FakeKube, client: KubeClient) -> None:
+    """Asked once more, for it may have become ready in between."""
+    kube.failure = UNBOUND
+    kube.failures.extend([403] * 100)
+    with pytest.raises(errors.KubeForbidden, match="cannot get"):
+        await client.get(POD)
+    assert len(kube.requests) == 2
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_one_that_never_becomes_ready_is_believed(
     kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "BEGINNING_SECS", 0.05)
-    monkeypatch.setattr(connection, "BEGINNING_PAUSE_SECS", 0.01)
     kube.failure = BEGINNING
+    kube.is_ready = lambda: False
     kube.failures.extend([403] * 100)
     with pytest.raises(errors.KubeForbidden, match="not found"):
         await client.get(POD)
+    assert len(kube.requests) > 2
+
+
+async def test_what_admission_refuses_is_not_asked_again(kube: FakeKube, client: KubeClient) -> None:
+    kube.failure = VIOLATES
+    kube.failures.extend([403] * 100)
+    with pytest.raises(errors.KubeForbidden, match="violates"):
+        await client.get(POD)
+    assert len(kube.requests) == 1
 
 
 async def test_a_broken_connection_is_unavailable(kube: FakeKube, client: KubeClient) -> None:
