@@ -69,6 +69,8 @@ class Pipeline:
     ordinals: tuple[int, ...]
     """Those that should exist, ascending; 0 replicas: empty."""
     pods: Mapping[int, Pod] = field(default_factory=dict)
+    switched_off_by: str = ""
+    """The StatefulSet whose annotation switches profiling off for all of it, else empty."""
 
     @property
     def is_running(self) -> bool:

@@ -21,7 +21,7 @@ from samply_operator.model.profile import Failure, SamplyProfile, Spec
 from samply_operator.recorder import claims
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.run import Run
-from samply_operator.rules import failures, triggers
+from samply_operator.rules import admit, triggers
 
 
 def build_unknown_pipeline(name: str) -> UnknownPipeline:
@@ -118,12 +118,10 @@ class Requests:
         return ended
 
     def _check(self, pipeline: Pipeline, ordinal: int) -> None:
-        if not self._engine.context.settings.recording.enabled:
-            remedy = failures.REMEDIES["ProfilingNotEnabled"]
+        off = admit.find_switch(pipeline, ordinal, self._engine.context.settings)
+        if off is not None:
             raise ProfilingNotEnabled(
-                "Profiling is switched off for this installation.",
-                remedy=remedy,
-                details={"reason": "ProfilingNotEnabled", "remedy": remedy},
+                off.message, remedy=off.remedy, details={"reason": off.reason, "remedy": off.remedy}
             )
         known = sorted({*pipeline.ordinals, *pipeline.pods})
         if known and ordinal not in known:

@@ -67,9 +67,10 @@ def decide(
 ) -> Decision:
     """What becomes of a SamplyProfile that hasn't begun. `waiting`: those that had to wait before."""
     spec = profile.spec
-    if not settings.recording.enabled:
-        return _refuse("ProfilingNotEnabled", "Profiling is switched off for this installation.")
     pipeline = pipelines.get((profile.namespace, spec.pipeline))
+    off = find_switch(pipeline, spec.ordinal, settings)
+    if off is not None:
+        return Refuse(off)
     if pipeline is None:
         return _refuse("UnknownPipeline", f"There is no pipeline {spec.pipeline!r} in namespace {profile.namespace}.")
     found = find_target(pipeline, spec, settings)
@@ -83,6 +84,23 @@ def decide(
             )
     older = [w for w in waiting if w.age < (profile.created_at, profile.uid)]
     return _check_limits(profile, found, others, older, settings) or Admit(found)
+
+
+def find_switch(pipeline: Pipeline | None, ordinal: int, settings: Settings) -> Failure | None:
+    """Why profiling is switched off, here or everywhere; None: it isn't."""
+    if not settings.recording.enabled:
+        return failures.build_failure("ProfilingNotEnabled", "Profiling is switched off for this installation.")
+    if pipeline is None:
+        return None
+    pod = pipeline.pods.get(ordinal)
+    by = f"StatefulSet {pipeline.switched_off_by}" if pipeline.switched_off_by else ""
+    if not by and pod is not None and locate.is_switched_off(pod.annotations):
+        by = f"Pod {pod.name}"
+    if not by:
+        return None
+    return failures.build_failure(
+        "SwitchedOff", f"Profiling is switched off for pipeline {pipeline.name!r}, by an annotation of {by}."
+    )
 
 
 def _check_limits(

@@ -14,6 +14,8 @@ REMEDIES: dict[str, str] = {
     "UnknownContainer": "Choose one of the containers that the message lists, or leave spec.container out.",
     "PodNotRunning": "Start the pipeline, wait until its pod is Running, then ask again.",
     "ProfilingNotEnabled": "Set config.recording.enabled=true in the chart's values.",
+    "SwitchedOff": "Ask whoever runs the pipeline, or remove the annotation samply.feldera.com/enabled from what the "
+    "message names.",
     "AlreadyRecording": "Wait until the running profile ends, or stop it: kubectl annotate sprof NAME "
     "samply.feldera.com/stop=keep.",
     "ModeNotAllowed": "Leave spec.mode out, or allow the mode in the chart's values (config.ephemeral.enabled, "

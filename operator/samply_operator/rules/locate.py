@@ -47,15 +47,23 @@ def name_of_set(stateful_set: StatefulSet, targets: Targets) -> str | None:
     )
 
 
+def is_switched_off(annotations: Mapping[str, str]) -> bool:
+    """Whoever writes the annotation wants something: what isn't plainly `true` means no."""
+    return annotations.get(names.ENABLED, "true").strip().lower() != "true"
+
+
 def find_pipelines(pods: Iterable[Pod], sets: Iterable[StatefulSet], targets: Targets) -> tuple[Pipeline, ...]:
     """All pipelines, by namespace and name. A pod that a newer one of the same ordinal replaces is left out."""
     selector = selectors.parse_selector(targets.pod_selector)
     ordinals: dict[tuple[str, str], set[int]] = {}
     found: dict[tuple[str, str], dict[int, Pod]] = {}
+    switched_off: dict[tuple[str, str], str] = {}
     for stateful_set in sets:
         name = name_of_set(stateful_set, targets)
         if name and selectors.matches(selector, stateful_set.template_labels):
             ordinals.setdefault((stateful_set.namespace, name), set()).update(stateful_set.ordinals)
+            if is_switched_off(stateful_set.annotations):
+                switched_off[stateful_set.namespace, name] = stateful_set.name
     for pod in pods:
         name, ordinal = name_of_pod(pod, targets), find_ordinal(pod)
         if not name or ordinal is None or not selectors.matches(selector, pod.labels):
@@ -70,6 +78,7 @@ def find_pipelines(pods: Iterable[Pod], sets: Iterable[StatefulSet], targets: Ta
             name=name,
             ordinals=tuple(sorted(ordinals.get((namespace, name), set()))),
             pods=found.get((namespace, name), {}),
+            switched_off_by=switched_off.get((namespace, name), ""),
         )
         for namespace, name in sorted(ordinals.keys() | found.keys())
     )

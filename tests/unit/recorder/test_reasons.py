@@ -21,6 +21,7 @@ import pytest
 
 from samply_operator.errors import KubeForbidden, KubeUnavailable
 from samply_operator.kube import objects
+from samply_operator.model import names
 from samply_operator.rules.failures import REMEDIES
 from samply_operator.settings import BringOwn, Ephemeral, Recording, Settings
 from support.fake_cluster import Container, FakeCluster, Fault, Json
@@ -88,6 +89,11 @@ class Case:
 
 def pend(scene: Scene) -> None:
     scene.pod["status"]["phase"] = "Pending"
+    scene.cluster.put(objects.pods(NAMESPACE, POD), scene.pod)
+
+
+def switch_off(scene: Scene) -> None:
+    scene.pod["metadata"]["annotations"] = {names.ENABLED: "false"}
     scene.cluster.put(objects.pods(NAMESPACE, POD), scene.pod)
 
 
@@ -210,6 +216,7 @@ CASES = {
     "UnknownContainer": Case("leave spec.container out", {"container": "x"}),
     "PodNotRunning": Case("wait until its pod is Running", before=pend),
     "ProfilingNotEnabled": Case("config.recording.enabled=true", settings=make_settings(enabled=False)),
+    "SwitchedOff": Case("remove the annotation samply.feldera.com/enabled", before=switch_off),
     "AlreadyRecording": Case("samply.feldera.com/stop=keep", before=record_another),
     "ModeNotAllowed": Case("config.bringOwn.enabled", {"mode": "BringOwn"}),
     "EphemeralRefused": Case(

@@ -46,6 +46,8 @@ def test_a_pod_that_runs_and_is_free_is_admitted_with_all_its_ids() -> None:
 
 
 OFF = Settings(recording=Recording(enabled=False))
+SET_OFF = replace(PIPELINE, switched_off_by="pipeline-a")
+POD_OFF = with_pod(annotations={names.ENABLED: "false"})
 WAITING = (Container("pipeline", state_reason="CrashLoopBackOff"),)
 
 
@@ -53,6 +55,8 @@ WAITING = (Container("pipeline", state_reason="CrashLoopBackOff"),)
     ("pipeline", "spec", "settings", "reason", "said"),
     [
         pytest.param(PIPELINE, Spec("a"), OFF, "ProfilingNotEnabled", "switched off", id="switched off"),
+        pytest.param(SET_OFF, Spec("a"), SETTINGS, "SwitchedOff", "StatefulSet pipeline-a", id="off by the set"),
+        pytest.param(POD_OFF, Spec("a"), SETTINGS, "SwitchedOff", "of Pod pipeline-a-0", id="off by the pod"),
         pytest.param(None, Spec("b"), SETTINGS, "UnknownPipeline", "'b' in namespace prod", id="unknown pipeline"),
         pytest.param(PIPELINE, Spec("a", 7), SETTINGS, "UnknownOrdinal", "has: 0, 1", id="unknown ordinal"),
         pytest.param(PIPELINE, Spec("a", 1), SETTINGS, "PodNotRunning", "no pod now", id="ordinal without a pod"),
@@ -89,6 +93,11 @@ def test_what_cannot_be_recorded_is_refused_with_a_reason(
     assert decision.failure.reason == reason
     assert said in decision.failure.message
     assert decision.failure.remedy
+
+
+def test_another_pod_that_is_switched_off_is_no_obstacle() -> None:
+    pods = {0: POD, 1: make_pod(name="pipeline-a-1", annotations={names.ENABLED: "false"})}
+    assert isinstance(decide(replace(PIPELINE, pods=pods)), admit.Admit)
 
 
 def test_a_sidecar_that_crashes_is_no_obstacle() -> None:

@@ -153,3 +153,20 @@ def test_the_container_to_profile_is(
 def test_a_pod_without_containers_has_none_to_profile() -> None:
     """Such as one that was just made."""
     assert locate.find_container(make_pod(containers=()), None, TARGETS) is None
+
+
+@pytest.mark.parametrize(
+    ("annotations", "by"),
+    [
+        ({}, ""),
+        ({names.ENABLED: "true"}, ""),
+        ({names.ENABLED: " True "}, ""),
+        ({names.ENABLED: "false"}, "pipeline-a"),
+        ({names.ENABLED: "no"}, "pipeline-a"),
+        ({names.ENABLED: ""}, "pipeline-a"),
+    ],
+)
+def test_a_set_can_switch_its_pipeline_off(annotations: dict[str, str], by: str) -> None:
+    """Whatever isn't plainly yes is no: who writes it there wants to be left alone."""
+    (found,) = locate.find_pipelines([make_pod()], [make_set(annotations=annotations)], TARGETS)
+    assert found.switched_off_by == by
