@@ -17,6 +17,8 @@ from samply_operator.rules import serve, serve_all
 
 MISSING = "Samply-Missing-Ordinals"
 """Header of a zip: ordinals that have no profile, such as `2, 5`."""
+UNREACHABLE = "Unreachable"
+"""The failure's reason (rules/failures.py)."""
 SEEN_SECS = 1.0
 """How long a POST waits until a GET would see what it started."""
 
@@ -53,7 +55,7 @@ async def start(request: web.Request, caller: access.Caller, wanted: StartAllReq
     """202 and which ordinals were started, which not and why; the refusal itself where none was."""
     reply = await request.app[OPERATOR].start_all(caller.bearer, wanted)
     started = [each for each in reply.started if each.state != "Failed"]
-    refused = _list_refused(reply)
+    refused = _list_refused(reply, wanted.pipeline)
     if not started:
         raise _build_refusal(refused)
     await request.app[BOARD].wait_for(lambda view: _are_seen(view, started), SEEN_SECS)
@@ -64,9 +66,12 @@ async def start(request: web.Request, caller: access.Caller, wanted: StartAllReq
     return render.build_json(body, status=202)
 
 
-def build_start_failure(reply: StartReply) -> errors.ProfilingFailed:
-    """A recording that failed at once."""
+def build_start_failure(reply: StartReply, pipeline: str) -> errors.SamplyOperatorError:
+    """A recording that failed at once. Where nobody reached the pod it is a 503: clients ask again after one."""
     failure = reply.failure
+    if failure and failure.reason == UNREACHABLE:
+        details = {"pipeline_name": pipeline, "request": "exec", "error": failure.message, "profile": reply.id}
+        return errors.PipelineUnreachable(failure.message, remedy=failure.remedy, details=details)
     message = failure.message if failure else "The recording failed at once."
     details = {
         "reason": failure.reason if failure else "Unknown",
@@ -77,8 +82,8 @@ def build_start_failure(reply: StartReply) -> errors.ProfilingFailed:
     return errors.ProfilingFailed(message, remedy=failure.remedy if failure else "", details=details)
 
 
-def _list_refused(reply: StartAllReply) -> list[Refused]:
-    failed = [(each.ordinal, build_start_failure(each)) for each in reply.started if each.state == "Failed"]
+def _list_refused(reply: StartAllReply, pipeline: str) -> list[Refused]:
+    failed = [(each.ordinal, build_start_failure(each, pipeline)) for each in reply.started if each.state == "Failed"]
     told = [(each.ordinal, build_error(each.error)) for each in reply.refused]
     return sorted([*failed, *told], key=lambda refused: refused[0])
 

@@ -77,7 +77,7 @@ async def post(request: web.Request) -> web.StreamResponse:
     wanted = StartRequest(name, query.ordinal, query.duration_secs, namespace, wait_secs)
     reply = await knowing_stored(request, caller, name, query.namespace, _start(request, caller, wanted))
     if reply.state == "Failed":
-        raise all_ordinals.build_start_failure(reply)
+        raise all_ordinals.build_start_failure(reply, name)
     headers = {"Location": render.build_href(name, reply.id), **NO_STORE}
     return web.Response(status=202, headers=headers)
 
