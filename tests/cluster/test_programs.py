@@ -10,7 +10,7 @@ import pytest
 from cluster import pipelines, profiles, programs
 from cluster.node import Node
 from cluster.pipelines import Pipeline
-from cluster.release import Install
+from cluster.release import Install, Service
 from support import kubectl
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -37,6 +37,26 @@ def wait_quiet(target: Pipeline) -> None:
         return seen in pipelines.UNTOUCHED
 
     kubectl.poll(is_quiet, timeout=20, what=lambda: f"only the pipeline: {seen}")
+
+
+def test_a_start_without_the_node_s_kubelet(target: Pipeline, service: Service) -> None:
+    """Nobody reaches the pod: 503, which says that it is worth another try; and so it is."""
+    programs.kill("kubelet")
+    try:
+        answer = service.profile(target.name, "?duration_secs=1", "POST")
+    finally:
+        programs.start_again()
+    status, code, details = answer.problem()
+    assert (status, code, details["pipeline_name"]) == (503, "PipelineInteractionUnreachable", target.name)
+    assert details["request"]
+    assert details["error"]
+    assert answer.headers["retry-after"] == "5"
+    kubectl.poll(
+        lambda: service.profile(target.name, "?duration_secs=1", "POST").status == 202, timeout=60, what="it can again"
+    )
+    kubectl.poll(
+        lambda: service.profile(target.name, "?latest=true").status == 200, timeout=60, what="the profile is there"
+    )
 
 
 @pytest.mark.parametrize("program", ["kube-apiserver", "kubelet", "containerd"])

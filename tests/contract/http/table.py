@@ -154,7 +154,7 @@ FILE: dict[str, str | None] = {
 }
 
 POSTS = (
-    Row("started", (is_running, starts), "POST", 202, headers={"Location": "/v0/pipelines/orders/samply_profiles/.+"}),
+    Row("started", (is_running, starts), "POST", 202, headers={"Location": "/v0/pipelines/[^/]+/samply_profiles/.+"}),
     Row("started, of the longest length", (is_running, starts), "POST ?duration_secs=3600", 202),
     Row(
         "one already runs on that target",
