@@ -86,6 +86,7 @@ async def admit(request: web.Request) -> Caller:
     if namespaces and not any(map(caller.may_read, namespaces)):
         _note(request, "Hide", who, "")
     else:
+        request[measures.WAY] = WAYS[who.way]
         measures.count_decision(WAYS[who.way], OUTCOMES["Allow"])
     return caller
 

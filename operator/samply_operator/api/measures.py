@@ -28,7 +28,7 @@ CLOSED = count(
 )
 REFUSED = count(API, "http_rate_limited_total", "Requests refused with 429, by whose rate was too high.", ("caller",))
 DECISIONS = count(
-    API, "auth_decisions_total", "Whether callers were let in, by the way they were checked.", ("way", "outcome")
+    API, "auth_decisions_total", "Whether callers were let in, and may what they ask.", ("way", "outcome")
 )
 CONNECTED = gauge(API, "operator_connected", "1 while the operator is heard over the socket.")
 SNAPSHOT_SECS = gauge(API, "operator_snapshot_age_seconds", "Age of the operator's last word; it speaks every 4 s.")
@@ -37,6 +37,8 @@ TLS_UNTIL = gauge(
 )
 
 MAX_KEPT = 512
+WAY = web.RequestKey("way", str)
+"""How its caller was checked, as metrics call it; set where they were let in."""
 ROUTE = web.RequestKey("route", web.AbstractResource)
 """Set as soon as a request was routed; what is no HTTP never is."""
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from samply_operator import errors, logs
 from samply_operator.api import base
-from samply_operator.api.measures import ROUTE
+from samply_operator.api.measures import ROUTE, WAY, count_decision
 from samply_operator.api.parts import BASE_PATH, RATES
 from samply_operator.control.messages import REQUEST_ID
 
@@ -142,6 +142,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             limits.admit(request)
         response = await handler(request)
     except errors.SamplyOperatorError as error:
+        if isinstance(error, errors.Forbidden):  # the operator's word: it decides about calls that act
+            count_decision(request.get(WAY, "none"), "forbidden")
         response = build_problem(error)
         if response.status == 500 and not isinstance(error, errors.ProfilingFailed):
             logger.error("a request failed: %s", error, exc_info=error)

@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from samply_operator.api import measures, metrics, parts
+from samply_operator import errors
+from samply_operator.api import metrics, parts
 from samply_operator.api.door import Door
+from samply_operator.control.messages import StartReply, StartRequest
+from support.fake_operator import make_pipeline
 
 from .conftest import Answer, Service
 
@@ -65,9 +68,29 @@ async def test_requests_are_counted_by_their_routes_template(service: Service, n
 
 
 async def test_decisions_of_authentication_are_counted(service: Service, numbers: Door) -> None:
-    measures.count_decision("jwt", "unauthenticated")
-    labels = (("outcome", "unauthenticated"), ("way", "jwt"))
-    assert (await scrape(service, numbers))["samply_operator_auth_decisions_total", labels] >= 1
+    """Who is let in, who isn't, and whom the operator forbids what they ask for."""
+    service.operator.pipelines = (make_pipeline("orders"),)
+    service.put(1)
+    await service.settle()
+
+    def refuse(request: StartRequest) -> StartReply:
+        raise errors.Forbidden("You may not.", details={"verb": "create", "namespace": "feldera"})
+
+    service.operator.answer = refuse
+    before = await scrape(service, numbers)
+    path = "/v0/pipelines/orders/samply_profile"
+    assert (await service.get(path)).status == 200
+    assert (await service.get(path, Authorization="Bearer samply_no_0123")).status == 401
+    assert (await service.post(path)).status == 403
+    after = await scrape(service, numbers)
+
+    def grown(**labels: str) -> float:
+        key = "samply_operator_auth_decisions_total", tuple(sorted(labels.items()))
+        return after.get(key, 0) - before.get(key, 0)
+
+    assert sum(grown(way=way, outcome="allowed") for way in ("api-key", "kubernetes")) == 2
+    assert sum(grown(way=way, outcome="forbidden") for way in ("api-key", "kubernetes")) == 1
+    assert grown(way="none", outcome="unauthenticated") == 1
 
 
 async def test_the_operators_numbers_stand_behind_ours(service: Service, numbers: Door) -> None:
