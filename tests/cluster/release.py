@@ -48,9 +48,10 @@ class Service:
     port: int
     token: str = field(default="", repr=False)
     """Sent unless `call` is given other headers of that name."""
+    host: str = "127.0.0.1"
 
     def call(self, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
         with contextlib.closing(connection):
             own = {"Authorization": f"Bearer {self.token}"} if self.token else {}
             connection.request(method, path, headers=own | (headers or {}))

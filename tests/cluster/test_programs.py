@@ -16,6 +16,10 @@ from support import kubectl
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
+HTTP_PORT = 8080
+"""Of the api's container."""
+
+
 @pytest.fixture
 def target(install: Install, node: Node) -> Iterator[Pipeline]:
     if not node.is_native():
@@ -39,8 +43,12 @@ def wait_quiet(target: Pipeline) -> None:
     kubectl.poll(is_quiet, timeout=20, what=lambda: f"only the pipeline: {seen}")
 
 
-def test_a_start_without_the_node_s_kubelet(target: Pipeline, service: Service) -> None:
-    """Nobody reaches the pod: 503, which says that it is worth another try; and so it is."""
+def test_a_start_without_the_node_s_kubelet(target: Pipeline, install: Install) -> None:
+    """Nobody reaches the pod: 503, which says that it is worth another try; and so it is. It is asked at the pod's
+    address, for a port-forward goes through the kubelet too."""
+    install.make_caller()
+    service = Service(HTTP_PORT, install.make_token(), host=install.pod()["status"]["podIP"])
+    assert service.profile(target.name).status == 400
     programs.kill("kubelet")
     try:
         answer = service.profile(target.name, "?duration_secs=1", "POST")

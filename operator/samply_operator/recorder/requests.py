@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Collection, Mapping
 
@@ -19,9 +20,12 @@ from samply_operator.errors import (
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure, SamplyProfile, Spec
 from samply_operator.recorder import claims
+from samply_operator.recorder.acts import Acts
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.run import Run
-from samply_operator.rules import admit, triggers
+from samply_operator.rules import admit, failures, triggers
+
+logger = logging.getLogger(__name__)
 
 
 def build_unknown_pipeline(name: str) -> UnknownPipeline:
@@ -91,6 +95,8 @@ class Requests:
             spec = Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs)
             profile = await self._make(pipeline, spec, request or str(uuid.uuid4()), requested_by)
             run, failure = await self._wait(profile.key, profile.uid, wait_secs)
+            if run is not None and run.trouble and run.entry.step == "Admitted" and failure is None:
+                await self._take_back(pipeline, run)
             return Started(profile.uid, profile.namespace, profile.name, run, failure)
         finally:
             self._starting.discard(place)
@@ -146,6 +152,21 @@ class Requests:
                     "desired_status": "Running" if ordinal in pipeline.ordinals else "Stopped",
                 },
             )
+
+    async def _take_back(self, pipeline: Pipeline, run: Run) -> None:
+        """Nobody reaches the pod, and nothing was begun in it: who asked is told to ask again, so nothing may go on
+        without them. Raises PipelineUnreachable; returns if it can't be taken back."""
+        trouble, remedy = run.trouble, failures.REMEDIES["Unreachable"]
+        try:
+            await Acts(self._engine).delete(run.entry.id)
+        except SamplyOperatorError as error:
+            logger.info("%s/%s goes on: %s", run.entry.namespace, run.entry.name, error)
+            return
+        raise PipelineUnreachable(
+            f"Pod {run.entry.pod} can't be reached: {trouble}",
+            remedy=remedy,
+            details={"pipeline_name": pipeline.name, "request": "exec", "error": trouble},
+        )
 
     def _check_free(self, place: tuple[str, str, int]) -> None:
         run = self._engine.find_run(*place)

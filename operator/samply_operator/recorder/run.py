@@ -46,6 +46,8 @@ class Run:
         self.entry = entry
         self.phase: Phase = "Pending"
         self.failure: Failure | None = None
+        self.trouble = ""
+        """Why the pod isn't reached just now; empty while it is."""
         self.settled = asyncio.Event()
         self._context = context
         self._on_change = on_change
@@ -169,16 +171,41 @@ class Run:
         backoff = Backoff(self._context.settings.recording.unreachable_secs)
         while True:
             try:
-                return await call()
+                answer = await call()
             except KubeNotFound as error:
                 await follow.check_target(self._context, self.entry)
+                self._note_trouble(error)
                 await backoff.pause(error)
             except KubeError as error:
-                if not error.is_transient:
+                if not error.is_transient or self._is_withdrawn:
                     raise
+                self._note_trouble(error)
                 await backoff.pause(error)
                 with contextlib.suppress(KubeError):
                     await follow.check_target(self._context, self.entry)
+            else:
+                self.trouble = ""
+                return answer
+
+    @property
+    def _is_withdrawn(self) -> bool:
+        """Cancelled before anything of it was in the pod."""
+        return self.entry.stop == "discard" and self.entry.step == "Admitted"
+
+    def _note_trouble(self, error: KubeError) -> None:
+        """Whoever waits for it to begin sees why it doesn't."""
+        is_new, self.trouble = not self.trouble, error.message
+        if not is_new or self.phase != "Pending":
+            return
+        entry, now, limit_secs = self.entry, self._context.now(), self._context.settings.recording.unreachable_secs
+        message = f"{entry.pod} isn't reached; it is tried for {limit_secs} s: {error.message}"
+        self._reporter.want(
+            lambda old: (
+                status.render_pending(old, "Unreachable", message, now)
+                | {"requestedBy": entry.requested_by or "unknown"}
+            )
+        )
+        self._tell("Warning", "Unreachable", message)
 
     # ----------------------------------------------------------------------------------------------- what happens
 

@@ -11,6 +11,7 @@ from samply_operator.errors import (
     InvalidParam,
     KubeUnavailable,
     PipelineNotDeployed,
+    PipelineUnreachable,
     ProfilingInProgress,
     ProfilingNotEnabled,
     SamplyOperatorError,
@@ -21,6 +22,8 @@ from samply_operator.recorder.requests import Started
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask
+
+from .test_trouble import fail
 
 
 async def start(
@@ -66,6 +69,37 @@ async def test_a_request_is_answered_when_its_time_is_over(operator: OperatorPro
     assert started.failure is None
     assert started.run is None or not started.run.entry.started_at
     await operator.reach_phase(started.name, "Succeeded", "Failed")
+
+
+async def test_a_pod_that_nobody_reaches_is_told_and_nothing_goes_on(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Who is told to ask again must not find a recording that they know nothing of."""
+    add_pipeline(cluster)
+    cluster.fault = fail(lambda verb, _: verb == "exec", KubeUnavailable("dial tcp: connection refused"))
+    with pytest.raises(PipelineUnreachable) as caught:
+        await start(operator, wait_secs=0.5)
+    assert caught.value.details == {
+        "pipeline_name": "a",
+        "request": "exec",
+        "error": "dial tcp: connection refused",
+    }
+    assert "look at the node" in caught.value.remedy
+    assert operator.list_profiles() == []
+    await operator.reach(lambda: not operator.engine.runs)
+    cluster.fault = lambda verb, what: None
+    started = await start(operator)
+    assert started.run is not None
+    assert started.run.entry.started_at
+
+
+async def test_where_it_cannot_be_taken_back_it_goes_on(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    add_pipeline(cluster)
+    cluster.fault = fail(lambda verb, _: verb in {"exec", "delete"}, KubeUnavailable("away"))
+    started = await start(operator, wait_secs=0.5)
+    assert (started.failure, len(operator.list_profiles())) == (None, 1)
+    cluster.fault = lambda verb, what: None
+    await operator.reach_phase(started.name, "Succeeded")
 
 
 async def test_of_requests_at_the_same_time_one_goes_on(operator: OperatorProcess, cluster: FakeCluster) -> None:

@@ -178,6 +178,25 @@ async def sweep_later(operator: OperatorProcess, secs: float) -> None:
     engine.context = before
 
 
+async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """In its object and in an Event, while it is tried again; then it records as if nothing had been."""
+    add_pipeline(cluster)
+    cluster.fault = fail(lambda verb, _: verb == "exec", KubeUnavailable("dial tcp: connection refused"))
+    ask(cluster)
+    message: list[str] = []
+
+    def is_told() -> bool:
+        status = operator.find_status("p-1")
+        message[:] = [status.get("message", "")]
+        return status.get("phase") == "Pending" and "connection refused" in message[0]
+
+    await operator.reach(is_told)
+    assert message[0].startswith("pipeline-a-0 isn't reached; it is tried for ")
+    assert "Unreachable" in operator.list_events("p-1")
+    cluster.fault = lambda verb, what: None
+    assert (await operator.reach_phase("p-1", "Succeeded"))["message"] != message[0]
+
+
 class TestUnreachable:
     @pytest.fixture
     def settings(self) -> Settings:
