@@ -32,7 +32,8 @@ class FakeKube:
     failure: str = "failed by the test"
     """What they say."""
     """HTTP statuses for the next requests; 0: the connection breaks, 200: it passes, -1: no answer comes."""
-    is_ready: Callable[[], bool] = lambda: True
+    readiness: Callable[[], int] = lambda: 200
+    """The status of /readyz."""
     is_allowed: Callable[[Json], bool] = lambda attributes: True
     token: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -67,7 +68,7 @@ class FakeKube:
     @web.middleware
     async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if request.path == "/readyz":
-            return web.Response(status=200 if self.is_ready() else 500)
+            return web.Response(status=self.readiness())
         self.requests.append((request.method, request.path))
         if self.token and request.headers.get("Authorization", "").lower() != f"bearer {self.token}":
             return _status(401, "Unauthorized", "Unauthorized")

@@ -26,7 +26,7 @@ from samply_operator.store.volume import Volume
 logger = logging.getLogger(__name__)
 
 YOUNG = 5000
-"""Objects between two looks for garbage, 700 by default: a request leaves some hundred, and hardly ever a cycle."""
+"""Objects between two looks for garbage, far fewer by default. A request leaves hundreds, and hardly ever a cycle."""
 
 
 def calm_collector() -> None:

@@ -28,7 +28,10 @@ CLOSED = count(
 )
 REFUSED = count(API, "http_rate_limited_total", "Requests refused with 429, by whose rate was too high.", ("caller",))
 DECISIONS = count(
-    API, "auth_decisions_total", "Whether callers were let in, and may what they ask.", ("way", "outcome")
+    API,
+    "auth_decisions_total",
+    "Callers let in or not, and what the operator then forbade them.",
+    ("way", "outcome"),
 )
 CONNECTED = gauge(API, "operator_connected", "1 while the operator is heard over the socket.")
 SNAPSHOT_SECS = gauge(API, "operator_snapshot_age_seconds", "Age of the operator's last word; it speaks every 4 s.")

@@ -9,7 +9,7 @@ import asyncio
 import os
 import zlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -164,7 +164,8 @@ class OpenFiles:
     def _close_unused(self, kept: OpenFile) -> None:
         """A file in use is closed by its last user, who finds it no longer kept."""
         if kept.users == 0:
-            kept.file.close()
+            with suppress(OSError):  # some file systems tell of an old fault here: nothing that was read is wrong
+                kept.file.close()
 
 
 def _compute_crc(file: BinaryIO, size_bytes: int) -> int:

@@ -44,8 +44,8 @@ class Pump:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         fd = self._socket_fd = os.dup(self._socket_fd)
-        loop.add_writer(fd, self._go_on, ended)
         try:
+            loop.add_writer(fd, self._go_on, ended)
             await ended
         finally:
             loop.remove_writer(fd)

@@ -38,7 +38,7 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 UNAUTHORIZED = 401
 BEGINNING_SECS = 8.0
 """How long an API server that has only begun to run is waited for: it forbids what is allowed until it has read the
-roles and their bindings. That is told from a lasting lack by what it says of itself."""
+roles and their bindings. That is told from a lasting lack by what it says of itself. Then it counts as away."""
 BEGINNING_PAUSE_SECS = 0.25
 READY_PATH = "/readyz"
 """Answered to everybody, also before any role is known (kube-apiserver's --authorization-always-allow-paths)."""
@@ -70,6 +70,10 @@ def load_plain(host: str) -> Load:
         return Configuration(host=host)
 
     return load
+
+
+class _NotReadyError(aiohttp.ClientError):
+    """What it forbids isn't believed."""
 
 
 class _Refused(aiohttp.ClientError):
@@ -212,19 +216,23 @@ class Connection:
     ) -> Answer:
         loop = asyncio.get_running_loop()
         until = loop.time() + BEGINNING_SECS
-        is_ready = False
+        is_ready: bool | None = False
         while True:
             try:
                 return await self._send_authorized(path, params, send)
             except _Refused as refused:
-                if is_ready or loop.time() >= until or not faults.is_of_authorizer(refused.status, refused.body):
+                if is_ready or not faults.is_of_authorizer(refused.status, refused.body):
                     raise
-            is_ready = await self._is_ready()
-            if not is_ready:
-                await asyncio.sleep(BEGINNING_PAUSE_SECS)
+                is_ready = await self._is_ready()
+                if is_ready is None:
+                    raise
+                if not is_ready and loop.time() >= until:
+                    raise _NotReadyError("the API server isn't ready: what it forbids may be allowed") from refused
+            # Also when it is ready: it may be one of several, of which another one said so.
+            await asyncio.sleep(BEGINNING_PAUSE_SECS)
 
-    async def _is_ready(self) -> bool:
-        """Whether the API server has read what it decides by."""
+    async def _is_ready(self) -> bool | None:
+        """Whether the API server has read what it decides by; None: it doesn't tell this caller."""
 
         async def ask(session: aiohttp.ClientSession, url: URL, headers: dict[str, str]) -> None:
             async with session.get(url, headers=headers, allow_redirects=False, **self._transport_options()):
@@ -232,8 +240,8 @@ class Connection:
 
         try:
             await self._send_authorized(READY_PATH, (), ask)
-        except _Refused:
-            return False
+        except _Refused as refused:
+            return False if refused.status >= 500 else None
         return True
 
     async def _send_authorized(

@@ -27,6 +27,9 @@ from samply_operator.rules import admit, failures, triggers
 
 logger = logging.getLogger(__name__)
 
+TAKE_BACK_SECS = 5.0
+"""Less than the api waits beyond the time that it asks for."""
+
 
 def build_unknown_pipeline(name: str) -> UnknownPipeline:
     return UnknownPipeline(f"Unknown pipeline name '{name}'", details={"pipeline_name": name})
@@ -156,12 +159,17 @@ class Requests:
     async def _take_back(self, pipeline: Pipeline, run: Run) -> None:
         """Nobody reaches the pod, and nothing was begun in it: who asked is told to ask again, so nothing may go on
         without them. Raises PipelineUnreachable; returns if it can't be taken back."""
-        trouble, remedy = run.trouble, failures.REMEDIES["Unreachable"]
+        engine, trouble, remedy = self._engine, run.trouble, failures.REMEDIES["Unreachable"]
         try:
-            await Acts(self._engine).delete(run.entry.id)
-        except SamplyOperatorError as error:
-            logger.info("%s/%s goes on: %s", run.entry.namespace, run.entry.name, error)
-            return
+            async with asyncio.timeout(TAKE_BACK_SECS):
+                await Acts(engine).delete(run.entry.id)
+                seen = engine.changes.count
+                while run.entry.id in engine.runs:  # asked again at once, it must be free
+                    seen = await engine.changes.wait(seen, 0.05)
+        except (SamplyOperatorError, TimeoutError) as error:
+            logger.info("%s/%s isn't taken back: %s", run.entry.namespace, run.entry.name, error)
+            if run.entry.stop != "discard":
+                return
         raise PipelineUnreachable(
             f"Pod {run.entry.pod} can't be reached: {trouble}",
             remedy=remedy,

@@ -37,6 +37,8 @@ KEEPS_REMOTE = frozenset({"TransferCorrupt", "TransferFailed", "StoreFull", "Sto
 """Failures after which the profile in the pod is still good: it stays there for its time to live."""
 
 STOP_POLL_SECS = 0.2
+BEFORE_RECORDING = frozenset({"Admitted", "Launching"})
+"""Steps in which whoever asked waits for it to begin."""
 
 
 class Run:
@@ -47,7 +49,9 @@ class Run:
         self.phase: Phase = "Pending"
         self.failure: Failure | None = None
         self.trouble = ""
-        """Why the pod isn't reached just now; empty while it is."""
+        """Why the pod wasn't reached at the last try; empty once it was, and while it is tried."""
+        self._has_told_trouble = False
+        self._preparing: asyncio.Future[prepare.Prepared] | None = None
         self.settled = asyncio.Event()
         self._context = context
         self._on_change = on_change
@@ -90,7 +94,8 @@ class Run:
         follower = follow.Follower(self._context, self.entry, self._observe)
         match self.entry.step:
             case "Admitted":
-                await self._prepare()
+                if self.entry.stop != "discard":
+                    await self._prepare()
                 if self.entry.preflight_only or self.entry.stop == "discard":
                     await self._end_early()
                     return
@@ -134,11 +139,18 @@ class Run:
         return True
 
     async def _prepare(self) -> None:
-        """Preflight: would it work here, and how?"""
+        """Preflight: would it work here, and how? Cut short if it is cancelled meanwhile."""
         preparer = prepare.Preparer(self._context, lambda: self.entry, self._save, self._retry)
+        self._preparing = asyncio.ensure_future(preparer.prepare())
         try:
-            prepared = await preparer.prepare()
+            prepared = await self._preparing
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.entry.stop != "discard" or (task is not None and task.cancelling()):
+                raise  # the process ends
+            return
         finally:
+            self._preparing = None
             if preparer.verdict is not None:
                 self._preflight = status.render_preflight(preparer.verdict.word, preparer.verdict.findings)
         await self._save(**prepared.changes)
@@ -170,6 +182,7 @@ class Run:
         """Call until it works, the container is gone, or the time is over."""
         backoff = Backoff(self._context.settings.recording.unreachable_secs)
         while True:
+            self.trouble = ""
             try:
                 answer = await call()
             except KubeNotFound as error:
@@ -177,35 +190,35 @@ class Run:
                 self._note_trouble(error)
                 await backoff.pause(error)
             except KubeError as error:
-                if not error.is_transient or self._is_withdrawn:
+                if not error.is_transient:
                     raise
                 self._note_trouble(error)
                 await backoff.pause(error)
                 with contextlib.suppress(KubeError):
                     await follow.check_target(self._context, self.entry)
             else:
-                self.trouble = ""
+                self._note_reached()
                 return answer
-
-    @property
-    def _is_withdrawn(self) -> bool:
-        """Cancelled before anything of it was in the pod."""
-        return self.entry.stop == "discard" and self.entry.step == "Admitted"
 
     def _note_trouble(self, error: KubeError) -> None:
         """Whoever waits for it to begin sees why it doesn't."""
-        is_new, self.trouble = not self.trouble, error.message
-        if not is_new or self.phase != "Pending":
+        self.trouble = error.message
+        if self._has_told_trouble or self.entry.step not in BEFORE_RECORDING:
             return
-        entry, now, limit_secs = self.entry, self._context.now(), self._context.settings.recording.unreachable_secs
-        message = f"{entry.pod} isn't reached; it is tried for {limit_secs} s: {error.message}"
-        self._reporter.want(
-            lambda old: (
-                status.render_pending(old, "Unreachable", message, now)
-                | {"requestedBy": entry.requested_by or "unknown"}
-            )
-        )
+        self._has_told_trouble = True
+        limit_secs = self._context.settings.recording.unreachable_secs
+        message = f"{self.entry.pod} isn't reached; it is tried for {limit_secs} s: {error.message}"
+        self._tell_pending("Unreachable", message)
         self._tell("Warning", "Unreachable", message)
+
+    def _note_reached(self) -> None:
+        if self._has_told_trouble and self.entry.step in BEFORE_RECORDING:
+            self._tell_pending("Preparing", f"{self.entry.pod} is reached again; the recording is being prepared.")
+        self._has_told_trouble = False
+
+    def _tell_pending(self, reason: str, message: str) -> None:
+        now, caller = self._context.now(), {"requestedBy": self.entry.requested_by or "unknown"}
+        self._reporter.want(lambda old: status.render_pending(old, reason, message, now) | caller)
 
     # ----------------------------------------------------------------------------------------------- what happens
 
@@ -240,6 +253,8 @@ class Run:
         if self.entry.outcome or self.entry.stop in {cause, "discard"}:
             return
         self.entry = msgspec.structs.replace(self.entry, stop=cause)
+        if cause == "discard" and self._preparing is not None:
+            self._preparing.cancel()
         self._send_stop()
 
     def _send_stop(self) -> None:
@@ -267,6 +282,10 @@ class Run:
     async def _save(self, **changes: Any) -> None:
         """One writer at a time, and always the newest entry."""
         self.entry = msgspec.structs.replace(self.entry, **changes)
+        # Shielded: a write that was begun goes on when its caller is cancelled, and must not be overtaken by the next.
+        await asyncio.shield(self._write())
+
+    async def _write(self) -> None:
         async with self._saving:
             await asyncio.to_thread(self._context.volume.write_entry, self.entry)
 

@@ -57,18 +57,22 @@ def find_pipelines(pods: Iterable[Pod], sets: Iterable[StatefulSet], targets: Ta
     selector = selectors.parse_selector(targets.pod_selector)
     ordinals: dict[tuple[str, str], set[int]] = {}
     found: dict[tuple[str, str], dict[int, Pod]] = {}
+    sets = tuple(sets)
+    off = {(s.namespace, s.name) for s in sets if is_switched_off(s.annotations)}
     switched_off: dict[tuple[str, str], str] = {}
     for stateful_set in sets:
         name = name_of_set(stateful_set, targets)
         if name and selectors.matches(selector, stateful_set.template_labels):
             ordinals.setdefault((stateful_set.namespace, name), set()).update(stateful_set.ordinals)
-            if is_switched_off(stateful_set.annotations):
+            if (stateful_set.namespace, stateful_set.name) in off:
                 switched_off[stateful_set.namespace, name] = stateful_set.name
     for pod in pods:
         name, ordinal = name_of_pod(pod, targets), find_ordinal(pod)
         if not name or ordinal is None or not selectors.matches(selector, pod.labels):
             continue
         key = (pod.namespace, name)
+        if (pod.namespace, pod.owner) in off:  # whatever labels it has of its own
+            switched_off[key] = pod.owner
         known = found.setdefault(key, {}).get(ordinal)
         if known is None or (pod.is_running and not known.is_running):
             found[key][ordinal] = pod

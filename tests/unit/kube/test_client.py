@@ -93,7 +93,7 @@ async def test_an_api_server_that_does_not_know_its_roles_yet_is_asked_again(
     """A recording must not end for that."""
     made = kube.put(POD, {})
     kube.failure = failure
-    kube.is_ready = lambda: not kube.failures
+    kube.readiness = lambda: 500 if kube.failures else 200
     kube.failures.extend([403, 403, 403])
     assert await client.get(POD) == made
     kube.failures.extend([403, 403, 403])
@@ -110,16 +110,30 @@ async def test_what_it_forbids_while_it_is_ready_is_forbidden(kube: FakeKube, cl
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_one_that_never_becomes_ready_is_believed(
+async def test_one_that_never_becomes_ready_counts_as_away(
     kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "BEGINNING_SECS", 0.05)
     kube.failure = BEGINNING
-    kube.is_ready = lambda: False
+    kube.readiness = lambda: 500
     kube.failures.extend([403] * 100)
-    with pytest.raises(errors.KubeForbidden, match="not found"):
+    with pytest.raises(errors.KubeUnavailable, match="isn't ready") as caught:
         await client.get(POD)
+    assert caught.value.is_transient
     assert len(kube.requests) > 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_one_that_does_not_tell_whether_it_is_ready_is_believed(
+    kube: FakeKube, client: KubeClient, status: int
+) -> None:
+    """At once: else each lack of a right would take seconds to be told."""
+    kube.failure = UNBOUND
+    kube.readiness = lambda: status
+    kube.failures.extend([403] * 100)
+    with pytest.raises(errors.KubeForbidden, match="cannot get"):
+        await client.get(POD)
+    assert len(kube.requests) == 1
 
 
 async def test_what_admission_refuses_is_not_asked_again(kube: FakeKube, client: KubeClient) -> None:

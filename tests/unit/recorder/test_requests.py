@@ -8,7 +8,10 @@ import pytest
 
 from samply_operator.errors import (
     AmbiguousPipeline,
+    ExecFailed,
     InvalidParam,
+    KubeError,
+    KubeNotFound,
     KubeUnavailable,
     PipelineNotDeployed,
     PipelineUnreachable,
@@ -71,12 +74,13 @@ async def test_a_request_is_answered_when_its_time_is_over(operator: OperatorPro
     await operator.reach_phase(started.name, "Succeeded", "Failed")
 
 
+@pytest.mark.parametrize("kind", [KubeUnavailable, KubeNotFound, ExecFailed])
 async def test_a_pod_that_nobody_reaches_is_told_and_nothing_goes_on(
-    operator: OperatorProcess, cluster: FakeCluster
+    operator: OperatorProcess, cluster: FakeCluster, kind: type[KubeError]
 ) -> None:
-    """Who is told to ask again must not find a recording that they know nothing of."""
+    """Who is told to ask again, and does so at once, must not find a recording that they know nothing of."""
     add_pipeline(cluster)
-    cluster.fault = fail(lambda verb, _: verb == "exec", KubeUnavailable("dial tcp: connection refused"))
+    cluster.fault = fail(lambda verb, _: verb == "exec", kind("dial tcp: connection refused"))
     with pytest.raises(PipelineUnreachable) as caught:
         await start(operator, wait_secs=0.5)
     assert caught.value.details == {
@@ -86,7 +90,7 @@ async def test_a_pod_that_nobody_reaches_is_told_and_nothing_goes_on(
     }
     assert "look at the node" in caught.value.remedy
     assert operator.list_profiles() == []
-    await operator.reach(lambda: not operator.engine.runs)
+    assert not operator.engine.runs
     cluster.fault = lambda verb, what: None
     started = await start(operator)
     assert started.run is not None

@@ -194,7 +194,22 @@ async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, clu
     assert message[0].startswith("pipeline-a-0 isn't reached; it is tried for ")
     assert "Unreachable" in operator.list_events("p-1")
     cluster.fault = lambda verb, what: None
-    assert (await operator.reach_phase("p-1", "Succeeded"))["message"] != message[0]
+    await operator.reach(lambda: "isn't reached" not in operator.find_status("p-1")["message"])
+    await operator.reach_phase("p-1", "Succeeded")
+
+
+async def test_one_that_is_deleted_while_it_cannot_begin_ends_at_once(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Not after the pause, nor when the pod is reached again."""
+    add_pipeline(cluster)
+    cluster.fault = fail(lambda verb, _: verb == "exec", KubeUnavailable("dial tcp: connection refused"))
+    ask(cluster)
+    await operator.reach(lambda: any(run.trouble for run in operator.engine.runs.values()))
+    (run,) = operator.engine.runs.values()
+    run.stop("discard")
+    await operator.reach(lambda: not operator.engine.runs, secs=3)
+    assert run.phase == "Cancelled"
 
 
 class TestUnreachable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from samply_operator.model import names
@@ -170,3 +172,15 @@ def test_a_set_can_switch_its_pipeline_off(annotations: dict[str, str], by: str)
     """Whatever isn't plainly yes is no: who writes it there wants to be left alone."""
     (found,) = locate.find_pipelines([make_pod()], [make_set(annotations=annotations)], TARGETS)
     assert found.switched_off_by == by
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"template_labels": {}}, {"labels": {names.PIPELINE: "orders"}}],
+    ids=["its template isn't selected", "it calls itself something else"],
+)
+def test_the_pods_of_a_set_that_is_switched_off_are_so_whatever_their_labels(changes: dict[str, Any]) -> None:
+    """Who may label pods must not undo what the set's owner decided."""
+    off = make_set(annotations={names.ENABLED: "false"}, **changes)
+    found = {p.name: p for p in locate.find_pipelines([make_pod()], [off], TARGETS)}
+    assert found["a"].switched_off_by == "pipeline-a"
