@@ -54,6 +54,13 @@ def test_the_notes_say_which_token_and_warn_of_none() -> None:
     notes = helm.render_notes({"config": {"auth": ways}})
     assert f"key new NAME --namespaces {helm.NAMESPACE} --namespace {helm.NAMESPACE} --secret keys" in notes
     assert "create token" not in notes
+    assert "TOKEN=...   # the key that it prints" in notes
+    oidc = {"enabled": True, "issuer": "https://id.example", "audience": "samply"}
+    notes = helm.render_notes({"config": {"auth": {"kubernetes": {"enabled": False}, "oidc": oidc}}})
+    assert "TOKEN=...   # a JWT of https://id.example for the audience samply" in notes
+    assert 'curl -fOJk --oauth2-bearer "$TOKEN" "https://localhost:8080/p/v0/' in helm.render_notes(
+        {"tls": {"secretName": "cert"}, "config": {"api": {"basePath": "/p"}}}
+    )
     unsafe = helm.render_notes({"config": {"auth": {"unsafeLetAnyoneInWithoutAuthentication": True}}})
     assert "WARNING: authentication is switched off." in unsafe
     assert "TOKEN" not in unsafe

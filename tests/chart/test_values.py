@@ -24,6 +24,7 @@ SCHEMA = json.loads((helm.CHART / "values.schema.json").read_text())
 
 def settings_tree() -> dict[str, Any]:
     tree: dict[str, Any] = json.loads(msgspec.json.encode(settings.Settings()))
+    tree["ephemeral"]["image"] = ""  # the chart puts it together
     return {key: value for key, value in tree.items() if key not in NOT_IN_VALUES}
 
 
@@ -78,6 +79,26 @@ def test_the_schema_limits_config_as_the_settings_do() -> None:
 def test_the_settings_file_is_what_the_program_reads(default_objects: list[helm.Object]) -> None:
     raw = helm.only(default_objects, "ConfigMap")["data"]["settings.json"]
     assert settings.parse(raw.encode()) == settings.Settings()
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        (
+            {"image": {"repository": "r.example/team/samply-operator", "tag": "2"}},
+            "r.example/team/samply-operator-samply:2",
+        ),
+        ({"image": {"repository": "r/so", "digest": f"sha256:{'0' * 64}"}}, "r/so-samply:0.1.0"),
+        ({"image": {"repository": "r/so"}, "config": {"ephemeral": {"image": "other/samply:1"}}}, "other/samply:1"),
+    ],
+)
+def test_the_helpers_image_stands_beside_the_operators(values: helm.Object, image: str) -> None:
+    """And the policy pins the same."""
+    objects = helm.render(values)
+    read = settings.parse(helm.only(objects, "ConfigMap")["data"]["settings.json"].encode())
+    assert read.ephemeral.image == image
+    policy = helm.only(objects, "ValidatingAdmissionPolicy")
+    assert any(f'c.image == "{image}"' in rule["expression"] for rule in policy["spec"]["validations"])
 
 
 def test_the_operator_has_room_for_the_process_that_reads_profiles() -> None:

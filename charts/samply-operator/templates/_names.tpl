@@ -33,6 +33,11 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* Of the ephemeral container: beside the operator's own, unless it is named. */ -}}
+{{- define "samply-operator.helperImage" -}}
+{{- .Values.config.ephemeral.image | default (printf "%s-samply:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion)) -}}
+{{- end -}}
+
 {{- define "samply-operator.selector" -}}
 app.kubernetes.io/name: samply-operator
 app.kubernetes.io/instance: {{ .Release.Name }}

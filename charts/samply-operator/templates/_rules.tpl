@@ -49,7 +49,7 @@
     - create  # one recording per pod, also with two operators by mistake
     - update  # renew it, or take over one that ran out
     - delete  # release it
-- apiGroups: ["", events.k8s.io]
+- apiGroups: [""]
   resources: [events]
   verbs:
     - create  # tell what a user acts on

@@ -20,8 +20,9 @@ REMEDIES: dict[str, str] = {
     "samply.feldera.com/stop=keep.",
     "ModeNotAllowed": "Leave spec.mode out, or allow the mode in the chart's values (config.ephemeral.enabled, "
     "config.bringOwn.enabled) for this namespace.",
-    "EphemeralRefused": "Pod Security `baseline` and admission policies refuse PERFMON: exempt the operator's "
-    "ServiceAccount, or add samply and PERFMON to the pipeline's own container.",
+    "EphemeralRefused": "Pod Security `baseline` and admission policies refuse PERFMON: label the namespace "
+    "pod-security.kubernetes.io/enforce=privileged, or exempt the operator's ServiceAccount "
+    "(docs/troubleshooting.md, Pod Security).",
     "EphemeralLimit": "This pod has had as many ephemeral containers as config.ephemeral.maxPerPod allows (they can't "
     "be removed from a pod): restart the pod, or raise the limit.",
     "ImagePullFailed": "Make the image of config.ephemeral.image reachable from the node, with the pod's "
@@ -44,7 +45,8 @@ REMEDIES: dict[str, str] = {
     "PerfEventParanoid": "On the node: sysctl kernel.perf_event_paranoid=1 (samply 0.13.1 refuses at 2 and above, "
     "whatever the capabilities are).",
     "PerfNotPermitted": "Add the PERFMON capability to the container's securityContext (or, as non-root, give the "
-    "samply file the capability: setcap cap_perfmon,cap_ipc_lock+ep), or set seccompProfile to Unconfined.",
+    "samply file the capability: setcap cap_perfmon,cap_ipc_lock+ep), or set seccompProfile to Unconfined. If it "
+    "has it, lower kernel.perf_event_paranoid on the node to 2.",
     "LockedMemory": "Add the IPC_LOCK capability to the container's securityContext, or lower the number of threads.",
     "RateTooHigh": "Ask for a lower rateHz: the node's kernel.perf_event_max_sample_rate is the limit.",
     "ProcessNotFound": "Leave spec.process out, or name a process that runs in the container.",

@@ -178,6 +178,19 @@ async def sweep_later(operator: OperatorProcess, secs: float) -> None:
     engine.context = before
 
 
+async def test_a_right_that_is_missing_is_told_apart_from_what_admission_refuses(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Each has its own cure."""
+    add_pipeline(cluster)
+    lacking = 'pods "p" is forbidden: User "u" cannot patch resource "pods/ephemeralcontainers" in API group ""'
+    cluster.fault = fail(
+        lambda verb, what: verb == "patch" and what.endswith("ephemeralcontainers"), KubeForbidden(lacking)
+    )
+    ask(cluster, mode="Ephemeral")
+    assert (await operator.reach_phase("p-1", "Failed"))["failure"]["reason"] == "NotPermitted"
+
+
 async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """In its object and in an Event, while it is tried again; then it records as if nothing had been."""
     add_pipeline(cluster)

@@ -233,7 +233,7 @@ LAST = (
         "startSamplyProfile",
         "Profiles",
         "Take a profile",
-        "Answers as soon as the recording runs or was refused, after `api.startWaitSecs` (2 s) at the latest. "
+        "Answers as soon as the recording runs or was refused, after `config.api.startWaitSecs` (2 s) at the latest. "
         "To send it again after a time-out is harmless: the repeat gets 409.",
         (parts.NAME, parts.ORDINALS, parts.DURATION, parts.NAMESPACE, parts.TENANT),
         (
@@ -330,7 +330,7 @@ HISTORY = (
                 "expires_secs",
                 "query",
                 {"type": "integer", "minimum": 1, "maximum": MAX_LINK_SECS},
-                "How long it holds, at most `api.links.maxSecs` (a day). Left out: an hour.",
+                "How long it holds, at most `config.api.links.maxSecs` (a day). Left out: an hour.",
             ),
         ),
         (_json(200, "The link. Nothing is stored of it.", "Link", example=LINK_EXAMPLE),),
