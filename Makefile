@@ -41,7 +41,7 @@ test-local: venv ## all tests without a cluster, about four minutes
 	@$(PY) -m pytest -q
 
 .PHONY: test
-test: ## everything: checks, unit tests, a real cluster (45 min the first time, then 20)
+test: ## everything: checks, unit tests, a real cluster (45 min the first time, then 23)
 	@hack/test
 
 .PHONY: test-readers
