@@ -34,6 +34,8 @@ class FakeKube:
     """HTTP statuses for the next requests; 0: the connection breaks, 200: it passes, -1: no answer comes."""
     readiness: Callable[[], int] = lambda: 200
     """The status of /readyz."""
+    is_slow: bool = False
+    """Refusals come in two pieces."""
     is_allowed: Callable[[Json], bool] = lambda attributes: True
     token: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -78,7 +80,8 @@ class FakeKube:
             if not status:
                 assert request.transport is not None
                 request.transport.abort()
-            return _status(status or 500, "Failed", self.failure)
+            refusal = _status(status or 500, "Failed", self.failure)
+            return await _send_in_two(request, refusal) if self.is_slow else refusal
         response: web.StreamResponse = await handler(request)
         return response
 
@@ -197,3 +200,15 @@ def _apply_json_patch(raw: Json, operations: list[Json]) -> bool:
 def _status(status: int, reason: str, message: str) -> web.Response:
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message}
     return web.json_response(body | {"code": status}, status=status)
+
+
+async def _send_in_two(request: web.Request, answer: web.Response) -> web.StreamResponse:
+    body = answer.body
+    assert isinstance(body, bytes)
+    response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    await asyncio.sleep(0.05)
+    await response.write(body[len(body) // 2 :])
+    return response

@@ -35,6 +35,8 @@ KEEPALIVE_SECS = 60.0
 """Idle connections stay open this long: the next exec is an upgrade of one, without a handshake."""
 WEBSOCKET_CLOSE_SECS = 2.0
 MAX_FRAME_BYTES = 4 * 1024 * 1024
+MAX_REFUSAL_BYTES = 64 * 1024
+"""Of the body of an answer that isn't a success."""
 UNAUTHORIZED = 401
 BEGINNING_SECS = 8.0
 """How long an API server that has only begun to run is waited for: it forbids what is allowed until it has read the
@@ -85,9 +87,17 @@ class _Refused(aiohttp.ClientError):
         self.body = body
 
 
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """All of it, up to MAX_REFUSAL_BYTES: one `read` gives what has come so far, and half a Status can't be decoded."""
+    found = bytearray()
+    while len(found) < MAX_REFUSAL_BYTES and (piece := await content.read(MAX_REFUSAL_BYTES - len(found))):
+        found += piece
+    return bytes(found)
+
+
 async def _check(response: aiohttp.ClientResponse) -> None:
     if not (200 <= response.status < 300 or response.status == 101):
-        body = await response.content.read(64 * 1024)
+        body = await _read(response.content)
         response.close() if not response.content.at_eof() else response.release()
         raise _Refused(response.status, body)
 

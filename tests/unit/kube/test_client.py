@@ -100,6 +100,17 @@ async def test_an_api_server_that_does_not_know_its_roles_yet_is_asked_again(
     assert (await client.run("space", "pod", "main", ["true"], deadline_secs=10)).exit_code == 0
 
 
+@pytest.mark.usefixtures("hasty")
+async def test_a_refusal_that_comes_in_pieces_is_read_whole(kube: FakeKube, client: KubeClient) -> None:
+    """A long list of roles takes more than one packet."""
+    made = kube.put(POD, {})
+    kube.failure = BEGINNING
+    kube.is_slow = True
+    kube.readiness = lambda: 500 if kube.failures else 200
+    kube.failures.extend([403, 403])
+    assert await client.get(POD) == made
+
+
 async def test_what_it_forbids_while_it_is_ready_is_forbidden(kube: FakeKube, client: KubeClient) -> None:
     """Asked once more, for it may have become ready in between."""
     kube.failure = UNBOUND
