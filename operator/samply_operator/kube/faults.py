@@ -23,7 +23,7 @@ from samply_operator.errors import (
 )
 
 BY_STATUS: dict[int, type[KubeError]] = {
-    401: KubeForbidden,
+    401: KubeUnavailable,  # the token of a pod that was just deleted, or not renewed yet: no verdict about a recording
     403: KubeForbidden,
     404: KubeNotFound,
     409: KubeConflict,

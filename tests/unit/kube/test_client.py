@@ -202,10 +202,10 @@ async def test_an_exec_meets_a_rotated_token_too(kube: FakeKube) -> None:
         assert (await client.run("space", "pod", "main", ["true"], deadline_secs=10)).exit_code == 0
 
 
-async def test_a_token_that_stays_wrong_is_forbidden(kube: FakeKube) -> None:
+async def test_a_token_that_stays_wrong_is_no_verdict(kube: FakeKube) -> None:
     kube.token = "right"
     load = Tokens(kube.url, "wrong")
     async with KubeClient(load) as client:
-        with pytest.raises(errors.KubeForbidden, match="401"):
+        with pytest.raises(errors.KubeUnavailable, match="401"):
             await client.get(POD)
     assert load.loads == 2

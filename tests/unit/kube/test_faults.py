@@ -14,7 +14,7 @@ from samply_operator.kube import faults
     ("status", "kind"),
     [
         (400, errors.KubeInvalid),
-        (401, errors.KubeForbidden),
+        (401, errors.KubeUnavailable),
         (403, errors.KubeForbidden),
         (404, errors.KubeNotFound),
         (406, errors.KubeInvalid),
