@@ -20,6 +20,7 @@ from contract.http import table
 from contract.http.table import Given, Row
 from samply_operator.model import names
 from support import kubectl
+from support.service import make_id
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
@@ -54,6 +55,12 @@ ELSEWHERE: Mapping[tuple[Given, ...], str] = {
 }
 ROWS = sorted((*table.POSTS, *table.GETS), key=lambda row: row.is_away)
 HERE = [row for row in ROWS if row.given not in ELSEWHERE]
+PATTERNS = {
+    "4": "[1-9][0-9]{3,}",
+    "/v0/pipelines/orders/samply_profiles/.+": "/v0/pipelines/(free|twin)/samply_profiles/.+",
+    f"{make_id(2)}; reason=PerfDenied": "[0-9a-f-]{36}; reason=SamplyNotFound",
+}
+"""What the headers say here."""
 WITH_GOOD = {"free": 0, "busy": 0, "turned": 0, "halted": 0, "gone": 0, "shrunk": 1}
 """Those that a good profile is taken of, and the ordinal."""
 
@@ -169,7 +176,7 @@ def test_row(row: Row, request: pytest.FixtureRequest) -> None:
     status, headers, body = stage.ask(NAMES[row.given], row.method, row.query)
     if status == 202:
         stage.cancel(headers["location"])
-    row.check(status, headers, body)
+    row.check(status, headers, body, PATTERNS)
 
 
 def test_a_row_is_of_real_profiles(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from samply_operator.errors import KubeForbidden, KubeInvalid, KubeNotFound
-from samply_operator.kube import objects
+from samply_operator.kube import faults, objects
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.recorder import remote
 from samply_operator.recorder.context import Context
@@ -95,7 +95,7 @@ async def _add(context: Context, entry: JournalEntry) -> None:
     try:
         await context.client.patch(path, body, kind="strategic")
     except KubeForbidden as error:
-        if "cannot patch resource" in error.message:
+        if faults.NOT_AUTHORIZED.search(error.message):
             raise  # the operator's Role lacks it: another cure than what admission refuses
         failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}")
     except KubeInvalid as error:
