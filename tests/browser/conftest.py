@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from samply_operator.settings import Auth
+from support import needs
 from support.service import Service, serving
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -26,7 +27,7 @@ def find_chromium() -> str | None:
 async def browser() -> AsyncIterator[Browser]:
     program = find_chromium()
     if program is None:
-        pytest.skip("no Chromium here: install Debian's chromium, or name the program in $CHROMIUM")
+        needs.lack("Chromium", "tests/browser/install, or name the program in $CHROMIUM")
     async with async_playwright() as playwright:
         # Its sandbox needs user namespaces, which containers of build servers rarely have; what is opened is our own.
         arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]

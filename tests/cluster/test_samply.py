@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
@@ -13,6 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from support import needs
 
 FOLDER = Path(__file__).parents[2] / "images" / "samply"
 TOOLS = ("gcc", "strace", "setpriv", "unshare", "taskset", "prlimit", "readelf")
@@ -34,12 +35,12 @@ pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(120),
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces, cgroups and other users need root"),
-    pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)}"),
 ]
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    needs.need(*TOOLS)
     # Built with the images, so this only finds it.
     built = subprocess.run([FOLDER / "build"], capture_output=True, text=True, check=True, timeout=100)
     folder = tmp_path_factory.mktemp("samply")

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pytest
+from support import needs
 
 HERE = Path(__file__).parent
 PYTHON = Path(os.environ.get("SAMPLY_TEST_SDK", HERE.parents[1] / "build" / "out" / "sdk")) / "bin" / "python"
@@ -17,7 +17,7 @@ RUN_SECS = 60
 
 def need_sdk() -> None:
     if not PYTHON.exists():
-        pytest.skip("Feldera's SDK isn't installed: run tests/sdk/install")
+        needs.lack("Feldera's SDK", "tests/sdk/install")
 
 
 async def run(url: str, *steps: str, key: str = "", tenant: str = "") -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The shells that a pipeline's image may have, each as a folder that begins a PATH, with a stand-in for samply in it.
 
-busybox is skipped only where it isn't installed.
+Where one isn't installed its tests fail, or are skipped where nobody can be asked to install it (needs.py).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import pytest
 from samply_operator.recorder import remote
 from samply_operator.rules import recording
 from samply_operator.rules.recording import Progress
-from support import shells
+from support import needs, shells
 from support.fake_cluster import FakeCluster
 from support.stage import OWN_END_SECS, PIECES, Key, Stage, piece, play_all
 
@@ -397,6 +397,7 @@ async def the_preflight_prints_what_the_rule_reads_and_leaves_nothing(stage: Sta
     facts = await remote.gather_facts(client, stage.entry)
     assert (facts.samply, facts.version) == (stage.entry.samply, "0.13.1")
     assert {"--pid", "--save-only", "--unstable-presymbolicate"} <= facts.flags
+    assert not {"--presymbolicate", "--ignore-exit-code"} & facts.flags
     assert facts.folder == str(stage.container.folder)
     assert facts.free_bytes
     assert facts.arch
@@ -418,8 +419,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Key, BaseE
 @pytest.mark.parametrize("shell", shells.NAMES)
 def test_in(shell: str, name: str, played: dict[Key, BaseException | None]) -> None:
     """Each piece says by its name what it promises; the same holds in every shell."""
-    if shell == "busybox" and (shell, name) not in played:
-        pytest.skip("busybox isn't installed")
+    if (shell, name) not in played:
+        needs.need(shell)
     outcome = played[shell, name]
     if outcome is not None:
         raise outcome

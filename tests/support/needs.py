@@ -1,0 +1,28 @@
+"""What a test needs installed. A proof that could be made is never skipped: it fails, and says what to run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+
+def can_install() -> bool:
+    """A build server has what it was told to install, and root on Debian can install it; nobody else is blamed."""
+    return bool(os.environ.get("CI")) or (os.geteuid() == 0 and shutil.which("apt-get") is not None)
+
+
+def lack(what: str, cure: str) -> NoReturn:
+    """Ends the test: skipped only where its need can't be met."""
+    reason = f"{what} isn't installed: run {cure}"
+    if can_install():
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def need(*programs: str) -> None:
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        lack(", ".join(missing), "hack/prerequisites")
