@@ -25,6 +25,8 @@ NO_RIGHTS = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+ADDED = {"runAsUser": 1000, "runAsNonRoot": True, "capabilities": {"add": ["PERFMON", "IPC_LOCK"]}}
+"""In the bounding set alone: a user other than root gets them from a file that carries them, or not at all."""
 CLOSED = {"allowPrivilegeEscalation": False, "seccompProfile": {"type": "RuntimeDefault"}}
 """Passes Pod Security `baseline`."""
 ONE_CPU = {"limits": {"cpu": "1"}}
@@ -43,9 +45,14 @@ class Kind:
     mounts: tuple[Mapping[str, Any], ...] = ()
     pod: Mapping[str, Any] = field(default_factory=dict)
     programs: tuple[str, ...] = ("pipeline",)
-    has_sidecar: bool = False
-    """Another container without any limit."""
+    sidecar: tuple[Mapping[str, Any], ...] = ()
+    """Another container without any limit: what differs from the pipeline's own."""
 
+
+IDLE = {"image": BARE_IMAGE, "command": ["sleep", "infinity"]}
+BUSY = {"image": IMAGE, "env": [{"name": "DEMO_LOAD", "value": "10"}]}
+"""The same program under the same name: only its cgroup tells it from the target."""
+SCRIPT = "/opt/run.sh"
 
 KINDS = {
     "prepared": Kind("samply, root, PERFMON and IPC_LOCK"),
@@ -53,8 +60,9 @@ KINDS = {
     "filecaps": Kind(
         "samply with file capabilities, user 1000",
         image=FILECAPS_IMAGE,
-        security={"runAsUser": 1000, "runAsNonRoot": True, "capabilities": {"add": ["PERFMON", "IPC_LOCK"]}},
+        security=ADDED,
     ),
+    "added": Kind("samply without file capabilities, user 1000, PERFMON and IPC_LOCK", security=ADDED),
     "private": Kind(
         "no samply, no rights, the program below a folder of user 1000 with mode 0700",
         image=BARE_IMAGE,
@@ -71,6 +79,11 @@ KINDS = {
         mounts=({"name": "room", "mountPath": "/tmp"},),
         pod={"volumes": [{"name": "room", "emptyDir": {}}]},
     ),
+    "small-room": Kind(
+        "samply, root, PERFMON, an emptyDir of 10Mi on disk at /tmp",
+        mounts=({"name": "room", "mountPath": "/tmp"},),
+        pod={"volumes": [{"name": "room", "emptyDir": {"sizeLimit": "10Mi"}}]},
+    ),
     "unwritable": Kind(
         "samply, root, PERFMON, no folder can be written to",
         security={**RIGHTS, "readOnlyRootFilesystem": True},
@@ -86,8 +99,21 @@ KINDS = {
     "busybox": Kind("a static program and busybox, root, PERFMON", image=BUSYBOX_IMAGE),
     "bare": Kind("no samply, no rights", image=BARE_IMAGE, security=NO_RIGHTS),
     "bare-rights": Kind("no samply, root, PERFMON and IPC_LOCK", image=BARE_IMAGE),
-    "shared-pids": Kind("samply, PERFMON, shareProcessNamespace", pod={"shareProcessNamespace": True}),
+    "shared-pids": Kind(
+        "samply, PERFMON, shareProcessNamespace, the same program busy in a sidecar",
+        pod={"shareProcessNamespace": True},
+        sidecar=(BUSY,),
+    ),
     "shell": Kind("samply, PERFMON, a shell is PID 1", command=("sh", "-c", f"{PROGRAM} & wait")),
+    # The kernel names a script's process for the script, not for its shell.
+    "script": Kind(
+        "samply, PERFMON, a script run.sh is PID 1",
+        command=(
+            *("sh", "-c"),
+            f"printf '#!/bin/sh\\n{PROGRAM}\\nexit $?\\n' >{SCRIPT} && chmod 755 {SCRIPT} && exec {SCRIPT}",
+        ),
+        programs=("run.sh", "pipeline"),
+    ),
     "two": Kind(
         "samply, PERFMON, two programs",
         command=("sh", "-c", f"cp {PROGRAM} /opt/second && /opt/second & {PROGRAM} & wait"),
@@ -109,13 +135,19 @@ KINDS = {
     "tight-beside": Kind(
         "samply, PERFMON, limits.memory 32Mi, a sidecar without a limit",
         resources={"limits": {"memory": "32Mi"}},
-        has_sidecar=True,
+        sidecar=(IDLE,),
     ),
     "stored": Kind(
         "samply, PERFMON, limits.ephemeral-storage 10Mi", resources={"limits": {"ephemeral-storage": "10Mi"}}
     ),
     "closed": Kind("no samply, no PERFMON", image=BARE_IMAGE, security=CLOSED),
 }
+
+
+USUAL_SECS = 4
+USUAL_PARANOID = "1"
+"""What hack/cluster sets."""
+SYSCTL = "sysctl kernel.perf_event_paranoid=1"
 
 
 @dataclass(frozen=True)
@@ -134,6 +166,9 @@ class Row:
     """Among the few that every run of the tests plays."""
     place: str = "open"
     """`open`, `baseline` (Pod Security), `closed` (mode Ephemeral isn't allowed there)."""
+    secs: int = USUAL_SECS
+    paranoid: str = USUAL_PARANOID
+    """The node's kernel.perf_event_paranoid. Another one only where the node is the tests' own."""
 
     @property
     def is_good(self) -> bool:
@@ -143,19 +178,28 @@ class Row:
     def id(self) -> str:
         place = "" if self.place == "open" else f"-{self.place}"
         process = f"-{self.process}" if self.process else ""
-        return f"{self.kind}{place}{process}-{self.mode}"
+        secs = "" if self.secs == USUAL_SECS else f"-{self.secs}s"
+        paranoid = "" if self.paranoid == USUAL_PARANOID else f"-paranoid-{self.paranoid}"
+        return f"{self.kind}{place}{process}-{self.mode}{secs}{paranoid}"
 
 
 ROWS = (
     Row("prepared", "Auto", "InPlace"),
+    # Debian's samply refuses there whatever the capabilities are; the project's own works.
+    Row("prepared", "InPlace", "PerfEventParanoid", says=SYSCTL, paranoid="2"),
+    Row("prepared", "Auto", "Ephemeral", paranoid="2"),
     Row("nonroot", "Auto", "Ephemeral", is_usual=True),
     Row("nonroot", "InPlace", "PerfNotPermitted", says="PERFMON"),
     Row("filecaps", "Auto", "InPlace"),
     Row("filecaps", "InPlace", "InPlace"),
+    Row("added", "Auto", "Ephemeral"),
+    Row("added", "InPlace", "PerfNotPermitted LockedMemory", says="the container's securityContext"),
     Row("private", "Auto", "Ephemeral"),
     Row("seccomp", "Auto", "Ephemeral"),
     Row("seccomp", "InPlace", "PerfNotPermitted", says="seccomp"),
     Row("readonly", "Auto", "InPlace"),
+    Row("small-room", "InPlace", "InPlace", secs=3),
+    Row("small-room", "InPlace", "TooLittleSpace", says="emptyDir", secs=600),
     Row("unwritable", "Auto", "Ephemeral"),
     Row("unwritable", "InPlace", "NoWritableFolder", says="emptyDir"),
     Row("distroless", "Auto", "Ephemeral", is_usual=True),
@@ -167,15 +211,20 @@ ROWS = (
     Row("bare", "InPlace", "SamplyNotFound", says="PATH"),
     Row("bare", "BringOwn", "PerfNotPermitted", says="PERFMON"),
     Row("bare-rights", "BringOwn", "BringOwn"),
+    Row("bare-rights", "BringOwn", "BringOwn", paranoid="2"),
     Row("shared-pids", "Auto", "InPlace"),
     Row("shared-pids", "Ephemeral", "Ephemeral"),
     Row("shell", "Auto", "InPlace"),
     Row("shell", "Ephemeral", "Ephemeral"),
+    Row("script", "Auto", "InPlace"),
+    Row("script", "Ephemeral", "Ephemeral"),
     Row("two", "Auto", "AmbiguousProcess", says="second ("),
     Row("two", "Ephemeral", "AmbiguousProcess", says="pipeline ("),
     Row("two", "Auto", "InPlace", process="second"),
     Row("one-cpu", "Auto", "Ephemeral", is_usual=True),
     Row("one-cpu", "InPlace", "EmptyProfile LowCoverage", finding="BlindCpus", is_usual=True),
+    Row("one-cpu", "InPlace", "PerfEventParanoid", says=SYSCTL, paranoid="2", is_usual=True),
+    Row("one-cpu", "Auto", "Ephemeral", paranoid="2", is_usual=True),
     Row("one-cpu-bare", "BringOwn", "BringOwn"),
     Row("tight", "Auto", "TightMemory", says="Mode Ephemeral: "),
     Row("tight", "InPlace", "TightMemory", says="memory limit"),
@@ -214,14 +263,7 @@ def build_pod(kind: str) -> dict[str, Any]:
     if found.command:
         container["command"] = list(found.command)
     containers = [container]
-    if found.has_sidecar:
-        aside = {
-            "name": "aside",
-            "image": BARE_IMAGE,
-            "imagePullPolicy": "IfNotPresent",
-            "command": ["sleep", "infinity"],
-        }
-        containers.append(aside)
+    containers += [{"name": "aside", "imagePullPolicy": "IfNotPresent", **aside} for aside in found.sidecar]
     labels = {"app.kubernetes.io/name": "feldera-pipeline", names.PIPELINE: kind}
     spec = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 0, "containers": containers}
     return {

@@ -15,6 +15,17 @@ PARANOID = "/proc/sys/kernel/perf_event_paranoid"
 # One grep for all of them: a busy machine starts programs slowly.
 FIND = 'for f in $(grep -ls "$1" /proc/[0-9]*/cgroup); do p=${f%/cgroup}; echo "${p#/proc/}"; done'
 
+# Of a container's processes the name of the one that has this PID in its innermost PID namespace.
+NAME = """
+for group in $(grep -ls "$1" /proc/[0-9]*/cgroup); do
+    folder=${group%/cgroup}
+    while read -r key pids; do
+        if [ "$key" = NSpid: ] && [ "${pids##*[!0-9]}" = "$2" ]; then cat "$folder/comm"; fi
+    done 2>/dev/null <"$folder/status"
+done
+:
+"""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -47,6 +58,10 @@ class Node:
         found = self.run(FIND, container_id.rpartition("/")[2]).split()
         assert found, f"no process of {container_id}"
         return found
+
+    def name_process(self, container_id: str, pid: int) -> str:
+        """Name of the container's process that has this PID where the container sees it; empty: it has none."""
+        return self.run(NAME, container_id.rpartition("/")[2], str(pid)).strip()
 
     def signal(self, container_id: str, signal: str) -> None:
         """To all processes of a container: KILL, STOP or CONT."""

@@ -59,6 +59,10 @@ class Specimen:
         found: list[dict[str, Any]] = self.get()["status"].get("ephemeralContainerStatuses", [])
         return found
 
+    def name_process(self, pid: int) -> str:
+        """Of the pipeline's container alone: another one of the pod may share its PIDs."""
+        return self.node.name_process(find_container(self.get())["containerID"], pid)
+
     def wait_untouched(self) -> None:
         """As before: processes, states, files; it never restarted, and each ephemeral container has ended."""
         seen = [""]
@@ -76,9 +80,15 @@ class Specimen:
         )
 
 
-def take_snapshot(node: Node, pod: dict[str, Any]) -> str:
+def find_container(pod: dict[str, Any]) -> dict[str, Any]:
+    """The status of the pipeline's container."""
     (status,) = (s for s in pod["status"]["containerStatuses"] if s["name"] == "pipeline")
-    lines = node.run(SNAPSHOT, status["containerID"].rpartition("/")[2]).splitlines()
+    found: dict[str, Any] = status
+    return found
+
+
+def take_snapshot(node: Node, pod: dict[str, Any]) -> str:
+    lines = node.run(SNAPSHOT, find_container(pod)["containerID"].rpartition("/")[2]).splitlines()
     return "\n".join([*sorted(lines), ""])
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cluster.matrix import KINDS, ROWS, Row
+from cluster.matrix import KINDS, ROWS, USUAL_PARANOID, USUAL_SECS, Row
 
 REPOSITORY = Path(__file__).parents[2]
 TABLE = REPOSITORY / "docs" / "matrix.md"
@@ -16,8 +16,8 @@ HEADER = """\
 # What works on which pod
 
 Written by `tests/cluster/test_modes.py` (`SAMPLY_WRITE_MATRIX=1`) from what it saw on a node of two CPUs:
-kernel.perf_event_paranoid 1, mode BringOwn allowed, recordings of 4 s. Coverage is the share of the samples that were
-due. A reason in `code` means that nothing was recorded, or nothing worth keeping;
+kernel.perf_event_paranoid 1, mode BringOwn allowed, recordings of 4 s, unless the row says otherwise. Coverage is the
+share of the samples that were due. A reason in `code` means that nothing was recorded, or nothing worth keeping;
 [troubleshooting.md](troubleshooting.md) has the cures.
 
 | pod | mode asked for | what came | coverage |
@@ -28,7 +28,9 @@ due. A reason in `code` means that nothing was recorded, or nothing worth keepin
 def begin_line(row: Row) -> str:
     """What a row's line begins with, whatever came."""
     asked = row.mode + (f", process {row.process}" if row.process else "")
-    return f"| {KINDS[row.kind].says}{PLACES[row.place]} | {asked} |"
+    asked += "" if row.secs == USUAL_SECS else f", {row.secs} s"
+    paranoid = "" if row.paranoid == USUAL_PARANOID else f"; perf_event_paranoid {row.paranoid}"
+    return f"| {KINDS[row.kind].says}{PLACES[row.place]}{paranoid} | {asked} |"
 
 
 def note(row: Row, status: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ A few rows are played each time, the others are slow. With SAMPLY_WRITE_MATRIX=1
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import json
 import os
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 
 from cluster import profiles, release, table
-from cluster.matrix import ROWS, Row
+from cluster.matrix import PROGRAM, ROWS, USUAL_PARANOID, USUAL_SECS, Row
 from cluster.node import Node
 from cluster.release import Install, Service
 from cluster.specimens import Specimen, Zoo, create
@@ -78,17 +79,35 @@ def zoo(places: dict[str, str], node: Node) -> Iterator[Zoo]:
     found.clear()
 
 
-def record(specimen: Specimen, mode: str, process: str = "") -> profiles.Object:
+@contextlib.contextmanager
+def paranoid(node: Node, wanted: str) -> Iterator[None]:
+    """For the whole machine, and so for a moment only."""
+    if wanted == USUAL_PARANOID:
+        yield
+        return
+    if not node.is_native():
+        pytest.skip("the setting belongs to the machine, which may be somebody's desk")
+    level = node.read_paranoid()
+    node.write_paranoid(wanted)
+    try:
+        yield
+    finally:
+        node.write_paranoid(level)
+
+
+def record(specimen: Specimen, mode: str, process: str = "", secs: int = USUAL_SECS) -> profiles.Object:
     """One recording to its end, whatever that is; its object."""
-    spec = {"mode": mode, "durationSeconds": 4, **({"process": process} if process else {})}
+    spec = {"mode": mode, "durationSeconds": secs, **({"process": process} if process else {})}
     return profiles.wait(specimen.pipeline, profiles.make(specimen.pipeline, **spec), timeout=90)
 
 
-def check_good(specimen: Specimen, profile: profiles.Object, way: str, service: Service, path: Path) -> None:
-    """It came that way, all samples that were due are there, and the workers' functions have their names."""
+def check_good(row: Row, specimen: Specimen, profile: profiles.Object, service: Service, path: Path) -> None:
+    """It came that way, of the container's own program and of nothing beside or around it; all samples that were due
+    are there, and the workers' functions have their names."""
     status = profile["status"]
     assert status["phase"] == "Succeeded", status
-    assert status["target"]["mode"] == way, status
+    assert status["target"]["mode"] == row.answers, status
+    assert specimen.name_process(status["target"]["pid"]) == (row.process or Path(PROGRAM).name), status
     stored = status["profile"]
     assert stored["coverage"] >= 0.9, status
     assert stored["symbolicated"], status
@@ -115,38 +134,18 @@ PLAYED = [pytest.param(row, id=row.id, marks=[] if row.is_usual else [pytest.mar
 
 
 @pytest.mark.parametrize("row", PLAYED)
-def test_matrix(row: Row, zoo: Zoo, modes_install: Install, modes_service: Service, tmp_path: Path) -> None:
+def test_matrix(row: Row, zoo: Zoo, modes_install: Install, modes_service: Service, node: Node, tmp_path: Path) -> None:
     """Each pod answers each mode as the table says, and is afterwards as it was before."""
     specimen = zoo.fetch(row.kind, row.place)
-    profile = record(specimen, row.mode, row.process)
+    with paranoid(node, row.paranoid):
+        profile = record(specimen, row.mode, row.process, row.secs)
     if row.is_good:
-        check_good(specimen, profile, row.answers, modes_service, tmp_path / "profile.json.gz")
+        check_good(row, specimen, profile, modes_service, tmp_path / "profile.json.gz")
     else:
         check_refused(row, profile["status"])
     specimen.wait_untouched()
     if os.environ.get("SAMPLY_WRITE_MATRIX"):
         table.note(row, profile["status"])
-
-
-@pytest.mark.parametrize("kind", ["one-cpu", pytest.param("prepared", marks=pytest.mark.slow)])
-def test_paranoid_2(
-    kind: str, zoo: Zoo, modes_install: Install, modes_service: Service, node: Node, tmp_path: Path
-) -> None:
-    """Where the node's setting stops the image's samply, Auto brings the project's own, which works at 2, with all
-    samples under a CPU limit too."""
-    if not node.is_native():
-        pytest.skip("the setting belongs to the machine, which may be somebody's desk")
-    specimen = zoo.fetch(kind, "open")
-    level = node.read_paranoid()
-    try:
-        node.write_paranoid("2")
-        refused = record(specimen, "InPlace")["status"]
-        good = record(specimen, "Auto")
-    finally:
-        node.write_paranoid(level)
-    check_refused(Row(kind, "InPlace", "PerfEventParanoid", says="sysctl kernel.perf_event_paranoid=1"), refused)
-    check_good(specimen, good, "Ephemeral", modes_service, tmp_path / "profile.json.gz")
-    specimen.wait_untouched()
 
 
 @pytest.mark.slow
