@@ -13,7 +13,7 @@ from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
 from support import kubectl
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
 
 HTTP_PORT = 8080
@@ -43,6 +43,7 @@ def wait_quiet(target: Pipeline) -> None:
     kubectl.poll(is_quiet, timeout=20, what=lambda: f"only the pipeline: {seen}")
 
 
+@pytest.mark.slow
 def test_a_start_without_the_node_s_kubelet(target: Pipeline, install: Install) -> None:
     """Nobody reaches the pod: 503, which says that it is worth another try; and so it is. It is asked at the pod's
     address, for a port-forward goes through the kubelet too."""
@@ -67,11 +68,18 @@ def test_a_start_without_the_node_s_kubelet(target: Pipeline, install: Install) 
     )
 
 
-@pytest.mark.parametrize("program", ["kube-apiserver", "kubelet", "containerd"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "kube-apiserver",
+        pytest.param("kubelet", marks=pytest.mark.slow),
+        pytest.param("containerd", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_while_it_records(program: str, target: Pipeline, install: Install) -> None:
     """The exec session breaks with it; the profile is whole all the same, taken once, and the next one works."""
     before = install.container("operator")
-    name = profiles.make(target, durationSeconds=15)
+    name = profiles.make(target, durationSeconds=10)
     began = profiles.wait(target, name, "Recording", timeout=20)["status"]
     programs.kill(program)
     try:
