@@ -4,6 +4,10 @@ It stops its target while it attaches; says on stderr when it records; on exactl
 some time later; on a second one exits at once without a file; ignores SIGTERM; ends by itself when its target is gone,
 and then a SIGINT kills it before it has written. Starts and signals are noted in `starts` and `signals` beside it.
 The file `behaviour` beside it (JSON) changes that; see DEFAULTS.
+
+Its help lists the options of the real ones on Linux, by their sources: 0.13.1; Feldera's fork 0.13.2 and upstream's
+main (August 2026), which have the same. Layout and order are clap's; what options are for is left out, save where
+another option is named there, as the real texts do it.
 """
 
 import json
@@ -27,8 +31,63 @@ DEFAULTS = {
     "profile": "",  # files that it copies; empty: a few bytes
     "sidecar": "",
 }
-OPTIONS = ["-p", "--pid", "-o", "--output", "--save-only", "-s", "-r", "--rate", "--duration", "--help"]
+HEAD = """\
+Record a profile and display it
+
+Usage: samply record [OPTIONS] <COMMAND>...
+
+Arguments:
+  [COMMAND]...
+
+Options:
+"""
+BEFORE = ("-r, --rate <RATE>", "-d, --duration <DURATION>", "--iteration-count <ITERATION_COUNT>")
+NEWER = ("-i, --ignore-exit-code",)
+CREATION = (
+    "--profile-name <PROFILE_NAME>",
+    "--main-thread-only",
+    "--reuse-threads",
+    "--fold-recursive-prefix",
+    "--unlink-aux-files",
+    "--per-cpu-threads",
+    "--jit-markers",
+    "--cswitch-markers",
+    "--include-args[=<INCLUDE_ARGS>]\n          It names --reuse-threads",
+)
+CORECLR = ("--coreclr[=<FLAG>...]\n          It implies --unlink-aux-files",)
+AFTER = (
+    "-s, --save-only",
+    "-o, --output <OUTPUT>",
+    "-n, --no-open",
+    "--address <ADDRESS>",
+    "-P, --port <PORT>",
+    "-v, --verbose",
+    "--symbol-dir <SYMBOL_DIR>",
+    "--windows-symbol-server <WINDOWS_SYMBOL_SERVER>",
+    "--windows-symbol-cache <WINDOWS_SYMBOL_CACHE>",
+    "--breakpad-symbol-server <BREAKPAD_SYMBOL_SERVER>",
+    "--breakpad-symbol-dir <BREAKPAD_SYMBOL_DIR>",
+    "--breakpad-symbol-cache <BREAKPAD_SYMBOL_CACHE>",
+    "--simpleperf-binary-cache <SIMPLEPERF_BINARY_CACHE>",
+    "-p, --pid <PID>",
+    "-a, --all",
+)
+LAST = ("--gfx", "--browsers", "-h, --help")
 SWITCHES = {"--save-only", "--unstable-presymbolicate", "--presymbolicate"}
+
+
+def build_help(symbol_flag: str) -> str:
+    """What `samply record --help` prints; the newer ones are told apart by their flag."""
+    is_newer = symbol_flag == "--presymbolicate"
+    options = [*BEFORE, *(NEWER if is_newer else ()), *CREATION, *filter(None, [symbol_flag])]
+    options += [*CORECLR, *AFTER, *LAST] if is_newer else [*AFTER, *CORECLR, *LAST]
+    lines = (f"  {option}" if option[1] != "-" else f"      {option}" for option in options)
+    return HEAD + "\n\n".join(lines)
+
+
+def refuse(word: str) -> SystemExit:
+    print(f"error: unexpected argument '{word}' found", file=sys.stderr)
+    return SystemExit(2)
 
 
 class Samply:
@@ -43,12 +102,12 @@ class Samply:
         for word in rest:
             if word in SWITCHES:
                 if "symbolicate" in word and word != self.behaviour["symbol_flag"]:
-                    sys.exit(f"error: unexpected argument '{word}' found")
+                    raise refuse(word)
                 yield word, ""
             elif word in {"-p", "-o", "-r"}:
                 yield word, next(rest)
             else:
-                sys.exit(f"error: unexpected argument '{word}' found")
+                raise refuse(word)
 
     def note(self, number: int, _: object) -> None:
         with (HERE / "signals").open("a") as file:
@@ -118,7 +177,7 @@ def main() -> None:
         case ["--version"]:
             print(known["version"])
         case ["record", "--help"]:
-            print("Record a profile\n\nOptions:", *OPTIONS, known["symbol_flag"], sep="\n  ")
+            print(build_help(known["symbol_flag"]))
         case ["record", *arguments]:
             Samply(behaviour, arguments).run()
         case _:
