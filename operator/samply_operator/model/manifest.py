@@ -90,6 +90,9 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     failure: Failure | None = None
     warnings: tuple[str, ...] = ()
     origin: Origin = Origin()
+    sequence: int = 0
+    """Its place among the attempts of the volume (rules/order.py), in ms, where `finished_at` gives a wrong one: the
+    clock had been set back. 0: `finished_at` is right."""
     schema: int = 1
 
 

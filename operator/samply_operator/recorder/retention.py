@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from samply_operator.errors import KubeError, StoreError
@@ -50,6 +50,7 @@ class Retention:
         self._world = world
         self._on_removed = on_removed
         self._index = Index()
+        self._extras: dict[str, Collection[int]] = {}
         self._untold: dict[str, Tombstone] = {}
         self._lock = asyncio.Lock()
 
@@ -74,7 +75,9 @@ class Retention:
             room = retention.Room(free_bytes, self._context.settings.recording.min_free_bytes)
             manifests = self.catalog.by_id.values()
             now = self._context.now()
-            removals = retention.decide(manifests, pinned=pinned, busy=busy, room=room, limits=limits, now=now)
+            removals = retention.decide(
+                manifests, pinned=pinned, busy=busy, room=room, limits=limits, now=now, extras=self._extras
+            )
             for removal in removals:
                 await self._remove(removal)
             if removals:
@@ -86,6 +89,14 @@ class Retention:
     async def _refresh(self) -> None:
         for fault in await asyncio.to_thread(self._index.refresh, self._context.volume):
             logger.error("a stored profile: %s", fault)
+        stored = self.catalog.by_id
+        seen = {profile_id: sizes for profile_id, sizes in self._extras.items() if profile_id in stored}
+        unseen = [profile_id for profile_id, m in stored.items() if m.file is not None and profile_id not in seen]
+        self._extras = seen | await asyncio.to_thread(self._measure_extras, unseen)
+
+    def _measure_extras(self, profile_ids: Iterable[str]) -> dict[str, Collection[int]]:
+        """Once for each: what is published never changes."""
+        return {profile_id: self._context.volume.list_extra_sizes(profile_id) for profile_id in profile_ids}
 
     async def _take_pins(self) -> frozenset[str]:
         """Ids of pinned profiles. A pin outlives its object: what lost it by no deletion is still pinned."""
@@ -146,18 +157,19 @@ class Retention:
 
     def _add(self, removal: Removal) -> None:
         measures.RETENTION_REMOVED.labels(removal.reason).inc()
-        measures.RETENTION_BYTES.inc(retention.measure(removal.manifest))
+        size_bytes = retention.measure(removal.manifest, self._extras)
+        measures.RETENTION_BYTES.inc(size_bytes)
         old = self.counts
         self.counts = Counts(
             removed={**old.removed, removal.reason: old.removed.get(removal.reason, 0) + 1},
-            removed_bytes=old.removed_bytes + retention.measure(removal.manifest),
+            removed_bytes=old.removed_bytes + size_bytes,
         )
 
     async def _count(self, pinned: frozenset[str]) -> None:
         settings = self._context.settings
         free_bytes = await asyncio.to_thread(self._context.volume.free_bytes)
         manifests: Collection[Manifest] = self.catalog.by_id.values()
-        used_bytes = sum(map(retention.measure, manifests))
+        used_bytes = sum(retention.measure(manifest, self._extras) for manifest in manifests)
         room = retention.Room(free_bytes, settings.recording.min_free_bytes)
         profiles = sum(manifest.outcome == "Succeeded" for manifest in manifests)
         self.counts = Counts(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from samply_operator.model.manifest import Manifest
 from samply_operator.model.profile import Failure
-from samply_operator.rules import failures, status, times
+from samply_operator.rules import failures, order, status, times
 from samply_operator.settings import Retention
 
 Reason = Literal["Age", "OrdinalCount", "FailureCount", "PipelineBytes", "TotalCount", "VolumeBytes"]
@@ -20,6 +20,9 @@ Reason = Literal["Age", "OrdinalCount", "FailureCount", "PipelineBytes", "TotalC
 BLOCK_BYTES = 4096
 OVERHEAD_BYTES = 2 * BLOCK_BYTES
 """What a folder and a manifest take beside the profile."""
+Extras = Mapping[str, Collection[int]]
+"""Bytes of each further file beside a profile (`config.recording.keepRaw`), by its id."""
+NO_EXTRAS: Extras = {}
 FREE_MARGIN = 2
 """Retention keeps this many times the free space that a recording needs at its start."""
 
@@ -69,14 +72,15 @@ def decide(
     room: Room,
     limits: Retention,
     now: float,
+    extras: Extras = NO_EXTRAS,
 ) -> tuple[Removal, ...]:
     """What to remove, in this order. Applied to what is left, it chooses nothing more."""
-    kept = sorted(manifests, key=_order)
+    kept = sorted(manifests, key=order.build_key)
     safe = find_newest_good(kept) | frozenset(pinned) | frozenset(busy)
     removals = [Removal(m, "Age") for m in kept if m.id not in safe and _is_older(m, limits.max_age_secs, now)]
-    budget = compute_budget(sum(map(measure, kept)), room, limits.max_volume_percent)
+    budget = compute_budget(sum(measure(m, extras) for m in kept), room, limits.max_volume_percent)
     kept = _without(kept, removals)
-    for limit in _build_limits(limits, frozenset(pinned), budget):
+    for limit in _build_limits(limits, frozenset(pinned), budget, extras):
         found = _trim(kept, safe, limit)
         removals += found
         kept = _without(kept, found)
@@ -86,7 +90,7 @@ def decide(
 def find_newest_good(manifests: Iterable[Manifest]) -> frozenset[str]:
     """Ids of the newest good profile of each namespace, pipeline and ordinal."""
     newest: dict[Hashable, str] = {}
-    for manifest in sorted(manifests, key=_order):
+    for manifest in sorted(manifests, key=order.build_key):
         if _is_good(manifest):
             newest[_ordinal_of(manifest)] = manifest.id
     return frozenset(newest.values())
@@ -101,10 +105,10 @@ def compute_budget(own_bytes: int, room: Room, max_percent: int) -> int:
     return max(0, min(available * max_percent // 100, available - FREE_MARGIN * room.min_free_bytes))
 
 
-def measure(manifest: Manifest) -> int:
-    """Bytes on the disk, as far as the manifest tells."""
-    size = manifest.file.size_bytes if manifest.file else 0
-    return -(-size // BLOCK_BYTES) * BLOCK_BYTES + OVERHEAD_BYTES
+def measure(manifest: Manifest, extras: Extras = NO_EXTRAS) -> int:
+    """Bytes on the disk: the profile, and whatever else lies in its folder."""
+    sizes = (manifest.file.size_bytes if manifest.file else 0, *extras.get(manifest.id, ()))
+    return sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in sizes) + OVERHEAD_BYTES
 
 
 def check_room(room_bytes: int, min_free_bytes: int) -> Failure | None:
@@ -124,10 +128,13 @@ def render_removed(old: Mapping[str, Any], at: str, message: str, now: float) ->
     return {"message": message, "conditions": conditions, "profile": {"removedAt": at}}
 
 
-def _build_limits(limits: Retention, pinned: frozenset[str], budget: int) -> Sequence[_Limit]:
+def _build_limits(limits: Retention, pinned: frozenset[str], budget: int, extras: Extras) -> Sequence[_Limit]:
     def count(manifest: Manifest) -> int:
         # A pin is meant to keep one more, not to push another one out.
         return manifest.id not in pinned
+
+    def weigh(manifest: Manifest) -> int:
+        return measure(manifest, extras)
 
     found = [
         _Limit("OrdinalCount", lambda m: _ordinal_of(m) if _is_good(m) else None, count, limits.max_per_ordinal),
@@ -135,11 +142,11 @@ def _build_limits(limits: Retention, pinned: frozenset[str], budget: int) -> Seq
             "FailureCount", lambda m: None if _is_good(m) else _ordinal_of(m), count, limits.max_failures_per_ordinal
         ),
         _Limit("TotalCount", lambda _: "all", count, limits.max_total),
-        _Limit("VolumeBytes", lambda _: "all", measure, budget),
+        _Limit("VolumeBytes", lambda _: "all", weigh, budget),
     ]
     if limits.max_pipeline_bytes:
         most = limits.max_pipeline_bytes
-        found.insert(2, _Limit("PipelineBytes", lambda m: (m.namespace, m.pipeline), measure, most))
+        found.insert(2, _Limit("PipelineBytes", lambda m: (m.namespace, m.pipeline), weigh, most))
     return found
 
 
@@ -171,11 +178,6 @@ def _is_good(manifest: Manifest) -> bool:
 
 def _ordinal_of(manifest: Manifest) -> Hashable:
     return manifest.namespace, manifest.pipeline, manifest.ordinal
-
-
-def _order(manifest: Manifest) -> tuple[str, str, str]:
-    """Oldest first, as the index has it the other way round."""
-    return manifest.finished_at, manifest.requested_at, manifest.id
 
 
 def _is_older(manifest: Manifest, age_secs: float, now: float) -> bool:

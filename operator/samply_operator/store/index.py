@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from samply_operator.errors import CorruptManifest
 from samply_operator.model.manifest import Manifest
+from samply_operator.rules import order
 from samply_operator.store import documents
 from samply_operator.store.volume import Volume
 
@@ -49,13 +50,13 @@ class Catalog:
     def list_history(self, namespace: str, pipeline: str) -> tuple[Manifest, ...]:
         """All attempts of all ordinals, newest first."""
         found = self.by_pipeline.get((namespace, pipeline), {})
-        return tuple(sorted((m for attempts in found.values() for m in attempts), key=_age, reverse=True))
+        return tuple(sorted((m for attempts in found.values() for m in attempts), key=order.build_key, reverse=True))
 
 
 def build_catalog(manifests: Iterable[Manifest]) -> Catalog:
     by_id = {manifest.id: manifest for manifest in manifests}
     grouped: dict[Key, dict[int, list[Manifest]]] = {}
-    for manifest in sorted(by_id.values(), key=_age, reverse=True):
+    for manifest in sorted(by_id.values(), key=order.build_key, reverse=True):
         ordinals = grouped.setdefault((manifest.namespace, manifest.pipeline), {})
         ordinals.setdefault(manifest.ordinal, []).append(manifest)
     namespaces: dict[str, set[str]] = {}
@@ -87,8 +88,3 @@ class Index:
         fresh = tuple(fault for profile_id, fault in faults.items() if profile_id not in self._known_faults)
         self._known_faults = frozenset(faults)
         return fresh
-
-
-def _age(manifest: Manifest) -> tuple[str, str, str]:
-    """Times are RFC 3339 in UTC with milliseconds, so text order is time order; the id settles ties."""
-    return manifest.finished_at, manifest.requested_at, manifest.id

@@ -13,13 +13,15 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Collection, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from samply_operator.errors import CorruptManifest, StoreError, UnknownProfile
 from samply_operator.model.manifest import JournalEntry, Manifest
+from samply_operator.rules import order
 from samply_operator.store import documents, durable, layout
 from samply_operator.store.ballast import Ballast
 from samply_operator.store.documents import Reading
@@ -53,6 +55,10 @@ class Volume:
         self._ballast = Ballast(self._root / layout.BALLAST, ballast_bytes)
         self.marks = Marks(self._root, self._ballast.rescue)
         self._fault = fault
+        self._newest = 0
+        """The highest place of an attempt that is or was stored (rules/order.py), once that was looked up."""
+        self._has_newest = False
+        self._numbering = threading.Lock()
 
     @property
     def root(self) -> Path:
@@ -83,12 +89,14 @@ class Volume:
         """Publish an attempt that ended; `profile_path` (and `extras`, by names `raw…`) are finished files in tmp/.
 
         Returns the manifest that stands: if this id was published before, that one, and the new files are dropped.
-        May be repeated after a kill at any step. Raises StoreFull, StoreError.
+        It is the newest from then on, whatever the clock says. May be repeated after a kill at any step. Raises
+        StoreFull, StoreError.
         """
         if (profile_path is None) != (manifest.file is None):
             raise StoreError("a manifest names a file exactly when there is one.")
         with durable.translated(f"publish profile {manifest.id}"):
-            standing = self._published(manifest) or self._publish(manifest, profile_path, extras or {})
+            standing = self._published(manifest) or self._publish(self._number(manifest), profile_path, extras or {})
+            self._note_newest(standing)
             for path in self._list_tmp(manifest.id):
                 _drop(path)
             self._fault("tmp-dropped")
@@ -108,6 +116,24 @@ class Volume:
             shutil.rmtree(staging, ignore_errors=True)
             raise
         return self._place(manifest, staging)
+
+    def _number(self, manifest: Manifest) -> Manifest:
+        with self._numbering:
+            if not self._has_newest:
+                self._newest = max((order.find_place(found) for found in self._list_readable()), default=0)
+                self._has_newest = True
+            return order.number(manifest, self._newest)
+
+    def _note_newest(self, manifest: Manifest) -> None:
+        with self._numbering:
+            self._newest = max(self._newest, order.find_place(manifest))
+
+    def _list_readable(self) -> Iterator[Manifest]:
+        for profile_id in self.list_ids():
+            with suppress(StoreError):  # whoever lists them tells of it
+                manifest = self.read_manifest(profile_id)
+                if manifest is not None:
+                    yield manifest
 
     def _stage(self, manifest: Manifest, profile_path: Path | None, extras: Mapping[str, Path], staging: Path) -> None:
         if profile_path is not None:
@@ -225,6 +251,17 @@ class Volume:
             file.close()
             raise StoreError(f"the file of profile {profile_id} has {found.st_size} bytes, not {size_bytes}.")
         return file
+
+    def list_extra_sizes(self, profile_id: str) -> tuple[int, ...]:
+        """Bytes of each further file beside a profile. Raises StoreError."""
+        folder = self._path(layout.build_folder(profile_id))
+        with durable.translated(f"measure profile {profile_id}"):
+            try:
+                with os.scandir(folder) as found:
+                    own = (layout.PROFILE_FILE, layout.MANIFEST_FILE)
+                    return tuple(entry.stat(follow_symlinks=False).st_size for entry in found if entry.name not in own)
+            except FileNotFoundError:
+                return ()
 
     # ---------------------------------------------------------------------------------------------------- journal
 

@@ -31,10 +31,17 @@ async def test_a_profile_comes_with_all_that_clients_read(service: Service) -> N
 
 
 async def test_the_newest_good_profile_is_served(service: Service) -> None:
-    for number in (2, 3, 1):
+    for number in (1, 2, 3):
         service.put(number, b"%d" % number)
     await service.settle()
     assert (await service.get(URL)).body == b"3"
+
+
+async def test_after_a_clock_that_was_set_back_the_last_one_is_served(service: Service) -> None:
+    for number in (2, 3, 1):
+        service.put(number, b"%d" % number)
+    await service.settle()
+    assert (await service.get(URL)).body == b"1"
 
 
 async def test_latest_while_one_runs_is_204_with_the_seconds_left(service: Service) -> None:

@@ -60,7 +60,7 @@ async def test_pipelines_while_the_operator_is_away(service: Service) -> None:
 
 
 async def test_history_newest_first_those_that_run_before(service: Service) -> None:
-    for number in (1, 3, 2):
+    for number in (1, 2, 3):
         service.put(number, None if number == 2 else b"x")
     service.operator.recordings = (make_recording(make_id(9), "orders"),)
     await service.settle()

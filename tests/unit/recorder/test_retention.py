@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from samply_operator.errors import KubeUnavailable, StoreFull
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.manifest import Tombstone
+from samply_operator.rules import times
 from samply_operator.settings import Recording, Retention, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
@@ -176,6 +178,28 @@ async def test_what_was_done_is_counted(operator: OperatorProcess, cluster: Fake
     assert (counts.profiles, counts.failures, counts.pinned) == (2, 0, 0)
     assert counts.free_bytes > counts.budget_bytes > counts.used_bytes
     assert counts.ended_at > 0
+
+
+async def test_what_samply_wrote_counts_where_it_is_kept(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Of earlier processes too: it is measured on the disk."""
+    stored = [store(cluster, operator.volume, f"p-{n}", age=100 - n) for n in range(2)]
+    for name in ("raw.json.gz", "raw.syms.json"):
+        (operator.volume.root / "profiles" / stored[1] / name).write_bytes(bytes(10_000))
+    await operator.engine.sweep()
+    assert operator.engine.retention.counts.used_bytes == 2 * (4096 + 8192) + 2 * 12_288
+
+
+async def test_a_clock_that_was_set_back_costs_no_profile(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """The new one is the newest, and stays; those of the future go as others do."""
+    add_pipeline(cluster)
+    old = [store(cluster, operator.volume, f"old-{n}", age=n - 10**7) for n in (2, 1)]
+    ask(cluster)
+    await operator.reach_phase("p-1", "Succeeded")
+    await operator.reach(lambda: old[0] not in operator.volume.list_ids())
+    good = operator.engine.retention.catalog.find_last_good(NAMESPACE, "a", 0)
+    assert good is not None
+    assert (good.name, len(operator.volume.list_ids())) == ("p-1", 2)
+    assert times.parse_time(good.finished_at) < time.time()
 
 
 @pytest.fixture

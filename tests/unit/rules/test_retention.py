@@ -146,6 +146,22 @@ def test_the_message_names_the_setting() -> None:
     assert "config.retention.maxPerOrdinal" in removal.message
 
 
+def test_what_lies_beside_a_profile_counts() -> None:
+    """`keepRaw`: a pipeline's bytes, and the volume's, are those of all its files."""
+    history = [good(n, age=100 - n, size=BLOCK) for n in range(4)]
+    extras = {manifest.id: (10 * BLOCK, 1) for manifest in history}
+    each = retention.measure(history[0], extras)
+    assert each == retention.measure(history[0]) + 11 * BLOCK
+    limits, room = Retention(max_pipeline_bytes=2 * each), Room(free_bytes=10**12, min_free_bytes=0)
+    found = retention.decide(history, pinned=(), busy=(), room=room, limits=limits, now=NOW, extras=extras)
+    assert [(r.manifest.id, r.reason) for r in found] == [("id-000", "PipelineBytes"), ("id-001", "PipelineBytes")]
+    found = retention.decide(
+        history, pinned=(), busy=(), room=Room(0, each), limits=Retention(), now=NOW, extras=extras
+    )
+    assert [r.reason for r in found] == ["VolumeBytes", "VolumeBytes"]
+    assert decide(history, max_pipeline_bytes=2 * each) == []
+
+
 ages = st.integers(0, 40).map(lambda days: days * DAY)
 sizes = st.integers(0, 50 * BLOCK)
 manifests = st.lists(

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from samply_operator.errors import CorruptManifest, StoreError, StoreFull, UnknownProfile
+from samply_operator.rules import retention
+from samply_operator.settings import Retention
 from samply_operator.store import durable
+from samply_operator.store.index import build_catalog
 from samply_operator.store.volume import Volume
 
 from .conftest import make_entry, make_id, make_manifest, put
@@ -39,6 +42,69 @@ def test_extra_files_lie_beside_the_profile(volume: Volume) -> None:
     volume.publish(manifest, volume.tmp_path(manifest.id, "profile"), extras=extras)
     with volume.open_extra(manifest.id, "raw.json.gz") as file:
         assert file.read() == b"raw bytes"
+
+
+def test_further_files_are_measured_and_the_profile_is_not(volume: Volume) -> None:
+    manifest = make_manifest(1)
+    for name, data in (("profile", b"profile"), ("raw", b"raw bytes"), ("names", b"nm")):
+        volume.tmp_path(manifest.id, name).write_bytes(data)
+    extras = {
+        "raw.json.gz": volume.tmp_path(manifest.id, "raw"),
+        "raw.syms.json": volume.tmp_path(manifest.id, "names"),
+    }
+    volume.publish(manifest, volume.tmp_path(manifest.id, "profile"), extras=extras)
+    assert sorted(volume.list_extra_sizes(manifest.id)) == [2, 9]
+    assert volume.list_extra_sizes(put(volume, 2).id) == ()
+    assert volume.list_extra_sizes(make_id(3)) == ()
+
+
+FUTURE = "2027-01-31T09:00:00.000Z"
+
+
+def test_what_is_published_last_is_the_newest_whatever_the_clock_says(volume: Volume) -> None:
+    ahead = [put(volume, n, finished_at=f"2027-01-31T09:00:{n:02}.000Z") for n in range(20)]
+    late, failed, other = put(volume, 30), put(volume, 31, None), put(volume, 32, ordinal=1)
+    catalog = build_catalog(volume.read_manifests().items)
+    assert catalog.find_last_good("feldera", "orders", 0) == late
+    assert catalog.find_last_attempt("feldera", "orders", 0) == failed
+    history = catalog.list_history("feldera", "orders")
+    assert history == (other, failed, late, *reversed(ahead))
+    assert late.finished_at == make_manifest(30).finished_at
+
+
+def test_it_goes_last_too(volume: Volume) -> None:
+    ahead = [put(volume, n, finished_at=f"2027-01-31T09:00:{n:02}.000Z") for n in range(20)]
+    late = put(volume, 30)
+    stored = volume.read_manifests().items
+    room, limits = retention.Room(1 << 40, 1), Retention(max_per_ordinal=20)
+    removals = retention.decide(stored, pinned=(), busy=(late.id,), room=room, limits=limits, now=0)
+    assert [removal.manifest for removal in removals] == [ahead[0]]
+    assert retention.find_newest_good(stored) == {late.id}
+
+
+def test_a_restart_and_a_removal_change_nothing_about_the_order(volume: Volume) -> None:
+    ahead = put(volume, 1, finished_at=FUTURE)
+    first = put(volume, 2)
+    again = Volume(volume.root)
+    second = put(again, 3)
+    again.remove(second.id)
+    third = put(again, 4)
+    assert 0 == ahead.sequence < first.sequence < second.sequence < third.sequence
+    history = build_catalog(again.read_manifests().items).list_history("feldera", "orders")
+    assert history == (third, first, ahead)
+
+
+def test_a_manifest_of_an_older_release_is_ordered_by_its_time(volume: Volume) -> None:
+    manifest = put(volume, 1, finished_at=FUTURE)
+    assert b"sequence" not in (volume.root / "profiles" / manifest.id / "manifest.json").read_bytes()
+    assert put(Volume(volume.root), 2).sequence > 0
+
+
+def test_a_damaged_neighbour_stops_nothing_from_being_published(volume: Volume) -> None:
+    ahead, bad = put(volume, 1, finished_at=FUTURE), put(volume, 2)
+    (volume.root / "profiles" / bad.id / "manifest.json").write_bytes(b"{")
+    late = put(Volume(volume.root), 3)
+    assert build_catalog([ahead, late]).find_last_good("feldera", "orders", 0) == late
 
 
 def test_what_was_published_first_stands(volume: Volume) -> None:
