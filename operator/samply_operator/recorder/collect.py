@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping
@@ -10,13 +12,13 @@ from pathlib import Path
 
 import msgspec
 
-from samply_operator.errors import KubeError, ProfileError, StoreError, StoreFull
+from samply_operator.errors import KubeError, KubeNotFound, ProfileError, StoreError, StoreFull
 from samply_operator.kube import transfer
 from samply_operator.model.manifest import JournalEntry, Manifest, Quality, TargetFacts
 from samply_operator.model.profile import Failure
 from samply_operator.profiles import ProfileFacts
-from samply_operator.recorder import finish, measures, remote
-from samply_operator.recorder.context import Context
+from samply_operator.recorder import finish, follow, measures, remote
+from samply_operator.recorder.context import Backoff, Context
 from samply_operator.rules import coverage, failures, recording, times
 from samply_operator.rules.recording import Progress, RemoteFile
 from samply_operator.store import durable
@@ -32,25 +34,46 @@ EXPANSION = 3
 
 
 async def copy(context: Context, entry: JournalEntry, file: RemoteFile) -> Path:
-    """One file, proved by size and SHA-256."""
+    """One file, proved by size and SHA-256. Ends the recording if there is none in time, or its container is gone."""
     path, began = context.volume.tmp_path(entry.id, file.name), time.monotonic()
     try:
-        await transfer.copy_out(
-            context.client,
-            remote.place_of(entry),
-            f"{entry.folder}/{file.name}",
-            size=file.size_bytes,
-            sha256=file.sha256,
-            local_path=path,
-            deadline_secs=context.settings.recording.copy_deadline_secs,
-        )
-    except transfer.TransferCorrupt as error:
-        failures.fail("TransferCorrupt", error.message)
+        await _copy_out(context, entry, file, path)
     except KubeError as error:
+        # A container that went is told as that, whatever its last session said.
+        with contextlib.suppress(KubeError):
+            await follow.check_target(context, entry)
+        if isinstance(error, transfer.TransferCorrupt):
+            failures.fail("TransferCorrupt", error.message)
         failures.fail("TransferFailed", f"{file.name} ({file.size_bytes} bytes): {error.message}")
     measures.COPY_SECS.observe(time.monotonic() - began)
     measures.COPIED_BYTES.inc(file.size_bytes)
     return path
+
+
+async def _copy_out(context: Context, entry: JournalEntry, file: RemoteFile, path: Path) -> None:
+    """Until it is there. A kubelet that has just been restarted doesn't find containers that run: it is asked again."""
+    limit_secs = context.settings.recording.copy_deadline_secs
+    until, backoff = time.monotonic() + limit_secs, Backoff(limit_secs)
+    while True:
+        try:
+            await transfer.copy_out(
+                context.client,
+                remote.place_of(entry),
+                f"{entry.folder}/{file.name}",
+                size=file.size_bytes,
+                sha256=file.sha256,
+                local_path=path,
+                deadline_secs=until - time.monotonic(),
+            )
+        except KubeNotFound as error:
+            logger.info("%s/%s: copying %s: %s", entry.namespace, entry.name, file.name, error)
+            with contextlib.suppress(KubeError):
+                await follow.check_target(context, entry)
+            await backoff.pause(error)
+            if time.monotonic() > until:
+                raise
+        else:
+            return
 
 
 async def collect(context: Context, entry: JournalEntry, progress: Progress) -> Manifest:
@@ -80,12 +103,13 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
     samples = facts.samples if facts else None
     own = coverage.count_own(facts.samples_by_pid, entry.pid) if facts else 0
     share = coverage.measure(own, facts.interval_ms, progress.cpu_secs) if facts else None
-    verdict = coverage.judge(share, progress.cpu_secs, context.settings.recording.min_coverage)
+    least = context.settings.recording.min_coverage
+    verdict = coverage.judge(share, progress.cpu_secs, least) if facts else coverage.UNREAD
     failure = None
     if progress.was_stopped:
         warnings.append("samply left the process stopped (state T); it was continued.")
     if samples == 0 and verdict != "Idle":
-        failures.fail("EmptyProfile", f"samply took no samples in {entry.duration_secs} s.")
+        failures.raise_failure(_build_empty(entry))
     if verdict == "Degraded":
         warnings.append(f"Only {share:.0%} of the samples that were due were taken.")
     if verdict == "LowCoverage":
@@ -113,6 +137,14 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
         ),
         warnings=tuple(warnings),
     )
+
+
+def _build_empty(entry: JournalEntry) -> Failure:
+    """The cure is known where its samply was blind; else there is only a page to read."""
+    failure = failures.build_failure("EmptyProfile", f"samply took no samples in {entry.duration_secs} s.")
+    if entry.mode != "InPlace" or not coverage.has_blind_warning(entry.warnings):
+        return failure
+    return dataclasses.replace(failure, remedy=failures.REMEDIES["LowCoverage"])
 
 
 def choose_extras(paths: Mapping[str, Path], published: Path) -> dict[str, Path]:

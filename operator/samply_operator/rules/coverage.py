@@ -13,6 +13,8 @@ from typing import Literal
 
 LEAST_CPU_SECS = 0.5
 GOOD_COVERAGE = 0.9
+BLIND = "samply sees only the first CPUs"
+"""Words of preflight's finding BlindCpus: of its findings the journal keeps the messages alone."""
 
 
 def count_own(by_pid: Iterable[tuple[str, int]], pid: int) -> int:
@@ -30,12 +32,19 @@ def measure(samples: int, interval_ms: float, cpu_secs: float | None) -> float |
     return round(samples * interval_ms / 1000 / cpu_secs, 3)
 
 
-Verdict = Literal["", "Idle", "Degraded", "LowCoverage"]
+def has_blind_warning(warnings: Iterable[str]) -> bool:
+    """Whether preflight said that samply won't see all CPUs."""
+    return any(BLIND in warning for warning in warnings)
+
+
+Verdict = Literal["", "Idle", "Degraded", "LowCoverage", "Unread"]
+UNREAD: Verdict = "Unread"
+"""This release can't read the profile, which is stored and served as samply wrote it: nobody knows how good it is."""
 
 
 def judge(coverage: float | None, cpu_secs: float | None, least: float) -> Verdict:
-    """Empty: good, or not to be known. `Idle`: it did nothing. `LowCoverage`: below `least`, no answer to trust.
-    `Degraded`: between that and good.
+    """Of a profile that was read. Empty: good, or not to be known. `Idle`: it did nothing. `LowCoverage`: below
+    `least`, no answer to trust. `Degraded`: between that and good.
     """
     if cpu_secs is not None and cpu_secs < LEAST_CPU_SECS:
         return "Idle"

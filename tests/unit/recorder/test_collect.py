@@ -1,0 +1,186 @@
+"""From the pod to the volume: copies while the pod comes and goes, and what is said of a profile that is no good."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from samply_operator.errors import KubeError, KubeNotFound, KubeUnavailable, RecordingFailed
+from samply_operator.kube import objects
+from samply_operator.model.facts import Process
+from samply_operator.model.manifest import FileFacts
+from samply_operator.profiles import ProfileFacts
+from samply_operator.recorder import collect
+from samply_operator.recorder.finish import Finished
+from samply_operator.rules import facts, failures, preflight
+from samply_operator.rules.preflight import Plan
+from samply_operator.rules.recording import Progress
+from samply_operator.settings import Recording, Settings
+from support.fake_cluster import FakeCluster
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
+from support.samples import make_entry
+
+from .test_engine import assert_nothing_left
+
+POD = objects.pods(NAMESPACE, "pipeline-a-0")
+AWAY = KubeNotFound('The container doesn\'t run: container not found ("pipeline")')
+
+
+def is_copy(verb: str, what: str) -> bool:
+    return verb == "exec" and what.startswith("dd ")
+
+
+def break_copies(act: Callable[[], KubeError | None], times: int = 10**9) -> Callable[[str, str], KubeError | None]:
+    """The first copies meet this."""
+    left = times
+
+    def fault(verb: str, what: str) -> KubeError | None:
+        nonlocal left
+        if not is_copy(verb, what) or left <= 0:
+            return None
+        left -= 1
+        return act()
+
+    return fault
+
+
+@pytest.mark.parametrize("times", [1, 4])
+async def test_a_container_that_is_not_found_for_a_moment_costs_nothing(
+    operator: OperatorProcess, cluster: FakeCluster, times: int
+) -> None:
+    """A kubelet that has just been restarted says so of containers that run."""
+    add_pipeline(cluster)
+    cluster.fault = break_copies(lambda: AWAY, times)
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
+    await operator.reach_rest()
+    assert_nothing_left(operator)
+
+
+async def test_where_nobody_can_say_whether_it_is_gone_it_is_tried_again(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """The API server is away while the container isn't found."""
+    add_pipeline(cluster)
+    is_broken = break_copies(lambda: AWAY, 2)
+    cluster.fault = lambda verb, what: (
+        (
+            KubeUnavailable("503")
+            if (verb, what) == ("get", POD) and any(is_copy(*c) for c in cluster.calls[-3:])
+            else None
+        )
+        or is_broken(verb, what)
+    )
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
+
+
+async def test_a_pod_deleted_during_the_copy_is_told_as_that(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Not as a copy that failed."""
+    add_pipeline(cluster)
+
+    def delete() -> KubeError:
+        if POD in cluster.objects:
+            cluster.remove(POD)
+        return KubeNotFound('pods "pipeline-a-0" not found')
+
+    cluster.fault = break_copies(delete)
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "PodDeleted"
+
+
+@pytest.mark.parametrize("is_found", [False, True], ids=["it isn't there yet", "its successor has no such file"])
+async def test_a_container_restarted_during_the_copy_is_told_as_that(
+    operator: OperatorProcess, cluster: FakeCluster, is_found: bool
+) -> None:
+    """Whether the session finds nothing, or a container that knows nothing of the file."""
+    (container,) = add_pipeline(cluster)
+
+    def restart() -> KubeError | None:
+        raw = cluster.objects[POD]
+        raw["status"]["containerStatuses"][0]["containerID"] = "containerd://another"
+        for path in container.folder.glob(".samply*/profile*"):
+            path.unlink()
+        return None if is_found else AWAY
+
+    cluster.fault = break_copies(restart)
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "ContainerRestarted"
+
+
+class TestDeadline:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(recording=Recording(min_free_bytes=1, min_coverage=0, copy_deadline_secs=1))
+
+    async def test_a_container_that_runs_and_is_never_found_ends_it_at_the_deadline(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """Then the file stays in the pod for its time."""
+        (container,) = add_pipeline(cluster)
+        cluster.fault = break_copies(lambda: AWAY)
+        ask(cluster)
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+        assert status["failure"]["reason"] == "TransferFailed"
+        assert "container not found" in status["failure"]["message"]
+        await operator.reach(lambda: not operator.engine.runs)
+        assert list(container.folder.glob(".samply*/profile.json.gz"))
+
+
+async def test_a_profile_that_cannot_be_read_is_stored_and_not_called_good(
+    operator: OperatorProcess, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    """Its verdict is a word, its file is what samply wrote, and it is the ordinal's last good one: nothing is lost."""
+    written = tmp_path / "odd.json.gz"
+    written.write_bytes(gzip.compress(b'{"meta": "of another age"}'))
+    add_pipeline(cluster, profile=str(written), sidecar="")
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert (status["phase"], status["profile"]["verdict"]) == ("Succeeded", "Unread")
+    assert {c["type"]: c["reason"] for c in status["conditions"]}["Stored"] == "Unread"
+    assert any("as samply wrote it" in warning for warning in status["warnings"])
+    with operator.volume.open_profile(status["profile"]["id"]) as stored:
+        assert stored.readall() == written.read_bytes()
+    await operator.reach(lambda: operator.engine.retention.catalog.find_last_good(NAMESPACE, "a", 0))
+
+
+@pytest.mark.parametrize("cpu_ticks", [None, 0, 1000], ids=["unknown", "idle", "busy"])
+def test_what_could_not_be_read_has_one_verdict(operator: OperatorProcess, cpu_ticks: int | None) -> None:
+    """However much the process did."""
+    progress = Progress(ticks_before=0, ticks_after=cpu_ticks)
+    finished = Finished(Path("x"), FileFacts(1, "ab" * 32), None, ())
+    assert collect.build_manifest(operator.context, make_entry(), progress, finished).quality.verdict == "Unread"
+
+
+EMPTY = ProfileFacts(
+    version=55, product="", samples=0, empty_samples=0, threads=1, symbolicated=False, interval_ms=1.0, duration_ms=0,
+    started_at_ms=0, cpu_ms=None, unresolved_percent=None, unresolved_by_lib=(), raw_bytes=1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mode", "quota_cpus", "reason"),
+    [("InPlace", 2.0, "LowCoverage"), ("InPlace", None, "EmptyProfile"), ("BringOwn", 2.0, "EmptyProfile")],
+    ids=["its samply was blind", "it saw all", "it sees all under any limit"],
+)
+def test_an_empty_profile_of_a_blind_samply_names_the_cure(
+    operator: OperatorProcess, mode: str, quota_cpus: float | None, reason: str
+) -> None:
+    """What preflight warned of is why: so the remedy is the one for missing samples."""
+    seen = replace(facts.parse_facts(""), online_cpus=8, allowed_cpus=8, quota_cpus=quota_cpus)
+    process = Process(7, 1, "S", 4, 900, 1, 1, "pipeline")
+    verdict = preflight.decide(seen, Plan(process, 30, 1000, 0))
+    assert ("BlindCpus" in {finding.reason for finding in verdict.findings}) == (quota_cpus is not None)
+    entry = make_entry(mode=mode, warnings=verdict.warnings)
+    progress = Progress(ticks_before=0, ticks_after=1000)
+    with pytest.raises(RecordingFailed) as caught:
+        collect.build_manifest(operator.context, entry, progress, Finished(Path("x"), FileFacts(1, "ab"), EMPTY, ()))
+    assert (caught.value.reason, caught.value.remedy) == ("EmptyProfile", failures.REMEDIES[reason])
