@@ -192,6 +192,7 @@ async def _store(session: ExecSession, dropped: int, sink: Sink, end: int) -> No
 IN_SCRIPT = """\
 set -eu
 umask 077
+rm -f "$1".part.*
 part="$1.part.$$"
 trap 'rm -f "$part"' EXIT
 head -c "$2" > "$part"
@@ -200,7 +201,8 @@ sum=$(sha256sum < "$part")
 chmod "$4" "$part"
 mv -f "$part" "$1"
 """
-"""`head -c` gives stdin a length, since v4 can't close it. Works in dash, busybox and bash."""
+"""`head -c` gives stdin a length, since v4 can't close it. What an attempt that was killed left goes first. Works in
+dash, busybox and bash."""
 WRONG_HASH = 65
 
 
@@ -216,7 +218,7 @@ async def copy_in(
 ) -> str:
     """Send a local file into the pod; it appears under its name only when the pod agrees on the hash.
 
-    The pod needs sh, head, sha256sum, chmod and mv. Returns the SHA-256. Raises TransferCorrupt after `attempts`
+    The pod needs sh, head, sha256sum, chmod, mv and rm. Returns the SHA-256. Raises TransferCorrupt after `attempts`
     wrong hashes, TransferFailed when the pod can't write it, KubeUnavailable at the deadline.
     """
     size, sha256 = await asyncio.to_thread(_measure, data_path)

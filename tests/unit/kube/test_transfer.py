@@ -198,6 +198,16 @@ async def test_copy_in_is_repeated_until_the_pod_agrees(
     assert not [name for name in os.listdir(tmp_path) if ".part" in name]  # noqa: PTH208 - no blocking Path in async
 
 
+async def test_copy_in_takes_away_what_a_killed_one_left(client: KubeClient, remote: Remote, tmp_path: Path) -> None:
+    """Of the same target; nothing else."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    for name in ("samply.part.1", "samply.part.4711", "samply.partial", "other.part.1"):
+        (folder / name).write_bytes(b"x")
+    await transfer.copy_in(client, Place(), remote.path, str(folder / "samply"), deadline_secs=30)
+    assert sorted(os.listdir(folder)) == ["other.part.1", "samply", "samply.partial"]  # noqa: PTH208
+
+
 async def test_copy_in_of_a_file_that_breaks_is_the_callers_error(
     client: KubeClient, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
