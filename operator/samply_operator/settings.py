@@ -70,7 +70,7 @@ class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     unreachable_secs: Seconds = 600
     """How long a recording whose pod or API server is away is tried again before it fails."""
     remote_ttl_secs: Seconds = 3600
-    """How long a file that couldn't be copied stays in the pod."""
+    """How long a file that couldn't be copied stays in the pod; in mode Ephemeral also if the operator is away."""
     finish_memory_bytes: ChildBytes = 768 * 1024 * 1024
     """Memory of the process that reads a profile and gives it names; less than the container's limit."""
     keep_raw: bool = False
@@ -92,8 +92,6 @@ class Ephemeral(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Ephemeral containers can't be removed from a pod: at most this many in its life."""
     start_deadline_secs: Seconds = 60
     """Longest time until it runs, the pull of its image included."""
-    keep_secs: Seconds = 300
-    """How long after the recording's end it stays for the profile to be collected, if the operator is away."""
 
 
 class BringOwn(Base, frozen=True, rename="camel", forbid_unknown_fields=True):

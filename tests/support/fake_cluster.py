@@ -64,7 +64,7 @@ class Container:
             return ""
         fields = rest.split()
         ticks = int(fields[11]) + int(fields[12])
-        return f"process={self.target.pid} 0 {fields[0]} {fields[17]} {ticks} {fields[19]} 1000000 {name}\n"
+        return f"process={self.target.pid} 0 {fields[0]} {fields[17]} {ticks} {fields[19]} 1000000 - {name}\n"
 
     def correct(self, output: str) -> str:
         """The output of preflight.sh with this container's facts in it."""
@@ -144,6 +144,8 @@ class FakeCluster:
     containers: dict[tuple[str, str], Container] = field(default_factory=dict)
     """By namespace and pod."""
     watchers: list[Callable[[str, Json], None]] = field(default_factory=list)
+    watch_lag_secs: float = 0.0
+    """How late the watchers are told of what changes from now on; calls see it at once."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     cuts: list[int | None] = field(default_factory=list)
     """After how many bytes of stdout the next attached sessions break; None: not at all."""
@@ -203,7 +205,15 @@ class FakeCluster:
 
     def _tell(self, kind: str, raw: Json) -> None:
         for watcher in list(self.watchers):
-            watcher(kind, copy.deepcopy(raw))
+            if self.watch_lag_secs:
+                loop = asyncio.get_running_loop()
+                loop.call_later(self.watch_lag_secs, self._tell_late, watcher, kind, copy.deepcopy(raw))
+            else:
+                watcher(kind, copy.deepcopy(raw))
+
+    def _tell_late(self, watcher: Callable[[str, Json], None], kind: str, raw: Json) -> None:
+        if watcher in self.watchers:
+            watcher(kind, raw)
 
     def find(self, part: str) -> Iterator[Json]:
         return (raw for path, raw in self.objects.items() if part in path)

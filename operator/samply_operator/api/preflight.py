@@ -44,6 +44,7 @@ def _render(name: str, reply: PreflightReply) -> render.Json:
         "pod": reply.pod or None,
         "container": reply.container or None,
         "mode": reply.mode or None,
+        "facts": reply.facts,
         "findings": [asdict(finding) for finding in reply.findings],
         "failure": None if failure is None else asdict(failure),
     }

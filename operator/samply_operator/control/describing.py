@@ -121,4 +121,5 @@ def describe_preflight(profile: SamplyProfile) -> PreflightReply:
         mode=str(target.get("mode", "")),
         findings=tuple(msgspec.convert(found.get("findings") or [], list[Finding])),
         failure=failure,
+        facts=msgspec.convert(found.get("facts") or {}, dict[str, str]),
     )

@@ -180,6 +180,8 @@ class PreflightReply(msgspec.Struct, frozen=True, rename="camel"):
     mode: str = ""
     findings: tuple[Finding, ...] = ()
     failure: Failure | None = None
+    facts: dict[str, str] = {}
+    """What was found where samply was to run."""
 
 
 class EvidenceRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 CAP_KILL = 5
 CAP_IPC_LOCK = 14
+CAP_SYS_PTRACE = 19
 CAP_SYS_ADMIN = 21
 CAP_PERFMON = 38
 
@@ -25,6 +26,9 @@ class Process:
     """Ticks since boot: with the pid, this tells it from any successor."""
     binary_bytes: int
     name: str
+    """What the kernel calls it: a script's process by the script."""
+    program: str = ""
+    """Name of the file that it executes; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class Facts:
     target_memory_limit: int | None = None
     """As `memory_limit`, of the target's container where the facts are those of the one beside it."""
     target_memory_used: int | None = None
+    node_available: int | None = None
+    """Bytes that the node has for whoever asks first (MemAvailable)."""
     folder: str = ""
     """A writable folder; empty: none."""
     free_bytes: int | None = None
@@ -72,6 +78,10 @@ class Facts:
     is_noexec: bool = False
     storage_limit: int | None = None
     """Bytes of the container's limit for ephemeral-storage; above it the kubelet evicts the pod. None: no limit."""
+    folder_limit: int | None = None
+    """Bytes of the sizeLimit of the emptyDir that the folder is in; above it the kubelet evicts the pod."""
+    runtime: str = ""
+    """The container runtime of the node, such as containerd."""
     runtime_class: str = ""
     """The pod's RuntimeClass; empty: the node's default."""
     processes: tuple[Process, ...] = ()

@@ -143,6 +143,8 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     """Set once decided; what is left is cleaning."""
     preflight_only: bool = False
     failure: Failure | None = None
+    refused: Failure | None = None
+    """What the container's own samply said when it couldn't begin: mode Auto goes another way."""
     clean_after: str = ""
     """When the remote folder goes although its file was never copied; empty: at once."""
     warnings: tuple[str, ...] = ()

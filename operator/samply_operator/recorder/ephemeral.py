@@ -7,8 +7,9 @@ An entry in the pod's spec stays: Kubernetes can't remove it.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from samply_operator.errors import KubeForbidden, KubeInvalid, KubeNotFound
@@ -17,6 +18,9 @@ from samply_operator.model.manifest import JournalEntry
 from samply_operator.recorder import remote
 from samply_operator.recorder.context import Context
 from samply_operator.rules import failures
+from samply_operator.settings import Recording
+
+Retry = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 PREFIX = "samply-operator-"
 CAPABILITIES = ("PERFMON", "SYS_PTRACE", "IPC_LOCK", "KILL", "SYS_CHROOT", "DAC_READ_SEARCH")
@@ -28,29 +32,26 @@ FOREIGN = ("no match for platform", "exec format error")
 START_TROUBLE = frozenset({"CreateContainerError", "CreateContainerConfigError", "RunContainerError"})
 
 
-def is_memory_limited(pod: Mapping[str, Any]) -> bool:
-    """The pod as a whole is, where each of its containers is: then an ephemeral one shares what they leave."""
-    spec = pod.get("spec") or {}
-    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
-    everyone = [*(spec.get("containers") or ()), *sidecars]
-    return bool(everyone) and all("memory" in ((c.get("resources") or {}).get("limits") or {}) for c in everyone)
-
-
 def list_names(pod: Mapping[str, Any]) -> list[str]:
     containers = (pod.get("spec") or {}).get("ephemeralContainers") or []
     return [c["name"] for c in containers if c["name"].startswith(PREFIX)]
 
 
-def build_container(context: Context, entry: JournalEntry, name: str) -> dict[str, Any]:
+def find_life(entry: JournalEntry, settings: Recording) -> int:
+    """Seconds after which it ends by itself, from when it runs: no step of a recording that may still end well is cut
+    short by it, and a file that couldn't be copied stays for its time."""
+    after = settings.finish_deadline_secs + max(settings.copy_deadline_secs, settings.remote_ttl_secs)
+    return math.ceil(entry.duration_secs + settings.attach_deadline_secs + after)
+
+
+def build_container(context: Context, entry: JournalEntry, name: str, command: list[str]) -> dict[str, Any]:
     settings = context.settings
-    # One that waits for its image is not yet counted: its clock starts when it runs.
-    life = entry.duration_secs + settings.recording.attach_deadline_secs + settings.ephemeral.keep_secs
     return {
         "name": name,
         "image": settings.ephemeral.image,
         "imagePullPolicy": settings.ephemeral.image_pull_policy,
         "targetContainerName": entry.container,
-        "command": remote.build_command("hold.sh", str(int(life))),
+        "command": command,
         "terminationMessagePolicy": "File",
         # Each field is explicit: the pod's own defaults would refuse a root container.
         "securityContext": {
@@ -66,10 +67,10 @@ def build_container(context: Context, entry: JournalEntry, name: str) -> dict[st
     }
 
 
-async def choose_name(context: Context, entry: JournalEntry) -> str:
+async def choose_name(context: Context, entry: JournalEntry, retry: Retry) -> str:
     """The next number of this pod, and which recording's it is: two that choose at once, for two containers of the pod,
     choose differently. Ends the recording where the cap is reached."""
-    taken = list_names(await context.client.get(objects.pods(entry.namespace, entry.pod)))
+    taken = list_names(await _read_pod(context, entry, retry))
     limit = context.settings.ephemeral.max_per_pod
     if len(taken) >= limit:
         failures.fail("EphemeralLimit", f"Pod {entry.pod} has had {len(taken)} of {limit} ephemeral containers.")
@@ -81,16 +82,43 @@ def _parse_number(name: str) -> int:
     return int(number) if number.isascii() and number.isdigit() else 0
 
 
-async def start(context: Context, entry: JournalEntry) -> None:
-    """Add the container `entry.helper` (unless it is there) and wait until it runs."""
+async def _read_pod(context: Context, entry: JournalEntry, retry: Retry) -> Mapping[str, Any]:
+    pod: Mapping[str, Any] = await retry(lambda: context.client.get(objects.pods(entry.namespace, entry.pod)))
+    return pod
+
+
+async def start(context: Context, entry: JournalEntry, retry: Retry) -> None:
+    """Add the container `entry.helper` (unless it is there) and wait until it runs. `retry` repeats a call until it
+    works or the target is gone."""
+    command = remote.build_command("hold.sh", str(find_life(entry, context.settings.recording)))
+    await retry(lambda: _ensure(context, entry, build_container(context, entry, entry.helper, command)))
+    await _wait(context, entry, retry)
+
+
+async def wake(context: Context, entry: JournalEntry) -> bool:
+    """Continue a target that the lost container left stopped, where the target's own has no shell to do it: one more
+    container, which does only that. True if it has run. Raises KubeError, RecordingFailed."""
+    name = f"{PREFIX}wake-{entry.id[:8]}"
+    command = remote.build_command("wake.sh", str(entry.pid), str(entry.pid_started))
+    await _ensure(context, entry, build_container(context, entry, name, command))
+    until = time.monotonic() + context.settings.ephemeral.start_deadline_secs
+    while time.monotonic() < until:
+        pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
+        if "terminated" in find_state(pod, name):
+            return True
+        await asyncio.sleep(POLL_SECS)
+    return False
+
+
+async def _ensure(context: Context, entry: JournalEntry, container: Mapping[str, Any]) -> None:
+    """Asked again after an answer that was lost, it finds what the first call made."""
     pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
-    if entry.helper not in list_names(pod):
-        await _add(context, entry)
-    await _wait(context, entry)
+    if container["name"] not in list_names(pod):
+        await _add(context, entry, container)
 
 
-async def _add(context: Context, entry: JournalEntry) -> None:
-    body = {"spec": {"ephemeralContainers": [build_container(context, entry, entry.helper)]}}
+async def _add(context: Context, entry: JournalEntry, container: Mapping[str, Any]) -> None:
+    body = {"spec": {"ephemeralContainers": [container]}}
     path = objects.pods(entry.namespace, entry.pod, "ephemeralcontainers")
     try:
         await context.client.patch(path, body, kind="strategic")
@@ -104,12 +132,11 @@ async def _add(context: Context, entry: JournalEntry) -> None:
         failures.fail("PodDeleted", f"Pod {entry.pod} was deleted.")
 
 
-async def _wait(context: Context, entry: JournalEntry) -> None:
+async def _wait(context: Context, entry: JournalEntry, retry: Retry) -> None:
     until = time.monotonic() + context.settings.ephemeral.start_deadline_secs
     trouble = ""
     while True:
-        pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
-        state = find_state(pod, entry.helper)
+        state = find_state(await _read_pod(context, entry, retry), entry.helper)
         waiting = state.get("waiting") or {}
         reason = str(waiting.get("reason") or "")
         if "running" in state:

@@ -75,7 +75,7 @@ class Follower:
     async def _look_after(self) -> Progress | None:
         """Look until the recording is over. None: there is nothing of it in the pod."""
         backoff = Backoff(self.context.settings.recording.unreachable_secs)
-        was_there = False
+        was_there, since = False, self.context.uptime()
         while True:
             try:
                 await check_target(self.context, self.entry)
@@ -92,17 +92,18 @@ class Follower:
             self._adopt(sight)
             if sight.progress.is_done or not sight.is_alive:
                 return self.progress
-            await self._end_overdue(sight)
+            await self._end_overdue(sight, self.context.uptime() - since)
             await asyncio.sleep(self._choose_poll())
 
-    async def _end_overdue(self, sight: remote.Sight) -> None:
+    async def _end_overdue(self, sight: remote.Sight, watched_secs: float) -> None:
         """The pod ends its recordings itself; where it doesn't, samply would grow for ever."""
         began, stopping, clock = sight.progress.recording_at, sight.progress.stopping_at, sight.clock
-        if began is None or clock is None:
-            return
         settings = self.context.settings.recording
         try:
-            if stopping is None and clock > began + self.entry.duration_secs + OVERDUE_SECS:
+            if began is None or clock is None:
+                if watched_secs > settings.attach_deadline_secs + OVERDUE_SECS:
+                    await remote.stop(self.context.client, self.entry, "discard")
+            elif stopping is None and clock > began + self.entry.duration_secs + OVERDUE_SECS:
                 await remote.stop(self.context.client, self.entry, "keep")
             elif stopping is not None and clock > stopping + settings.finish_deadline_secs + OVERDUE_SECS:
                 await remote.stop(self.context.client, self.entry, "discard")

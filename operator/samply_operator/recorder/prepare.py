@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -21,7 +21,6 @@ from samply_operator.recorder.context import Context
 from samply_operator.rules import failures, modes, preflight, processes, surroundings
 from samply_operator.rules.preflight import Verdict
 
-Answer = TypeVar("Answer")
 OWN_VERSION = "0.13.1 (samply-operator)"
 OWN_FLAG = "--unstable-presymbolicate"
 
@@ -41,7 +40,7 @@ class Preparer:
         context: Context,
         get_entry: Callable[[], JournalEntry],
         save: Callable[..., Awaitable[None]],
-        retry: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]],
+        retry: ephemeral.Retry,
     ) -> None:
         self._context = context
         self._get_entry = get_entry
@@ -51,6 +50,8 @@ class Preparer:
         """As last seen."""
         self.verdict: Verdict | None = None
         """On the way that was tried last: told also where it forbids the recording."""
+        self.facts: Facts | None = None
+        """On the same way."""
 
     async def prepare(self) -> Prepared:
         """Ends the recording (RecordingFailed) where no way is open."""
@@ -99,8 +100,11 @@ class Preparer:
             process = found
             in_place = self.verdict = preflight.decide(facts, self._plan(found, is_own=False))
             bring_own = preflight.decide(facts, self._plan(found, is_own=True))
-            is_limited = ephemeral.is_memory_limited(self._pod)
+            is_limited = surroundings.is_memory_limited(self._pod)
             hopeless = preflight.check_pod(facts, self._plan(found, is_own=True), is_memory_limited=is_limited)
+        if entry.refused is not None:
+            # What samply itself said of it outweighs what was found before.
+            in_place = entry.refused
         situation = modes.Situation(
             wanted=entry.wanted_mode or "Auto",
             namespace=entry.namespace,
@@ -116,7 +120,9 @@ class Preparer:
         client = self._context.client
         facts: Facts = await self._retry(lambda: remote.gather_facts(client, entry))
         self._pod = await self._retry(lambda: client.get(objects.pods(entry.namespace, entry.pod)))
-        return surroundings.add_pod(facts, self._pod, entry.container)
+        facts = surroundings.add_pod(facts, self._pod, entry.container, beside=bool(entry.helper))
+        self.facts = facts
+        return facts
 
     def _plan(self, process: Process, *, is_own: bool) -> preflight.Plan:
         entry = self._get_entry()
@@ -147,13 +153,13 @@ class Preparer:
         entry = self._get_entry()
         if not entry.helper:
             # The journal first: a container whose name nobody remembers could never be ended.
-            await self._save(helper=await ephemeral.choose_name(self._context, entry), mode="Ephemeral")
-        await ephemeral.start(self._context, self._get_entry())
+            await self._save(helper=await ephemeral.choose_name(self._context, entry, self._retry), mode="Ephemeral")
+        await ephemeral.start(self._context, self._get_entry(), self._retry)
         entry = self._get_entry()
         facts = await self._gather(entry)
         if (unfit := modes.check_arch(facts)) is not None:
             failures.raise_failure(unfit)
-        if ephemeral.is_memory_limited(self._pod):
+        if surroundings.is_memory_limited(self._pod):
             facts = preflight.share_memory(facts)
         process = processes.choose_process(facts.processes, entry.process or None)
         if isinstance(process, Failure):

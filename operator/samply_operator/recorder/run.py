@@ -26,9 +26,9 @@ from samply_operator.errors import (
 )
 from samply_operator.model.manifest import JournalEntry, Manifest, Origin
 from samply_operator.model.profile import Failure, Phase
-from samply_operator.recorder import collect, follow, measures, prepare, remote, reports
+from samply_operator.recorder import collect, ephemeral, follow, measures, prepare, remote, reports
 from samply_operator.recorder.context import Backoff, Context
-from samply_operator.rules import failures, recording, status, times
+from samply_operator.rules import failures, modes, preflight, recording, status, times
 from samply_operator.rules.recording import Progress
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,15 @@ class Run:
         self._saving = asyncio.Lock()
         self._notes: set[asyncio.Task[None]] = set()
 
+    @property
+    def is_told(self) -> bool:
+        """The object says what there is to say, or is gone."""
+        return self._reporter.is_done
+
+    def tell_again(self) -> None:
+        """Try again what the API server refused to write."""
+        self._reporter.retry()
+
     # ---------------------------------------------------------------------------------------------------- the way
 
     async def run(self) -> None:
@@ -91,28 +100,41 @@ class Run:
     async def _decide_outcome(self) -> None:
         if await self._was_decided():
             return
-        follower = follow.Follower(self._context, self.entry, self._observe)
-        match self.entry.step:
-            case "Admitted":
-                if self.entry.stop != "discard":
-                    await self._prepare()
-                if self.entry.preflight_only or self.entry.stop == "discard":
-                    await self._end_early()
-                    return
-                await self._save(step="Launching")
+        progress: Progress | None = None
+        if self.entry.step != "Admitted":
+            if self.entry.stop:
+                self._send_stop()
+            if self.entry.step == "Launching":
                 await self._bring()
-                follower.entry = self.entry
-                progress = await follower.launch()
-            case _:
-                if self.entry.stop:
-                    self._send_stop()
-                if self.entry.step == "Launching":
-                    await self._bring()
-                progress = await follower.adopt(may_launch=self.entry.step == "Launching")
-        if self.entry.stop == "discard":
+            follower = follow.Follower(self._context, self.entry, self._observe)
+            progress = await follower.adopt(may_launch=self.entry.step == "Launching")
+        while progress is None or await self._goes_another_way(progress):
+            if self.entry.stop != "discard":
+                await self._prepare()
+            if self.entry.preflight_only or self.entry.stop == "discard":
+                break
+            await self._save(step="Launching")
+            await self._bring()
+            progress = await follow.Follower(self._context, self.entry, self._observe).launch()
+        if progress is None or self.entry.stop == "discard":
             await self._end_early()
         else:
             await self._conclude(progress)
+
+    async def _goes_another_way(self, progress: Progress) -> bool:
+        """True if the container's own samply couldn't begin, for a reason that another way may cure: what it leaves is
+        gone then, and what it said is in the journal. In mode Auto, once."""
+        entry = self.entry
+        is_open = entry.mode == "InPlace" and entry.wanted_mode in {"", "Auto"} and entry.refused is None
+        if not is_open or entry.stop or not progress.is_done or progress.recording_at is not None:
+            return False
+        sight = await self._retry(lambda: remote.look(self._context.client, entry))
+        refused = recording.judge(sight.progress, sight.log)
+        if refused is None or refused.reason not in modes.CURED_BY_ANOTHER:
+            return False
+        await self._retry(lambda: remote.clean(self._context.client, entry))
+        await self._save(step="Admitted", refused=refused)
+        return True
 
     async def _bring(self) -> None:
         """In mode BringOwn samply must be there before it is launched; after a kill nobody knows how much of it is."""
@@ -152,7 +174,9 @@ class Run:
         finally:
             self._preparing = None
             if preparer.verdict is not None:
-                self._preflight = status.render_preflight(preparer.verdict.word, preparer.verdict.findings)
+                found = preflight.describe_facts(preparer.facts) if preparer.facts else {}
+                verdict = preparer.verdict
+                self._preflight = status.render_preflight(verdict.word, verdict.findings, found)
         await self._save(**prepared.changes)
 
     async def _conclude(self, progress: Progress) -> None:
@@ -246,6 +270,8 @@ class Run:
     def withdraw(self, failure: Failure | None) -> None:
         """It doesn't begin; whoever waits for it learns why, if it is for good."""
         self.failure = failure
+        if self._stopping is not None:
+            self._stopping.cancel()
         self.settled.set()
 
     def stop(self, cause: Literal["keep", "discard"]) -> None:
@@ -262,7 +288,8 @@ class Run:
             self._stopping = asyncio.create_task(self._stop())
 
     async def _stop(self) -> None:
-        await self._save()
+        # A volume that takes nothing more doesn't keep samply running: the object says it again after a restart.
+        await self._save_if_possible()
         while self.entry.step in {"Admitted", "Launching", "Recording"} and not self.entry.outcome:
             if self.entry.step == "Recording":
                 try:
@@ -350,6 +377,8 @@ class Run:
         """A preflight that passed, or a cancel: no attempt, so no manifest."""
         now = self._context.now()
         entry = self.entry
+        with contextlib.suppress(StoreError):  # what was copied so far; else the next start drops it
+            await asyncio.to_thread(self._context.volume.drop_tmp, entry.id)
         if entry.preflight_only and entry.stop != "discard":
             await self._save_if_possible(outcome="Succeeded")
             measures.count_end(entry, "Succeeded")
@@ -402,8 +431,26 @@ async def _clean(context: Context, entry: JournalEntry) -> None:
             if not entry.helper:
                 raise
             # It went with all that was in it; if it went during the attach, nobody there can continue the target.
-            with contextlib.suppress(KubeError):
-                await remote.wake(context.client, entry)
+            await _wake(context, entry)
     if entry.helper:
         with contextlib.suppress(KubeNotFound):  # it has ended, or was never made
             await remote.release(context.client, entry)
+
+
+async def _wake(context: Context, entry: JournalEntry) -> None:
+    try:
+        await remote.wake(context.client, entry)
+    except remote.NoShellError:
+        if entry.started_at:
+            return  # samply stops the target only before it records
+        try:
+            has_run = await ephemeral.wake(context, entry)
+        except RecordingFailed as error:
+            logger.error("%s/%s: %s: %s", entry.namespace, entry.name, entry.pod, error)
+            has_run = False
+        if not has_run:
+            message = (
+                f"The ephemeral container {entry.helper} of {entry.pod} ended while samply began: process {entry.pid} "
+                "may be left stopped (state T). If it is, continue it: kill -CONT on its node, or restart the pod."
+            )
+            await reports.tell(context, entry, "Warning", "TargetStopped", message)

@@ -10,7 +10,7 @@ from samply_operator.rules import failures
 
 # What cgroup v1 says where there is no limit: the largest multiple of a page below 2^63.
 NO_LIMIT = 1 << 62
-_PROCESS = re.compile(r"(\d+) (\d+) (\S) (\d+) (\d+) (\d+) (\d+) (.{0,64})", re.ASCII | re.DOTALL)
+_PROCESS = re.compile(r"(\d+) (\d+) (\S) (\d+) (\d+) (\d+) (\d+) (\S{1,64}) (.{0,64})", re.ASCII | re.DOTALL)
 MAX_PROCESSES = 200
 
 
@@ -51,8 +51,9 @@ def parse_facts(text: str) -> Facts:
         has_group_oom=raw.get("oom_group") == "1",
         target_memory_limit=_limit(raw, "target_"),
         target_memory_used=_used(raw, "target_"),
+        node_available=_kibibytes(raw, "available_kib"),
         folder=raw.get("folder", ""),
-        free_bytes=_kibibytes(raw),
+        free_bytes=_kibibytes(raw, "free_kib"),
         is_tmpfs=kind == "tmpfs",
         is_noexec="noexec" in options.split(","),
         processes=tuple(processes),
@@ -65,7 +66,7 @@ def _parse_process(text: str) -> Process | None:
     if match is None or None in numbers:
         return None
     pid, parent, threads, ticks, started, size = (number or 0 for number in numbers)
-    return Process(pid, parent, match[3], threads, ticks, started, size, match[8])
+    return Process(pid, parent, match[3], threads, ticks, started, size, match[9], "" if match[8] == "-" else match[8])
 
 
 def _integer(raw: Mapping[str, str], key: str) -> int | None:
@@ -89,9 +90,9 @@ def _is_mapped(uid_map: str) -> bool:
     return len(fields) == 3 and fields[:2] != ["0", "0"]
 
 
-def _kibibytes(raw: Mapping[str, str]) -> int | None:
-    free = _integer(raw, "free_kib")
-    return None if free is None else free * 1024
+def _kibibytes(raw: Mapping[str, str], key: str) -> int | None:
+    number = _integer(raw, key)
+    return None if number is None else number * 1024
 
 
 def _limit(raw: Mapping[str, str], prefix: str) -> int | None:

@@ -30,10 +30,12 @@ REMEDIES: dict[str, str] = {
     "EphemeralTimeout": "The ephemeral container didn't start in time: look at kubectl describe pod and at the node.",
     "UnsupportedArchitecture": "Put a samply for this architecture into the pipeline's image (mode InPlace).",
     "UserNamespace": "Run the pipeline's pod without hostUsers: false.",
-    "AmbiguousProcess": "Say which in spec.process.",
+    "AmbiguousProcess": "Say which in spec.process, by its name or its number.",
     "OpenFiles": "Raise the container's limit of open files, or lower the number of threads.",
     "TightMemory": "Record for a shorter time or with a lower rateHz, raise the container's memory limit, or strip the "
     "binary's debug sections.",
+    "NodeMemory": "Ask again when the node has more memory left, record for a shorter time or with a lower rateHz, or "
+    "run the pipeline on a node with more.",
     "MemoryNear": "The recording was called off before it could harm the pipeline: record for a shorter time or with a "
     "lower rateHz, or raise the container's memory limit.",
     "LowCoverage": "Most samples are missing: use mode Ephemeral (its samply sees all CPUs), or remove the CPU limit.",
@@ -67,7 +69,7 @@ REMEDIES: dict[str, str] = {
     "StoreFailed": "Look at the operator's log and at the volume.",
     "Unreachable": "The pod, its node or the API server couldn't be reached for too long: look at the node, ask again.",
     "NotPermitted": "The operator lacks a right: look at its log at start, and at the Role that the chart made.",
-    "Lost": "The operator was restarted and found no trace of the recording in the pod: ask again.",
+    "Lost": "What the recording needs in the pod went away while it was used (the message says what): ask again.",
     "InternalError": "This is a defect of samply-operator: please report it with the operator's log.",
 }
 

@@ -102,11 +102,18 @@ def _choose_auto(situation: Situation, settings: Settings) -> Choice | Failure:
         in_place.reason,
         f"{in_place.message} Mode Ephemeral: {ephemeral.message}",
         f"{in_place.remedy} Or: {ephemeral.remedy}",
+        in_place.log,
     )
 
 
 _NOT_CURED = frozenset({"ProcessNotFound", "AmbiguousProcess", "TargetStopped", "UserNamespace", "RateTooHigh"})
 """Refusals that no other way would change."""
+
+
+CURED_BY_ANOTHER = frozenset(
+    {"PerfNotPermitted", "LockedMemory", "PerfEventParanoid", "SamplyFailed", "SamplyNotFound"}
+)
+"""What samply says when it can't begin, where another way may have what it lacks."""
 
 
 def check_arch(facts: Facts | None) -> Failure | None:

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from samply_operator.model.facts import CAP_IPC_LOCK, CAP_PERFMON, CAP_SYS_ADMIN, Facts, Process
+from samply_operator.model.facts import (
+    CAP_IPC_LOCK,
+    CAP_KILL,
+    CAP_PERFMON,
+    CAP_SYS_ADMIN,
+    CAP_SYS_PTRACE,
+    Facts,
+    Process,
+)
 from samply_operator.model.profile import Failure
 from samply_operator.rules import failures
 
@@ -28,6 +36,8 @@ SYMBOL_FACTOR = 1.6
 SAMPLE_BYTES = 160
 """What it keeps of one sample, stacks shared: measured on deep stacks."""
 HEADROOM = 0.9
+NODE_SHARE = 0.5
+"""Of what the node has left, how much a recording may take: what others are about to take isn't known."""
 FILE_BYTES = 8 * MIB
 """Profile and sidecar of a short recording with a big binary."""
 FILE_SAMPLE_BYTES = 100
@@ -45,6 +55,10 @@ class Finding:
     reason: str
     message: str
     remedy: str
+    measured: str = ""
+    """A value as a person writes it, such as `2` or `180 MiB`."""
+    needed: str = ""
+    """The same: what would do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +115,12 @@ def decide(facts: Facts, plan: Plan) -> Verdict:
         _check_locked_memory,
         _check_open_files,
         _check_memory,
+        _check_node_memory,
         _check_cpus,
         _check_symbols,
         _check_tmpfs,
         _check_storage,
+        _check_folder_limit,
         _check_group_oom,
         _check_confinement,
         _check_sandbox,
@@ -114,22 +130,28 @@ def decide(facts: Facts, plan: Plan) -> Verdict:
     return Verdict(tuple(found), cap_memory(facts))
 
 
-def _forbid(check: str, reason: str, message: str) -> Finding:
-    return Finding(check, "refuse", reason, message, failures.REMEDIES[reason])
+def _forbid(check: str, reason: str, message: str, measured: object = "", needed: object = "") -> Finding:
+    return Finding(check, "refuse", reason, message, failures.REMEDIES[reason], str(measured), str(needed))
 
 
-def _warn(check: str, reason: str, message: str, remedy: str = "") -> Finding:
-    return Finding(check, "warn", reason, message, remedy)
+def _warn(check: str, reason: str, message: str, remedy: str, measured: object = "", needed: object = "") -> Finding:
+    return Finding(check, "warn", reason, message, remedy, str(measured), str(needed))
+
+
+def show_bytes(size: int) -> str:
+    return f"{size // MIB} MiB"
 
 
 def _check_samply(facts: Facts, plan: Plan) -> Finding | None:
     if plan.is_own:
         return None
     if not facts.samply:
-        return _forbid("samply", "SamplyNotFound", "There is no samply on the PATH of the container.")
+        return _forbid("samply", "SamplyNotFound", "There is no samply on the PATH of the container.", "none", "0.13.1")
     if "--pid" not in facts.flags or "--save-only" not in facts.flags:
         version = facts.version or "unknown version"
-        return _forbid("samply", "SamplyTooOld", f"{facts.samply} ({version}) can't attach to a process.")
+        return _forbid(
+            "samply", "SamplyTooOld", f"{facts.samply} ({version}) can't attach to a process.", version, "0.13.1"
+        )
     return None
 
 
@@ -137,17 +159,18 @@ def _check_process(_: Facts, plan: Plan) -> Finding | None:
     process = plan.process
     if process.state in "Tt":
         message = f"Process {process.pid} ({process.name}) is in state {process.state}."
-        return _forbid("process", "TargetStopped", message)
+        return _forbid("process", "TargetStopped", message, process.state, "R or S")
     return None
 
 
 def _check_folder(facts: Facts, plan: Plan) -> Finding | None:
     if not facts.folder:
         message = "None of $TMPDIR, /tmp, /var/tmp, /dev/shm and the working folder is writable."
-        return _forbid("folder", "NoWritableFolder", message)
-    if facts.free_bytes is not None and facts.free_bytes < plan.min_free_bytes:
-        message = f"{facts.folder} has {facts.free_bytes} bytes free; {plan.min_free_bytes} are needed."
-        return _forbid("folder", "TooLittleSpace", message)
+        return _forbid("folder", "NoWritableFolder", message, "none", "one folder")
+    needed = max(plan.min_free_bytes, estimate_file(facts, plan))
+    if facts.free_bytes is not None and facts.free_bytes < needed:
+        message = f"{facts.folder} has {facts.free_bytes} bytes free; {needed} are needed."
+        return _forbid("folder", "TooLittleSpace", message, facts.free_bytes, needed)
     return None
 
 
@@ -155,14 +178,14 @@ def _check_users(facts: Facts, _: Plan) -> Finding | None:
     if not facts.is_user_namespace:
         return None
     message = "The pod has users of its own (hostUsers: false): its capabilities mean nothing to the node's kernel."
-    return _forbid("users", "UserNamespace", message)
+    return _forbid("users", "UserNamespace", message, "hostUsers: false", "hostUsers: true")
 
 
 def _check_rate(facts: Facts, plan: Plan) -> Finding | None:
     if facts.max_rate_hz is None or plan.rate_hz <= facts.max_rate_hz:
         return None
     message = f"{plan.rate_hz} Hz are asked for; kernel.perf_event_max_sample_rate is {facts.max_rate_hz} on the node."
-    return _forbid("rate", "RateTooHigh", message)
+    return _forbid("rate", "RateTooHigh", message, facts.max_rate_hz, plan.rate_hz)
 
 
 def _check_paranoid(facts: Facts, plan: Plan) -> Finding | None:
@@ -171,23 +194,29 @@ def _check_paranoid(facts: Facts, plan: Plan) -> Finding | None:
     if not is_old or facts.paranoid is None or facts.paranoid < 2:
         return None
     message = f"kernel.perf_event_paranoid is {facts.paranoid} on the node; samply {facts.version} needs 1 or lower."
-    return _forbid("paranoid", "PerfEventParanoid", message)
+    return _forbid("paranoid", "PerfEventParanoid", message, facts.paranoid, 1)
 
 
 def has_perfmon(facts: Facts) -> bool:
     return facts.has_cap(CAP_PERFMON) or facts.has_cap(CAP_SYS_ADMIN)
 
 
-def _check_perfmon(facts: Facts, _: Plan) -> Finding | None:
+def _may_gain(facts: Facts, plan: Plan, capability: int) -> bool:
+    """Whether samply could have a capability that this shell hasn't got: its file may carry it. What the operator
+    copies carries none, and no_new_privs makes the kernel pass over what a file carries."""
+    return not plan.is_own and facts.uid != 0 and not facts.has_no_new_privs and facts.may_have_cap(capability)
+
+
+def _check_perfmon(facts: Facts, plan: Plan) -> Finding | None:
     """The kernel asks for PERFMON above paranoid 1; container runtimes' seccomp filters ask for it always."""
-    if has_perfmon(facts) or (facts.uid != 0 and facts.may_have_cap(CAP_PERFMON)):
+    if has_perfmon(facts) or _may_gain(facts, plan, CAP_PERFMON):
         return None
     if facts.seccomp == 2:
         message = "The container has a seccomp filter and no PERFMON capability, so perf_event_open is refused."
-        return _forbid("perfmon", "PerfNotPermitted", message)
+        return _forbid("perfmon", "PerfNotPermitted", message, "seccomp filter, no PERFMON", "PERFMON")
     if facts.paranoid is not None and facts.paranoid >= 2:
         message = f"The container has no PERFMON capability, and kernel.perf_event_paranoid is {facts.paranoid}."
-        return _forbid("perfmon", "PerfNotPermitted", message)
+        return _forbid("perfmon", "PerfNotPermitted", message, f"paranoid {facts.paranoid}, no PERFMON", "PERFMON")
     return None
 
 
@@ -198,7 +227,7 @@ def count_events(facts: Facts, plan: Plan) -> int:
 
 
 def _check_locked_memory(facts: Facts, plan: Plan) -> Finding | None:
-    if facts.has_cap(CAP_IPC_LOCK) or (facts.uid != 0 and facts.may_have_cap(CAP_IPC_LOCK)):
+    if facts.has_cap(CAP_IPC_LOCK) or _may_gain(facts, plan, CAP_IPC_LOCK):
         return None
     if facts.mlock_kib is None or facts.memlock_bytes is None:
         return None
@@ -210,7 +239,7 @@ def _check_locked_memory(facts: Facts, plan: Plan) -> Finding | None:
         f"samply needs {needed // MIB} MiB of locked memory ({facts.online_cpus} CPUs, "
         f"{plan.process.threads} threads); the container may lock {allowed // MIB} MiB."
     )
-    return _forbid("locked memory", "LockedMemory", message)
+    return _forbid("locked memory", "LockedMemory", message, show_bytes(allowed), show_bytes(needed))
 
 
 def _check_open_files(facts: Facts, plan: Plan) -> Finding | None:
@@ -218,17 +247,28 @@ def _check_open_files(facts: Facts, plan: Plan) -> Finding | None:
     if facts.open_files is None or needed <= facts.open_files:
         return None
     message = f"samply needs {needed} open files; the container's limit is {facts.open_files}."
-    return _forbid("open files", "OpenFiles", message)
+    return _forbid("open files", "OpenFiles", message, facts.open_files, needed)
 
 
-def estimate_samples(plan: Plan) -> int:
-    """Where up to 16 threads are busy all the time."""
-    return plan.rate_hz * plan.duration_secs * min(plan.process.threads, 16)
+def estimate_samples(facts: Facts, plan: Plan) -> int:
+    """Where as many threads as there are CPUs for them are busy all the time."""
+    cpus = facts.online_cpus or 16
+    if facts.quota_cpus is not None:
+        cpus = min(cpus, max(1, math.ceil(facts.quota_cpus)))
+    return plan.rate_hz * plan.duration_secs * min(plan.process.threads, cpus)
 
 
-def estimate_memory(plan: Plan) -> int:
-    """Bytes that samply takes at its peak: the samples, then the symbols of the binary."""
-    return BASE_BYTES + estimate_samples(plan) * SAMPLE_BYTES + int(plan.process.binary_bytes * SYMBOL_FACTOR)
+def estimate_file(facts: Facts, plan: Plan) -> int:
+    """Bytes of the profile and its sidecar at most."""
+    return FILE_BYTES + estimate_samples(facts, plan) * FILE_SAMPLE_BYTES
+
+
+def estimate_memory(facts: Facts, plan: Plan) -> int:
+    """Bytes that samply takes at its peak: the samples, then the symbols of the binary, and the file, if its folder is
+    in memory."""
+    file = estimate_file(facts, plan) if facts.is_tmpfs else 0
+    symbols = int(plan.process.binary_bytes * SYMBOL_FACTOR)
+    return BASE_BYTES + estimate_samples(facts, plan) * SAMPLE_BYTES + symbols + file
 
 
 def find_headroom(facts: Facts) -> int | None:
@@ -252,21 +292,38 @@ def share_memory(facts: Facts) -> Facts:
 
 
 def _check_memory(facts: Facts, plan: Plan) -> Finding | None:
-    cap, needed = cap_memory(facts), estimate_memory(plan)
+    cap, needed = cap_memory(facts), estimate_memory(facts, plan)
     if cap is None or needed <= cap:
         return None
     message = (
         f"samply may take {needed // MIB} MiB (a binary of {plan.process.binary_bytes // MIB} MiB, "
         f"{plan.duration_secs} s at {plan.rate_hz} Hz); {cap // MIB} MiB are safe below the container's memory limit."
     )
-    return _forbid("memory", "TightMemory", message)
+    return _forbid("memory", "TightMemory", message, show_bytes(cap), show_bytes(needed))
+
+
+def _check_node_memory(facts: Facts, plan: Plan) -> Finding | None:
+    """Ring buffers are the node's memory: no container's limit counts them."""
+    if facts.node_available is None:
+        return None
+    needed = count_events(facts, plan) * RING_BYTES + estimate_memory(facts, plan)
+    allowed = int(facts.node_available * NODE_SHARE)
+    if needed <= allowed:
+        return None
+    message = (
+        f"samply may take {show_bytes(needed)} of the node's memory ({facts.online_cpus} CPUs, {plan.process.threads} "
+        f"threads, {plan.duration_secs} s at {plan.rate_hz} Hz); the node has {show_bytes(facts.node_available)} left, "
+        "of which half may be used."
+    )
+    return _forbid("node memory", "NodeMemory", message, show_bytes(allowed), show_bytes(needed))
 
 
 def check_pod(facts: Facts, plan: Plan, *, is_memory_limited: bool) -> Failure | None:
     """Why no container of the pod can do it, told from the target's own facts: limits that hold for the pod as a whole.
     An ephemeral container stays in the pod's spec: one that can't help is better not made."""
-    own = replace(plan, is_own=True)
-    found = _check_storage(replace(facts, is_tmpfs=False), own)
+    # It has a folder of its own.
+    own, facts = replace(plan, is_own=True), replace(facts, is_tmpfs=False)
+    found = _check_storage(facts, own)
     if found is None and is_memory_limited:
         found = _check_memory(facts, own)
     return None if found is None else Failure(found.reason, found.message, found.remedy)
@@ -291,15 +348,21 @@ def _check_cpus(facts: Facts, plan: Plan) -> Finding | None:
         f"The container is limited to {limit} on a node of {facts.online_cpus}: its samply sees only the first CPUs, "
         "so samples will be missing. Look at the coverage."
     )
-    return _warn(
-        "cpus", "BlindCpus", message, "Allow mode Ephemeral (config.ephemeral.enabled), whose samply sees all."
-    )
+    remedy = "Allow mode Ephemeral (config.ephemeral.enabled), whose samply sees all."
+    return _warn("cpus", "BlindCpus", message, remedy, limit, f"{facts.online_cpus} CPUs")
 
 
 def _check_symbols(facts: Facts, plan: Plan) -> Finding | None:
     if plan.is_own or choose_symbol_flag(facts):
         return None
-    return _warn("symbols", "NoSymbols", "This samply can't save symbols: the profile will show addresses.")
+    return _warn(
+        "symbols",
+        "NoSymbols",
+        "This samply can't save symbols: the profile will show addresses.",
+        "Put samply 0.13.1 or newer into the image, or allow mode Ephemeral (config.ephemeral.enabled).",
+        facts.version or "unknown version",
+        "0.13.1",
+    )
 
 
 def _check_tmpfs(facts: Facts, _: Plan) -> Finding | None:
@@ -308,32 +371,50 @@ def _check_tmpfs(facts: Facts, _: Plan) -> Finding | None:
     message = (
         f"{facts.folder} is in memory: the profile counts against the container's memory limit until it is copied."
     )
-    return _warn("folder", "FolderInMemory", message)
+    return _warn(
+        "folder", "FolderInMemory", message, "Mount an emptyDir without medium: Memory at /tmp.", "tmpfs", "disk"
+    )
 
 
 def _check_storage(facts: Facts, plan: Plan) -> Finding | None:
     """A file that grows above the limit for ephemeral storage makes the kubelet evict the pod."""
     if facts.storage_limit is None or facts.is_tmpfs:
         return None
-    needed = FILE_BYTES + estimate_samples(plan) * FILE_SAMPLE_BYTES
+    needed = estimate_file(facts, plan)
     if needed <= facts.storage_limit // 2:
         return None
     message = (
         f"The profile may take {needed // MIB} MiB in {facts.folder}; the container's limit for ephemeral-storage is "
         f"{facts.storage_limit // MIB} MiB, and above it the pod is evicted."
     )
-    return _forbid("storage", "TooLittleSpace", message)
+    return _forbid("storage", "TooLittleSpace", message, show_bytes(facts.storage_limit // 2), show_bytes(needed))
+
+
+def _check_folder_limit(facts: Facts, plan: Plan) -> Finding | None:
+    """The same of an emptyDir's sizeLimit, which df doesn't show."""
+    if facts.folder_limit is None or facts.is_tmpfs:
+        return None
+    needed = estimate_file(facts, plan)
+    if needed <= facts.folder_limit:
+        return None
+    message = (
+        f"The profile may take {show_bytes(needed)} in {facts.folder}, an emptyDir whose sizeLimit is "
+        f"{show_bytes(facts.folder_limit)}; above it the pod is evicted."
+    )
+    return _forbid("storage", "TooLittleSpace", message, show_bytes(facts.folder_limit), show_bytes(needed))
 
 
 def _check_group_oom(facts: Facts, plan: Plan) -> Finding | None:
     cap = cap_memory(facts)
-    if not facts.has_group_oom or cap is None or estimate_memory(plan) <= cap // 2:
+    if not facts.has_group_oom or cap is None or estimate_memory(facts, plan) <= cap // 2:
         return None
     message = (
         "Out of memory would end the whole container here (memory.oom.group), and samply may take more than half of "
         "what is left: it is ended before that."
     )
-    return _warn("memory", "GroupOom", message, "Raise the container's memory limit, or record for a shorter time.")
+    remedy = "Raise the container's memory limit, or record for a shorter time."
+    needed = show_bytes(2 * estimate_memory(facts, plan))
+    return _warn("memory", "GroupOom", message, remedy, show_bytes(cap), needed)
 
 
 def _check_confinement(facts: Facts, _: Plan) -> Finding | None:
@@ -347,15 +428,65 @@ def _check_confinement(facts: Facts, _: Plan) -> Finding | None:
     else:
         return None
     message = f"The container has an {kind} of its own ({label}), which may refuse perf events or signals."
-    return _warn(
-        "confinement", "Confined", message, "If samply is refused, allow perf events, ptrace and signals in it."
-    )
+    remedy = "If samply is refused, allow perf events, ptrace and signals in it."
+    return _warn("confinement", "Confined", message, remedy, label, "the runtime's own")
 
 
 def _check_sandbox(facts: Facts, _: Plan) -> Finding | None:
     if not facts.runtime_class:
         return None
     message = f"The pod runs under RuntimeClass {facts.runtime_class}: sandboxes such as gVisor have no perf events."
-    return _warn(
-        "sandbox", "RuntimeClass", message, "If samply is refused, run the pipeline under the default runtime."
-    )
+    remedy = "If samply is refused, run the pipeline under the default runtime."
+    return _warn("sandbox", "RuntimeClass", message, remedy, facts.runtime_class, "the node's default")
+
+
+def describe_facts(facts: Facts) -> dict[str, str]:
+    """What was found, for a reader: only what is known."""
+    left = find_headroom(facts)
+    known = {
+        "samply": f"{facts.samply} {facts.version}".strip(),
+        "architecture": facts.arch,
+        "runtime": " ".join(filter(None, (facts.runtime, facts.runtime_class))),
+        "uid": "" if facts.uid < 0 else f"{facts.uid}{' of its own namespace' if facts.is_user_namespace else ''}",
+        "capabilities": ", ".join(name for name, number in _CAPABILITIES if facts.has_cap(number)) or "none of use",
+        "noNewPrivileges": "yes" if facts.has_no_new_privs else "no",
+        "seccomp": _SECCOMP.get(facts.seccomp, "") if facts.seccomp is not None else "",
+        "confinement": facts.security.strip("\0 "),
+        "perfEventParanoid": _show(facts.paranoid),
+        "perfEventMlockKiB": _show(facts.mlock_kib),
+        "lockedMemoryLimit": "" if facts.memlock_bytes is None else f"{facts.memlock_bytes // KIB} KiB",
+        "openFilesLimit": _show(facts.open_files),
+        "maxSampleRateHz": _show(facts.max_rate_hz),
+        "cpus": f"{facts.allowed_cpus} of {facts.online_cpus}" if facts.online_cpus else "",
+        "cpuLimit": "" if facts.quota_cpus is None else f"{facts.quota_cpus:g}",
+        "memoryLimit": "" if facts.memory_limit is None else show_bytes(facts.memory_limit),
+        "memoryLeft": "" if left is None else show_bytes(left),
+        "nodeMemoryAvailable": "" if facts.node_available is None else show_bytes(facts.node_available),
+        "folder": facts.folder,
+        "folderFree": "" if facts.free_bytes is None else show_bytes(facts.free_bytes),
+        "folderKind": _describe_folder(facts),
+        "ephemeralStorageLimit": "" if facts.storage_limit is None else show_bytes(facts.storage_limit),
+    }
+    return {key: value for key, value in known.items() if value}
+
+
+def _show(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _describe_folder(facts: Facts) -> str:
+    if not facts.folder:
+        return ""
+    limit = "" if facts.folder_limit is None else f"sizeLimit {show_bytes(facts.folder_limit)}"
+    words = ("in memory" if facts.is_tmpfs else "on disk", "noexec" if facts.is_noexec else "", limit)
+    return ", ".join(filter(None, words))
+
+
+_CAPABILITIES = (
+    ("PERFMON", CAP_PERFMON),
+    ("SYS_ADMIN", CAP_SYS_ADMIN),
+    ("SYS_PTRACE", CAP_SYS_PTRACE),
+    ("IPC_LOCK", CAP_IPC_LOCK),
+    ("KILL", CAP_KILL),
+)
+_SECCOMP = {0: "none", 1: "strict", 2: "filter"}

@@ -21,25 +21,48 @@ NAME_LIMIT = 15
 
 
 def choose_process(processes: Sequence[Process], wanted: str | None) -> Process | Failure:
-    """The one to profile, or why it can't be told."""
+    """The one to profile, or why it can't be told. `wanted`: a name or a number."""
     living = [p for p in processes if p.state not in "ZX"]
     if wanted is not None:
-        return _one(tuple(p for p in living if p.name == wanted[:NAME_LIMIT]), f"named {wanted!r}", living)
+        named = tuple(p for p in living if p.name == wanted[:NAME_LIMIT] or str(p.pid) == wanted)
+        # Workers often have the name of the one that started them.
+        return _one(_find_tops(named, living), f"named {wanted!r}", living)
     if not living:
         return failures.build_failure("ProcessNotFound", "No process of the container can be seen.")
-    workers = tuple(p for p in living if p.name not in WRAPPERS)
-    tops = tuple(p for p in workers if not _has_ancestor(p, workers))
-    first = next((p for p in tops if p.pid == 1), None)
-    if first is not None:
-        return first
+    workers = tuple(p for p in living if not _is_wrapper(p))
+    tops = _find_tops(workers, living)
     if not tops:
         return _one(tuple(living), "but shells and inits", living) if len(living) == 1 else _ambiguous(living)
-    return tops[0] if len(tops) == 1 else _ambiguous(tops)
+    # What was put into the container later (an exec'd probe, a debugging shell) isn't its main process's.
+    main = _find_main(living)
+    own = tuple(p for p in tops if p == main or main in _list_ancestors(p, living))
+    return (own or tops)[0] if len(own or tops) == 1 else _ambiguous(own or tops)
 
 
-def _has_ancestor(process: Process, others: Sequence[Process]) -> bool:
-    """One of `others` started it, directly or through others of them."""
-    return any(other.pid == process.parent for other in others)
+def _is_wrapper(process: Process) -> bool:
+    return process.name in WRAPPERS or process.program in WRAPPERS
+
+
+def _find_main(living: Sequence[Process]) -> Process:
+    """PID 1; where the pod shares its processes, the container's first: nothing in it started that one."""
+    pids = {p.pid for p in living}
+    roots = [p for p in living if p.parent not in pids]
+    return next((p for p in living if p.pid == 1), None) or min(roots or living, key=lambda p: (p.started, p.pid))
+
+
+def _find_tops(some: Sequence[Process], living: Sequence[Process]) -> tuple[Process, ...]:
+    """Those of `some` that no other of them started, directly or through others."""
+    return tuple(p for p in some if not any(other in some for other in _list_ancestors(p, living)))
+
+
+def _list_ancestors(process: Process, living: Sequence[Process]) -> list[Process]:
+    by_pid = {p.pid: p for p in living}
+    found: list[Process] = []
+    parent = by_pid.get(process.parent)
+    while parent is not None and parent != process and parent not in found:
+        found.append(parent)
+        parent = by_pid.get(parent.parent)
+    return found
 
 
 def _one(found: Sequence[Process], what: str, living: Sequence[Process]) -> Process | Failure:

@@ -126,7 +126,7 @@ def judge(progress: Progress, log: str) -> Failure | None:
     if progress.deadline == "attach":
         return _fail("AttachTimeout", "samply was started but didn't say that it records.", log)
     if progress.deadline == "memory":
-        return _fail("MemoryNear", "samply came near the container's memory limit and was ended.", log)
+        return _fail("MemoryNear", "With samply the container came near its memory limit: samply was ended.", log)
     if progress.deadline == "finish":
         return _fail("FinishTimeout", "samply was told to stop and hadn't written its file at the deadline.", log)
     if said is not None:

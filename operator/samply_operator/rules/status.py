@@ -153,11 +153,12 @@ def render_cancelled(old: Mapping[str, Any], message: str, now: float) -> Status
     return _render(old, "Cancelled", "Cancelled", message, now) | {"finishedAt": times.format_time(now)}
 
 
-def render_preflight(word: str, findings: Sequence[Finding]) -> Status:
+def render_preflight(word: str, findings: Sequence[Finding], facts: Mapping[str, str]) -> Status:
     """What was found before the recording, with the cures."""
     return {
         "preflight": {
             "verdict": word,
+            "facts": dict(facts),
             "findings": [
                 {
                     "check": finding.check,
@@ -165,6 +166,8 @@ def render_preflight(word: str, findings: Sequence[Finding]) -> Status:
                     "reason": finding.reason,
                     "message": finding.message,
                     "remedy": finding.remedy,
+                    "measured": finding.measured,
+                    "needed": finding.needed,
                 }
                 for finding in findings
             ],

@@ -15,16 +15,62 @@ _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 }
 
 
-def add_pod(facts: Facts, pod: Mapping[str, Any], container: str) -> Facts:
-    """The facts with what the pod's object adds, for the container of that name."""
+def add_pod(facts: Facts, pod: Mapping[str, Any], container: str, *, beside: bool = False) -> Facts:
+    """The facts with what the pod's object adds, for the container of that name. `beside`: they are of an ephemeral
+    container, which has a folder of its own, and the target's memory beside its own."""
     spec = pod.get("spec") or {}
     mine: Mapping[str, Any] = next((c for c in spec.get("containers") or () if c.get("name") == container), {})
-    limits = (mine.get("resources") or {}).get("limits") or {}
+    limits = _limits(mine)
+    facts = _limit_memory(facts, parse_quantity(_limits(spec).get("memory")), beside=beside)
     return replace(
         facts,
         storage_limit=parse_quantity(limits.get("ephemeral-storage")),
+        folder_limit=None if beside else _find_folder_limit(spec, mine, facts.folder),
+        runtime=_find_runtime(pod, container),
         runtime_class=str(spec.get("runtimeClassName") or "")[:64],
     )
+
+
+def _limit_memory(facts: Facts, limit: int | None, *, beside: bool) -> Facts:
+    """With the limit of the pod as a whole, which doesn't show inside: at most that much is there for the target."""
+    if limit is None:
+        return facts
+    if beside:
+        return replace(facts, target_memory_limit=min(limit, facts.target_memory_limit or limit))
+    return replace(facts, memory_limit=min(limit, facts.memory_limit or limit))
+
+
+def is_memory_limited(pod: Mapping[str, Any]) -> bool:
+    """The pod as a whole is: by a limit of its own, or since each of its containers is. Then an ephemeral one shares
+    what they leave."""
+    spec = pod.get("spec") or {}
+    if "memory" in _limits(spec):
+        return True
+    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    everyone = [*(spec.get("containers") or ()), *sidecars]
+    return bool(everyone) and all("memory" in _limits(c) for c in everyone)
+
+
+def _limits(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a container, or of a pod's spec."""
+    limits: Mapping[str, Any] = (part.get("resources") or {}).get("limits") or {}
+    return limits
+
+
+def _find_folder_limit(spec: Mapping[str, Any], mine: Mapping[str, Any], folder: str) -> int | None:
+    """Of an emptyDir on disk: one in memory shows its limit as the size of its file system."""
+    mounts = [m for m in mine.get("volumeMounts") or () if f"{folder}/".startswith(f"{m['mountPath'].rstrip('/')}/")]
+    if not folder or not mounts:
+        return None
+    name = max(mounts, key=lambda mount: len(mount["mountPath"]))["name"]
+    volume: Mapping[str, Any] = next((v for v in spec.get("volumes") or () if v.get("name") == name), {})
+    return parse_quantity((volume.get("emptyDir") or {}).get("sizeLimit"))
+
+
+def _find_runtime(pod: Mapping[str, Any], container: str) -> str:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    identity = next((s.get("containerID") for s in statuses if s.get("name") == container), None)
+    return str(identity or "").partition("://")[0][:32]
 
 
 def parse_quantity(text: object) -> int | None:

@@ -25,8 +25,8 @@ async def test_go(service: Service) -> None:
     assert answer.status == 200
     assert answer.read_json() == {
         "verdict": "Go", "pipeline_name": "orders", "namespace": "feldera", "ordinal": 0, "profile": make_id(1),
-        "object": "profile-1", "pod": "orders-0", "container": "pipeline", "mode": "InPlace", "findings": [],
-        "failure": None,
+        "object": "profile-1", "pod": "orders-0", "container": "pipeline", "mode": "InPlace", "facts": {},
+        "findings": [], "failure": None,
     }  # fmt: skip
     assert service.operator.judged == [StartRequest("orders", 1, 60, "feldera", 30.0)]
     assert service.operator.started == []
@@ -45,7 +45,7 @@ async def test_a_refusal_is_an_answer_not_an_error(service: Service) -> None:
     assert (body["verdict"], body["pod"]) == ("Refuse", None)
     assert body["findings"] == [
         {"check": "perf_event", "severity": "refuse", "reason": "PerfDenied",
-         "message": "perf_event_open was refused.", "remedy": "Add PERFMON."}
+         "message": "perf_event_open was refused.", "remedy": "Add PERFMON.", "measured": "", "needed": ""}
     ]  # fmt: skip
     assert body["failure"]["reason"] == "PerfDenied"
 

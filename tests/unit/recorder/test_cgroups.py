@@ -83,18 +83,81 @@ def test_throttling_is_read(shell: str, files: dict[str, str], printed: str, tmp
     for name, text in files.items():
         (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "cgroup" / name).write_text(f"{text}\n")
-    script = remote.read_script("record.sh")
-    begin = script.index("throttled() {")
-    function = script[begin : script.index("\n}\n", begin) + 3]
-    places = function.replace('"/proc/$pid/root/sys/fs/cgroup" /sys/fs/cgroup', f'"{tmp_path}/cgroup"')
-    assert places != function
-    path = shells.make_path(tmp_path / "bin", shell)
+    for name in ("record.sh", "stop.sh"):
+        assert call(tmp_path / name, shell, cut_function(name, "throttled", tmp_path), "throttled") == printed
+
+
+def cut_function(script: str, name: str, folder: Path) -> str:
+    """One function of a script, with the cgroups of the fixture."""
+    text = remote.read_script(script)
+    begin = text.index(f"{name}() {{")
+    function = text[begin : text.index("\n}\n", begin) + 3]
+    return function.replace('"/proc/$pid/root/sys/fs/cgroup" /sys/fs/cgroup', f'"{folder}/cgroup"')
+
+
+def call(folder: Path, shell: str, functions: str, line: str) -> str:
+    """What it prints in that shell, without a word of complaint."""
+    path = shells.make_path(folder / "bin", shell)
     done = subprocess.run(
-        ("sh", "-c", f"set -u\n{places}\nthrottled"),
-        executable=f"{tmp_path}/bin/sh",
+        ("sh", "-c", f"set -u\n{functions}\n{line}"),
+        executable=f"{folder}/bin/sh",
         env={"PATH": path},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert (done.stdout.strip(), done.stderr) == (printed, "")
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+ACTIVE_V2 = {**V2, "memory.stat": f"anon 1\ninactive_file {40 * MIB}\nactive_file {20 * MIB}\n"}
+ACTIVE_V1 = {
+    **V1,
+    "memory/memory.stat": f"active_file 5\ntotal_inactive_file {40 * MIB}\ntotal_active_file {20 * MIB}\n",
+}
+
+
+@pytest.mark.parametrize("shell", shells.find_shells())
+@pytest.mark.parametrize(
+    ("files", "kib"),
+    [(ACTIVE_V2, 272 * 1024), (ACTIVE_V1, 272 * 1024), (FREE_V2, None), ({}, None)],
+    ids=["v2", "v1", "no limit", "nothing to be read"],
+)
+def test_what_the_container_may_still_take(shell: str, files: dict[str, str], kib: int | None, tmp_path: Path) -> None:
+    """As record.sh sees it while it records: what the kernel can drop is there for whoever asks."""
+    for name, text in files.items():
+        (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cgroup" / name).write_text(f"{text}\n")
+    printed = call(tmp_path, shell, cut_function("record.sh", "room", tmp_path), "room")
+    assert printed == ("" if kib is None else str(kib))
+
+
+@pytest.mark.parametrize("shell", shells.find_shells())
+@pytest.mark.parametrize(
+    ("cap", "room", "beside", "is_ended"),
+    [
+        pytest.param(900_000, 500_000, "no", False, id="far from the limit"),
+        pytest.param(900_000, 99_000, "no", True, id="the pipeline took the rest"),
+        pytest.param(900_000, 101_000, "no", False, id="a tenth is left"),
+        pytest.param(900_000, 101_000, "yes", True, id="what samply takes beside it counts too"),
+        pytest.param(900_000, "", "yes", False, id="no limit in reach"),
+        pytest.param(10, 500_000, "no", True, id="samply itself took too much"),
+        pytest.param(0, 0, "no", False, id="no limit at the start"),
+    ],
+)
+def test_samply_is_ended_before_the_container_runs_out_of_memory(
+    shell: str, cap: int, room: object, beside: str, is_ended: bool, tmp_path: Path
+) -> None:
+    """Whoever of both grows. It is a process of some MiB here: the test's own shell."""
+    functions = "".join(
+        f"{line}\n"
+        for line in (
+            f"cap={cap} beside={beside} recorder=$$",
+            f"room() {{ echo {room}; }}",
+            'say() { echo "$*"; }',
+            "mkdir() { :; }",
+            "kill() { :; }",
+            cut_function("record.sh", "check_memory", tmp_path),
+        )
+    )
+    assert call(tmp_path, shell, functions, "check_memory") == ("deadline memory" if is_ended else "")

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from samply_operator.errors import KubeForbidden
-from samply_operator.recorder import ephemeral
+from samply_operator.errors import KubeForbidden, KubeInvalid, KubeUnavailable
+from samply_operator.recorder import ephemeral, remote
+from samply_operator.rules import surroundings
 from samply_operator.settings import Ephemeral, Recording, Settings
 from support import samples
 from support.fake_cluster import FakeCluster
-from support.operator_process import OperatorProcess, add_pipeline, ask
+from support.operator_process import RECORDED, OperatorProcess, add_pipeline, ask
 
 from .test_engine import POD, assert_nothing_left, count_starts
 from .test_trouble import fail, find_state, kill_shells
 
+WAKE = remote.read_script("wake.sh")
+NO_SHELL = KubeInvalid("no sh", details={"reason": remote.COMMAND_NOT_FOUND})
 LIMITED: dict[str, Any] = {"resources": {"limits": {"memory": "32Mi"}}}
 FREE: dict[str, Any] = {"resources": {"limits": {"cpu": "1"}}}
 
@@ -36,11 +42,25 @@ FREE: dict[str, Any] = {"resources": {"limits": {"cpu": "1"}}}
             id="a sidecar without a limit",
         ),
         pytest.param({}, False, id="no containers"),
+        pytest.param({"containers": [FREE], **LIMITED}, True, id="a limit of the pod's own"),
     ],
 )
 def test_a_pod_is_limited_where_all_its_containers_are(spec: dict[str, Any], is_limited: bool) -> None:
     """As the kubelet does it: the pod's cgroup has a limit only then."""
-    assert ephemeral.is_memory_limited({"spec": spec}) is is_limited
+    assert surroundings.is_memory_limited({"spec": spec}) is is_limited
+
+
+async def once(call: Callable[[], Awaitable[Any]]) -> Any:
+    """A retry that doesn't."""
+    return await call()
+
+
+def test_it_lives_as_long_as_anything_may_be_wanted_of_it() -> None:
+    """Finishing and copying may take their time, and a file that couldn't be copied is promised to stay."""
+    limits = Recording(attach_deadline_secs=1, finish_deadline_secs=20, copy_deadline_secs=300, remote_ttl_secs=4000)
+    entry = samples.make_entry(duration_secs=50_000)
+    assert ephemeral.find_life(entry, limits) == 54_021
+    assert ephemeral.find_life(entry, msgspec.structs.replace(limits, remote_ttl_secs=1)) == 50_321
 
 
 def list_helpers(cluster: FakeCluster) -> list[tuple[str, str]]:
@@ -88,7 +108,7 @@ class TestAdded:
         add_pipeline(cluster)
         entry = samples.make_entry(namespace="prod", pod=POD)
         rival = msgspec.structs.replace(entry, id=entry.id[::-1])
-        names = {await ephemeral.choose_name(operator.context, each) for each in (entry, rival)}
+        names = {await ephemeral.choose_name(operator.context, each, once) for each in (entry, rival)}
         assert len(names) == 2
         assert all(name.startswith("samply-operator-1-") for name in names)
 
@@ -197,6 +217,93 @@ class TestAdded:
         assert status["failure"]["reason"] == "Lost"
         await operator.reach_rest()
         assert find_state(container.target.pid) in {"S", "R"}
+
+    @pytest.mark.parametrize("has_run", [True, False])
+    async def test_where_the_target_has_no_shell_another_one_continues_it(
+        self, operator: OperatorProcess, cluster: FakeCluster, has_run: bool
+    ) -> None:
+        """If even that can't be, whoever looks after the pipeline is told."""
+        (container,) = add_pipeline(cluster, attach_secs=-1)
+
+        def fault(verb: str, what: str) -> Exception | None:
+            if verb == "patch" and what.endswith("ephemeralcontainers"):
+                cluster.helper_state = {"running": {}}
+                if list_states(cluster):
+                    cluster.helper_state = {"terminated": {}} if has_run else {"waiting": {}}
+            return NO_SHELL if verb == "exec" and WAKE in what else None
+
+        cluster.fault = fault
+        ask(cluster, mode="Ephemeral", durationSeconds=600)
+        await operator.reach(lambda: find_state(container.target.pid) == "T")
+        (folder,) = container.folder.iterdir()
+        samply = int((folder / "samply").read_text().split()[0])
+        end_helper(cluster)
+        kill_shells(folder)
+        os.kill(samply, signal.SIGKILL)
+        await operator.reach_phase("p-1", "Failed", "Succeeded")
+        await operator.reach_rest()
+        (pod,) = (raw for raw in cluster.objects.values() if raw["metadata"].get("name") == POD)
+        made = pod["spec"]["ephemeralContainers"][-1]
+        assert made["name"].startswith("samply-operator-wake-")
+        assert made["command"][2] == WAKE
+        assert made["command"][4] == str(container.target.pid)
+        assert ("TargetStopped" in operator.list_events("p-1")) is not has_run
+
+    @pytest.mark.parametrize("verb", ["get", "patch", "patch done"])
+    async def test_an_answer_that_fails_or_is_lost_is_asked_for_again(
+        self, operator: OperatorProcess, cluster: FakeCluster, verb: str
+    ) -> None:
+        """And never is a second one made."""
+        add_pipeline(cluster)
+        ends = "ephemeralcontainers" if verb != "get" else POD
+        left = 3 if verb == "get" else 1
+
+        def fault(said: str, what: str) -> KubeUnavailable | None:
+            nonlocal left
+            is_started = bool(list_states(cluster)) or verb != "get"
+            if said == verb and what.endswith(ends) and is_started and left > 0:
+                left -= 1
+                return KubeUnavailable("429 too many requests")
+            return None
+
+        cluster.fault = fault
+        ask(cluster, mode="Ephemeral")
+        status = await operator.reach_phase("p-1", "Failed", "Succeeded")
+        assert (status["phase"], left) == ("Succeeded", 0), status
+        assert len(list_helpers(cluster)) == 1
+
+    async def test_where_samply_itself_refuses_auto_goes_another_way(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """What a preflight can't see, such as whether samply's file carries capabilities, samply knows."""
+        refusal = "mmap failed: Operation not permitted"
+        (container,) = add_pipeline(cluster, refuses=refusal)
+        behaviour = Path(container.path.partition(":")[0]) / "behaviour"
+
+        def cure(verb: str, what: str) -> None:
+            if verb == "patch" and what.endswith("ephemeralcontainers"):
+                behaviour.write_text(json.dumps(RECORDED))
+
+        cluster.fault = cure
+        ask(cluster, mode="Auto")
+        status = await operator.reach_phase("p-1", "Failed", "Succeeded")
+        assert (status["phase"], status["target"]["mode"]) == ("Succeeded", "Ephemeral"), status
+        assert refusal in status["warnings"][0]
+        assert count_starts(cluster) == 2
+        await operator.reach_rest()
+        assert_nothing_left(operator)
+
+    async def test_where_it_refuses_and_no_other_way_is_open_its_words_are_the_reason(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """With what stood in the way of the other."""
+        add_pipeline(cluster, refuses="mmap failed: Operation not permitted")
+        cluster.fault = fail(lambda verb, what: what.endswith("ephemeralcontainers"), KubeForbidden("by policy"))
+        ask(cluster, mode="Auto")
+        failure = (await operator.reach_phase("p-1", "Failed", "Succeeded"))["failure"]
+        assert failure["reason"] == "LockedMemory"
+        assert "by policy" in failure["message"]
+        assert "mmap failed" in failure["log"]
 
     async def test_one_that_ends_while_it_is_used_is_no_riddle(
         self, operator: OperatorProcess, cluster: FakeCluster

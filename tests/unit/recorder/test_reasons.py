@@ -236,11 +236,15 @@ CASES = {
     ),
     "UnsupportedArchitecture": Case("mode InPlace", {"mode": "BringOwn"}, BROUGHT, facts={"arch": "aarch64"}),
     "UserNamespace": Case("hostUsers: false", facts={"uid_map": "0 100000 65536"}),
-    "AmbiguousProcess": Case("spec.process", facts={"process": "7 0 S 1 1 1 1000 other"}),
+    "AmbiguousProcess": Case(
+        "spec.process",
+        facts={"process": "1 0 S 1 1 1 1000 - tini\nprocess=7 1 S 1 1 5 1000 - a\nprocess=8 1 S 1 1 6 1000 - b"},
+    ),
     "OpenFiles": Case("limit of open files", facts={"nofile": "10"}),
     "TightMemory": Case(
         "raise the container's memory limit", facts={"memory_limit": str(60 * MIB), "memory_used": str(30 * MIB)}
     ),
+    "NodeMemory": Case("node has more memory", facts={"available_kib": "100000"}),
     "MemoryNear": Case(
         "shorter time",
         {"durationSeconds": 60},

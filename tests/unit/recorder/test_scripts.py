@@ -67,6 +67,7 @@ async def an_early_stop_keeps_the_profile(stage: Stage) -> None:
     assert stage.signals() == ["SIGINT"]
     assert (progress.stop_cause, progress.is_done) == ("keep", True)
     assert progress.cpu_secs is not None
+    assert [line.split()[0] for line in stage.events()].count("throttled") == 3
     assert progress.find_file(recording.PROFILE)
 
 
@@ -152,6 +153,21 @@ async def an_early_stop_after_the_target_ended_does_not_lose_the_file(stage: Sta
     await stage.stop("keep")
     await task
     assert stage.progress().find_file(recording.PROFILE)
+
+
+@piece(write_secs=1.0)
+async def nor_after_one_that_nobody_has_waited_for_yet(stage: Stage) -> None:
+    """A zombie has a number still."""
+    task = asyncio.create_task(stage.record(secs=600))
+    await stage.reach_event("recording")
+    stage.container.target.kill()
+    await stage.reach(lambda: stage.state() == "Z")
+    await asyncio.sleep(0.2)
+    await stage.stop("keep")
+    await task
+    assert stage.signals() == []
+    assert stage.progress().find_file(recording.PROFILE)
+    stage.container.target.wait()
 
 
 def _kill_target(stage: Stage) -> None:
@@ -380,6 +396,24 @@ async def a_cleaning_or_a_stop_of_nothing_does_nothing(stage: Stage) -> None:
     await stage.stop("keep")
     await stage.clean()
     await stage.reach_sleep()
+
+
+@piece()
+async def a_cleaning_takes_what_was_brought_for_a_recording_that_never_began(stage: Stage) -> None:
+    left = [stage.folder.with_name(f"{stage.folder.name}{end}") for end in (".bin", ".bin.part.77", "2.bin")]
+    for path in left:
+        path.write_text("an ELF")
+    await stage.clean()
+    assert [path for path in left if path.exists()] == left[2:]
+    left[2].unlink()
+
+
+@piece()
+async def the_timer_of_an_ephemeral_container_ends_it(stage: Stage) -> None:
+    began = asyncio.get_running_loop().time()
+    hold = stage.cluster.run("prod", stage.entry.pod, "", remote.build_command("hold.sh", "2"))
+    assert (await asyncio.wait_for(hold, 20)).exit_code == 0
+    assert asyncio.get_running_loop().time() - began > 0.9
 
 
 @piece()

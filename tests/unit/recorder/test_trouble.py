@@ -122,6 +122,52 @@ async def test_a_recording_whose_shell_was_killed_is_ended_all_the_same(
     assert_nothing_left(operator)
 
 
+async def test_nor_does_one_go_on_for_ever_whose_shell_was_killed_before_it_began(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody in the pod tells when it records, or ends it."""
+    monkeypatch.setattr(follow, "OVERDUE_SECS", 0.5)
+    settings = operator.context.settings
+    limits = msgspec.structs.replace(settings.recording, attach_deadline_secs=2)
+    operator.engine.context = dataclasses.replace(
+        operator.context, settings=msgspec.structs.replace(settings, recording=limits)
+    )
+    (container,) = add_pipeline(cluster, attach_secs=1)
+    ask(cluster, durationSeconds=600)
+    await operator.reach(lambda: list(container.folder.glob(".samply-operator-*/timer")))
+    (folder,) = container.folder.iterdir()
+    samply = int((folder / "samply").read_text().split()[0])
+    kill_shells(folder)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "SamplyFailed"
+    await operator.reach_rest()
+    assert find_state(samply) in {"", "Z"}
+    assert find_state(container.target.pid) in {"S", "R"}
+    assert_nothing_left(operator)
+
+
+async def test_what_was_copied_of_a_recording_that_is_cancelled_goes(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """From the volume, at once."""
+    add_pipeline(cluster)
+    copies = 0
+
+    def cut(verb: str, what: str) -> ExecFailed | None:
+        nonlocal copies
+        copies += verb == "exec" and what.startswith("dd ")
+        return ExecFailed("cut") if copies > 1 and what.startswith("dd ") else None
+
+    cluster.fault = cut
+    ask(cluster)
+    await operator.reach(lambda: copies > 1)
+    await cluster.delete(objects.samply_profiles(NAMESPACE, "p-1"))
+    cluster.fault = lambda verb, what: None
+    await operator.reach_rest()
+    assert list((operator.volume.root / "tmp").iterdir()) == []
+    assert_nothing_left(operator)
+
+
 async def test_a_launch_that_never_reaches_the_pod_is_tried_again(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:

@@ -39,14 +39,14 @@ flags= {COMMON} --unstable-presymbolicate
 folder=/tmp
 free_kib=1048576
 folder_fs=tmpfs rw,noexec
-process=7 1 S 42 900 123456 1000000 pipeline (a) b
+process=7 1 S 42 900 123456 1000000 pipeline-bin pipeline (a) b
 """
 GOOD = reading.parse_facts(
     PRINTED.replace("200000 100000", "max 100000").replace("folder_fs=tmpfs rw,noexec", "folder_fs=ext4 rw")
 )
 MIN_FREE = 64 * 1024 * 1024
 MIB = 1 << 20
-PROCESS = Process(7, 1, "S", 42, 900, 123456, 1000000, "pipeline (a) b")
+PROCESS = Process(7, 1, "S", 42, 900, 123456, 1000000, "pipeline (a) b", "pipeline-bin")
 PLAN = Plan(PROCESS, 30, 1000, MIN_FREE)
 OWN = replace(PLAN, is_own=True)
 
@@ -149,9 +149,29 @@ def test_any_text_at_all_is_read(text: str) -> None:
         ),
         pytest.param({"effective_caps": 1 << 38, "uid": 0}, "LockedMemory", "172 MiB", id="no IPC_LOCK, many threads"),
         pytest.param({"open_files": 200}, "OpenFiles", "236", id="too few files"),
-        pytest.param({"storage_limit": 50 * MIB}, "TooLittleSpace", "53 MiB in /tmp", id="little ephemeral storage"),
+        pytest.param({"storage_limit": 30 * MIB}, "TooLittleSpace", "19 MiB in /tmp", id="little ephemeral storage"),
         pytest.param({"memory_limit": 60 * MIB, "memory_used": 9 * MIB}, "TightMemory", "45 MiB", id="little memory"),
         pytest.param({"paranoid": 2, "flags": BARE}, "PerfEventParanoid", "is 2", id="an unknown samply at 2"),
+        pytest.param({"folder_limit": 10 * MIB}, "TooLittleSpace", "sizeLimit is 10 MiB", id="a small emptyDir"),
+        pytest.param({"node_available": 200 * MIB}, "NodeMemory", "200 MiB left", id="a node without memory"),
+        pytest.param(
+            {"effective_caps": 1 << 38, "has_no_new_privs": True},
+            "LockedMemory",
+            "172 MiB",
+            id="no_new_privs: what a file carries doesn't count",
+        ),
+        pytest.param(
+            {"effective_caps": 0, "has_no_new_privs": True},
+            "PerfNotPermitted",
+            "no PERFMON",
+            id="no_new_privs: nor PERFMON",
+        ),
+        pytest.param(
+            {"is_tmpfs": True, "memory_limit": 90 * MIB, "memory_used": 9 * MIB},
+            "TightMemory",
+            "87 MiB",
+            id="the file is in memory too",
+        ),
     ],
 )
 def test_a_recording_that_cannot_work_is_refused_before_it_starts(
@@ -179,6 +199,8 @@ def test_a_recording_that_cannot_work_is_refused_before_it_starts(
         pytest.param({"effective_caps": 0, "uid": 1000}, id="file capabilities can't be seen from here"),
         pytest.param({"online_cpus": 0, "allowed_cpus": 0}, id="CPUs unknown"),
         pytest.param({"storage_limit": 1 << 30}, id="enough ephemeral storage"),
+        pytest.param({"folder_limit": 1 << 25}, id="a large emptyDir"),
+        pytest.param({"node_available": 1 << 30}, id="enough of the node's memory"),
         pytest.param({"storage_limit": 1 << 20, "is_tmpfs": True}, id="storage doesn't count a folder in memory"),
         pytest.param({"security": "cri-containerd.apparmor.d (enforce)"}, id="the runtime's AppArmor profile"),
         pytest.param({"security": "unconfined"}, id="no AppArmor profile"),
@@ -203,7 +225,7 @@ def test_a_recording_that_may_work_goes_on_without_a_word(changes: dict[str, obj
         pytest.param({"security": "u:r:svirt_t:s0\0"}, "Confined", "SELinux type of its own", id="SELinux"),
         pytest.param({"runtime_class": "gvisor"}, "RuntimeClass", "RuntimeClass gvisor", id="a sandbox"),
         pytest.param(
-            {"has_group_oom": True, "memory_limit": 200 * MIB, "memory_used": 9 * MIB}, "GroupOom",
+            {"has_group_oom": True, "memory_limit": 150 * MIB, "memory_used": 9 * MIB}, "GroupOom",
             "memory.oom.group", id="out of memory would end all"
         ),
         pytest.param({"is_tmpfs": True, "memory_limit": 1 << 33}, "FolderInMemory", "in memory", id="tmpfs"),
@@ -238,6 +260,46 @@ def test_a_process_that_is_stopped_is_left_alone(state: str) -> None:
 def test_the_projects_own_samply_minds_none_of(changes: dict[str, object]) -> None:
     """It was built to be right in containers."""
     assert preflight.decide(replace(GOOD, **changes), OWN).findings == ()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("has", "reason"), [(0, "PerfNotPermitted"), (1 << 38, "LockedMemory")], ids=["nothing", "PERFMON alone"]
+)
+def test_what_is_copied_carries_no_capabilities(has: int, reason: str) -> None:
+    """A file in the image may; the one that the operator uploads can't, whatever the container may have at most."""
+    found = replace(GOOD, effective_caps=has, uid=1000)
+    assert preflight.decide(found, PLAN).findings == ()
+    refusal = preflight.decide(found, OWN).refusal
+    assert refusal is not None
+    assert refusal.reason == reason
+
+
+def test_every_finding_has_a_cure_and_what_was_measured() -> None:
+    """Refusals and warnings alike."""
+    bad = Facts(
+        paranoid=3, seccomp=2, mlock_kib=1, memlock_bytes=1, open_files=1, max_rate_hz=1, free_bytes=1, folder="/tmp",
+        memory_limit=1, memory_used=1, node_available=1, is_user_namespace=True, online_cpus=4, quota_cpus=1.0,
+        has_group_oom=True, security="own (enforce)", runtime_class="gvisor", storage_limit=1, folder_limit=1,
+    )  # fmt: skip
+    plan = replace(PLAN, process=replace(PROCESS, state="T"))
+    stated = {"samply": "/samply", "flags": BARE - {"--unstable-presymbolicate"}}
+    found = [
+        finding
+        for facts in (bad, replace(bad, **stated), replace(bad, folder=""), replace(bad, is_tmpfs=True))  # type: ignore[arg-type]
+        for finding in preflight.decide(facts, plan).findings
+    ]
+    assert {f.reason for f in found} >= {"SamplyNotFound", "NoSymbols", "FolderInMemory", "BlindCpus", "NodeMemory"}
+    assert [f.reason for f in found if not (f.remedy and f.measured and f.needed)] == []
+
+
+def test_facts_are_shown_as_far_as_they_are_known() -> None:
+    """In words of one line each."""
+    assert preflight.describe_facts(Facts(uid=-1)) == {"capabilities": "none of use", "noNewPrivileges": "no"}
+    shown = preflight.describe_facts(replace(GOOD, runtime="containerd", memory_limit=1 << 30, folder_limit=1 << 24))
+    assert shown["samply"] == "/usr/bin/samply 0.13.1"
+    assert shown["capabilities"] == "PERFMON, SYS_ADMIN, SYS_PTRACE, IPC_LOCK, KILL"
+    assert (shown["cpus"], shown["seccomp"], shown["runtime"]) == ("4 of 4", "filter", "containerd")
+    assert shown["folderKind"] == "on disk, sizeLimit 16 MiB"
 
 
 def test_the_projects_own_samply_is_budgeted_for_all_cpus() -> None:

@@ -9,8 +9,8 @@ from samply_operator.model.profile import Failure
 from samply_operator.rules import processes
 
 
-def process(pid: int, name: str, parent: int = 0, state: str = "S") -> Process:
-    return Process(pid, parent, state, 4, 10, 1000 + pid, 0, name)
+def process(pid: int, name: str, parent: int = 0, state: str = "S", program: str = "") -> Process:
+    return Process(pid, parent, state, 4, 10, 1000 + pid, 0, name, program)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,30 @@ def process(pid: int, name: str, parent: int = 0, state: str = "S") -> Process:
         pytest.param([process(1, "tini"), process(7, "a", 1), process(8, "b", 1)], "b", 8, id="by name"),
         pytest.param([process(7, "a-very-long-nam")], "a-very-long-name-indeed", 7, id="the kernel cuts names"),
         pytest.param([process(1, "sh")], None, 1, id="a shell is all there is"),
+        pytest.param(
+            [process(1, "run.sh", program="dash"), process(7, "p", 1, program="p")], None, 7, id="a script is a shell"
+        ),
+        pytest.param([process(1, "run.py", program="python3.11")], None, 1, id="a script of another kind is not"),
+        pytest.param([process(1, "tini"), process(7, "p", 1), process(9, "probe", 0)], None, 7, id="an exec'd probe"),
+        pytest.param(
+            [process(30, "p", 0), process(50, "probe", 0), process(51, "x", 50)],
+            None,
+            30,
+            id="an exec'd probe where the pod shares its processes",
+        ),
+        pytest.param(
+            [process(30, "sh", 0), process(31, "p", 5), process(50, "bash", 0)],
+            None,
+            31,
+            id="one that left its parents, where the pod shares its processes",
+        ),
+        pytest.param(
+            [process(1, "tini"), process(7, "pg", 1), process(8, "sh", 7), process(9, "pg", 8)],
+            "pg",
+            7,
+            id="by a name that its children have too",
+        ),
+        pytest.param([process(1, "tini"), process(7, "a", 1), process(8, "a", 1)], "8", 8, id="by number"),
         pytest.param(
             [process(1, "tini"), process(6, "old", 1, "Z"), process(7, "p", 1)], None, 7, id="zombies don't count"
         ),

@@ -128,6 +128,7 @@ PREFLIGHT_EXAMPLE = {
     "pod": "orders-0",
     "container": "pipeline",
     "mode": "InPlace",
+    "facts": {"samply": "/usr/bin/samply 0.13.1", "perfEventParanoid": "1", "cpus": "2 of 2"},
     "findings": [],
     "failure": None,
 }

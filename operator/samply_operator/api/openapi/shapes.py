@@ -233,6 +233,11 @@ def _build_acts() -> dict[str, Schema]:
         "pod": allow_null(TEXT),
         "container": allow_null(TEXT),
         "mode": allow_null({"type": "string", "description": "How it would be recorded."}),
+        "facts": {
+            "type": "object",
+            "description": "What was found where samply would run.",
+            "additionalProperties": TEXT,
+        },
         "findings": build_list(refer("Finding")),
         "failure": allow_null(refer("Failure")),
     }

@@ -2,17 +2,17 @@
 # $1 folder  $2 pid of the target
 set -u
 dir=$1 pid=$2
-cd "$dir" 2>/dev/null || exit 0
 for who in samply shell timer; do
-    if read -r id was 2>/dev/null <$who && IFS= read -r line 2>/dev/null <"/proc/$id/stat"; then
+    if read -r id was 2>/dev/null <"$dir/$who" && IFS= read -r line 2>/dev/null <"/proc/$id/stat"; then
         set -- ${line##*) }
         # A shell whose work is done ends by itself within a second.
-        if [ "${20}" = "$was" ] && { [ $who = samply ] || [ ! -e ended ]; }; then kill -KILL "$id" 2>/dev/null; fi
+        if [ "${20}" = "$was" ] && { [ $who = samply ] || [ ! -e "$dir/ended" ]; }; then kill -KILL "$id" 2>/dev/null; fi
     fi
 done
 if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
     set -- ${line##*) }
     case $1 in T | t) kill -CONT "$pid" && echo 'continued' ;; esac
 fi
-cd / && rm -rf "$dir" "$dir.bin"
+# A samply of the operator's own may be there, whole or in part, though its recording never began.
+cd / && rm -rf "$dir" "$dir.bin" "$dir.bin".part.*
 :

@@ -54,6 +54,9 @@ memory() { # $1 what the keys begin with  $2 where the cgroups are mounted
     done
 }
 memory '' /sys/fs/cgroup
+while read -r key value _; do
+    if [ "$key" = MemAvailable: ]; then echo "available_kib=$value"; break; fi
+done 2>/dev/null </proc/meminfo
 echo "oom_group=$(first /sys/fs/cgroup/memory.oom.group)"
 samply=$(command -v samply 2>/dev/null)
 if [ -n "$samply" ]; then
@@ -99,9 +102,14 @@ for folder in /proc/[0-9]*; do
     name=${stat#*\(}
     name=${name%)*}
     set -- ${stat##*) }
-    size=''
-    [ "$seen" -lt 20 ] && size=$(stat -L -c %s "$folder/exe" 2>/dev/null)
-    echo "process=$pid $2 $1 ${18} $((${12} + ${13})) ${20} ${size:-0} $name"
+    size='' program=''
+    if [ "$seen" -lt 20 ]; then
+        size=$(stat -L -c %s "$folder/exe" 2>/dev/null)
+        # A script's process has the script's name: only its program tells that it is a shell.
+        program=$(readlink "$folder/exe" 2>/dev/null)
+        program=${program##*/} program=${program%% *}
+    fi
+    echo "process=$pid $2 $1 ${18} $((${12} + ${13})) ${20} ${size:-0} ${program:--} $name"
     seen=$((seen + 1))
     [ "$seen" = 1 ] && target=$pid
     [ "$seen" -ge 200 ] && break

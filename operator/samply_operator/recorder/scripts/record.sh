@@ -53,15 +53,45 @@ throttled() { # what the CPU limit took from the target's container so far: µs 
         done
     done
 }
+is_gone() { # ended, whether or not somebody has waited for it
+    case $(state "$1") in '' | Z | X) return 0 ;; esac
+    return 1
+}
+room() { # KiB that the target's container may still take, what the kernel can drop not counted; nothing: no limit
+    for group in "/proc/$pid/root/sys/fs/cgroup" /sys/fs/cgroup; do
+        for group in "$group/memory" "$group/memory/memory"; do
+            limit='' taken='' dropped=0
+            for file in max limit_in_bytes; do read -r limit 2>/dev/null <"$group.$file" && break; done
+            for file in current usage_in_bytes; do read -r taken 2>/dev/null <"$group.$file" && break; done
+            [ -n "$taken" ] || continue
+            case $limit in '' | *[!0-9]*) return ;; esac
+            # v1 has both: of this cgroup alone, and with all below it as the usage is
+            mine=''
+            case $file in usage_in_bytes) mine=total_ ;; esac
+            while read -r key value; do
+                case $key in
+                "${mine}inactive_file" | "${mine}active_file") dropped=$((dropped + value)) ;;
+                esac
+            done 2>/dev/null <"$group.stat"
+            echo $(((limit - taken + dropped) / 1024))
+            return
+        done
+    done
+}
 check_memory() { # in the container, samply's memory counts as the pipeline's: better no profile than no pipeline
     [ "$cap" -gt 0 ] || return 0
+    used=0
     while read -r key value _; do
-        if [ "$key" = VmRSS: ] && [ "$value" -gt "$cap" ]; then
-            say "deadline memory"
-            mkdir stopped
-            kill -KILL $recorder
-        fi
+        if [ "$key" = VmRSS: ]; then used=$value; fi
     done 2>/dev/null <"/proc/$recorder/status"
+    # The pipeline grows as well: a tenth of what was free before must stay free.
+    spare=$(room)
+    if [ -n "$spare" ] && [ "$beside" = yes ]; then spare=$((spare - used)); fi
+    if [ "$used" -gt "$cap" ] || [ "${spare:-$cap}" -lt $((cap / 9)) ]; then
+        say "deadline memory"
+        mkdir stopped 2>/dev/null
+        kill -KILL $recorder
+    fi
 }
 nap() { sleep "$1" 2>/dev/null || sleep 1; }
 is_main_dead() { # an exec that a runtime cuts may be killed, and only it
@@ -79,7 +109,7 @@ over() { # samply has ended, or all was cleaned away: then samply too, whoever d
 conclude() { # after samply's end  $1 its exit code, if it is known
     : >ended
     # Told here, not where it happens: two that tell at once would tell in any order.
-    if grep -q ' timer$' events; then say "throttled $(throttled)"; fi
+    if grep -q '^stopping' events; then say "throttled $(throttled)"; fi
     case $(state "$pid") in
     T | t)
         kill -CONT "$pid" && say 'continued'
@@ -106,6 +136,9 @@ if [ "$born" != 0 ] && [ "$(started "$pid")" != "$born" ]; then
     say 'done'
     exit 0
 fi
+# Beside the target's container, what samply takes isn't in the target's own cgroup.
+beside=yes
+[ "$(cat /proc/self/cgroup 2>/dev/null)" = "$(cat "/proc/$pid/cgroup" 2>/dev/null)" ] && beside=no
 "$samply" record -p "$pid" -o "$dir/profile.json.gz" --save-only -r "$rate" $symbols >out 2>err </dev/null &
 recorder=$!
 began=$(started $recorder)
@@ -139,7 +172,7 @@ watch() { # until samply has ended; sends it its SIGINT
         fi
     done
     # A samply that has stopped by itself, since its target is gone, no longer listens: a SIGINT would lose its file.
-    if ! over && [ -d "/proc/$pid" ] && mkdir stopped 2>/dev/null; then
+    if ! over && ! is_gone "$pid" && mkdir stopped 2>/dev/null; then
         say "throttled $(throttled)"
         say "stopping $(clock) $(ticks) timer"
         kill -INT $recorder
