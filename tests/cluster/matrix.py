@@ -212,7 +212,7 @@ ROWS = (
     Row("bare", "BringOwn", "PerfNotPermitted", says="PERFMON"),
     Row("bare-rights", "BringOwn", "BringOwn"),
     Row("bare-rights", "BringOwn", "BringOwn", paranoid="2"),
-    Row("shared-pids", "Auto", "InPlace"),
+    Row("shared-pids", "Auto", "InPlace", is_usual=True),
     Row("shared-pids", "Ephemeral", "Ephemeral"),
     Row("shell", "Auto", "InPlace"),
     Row("shell", "Ephemeral", "Ephemeral"),
