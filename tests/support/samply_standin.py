@@ -141,7 +141,11 @@ class Samply:
         self.attach()
         signal.signal(signal.SIGINT, self.note)
         print(f"Recording process with PID {self.pid} until Ctrl+C...", file=sys.stderr, flush=True)
-        ballast = b"x" * (self.behaviour["memory_mib"] * 1024 * 1024)
+        try:
+            ballast = b"x" * (self.behaviour["memory_mib"] * 1024 * 1024)
+        except MemoryError:
+            print("memory allocation of 1048576 bytes failed", file=sys.stderr, flush=True)
+            os.abort()
         while not self.is_told and self.has_target():
             time.sleep(0.02)
         if not self.is_told:

@@ -343,7 +343,7 @@ class Run:
         quality, file = manifest.quality, manifest.file
         share = "" if quality.coverage is None else f", coverage {quality.coverage:.0%}"
         size = file.size_bytes if file else 0
-        self._tell("Normal", "Stored", f"{quality.samples or 0} samples{share}, {size} bytes are stored.")
+        self._tell("Normal", "Stored", f"{status.show_samples(quality)}{share}, {size} bytes are stored.")
 
     async def _fail(self, failure: Failure) -> None:
         entry, now = self.entry, self._context.now()
@@ -410,8 +410,11 @@ async def sweep_entry(context: Context, entry: JournalEntry) -> bool:
             # A container beside it may be gone, and the target be there.
             await follow.check_target(context, msgspec.structs.replace(entry, helper=""))
             await _clean(context, entry)
-        except RecordingFailed:
-            pass  # the container is gone, and with it whatever was in it
+        except RecordingFailed as error:
+            # The container is gone, and with it whatever was in it, save what lay in a volume of the pod.
+            if error.reason == "ContainerRestarted" and entry.folder and not entry.helper:
+                with contextlib.suppress(KubeError):
+                    await remote.clean(context.client, entry)
         except KubeError as error:
             logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
             return False

@@ -106,6 +106,7 @@ def parse_clock(centiseconds: str) -> float | None:
 
 # What samply says on stderr → the reason. First match wins.
 _SAYINGS: tuple[tuple[str, str], ...] = (
+    ("memory allocation of", "MemoryNear"),
     ("perf_event_paranoid", "PerfEventParanoid"),
     ("mmap failed", "LockedMemory"),
     ("Too many open files", "LockedMemory"),

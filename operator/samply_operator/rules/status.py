@@ -108,13 +108,17 @@ def render_quality(quality: Quality) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
+def show_samples(quality: Quality) -> str:
+    return "samples not counted" if quality.samples is None else f"{quality.samples} samples"
+
+
 def render_stored(old: Mapping[str, Any], manifest: Manifest, now: float) -> Status:
     """The end that everybody hopes for."""
     file = manifest.file
     if file is None:
         raise ValueError("a stored profile has a file")
     message = (
-        f"{manifest.quality.samples or 0} samples, {file.size_bytes} bytes; "
+        f"{show_samples(manifest.quality)}, {file.size_bytes} bytes; "
         f"GET /v0/pipelines/{manifest.pipeline}/samply_profile?ordinal={manifest.ordinal}"
     )
     status = _render(old, "Succeeded", manifest.quality.verdict or "Stored", message, now)

@@ -425,6 +425,16 @@ async def a_samply_that_takes_more_memory_than_is_safe_is_ended(stage: Stage) ->
     assert (failure.reason, stage.progress().deadline) == ("MemoryNear", "memory")
 
 
+@piece(memory_mib=900)
+async def a_samply_that_grows_too_fast_for_a_look_is_refused_by_the_kernel(stage: Stage) -> None:
+    stage.change(memory_cap=60 * 1024 * 1024)
+    await asyncio.wait_for(stage.record(secs=600), 20)
+    progress = stage.progress()
+    failure = recording.judge(progress, stage.log())
+    assert failure is not None
+    assert (failure.reason, progress.deadline, progress.stop_cause) == ("MemoryNear", "", "")
+
+
 @piece()
 async def the_preflight_prints_what_the_rule_reads_and_leaves_nothing(stage: Stage) -> None:
     client: Any = stage.cluster

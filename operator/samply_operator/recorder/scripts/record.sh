@@ -139,7 +139,15 @@ fi
 # Beside the target's container, what samply takes isn't in the target's own cgroup.
 beside=yes
 [ "$(cat /proc/self/cgroup 2>/dev/null)" = "$(cat "/proc/$pid/cgroup" 2>/dev/null)" ] && beside=no
-"$samply" record -p "$pid" -o "$dir/profile.json.gz" --save-only -r "$rate" $symbols >out 2>err </dev/null &
+(
+    # Looked at each second it may still grow too fast: then the kernel refuses. It counts what is only set aside too, such
+    # as the stacks of a thread for each CPU.
+    if [ "$cap" -gt 0 ]; then
+        read -r cpus </sys/devices/system/cpu/online
+        ulimit -d $((cap + 16384 + 2048 * (${cpus##*[!0-9]} + 1))) 2>/dev/null
+    fi
+    exec "$samply" record -p "$pid" -o "$dir/profile.json.gz" --save-only -r "$rate" $symbols
+) >out 2>err </dev/null &
 recorder=$!
 began=$(started $recorder)
 echo "$recorder $began" >samply
