@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from yarl import URL
 
-from contract.exec_contract import Door, ExecContract, Place
+from contract.exec_contract import Door, ExecContract, Place, read_sha256
 from samply_operator.errors import KubeConflict, KubeInvalid, KubeNotFound
-from samply_operator.kube import objects
+from samply_operator.kube import objects, transfer
 from samply_operator.kube.channels import PROTOCOLS
 from samply_operator.kube.client import KubeClient
+from samply_operator.kube.connection import load_configuration
 from support import kubectl
+from support.cutting_proxy import CuttingProxy
 
 pytestmark = pytest.mark.cluster
 IMAGE = os.environ.get("SAMPLY_TEST_IMAGE", "docker.io/library/samply-test-bare:dev")
@@ -56,6 +62,33 @@ class TestRealExec(ExecContract):
     async def test_thirty_short_commands_all_end_well(self, door: Door) -> None:
         results = await asyncio.gather(*(door.run("true") for _ in range(30)))
         assert {result.exit_code for result in results} == {0}
+
+    async def test_fifty_copies_over_a_way_that_is_cut_are_fifty_right_files(
+        self, namespace: str, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At any byte of the connection: of its handshake, its headers, the file, the status."""
+        monkeypatch.setattr(transfer, "BACKOFF_SECS", (0.02,))
+        rng, size = random.Random(7), 400_001
+        remote, sha256 = await door.make_file("cut", size)
+        server = URL((await load_configuration()).host)
+        assert server.host
+        assert server.port
+        async with CuttingProxy(server.host, server.port) as proxy:
+
+            async def load() -> Any:
+                configuration = await load_configuration()
+                configuration.host = f"https://127.0.0.1:{proxy.port}"
+                return configuration
+
+            for number in range(50):
+                local = tmp_path / f"copy-{number}"
+                proxy.cuts = [rng.randrange(size * 5 // 4) for _ in range(rng.randrange(1, 5))]
+                async with KubeClient(load, protocols=door.client._protocols) as client:
+                    await transfer.copy_out(
+                        client, door.place, remote, size=size, sha256=sha256, local_path=local, deadline_secs=60
+                    )
+                assert read_sha256(local) == sha256
+            assert proxy.cut_count > 50
 
     async def test_pings_are_answered(self, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
         """A silent command outlives the silence limit, because the other side answers pings."""
