@@ -1,4 +1,8 @@
-"""May this object record now? One recording per target; a limit in all and per node; oldest first."""
+"""May this object record now? One recording per target; a limit in all and per node; oldest first.
+
+A preflight records nothing: it keeps no recording off its target, and takes none's place within the limits. How many of
+them go on at once is limited all the same.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ class Active:
     pod_uid: str
     container: str
     node: str = ""
+    is_preflight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Waiting:
     node: str
     is_for_node: bool
     """There would be room, but not on its node: it doesn't keep others from other nodes."""
+    is_preflight: bool = False
 
     @property
     def age(self) -> tuple[str, str]:
@@ -76,13 +82,15 @@ def decide(
     found = find_target(pipeline, spec, settings)
     if isinstance(found, Failure):
         return Refuse(found)
-    others = [a for a in active if a.id != profile.uid]
+    others = [a for a in active if a.id != profile.uid and (spec.preflight_only or not a.is_preflight)]
     for other in others:
-        if (other.pod_uid, other.container) == (found.pod_uid, found.container):
+        if not other.is_preflight and (other.pod_uid, other.container) == (found.pod_uid, found.container):
             return _refuse(
                 "AlreadyRecording", f"{other.name} already records container {found.container} of {found.pod}."
             )
-    older = [w for w in waiting if w.age < (profile.created_at, profile.uid)]
+    older = [
+        w for w in waiting if w.age < (profile.created_at, profile.uid) and (spec.preflight_only or not w.is_preflight)
+    ]
     return _check_limits(profile, found, others, older, settings) or Admit(found)
 
 
@@ -111,7 +119,7 @@ def _check_limits(
         message = (
             f"{len(others)} recordings run and {ahead} older ones wait; {settings.recording.max_concurrent} may run."
         )
-        return Wait(message, Waiting(profile.uid, profile.created_at, target.node, is_for_node=False))
+        return Wait(message, _build_waiting(profile, target, is_for_node=False))
     running = sum(a.node == target.node for a in others)
     ahead = sum(w.node == target.node for w in older)
     if target.node and running + ahead >= settings.recording.max_per_node:
@@ -119,8 +127,25 @@ def _check_limits(
             f"{running} recordings run on node {target.node} and {ahead} older ones wait; "
             f"{settings.recording.max_per_node} may run there."
         )
-        return Wait(message, Waiting(profile.uid, profile.created_at, target.node, is_for_node=True))
+        return Wait(message, _build_waiting(profile, target, is_for_node=True))
     return None
+
+
+def _build_waiting(profile: SamplyProfile, target: Target, *, is_for_node: bool) -> Waiting:
+    return Waiting(profile.uid, profile.created_at, target.node, is_for_node, is_preflight=profile.spec.preflight_only)
+
+
+def find_lease(profile: SamplyProfile, pipelines: Mapping[tuple[str, str], Pipeline], settings: Settings) -> str | None:
+    """The name of the Lease that another operator holds if it records this object; None: that can't be known.
+
+    Once it records, its status says where; before that it is sought where we would record it.
+    """
+    target = (profile.raw.get("status") or {}).get("target") or {}
+    if target.get("podUid") and target.get("container"):
+        return lease.build_name(str(target["podUid"]), str(target["container"]))
+    pipeline = pipelines.get((profile.namespace, profile.spec.pipeline))
+    found = find_target(pipeline, profile.spec, settings) if pipeline else None
+    return lease.build_name(found.pod_uid, found.container) if isinstance(found, Target) else None
 
 
 def find_target(pipeline: Pipeline, spec: Spec, settings: Settings) -> Target | Failure:

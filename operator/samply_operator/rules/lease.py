@@ -89,6 +89,12 @@ def decide(
     return Wait(lease.holder) if is_over else Refuse(lease.holder, name)
 
 
+def is_to_be_taken(entry: JournalEntry) -> bool:
+    """True if a process that finds this entry in its journal mustn't go on with it before it has the Lease: samply
+    wasn't started, and whoever wrote the entry may have been killed before it asked who holds the target."""
+    return bool(entry.lease) and entry.step == "Admitted" and not entry.outcome and entry.stop != "discard"
+
+
 def build_name(pod_uid: str, container: str) -> str:
     """Of the one Lease for this container of this pod."""
     return f"samply-{pod_uid}-{container}"

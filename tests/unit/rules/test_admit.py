@@ -184,6 +184,60 @@ def test_at_the_limit_a_busy_target_is_refused_at_once() -> None:
     assert isinstance(decide(active=(other(POD.uid),), settings=settings), admit.Refuse)
 
 
+ONLY = Spec("a", preflight_only=True)
+ONE, ONE_PER_NODE = Settings(recording=Recording(max_concurrent=1)), Settings(recording=Recording(max_per_node=1))
+RECORDS = admit.Active(OTHER_UID, "p-0", POD.uid, "pipeline", "node-1")
+ELSEWHERE = replace(RECORDS, pod_uid="x")
+
+
+@pytest.mark.parametrize(
+    ("spec", "active", "settings", "kind"),
+    [
+        pytest.param(SPEC, replace(RECORDS, is_preflight=True), SETTINGS, admit.Admit, id="a preflight of its target"),
+        pytest.param(SPEC, replace(ELSEWHERE, is_preflight=True), ONE, admit.Admit, id="one within the limit"),
+        pytest.param(SPEC, replace(ELSEWHERE, is_preflight=True), ONE_PER_NODE, admit.Admit, id="one on its node"),
+        pytest.param(ONLY, replace(RECORDS, is_preflight=True), SETTINGS, admit.Admit, id="two preflights at once"),
+        pytest.param(ONLY, RECORDS, SETTINGS, admit.Refuse, id="a preflight of what is recorded"),
+        pytest.param(ONLY, ELSEWHERE, ONE, admit.Wait, id="a preflight at the limit"),
+        pytest.param(ONLY, replace(ELSEWHERE, is_preflight=True), ONE, admit.Wait, id="more preflights than the limit"),
+    ],
+)
+def test_a_preflight_keeps_no_recording_from_its_target(
+    spec: Spec, active: admit.Active, settings: Settings, kind: type
+) -> None:
+    """It records nothing. It is limited itself all the same."""
+    assert isinstance(decide(spec=spec, active=(active,), settings=settings), kind)
+
+
+def test_a_preflight_that_waits_keeps_no_recording_waiting() -> None:
+    older = replace(wait(OLDER, "node-1"), is_preflight=True)
+    assert isinstance(decide(settings=ONE, waiting=(older,)), admit.Admit)
+    assert isinstance(decide(spec=ONLY, settings=ONE, waiting=(older,)), admit.Wait)
+    decision = decide(spec=ONLY, active=(ELSEWHERE,), settings=ONE)
+    assert isinstance(decision, admit.Wait)
+    assert decision.waiting.is_preflight
+
+
+TOLD = {"target": {"podUid": "told", "container": "c"}}
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "status", "name"),
+    [
+        pytest.param(PIPELINE, {}, f"samply-{POD.uid}-pipeline", id="where we would record it"),
+        pytest.param(PIPELINE, TOLD, "samply-told-c", id="where it says that it is recorded"),
+        pytest.param(None, TOLD, "samply-told-c", id="of a pipeline that we don't know"),
+        pytest.param(None, {}, None, id="nowhere"),
+        pytest.param(with_pod(phase="Pending"), {"target": {}}, None, id="a pod that doesn't run"),
+    ],
+)
+def test_the_lease_of_another_operator_is_sought_where_it_may_be(
+    pipeline: Pipeline | None, status: dict[str, object], name: str | None
+) -> None:
+    pipelines = {("prod", "a"): pipeline} if pipeline else {}
+    assert admit.find_lease(make_profile(status=status), pipelines, SETTINGS) == name
+
+
 def test_the_first_journal_entry_has_the_specs_values_before_the_settings() -> None:
     """What was asked, else what the installation says."""
     settings = Settings(recording=Recording(duration_secs=7, rate_hz=99))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from samply_operator.model import names
@@ -87,3 +88,22 @@ def test_what_is_written_is_read_back() -> None:
 def test_what_others_wrote_counts_as_long_ago(raw: dict[str, Any]) -> None:
     """Never as an error."""
     assert lease.parse(raw) == Lease("", "", 0.0, 0.0, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_to_be_taken"),
+    [
+        pytest.param({"step": "Admitted"}, True, id="nobody knows whether it was asked for"),
+        pytest.param({"step": "Admitted", "stop": "keep"}, True, id="it would record"),
+        pytest.param({"step": "Admitted", "stop": "discard"}, False, id="cancelled: nothing will start"),
+        pytest.param({"step": "Admitted", "outcome": "Failed"}, False, id="ended: nothing will start"),
+        pytest.param({"step": "Admitted", "lease": ""}, False, id="a preflight"),
+        pytest.param({"step": "Launching"}, False, id="samply may be there: it is never given up"),
+        pytest.param({"step": "Recording"}, False, id="samply is there"),
+    ],
+)
+def test_after_a_kill_a_recording_that_has_not_begun_needs_its_lease_first(
+    changes: dict[str, Any], is_to_be_taken: bool
+) -> None:
+    entry = msgspec.structs.replace(make_entry(), **{"lease": "samply-x", **changes})
+    assert lease.is_to_be_taken(entry) == is_to_be_taken
