@@ -31,6 +31,7 @@ class WorkQueue(Generic[Key]):
         self._busy: set[Key] = set()
         self._again: set[Key] = set()
         self._attempts: dict[Key, int] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
 
     @property
     def length(self) -> int:
@@ -46,7 +47,18 @@ class WorkQueue(Generic[Key]):
             self._ready.put_nowait(key)
 
     def put_later(self, key: Key, pause_secs: float) -> None:
-        asyncio.get_running_loop().call_later(pause_secs, self.put, key)
+        """Once, at the earliest of the times that were asked for."""
+        loop = asyncio.get_running_loop()
+        timer, at = self._timers.get(key), loop.time() + pause_secs
+        if timer is not None:
+            if timer.when() <= at:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_at(at, self._put_now, key)
+
+    def _put_now(self, key: Key) -> None:
+        del self._timers[key]
+        self.put(key)
 
     async def run(self) -> None:
         """Work until cancelled."""

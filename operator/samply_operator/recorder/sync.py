@@ -59,6 +59,7 @@ class Sync:
         A namespace that mayn't be listed (it is gone, and its Role with it) doesn't stop the others; nothing is known
         of it, so nothing there counts as deleted.
         """
+        self._engine.world.begin_lists()
         found: dict[str, _Lists] = {}
         refusals: dict[str, KubeForbidden] = {}
         for namespace in self._namespaces:
@@ -126,3 +127,5 @@ class Sync:
                 self._engine.changes.notify()
             except (KubeError, StoreError) as error:
                 logger.warning("resync: %s", error)
+            except Exception:  # a defect met on one object must not end resync, sweeps and retention for good
+                logger.exception("resync: a defect; again in %g s", RESYNC_SECS)

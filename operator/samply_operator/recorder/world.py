@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 from samply_operator.errors import SettingsError
 from samply_operator.kube import objects
@@ -26,8 +27,22 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
+Item = TypeVar("Item", bound=Named)
+
+
 def key_of(item: Named) -> Key:
     return item.namespace, item.name
+
+
+@dataclass(slots=True)
+class _Later:
+    """None: it went."""
+
+    pods: dict[Key, Pod | None] = field(default_factory=dict)
+    sets: dict[Key, StatefulSet | None] = field(default_factory=dict)
+    profiles: dict[Key, SamplyProfile] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    """Uids of profiles."""
 
 
 class World:
@@ -44,6 +59,14 @@ class World:
         self.seen_at = 0.0
         """The same of the last event that a watch brought."""
         self._pipelines: dict[Key, Pipeline] | None = None
+        self._later = _Later()
+        """What was observed since the complete lists were begun."""
+        self._gone_before: frozenset[str] = frozenset()
+
+    def begin_lists(self) -> None:
+        """Call before complete lists are asked for: what is observed from now on may be newer than what is in them."""
+        self._gone_before = frozenset(self._later.gone)
+        self._later = _Later()
 
     @property
     def pipelines(self) -> Mapping[Key, Pipeline]:
@@ -59,21 +82,36 @@ class World:
 
     def see_pod(self, raw: Mapping[str, Any], *, is_gone: bool = False) -> bool:
         """Take one observation in; True if it changed anything."""
-        return self._see(self.pods, objects.parse_pod(raw), is_gone=is_gone)
+        return self._see(self.pods, self._later.pods, objects.parse_pod(raw), is_gone=is_gone)
 
     def see_set(self, raw: Mapping[str, Any], *, is_gone: bool = False) -> bool:
-        return self._see(self.sets, objects.parse_stateful_set(raw), is_gone=is_gone)
+        return self._see(self.sets, self._later.sets, objects.parse_stateful_set(raw), is_gone=is_gone)
 
     def see_profile(self, raw: Mapping[str, Any], *, is_gone: bool = False) -> SamplyProfile:
         """Not part of `pipelines`. Returns what was seen."""
         profile = parse_object(raw)
         if is_gone:
-            known = self.profiles.get(profile.key)
-            if known is not None and known.uid == profile.uid:
-                del self.profiles[profile.key]
-        else:
-            self.profiles[profile.key] = profile
+            self.forget(profile.key, profile.uid)
+        elif not self.is_gone(profile.uid):
+            self.profiles[profile.key] = self._later.profiles[profile.key] = profile
         return profile
+
+    def see_read(self, known: SamplyProfile, raw: Mapping[str, Any]) -> SamplyProfile:
+        """Take in what was read after `known` was seen, unless a watch was faster. Returns what was read."""
+        if self.profiles.get(known.key) is known:
+            return self.see_profile(raw)
+        return parse_object(raw)
+
+    def forget(self, key: Key, uid: str) -> None:
+        """This profile is gone, whatever a watch that lags behind still tells of it. A successor of its name stays."""
+        self._later.gone.add(uid)
+        for known in (self.profiles, self._later.profiles):
+            if key in known and known[key].uid == uid:
+                del known[key]
+
+    def is_gone(self, uid: str) -> bool:
+        """Seen to be gone, not long ago."""
+        return uid in self._later.gone or uid in self._gone_before
 
     def replace(
         self,
@@ -81,15 +119,18 @@ class World:
         sets: Iterable[Mapping[str, Any]],
         profiles: Iterable[Mapping[str, Any]],
     ) -> None:
-        """Complete lists of everything watched."""
-        self.pods = {key_of(pod): pod for pod in map(objects.parse_pod, pods)}
-        self.sets = {key_of(found): found for found in map(objects.parse_stateful_set, sets)}
-        self.profiles = {profile.key: profile for profile in map(parse_object, profiles)}
+        """Complete lists of everything watched, and on top of them what was observed since they were begun."""
+        later = self._later
+        self.pods = _overlay({key_of(pod): pod for pod in map(objects.parse_pod, pods)}, later.pods)
+        self.sets = _overlay({key_of(found): found for found in map(objects.parse_stateful_set, sets)}, later.sets)
+        listed = {profile.key: profile for profile in map(parse_object, profiles) if profile.uid not in later.gone}
+        self.profiles = listed | later.profiles
         self._pipelines = None
         self.is_synced = True
 
-    def _see(self, known: dict[Key, Any], item: Named, *, is_gone: bool) -> bool:
+    def _see(self, known: dict[Key, Item], later: dict[Key, Item | None], item: Item, *, is_gone: bool) -> bool:
         key = key_of(item)
+        later[key] = None if is_gone else item
         if is_gone:
             changed = known.pop(key, None) is not None
         else:
@@ -98,6 +139,11 @@ class World:
         if changed:
             self._pipelines = None
         return changed
+
+
+def _overlay(listed: dict[Key, Item], later: Mapping[Key, Item | None]) -> dict[Key, Item]:
+    merged = {**listed, **later}
+    return {key: item for key, item in merged.items() if item is not None}
 
 
 def check_targets(targets: Targets) -> None:

@@ -153,3 +153,22 @@ async def test_a_key_put_in_for_later_comes_later() -> None:
         tested.put_later("a", 0.05)
         await reach(lambda: bool(done))
     assert done[0] - start >= 0.05
+
+
+async def test_a_key_that_is_put_in_for_later_comes_once_at_the_earliest_time() -> None:
+    """However often that is asked for."""
+    seen: list[str] = []
+
+    async def work(key: str) -> None:
+        seen.append(key)
+
+    keys: WorkQueue[str] = WorkQueue(work)
+    async with running(keys):
+        for pause_secs in (0.3, 0.05, 0.2, 0.05):
+            keys.put_later("a", pause_secs)
+        keys.put_later("b", 0.1)
+        await reach(lambda: len(seen) == 2)
+        await asyncio.sleep(0.35)
+        assert seen == ["a", "b"]
+        keys.put_later("a", 0.01)
+        await reach(lambda: len(seen) == 3)

@@ -9,10 +9,11 @@ import pytest
 
 from samply_operator.errors import KubeForbidden, KubeUnavailable
 from samply_operator.kube import objects
+from samply_operator.kube.client import ItemList
 from samply_operator.model import names
 from samply_operator.recorder import sync
 from support.fake_cluster import FakeCluster
-from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask
 
 from .conftest import SETTINGS
 
@@ -170,3 +171,50 @@ async def test_from_an_annotation_to_the_stored_profile(operator: OperatorProces
     assert status["phase"] == "Succeeded", status
     assert not cluster.objects[path]["metadata"]["annotations"]
     assert "ProfileRequested" in operator.list_events("pipeline-a-0")
+
+
+async def test_a_defect_ends_neither_resync_nor_sweeps(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the next round comes."""
+    monkeypatch.setattr(sync, "RESYNC_SECS", 0.01)
+    rounds: list[int] = []
+
+    async def sweep() -> None:
+        rounds.append(len(rounds))
+        if len(rounds) == 1:
+            raise ValueError("a defect")
+
+    monkeypatch.setattr(operator.engine, "sweep", sweep)
+    running = asyncio.create_task(operator.sync.run())
+    await operator.reach(lambda: len(rounds) > 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert "resync: a defect" in caplog.text
+
+
+async def test_what_is_observed_while_the_lists_are_read_is_not_lost(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be older: what came stays, what went stays away, though no watch will say so again."""
+    add_pipeline(cluster, ordinals=2)
+    ask(cluster, "p-0", pipeline="none")
+    await operator.reach_phase("p-0", "Failed")
+    ahead = objects.pods(NAMESPACE, "pipeline-a-1")
+    was_asked = FakeCluster.list_items
+
+    async def list_early(self: FakeCluster, path: str, **options: str) -> ItemList:
+        answer = await was_asked(self, path, **options)
+        if path.endswith(names.PLURAL):
+            self.remove(objects.samply_profiles(NAMESPACE, "p-0"))
+            ask(self, "p-1", pipeline="none")
+            self.remove(ahead)
+            add_pod(self, "pipeline-a", 2)
+        return answer
+
+    monkeypatch.setattr(FakeCluster, "list_items", list_early)
+    await operator.sync.list_all()
+    world = operator.engine.world
+    assert list(world.profiles) == [(NAMESPACE, "p-1")]
+    assert sorted(name for _, name in world.pods) == ["pipeline-a-0", "pipeline-a-2"]
+    await operator.reach_phase("p-1", "Failed")

@@ -84,6 +84,53 @@ def test_the_end_of_a_predecessor_does_not_remove_its_successor(world: World) ->
     assert world.profiles == {}
 
 
+def test_what_is_observed_after_the_lists_were_begun_outlasts_them(world: World) -> None:
+    """They may have been answered before it; no watch will say it again."""
+    world.see_pod(make_pod("old-0"))
+    world.begin_lists()
+    world.see_pod(make_pod("new-0"))
+    world.see_pod(make_pod("gone-0"), is_gone=True)
+    world.see_set(make_set(2))
+    world.see_profile(make_profile())
+    world.see_profile(make_profile(OTHER_UID), is_gone=True)
+    world.replace([make_pod("listed-0"), make_pod("gone-0")], [], [])
+    assert sorted(name for _, name in world.pods) == ["listed-0", "new-0"]
+    assert list(world.sets) == [("prod", "pipeline-a")]
+    assert world.profiles["prod", "p"].uid == UID
+    world.begin_lists()
+    world.replace([], [], [])
+    assert (world.pods, world.sets, world.profiles) == ({}, {}, {})
+
+
+def test_what_was_deleted_is_not_brought_back_by_an_older_picture(world: World) -> None:
+    """Neither by a watch that lags behind nor by lists; lists that were begun after it are believed."""
+    world.see_profile(make_profile())
+    world.forget(("prod", "p"), UID)
+    assert world.profiles == {}
+    world.see_profile(make_profile())
+    world.replace([], [], [make_profile()])
+    assert world.profiles == {}
+    assert world.is_gone(UID)
+    assert world.see_profile(make_profile(OTHER_UID)).uid == OTHER_UID
+    assert world.profiles["prod", "p"].uid == OTHER_UID
+    world.begin_lists()
+    world.replace([], [], [make_profile()])
+    assert world.profiles["prod", "p"].uid == UID
+    assert world.is_gone(UID)
+    world.begin_lists()
+    assert not world.is_gone(UID)
+
+
+def test_what_was_read_counts_unless_a_watch_was_faster(world: World) -> None:
+    known = world.see_profile(make_profile())
+    read = make_profile() | {"status": {"phase": "Failed"}}
+    assert world.see_read(known, read).phase == "Failed"
+    assert world.profiles["prod", "p"].phase == "Failed"
+    world.see_profile(make_profile() | {"status": {"phase": "Pending"}})
+    assert world.see_read(known, read).phase == "Failed"
+    assert world.profiles["prod", "p"].phase == "Pending"
+
+
 @pytest.mark.parametrize(
     ("targets", "said"),
     [
