@@ -65,11 +65,14 @@ class Acts:
         try:
             await self._engine.context.client.delete(objects.samply_profiles(*key), uid=profile_id)
         except (KubeNotFound, KubeConflict):
+            self._engine.world.forget(key, profile_id)
             return False
         except KubeForbidden:
             if known is not None:
                 raise
             return False  # an orphan of a namespace that isn't served any more: nothing there is this operator's
+        # The watch may tell it late, and until then show an object that waits for its turn.
+        self._engine.world.forget(key, profile_id)
         return True
 
     async def _read_key(self, profile_id: str) -> Key | None:

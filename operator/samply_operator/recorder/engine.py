@@ -10,14 +10,13 @@ import contextlib
 import logging
 from collections.abc import Mapping
 
-import msgspec
-
-from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, StoreError, StoreFull
+from samply_operator.errors import KubeConflict, KubeError, KubeForbidden, KubeNotFound, StoreError
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry
-from samply_operator.model.profile import Failure, SamplyProfile
-from samply_operator.recorder import grounds, measures, reports
+from samply_operator.model.profile import SamplyProfile
+from samply_operator.recorder import grounds
+from samply_operator.recorder.admission import NOT_BEGUN, Admission
 from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.deletions import Deletions
@@ -27,12 +26,14 @@ from samply_operator.recorder.requesters import Requesters
 from samply_operator.recorder.retention import Retention
 from samply_operator.recorder.run import Run, sweep_entry
 from samply_operator.recorder.world import Key, World
-from samply_operator.rules import admit, failures, lease, retention, settle, status, times
+from samply_operator.rules import lease, settle, times
 
 logger = logging.getLogger(__name__)
 
-WAIT_SECS = 5.0
-"""How soon a recording that had to wait asks again, if no other one ends before."""
+RETRY_SECS = 2.0
+LONGEST_RETRY_SECS = 60.0
+ORIGIN_SECS = 2.0
+"""How long a recovered recording, which may end at once, waits for where its object lives."""
 
 
 class Engine:
@@ -54,8 +55,23 @@ class Engine:
         self._renewing: asyncio.Task[None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leftovers: dict[str, JournalEntry] = {}
-        self._waiting: dict[str, admit.Waiting] = {}
+        self._unheld: set[str] = set()
+        """Runs from the journal whose Leases aren't known to be ours yet."""
+        self._untold: dict[str, Run] = {}
+        """Those that have ended, and whose objects couldn't be told so: in this process they aren't begun again."""
         self.queue: WorkQueue[Key] = WorkQueue(self.reconcile)
+        self.admission = Admission(
+            context,
+            world,
+            changes,
+            self.queue,
+            self.requesters,
+            self.leases,
+            self.runs,
+            register=self._register,
+            spawn=self._spawn,
+            make_room=lambda: self.retention.sweep(self.runs.keys()),
+        )
 
     async def recover(self) -> None:
         """Go on with whatever the journal says was under way. Call once, before the first reconcile."""
@@ -69,8 +85,8 @@ class Engine:
                 self._leftovers[entry.id] = entry
             else:
                 logger.info("%s/%s: going on at step %s", entry.namespace, entry.name, entry.step)
-                self._spawn(self._register(entry))
-        await self.leases.renew([run.entry for run in self.runs.values() if run.entry.lease])
+                self._spawn(self._register(entry), is_held=not lease.is_to_be_taken(entry))
+        await self._renew_leases()
         await self._recover_tombstones()
 
     async def _recover_tombstones(self) -> None:
@@ -96,137 +112,30 @@ class Engine:
             if profile.annotations.get(names.STOP) == "keep":
                 run.stop("keep")
             return
-        if not profile.has_ended:
-            await self._begin(profile)
+        if not profile.has_ended and not self._is_untold(profile.uid):
+            await self.admission.begin(profile)
 
-    async def _begin(self, profile: SamplyProfile) -> None:
-        manifest = await asyncio.to_thread(self.context.volume.read_manifest, profile.uid)
-        if manifest is not None:
-            # It ended, but the object was never told: the journal went first, or the object came from a backup.
-            now = self.context.now()
-            render = settle.choose_render(manifest, now)
-            await reports.write_status(self.context, *profile.key, profile.uid, render)
-            return
-        if not self.world.is_synced:
-            self.queue.put_later(profile.key, 0.5)
-            return
-        active = [
-            admit.Active(run.entry.id, run.entry.name, run.entry.pod_uid, run.entry.container, run.entry.node)
-            for run in self.runs.values()
-            if not run.entry.outcome
-        ]
-        known = self.world.profiles.get(profile.key)
-        if known is None or known.uid != profile.uid:
-            return  # deleted while the volume was read
-        decision = admit.decide(profile, self.world.pipelines, active, self.context.settings, self._list_waiting())
-        self._waiting.pop(profile.uid, None)
-        match decision:
-            case admit.Admit(target):
-                entry = admit.build_entry(profile, target, self.context.settings, self.context.now())
-                entry = msgspec.structs.replace(entry, requested_by=self._find_requester(profile))
-                await self._admit(profile, entry)
-            case admit.Wait(message, waiting):
-                self._waiting[profile.uid] = waiting
-                await self._make_wait(profile, message)
-            case admit.Refuse(failure):
-                await self._refuse(profile, failure)
-
-    def _list_waiting(self) -> list[admit.Waiting]:
-        """Those whose objects are still there."""
-        known = {profile.uid for profile in self.world.profiles.values() if not profile.is_deleted}
-        self._waiting = {uid: waiting for uid, waiting in self._waiting.items() if uid in known}
-        return list(self._waiting.values())
-
-    async def _refuse(self, profile: SamplyProfile, failure: Failure) -> None:
-        measures.count_refusal(profile, failure.reason)
-        now, requester = self.context.now(), self._find_requester(profile)
-        await reports.write_status(
-            self.context,
-            *profile.key,
-            profile.uid,
-            lambda old: status.render_failed(old, failure, now) | {"requestedBy": requester or "unknown"},
-        )
-        await self.context.events.publish(
-            reports.refer(*profile.key, profile.uid), "Warning", failure.reason, f"{failure.message} {failure.remedy}"
-        )
-
-    async def _make_wait(self, profile: SamplyProfile, message: str) -> None:
-        self.queue.put_later(profile.key, WAIT_SECS)
-        if (profile.raw.get("status") or {}).get("message") == message:
-            return
-        now, requester = self.context.now(), self._find_requester(profile)
-        await reports.write_status(
-            self.context,
-            *profile.key,
-            profile.uid,
-            lambda old: status.render_pending(old, "Waiting", message, now) | {"requestedBy": requester or "unknown"},
-        )
-
-    def _find_requester(self, profile: SamplyProfile) -> str:
-        """From memory, else from the status, which only the operator may write; empty: it was not over HTTP."""
-        told = str((profile.raw.get("status") or {}).get("requestedBy") or "")
-        return self.requesters.find(profile.key) or told.removeprefix("unknown")
-
-    async def _admit(self, profile: SamplyProfile, entry: JournalEntry) -> None:
-        # From here on it counts as running: nobody else is admitted to its target meanwhile.
-        run = self._register(entry)
-        try:
-            obstacle = await self._find_obstacle(entry)
-        except BaseException:
-            self.runs.pop(entry.id, None)
-            raise
-        if obstacle is None:
-            self._spawn(run)
-            return
-        self.runs.pop(entry.id, None)
-        run.withdraw(obstacle if isinstance(obstacle, Failure) else None)
-        match obstacle:
-            case Failure():
-                await self._refuse(profile, obstacle)
-            case lease.Wait():
-                await self._make_wait(profile, obstacle.message)
-            case lease.Leave():
-                self.queue.put_later(profile.key, WAIT_SECS)
-
-    async def _find_obstacle(self, entry: JournalEntry) -> Failure | lease.Wait | lease.Leave | None:
-        """None: there is room, the journal has it, the Lease is ours."""
-        volume = self.context.volume
-        failure = await self._check_room()
-        if failure is not None:
-            return failure
-        try:
-            await asyncio.to_thread(volume.write_entry, entry)
-        except StoreFull as error:
-            return failures.build_failure("StoreFull", error.message)
-        if entry.preflight_only:
-            return None
-        try:
-            decision = await self.leases.acquire(entry)
-        except KubeForbidden as error:
-            await asyncio.to_thread(volume.remove_entry, entry.id)
-            return failures.build_failure("NotPermitted", error.message)
-        except KubeError:
-            await asyncio.to_thread(volume.remove_entry, entry.id)
-            raise
-        if isinstance(decision, lease.Take):
-            return None
-        await asyncio.to_thread(volume.remove_entry, entry.id)
-        return decision.failure if isinstance(decision, lease.Refuse) else decision
-
-    async def _check_room(self) -> Failure | None:
-        """Whether the volume has room for one more; retention makes some first, if it can."""
-        volume, min_free_bytes = self.context.volume, self.context.settings.recording.min_free_bytes
-        if retention.check_room(await asyncio.to_thread(volume.room_bytes), min_free_bytes) is not None:
-            await self.retention.sweep(self.runs.keys())
-        return retention.check_room(await asyncio.to_thread(volume.room_bytes), min_free_bytes)
+    def _is_untold(self, profile_id: str) -> bool:
+        """It ended in this process, and its object doesn't say so yet: that is all there is to do."""
+        run = self._untold.get(profile_id)
+        if run is None:
+            return False
+        if run.is_told:
+            del self._untold[profile_id]
+            return False
+        run.tell_again()
+        return True
 
     def _register(self, entry: JournalEntry) -> Run:
         run = self.runs[entry.id] = Run(self.context, entry, self._note_change)
         self.changes.notify()
         return run
 
-    def _spawn(self, run: Run) -> None:
-        task = asyncio.create_task(self._drive(run), name=f"recording-{run.entry.name}")
+    def _spawn(self, run: Run, *, is_held: bool = True) -> None:
+        if not is_held:
+            self._unheld.add(run.entry.id)
+        work = self._drive(run) if is_held else self._take_up(run)
+        task = asyncio.create_task(work, name=f"recording-{run.entry.name}")
         self._tasks[run.entry.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(run.entry.id, None))
         if self._renewing is None or self._renewing.done():
@@ -236,18 +145,69 @@ class Engine:
         """While anything runs."""
         while self.runs:
             await asyncio.sleep(lease.RENEW_SECS)
-            await self.leases.renew([run.entry for run in self.runs.values() if run.entry.lease])
+            await self._renew_leases()
+
+    async def _renew_leases(self) -> None:
+        """Of all that have one: not of what is just being admitted, or taken up."""
+        held = self._tasks.keys() - self._unheld
+        entries = [run.entry for run in self.runs.values() if run.entry.lease and run.entry.id in held]
+        await self.leases.renew(entries, lambda profile_id: profile_id in self.runs)
+
+    async def _take_up(self, run: Run) -> None:
+        """Go on with what an earlier process had admitted, unless somebody else records the target by now: then it is
+        as if it had never been admitted."""
+        try:
+            is_ours = await self._hold(run)
+            if not is_ours:
+                await self._withdraw(run)
+        finally:
+            self._unheld.discard(run.entry.id)
+        if is_ours:
+            await self._drive(run)
+
+    async def _hold(self, run: Run) -> bool:
+        """Whether its Lease is ours; for as long as it takes to know. One that is cancelled meanwhile needs none."""
+        was_told = False
+        while run.entry.stop != "discard":
+            try:
+                return isinstance(await self.leases.acquire(run.entry), lease.Take)
+            except KubeForbidden:
+                return False  # admission says what is missing
+            except KubeError as error:
+                if not was_told:
+                    logger.warning("Lease %s: %s; it is asked for until that is known", run.entry.lease, error)
+                was_told = True
+            await asyncio.sleep(RETRY_SECS)
+        return True
+
+    async def _withdraw(self, run: Run) -> None:
+        pause = RETRY_SECS
+        while not await sweep_entry(self.context, run.entry):
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_RETRY_SECS, pause * 2)
+        entry = run.entry
+        logger.info("%s/%s: its target isn't ours any more; it is admitted anew", entry.namespace, entry.name)
+        self.runs.pop(entry.id, None)
+        run.withdraw(None)
+        if entry.requested_by:
+            self.requesters.note((entry.namespace, entry.name), entry.requested_by)
+        self.queue.put((entry.namespace, entry.name))
 
     async def _drive(self, run: Run) -> None:
+        if run.entry.step != "Admitted":
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._find_origin(run), ORIGIN_SECS)
         stamp = asyncio.create_task(self._note_origin(run))
         try:
             await run.run()
         finally:
             stamp.cancel()
             self.runs.pop(run.entry.id, None)
+            if not run.is_told:
+                self._untold[run.entry.id] = run
             self._note_change()
         for profile in self.world.profiles.values():
-            if profile.phase in {None, "Pending"}:
+            if profile.phase in NOT_BEGUN:
                 self.queue.put(profile.key)
         try:
             await self._close_run(run)
@@ -266,13 +226,29 @@ class Engine:
 
     async def _note_origin(self, run: Run) -> None:
         """While it records: where its object lives, so that a deletion that nobody saw can be told from others."""
+        pause = RETRY_SECS
+        while not await self._find_origin(run):
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_RETRY_SECS, pause * 2)
+
+    async def _find_origin(self, run: Run) -> bool:
+        """True if it is known, or the object is gone. Doesn't need the world, which knows nothing after a start."""
         entry = run.entry
         if entry.origin.namespace_uid:
-            return
+            return True
         origin = await grounds.find_origin(self.context.client, entry.namespace)
-        profile = self.world.profiles.get((entry.namespace, entry.name))
-        if profile is not None and profile.uid == entry.id:
+        try:
+            # After it: then the object stood on what was found.
+            raw = await self.context.client.get(objects.samply_profiles(entry.namespace, entry.name))
+        except KubeNotFound:
+            return True
+        except KubeError as error:
+            logger.info("%s/%s: where it lives isn't known yet: %s", entry.namespace, entry.name, error)
+            return False
+        if raw["metadata"]["uid"] == entry.id:
             run.note_origin(origin)
+            return bool(origin.namespace_uid)
+        return True
 
     async def _retain(self) -> None:
         try:
@@ -304,6 +280,8 @@ class Engine:
                     await self.leases.release(entry)
         for key in list(self.world.profiles):
             self.queue.put(key)
+        present = {profile.uid for profile in self.world.profiles.values()}
+        self._untold = {uid: run for uid, run in self._untold.items() if uid in present and not run.is_told}
         await self._retain()
         await self.deletions.sweep(self.retention.catalog.by_id.values())
         now = self.context.now()
@@ -314,7 +292,7 @@ class Engine:
 
     async def _expire(self, profile: SamplyProfile) -> None:
         """An object without a profile of its own (failed, cancelled, preflight) goes after its time to live."""
-        with contextlib.suppress(KubeNotFound):
+        with contextlib.suppress(KubeNotFound, KubeConflict):
             await self.context.client.delete(objects.samply_profiles(*profile.key), uid=profile.uid)
 
     # ------------------------------------------------------------------------------------------------------ status

@@ -6,8 +6,9 @@ A recording that runs already is never given up for its Lease: samply is in the 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from samply_operator.errors import KubeConflict, KubeError, KubeNotFound
@@ -15,7 +16,7 @@ from samply_operator.kube import objects
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.recorder.context import Context
 from samply_operator.rules import lease
-from samply_operator.rules.lease import Decision, Take
+from samply_operator.rules.lease import Decision, Leave, Take
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class Leases:
         """By the recording's id: as last written."""
         self._seen: dict[str, tuple[str, float]] = {}
         """Foreign ones, by path: version, and since when it is the same."""
+        self._turn = asyncio.Lock()
+        """One renewal or release at a time: a Lease that was released meanwhile must not be made again."""
 
     async def acquire(self, entry: JournalEntry) -> Decision:
         """Take it, or say who holds it. Raises KubeError if that can't be known."""
@@ -54,21 +57,8 @@ class Leases:
 
     async def _take_over(self, entry: JournalEntry) -> Decision:
         path = objects.leases(entry.namespace, entry.lease)
-        found = lease.parse(await self._context.client.get(path))
-        uptime = self._context.uptime()
-        version, since = self._seen.get(path, ("", uptime))
-        if version != found.version:
-            since = uptime
-        decision = lease.decide(
-            found,
-            name=entry.lease,
-            holder=self.holder,
-            profile_id=entry.id,
-            unchanged_secs=uptime - since,
-            now=self._context.now(),
-        )
+        found, decision = await self._judge(path, entry.lease, entry.id)
         if not isinstance(decision, Take):
-            self._seen[path] = (found.version, since)
             return decision
         self._seen.pop(path, None)
         if found.holder != self.holder:
@@ -76,13 +66,43 @@ class Leases:
         self._held[entry.id] = await self._context.client.replace(path, self._render(entry, version=found.version))
         return decision
 
-    async def renew(self, entries: Iterable[JournalEntry]) -> None:
-        """Say that we are alive, for each recording that runs. Trouble is logged: the next time is soon."""
+    async def _judge(self, path: str, name: str, profile_id: str) -> tuple[lease.Lease, Decision]:
+        """The Lease as it is, and whose the target is by it. Raises KubeNotFound: nobody's."""
+        found = lease.parse(await self._context.client.get(path))
+        uptime = self._context.uptime()
+        version, since = self._seen.get(path, ("", uptime))
+        if version != found.version:
+            since = uptime
+        decision = lease.decide(
+            found,
+            name=name,
+            holder=self.holder,
+            profile_id=profile_id,
+            unchanged_secs=uptime - since,
+            now=self._context.now(),
+        )
+        self._seen[path] = (found.version, since)
+        return found, decision
+
+    async def is_anothers(self, namespace: str, name: str, profile_id: str) -> bool:
+        """True if another operator holds this Lease for this very object. Raises KubeError if that can't be known."""
+        try:
+            _, decision = await self._judge(objects.leases(namespace, name), name, profile_id)
+        except KubeNotFound:
+            return False
+        return isinstance(decision, Leave)
+
+    async def renew(self, entries: Iterable[JournalEntry], is_live: Callable[[str], bool]) -> None:
+        """Say that we are alive, for each recording that runs (`is_live` of its id: it hasn't ended meanwhile).
+        Trouble is logged: the next time is soon."""
         for entry in entries:
-            try:
-                await self._renew(entry)
-            except KubeError as error:
-                logger.warning("Lease %s isn't renewed: %s", entry.lease, error)
+            async with self._turn:
+                if not is_live(entry.id):
+                    continue
+                try:
+                    await self._renew(entry)
+                except KubeError as error:
+                    logger.warning("Lease %s isn't renewed: %s", entry.lease, error)
 
     async def _renew(self, entry: JournalEntry) -> None:
         held = self._held.get(entry.id)
@@ -96,7 +116,7 @@ class Leases:
                     objects.leases(entry.namespace, entry.lease), body
                 )
             except (KubeConflict, KubeNotFound):
-                del self._held[entry.id]
+                self._held.pop(entry.id, None)
             else:
                 return
         decision = await self.acquire(entry)
@@ -105,6 +125,10 @@ class Leases:
 
     async def release(self, entry: JournalEntry) -> None:
         """Nothing of the recording runs any more. What fails here is left to its time."""
+        async with self._turn:
+            await self._release(entry)
+
+    async def _release(self, entry: JournalEntry) -> None:
         path = objects.leases(entry.namespace, entry.lease)
         held = self._held.pop(entry.id, None)
         try:

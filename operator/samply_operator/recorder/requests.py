@@ -18,7 +18,7 @@ from samply_operator.errors import (
     UnknownPipeline,
 )
 from samply_operator.model.pipeline import Pipeline
-from samply_operator.model.profile import Failure, SamplyProfile, Spec
+from samply_operator.model.profile import Failure, SamplyProfile, Spec, parse_object
 from samply_operator.recorder import claims
 from samply_operator.recorder.acts import Acts
 from samply_operator.recorder.engine import Engine
@@ -195,7 +195,9 @@ class Requests:
         raw = await claims.create_profile(engine.context, pipeline.namespace, name, spec, request=request)
         if raw is None:
             raise SamplyOperatorError("The new object's name is taken; try again.")
-        profile = engine.world.see_profile(raw)
+        profile = parse_object(raw)
+        if profile.key not in engine.world.profiles:  # else the watch was faster, and may know more
+            engine.world.see_profile(raw)
         engine.queue.put(profile.key)
         return profile
 

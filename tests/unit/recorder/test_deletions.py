@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from samply_operator.errors import KubeForbidden, KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model.manifest import Origin
-from samply_operator.recorder import grounds
+from samply_operator.recorder import engine, grounds
 from samply_operator.rules import deletion
 from samply_operator.settings import Recording, Retention, Settings
 from support.fake_cluster import FakeCluster
@@ -141,6 +142,78 @@ async def test_a_manifest_says_where_its_object_lived(operator: OperatorProcess,
     await operator.reach_phase("p-1", "Succeeded")
     (manifest,) = operator.volume.read_manifests().items
     assert manifest.origin == find_origin(cluster)
+
+
+async def test_where_its_object_lived_is_found_after_a_restart_too(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It isn't known when the process was killed, and the world knows nothing until the first lists are there."""
+    monkeypatch.setattr(engine, "RETRY_SECS", 0.05)
+    add_pipeline(cluster)
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if what == PLACE else None
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
+        ask(cluster, durationSeconds=2)
+        await first.reach_phase("p-1", "Recording")
+        (run,) = first.engine.runs.values()
+        assert not run.entry.origin.namespace_uid
+    left = 2
+
+    def fault(verb: str, what: str) -> KubeUnavailable | None:
+        nonlocal left
+        left -= what == PLACE
+        return KubeUnavailable("away") if verb == "list" or (what == PLACE and left >= 0) else None
+
+    cluster.fault = fault
+    second = OperatorProcess(cluster, tmp_path / "data", settings)
+    start = asyncio.create_task(second.__aenter__())
+    try:
+        await second.reach(second.volume.list_ids)
+        await second.reach_rest()
+        (manifest,) = second.volume.read_manifests().items
+        assert (manifest.outcome, manifest.origin) == ("Succeeded", find_origin(cluster))
+    finally:
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        await second.__aexit__()
+
+
+async def test_a_recovered_recording_that_ends_at_once_says_where_its_object_lived(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings
+) -> None:
+    """It was over in the pod before."""
+    add_pipeline(cluster)
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if what == PLACE else None
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
+        raw = ask(cluster)
+        await first.reach_phase("p-1", "Collecting")
+        entry = first.engine.runs[raw["metadata"]["uid"]].entry
+    assert not first.volume.list_ids()
+    first.volume.write_entry(msgspec.structs.replace(entry, origin=Origin()))
+    cluster.fault = lambda verb, what: None
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as second:
+        await second.reach_rest()
+        (manifest,) = second.volume.read_manifests().items
+        assert (manifest.outcome, manifest.origin) == ("Succeeded", find_origin(cluster))
+
+
+async def test_a_successor_says_nothing_of_where_its_predecessor_lived(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object of that name is another one."""
+    add_pipeline(cluster)
+    monkeypatch.setattr(engine, "RETRY_SECS", 0.05)
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if what == PLACE else None
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    (run,) = operator.engine.runs.values()
+    cluster.objects[path_of("p-1")]["metadata"]["uid"] = "successor"
+    cluster.fault = lambda verb, what: None
+    before = cluster.calls.count(("get", PLACE))
+    await operator.reach(lambda: cluster.calls.count(("get", PLACE)) > before)
+    await asyncio.sleep(0.1)
+    assert run.entry.origin.namespace_uid == ""
+    run.stop("discard")
+    await operator.reach_rest()
 
 
 async def test_a_deletion_that_cannot_be_checked_waits(operator: OperatorProcess, cluster: FakeCluster) -> None:

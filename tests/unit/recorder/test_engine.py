@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from samply_operator.errors import KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.settings import Recording, Settings
@@ -229,6 +230,22 @@ async def test_of_two_at_the_same_time_one_is_admitted(operator: OperatorProcess
     assert sorted(status["phase"] for status in statuses) == ["Failed", "Failed", "Succeeded"]
     refused = [status["failure"] for status in statuses if status["phase"] == "Failed"]
     assert [failure["reason"] for failure in refused] == ["AlreadyRecording"] * 2
+    assert count_starts(cluster) == 1
+
+
+async def test_a_preflight_that_takes_long_keeps_no_recording_from_its_target(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Such as one whose pod wasn't reached for a while."""
+    add_pipeline(cluster)
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if verb == "exec" else None
+    ask(cluster, "p-1", preflightOnly=True)
+    await operator.reach(lambda: any(run.trouble for run in operator.engine.runs.values()))
+    ask(cluster, "p-2")
+    await operator.reach(lambda: len(operator.engine.runs) == 2)
+    cluster.fault = lambda verb, what: None
+    for name in ("p-1", "p-2"):
+        assert (await operator.reach_phase(name, "Succeeded", "Failed"))["phase"] == "Succeeded"
     assert count_starts(cluster) == 1
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from samply_operator.errors import KubeForbidden, KubeUnavailable
@@ -15,7 +17,8 @@ from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.recorder import remote
 from samply_operator.rules import lease
-from samply_operator.settings import Recording, Settings
+from samply_operator.settings import Recording, Settings, Targets
+from samply_operator.store.volume import Volume
 from support.fake_cluster import FakeCluster, Json
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
 
@@ -229,3 +232,172 @@ async def test_an_api_server_that_is_away_delays_it(operator: OperatorProcess, c
     ask(cluster)
     assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
     assert count_starts(cluster) == 1
+
+
+class Killed(BaseException):
+    """What a dead process would do next."""
+
+
+async def kill_before_lease(cluster: FakeCluster, data: Path, name: str) -> None:
+    """A process that dies between the journal's first entry of this object and its Lease."""
+    process = OperatorProcess(cluster, data, SETTINGS)
+    process.volume.prepare()
+    await process.sync.list_first()
+    process.engine.requesters.note((NAMESPACE, name), "Kubernetes/alice")
+    cluster.fault = lambda verb, what: Killed() if verb == "create" and "/leases" in what else None
+    with pytest.raises(Killed):
+        await process.engine.reconcile((NAMESPACE, name))
+    cluster.fault = lambda verb, what: None
+    assert [entry.step for entry in process.volume.read_entries().items] == ["Admitted"]
+
+
+async def test_after_a_kill_before_its_lease_nothing_starts_beside_a_rival(
+    rival: OperatorProcess, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    """What the journal admitted is admitted anew: refused, as it would have been."""
+    add_pipeline(cluster)
+    ask(cluster, "p-1", durationSeconds=600)
+    await rival.reach_phase("p-1", "Recording")
+    cluster.watchers.clear()  # the rival doesn't see what comes
+    ask(cluster, "p-2")
+    await kill_before_lease(cluster, tmp_path / "data", "p-2")
+    async with OperatorProcess(cluster, tmp_path / "data", SETTINGS) as operator:
+        status = await operator.reach_phase("p-2", "Recording", "Succeeded", "Failed")
+        assert status["failure"]["reason"] == "AlreadyRecording"
+        assert THEIRS in status["failure"]["message"]
+        assert status["requestedBy"] == "Kubernetes/alice"
+        await operator.reach_rest()
+        assert count_starts(cluster) == 1
+        assert [raw["spec"]["holderIdentity"] for raw in find_leases(cluster)] == [THEIRS]
+    cluster.watchers.append(rival._see)
+
+
+async def test_after_a_kill_before_its_lease_it_goes_on_once_it_has_it(cluster: FakeCluster, tmp_path: Path) -> None:
+    """And not before, however long the API server is away; nobody else is admitted to the target meanwhile."""
+    add_pipeline(cluster)
+    ask(cluster, "p-1")
+    await kill_before_lease(cluster, tmp_path / "data", "p-1")
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if "/leases" in what else None
+    async with OperatorProcess(cluster, tmp_path / "data", SETTINGS) as operator:
+        ask(cluster, "p-2")
+        await operator.reach(lambda: sum("/leases" in what for _, what in cluster.calls) > 3)
+        assert [run.entry.name for run in operator.engine.runs.values()] == ["p-1"]
+        await cluster.delete(objects.samply_profiles(NAMESPACE, "p-2"))
+        assert not any(verb == "exec" for verb, _ in cluster.calls)
+        cluster.fault = lambda verb, what: None
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+        assert (status["phase"], status["requestedBy"]) == ("Succeeded", "Kubernetes/alice")
+        await operator.reach_rest()
+        await operator.reach(lambda: not find_leases(cluster))
+    assert count_starts(cluster) == 1
+
+
+async def test_what_was_made_for_it_before_the_kill_is_ended_if_its_target_is_anothers_now(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    """An ephemeral container."""
+    add_pipeline(cluster)
+    raw = ask(cluster, mode="Ephemeral")
+    await kill_before_lease(cluster, tmp_path / "data", "p-1")
+    helper = "samply-operator-x"
+    volume = Volume(tmp_path / "data", min_free_bytes=1)
+    entry = volume.read_entry(raw["metadata"]["uid"])
+    assert entry is not None
+    volume.write_entry(msgspec.structs.replace(entry, helper=helper))
+    pod = objects.pods(NAMESPACE, entry.pod)
+    await cluster.patch(f"{pod}/ephemeralcontainers", {"spec": {"ephemeralContainers": [{"name": helper}]}})
+    put_lease(cluster, THEIRS)
+    async with OperatorProcess(cluster, tmp_path / "data", SETTINGS) as operator:
+        assert (await operator.reach_phase("p-1", "Failed"))["failure"]["reason"] == "AlreadyRecording"
+        await operator.reach_rest()
+    (state,) = cluster.objects[pod]["status"]["ephemeralContainerStatuses"]
+    assert "terminated" in state["state"]
+
+
+async def test_one_that_is_deleted_while_its_lease_is_asked_for_ends(cluster: FakeCluster, tmp_path: Path) -> None:
+    """After a kill, with the API server's Leases away."""
+    add_pipeline(cluster)
+    ask(cluster)
+    await kill_before_lease(cluster, tmp_path / "data", "p-1")
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if "/leases" in what else None
+    async with OperatorProcess(cluster, tmp_path / "data", SETTINGS) as operator:
+        assert operator.engine.runs
+        await cluster.delete(objects.samply_profiles(NAMESPACE, "p-1"))
+        await operator.reach_rest()
+    assert not any(verb == "exec" for verb, _ in cluster.calls)
+
+
+OFF = Settings(recording=Recording(min_free_bytes=1, min_coverage=0, enabled=False))
+FULL = Settings(recording=Recording(min_free_bytes=1 << 60, min_coverage=0))
+BLIND = Settings(recording=SETTINGS.recording, targets=Targets(pod_selector="app=none"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "attach_secs"),
+    [
+        pytest.param(OFF, 0.02, id="switched off"),
+        pytest.param(OFF, 1.5, id="switched off, and it is about to record"),
+        pytest.param(FULL, 0.02, id="no room"),
+        pytest.param(FULL, 1.5, id="no room, and it is about to record"),
+        pytest.param(BLIND, 0.02, id="no such pipeline"),
+    ],
+)
+async def test_what_we_would_refuse_is_left_to_the_operator_that_records_it(
+    rival: OperatorProcess, cluster: FakeCluster, tmp_path: Path, settings: Settings, attach_secs: float
+) -> None:
+    """Its settings and its volume are other ones."""
+    add_pipeline(cluster, attach_secs=attach_secs)
+    ask(cluster, durationSeconds=2)
+    await rival.reach(lambda: count_starts(cluster))
+    if attach_secs < 1:
+        await rival.reach_phase("p-1", "Recording")
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
+        assert "Stored" in operator.list_events("p-1")
+        assert len(set(operator.list_events("p-1"))) == 2
+
+
+async def test_what_nobody_records_any_more_is_refused(cluster: FakeCluster, tmp_path: Path) -> None:
+    """Its operator is gone, and the Lease is over: its object must not say Recording for ever."""
+    add_pipeline(cluster)
+    raw = ask(cluster)
+    (pod,) = cluster.find("/pods/")
+    target = {"podUid": pod["metadata"]["uid"], "container": "pipeline"}
+    path = objects.samply_profiles(NAMESPACE, "p-1")
+    cluster.put(path, raw | {"status": {"phase": "Recording", "target": target}})
+    put_lease(cluster, THEIRS, renewed=-100, profile=raw["metadata"]["uid"])
+    async with OperatorProcess(cluster, tmp_path / "data", OFF) as operator:
+        leases = operator.engine.leases
+        await operator.reach(lambda: leases._seen)
+        assert operator.find_status("p-1")["phase"] == "Recording"
+        leases._context = replace(leases._context, uptime=lambda: time.monotonic() + lease.SILENT_SECS + 1)
+        operator.engine.queue.put((NAMESPACE, "p-1"))
+        assert (await operator.reach_phase("p-1", "Failed"))["failure"]["reason"] == "ProfilingNotEnabled"
+
+
+async def test_a_lease_that_is_released_while_it_is_renewed_stays_released(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of an ended recording is made again, nor does the renewal of others end."""
+    add_pipeline(cluster)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    (run,) = operator.engine.runs.values()
+    leases, live = operator.engine.leases, {run.entry.id}
+    swap = FakeCluster.replace
+    releasing: list[asyncio.Task[None]] = []
+
+    async def swap_late(self: FakeCluster, path: str, body: Any, **options: Any) -> Json:
+        live.clear()
+        releasing.append(asyncio.create_task(leases.release(run.entry)))
+        await asyncio.sleep(0.05)
+        await self.delete(path)
+        return await swap(self, path, body, **options)
+
+    monkeypatch.setattr(FakeCluster, "replace", swap_late)
+    await leases.renew([run.entry, run.entry], lambda profile_id: profile_id in live)
+    await asyncio.gather(*releasing)
+    assert len(releasing) == 1
+    assert find_leases(cluster) == []
+    run.stop("discard")
+    await operator.reach_rest()

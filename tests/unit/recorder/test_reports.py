@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from samply_operator.errors import KubeConflict, KubeUnavailable
+from samply_operator.errors import KubeConflict, KubeError, KubeForbidden, KubeInvalid, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.recorder import reports
 from samply_operator.rules import status
 from support.fake_cluster import FakeCluster
-from support.operator_process import NAMESPACE, OperatorProcess, ask
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
 
+from .test_engine import assert_nothing_left, count_starts
+from .test_lag import count_preflights
 from .test_trouble import fail
+
+
+def is_status(verb: str, what: str) -> bool:
+    return verb == "patch" and what.endswith("/status")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refusals are believed soon."""
+    monkeypatch.setattr(reports, "LONGEST_PAUSE_SECS", 0.05)
 
 
 async def test_a_status_is_rendered_from_the_one_that_is_there(operator: OperatorProcess, cluster: FakeCluster) -> None:
@@ -76,3 +89,101 @@ async def test_a_report_to_an_object_that_is_gone_ends(operator: OperatorProcess
     reporter = reports.Reporter(operator.context, NAMESPACE, "gone", "uid")
     reporter.want(lambda old: {"message": "x"})
     await reporter.flush()
+
+
+async def test_nothing_is_written_where_the_status_is_to_stay(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """An end that was told stays as it was told."""
+    uid = ask(cluster, pipeline="none")["metadata"]["uid"]
+    await operator.reach_phase("p-1", "Failed")
+    before = operator.find_status("p-1")
+    render = reports.unless_ended(lambda old: {"message": "x"})
+    assert not await reports.write_status(operator.context, NAMESPACE, "p-1", uid, render)
+    assert operator.find_status("p-1") == before
+    assert render({"phase": "Pending"}) == {"message": "x"}
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        pytest.param(KubeInvalid("422"), 1, id="what the schema refuses"),
+        pytest.param(KubeForbidden("403"), reports.REFUSALS, id="a right that is missing"),
+    ],
+)
+async def test_what_is_refused_for_good_is_given_up(
+    operator: OperatorProcess, cluster: FakeCluster, quick: None, error: KubeError, tries: int
+) -> None:
+    """Said once, and tried again only when somebody asks for it: the newest is told then."""
+    uid = ask(cluster, pipeline="none")["metadata"]["uid"]
+    await operator.reach_phase("p-1", "Failed")
+    cluster.fault = fail(is_status, error)
+    reporter = reports.Reporter(operator.context, NAMESPACE, "p-1", uid)
+    before = sum(is_status(*call) for call in cluster.calls)
+    reporter.want(lambda old: {"message": "1"})
+    await reporter.flush()
+    assert sum(is_status(*call) for call in cluster.calls) - before == tries
+    assert not reporter.is_done
+    reporter.want(lambda old: {"message": "2"})
+    await reporter.flush()
+    assert sum(is_status(*call) for call in cluster.calls) - before == tries + 1
+    cluster.fault = lambda verb, what: None
+    reporter.retry()
+    await reporter.flush()
+    assert reporter.is_done
+    assert operator.find_status("p-1")["message"] == "2"
+    reporter.retry()
+    await reporter.flush()
+
+
+async def test_nobody_waits_for_a_report_for_long(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on alone."""
+    monkeypatch.setattr(reports, "FLUSH_SECS", 0.1)
+    uid = ask(cluster, pipeline="none")["metadata"]["uid"]
+    await operator.reach_phase("p-1", "Failed")
+    cluster.fault = fail(is_status, KubeUnavailable("away"))
+    reporter = reports.Reporter(operator.context, NAMESPACE, "p-1", uid)
+    reporter.want(lambda old: {"message": "x"})
+    async with asyncio.timeout(1):
+        await reporter.flush()
+    cluster.fault = lambda verb, what: None
+    await operator.reach(lambda: operator.find_status("p-1")["message"] == "x")
+
+
+@pytest.mark.parametrize("error", [KubeInvalid("422"), KubeForbidden("403"), KubeUnavailable("503")])
+async def test_a_status_that_is_refused_keeps_nothing_in_the_pod(
+    operator: OperatorProcess, cluster: FakeCluster, quick: None, monkeypatch: pytest.MonkeyPatch, error: KubeError
+) -> None:
+    """The folder goes, and the Lease; the object is told as soon as it may be."""
+    monkeypatch.setattr(reports, "FLUSH_SECS", 0.5)
+    add_pipeline(cluster)
+    cluster.fault = fail(is_status, error)
+    raw = ask(cluster)
+    await operator.reach(lambda: raw["metadata"]["uid"] in operator.volume.list_ids())
+    await operator.reach_rest()
+    assert_nothing_left(operator)
+    await operator.reach(lambda: not list(cluster.find("/leases/")))
+    cluster.fault = lambda verb, what: None
+    operator.engine.queue.put((NAMESPACE, "p-1"))
+    assert await operator.reach_phase("p-1", "Succeeded")
+    assert count_starts(cluster) == 1
+
+
+async def test_an_end_that_cannot_be_told_is_no_beginning(
+    operator: OperatorProcess, cluster: FakeCluster, quick: None
+) -> None:
+    """A preflight leaves no manifest: its object says Pending until it may be told, and nothing is done again."""
+    add_pipeline(cluster)
+    cluster.fault = fail(is_status, KubeInvalid("422"))
+    ask(cluster, preflightOnly=True)
+    await operator.reach(lambda: count_preflights(cluster) == 1)
+    await operator.reach_rest()
+    for _ in range(3):
+        await operator.engine.sweep()
+        await operator.engine.reconcile((NAMESPACE, "p-1"))
+    cluster.fault = lambda verb, what: None
+    await operator.engine.sweep()
+    assert (await operator.reach_phase("p-1", "Succeeded"))["phase"] == "Succeeded"
+    assert count_preflights(cluster) == 1
+    await operator.engine.sweep()
+    assert not operator.engine._untold
