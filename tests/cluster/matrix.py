@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,13 @@ IDLE = {"image": BARE_IMAGE, "command": ["sleep", "infinity"]}
 BUSY = {"image": IMAGE, "env": [{"name": "DEMO_LOAD", "value": "10"}]}
 """The same program under the same name: only its cgroup tells it from the target."""
 SCRIPT = "/opt/run.sh"
+FIRST = "/usr/local/sbin/samply"
+"""Comes before the image's own on the PATH."""
+REFUSING = """\
+#!/bin/sh
+case "$*" in *--save-only*) echo 'mmap failed: Operation not permitted' >&2; exit 1 ;; esac
+exec /usr/bin/samply "$@"
+"""
 
 KINDS = {
     "prepared": Kind("samply, root, PERFMON and IPC_LOCK"),
@@ -63,6 +71,10 @@ KINDS = {
         security=ADDED,
     ),
     "added": Kind("samply without file capabilities, user 1000, PERFMON and IPC_LOCK", security=ADDED),
+    "refusing": Kind(
+        "a samply that says when it records that it may not, root, PERFMON",
+        command=("sh", "-c", f"printf '%s\\n' {shlex.quote(REFUSING)} >{FIRST} && chmod 755 {FIRST} && exec {PROGRAM}"),
+    ),
     "private": Kind(
         "no samply, no rights, the program below a folder of user 1000 with mode 0700",
         image=BARE_IMAGE,
@@ -192,8 +204,10 @@ ROWS = (
     Row("nonroot", "InPlace", "PerfNotPermitted", says="PERFMON"),
     Row("filecaps", "Auto", "InPlace"),
     Row("filecaps", "InPlace", "InPlace"),
-    Row("added", "Auto", "Ephemeral"),
-    Row("added", "InPlace", "PerfNotPermitted LockedMemory", says="the container's securityContext"),
+    # Where nothing limits locked memory, they aren't needed at paranoid 1.
+    Row("added", "Auto", "InPlace"),
+    Row("refusing", "Auto", "Ephemeral", is_usual=True),
+    Row("refusing", "InPlace", "LockedMemory", says="mmap failed"),
     Row("private", "Auto", "Ephemeral"),
     Row("seccomp", "Auto", "Ephemeral"),
     Row("seccomp", "InPlace", "PerfNotPermitted", says="seccomp"),

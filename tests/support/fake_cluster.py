@@ -327,6 +327,7 @@ class FakeCluster:
         if uid not in {"", self._get(path)["metadata"]["uid"]}:
             raise KubeConflict(f"DELETE {path}: 409 uid")
         self.remove(path)
+        await self._leave("delete", path)
 
     # -------------------------------------------------------------------------------------------------------- exec
 

@@ -58,7 +58,7 @@ def test_the_row_says_what_it_means_and_the_same_cure(reason: str) -> None:
 
 def test_every_warning_of_the_preflight_has_one_row() -> None:
     """Those that the source gives, no more and no fewer."""
-    calls = re.findall(r'_warn\(\s*"[\w ]+", "(\w+)"', Path(preflight.__file__).read_text())
+    calls = re.findall(r'_warn\(\s*"[\w ]+",\s*"(\w+)"', Path(preflight.__file__).read_text())
     section = TROUBLESHOOTING.read_text().partition("## Warnings of the preflight")[2].partition("\n## ")[0]
     assert len(calls) >= 6
     assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(calls)

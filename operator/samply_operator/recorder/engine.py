@@ -127,7 +127,7 @@ class Engine:
         return True
 
     def _register(self, entry: JournalEntry) -> Run:
-        run = self.runs[entry.id] = Run(self.context, entry, self._note_change)
+        run = self.runs[entry.id] = Run(self.context, entry, self._note_change, self.leases.release)
         self.changes.notify()
         return run
 
@@ -151,7 +151,11 @@ class Engine:
         """Of all that have one: not of what is just being admitted, or taken up."""
         held = self._tasks.keys() - self._unheld
         entries = [run.entry for run in self.runs.values() if run.entry.lease and run.entry.id in held]
-        await self.leases.renew(entries, lambda profile_id: profile_id in self.runs)
+        await self.leases.renew(entries, self._is_live)
+
+    def _is_live(self, profile_id: str) -> bool:
+        run = self.runs.get(profile_id)
+        return run is not None and not run.is_released
 
     async def _take_up(self, run: Run) -> None:
         """Go on with what an earlier process had admitted, unless somebody else records the target by now: then it is
@@ -218,8 +222,8 @@ class Engine:
         left = await asyncio.to_thread(self.context.volume.read_entry, run.entry.id)
         if left is not None:
             self._leftovers[left.id] = left
-        if run.entry.lease and (left is None or left.clean_after):
-            # Where nothing could be cleaned, samply may still be there: then the Lease stays for its time.
+        if run.entry.lease and left is not None and left.clean_after:
+            # Only a file is left. Where nothing could be cleaned, samply may be there: then the Lease stays its time.
             await self.leases.release(run.entry)
         await self.deletions.settle(run.entry.id)
         await self._retain()
@@ -274,10 +278,8 @@ class Engine:
         """After complete lists, every minute: clean what couldn't be cleaned, look at every object again, carry out
         retention, and find what lost its object."""
         for entry in list(self._leftovers.values()):
-            if await sweep_entry(self.context, entry):
+            if await sweep_entry(self.context, entry, self.leases.release):
                 del self._leftovers[entry.id]
-                if entry.lease:
-                    await self.leases.release(entry)
         for key in list(self.world.profiles):
             self.queue.put(key)
         present = {profile.uid for profile in self.world.profiles.values()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import msgspec
@@ -37,6 +37,7 @@ KEEPS_REMOTE = frozenset({"TransferCorrupt", "TransferFailed", "StoreFull", "Sto
 """Failures after which the profile in the pod is still good: it stays there for its time to live."""
 
 STOP_POLL_SECS = 0.2
+Release = Callable[[JournalEntry], Awaitable[None]]
 BEFORE_RECORDING = frozenset({"Admitted", "Launching"})
 """Steps in which whoever asked waits for it to begin."""
 
@@ -44,7 +45,7 @@ BEFORE_RECORDING = frozenset({"Admitted", "Launching"})
 class Run:
     """One recording in this process. `settled` is set as soon as it records or has ended."""
 
-    def __init__(self, context: Context, entry: JournalEntry, on_change: Callable[[], None]) -> None:
+    def __init__(self, context: Context, entry: JournalEntry, on_change: Callable[[], None], release: Release) -> None:
         self.entry = entry
         self.phase: Phase = "Pending"
         self.failure: Failure | None = None
@@ -53,8 +54,11 @@ class Run:
         self._has_told_trouble = False
         self._preparing: asyncio.Future[prepare.Prepared] | None = None
         self.settled = asyncio.Event()
+        self.is_released = False
+        """Its target is free for others: what is left is to forget it."""
         self._context = context
         self._on_change = on_change
+        self._release_target = release
         self._reporter = reports.Reporter(context, entry.namespace, entry.name, entry.id)
         self._stopping: asyncio.Task[None] | None = None
         self._manifest: Manifest | None = None
@@ -398,11 +402,16 @@ class Run:
         await asyncio.gather(*self._notes, return_exceptions=True)
         with contextlib.suppress(StoreError):
             await self._save(step="Cleaning")
-        await sweep_entry(self._context, self.entry)
+        await sweep_entry(self._context, self.entry, self._release)
+
+    async def _release(self, entry: JournalEntry) -> None:
+        self.is_released = True
+        await self._release_target(entry)
 
 
-async def sweep_entry(context: Context, entry: JournalEntry) -> bool:
-    """Clean the pod after a recording that has ended, and forget it. False: try again later."""
+async def sweep_entry(context: Context, entry: JournalEntry, release: Release | None = None) -> bool:
+    """Clean the pod after a recording that has ended, and forget it. False: try again later. `release` its Lease in
+    between: once it is forgotten, nobody would."""
     if entry.clean_after and context.now() < times.parse_time(entry.clean_after):
         return False
     if entry.folder or entry.helper:
@@ -418,6 +427,8 @@ async def sweep_entry(context: Context, entry: JournalEntry) -> bool:
         except KubeError as error:
             logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
             return False
+    if entry.lease and release is not None:
+        await release(entry)
     try:
         await asyncio.to_thread(context.volume.remove_entry, entry.id)
     except StoreError as error:

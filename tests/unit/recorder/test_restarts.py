@@ -265,6 +265,8 @@ POINTS += [
     *(("InPlace", f"exec done sh {script}", 1) for script in ("preflight", "clean")),
     ("InPlace", "create leases", 1),
     ("InPlace", "create done leases", 1),
+    ("InPlace", "delete leases", 1),
+    ("InPlace", "delete done leases", 1),
     ("InPlace", "exec dd", 1),
     ("InPlace", "exec dd", 2),
     ("InPlace", "create done events", 1),
