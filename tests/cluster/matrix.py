@@ -92,9 +92,9 @@ KINDS = {
         pod={"volumes": [{"name": "room", "emptyDir": {}}]},
     ),
     "small-room": Kind(
-        "samply, root, PERFMON, an emptyDir of 10Mi on disk at /tmp",
+        "samply, root, PERFMON, an emptyDir of 20Mi on disk at /tmp",
         mounts=({"name": "room", "mountPath": "/tmp"},),
-        pod={"volumes": [{"name": "room", "emptyDir": {"sizeLimit": "10Mi"}}]},
+        pod={"volumes": [{"name": "room", "emptyDir": {"sizeLimit": "20Mi"}}]},
     ),
     "unwritable": Kind(
         "samply, root, PERFMON, no folder can be written to",

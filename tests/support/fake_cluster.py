@@ -322,10 +322,11 @@ class FakeCluster:
             raise KubeConflict(f"PUT {path}: 409 changed")
         return self.put(path, copy.deepcopy(dict(body)))
 
-    async def delete(self, path: str, *, uid: str = "", **_: Any) -> None:
+    async def delete(self, path: str, *, uid: str = "", resource_version: str = "", **_: Any) -> None:
         await self._enter("delete", path)
-        if uid not in {"", self._get(path)["metadata"]["uid"]}:
-            raise KubeConflict(f"DELETE {path}: 409 uid")
+        meta = self._get(path)["metadata"]
+        if uid not in {"", meta["uid"]} or resource_version not in {"", meta["resourceVersion"]}:
+            raise KubeConflict(f"DELETE {path}: 409 uid or version")
         self.remove(path)
         await self._leave("delete", path)
 

@@ -66,8 +66,10 @@ class Facts:
     """Bytes without what the kernel can drop at once."""
     has_group_oom: bool = False
     """Out of memory ends all processes of the container at once (cgroup v2, memory.oom.group)."""
+    target_allowed_cpus: int = 0
+    target_quota_cpus: float | None = None
+    """As those without `target_`, of the target's container where the facts are those of the one beside it."""
     target_memory_limit: int | None = None
-    """As `memory_limit`, of the target's container where the facts are those of the one beside it."""
     target_memory_used: int | None = None
     node_available: int | None = None
     """Bytes that the node has for whoever asks first (MemAvailable)."""

@@ -122,6 +122,8 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     """The ephemeral container that samply runs in; empty: the target's own."""
     memory_cap: int = 0
     """Bytes that samply may use; 0: no limit is in reach."""
+    memory_reserve: int = 0
+    """Bytes that must stay free of what the target's container may use; 0: samply takes nothing of that."""
     wanted_mode: str = ""
     process: str = ""
     """Name of the process that was asked for; empty: none."""

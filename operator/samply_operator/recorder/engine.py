@@ -155,7 +155,13 @@ class Engine:
 
     def _is_live(self, profile_id: str) -> bool:
         run = self.runs.get(profile_id)
-        return run is not None and not run.is_released
+        if run is None or run.is_released:
+            return False
+        # One that winds up leaves the Lease to the next recording of its target, which has taken it over.
+        place = (run.entry.namespace, run.entry.lease)
+        return not run.entry.outcome or not any(
+            other is not run and (other.entry.namespace, other.entry.lease) == place for other in self.runs.values()
+        )
 
     async def _take_up(self, run: Run) -> None:
         """Go on with what an earlier process had admitted, unless somebody else records the target by now: then it is

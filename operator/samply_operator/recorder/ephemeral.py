@@ -26,6 +26,8 @@ PREFIX = "samply-operator-"
 CAPABILITIES = ("PERFMON", "SYS_PTRACE", "IPC_LOCK", "KILL", "SYS_CHROOT", "DAC_READ_SEARCH")
 """perf events; /proc/PID/root; ring buffers; stop and continue; the target's root; binaries under 0700 folders."""
 POLL_SECS = 0.25
+UNUSED_SECS = 300
+"""How long it waits for a recording to begin in it: one that came too late, and that nobody ended, isn't left there."""
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 FOREIGN = ("no match for platform", "exec format error")
 """What container runtimes say of an image that is for another architecture."""
@@ -90,7 +92,8 @@ async def _read_pod(context: Context, entry: JournalEntry, retry: Retry) -> Mapp
 async def start(context: Context, entry: JournalEntry, retry: Retry) -> None:
     """Add the container `entry.helper` (unless it is there) and wait until it runs. `retry` repeats a call until it
     works or the target is gone."""
-    command = remote.build_command("hold.sh", str(find_life(entry, context.settings.recording)))
+    life = find_life(entry, context.settings.recording)
+    command = remote.build_command("hold.sh", str(life), str(min(life, UNUSED_SECS)))
     await retry(lambda: _ensure(context, entry, build_container(context, entry, entry.helper, command)))
     await _wait(context, entry, retry)
 

@@ -6,6 +6,7 @@ If the names can't be baked in, the file is published as samply wrote it, and sa
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import zlib
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from samply_operator.errors import ProfileError
 from samply_operator.model.manifest import FileFacts, JournalEntry
 from samply_operator.profiles import ProfileFacts, bounded
 from samply_operator.recorder.context import Context
+from samply_operator.rules import failures
 
 BAKED = "baked.json.gz"
+GZIP_MAGIC = b"\x1f\x8b"
 PIECE_BYTES = 1024 * 1024
 
 
@@ -51,6 +54,8 @@ async def finish(context: Context, entry: JournalEntry, raw: Path, sidecar: Path
         result = await bounded.bake(raw, sidecar, baked, label=build_label(entry), limits=limits)
     except ProfileError as error:
         await asyncio.to_thread(baked.unlink, missing_ok=True)
+        if await asyncio.to_thread(is_cut_off, raw):
+            failures.fail("NoProfileWritten", "The file that samply left is cut off: it was ended while it wrote.")
         file = await asyncio.to_thread(describe_file, raw, 0)
         return Finished(raw, file, None, (f"Published as samply wrote it, without names: {error}",))
     file = await asyncio.to_thread(describe_file, baked, result.raw_bytes)
@@ -58,6 +63,19 @@ async def finish(context: Context, entry: JournalEntry, raw: Path, sidecar: Path
         f"{lib} has no symbols (stripped?): its functions show as addresses." for lib in result.facts.stripped_libs
     )
     return Finished(baked, file, result.facts, stripped)
+
+
+def is_cut_off(path: Path) -> bool:
+    """True of a gzip file that ends, or breaks, before its end. Nothing is kept of it, however much it holds."""
+    try:
+        with gzip.open(path) as file:
+            while file.read(PIECE_BYTES):
+                pass
+    except gzip.BadGzipFile:
+        return path.read_bytes()[:2] == GZIP_MAGIC
+    except (EOFError, zlib.error):
+        return True
+    return False
 
 
 def describe_file(path: Path, raw_bytes: int) -> FileFacts:

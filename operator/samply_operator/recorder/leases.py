@@ -137,7 +137,9 @@ class Leases:
                 found = lease.parse(held)
                 if (found.holder, found.profile_id) != (self.holder, entry.id):
                     return
-            await self._context.client.delete(path, uid=held["metadata"]["uid"])
+            # At this version: one that was taken over for another recording meanwhile is that one's.
+            meta = held["metadata"]
+            await self._context.client.delete(path, uid=meta["uid"], resource_version=meta["resourceVersion"])
         except (KubeNotFound, KubeConflict):
             pass
         except KubeError as error:

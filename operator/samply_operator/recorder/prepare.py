@@ -193,6 +193,7 @@ def describe(process: Process, verdict: Verdict, folder: str) -> dict[str, Any]:
         "pid": process.pid,
         "pid_started": process.started,
         "memory_cap": verdict.memory_cap or 0,
+        "memory_reserve": verdict.memory_reserve,
     }
 
 

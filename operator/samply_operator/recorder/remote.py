@@ -109,6 +109,7 @@ async def record(client: KubeClient, entry: JournalEntry, settings: Recording) -
         str(int(settings.finish_deadline_secs)),
         str(entry.memory_cap // 1024),
         str(entry.pid_started),
+        str(entry.memory_reserve // 1024),
     )
     deadline = entry.duration_secs + settings.attach_deadline_secs + settings.finish_deadline_secs + SHORT_SECS
     async with client.exec(

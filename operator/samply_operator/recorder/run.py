@@ -24,11 +24,12 @@ from samply_operator.errors import (
     StoreError,
     StoreFull,
 )
+from samply_operator.kube import objects
 from samply_operator.model.manifest import JournalEntry, Manifest, Origin
 from samply_operator.model.profile import Failure, Phase
 from samply_operator.recorder import collect, ephemeral, follow, measures, prepare, remote, reports
 from samply_operator.recorder.context import Backoff, Context
-from samply_operator.rules import failures, modes, preflight, recording, status, times
+from samply_operator.rules import failures, modes, preflight, recording, status, surroundings, times
 from samply_operator.rules.recording import Progress
 
 logger = logging.getLogger(__name__)
@@ -421,9 +422,10 @@ async def sweep_entry(context: Context, entry: JournalEntry, release: Release | 
             await _clean(context, entry)
         except RecordingFailed as error:
             # The container is gone, and with it whatever was in it, save what lay in a volume of the pod.
-            if error.reason == "ContainerRestarted" and entry.folder and not entry.helper:
-                with contextlib.suppress(KubeError):
-                    await remote.clean(context.client, entry)
+            if entry.lease and release is not None:
+                await release(entry)
+            if error.reason == "ContainerRestarted" and not await _clean_volume(context, entry):
+                return False
         except KubeError as error:
             logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
             return False
@@ -433,6 +435,25 @@ async def sweep_entry(context: Context, entry: JournalEntry, release: Release | 
         await asyncio.to_thread(context.volume.remove_entry, entry.id)
     except StoreError as error:
         logger.error("%s/%s: %s", entry.namespace, entry.name, error)
+        return False
+    return True
+
+
+async def _clean_volume(context: Context, entry: JournalEntry) -> bool:
+    """Once the container runs again. True: nothing of the recording is in a volume of the pod."""
+    if not entry.folder or entry.helper:
+        return True
+    try:
+        pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
+        if pod["metadata"]["uid"] == entry.pod_uid and surroundings.is_in_volume(pod, entry.container, entry.folder):
+            await remote.clean(context.client, entry)
+    except KubeNotFound as error:
+        logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
+        with contextlib.suppress(KubeNotFound):
+            await context.client.get(objects.pods(entry.namespace, entry.pod))
+            return False
+    except KubeError as error:
+        logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
         return False
     return True
 

@@ -10,7 +10,7 @@ from samply_operator.rules import failures
 
 # What cgroup v1 says where there is no limit: the largest multiple of a page below 2^63.
 NO_LIMIT = 1 << 62
-_PROCESS = re.compile(r"(\d+) (\d+) (\S) (\d+) (\d+) (\d+) (\d+) (\S{1,64}) (.{0,64})", re.ASCII | re.DOTALL)
+_PROCESS = re.compile(r"(\d+) (\d+) (\S) (\d+) (\d+) (\d+) (\d+) (\S{1,255}) (.{0,64})", re.ASCII | re.DOTALL)
 MAX_PROCESSES = 200
 
 
@@ -49,6 +49,8 @@ def parse_facts(text: str) -> Facts:
         memory_limit=_limit(raw, ""),
         memory_used=_used(raw, ""),
         has_group_oom=raw.get("oom_group") == "1",
+        target_allowed_cpus=count_cpus(raw.get("target_allowed", "")),
+        target_quota_cpus=_quota(raw.get("target_quota", "")),
         target_memory_limit=_limit(raw, "target_"),
         target_memory_used=_used(raw, "target_"),
         node_available=_kibibytes(raw, "available_kib"),

@@ -40,8 +40,10 @@ NODE_SHARE = 0.5
 """Of what the node has left, how much a recording may take: what others are about to take isn't known."""
 FILE_BYTES = 8 * MIB
 """Profile and sidecar of a short recording with a big binary."""
-FILE_SAMPLE_BYTES = 100
-"""What one sample adds to the files at most."""
+FILE_SAMPLE_BYTES = 40
+"""What one sample adds to the files: twice what was measured on deep stacks."""
+BUSY_THREADS = 16
+"""More are rarely busy all the time."""
 USUAL_LABELS = ("unconfined", "cri-containerd.apparmor.d", "crio-default", "docker-default", "containers-default")
 """AppArmor profiles that let the processes of one pod trace each other; `kernel` and an empty label are none."""
 
@@ -68,6 +70,8 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
     memory_cap: int | None = None
     """Bytes that samply may use at most; None: no limit is in reach."""
+    memory_reserve: int = 0
+    """Bytes that must stay free while samply runs, whoever takes them; 0: there is no limit that it shares."""
 
     @property
     def refusal(self) -> Failure | None:
@@ -127,7 +131,10 @@ def decide(facts: Facts, plan: Plan) -> Verdict:
     )
     found = [finding for check in checks if (finding := check(facts, plan))]
     found.sort(key=lambda finding: finding.severity != "refuse")
-    return Verdict(tuple(found), cap_memory(facts))
+    node = share_node(facts)
+    caps = (cap_memory(facts), None if node is None else max(0, node - estimate_rings(facts, plan)))
+    cap = min((cap for cap in caps if cap is not None), default=None)
+    return Verdict(tuple(found), cap, int((find_headroom(facts) or 0) * (1 - HEADROOM)))
 
 
 def _forbid(check: str, reason: str, message: str, measured: object = "", needed: object = "") -> Finding:
@@ -251,11 +258,15 @@ def _check_open_files(facts: Facts, plan: Plan) -> Finding | None:
 
 
 def estimate_samples(facts: Facts, plan: Plan) -> int:
-    """Where as many threads as there are CPUs for them are busy all the time."""
-    cpus = facts.online_cpus or 16
-    if facts.quota_cpus is not None:
-        cpus = min(cpus, max(1, math.ceil(facts.quota_cpus)))
-    return plan.rate_hz * plan.duration_secs * min(plan.process.threads, cpus)
+    """Where up to 16 threads are busy all the time, as far as there are CPUs for them: the target's."""
+    quota = facts.quota_cpus if facts.target_quota_cpus is None else facts.target_quota_cpus
+    limits = (
+        facts.online_cpus,
+        facts.target_allowed_cpus or facts.allowed_cpus,
+        0 if quota is None else max(1, math.ceil(quota)),
+    )
+    busy = min(plan.process.threads, BUSY_THREADS, *(limit for limit in limits if limit))
+    return plan.rate_hz * plan.duration_secs * busy
 
 
 def estimate_file(facts: Facts, plan: Plan) -> int:
@@ -302,18 +313,26 @@ def _check_memory(facts: Facts, plan: Plan) -> Finding | None:
     return _forbid("memory", "TightMemory", message, show_bytes(cap), show_bytes(needed))
 
 
+def share_node(facts: Facts) -> int | None:
+    """Bytes of the node's memory that a recording may take, ring buffers included. None: not known."""
+    return None if facts.node_available is None else int(facts.node_available * NODE_SHARE)
+
+
+def estimate_rings(facts: Facts, plan: Plan) -> int:
+    return count_events(facts, plan) * RING_BYTES
+
+
 def _check_node_memory(facts: Facts, plan: Plan) -> Finding | None:
-    """Ring buffers are the node's memory: no container's limit counts them."""
-    if facts.node_available is None:
-        return None
-    needed = count_events(facts, plan) * RING_BYTES + estimate_memory(facts, plan)
-    allowed = int(facts.node_available * NODE_SHARE)
-    if needed <= allowed:
+    """Ring buffers are the node's memory: no container's limit counts them. What the samples take isn't known before:
+    the cap sees to it."""
+    allowed = share_node(facts)
+    needed = estimate_rings(facts, plan) + BASE_BYTES + int(plan.process.binary_bytes * SYMBOL_FACTOR)
+    if facts.node_available is None or allowed is None or needed <= allowed:
         return None
     message = (
-        f"samply may take {show_bytes(needed)} of the node's memory ({facts.online_cpus} CPUs, {plan.process.threads} "
-        f"threads, {plan.duration_secs} s at {plan.rate_hz} Hz); the node has {show_bytes(facts.node_available)} left, "
-        "of which half may be used."
+        f"samply takes {show_bytes(needed)} of the node's memory at least ({facts.online_cpus} CPUs, "
+        f"{plan.process.threads} threads, a binary of {show_bytes(plan.process.binary_bytes)}); the node has "
+        f"{show_bytes(facts.node_available)} left, of which half may be used."
     )
     return _forbid("node memory", "NodeMemory", message, show_bytes(allowed), show_bytes(needed))
 
@@ -395,13 +414,13 @@ def _check_folder_limit(facts: Facts, plan: Plan) -> Finding | None:
     if facts.folder_limit is None or facts.is_tmpfs:
         return None
     needed = estimate_file(facts, plan)
-    if needed <= facts.folder_limit:
+    if needed <= facts.folder_limit // 2:
         return None
     message = (
         f"The profile may take {show_bytes(needed)} in {facts.folder}, an emptyDir whose sizeLimit is "
-        f"{show_bytes(facts.folder_limit)}; above it the pod is evicted."
+        f"{show_bytes(facts.folder_limit)}, of which half may be used; above it the pod is evicted."
     )
-    return _forbid("storage", "TooLittleSpace", message, show_bytes(facts.folder_limit), show_bytes(needed))
+    return _forbid("storage", "TooLittleSpace", message, show_bytes(facts.folder_limit // 2), show_bytes(needed))
 
 
 def _check_group_oom(facts: Facts, plan: Plan) -> Finding | None:

@@ -12,6 +12,8 @@ from samply_operator.rules import failures
 PROFILE = "profile.json.gz"
 SIDECAR = "profile.json.syms.json"
 CENTISECOND = 0.01
+KILLED = frozenset({134, 137, 139})
+"""Exit codes of what a signal ended that samply didn't ask for: ABRT, KILL, SEGV."""
 
 _FILE = re.compile(r"file (profile\.json(?:\.gz|\.syms\.json)) (\d{1,15}) ([0-9a-f]{64})", re.ASCII)
 _SHA256_HEX = 64
@@ -121,18 +123,24 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
 
 def judge(progress: Progress, log: str) -> Failure | None:
     """None: there is a profile to collect. Else why there is none. `log` is samply's stderr."""
-    if progress.find_file(PROFILE) is not None and progress.recording_at is not None:
+    # Whoever was killed may have been writing: what is there then is half a file.
+    was_killed = bool(progress.deadline) or progress.exit_code in KILLED
+    if progress.find_file(PROFILE) is not None and progress.recording_at is not None and not was_killed:
         return None
     said = next((reason for text, reason in _SAYINGS if text in log), None)
     if progress.deadline == "attach":
         return _fail("AttachTimeout", "samply was started but didn't say that it records.", log)
     if progress.deadline == "memory":
-        return _fail("MemoryNear", "With samply the container came near its memory limit: samply was ended.", log)
+        return _fail(
+            "MemoryNear",
+            "samply took more memory than is safe, or the container came near its limit: samply was ended.",
+            log,
+        )
     if progress.deadline == "finish":
         return _fail("FinishTimeout", "samply was told to stop and hadn't written its file at the deadline.", log)
     if said is not None:
         return _fail(said, f"samply couldn't record: {_last_line(log)}", log)
-    if progress.exit_code in {137, 139, 134}:
+    if progress.exit_code in KILLED:
         return _fail("SamplyKilled", f"samply was killed by signal {progress.exit_code - 128}.", log)
     if progress.exit_code == 127:
         return _fail("SamplyNotFound", "samply vanished between the preflight and the recording.", log)

@@ -59,12 +59,22 @@ def _limits(part: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _find_folder_limit(spec: Mapping[str, Any], mine: Mapping[str, Any], folder: str) -> int | None:
     """Of an emptyDir on disk: one in memory shows its limit as the size of its file system."""
-    mounts = [m for m in mine.get("volumeMounts") or () if f"{folder}/".startswith(f"{m['mountPath'].rstrip('/')}/")]
-    if not folder or not mounts:
-        return None
-    name = max(mounts, key=lambda mount: len(mount["mountPath"]))["name"]
+    name = _find_volume(mine, folder)
     volume: Mapping[str, Any] = next((v for v in spec.get("volumes") or () if v.get("name") == name), {})
     return parse_quantity((volume.get("emptyDir") or {}).get("sizeLimit"))
+
+
+def is_in_volume(pod: Mapping[str, Any], container: str, folder: str) -> bool:
+    """Whether what is in that folder of a container outlives the container."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return any(c.get("name") == container and _find_volume(c, folder) for c in containers)
+
+
+def _find_volume(container: Mapping[str, Any], folder: str) -> str:
+    """Name of the volume that is mounted there; empty: none, or no folder."""
+    mounts = {str(m["mountPath"]).rstrip("/"): str(m["name"]) for m in container.get("volumeMounts") or ()}
+    above = [place for place in mounts if folder and f"{folder}/".startswith(f"{place}/")]
+    return mounts[max(above, key=len)] if above else ""
 
 
 def _find_runtime(pod: Mapping[str, Any], container: str) -> str:

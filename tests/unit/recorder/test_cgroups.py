@@ -142,7 +142,7 @@ def test_what_the_container_may_still_take(shell: str, files: dict[str, str], ki
         pytest.param(900_000, 101_000, "yes", True, id="what samply takes beside it counts too"),
         pytest.param(900_000, "", "yes", False, id="no limit in reach"),
         pytest.param(10, 500_000, "no", True, id="samply itself took too much"),
-        pytest.param(0, 0, "no", False, id="no limit at the start"),
+        pytest.param(0, 0, "no", False, id="nothing known at the start"),
     ],
 )
 def test_samply_is_ended_before_the_container_runs_out_of_memory(
@@ -152,7 +152,7 @@ def test_samply_is_ended_before_the_container_runs_out_of_memory(
     functions = "".join(
         f"{line}\n"
         for line in (
-            f"cap={cap} beside={beside} recorder=$$",
+            f"cap={cap} reserve={cap // 9} beside={beside} recorder=$$",
             f"room() {{ echo {room}; }}",
             'say() { echo "$*"; }',
             "mkdir() { :; }",
@@ -161,3 +161,8 @@ def test_samply_is_ended_before_the_container_runs_out_of_memory(
         )
     )
     assert call(tmp_path, shell, functions, "check_memory") == ("deadline memory" if is_ended else "")
+    beside_the_limit = f"{functions}\nreserve=0"
+    is_own_fault = 0 < cap < 1000
+    assert call(tmp_path / "free", shell, beside_the_limit, "check_memory") == (
+        "deadline memory" if is_own_fault else ""
+    )

@@ -21,7 +21,7 @@ from samply_operator.rules.preflight import Plan
 from samply_operator.rules.recording import Progress
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
-from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
+from support.operator_process import NAMESPACE, PROFILES, OperatorProcess, add_pipeline, ask
 from support.samples import make_entry
 
 from .test_engine import assert_nothing_left
@@ -150,6 +150,21 @@ async def test_a_profile_that_cannot_be_read_is_stored_and_not_called_good(
     with operator.volume.open_profile(status["profile"]["id"]) as stored:
         assert stored.readall() == written.read_bytes()
     await operator.reach(lambda: operator.engine.retention.catalog.find_last_good(NAMESPACE, "a", 0))
+
+
+@pytest.mark.parametrize("is_broken", [False, True], ids=["it ends too early", "it breaks"])
+async def test_half_a_file_is_no_profile(
+    operator: OperatorProcess, cluster: FakeCluster, tmp_path: Path, is_broken: bool
+) -> None:
+    """It never hides the last good one, whatever let samply end while it wrote."""
+    whole = (PROFILES / "demo-v55.json.gz").read_bytes()
+    written = tmp_path / "half.json.gz"
+    written.write_bytes(whole[: len(whole) // 2] + (b"\0" * 5000 if is_broken else b""))
+    add_pipeline(cluster, profile=str(written))
+    ask(cluster)
+    failure = (await operator.reach_phase("p-1", "Succeeded", "Failed"))["failure"]
+    assert failure["reason"] == "NoProfileWritten"
+    assert "cut off" in failure["message"]
 
 
 @pytest.mark.parametrize("cpu_ticks", [None, 0, 1000], ids=["unknown", "idle", "busy"])

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.errors import KubeUnavailable
+from samply_operator.errors import KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model import names
+from samply_operator.recorder import remote
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask
@@ -355,6 +356,35 @@ async def test_a_container_that_restarts_meanwhile_ends_it_with_that_reason(
     cluster.containers[NAMESPACE, POD].target.wait()
     status = await operator.reach_phase("p-1", "Failed", "Succeeded")
     assert status["failure"]["reason"] == "ContainerRestarted"
+
+
+async def test_what_a_restart_leaves_in_a_volume_of_the_pod_goes_once_the_container_runs_again(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """An emptyDir outlives its containers. Nobody else's Lease waits for that."""
+    (container,) = add_pipeline(cluster, no_file=True)
+    path = objects.pods(NAMESPACE, POD)
+    pod = cluster.objects[path]
+    pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "room", "mountPath": str(container.folder)}]
+    cluster.put(path, pod)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    is_down = True
+    script = remote.read_script("clean.sh")
+    cluster.fault = lambda verb, what: KubeNotFound("back-off") if is_down and script in what else None
+    pod = cluster.objects[path]
+    pod["status"]["containerStatuses"][0]["containerID"] = "containerd://another"
+    cluster.put(path, pod)
+    container.target.send_signal(signal.SIGKILL)
+    container.target.wait()
+    await operator.reach_phase("p-1", "Failed", "Succeeded")
+    await operator.reach(lambda: not operator.engine.runs and not list(cluster.find("/leases/")))
+    await operator.engine.sweep()
+    assert list(container.folder.iterdir())
+    is_down = False
+    await operator.engine.sweep()
+    assert_nothing_left(operator)
+    assert not list(container.folder.iterdir())
 
 
 async def test_a_pod_that_is_replaced_meanwhile_ends_it_with_that_reason(

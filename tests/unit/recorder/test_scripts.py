@@ -409,14 +409,6 @@ async def a_cleaning_takes_what_was_brought_for_a_recording_that_never_began(sta
 
 
 @piece()
-async def the_timer_of_an_ephemeral_container_ends_it(stage: Stage) -> None:
-    began = asyncio.get_running_loop().time()
-    hold = stage.cluster.run("prod", stage.entry.pod, "", remote.build_command("hold.sh", "2"))
-    assert (await asyncio.wait_for(hold, 20)).exit_code == 0
-    assert asyncio.get_running_loop().time() - began > 0.9
-
-
-@piece()
 async def a_samply_that_takes_more_memory_than_is_safe_is_ended(stage: Stage) -> None:
     stage.change(memory_cap=1024 * 1024)
     await asyncio.wait_for(stage.record(secs=600), 20)
@@ -478,3 +470,26 @@ def test_a_script_fits_into_the_request_that_carries_it(name: str) -> None:
     assert sum(len(word) for word in command) < 8192
     assert "\n#" not in text
     assert not text.startswith("#")
+
+
+@pytest.mark.parametrize(("life", "unused"), [("2", "600"), ("600", "2")], ids=["its time is over", "nobody uses it"])
+async def test_the_timer_of_an_ephemeral_container_ends_it(tmp_path: Path, life: str, unused: str) -> None:
+    """Whatever happened to the operator."""
+    command = remote.build_command("hold.sh", life, unused)
+    command[2] = command[2].replace("/tmp/", f"{tmp_path}/")
+    began = asyncio.get_running_loop().time()
+    process = await asyncio.create_subprocess_exec(*command)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert asyncio.get_running_loop().time() - began > 0.9
+
+
+async def test_one_that_is_used_stays_for_its_time_and_goes_when_it_is_told(tmp_path: Path) -> None:
+    """Used is where a recording has its folder."""
+    (tmp_path / ".samply-operator-x").mkdir()
+    command = remote.build_command("hold.sh", "600", "1")
+    command[2] = command[2].replace("/tmp/", f"{tmp_path}/")
+    process = await asyncio.create_subprocess_exec(*command)
+    await asyncio.sleep(3)
+    assert process.returncode is None
+    (tmp_path / "released").touch()
+    assert await asyncio.wait_for(process.wait(), 30) == 0

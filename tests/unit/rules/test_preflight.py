@@ -98,7 +98,13 @@ def test_nothing_printed_means_nothing_known() -> None:
         pytest.param("samply=\x1b[31mred\x07", "samply", "[31mred", id="terminal codes taken out"),
         pytest.param("samply=" + "x" * 9999, "samply", "x" * 2048, id="long text cut"),
         pytest.param("samply=a=b", "samply", "a=b", id="equals sign in a value"),
-        pytest.param("process=1 2 S x 1 1 1 a", "processes", (), id="a process with odd numbers"),
+        pytest.param("process=1 2 S x 1 1 1 - a", "processes", (), id="a process with odd numbers"),
+        pytest.param(
+            f"process=1 0 S 1 1 1 1 {'x' * 255} a",
+            "processes",
+            (Process(1, 0, "S", 1, 1, 1, 1, "a", "x" * 255),),
+            id="a program with the longest name",
+        ),
         pytest.param("uid_map=0 100000 65536", "is_user_namespace", True, id="users of its own"),
         pytest.param("memory_limit=max", "memory_limit", None, id="no memory limit, cgroup v2"),
         pytest.param("version=1.2", "version", "1.2", id="version without the name"),
@@ -149,7 +155,7 @@ def test_any_text_at_all_is_read(text: str) -> None:
         ),
         pytest.param({"effective_caps": 1 << 38, "uid": 0}, "LockedMemory", "172 MiB", id="no IPC_LOCK, many threads"),
         pytest.param({"open_files": 200}, "OpenFiles", "236", id="too few files"),
-        pytest.param({"storage_limit": 30 * MIB}, "TooLittleSpace", "19 MiB in /tmp", id="little ephemeral storage"),
+        pytest.param({"storage_limit": 20 * MIB}, "TooLittleSpace", "12 MiB in /tmp", id="little ephemeral storage"),
         pytest.param({"memory_limit": 60 * MIB, "memory_used": 9 * MIB}, "TightMemory", "45 MiB", id="little memory"),
         pytest.param({"paranoid": 2, "flags": BARE}, "PerfEventParanoid", "is 2", id="an unknown samply at 2"),
         pytest.param({"folder_limit": 10 * MIB}, "TooLittleSpace", "sizeLimit is 10 MiB", id="a small emptyDir"),
@@ -169,7 +175,7 @@ def test_any_text_at_all_is_read(text: str) -> None:
         pytest.param(
             {"is_tmpfs": True, "memory_limit": 90 * MIB, "memory_used": 9 * MIB},
             "TightMemory",
-            "87 MiB",
+            "80 MiB",
             id="the file is in memory too",
         ),
     ],
@@ -200,6 +206,7 @@ def test_a_recording_that_cannot_work_is_refused_before_it_starts(
         pytest.param({"online_cpus": 0, "allowed_cpus": 0}, id="CPUs unknown"),
         pytest.param({"storage_limit": 1 << 30}, id="enough ephemeral storage"),
         pytest.param({"folder_limit": 1 << 25}, id="a large emptyDir"),
+        pytest.param({"online_cpus": 64, "allowed_cpus": 64, "folder_limit": 100 * MIB}, id="an emptyDir, many CPUs"),
         pytest.param({"node_available": 1 << 30}, id="enough of the node's memory"),
         pytest.param({"storage_limit": 1 << 20, "is_tmpfs": True}, id="storage doesn't count a folder in memory"),
         pytest.param({"security": "cri-containerd.apparmor.d (enforce)"}, id="the runtime's AppArmor profile"),
@@ -290,6 +297,26 @@ def test_every_finding_has_a_cure_and_what_was_measured() -> None:
     ]
     assert {f.reason for f in found} >= {"SamplyNotFound", "NoSymbols", "FolderInMemory", "BlindCpus", "NodeMemory"}
     assert [f.reason for f in found if not (f.remedy and f.measured and f.needed)] == []
+
+
+def test_beside_the_target_its_limits_say_how_many_samples_there_may_be() -> None:
+    """The ephemeral container has none of its own: all CPUs would count, and ordinary recordings be refused."""
+    large = replace(GOOD, online_cpus=64, allowed_cpus=64, target_quota_cpus=4.0)
+    assert preflight.estimate_samples(large, PLAN) == 4 * 30 * 1000
+    assert preflight.estimate_samples(replace(large, target_quota_cpus=None), PLAN) == 16 * 30 * 1000
+    pinned = replace(large, target_quota_cpus=None, target_allowed_cpus=2)
+    assert preflight.estimate_samples(pinned, PLAN) == 2 * 30 * 1000
+
+
+def test_without_a_limit_half_of_what_the_node_has_left_is_the_cap() -> None:
+    """Less what the ring buffers take, which are the node's memory too; with both, the smaller one."""
+    found = replace(GOOD, node_available=4096 * MIB)
+    rings = 4 * 43 * 1028 * 1024
+    verdict = preflight.decide(found, PLAN)
+    assert (verdict.memory_cap, verdict.memory_reserve) == (2048 * MIB - rings, 0)
+    limited = preflight.decide(replace(found, memory_limit=1000 * MIB, memory_used=500 * MIB), PLAN)
+    assert limited.memory_cap == 450 * MIB
+    assert limited.memory_reserve == pytest.approx(50 * MIB, abs=1)
 
 
 def test_facts_are_shown_as_far_as_they_are_known() -> None:

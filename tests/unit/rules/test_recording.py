@@ -147,6 +147,9 @@ PARANOID = (
 )
 
 
+FILE = f"file {recording.PROFILE} 1 {SHA}"
+
+
 @pytest.mark.parametrize(
     ("lines", "log", "reason"),
     [
@@ -170,6 +173,12 @@ PARANOID = (
         pytest.param(["exit 137"], "", "SamplyKilled", id="SIGKILL before it recorded"),
         pytest.param([*RAN, "exit 139"], "", "SamplyKilled", id="SIGSEGV"),
         pytest.param([*RAN, "exit 134"], "", "SamplyKilled", id="SIGABRT"),
+        pytest.param([*RAN, FILE, "deadline memory", "exit 137"], "", "MemoryNear", id="ended while it wrote"),
+        pytest.param([*RAN, FILE, "deadline finish", "exit 137"], "", "FinishTimeout", id="too slow with its file"),
+        pytest.param([*RAN, FILE, "exit 137"], "", "SamplyKilled", id="killed while it wrote"),
+        pytest.param(
+            [*RAN, FILE, "exit 134"], "memory allocation of 9 bytes failed", "MemoryNear", id="refused while it wrote"
+        ),
         pytest.param(["exit 127"], "sh: /usr/bin/samply: not found", "SamplyNotFound", id="samply vanished"),
         pytest.param(["exit 2"], "error: unexpected argument '--x'", "SamplyFailed", id="wrong usage"),
         pytest.param(["exit 0"], "", "SamplyFailed", id="ended before it recorded"),

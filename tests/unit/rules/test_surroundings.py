@@ -53,3 +53,61 @@ def test_limits_are_those_of_the_target(spec: dict[str, Any], storage: int | Non
     """Of the container that is recorded."""
     facts = surroundings.add_pod(Facts(folder="/tmp"), {"spec": spec}, "pipeline")
     assert facts == Facts(folder="/tmp", storage_limit=storage, runtime_class=runtime)
+
+
+ROOM = {
+    "containers": [
+        {
+            "name": "pipeline",
+            "volumeMounts": [
+                {"name": "all", "mountPath": "/data"},
+                {"name": "room", "mountPath": "/data/tmp/"},
+                {"name": "disk", "mountPath": "/data2"},
+            ],
+        }
+    ],
+    "volumes": [
+        {"name": "all", "persistentVolumeClaim": {"claimName": "x"}},
+        {"name": "room", "emptyDir": {"sizeLimit": "10Mi"}},
+        {"name": "disk", "emptyDir": {}},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("folder", "limit", "is_in_volume"),
+    [
+        ("/data/tmp", 10 << 20, True),
+        ("/data/tmp/deeper", 10 << 20, True),
+        ("/data/tmp2", None, True),
+        ("/data2", None, True),
+        ("/data3", None, False),
+        ("/tmp", None, False),
+        ("", None, False),
+    ],
+)
+def test_a_folder_is_in_the_volume_that_is_mounted_nearest_above_it(
+    folder: str, limit: int | None, is_in_volume: bool
+) -> None:
+    """An emptyDir's sizeLimit isn't seen inside; an ephemeral container has a folder of its own."""
+    pod = {"spec": ROOM}
+    assert surroundings.add_pod(Facts(folder=folder), pod, "pipeline").folder_limit == limit
+    assert surroundings.add_pod(Facts(folder=folder), pod, "pipeline", beside=True).folder_limit is None
+    assert surroundings.is_in_volume(pod, "pipeline", folder) is is_in_volume
+    assert not surroundings.is_in_volume(pod, "another", folder)
+
+
+def test_a_limit_of_the_pods_own_holds_for_the_container() -> None:
+    """It isn't seen inside; the smaller one counts."""
+    pod = {"spec": {"resources": {"limits": {"memory": "1Gi"}}}}
+    assert surroundings.add_pod(Facts(), pod, "pipeline").memory_limit == 1 << 30
+    assert surroundings.add_pod(Facts(memory_limit=5), pod, "pipeline").memory_limit == 5
+    beside = surroundings.add_pod(Facts(target_memory_limit=1 << 40), pod, "pipeline", beside=True)
+    assert (beside.memory_limit, beside.target_memory_limit) == (None, 1 << 30)
+
+
+def test_the_runtime_is_read_from_the_containers_id() -> None:
+    """As the kubelet writes it."""
+    status = {"containerStatuses": [{"name": "pipeline", "containerID": "containerd://ab12"}]}
+    assert surroundings.add_pod(Facts(), {"status": status}, "pipeline").runtime == "containerd"
+    assert surroundings.add_pod(Facts(), {"status": status}, "other").runtime == ""

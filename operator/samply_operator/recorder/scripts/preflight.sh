@@ -12,10 +12,10 @@ kernel() { # a sysctl. Not with `read`: it asks byte by byte, and these files an
 either() { # the first line of the first file that can be read
     for file; do if [ -r "$file" ]; then first "$file"; return; fi; done
 }
-status() { # a field of this shell's status
+status() { # a field of a process's status: $2, or this shell
     while IFS=':' read -r key value; do
         if [ "$key" = "$1" ]; then set -- $value; printf '%s' "${1:-}"; return; fi
-    done </proc/self/status
+    done <"/proc/${2:-self}/status"
 }
 limit() { # a soft limit of this shell
     while IFS= read -r line; do
@@ -38,11 +38,14 @@ echo "mlock_kib=$(kernel perf_event_mlock_kb)"
 echo "max_rate=$(kernel perf_event_max_sample_rate)"
 echo "memlock=$(limit 'Max locked memory')"
 echo "nofile=$(limit 'Max open files')"
-if [ -r /sys/fs/cgroup/cpu.max ]; then
-    echo "quota=$(first /sys/fs/cgroup/cpu.max)"
-elif [ -r /sys/fs/cgroup/cpu/cpu.cfs_quota_us ]; then
-    echo "quota=$(first /sys/fs/cgroup/cpu/cpu.cfs_quota_us) $(first /sys/fs/cgroup/cpu/cpu.cfs_period_us)"
-fi
+quota() { # $1 what the key begins with  $2 where the cgroups are mounted
+    if [ -r "$2/cpu.max" ]; then
+        echo "$1quota=$(first "$2/cpu.max")"
+    elif [ -r "$2/cpu/cpu.cfs_quota_us" ]; then
+        echo "$1quota=$(first "$2/cpu/cpu.cfs_quota_us") $(first "$2/cpu/cpu.cfs_period_us")"
+    fi
+}
+quota '' /sys/fs/cgroup
 memory() { # $1 what the keys begin with  $2 where the cgroups are mounted
     echo "$1memory_limit=$(either "$2/memory.max" "$2/memory/memory.limit_in_bytes")"
     echo "$1memory_used=$(either "$2/memory.current" "$2/memory/memory.usage_in_bytes")"
@@ -115,5 +118,9 @@ for folder in /proc/[0-9]*; do
     [ "$seen" -ge 200 ] && break
 done
 # From beside it: what the target's own container may use.
-[ -n "$container" ] && [ "$seen" -gt 0 ] && memory target_ "/proc/$target/root/sys/fs/cgroup"
+if [ -n "$container" ] && [ "$seen" -gt 0 ]; then
+    memory target_ "/proc/$target/root/sys/fs/cgroup"
+    quota target_ "/proc/$target/root/sys/fs/cgroup"
+    echo "target_allowed=$(status Cpus_allowed_list "$target")"
+fi
 :

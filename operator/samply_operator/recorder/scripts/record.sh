@@ -4,10 +4,11 @@
 # file `events`; model and meaning are in rules/recording.py.
 # $1 folder  $2 pid  $3 seconds  $4 rate  $5 symbol flag or ''  $6 samply  $7 attach deadline  $8 finish deadline (s)
 # $9 KiB that samply may use, 0: no limit  $10 start time of the target, in ticks since boot
+# $11 KiB that the target's container must keep, 0: samply takes nothing of what that may use
 set -u
 trap '' HUP PIPE
 umask 077
-dir=$1 pid=$2 secs=$3 rate=$4 symbols=$5 samply=$6 attach=$7 finish=$8 cap=$9 born=${10}
+dir=$1 pid=$2 secs=$3 rate=$4 symbols=$5 samply=$6 attach=$7 finish=$8 cap=$9 born=${10} reserve=${11}
 
 # mkdir is the lock: a folder is used once, ever.
 mkdir "$dir" 2>/dev/null || { [ -d "$dir" ] && exit 64; exit 65; }
@@ -84,10 +85,11 @@ check_memory() { # in the container, samply's memory counts as the pipeline's: b
     while read -r key value _; do
         if [ "$key" = VmRSS: ]; then used=$value; fi
     done 2>/dev/null <"/proc/$recorder/status"
-    # The pipeline grows as well: a tenth of what was free before must stay free.
-    spare=$(room)
+    # The pipeline grows as well.
+    spare=''
+    if [ "$reserve" -gt 0 ]; then spare=$(room); fi
     if [ -n "$spare" ] && [ "$beside" = yes ]; then spare=$((spare - used)); fi
-    if [ "$used" -gt "$cap" ] || [ "${spare:-$cap}" -lt $((cap / 9)) ]; then
+    if [ "$used" -gt "$cap" ] || [ "${spare:-$reserve}" -lt "$reserve" ]; then
         say "deadline memory"
         mkdir stopped 2>/dev/null
         kill -KILL $recorder
@@ -140,11 +142,12 @@ fi
 beside=yes
 [ "$(cat /proc/self/cgroup 2>/dev/null)" = "$(cat "/proc/$pid/cgroup" 2>/dev/null)" ] && beside=no
 (
-    # Looked at each second it may still grow too fast: then the kernel refuses. It counts what is only set aside too, such
-    # as the stacks of a thread for each CPU.
+    # Looked at each second it may still grow too fast: then the kernel refuses. It counts what is only set aside too:
+    # lists that have just doubled, the stacks of a thread for each CPU.
     if [ "$cap" -gt 0 ]; then
-        read -r cpus </sys/devices/system/cpu/online
-        ulimit -d $((cap + 16384 + 2048 * (${cpus##*[!0-9]} + 1))) 2>/dev/null
+        cpus=0
+        read -r cpus 2>/dev/null </sys/devices/system/cpu/online
+        ulimit -d $((cap + cap / 2 + 16384 + 2048 * (${cpus##*[!0-9]} + 1))) 2>/dev/null
     fi
     exec "$samply" record -p "$pid" -o "$dir/profile.json.gz" --save-only -r "$rate" $symbols
 ) >out 2>err </dev/null &
