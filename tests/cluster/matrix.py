@@ -144,6 +144,7 @@ KINDS = {
         command=("taskset", "-c", "1", PROGRAM),
     ),
     "tight": Kind("samply, PERFMON, limits.memory 32Mi", resources={"limits": {"memory": "32Mi"}}),
+    "roomy": Kind("samply, PERFMON, limits.memory 512Mi", resources={"limits": {"memory": "512Mi"}}),
     "tight-beside": Kind(
         "samply, PERFMON, limits.memory 32Mi, a sidecar without a limit",
         resources={"limits": {"memory": "32Mi"}},
@@ -243,6 +244,8 @@ ROWS = (
     Row("tight", "Auto", "TightMemory", says="Mode Ephemeral: "),
     Row("tight", "InPlace", "TightMemory", says="memory limit"),
     Row("tight", "Ephemeral", "TightMemory", says="memory limit"),
+    Row("roomy", "InPlace", "InPlace"),
+    Row("roomy", "Ephemeral", "Ephemeral"),
     Row("tight-beside", "Auto", "Ephemeral"),
     Row("tight-beside", "InPlace", "TightMemory", says="memory limit"),
     # What the ephemeral container writes counts as the pod's as well.

@@ -12,6 +12,7 @@ import copy
 import json
 import os
 import ssl
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -146,6 +147,26 @@ def test_matrix(row: Row, zoo: Zoo, modes_install: Install, modes_service: Servi
     specimen.wait_untouched()
     if os.environ.get("SAMPLY_WRITE_MATRIX"):
         table.note(row, profile["status"])
+
+
+GROW = "{ head -c 477102080 /dev/zero; sleep 20; } | tail >/dev/null"
+"""A last line of 455 MiB: tail holds it until the sleep is over."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["InPlace", "Ephemeral"])
+def test_a_pipeline_that_grows_to_its_memory_limit_is_let_alone(mode: str, zoo: Zoo, modes_install: Install) -> None:
+    """All was well when it began: samply is small, and it is the pipeline that takes the rest. The pipeline goes on."""
+    specimen = zoo.fetch("roomy", "open")
+    where = specimen.pipeline
+    name = profiles.make(where, mode=mode, durationSeconds=60)
+    profiles.wait(where, name, "Recording", timeout=30)
+    with subprocess.Popen(["kubectl", "-n", where.namespace, "exec", where.pod(), "--", "sh", "-c", GROW]) as growing:
+        failure = profiles.wait_failed(where, name, "MemoryNear", timeout=40)
+        assert growing.poll() is None, "it ended before, for want of memory"
+    assert growing.returncode == 0
+    assert "came near its limit" in failure["message"]
+    specimen.wait_untouched()
 
 
 @pytest.mark.slow
