@@ -77,7 +77,8 @@ async def _copy_out(context: Context, entry: JournalEntry, file: RemoteFile, pat
 
 
 async def collect(context: Context, entry: JournalEntry, progress: Progress) -> Manifest:
-    """Copy, finish, publish; returns the manifest that stands. Ends the recording with a failure if it can't."""
+    """Copy, finish, publish; returns the manifest that stands. Ends the recording with a failure if it can't, or raises
+    HalfFileError."""
     files = [f for name in (recording.PROFILE, recording.SIDECAR) if (f := progress.find_file(name))]
     try:
         reservation = await asyncio.to_thread(context.volume.reserve, EXPANSION * sum(f.size_bytes for f in files))
@@ -106,6 +107,8 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
     least = context.settings.recording.min_coverage
     verdict = coverage.judge(share, progress.cpu_secs, least) if facts else coverage.UNREAD
     failure = None
+    if recording.was_killed(progress):
+        warnings.append("samply was ended before it had done all: functions may have no names.")
     if progress.was_stopped:
         warnings.append("samply left the process stopped (state T); it was continued.")
     if samples == 0 and verdict != "Idle":

@@ -18,7 +18,7 @@ from samply_operator.model.manifest import JournalEntry
 from samply_operator.recorder import remote
 from samply_operator.recorder.context import Context
 from samply_operator.rules import failures
-from samply_operator.settings import Recording
+from samply_operator.settings import Recording, Settings
 
 Retry = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
@@ -26,8 +26,7 @@ PREFIX = "samply-operator-"
 CAPABILITIES = ("PERFMON", "SYS_PTRACE", "IPC_LOCK", "KILL", "SYS_CHROOT", "DAC_READ_SEARCH")
 """perf events; /proc/PID/root; ring buffers; stop and continue; the target's root; binaries under 0700 folders."""
 POLL_SECS = 0.25
-UNUSED_SECS = 300
-"""How long it waits for a recording to begin in it: one that came too late, and that nobody ended, isn't left there."""
+MARGIN_SECS = 60
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 FOREIGN = ("no match for platform", "exec format error")
 """What container runtimes say of an image that is for another architecture."""
@@ -44,6 +43,12 @@ def find_life(entry: JournalEntry, settings: Recording) -> int:
     short by it, and a file that couldn't be copied stays for its time."""
     after = settings.finish_deadline_secs + max(settings.copy_deadline_secs, settings.remote_ttl_secs)
     return math.ceil(entry.duration_secs + settings.attach_deadline_secs + after)
+
+
+def find_patience(settings: Settings) -> int:
+    """Seconds that it waits for a recording to begin in it: for as long as that is tried. One that came too late, and
+    that nobody ended, isn't left there for longer."""
+    return math.ceil(settings.recording.unreachable_secs + settings.ephemeral.start_deadline_secs + MARGIN_SECS)
 
 
 def build_container(context: Context, entry: JournalEntry, name: str, command: list[str]) -> dict[str, Any]:
@@ -92,8 +97,8 @@ async def _read_pod(context: Context, entry: JournalEntry, retry: Retry) -> Mapp
 async def start(context: Context, entry: JournalEntry, retry: Retry) -> None:
     """Add the container `entry.helper` (unless it is there) and wait until it runs. `retry` repeats a call until it
     works or the target is gone."""
-    life = find_life(entry, context.settings.recording)
-    command = remote.build_command("hold.sh", str(life), str(min(life, UNUSED_SECS)))
+    life, patience = find_life(entry, context.settings.recording), find_patience(context.settings)
+    command = remote.build_command("hold.sh", str(life), str(patience))
     await retry(lambda: _ensure(context, entry, build_container(context, entry, entry.helper, command)))
     await _wait(context, entry, retry)
 

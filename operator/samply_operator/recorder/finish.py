@@ -9,15 +9,15 @@ import asyncio
 import gzip
 import hashlib
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from samply_operator import __version__, profiles
-from samply_operator.errors import ProfileError
+from samply_operator.errors import ProfileError, SamplyOperatorError
 from samply_operator.model.manifest import FileFacts, JournalEntry
-from samply_operator.profiles import ProfileFacts, bounded
+from samply_operator.profiles import ProfileFacts, bounded, source
+from samply_operator.profiles.errors import UnreadableSymbols
 from samply_operator.recorder.context import Context
-from samply_operator.rules import failures
 
 BAKED = "baked.json.gz"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -47,15 +47,26 @@ def build_label(entry: JournalEntry) -> profiles.Label:
     )
 
 
+class HalfFileError(SamplyOperatorError):
+    """What was copied is no profile: samply was ended while it wrote."""
+
+    code = "HalfFile"
+
+
 async def finish(context: Context, entry: JournalEntry, raw: Path, sidecar: Path | None) -> Finished:
+    """Raises HalfFileError."""
     baked = context.volume.tmp_path(entry.id, BAKED)
     try:
         limits = bounded.Limits(memory_bytes=context.settings.recording.finish_memory_bytes)
         result = await bounded.bake(raw, sidecar, baked, label=build_label(entry), limits=limits)
+    except UnreadableSymbols as error:
+        # The profile itself may be all right: samply writes it first.
+        found = await finish(context, entry, raw, None)
+        return replace(found, warnings=(f"Without names: {error}", *found.warnings))
     except ProfileError as error:
         await asyncio.to_thread(baked.unlink, missing_ok=True)
-        if await asyncio.to_thread(is_cut_off, raw):
-            failures.fail("NoProfileWritten", "The file that samply left is cut off: it was ended while it wrote.")
+        if await asyncio.to_thread(is_half, raw):
+            raise HalfFileError(f"{raw.name} is cut off.") from error
         file = await asyncio.to_thread(describe_file, raw, 0)
         return Finished(raw, file, None, (f"Published as samply wrote it, without names: {error}",))
     file = await asyncio.to_thread(describe_file, baked, result.raw_bytes)
@@ -65,15 +76,19 @@ async def finish(context: Context, entry: JournalEntry, raw: Path, sidecar: Path
     return Finished(baked, file, result.facts, stripped)
 
 
-def is_cut_off(path: Path) -> bool:
-    """True of a gzip file that ends, or breaks, before its end. Nothing is kept of it, however much it holds."""
+def is_half(path: Path) -> bool:
+    """True of a file that is no profile of any version: gzip that ends or breaks before its end, or neither gzip nor
+    JSON, such as an empty one. Nothing is kept of it, however much it holds."""
+    with path.open("rb") as file:
+        head = file.read(len(GZIP_MAGIC))
+    if head != GZIP_MAGIC:
+        return not head.startswith(b"{")
+    left = source.MAX_RAW_BYTES
     try:
         with gzip.open(path) as file:
-            while file.read(PIECE_BYTES):
-                pass
-    except gzip.BadGzipFile:
-        return path.read_bytes()[:2] == GZIP_MAGIC
-    except (EOFError, zlib.error):
+            while left > 0 and (piece := file.read(PIECE_BYTES)):
+                left -= len(piece)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
         return True
     return False
 

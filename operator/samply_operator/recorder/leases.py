@@ -7,8 +7,9 @@ A recording that runs already is never given up for its Lease: samply is in the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from samply_operator.errors import KubeConflict, KubeError, KubeNotFound
@@ -100,11 +101,11 @@ class Leases:
                 if not is_live(entry.id):
                     continue
                 try:
-                    await self._renew(entry)
+                    await self._renew(entry, is_live)
                 except KubeError as error:
                     logger.warning("Lease %s isn't renewed: %s", entry.lease, error)
 
-    async def _renew(self, entry: JournalEntry) -> None:
+    async def _renew(self, entry: JournalEntry, is_live: Callable[[str], bool]) -> None:
         held = self._held.get(entry.id)
         if held is not None:
             meta, spec = held.get("metadata") or {}, held.get("spec") or {}
@@ -119,6 +120,8 @@ class Leases:
                 self._held.pop(entry.id, None)
             else:
                 return
+            if not is_live(entry.id):
+                return  # the next recording of its target has taken it over
         decision = await self.acquire(entry)
         if not isinstance(decision, Take):
             logger.error("Lease %s: %s records the same target as we do", entry.lease, decision.holder)
@@ -129,21 +132,26 @@ class Leases:
             await self._release(entry)
 
     async def _release(self, entry: JournalEntry) -> None:
-        path = objects.leases(entry.namespace, entry.lease)
         held = self._held.pop(entry.id, None)
         try:
-            if held is None:
-                held = await self._context.client.get(path)
-                found = lease.parse(held)
-                if (found.holder, found.profile_id) != (self.holder, entry.id):
+            if held is not None:
+                with contextlib.suppress(KubeConflict):
+                    await self._delete(entry, held)
                     return
-            # At this version: one that was taken over for another recording meanwhile is that one's.
-            meta = held["metadata"]
-            await self._context.client.delete(path, uid=meta["uid"], resource_version=meta["resourceVersion"])
+            # It was never seen, or is another version: by a renewal whose answer was lost, or since it was taken over.
+            found = await self._context.client.get(objects.leases(entry.namespace, entry.lease))
+            now = lease.parse(found)
+            if (now.holder, now.profile_id) == (self.holder, entry.id):
+                await self._delete(entry, found)
         except (KubeNotFound, KubeConflict):
             pass
         except KubeError as error:
             logger.warning("Lease %s isn't released: %s", entry.lease, error)
+
+    async def _delete(self, entry: JournalEntry, held: Mapping[str, Any]) -> None:
+        """At this version: one that was taken over for another recording meanwhile is that one's."""
+        path, meta = objects.leases(entry.namespace, entry.lease), held["metadata"]
+        await self._context.client.delete(path, uid=meta["uid"], resource_version=meta["resourceVersion"])
 
     def _render(self, entry: JournalEntry, *, version: str = "", acquired_at: str = "") -> dict[str, Any]:
         now = self._context.now()

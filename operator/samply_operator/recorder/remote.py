@@ -144,7 +144,7 @@ async def stop(client: KubeClient, entry: JournalEntry, cause: Literal["keep", "
 
 async def clean(client: KubeClient, entry: JournalEntry) -> None:
     """Nothing of the recording is left in the container afterwards."""
-    await _run(client, place_of(entry), build_command("clean.sh", entry.folder, str(entry.pid)))
+    await _run(client, place_of(entry), build_command("clean.sh", entry.folder, str(entry.pid), str(entry.pid_started)))
 
 
 async def wake(client: KubeClient, entry: JournalEntry) -> None:

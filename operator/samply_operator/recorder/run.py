@@ -27,7 +27,7 @@ from samply_operator.errors import (
 from samply_operator.kube import objects
 from samply_operator.model.manifest import JournalEntry, Manifest, Origin
 from samply_operator.model.profile import Failure, Phase
-from samply_operator.recorder import collect, ephemeral, follow, measures, prepare, remote, reports
+from samply_operator.recorder import collect, ephemeral, finish, follow, measures, prepare, remote, reports
 from samply_operator.recorder.context import Backoff, Context
 from samply_operator.rules import failures, modes, preflight, recording, status, surroundings, times
 from samply_operator.rules.recording import Progress
@@ -199,7 +199,11 @@ class Run:
                 failures.fail("Lost", f"{self.entry.folder} went from the container while it was used.")
             failures.raise_failure(recording.judge(sight.progress, sight.log) or failure)
         measures.measure_sampling(self.entry, self._context.now())
-        manifest = await collect.collect(self._context, self.entry, progress)
+        try:
+            manifest = await collect.collect(self._context, self.entry, progress)
+        except finish.HalfFileError:
+            sight = await self._retry(lambda: remote.look(self._context.client, self.entry))
+            failures.raise_failure(recording.judge_half(progress, sight.log))
         measures.count_quality(manifest)
         if manifest.failure is not None:
             # It isn't a success, but it is kept: whoever asks for it by its id gets it.
@@ -445,7 +449,10 @@ async def _clean_volume(context: Context, entry: JournalEntry) -> bool:
         return True
     try:
         pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
-        if pod["metadata"]["uid"] == entry.pod_uid and surroundings.is_in_volume(pod, entry.container, entry.folder):
+        has_ended = (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+        if has_ended or pod["metadata"]["uid"] != entry.pod_uid:
+            return True
+        if surroundings.is_in_volume(pod, entry.container, entry.folder):
             await remote.clean(context.client, entry)
     except KubeNotFound as error:
         logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)

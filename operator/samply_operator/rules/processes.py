@@ -16,13 +16,15 @@ WRAPPERS = frozenset(
     {"tini", "tini-static", "dumb-init", "docker-init", "catatonit", "s6-svscan", "s6-supervise", "pause"}
     | {"sh", "bash", "dash", "ash", "busybox", "su-exec", "gosu", "runuser", "setpriv", "entrypoint.sh"}
 )
+SANDBOX = (1, "pause")
+"""The pod's own process, where the pod shares its processes: no container's."""
 NAME_LIMIT = 15
 """The kernel cuts a process's name to this length."""
 
 
 def choose_process(processes: Sequence[Process], wanted: str | None) -> Process | Failure:
     """The one to profile, or why it can't be told. `wanted`: a name or a number."""
-    living = [p for p in processes if p.state not in "ZX"]
+    living = [p for p in processes if p.state not in "ZX" and (p.pid, p.name) != SANDBOX]
     if wanted is not None:
         named = tuple(p for p in living if p.name == wanted[:NAME_LIMIT] or str(p.pid) == wanted)
         # Workers often have the name of the one that started them.

@@ -123,9 +123,7 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
 
 def judge(progress: Progress, log: str) -> Failure | None:
     """None: there is a profile to collect. Else why there is none. `log` is samply's stderr."""
-    # Whoever was killed may have been writing: what is there then is half a file.
-    was_killed = bool(progress.deadline) or progress.exit_code in KILLED
-    if progress.find_file(PROFILE) is not None and progress.recording_at is not None and not was_killed:
+    if progress.find_file(PROFILE) is not None and progress.recording_at is not None:
         return None
     said = next((reason for text, reason in _SAYINGS if text in log), None)
     if progress.deadline == "attach":
@@ -149,6 +147,16 @@ def judge(progress: Progress, log: str) -> Failure | None:
     if not progress.stop_cause:
         return _fail("TargetEnded", "The process ended while it was recorded, and samply wrote no profile.", log)
     return _fail("NoProfileWritten", f"samply ended with status {progress.exit_code} and wrote no profile.", log)
+
+
+def judge_half(progress: Progress, log: str) -> Failure:
+    """Why there is only half a file: what ended samply while it wrote."""
+    return judge(replace(progress, files=()), log) or _fail("NoProfileWritten", "samply left half a file.", log)
+
+
+def was_killed(progress: Progress) -> bool:
+    """Whether something ended samply before it had done all: its file may be whole, and the symbols be missing."""
+    return progress.exit_code != 0 and (bool(progress.deadline) or progress.exit_code in KILLED)
 
 
 def _fail(reason: str, message: str, log: str) -> Failure:

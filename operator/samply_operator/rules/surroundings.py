@@ -9,6 +9,7 @@ from typing import Any
 
 from samply_operator.model.facts import Facts
 
+POD_MEMORY = "/dev/shm/"  # noqa: S108 - a place in a pod
 _QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P|)", re.ASCII)
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15} | {
     f"{letter}i": 1024 ** (power + 1) for power, letter in enumerate("KMGTP")
@@ -65,7 +66,9 @@ def _find_folder_limit(spec: Mapping[str, Any], mine: Mapping[str, Any], folder:
 
 
 def is_in_volume(pod: Mapping[str, Any], container: str, folder: str) -> bool:
-    """Whether what is in that folder of a container outlives the container."""
+    """Whether what is in that folder of a container outlives the container: /dev/shm is the pod's."""
+    if f"{folder}/".startswith(POD_MEMORY):
+        return True
     containers = (pod.get("spec") or {}).get("containers") or ()
     return any(c.get("name") == container and _find_volume(c, folder) for c in containers)
 

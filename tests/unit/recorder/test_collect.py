@@ -152,19 +152,41 @@ async def test_a_profile_that_cannot_be_read_is_stored_and_not_called_good(
     await operator.reach(lambda: operator.engine.retention.catalog.find_last_good(NAMESPACE, "a", 0))
 
 
-@pytest.mark.parametrize("is_broken", [False, True], ids=["it ends too early", "it breaks"])
+WHOLE = (PROFILES / "demo-v55.json.gz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [WHOLE[:-200], WHOLE[: len(WHOLE) // 2] + b"\0" * 5000, b"", b"\x1f", b"\0" * 900, WHOLE[:-8] + b"\0" * 8],
+    ids=["cut off", "broken", "empty", "one byte", "zeros", "a wrong sum"],
+)
 async def test_half_a_file_is_no_profile(
-    operator: OperatorProcess, cluster: FakeCluster, tmp_path: Path, is_broken: bool
+    operator: OperatorProcess, cluster: FakeCluster, tmp_path: Path, data: bytes
 ) -> None:
     """It never hides the last good one, whatever let samply end while it wrote."""
-    whole = (PROFILES / "demo-v55.json.gz").read_bytes()
     written = tmp_path / "half.json.gz"
-    written.write_bytes(whole[: len(whole) // 2] + (b"\0" * 5000 if is_broken else b""))
+    written.write_bytes(data)
     add_pipeline(cluster, profile=str(written))
     ask(cluster)
-    failure = (await operator.reach_phase("p-1", "Succeeded", "Failed"))["failure"]
-    assert failure["reason"] == "NoProfileWritten"
-    assert "cut off" in failure["message"]
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "NoProfileWritten"
+    await operator.reach_rest()
+    assert_nothing_left(operator)
+
+
+async def test_half_a_sidecar_costs_the_names_alone(
+    operator: OperatorProcess, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    """The profile was there before it, with all its samples; their number is known."""
+    written = tmp_path / "half.syms.json"
+    sidecar = (PROFILES / "demo-v55.syms.json").read_bytes()
+    written.write_bytes(sidecar[: len(sidecar) // 2])
+    add_pipeline(cluster, sidecar=str(written))
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert (status["phase"], status["profile"]["verdict"]) == ("Succeeded", "Idle"), status  # it was counted
+    assert status["profile"]["samples"] > 0
+    assert any(warning.startswith("Without names: ") for warning in status["warnings"])
 
 
 @pytest.mark.parametrize("cpu_ticks", [None, 0, 1000], ids=["unknown", "idle", "busy"])

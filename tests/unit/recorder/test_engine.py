@@ -14,7 +14,7 @@ from samply_operator.model import names
 from samply_operator.recorder import remote
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
-from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask
+from support.operator_process import NAMESPACE, RECORDED, OperatorProcess, add_pipeline, add_pod, ask
 from support.shells import put_samply
 
 POD = "pipeline-a-0"
@@ -410,7 +410,7 @@ async def test_the_next_recording_of_the_same_target_works(operator: OperatorPro
     ask(cluster, "p-1")
     await operator.reach_phase("p-1", "Failed")
     await operator.reach_rest()
-    put_samply(Path(container.path.partition(":")[0]))
+    put_samply(Path(container.path.partition(":")[0]), **RECORDED)
     ask(cluster, "p-2")
     assert (await operator.reach_phase("p-2", "Succeeded", "Failed"))["phase"] == "Succeeded"
     await operator.reach_rest()

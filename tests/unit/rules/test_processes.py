@@ -38,6 +38,12 @@ def process(pid: int, name: str, parent: int = 0, state: str = "S", program: str
             id="an exec'd probe where the pod shares its processes",
         ),
         pytest.param(
+            [process(1, "pause"), process(30, "p", 0), process(51, "orphan", 1)],
+            None,
+            30,
+            id="the pod's own process is no container's",
+        ),
+        pytest.param(
             [process(30, "sh", 0), process(31, "p", 5), process(50, "bash", 0)],
             None,
             31,

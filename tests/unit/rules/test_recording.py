@@ -147,9 +147,6 @@ PARANOID = (
 )
 
 
-FILE = f"file {recording.PROFILE} 1 {SHA}"
-
-
 @pytest.mark.parametrize(
     ("lines", "log", "reason"),
     [
@@ -173,12 +170,6 @@ FILE = f"file {recording.PROFILE} 1 {SHA}"
         pytest.param(["exit 137"], "", "SamplyKilled", id="SIGKILL before it recorded"),
         pytest.param([*RAN, "exit 139"], "", "SamplyKilled", id="SIGSEGV"),
         pytest.param([*RAN, "exit 134"], "", "SamplyKilled", id="SIGABRT"),
-        pytest.param([*RAN, FILE, "deadline memory", "exit 137"], "", "MemoryNear", id="ended while it wrote"),
-        pytest.param([*RAN, FILE, "deadline finish", "exit 137"], "", "FinishTimeout", id="too slow with its file"),
-        pytest.param([*RAN, FILE, "exit 137"], "", "SamplyKilled", id="killed while it wrote"),
-        pytest.param(
-            [*RAN, FILE, "exit 134"], "memory allocation of 9 bytes failed", "MemoryNear", id="refused while it wrote"
-        ),
         pytest.param(["exit 127"], "sh: /usr/bin/samply: not found", "SamplyNotFound", id="samply vanished"),
         pytest.param(["exit 2"], "error: unexpected argument '--x'", "SamplyFailed", id="wrong usage"),
         pytest.param(["exit 0"], "", "SamplyFailed", id="ended before it recorded"),
@@ -216,3 +207,27 @@ def test_what_samply_said_last_is_in_the_message_without_control_characters() ->
 def test_a_clock_is_centiseconds(text: str, secs: float | None) -> None:
     """Anything else is unknown."""
     assert recording.parse_clock(text) == secs
+
+
+@pytest.mark.parametrize(
+    ("lines", "log", "reason"),
+    [
+        pytest.param(["deadline memory", "exit 137"], "", "MemoryNear", id="it took too much"),
+        pytest.param(["deadline finish", "exit 137"], "", "FinishTimeout", id="it took too long"),
+        pytest.param(["exit 137"], "", "SamplyKilled", id="somebody killed it"),
+        pytest.param(["exit 134"], "memory allocation of 9 bytes failed", "MemoryNear", id="the kernel refused it"),
+        pytest.param(["exit 101"], "No space left on device (os error 28)", "TooLittleSpace", id="the disk was full"),
+        pytest.param(["exit 0"], "", "NoProfileWritten", id="nobody knows"),
+    ],
+)
+def test_half_a_file_has_the_reason_of_what_ended_samply(lines: list[str], log: str, reason: str) -> None:
+    """Whether it is half is found out after the copy: samply writes the profile before it reads the symbols."""
+    progress = observe_all([*RAN, f"file {recording.PROFILE} 1 {SHA}", *lines])
+    assert recording.judge(progress, log) is None
+    assert recording.judge_half(progress, log).reason == reason
+    assert recording.was_killed(progress) is (reason not in {"TooLittleSpace", "NoProfileWritten"})
+
+
+def test_a_deadline_that_came_too_late_changes_nothing() -> None:
+    """It had just ended, as it should."""
+    assert not recording.was_killed(observe_all([*RAN, "deadline memory", "exit 0"]))

@@ -1,7 +1,7 @@
 # Leaves nothing of a recording in the container: no process, no stopped target, no file.
-# $1 folder  $2 pid of the target
+# $1 folder  $2 pid of the target  $3 its start time, 0: not known
 set -u
-dir=$1 pid=$2
+dir=$1 pid=$2 born=$3
 for who in samply shell timer; do
     if read -r id was 2>/dev/null <"$dir/$who" && IFS= read -r line 2>/dev/null <"/proc/$id/stat"; then
         set -- ${line##*) }
@@ -11,7 +11,8 @@ for who in samply shell timer; do
 done
 if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
     set -- ${line##*) }
-    case $1 in T | t) kill -CONT "$pid" && echo 'continued' ;; esac
+    # Another process may have the number by now.
+    case "$1 $born" in "T ${20}" | "t ${20}" | 'T 0' | 't 0') kill -CONT "$pid" && echo 'continued' ;; esac
 fi
 # A samply of the operator's own may be there, whole or in part, though its recording never began.
 cd / && rm -rf "$dir" "$dir.bin" "$dir.bin".part.*

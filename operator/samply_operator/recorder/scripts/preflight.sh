@@ -91,7 +91,7 @@ for folder in "${TMPDIR:-}" /tmp /var/tmp /dev/shm "$PWD"; do
     fi
 done
 own=$(first "/proc/$anchor/cgroup")
-seen=0
+seen=0 target='' first=''
 for folder in /proc/[0-9]*; do
     pid=${folder#/proc/}
     [ "$pid" = $$ ] && continue
@@ -114,11 +114,14 @@ for folder in /proc/[0-9]*; do
     fi
     echo "process=$pid $2 $1 ${18} $((${12} + ${13})) ${20} ${size:-0} ${program:--} $name"
     seen=$((seen + 1))
-    [ "$seen" = 1 ] && target=$pid
+    first=${first:-$pid}
+    # In a pod that shares its processes the first one may be the pod's own.
+    case $group in *"${container:-none}"*) target=${target:-$pid} ;; esac
     [ "$seen" -ge 200 ] && break
 done
 # From beside it: what the target's own container may use.
-if [ -n "$container" ] && [ "$seen" -gt 0 ]; then
+target=${target:-$first}
+if [ -n "$container" ] && [ -n "$target" ]; then
     memory target_ "/proc/$target/root/sys/fs/cgroup"
     quota target_ "/proc/$target/root/sys/fs/cgroup"
     echo "target_allowed=$(status Cpus_allowed_list "$target")"

@@ -81,9 +81,10 @@ room() { # KiB that the target's container may still take, what the kernel can d
 }
 check_memory() { # in the container, samply's memory counts as the pipeline's: better no profile than no pipeline
     [ "$cap" -gt 0 ] || return 0
+    # Of its own alone: pages of files can be dropped, and ring buffers count as such on some kernels.
     used=0
     while read -r key value _; do
-        if [ "$key" = VmRSS: ]; then used=$value; fi
+        case $key in RssAnon: | RssShmem:) used=$((used + value)) ;; esac
     done 2>/dev/null <"/proc/$recorder/status"
     # The pipeline grows as well.
     spare=''
