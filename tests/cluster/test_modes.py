@@ -6,6 +6,7 @@ A few rows are played each time, the others are slow. With SAMPLY_WRITE_MATRIX=1
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import copy
@@ -26,9 +27,14 @@ from cluster import profiles, release, table
 from cluster.matrix import PROGRAM, ROWS, USUAL_PARANOID, USUAL_SECS, Row
 from cluster.node import Node
 from cluster.release import Install, Service
-from cluster.specimens import Specimen, Zoo, create
+from cluster.specimens import Specimen, Zoo, create, find_container, take_snapshot
 from samply_operator import profiles as files
+from samply_operator.kube.client import KubeClient
+from samply_operator.recorder import ephemeral
+from samply_operator.recorder.context import Context
+from samply_operator.settings import Ephemeral, Settings
 from support import kubectl
+from support.samples import make_entry
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
@@ -166,6 +172,34 @@ def test_a_pipeline_that_grows_to_its_memory_limit_is_let_alone(mode: str, zoo: 
         assert growing.poll() is None, "it ended before, for want of memory"
     assert growing.returncode == 0
     assert "came near its limit" in failure["message"]
+    specimen.wait_untouched()
+
+
+STARTED = 'IFS= read -r line <"/proc/$1/stat"; set -- ${line##*) }; echo "${20}"'
+
+
+@pytest.mark.slow
+def test_a_target_that_was_left_stopped_and_has_no_shell_is_continued(
+    zoo: Zoo, modes_install: Install, node: Node
+) -> None:
+    """By one more ephemeral container, as the operator adds it when the first one was lost while it attached."""
+    specimen = zoo.fetch("distroless", "open")
+    where, container = specimen.pipeline, find_container(specimen.get())
+    (process,) = node.find_processes(container["containerID"])
+    started = int(node.run(STARTED, process))
+    node.signal(container["containerID"], "STOP")
+    entry = make_entry(
+        namespace=where.namespace, pod=where.pod(), container="pipeline", pid=1, pid_started=started, helper="lost"
+    )
+    assert "process pipeline in state T" in take_snapshot(node, specimen.get())
+
+    async def wake() -> bool:
+        async with KubeClient() as client:
+            nowhere: Any = None
+            settings = Settings(ephemeral=Ephemeral(image=HELPER_IMAGE))
+            return await ephemeral.wake(Context(client, nowhere, nowhere, settings, time.time), entry)
+
+    assert asyncio.run(wake())
     specimen.wait_untouched()
 
 
