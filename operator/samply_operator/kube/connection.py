@@ -42,8 +42,10 @@ BEGINNING_SECS = 8.0
 """How long an API server that has only begun to run is waited for: it forbids what is allowed until it has read the
 roles and their bindings. That is told from a lasting lack by what it says of itself. Then it counts as away."""
 BEGINNING_PAUSE_SECS = 0.25
+CLOSED_SECS = 5.0
+"""The same where it doesn't tell whether it is ready: that takes a role too, which it may not have read yet."""
 READY_PATH = "/readyz"
-"""Answered to everybody, also before any role is known (kube-apiserver's --authorization-always-allow-paths)."""
+"""Every cluster opens it to all that are known to it, by a role (system:public-info-viewer); a hardened one may not."""
 USER_AGENT = "samply-operator"
 Answer = TypeVar("Answer")
 Send = Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]]
@@ -225,7 +227,7 @@ class Connection:
         send: Send[Answer],
     ) -> Answer:
         loop = asyncio.get_running_loop()
-        until = loop.time() + BEGINNING_SECS
+        began = loop.time()
         is_ready: bool | None = False
         while True:
             try:
@@ -234,9 +236,10 @@ class Connection:
                 if is_ready or not faults.is_of_authorizer(refused.status, refused.body):
                     raise
                 is_ready = await self._is_ready()
-                if is_ready is None:
+                waited_secs = loop.time() - began
+                if is_ready is None and waited_secs >= CLOSED_SECS:
                     raise
-                if not is_ready and loop.time() >= until:
+                if is_ready is False and waited_secs >= BEGINNING_SECS:
                     raise _NotReadyError("the API server isn't ready: what it forbids may be allowed") from refused
             # Also when it is ready: it may be one of several, of which another one said so.
             await asyncio.sleep(BEGINNING_PAUSE_SECS)

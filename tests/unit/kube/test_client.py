@@ -134,17 +134,30 @@ async def test_one_that_never_becomes_ready_counts_as_away(
     assert len(kube.requests) > 2
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_one_that_does_not_tell_whether_it_is_ready_is_believed(
-    kube: FakeKube, client: KubeClient, status: int
+async def test_one_that_does_not_tell_whether_it_is_ready_is_believed_in_the_end(
+    kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    """At once: else each lack of a right would take seconds to be told."""
+    """Where only some may ask for that, each lack of a right takes some seconds to be told."""
+    monkeypatch.setattr(connection, "CLOSED_SECS", 0.05)
     kube.failure = UNBOUND
     kube.readiness = lambda: status
     kube.failures.extend([403] * 100)
     with pytest.raises(errors.KubeForbidden, match="cannot get"):
         await client.get(POD)
-    assert len(kube.requests) == 1
+    assert len(kube.requests) > 2
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_one_that_forbids_even_that_for_a_moment_is_asked_again(kube: FakeKube, client: KubeClient) -> None:
+    """As one does that has read no role at all yet, then only some."""
+    made = kube.put(POD, {})
+    kube.failure = UNBOUND
+    answers = iter([403, 403, 500])
+    kube.readiness = lambda: next(answers, 200)
+    kube.failures.extend([403] * 4)
+    assert await client.get(POD) == made
 
 
 async def test_what_admission_refuses_is_not_asked_again(kube: FakeKube, client: KubeClient) -> None:
