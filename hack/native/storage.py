@@ -25,14 +25,18 @@ def ensure(layout: Layout) -> int:
     wanting = [name for name in names if phases.get(name) in (None, "Released", "Failed")]
     for name in wanting:
         if name in phases:
-            _remove(layout, name)
+            api.request(layout, "DELETE", f"{_PATH}/{name}")
+    for name in wanting:
+        if name in phases:
+            _wait_gone(layout, name)
         _create(layout, name)
     return len(wanting)
 
 
-def _remove(layout: Layout, name: str) -> None:
-    api.request(layout, "DELETE", f"{_PATH}/{name}")
-    wait_until(f"volume {name} to go", lambda: api.request(layout, "GET", f"{_PATH}/{name}")[0] == 404, timeout_secs=10)
+def _wait_gone(layout: Layout, name: str) -> None:
+    # A controller takes off what protects it; after a restart of the API server that one needs up to half a minute to
+    # come back to it.
+    wait_until(f"volume {name} to go", lambda: api.request(layout, "GET", f"{_PATH}/{name}")[0] == 404, timeout_secs=60)
     shutil.rmtree(layout.volumes / name, ignore_errors=True)
 
 
