@@ -37,11 +37,11 @@ test-unit: venv ## what decides and what is parsed, as tables: seconds
 	@$(PY) -m pytest -q tests/unit/rules tests/unit/model tests/unit/api tests/unit/store tests/unit/plugin
 
 .PHONY: test-local
-test-local: venv ## all tests without a cluster, about four minutes
+test-local: venv ## all tests without a cluster, about seven minutes
 	@$(PY) -m pytest -q
 
 .PHONY: test
-test: ## everything: checks, unit tests, a real cluster (45 min the first time, then 23)
+test: ## everything: checks, unit tests, a real cluster (50 min the first time, then 28)
 	@hack/test
 
 .PHONY: test-readers
