@@ -88,6 +88,8 @@ class Engine:
                 self._spawn(self._register(entry), is_held=not lease.is_to_be_taken(entry))
         await self._renew_leases()
         await self._recover_tombstones()
+        # Whoever read the volume before may have read it while an earlier process still wrote.
+        self._note_change()
 
     async def _recover_tombstones(self) -> None:
         reading = await asyncio.to_thread(self.context.volume.marks.read_tombstones)

@@ -416,3 +416,10 @@ async def test_the_next_recording_of_the_same_target_works(operator: OperatorPro
     await operator.reach_rest()
     assert len(operator.volume.list_ids()) == 2
     assert_nothing_left(operator)
+
+
+async def test_once_the_volume_is_its_own_whoever_shows_it_reads_it_again(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """An earlier process may have stored one after the api, which starts at the same time, had read all."""
+    assert operator.engine.store_generation == 1
