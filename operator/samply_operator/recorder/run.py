@@ -426,9 +426,9 @@ async def sweep_entry(context: Context, entry: JournalEntry, release: Release | 
             await _clean(context, entry)
         except RecordingFailed as error:
             # The container is gone, and with it whatever was in it, save what lay in a volume of the pod.
-            if entry.lease and release is not None:
-                await release(entry)
             if error.reason == "ContainerRestarted" and not await _clean_volume(context, entry):
+                if entry.lease and release is not None:
+                    await release(entry)  # nothing runs there any more
                 return False
         except KubeError as error:
             logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
@@ -444,21 +444,15 @@ async def sweep_entry(context: Context, entry: JournalEntry, release: Release | 
 
 
 async def _clean_volume(context: Context, entry: JournalEntry) -> bool:
-    """Once the container runs again. True: nothing of the recording is in a volume of the pod."""
+    """Once the container runs again, in a pod that is known to be there. True: nothing of the recording is in a volume
+    of it."""
     if not entry.folder or entry.helper:
         return True
     try:
         pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
         has_ended = (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
-        if has_ended or pod["metadata"]["uid"] != entry.pod_uid:
-            return True
-        if surroundings.is_in_volume(pod, entry.container, entry.folder):
+        if not has_ended and surroundings.is_in_volume(pod, entry.container, entry.folder):
             await remote.clean(context.client, entry)
-    except KubeNotFound as error:
-        logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
-        with contextlib.suppress(KubeNotFound):
-            await context.client.get(objects.pods(entry.namespace, entry.pod))
-            return False
     except KubeError as error:
         logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
         return False
