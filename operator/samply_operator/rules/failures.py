@@ -43,7 +43,8 @@ REMEDIES: dict[str, str] = {
     "SamplyNotFound": "Put samply (0.13.1 or newer) on the PATH of the pipeline's image.",
     "SamplyTooOld": "Put samply 0.13.1 or newer into the pipeline's image.",
     "NoWritableFolder": "Give the container a writable folder: an emptyDir at /tmp is enough.",
-    "TooLittleSpace": "Free space in the pod's folder, or raise its emptyDir's sizeLimit.",
+    "TooLittleSpace": "Free space in the pod's folder, or raise its emptyDir's sizeLimit, or the limit for "
+    "ephemeral-storage; or record for a shorter time.",
     "PerfEventParanoid": "On the node: sysctl kernel.perf_event_paranoid=1 (samply 0.13.1 refuses at 2 and above, "
     "whatever the capabilities are).",
     "PerfNotPermitted": "Add the PERFMON capability to the container's securityContext (or, as non-root, give the "
