@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -58,7 +59,7 @@ def wait(pipeline: Pipeline, name: str, condition: str = "Finished", timeout: fl
 
 def wait_succeeded(pipeline: Pipeline, name: str, timeout: float = 60) -> Object:
     profile = wait(pipeline, name, timeout=timeout)
-    assert phase_of(profile) == "Succeeded", profile["status"]
+    assert phase_of(profile) == "Succeeded", tell(profile["status"])
     assert profile["status"]["profile"]["samples"] > 0
     return profile
 
@@ -66,12 +67,17 @@ def wait_succeeded(pipeline: Pipeline, name: str, timeout: float = 60) -> Object
 def wait_failed(pipeline: Pipeline, name: str, reason: str, timeout: float = 60) -> Object:
     """It failed for that reason, says so in its conditions too, and names a cure. Its `status.failure`."""
     status = wait(pipeline, name, timeout=timeout)["status"]
-    assert (status["phase"], status.get("failure", {}).get("reason")) == ("Failed", reason), status
+    assert (status["phase"], status.get("failure", {}).get("reason")) == ("Failed", reason), tell(status)
     assert conditions(status) | {"Finished": "True", "Succeeded": "False"} == conditions(status)
     failure: Object = status["failure"]
     assert failure["message"]
     assert failure["remedy"]
     return failure
+
+
+def tell(value: Object) -> str:
+    """For the message of an assertion: whole, where pytest would shorten an object."""
+    return json.dumps(value, indent=1)
 
 
 def phase_of(profile: Object) -> str:

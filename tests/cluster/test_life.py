@@ -99,7 +99,7 @@ def test_operator_gone_in_the_middle(
     how(life, node)
     status = profiles.wait_succeeded(target, name)["status"]
     assert (status["startedAt"], status["target"]) == (began["startedAt"], began["target"]), "it was taken once"
-    assert status["profile"]["coverage"] > 0.75, status
+    assert status["profile"]["coverage"] > 0.75, profiles.tell(status)
     target.wait_untouched()
     wait_journal_empty(life)
     with life.open() as service:

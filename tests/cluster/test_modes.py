@@ -112,12 +112,12 @@ def check_good(row: Row, specimen: Specimen, profile: profiles.Object, service: 
     """It came that way, of the container's own program and of nothing beside or around it; all samples that were due
     are there, and the workers' functions have their names."""
     status = profile["status"]
-    assert status["phase"] == "Succeeded", status
-    assert status["target"]["mode"] == row.answers, status
-    assert specimen.name_process(status["target"]["pid"]) == (row.process or Path(PROGRAM).name), status
+    assert status["phase"] == "Succeeded", profiles.tell(status)
+    assert status["target"]["mode"] == row.answers, profiles.tell(status)
+    assert specimen.name_process(status["target"]["pid"]) == (row.process or Path(PROGRAM).name), profiles.tell(status)
     stored = status["profile"]
-    assert stored["coverage"] >= 0.9, status
-    assert stored["symbolicated"], status
+    assert stored["coverage"] >= 0.9, profiles.tell(status)
+    assert stored["symbolicated"], profiles.tell(status)
     answer = service.stored(specimen.pipeline.name, stored["id"], f"/profile?namespace={specimen.pipeline.namespace}")
     assert answer.status == 200, answer
     path.write_bytes(answer.body)
@@ -128,13 +128,13 @@ def check_good(row: Row, specimen: Specimen, profile: profiles.Object, service: 
 
 def check_refused(row: Row, status: dict[str, Any]) -> None:
     """It failed for one of those reasons, in words that help."""
-    assert status["phase"] == "Failed", status
+    assert status["phase"] == "Failed", profiles.tell(status)
     failure = status["failure"]
-    assert failure["reason"] in row.answers.split(), status
-    assert row.says in f"{failure['message']} {failure['remedy']}", failure
-    assert all((failure["message"], failure["remedy"])), failure
+    assert failure["reason"] in row.answers.split(), profiles.tell(status)
+    assert row.says in f"{failure['message']} {failure['remedy']}", profiles.tell(failure)
+    assert all((failure["message"], failure["remedy"])), profiles.tell(failure)
     found = [finding["reason"] for finding in status.get("preflight", {}).get("findings", [])]
-    assert row.finding in ["", *found], status
+    assert row.finding in ["", *found], profiles.tell(status)
 
 
 PLAYED = [pytest.param(row, id=row.id, marks=[] if row.is_usual else [pytest.mark.slow]) for row in ROWS]
