@@ -106,7 +106,7 @@ def test_status_is_a_subresource(crd: helm.Object) -> None:
 def test_one_line_tells_the_story(crd: helm.Object, schema: dict[str, Any]) -> None:
     columns = crd["spec"]["versions"][0]["additionalPrinterColumns"]
     assert [c["name"] for c in columns if not c.get("priority")] == [
-        "Pipeline", "Ordinal", "Phase", "Duration", "Samples", "Coverage", "Size", "Reason", "Age",
+        "Pipeline", "Ordinal", "Phase", "Duration", "Samples", "Coverage", "Verdict", "Size", "Reason", "Age",
     ]  # fmt: skip
     for column in columns:
         node = schema
@@ -116,6 +116,12 @@ def test_one_line_tells_the_story(crd: helm.Object, schema: dict[str, Any]) -> N
             node = node["properties"][key]
         else:
             assert node["type"] == column["type"], column["name"]
+
+
+def test_what_has_no_name_is_counted_in_samples(schema: dict[str, Any]) -> None:
+    """As the code counts it, and as the pages say."""
+    quality = schema["properties"]["status"]["properties"]["profile"]["properties"]
+    assert quality["unresolvedPercent"]["description"].startswith("Share of the samples")
 
 
 def test_the_crd_stays_when_the_release_goes(crd: helm.Object) -> None:

@@ -44,6 +44,8 @@ def test_the_notes_say_what_to_type_next() -> None:
     assert f"kubectl -n pipelines annotate statefulset NAME {names.TRIGGER}=30s" in notes
     assert f"kubectl -n {helm.NAMESPACE} port-forward service/samply-operator 8080:81 &" in notes
     assert "/v0/pipelines/PIPELINE/samply_profile?ordinal=0" in notes
+    assert "kubectl -n pipelines describe samplyprofile NAME" in notes
+    assert "docs/troubleshooting.md" in notes
     assert "belongs to another release" not in notes
     assert "TOKEN=$(kubectl -n pipelines create token profile-reader --audience samply-operator)" in notes
     assert "WARNING" not in notes

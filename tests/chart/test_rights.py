@@ -7,6 +7,8 @@ import re
 import pytest
 
 from chart import helm
+from samply_operator import settings
+from samply_operator.kube import access
 
 KEYS_ALONE = {"config": {"auth": {"kubernetes": {"enabled": False}, "apiKeys": {"enabled": True}}}}
 CLUSTER_WIDE = {"config": {"targets": {"clusterWide": True}}}
@@ -127,6 +129,41 @@ def test_the_operator_may_do_exactly_this(default_objects: list[helm.Object]) ->
         "leases": ["get", "create", "update", "delete"],
         "events": ["create", "patch", "list"],
     }
+
+
+@pytest.mark.parametrize(
+    ("targets", "ephemeral", "expected"),
+    [
+        pytest.param({}, {}, {helm.NAMESPACE}, id="by default"),
+        pytest.param({"namespaces": ["a", "b"]}, {}, {"a", "b"}, id="in all that are watched"),
+        pytest.param({"namespaces": ["a", "b"]}, {"namespaces": ["b", "c"]}, {"b"}, id="in some of them"),
+        pytest.param({"namespaces": ["a"]}, {"namespaces": ["b"]}, set(), id="in none of them"),
+        pytest.param({"namespaces": ["a"]}, {"enabled": False}, set(), id="switched off"),
+        pytest.param({"clusterWide": True}, {}, {""}, id="everywhere"),
+        pytest.param({"clusterWide": True}, {"namespaces": ["a", "b"]}, {"a", "b"}, id="all are watched, some allowed"),
+        pytest.param({"clusterWide": True}, {"enabled": False}, set(), id="all are watched, switched off"),
+        pytest.param(
+            {"clusterWide": True}, {"enabled": False, "namespaces": ["a"]}, set(), id="switched off in spite of a list"
+        ),
+    ],
+)
+def test_ephemeral_containers_may_be_added_where_the_mode_is_allowed(
+    targets: helm.Object, ephemeral: helm.Object, expected: set[str]
+) -> None:
+    """And the operator misses the right nowhere else."""
+    objects = helm.render({"config": {"targets": targets, "ephemeral": ephemeral}})
+    roles = {(r["metadata"].get("namespace", ""), r["metadata"]["name"]): r for r in objects if "rules" in r}
+    granted = {
+        binding["metadata"].get("namespace", "")
+        for kind in ("RoleBinding", "ClusterRoleBinding")
+        for binding in helm.select(objects, kind)
+        for rule in roles[binding["metadata"].get("namespace", ""), binding["roleRef"]["name"]]["rules"]
+        if "pods/ephemeralcontainers" in rule["resources"]
+    }
+    assert granted == expected
+    read = settings.parse(helm.only(objects, "ConfigMap")["data"]["settings.json"].encode())
+    watched = () if read.targets.cluster_wide else read.targets.namespaces or (helm.NAMESPACE,)
+    assert set(access.list_ephemeral(read, watched)) == expected
 
 
 def test_each_verb_has_its_reason() -> None:

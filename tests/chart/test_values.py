@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,8 +98,10 @@ def test_the_helpers_image_stands_beside_the_operators(values: helm.Object, imag
     objects = helm.render(values)
     read = settings.parse(helm.only(objects, "ConfigMap")["data"]["settings.json"].encode())
     assert read.ephemeral.image == image
-    policy = helm.only(objects, "ValidatingAdmissionPolicy")
-    assert any(f'c.image == "{image}"' in rule["expression"] for rule in policy["spec"]["validations"])
+    rules = [
+        rule for policy in helm.select(objects, "ValidatingAdmissionPolicy") for rule in policy["spec"]["validations"]
+    ]
+    assert any(f'c.image == "{image}"' in rule["expression"] for rule in rules)
 
 
 def test_the_operator_has_room_for_the_process_that_reads_profiles() -> None:
@@ -166,6 +169,17 @@ def test_every_value_has_a_comment() -> None:
         key = re.match(r" *(\w+):", line)
         if key and key[1] not in silent:
             assert before.lstrip().startswith("#"), line
+
+
+def test_the_command_that_builds_the_images_is_one() -> None:
+    """Both of them, by a script that knows these names: a Dockerfile alone fails without the other's image."""
+    comment = (helm.CHART / "values.yaml").read_text().partition("  repository:")[0].splitlines()[-1]
+    command = re.search(r"`(hack/images [\w ]+)`", comment)
+    assert command, comment
+    script, *images = command[1].split()
+    help_text = subprocess.run([helm.REPOSITORY / script, "--help"], capture_output=True, text=True, check=True).stdout
+    assert set(images) == {"samply", "operator"}
+    assert set(images) <= set(re.findall(r"\w+", help_text.partition("any of:")[2]))
 
 
 @pytest.mark.parametrize(

@@ -191,9 +191,9 @@ def test_one_line_tells_the_story(namespace: str) -> None:
     patch(namespace, target, "merge", {"status": samples.STATUSES["stored"]}, "--subresource=status")
     header, line = kubectl.succeed("-n", namespace, "get", "sprof", target).splitlines()
     assert header.split() == [
-        "NAME", "PIPELINE", "ORDINAL", "PHASE", "DURATION", "SAMPLES", "COVERAGE", "SIZE", "REASON", "AGE",
+        "NAME", "PIPELINE", "ORDINAL", "PHASE", "DURATION", "SAMPLES", "COVERAGE", "VERDICT", "SIZE", "REASON", "AGE",
     ]  # fmt: skip
-    assert line.split()[:8] == [target, "demo", "0", "Succeeded", "5", "1", "0.98", "1"]
+    assert line.split()[:9] == [target, "demo", "0", "Succeeded", "5", "1", "0.98", "Idle", "1"]
 
 
 def test_delete_all_spares_profiles(namespace: str) -> None:

@@ -17,7 +17,9 @@ from support import kubectl
 
 pytestmark = pytest.mark.cluster
 
-COLUMNS = ["NAME", "PIPELINE", "ORDINAL", "PHASE", "DURATION", "SAMPLES", "COVERAGE", "SIZE", "REASON", "AGE"]
+COLUMNS = [
+    "NAME", "PIPELINE", "ORDINAL", "PHASE", "DURATION", "SAMPLES", "COVERAGE", "VERDICT", "SIZE", "REASON", "AGE",
+]  # fmt: skip
 
 
 def read_line(pipeline: Pipeline, name: str) -> dict[str, str]:
@@ -203,7 +205,9 @@ def test_deleted_before_it_records(pipeline: Pipeline) -> None:
     )
     profile = profiles.wait(pipeline, name)
     reason = profile["status"].get("failure", {}).get("reason")
-    assert (profiles.phase_of(profile), reason) in {("Succeeded", None), ("Failed", "AlreadyRecording")}, profile
+    assert (profiles.phase_of(profile), reason) in {("Succeeded", None), ("Failed", "AlreadyRecording")}, profiles.tell(
+        profile
+    )
     pipeline.wait_untouched(1, timeout=10)
 
 

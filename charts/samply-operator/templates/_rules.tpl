@@ -19,18 +19,12 @@
     - get     # the same container as before? asked before and after each step
     - list    # find the pipelines
     - watch   # restarts, scaling, trigger annotations
-    - patch   # turn a trigger annotation into a claim, and remove it
+    - patch   # turn a trigger annotation into a claim, and remove it; a policy of the chart keeps it from the spec
 - apiGroups: [""]
   resources: [pods/exec]
   verbs:
     - get     # exec over WebSocket before Kubernetes 1.35
     - create  # exec over WebSocket since Kubernetes 1.35
-{{- if .Values.config.ephemeral.enabled }}
-- apiGroups: [""]
-  resources: [pods/ephemeralcontainers]
-  verbs:
-    - patch   # add the ephemeral container that samply runs in; the policy of the chart pins what it may be
-{{- end }}
 - apiGroups: [""]
   resources: [namespaces]
   verbs:
@@ -41,7 +35,7 @@
     - get     # names and ordinals of one pipeline
     - list    # pipelines, those without pods too
     - watch   # scaling, trigger annotations
-    - patch   # turn a trigger annotation into a claim, and remove it
+    - patch   # turn a trigger annotation into a claim, and remove it; a policy of the chart keeps it from the spec
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs:
@@ -55,4 +49,12 @@
     - create  # tell what a user acts on
     - patch   # count a repeated one instead of adding it again
     - list    # those about a pipeline, for its support bundle
+{{- end -}}
+
+{{- /* The same, where mode Ephemeral is allowed. */ -}}
+{{- define "samply-operator.ephemeralRules" -}}
+- apiGroups: [""]
+  resources: [pods/ephemeralcontainers]
+  verbs:
+    - patch   # add the ephemeral container that samply runs in; a policy of the chart pins what it may be
 {{- end -}}

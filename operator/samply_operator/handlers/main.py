@@ -121,8 +121,9 @@ async def _watch(settings: Settings, identity: Identity, engine: Engine, sync: S
 async def _report_missing_rights(client: KubeClient, namespaces: tuple[str, ...], settings: Settings) -> None:
     """Said at start, so that nobody has to guess later why nothing happens."""
     try:
-        rights = (*access.RIGHTS, *(access.EPHEMERAL if settings.ephemeral.enabled else ()))
-        found = list(await access.find_missing(client, namespaces, rights))
+        found = list(await access.find_missing(client, namespaces))
+        if ephemeral := access.list_ephemeral(settings, namespaces):
+            found += await access.find_missing(client, ephemeral, access.EPHEMERAL)
         if settings.auth.kubernetes.enabled and not settings.auth.unsafe_let_anyone_in_without_authentication:
             found += await access.find_missing(client, (), access.REVIEWING)
         for missing in found:

@@ -2,6 +2,7 @@
 
     await find_missing(client, namespaces) -> tuple[MissingRight, …]    str() of one names the cure
     RIGHTS                                                              what the chart's Role grants
+    list_ephemeral(settings, namespaces) -> tuple[str, …]              where it grants EPHEMERAL besides
 
 Namespaces empty: all of them. Reviewing one's own rights needs none.
 """
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 
 from samply_operator.kube.client import KubeClient
 from samply_operator.model import names
+from samply_operator.rules import modes
+from samply_operator.settings import Settings
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 PARALLEL = 8
@@ -44,12 +47,21 @@ RIGHTS: tuple[Right, ...] = (
     *_rights("", "events", "create", "patch", "list"),
 )
 EPHEMERAL: tuple[Right, ...] = _rights("", "pods/ephemeralcontainers", "patch")
-"""Needed where mode Ephemeral is allowed."""
+"""Needed where mode Ephemeral is allowed, and nowhere else."""
 REVIEWING: tuple[Right, ...] = (
     *_rights("authentication.k8s.io", "tokenreviews", "create"),
     *_rights("authorization.k8s.io", "subjectaccessreviews", "create"),
 )
 """Needed in the whole cluster where callers show Kubernetes tokens."""
+
+
+def list_ephemeral(settings: Settings, namespaces: Sequence[str]) -> tuple[str, ...]:
+    """The namespaces with mode Ephemeral, of those that are watched (none named: all are). ("",) is all, () is none."""
+    if not settings.ephemeral.enabled:
+        return ()
+    if not namespaces:
+        return settings.ephemeral.namespaces or ("",)
+    return tuple(name for name in namespaces if modes.is_ephemeral_allowed(settings, name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,37 @@
+"""Numbers and words that pages repeat are those of where they come from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from chart import helm
+from samply_operator.rules import preflight
+
+DOCS = helm.REPOSITORY / "docs"
+COSTS = (DOCS / "usage.md").read_text().partition("\n## What it costs\n")[2].partition("\n## ")[0]
+ROWS = re.findall(r"^\| (.*) \| (.*) \(\[\w+\]\((\S+)\)\) \|$", COSTS, re.MULTILINE)
+
+
+def test_every_check_that_a_page_shows_is_one_of_the_preflight() -> None:
+    names = set(re.findall(r'_(?:warn|forbid)\(\s*"([\w ]+)"', Path(preflight.__file__).read_text()))
+    shown = re.findall(r'"check": "([\w ]+)"', (DOCS / "http.md").read_text())
+    assert shown
+    assert set(shown) <= names
+
+
+def test_what_it_costs_is_there() -> None:
+    """A guard of the test below: it must not pass because it looked at nothing."""
+    assert {Path(bench).parent.name for _, _, bench in ROWS} == {"slowdown", "blindness", "recovery"}
+
+
+@pytest.mark.parametrize(("what", "seen", "bench"), ROWS, ids=lambda value: value.replace("`", "")[:60])
+def test_what_it_costs_is_what_the_benches_saw(what: str, seen: str, bench: str) -> None:
+    """After a new run of a bench the page has to follow."""
+    text = (DOCS / bench).read_text()
+    figures = re.findall(r"\d+(?:\.\d+)?(?=%| s\b)", seen)
+    assert figures, what
+    for figure in figures:
+        assert re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.])", text), f"{what}: {figure} isn't in {bench}"
