@@ -12,6 +12,23 @@ CAP_PERFMON = 38
 
 
 @dataclass(frozen=True, slots=True)
+class Sections:
+    """Bytes of a program's sections that samply reads, as far as they matter to its memory. Those that are compressed
+    count as they are before it."""
+
+    lines: int = 0
+    """.debug_line"""
+    debug: int = 0
+    """All of debug data, .debug_line too."""
+    packed: int = 0
+    """What of it is compressed in the file."""
+    symbols: int = 0
+    """.symtab"""
+    unwind: int = 0
+    """.eh_frame_hdr: eight bytes for each function."""
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """One process of the target container, from /proc/PID/stat."""
 
@@ -25,10 +42,13 @@ class Process:
     started: int
     """Ticks since boot: with the pid, this tells it from any successor."""
     binary_bytes: int
+    """0: not known."""
     name: str
     """What the kernel calls it: a script's process by the script."""
     program: str = ""
     """Name of the file that it executes; empty: not known."""
+    sections: Sections | None = None
+    """None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +68,8 @@ class Facts:
     """0 none, 2 a filter."""
     security: str = ""
     """AppArmor's or SELinux' label."""
+    uid_map: str = ""
+    """`inside outside count`, where it isn't everybody as himself."""
     is_user_namespace: bool = False
     """The pod has users of its own (hostUsers: false): its capabilities don't count on the node."""
     online_cpus: int = 0

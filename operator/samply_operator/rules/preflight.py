@@ -22,6 +22,7 @@ from samply_operator.rules import failures
 Flag = Literal["", "--unstable-presymbolicate", "--presymbolicate"]
 Severity = Literal["refuse", "warn"]
 
+TICKS_PER_SEC = 100
 KIB = 1024
 MIB = 1024 * KIB
 RING_BYTES = 1028 * KIB
@@ -32,7 +33,17 @@ SPARE_FILES = 64
 BASE_BYTES = 48 * MIB
 """samply itself, before it has seen a sample."""
 SYMBOL_FACTOR = 1.6
-"""Peak while it reads the symbols, over the binary's size (272 MB for a binary of 186 MB)."""
+"""Over the binary's size, where its sections couldn't be read."""
+LINES_FACTOR = 5
+"""What it makes of .debug_line, over its size: 24 bytes a row, of every unit that a sample fell into. Measured: 4.1."""
+DEBUG_FACTOR = 0.1
+"""What it keeps of all debug data (functions, units), which it maps and doesn't copy. Measured: below the lines'."""
+PACKED_FACTOR = 1.1
+"""Compressed debug data is unpacked whole, over its size before. Measured: 1.0."""
+SYMBOLS_FACTOR = 7
+"""Over the size of .symtab. Measured: 6.7."""
+UNWIND_FACTOR = 16
+"""Over the size of .eh_frame_hdr. Measured: 15.9."""
 SAMPLE_BYTES = 160
 """What it keeps of one sample, stacks shared: measured on deep stacks."""
 HEADROOM = 0.9
@@ -120,6 +131,7 @@ def decide(facts: Facts, plan: Plan) -> Verdict:
         _check_open_files,
         _check_memory,
         _check_node_memory,
+        _check_binary,
         _check_cpus,
         _check_symbols,
         _check_tmpfs,
@@ -278,8 +290,23 @@ def estimate_memory(facts: Facts, plan: Plan) -> int:
     """Bytes that samply takes at its peak: the samples, then the symbols of the binary, and the file, if its folder is
     in memory."""
     file = estimate_file(facts, plan) if facts.is_tmpfs else 0
-    symbols = int(plan.process.binary_bytes * SYMBOL_FACTOR)
-    return BASE_BYTES + estimate_samples(facts, plan) * SAMPLE_BYTES + symbols + file
+    samples = estimate_samples(facts, plan) * SAMPLE_BYTES
+    return BASE_BYTES + samples + estimate_symbols(plan.process) + file
+
+
+def estimate_symbols(process: Process) -> int:
+    """Bytes that samply takes at most to look up the names in the binary. It maps the file: only what it makes of it is
+    memory that nobody can take back."""
+    sections = process.sections
+    if sections is None:
+        return int(process.binary_bytes * SYMBOL_FACTOR)
+    return int(
+        sections.lines * LINES_FACTOR
+        + sections.debug * DEBUG_FACTOR
+        + sections.packed * PACKED_FACTOR
+        + sections.symbols * SYMBOLS_FACTOR
+        + sections.unwind * UNWIND_FACTOR
+    )
 
 
 def find_headroom(facts: Facts) -> int | None:
@@ -307,10 +334,25 @@ def _check_memory(facts: Facts, plan: Plan) -> Finding | None:
     if cap is None or needed <= cap:
         return None
     message = (
-        f"samply may take {needed // MIB} MiB (a binary of {plan.process.binary_bytes // MIB} MiB, "
+        f"samply may take {needed // MIB} MiB (a binary of {_describe_binary(plan.process)}, "
         f"{plan.duration_secs} s at {plan.rate_hz} Hz); {cap // MIB} MiB are safe below the container's memory limit."
     )
     return _forbid("memory", "TightMemory", message, show_bytes(cap), show_bytes(needed))
+
+
+def _has_size(process: Process) -> bool:
+    return process.binary_bytes > 0 or process.sections is not None
+
+
+def _check_binary(_: Facts, plan: Plan) -> Finding | None:
+    if _has_size(plan.process):
+        return None
+    message = (
+        f"The size of the binary of process {plan.process.pid} ({plan.process.name}) can't be read, so the estimate of "
+        "memory is too low. A recording that comes near to a limit is ended."
+    )
+    remedy = "Put stat or od into the image, or allow mode Ephemeral (config.ephemeral.enabled)."
+    return _warn("binary", "BinarySizeUnknown", message, remedy, "unknown", "its size")
 
 
 def share_node(facts: Facts) -> int | None:
@@ -326,23 +368,24 @@ def _check_node_memory(facts: Facts, plan: Plan) -> Finding | None:
     """Ring buffers are the node's memory: no container's limit counts them. What the samples take isn't known before:
     the cap sees to it."""
     allowed = share_node(facts)
-    needed = estimate_rings(facts, plan) + BASE_BYTES + int(plan.process.binary_bytes * SYMBOL_FACTOR)
+    needed = estimate_rings(facts, plan) + BASE_BYTES + estimate_symbols(plan.process)
     if facts.node_available is None or allowed is None or needed <= allowed:
         return None
     message = (
         f"samply takes {show_bytes(needed)} of the node's memory at least ({facts.online_cpus} CPUs, "
-        f"{plan.process.threads} threads, a binary of {show_bytes(plan.process.binary_bytes)}); the node has "
+        f"{plan.process.threads} threads, a binary of {_describe_binary(plan.process)}); the node has "
         f"{show_bytes(facts.node_available)} left, of which half may be used."
     )
     return _forbid("node memory", "NodeMemory", message, show_bytes(allowed), show_bytes(needed))
 
 
 def check_pod(facts: Facts, plan: Plan, *, is_memory_limited: bool) -> Failure | None:
-    """Why no container of the pod can do it, told from the target's own facts: limits that hold for the pod as a whole.
+    """Why no container of the pod can do it, told from the target's own facts: what the node has left, and limits that
+    hold for the pod as a whole.
     An ephemeral container stays in the pod's spec: one that can't help is better not made."""
     # It has a folder of its own.
     own, facts = replace(plan, is_own=True), replace(facts, is_tmpfs=False)
-    found = _check_storage(facts, own)
+    found = _check_storage(facts, own) or _check_node_memory(facts, own)
     if found is None and is_memory_limited:
         found = _check_memory(facts, own)
     return None if found is None else Failure(found.reason, found.message, found.remedy)
@@ -396,31 +439,25 @@ def _check_tmpfs(facts: Facts, _: Plan) -> Finding | None:
 
 
 def _check_storage(facts: Facts, plan: Plan) -> Finding | None:
-    """A file that grows above the limit for ephemeral storage makes the kubelet evict the pod."""
-    if facts.storage_limit is None or facts.is_tmpfs:
-        return None
-    needed = estimate_file(facts, plan)
-    if needed <= facts.storage_limit // 2:
-        return None
-    message = (
-        f"The profile may take {needed // MIB} MiB in {facts.folder}; the container's limit for ephemeral-storage is "
-        f"{facts.storage_limit // MIB} MiB, and above it the pod is evicted."
-    )
-    return _forbid("storage", "TooLittleSpace", message, show_bytes(facts.storage_limit // 2), show_bytes(needed))
+    limit = f"the container's limit for ephemeral-storage is {show_bytes(facts.storage_limit or 0)}"
+    return _check_eviction(facts, plan, facts.storage_limit, limit)
 
 
 def _check_folder_limit(facts: Facts, plan: Plan) -> Finding | None:
-    """The same of an emptyDir's sizeLimit, which df doesn't show."""
-    if facts.folder_limit is None or facts.is_tmpfs:
-        return None
-    needed = estimate_file(facts, plan)
-    if needed <= facts.folder_limit // 2:
+    """df doesn't show it."""
+    limit = f"the sizeLimit of this emptyDir is {show_bytes(facts.folder_limit or 0)}"
+    return _check_eviction(facts, plan, facts.folder_limit, limit)
+
+
+def _check_eviction(facts: Facts, plan: Plan, limit: int | None, words: str) -> Finding | None:
+    """Where files grow above such a limit, the kubelet evicts the pod. Others than the profile count too."""
+    if limit is None or facts.is_tmpfs or (needed := estimate_file(facts, plan)) <= limit // 2:
         return None
     message = (
-        f"The profile may take {show_bytes(needed)} in {facts.folder}, an emptyDir whose sizeLimit is "
-        f"{show_bytes(facts.folder_limit)}, of which half may be used; above it the pod is evicted."
+        f"The profile may take {show_bytes(needed)} in {facts.folder}; {words}, of which half may be used: above it "
+        "the pod is evicted."
     )
-    return _forbid("storage", "TooLittleSpace", message, show_bytes(facts.folder_limit // 2), show_bytes(needed))
+    return _forbid("storage", "TooLittleSpace", message, show_bytes(limit // 2), show_bytes(needed))
 
 
 def _check_group_oom(facts: Facts, plan: Plan) -> Finding | None:
@@ -459,14 +496,20 @@ def _check_sandbox(facts: Facts, _: Plan) -> Finding | None:
     return _warn("sandbox", "RuntimeClass", message, remedy, facts.runtime_class, "the node's default")
 
 
-def describe_facts(facts: Facts) -> dict[str, str]:
-    """What was found, for a reader: only what is known."""
+def describe_facts(facts: Facts, process: Process | None) -> dict[str, str]:
+    """What was found, for a reader: only what is known. `process`: the chosen one."""
     left = find_headroom(facts)
+    target = replace(facts, memory_limit=facts.target_memory_limit, memory_used=facts.target_memory_used)
+    target_left = find_headroom(target)
     known = {
+        "process": "" if process is None else _describe_process(process),
+        "binary": "" if process is None or not _has_size(process) else _describe_binary(process),
         "samply": f"{facts.samply} {facts.version}".strip(),
+        "samplyOffers": " ".join(flag for flag in _FLAGS if flag in facts.flags),
         "architecture": facts.arch,
         "runtime": " ".join(filter(None, (facts.runtime, facts.runtime_class))),
         "uid": "" if facts.uid < 0 else f"{facts.uid}{' of its own namespace' if facts.is_user_namespace else ''}",
+        "uidMap": facts.uid_map,
         "capabilities": ", ".join(name for name, number in _CAPABILITIES if facts.has_cap(number)) or "none of use",
         "noNewPrivileges": "yes" if facts.has_no_new_privs else "no",
         "seccomp": _SECCOMP.get(facts.seccomp, "") if facts.seccomp is not None else "",
@@ -480,6 +523,10 @@ def describe_facts(facts: Facts) -> dict[str, str]:
         "cpuLimit": "" if facts.quota_cpus is None else f"{facts.quota_cpus:g}",
         "memoryLimit": "" if facts.memory_limit is None else show_bytes(facts.memory_limit),
         "memoryLeft": "" if left is None else show_bytes(left),
+        "targetCpus": f"{facts.target_allowed_cpus} of {facts.online_cpus}" if facts.target_allowed_cpus else "",
+        "targetCpuLimit": "" if facts.target_quota_cpus is None else f"{facts.target_quota_cpus:g}",
+        "targetMemoryLimit": "" if facts.target_memory_limit is None else show_bytes(facts.target_memory_limit),
+        "targetMemoryLeft": "" if target_left is None else show_bytes(target_left),
         "nodeMemoryAvailable": "" if facts.node_available is None else show_bytes(facts.node_available),
         "folder": facts.folder,
         "folderFree": "" if facts.free_bytes is None else show_bytes(facts.free_bytes),
@@ -491,6 +538,22 @@ def describe_facts(facts: Facts) -> dict[str, str]:
 
 def _show(number: int | None) -> str:
     return "" if number is None else str(number)
+
+
+def _describe_process(process: Process) -> str:
+    started = process.started / TICKS_PER_SEC
+    return (
+        f"{process.name} (pid {process.pid}), threads: {process.threads}, state {process.state}, "
+        f"started {started:.2f} s after the node's boot"
+    )
+
+
+def _describe_binary(process: Process) -> str:
+    size = show_bytes(process.binary_bytes) if process.binary_bytes else "unknown size"
+    if process.sections is None:
+        return size
+    packed = f", {show_bytes(process.sections.packed)} of it compressed" if process.sections.packed else ""
+    return f"{size}, {show_bytes(process.sections.debug)} of debug data{packed}"
 
 
 def _describe_folder(facts: Facts) -> str:
@@ -508,4 +571,6 @@ _CAPABILITIES = (
     ("IPC_LOCK", CAP_IPC_LOCK),
     ("KILL", CAP_KILL),
 )
+_FLAGS = ("--pid", "--save-only", "--presymbolicate", "--unstable-presymbolicate")
+"""Those by which samplys are told apart."""
 _SECCOMP = {0: "none", 1: "strict", 2: "filter"}

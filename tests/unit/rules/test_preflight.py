@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samply_operator.model.facts import Facts, Process
+from samply_operator.model.facts import Facts, Process, Sections
 from samply_operator.rules import facts as reading
 from samply_operator.rules import preflight
 from samply_operator.rules.preflight import Plan
@@ -158,7 +158,12 @@ def test_any_text_at_all_is_read(text: str) -> None:
         pytest.param({"storage_limit": 20 * MIB}, "TooLittleSpace", "12 MiB in /tmp", id="little ephemeral storage"),
         pytest.param({"memory_limit": 60 * MIB, "memory_used": 9 * MIB}, "TightMemory", "45 MiB", id="little memory"),
         pytest.param({"paranoid": 2, "flags": BARE}, "PerfEventParanoid", "is 2", id="an unknown samply at 2"),
-        pytest.param({"folder_limit": 10 * MIB}, "TooLittleSpace", "sizeLimit is 10 MiB", id="a small emptyDir"),
+        pytest.param(
+            {"folder_limit": 10 * MIB},
+            "TooLittleSpace",
+            "the sizeLimit of this emptyDir is 10 MiB",
+            id="a small emptyDir",
+        ),
         pytest.param({"node_available": 200 * MIB}, "NodeMemory", "200 MiB left", id="a node without memory"),
         pytest.param(
             {"effective_caps": 1 << 38, "has_no_new_privs": True},
@@ -321,12 +326,90 @@ def test_without_a_limit_half_of_what_the_node_has_left_is_the_cap() -> None:
 
 def test_facts_are_shown_as_far_as_they_are_known() -> None:
     """In words of one line each."""
-    assert preflight.describe_facts(Facts(uid=-1)) == {"capabilities": "none of use", "noNewPrivileges": "no"}
-    shown = preflight.describe_facts(replace(GOOD, runtime="containerd", memory_limit=1 << 30, folder_limit=1 << 24))
+    nothing = {"capabilities": "none of use", "noNewPrivileges": "no"}
+    assert preflight.describe_facts(Facts(uid=-1), None) == nothing
+    shown = preflight.describe_facts(
+        replace(GOOD, runtime="containerd", memory_limit=1 << 30, folder_limit=1 << 24), PROCESS
+    )
     assert shown["samply"] == "/usr/bin/samply 0.13.1"
+    assert shown["samplyOffers"] == "--pid --save-only --unstable-presymbolicate"
+    assert shown["process"] == "pipeline (a) b (pid 7), threads: 42, state S, started 1234.56 s after the node's boot"
     assert shown["capabilities"] == "PERFMON, SYS_ADMIN, SYS_PTRACE, IPC_LOCK, KILL"
     assert (shown["cpus"], shown["seccomp"], shown["runtime"]) == ("4 of 4", "filter", "containerd")
     assert shown["folderKind"] == "on disk, sizeLimit 16 MiB"
+    assert not {"uidMap", "targetCpus", "targetCpuLimit", "targetMemoryLimit", "targetMemoryLeft"} & shown.keys()
+
+
+def test_the_targets_own_limits_are_shown_where_they_were_seen_from_beside_it() -> None:
+    """And who its users are outside, where they aren't themselves."""
+    text = f"""\
+uid_map=0 100000  65536
+online=0-3
+target_allowed=0-1
+target_quota=50000 100000
+target_memory_limit={512 * MIB}
+target_memory_used={100 * MIB}
+target_memory_cache={40 * MIB}
+"""
+    shown = preflight.describe_facts(reading.parse_facts(text), None)
+    assert (shown["uidMap"], shown["targetCpus"], shown["targetCpuLimit"]) == ("0 100000 65536", "2 of 4", "0.5")
+    assert (shown["targetMemoryLimit"], shown["targetMemoryLeft"]) == ("512 MiB", "452 MiB")
+
+
+@pytest.mark.parametrize(
+    ("size", "sections", "shown"),
+    [
+        pytest.param(0, None, None, id="nothing known"),
+        pytest.param(186 * MIB, None, "186 MiB", id="its size"),
+        pytest.param(186 * MIB, Sections(debug=93 * MIB), "186 MiB, 93 MiB of debug data", id="its sections"),
+        pytest.param(
+            0,
+            Sections(debug=9 * MIB, packed=8 * MIB),
+            "unknown size, 9 MiB of debug data, 8 MiB of it compressed",
+            id="compressed ones",
+        ),
+    ],
+)
+def test_the_binary_is_shown(size: int, sections: Sections | None, shown: str | None) -> None:
+    """As far as it is known: what the estimate of memory began with."""
+    process = replace(PROCESS, binary_bytes=size, sections=sections)
+    assert preflight.describe_facts(GOOD, process).get("binary") == shown
+
+
+MEASURED = [
+    pytest.param((22.15, 89.1, 0, 1.37, 0.46), 62, 300, id="C, debug data"),
+    pytest.param((22.15, 89.1, 89.1, 1.37, 0.46), 153, 300, id="C, compressed debug data"),
+    pytest.param((0, 0, 0, 1.37, 0.46), 36, 100, id="C, no debug data"),
+    pytest.param((0, 0, 0, 0, 0.46), 35, 100, id="C, stripped"),
+    pytest.param((17.2, 36.1, 0, 2.76, 0.92), 115, 200, id="C, line tables"),
+    pytest.param((17.2, 36.1, 36.1, 2.76, 0.92), 149, 300, id="C, compressed line tables"),
+    pytest.param((4.86, 120.5, 0, 0.27, 0.1), 43, 100, id="Rust, debug data"),
+    pytest.param((4.86, 120.5, 120.5, 0.27, 0.1), 159, 300, id="Rust, compressed debug data"),
+    pytest.param((4.08, 44.3, 0, 0.18, 0.04), 45, 100, id="Rust, line tables"),
+    pytest.param((4.08, 44.3, 44.3, 0.18, 0.04), 83, 200, id="Rust, compressed line tables"),
+    pytest.param((0, 0, 0, 11.44, 3.81), 155, 200, id="many functions"),
+    pytest.param((0, 0, 0, 0, 3.81), 78, 120, id="many functions, stripped"),
+    pytest.param((0, 0, 0, 18.3, 0), 67, 200, id="many symbols"),
+]
+
+
+@pytest.mark.parametrize(("mebibytes", "measured", "most"), MEASURED)
+def test_the_estimate_is_never_below_what_was_measured(mebibytes: tuple[float, ...], measured: int, most: int) -> None:
+    """Nor out of all proportion. From the table of the decision note: MiB of samply's own memory at its peak."""
+    process = replace(PROCESS, binary_bytes=1 << 40, sections=Sections(*(int(size * MIB) for size in mebibytes)))
+    estimate = preflight.estimate_memory(replace(GOOD, is_tmpfs=False), replace(PLAN, process=process, duration_secs=0))
+    assert measured * MIB < estimate < most * MIB
+
+
+def test_without_sections_the_size_of_the_binary_counts() -> None:
+    """And where not even that is known, it is said."""
+    assert preflight.estimate_symbols(replace(PROCESS, binary_bytes=100 * MIB)) == 160 * MIB
+    unknown = replace(PLAN, process=replace(PROCESS, binary_bytes=0))
+    (finding,) = preflight.decide(GOOD, unknown).findings
+    assert (finding.severity, finding.reason) == ("warn", "BinarySizeUnknown")
+    assert "is ended" in finding.message
+    assert "stat or od" in finding.remedy
+    assert preflight.decide(GOOD, replace(PLAN, process=replace(unknown.process, sections=Sections()))).findings == ()
 
 
 def test_the_projects_own_samply_is_budgeted_for_all_cpus() -> None:

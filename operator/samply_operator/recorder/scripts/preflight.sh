@@ -90,8 +90,34 @@ for folder in "${TMPDIR:-}" /tmp /var/tmp /dev/shm "$PWD"; do
         break
     fi
 done
+words() { # $1 file  $2 offset  $3 bytes, as numbers of eight bytes each
+    od -An -v -tu8 -j "$2" -N "$3" "$1" 2>/dev/null
+}
+sections() { # of the program $1, if it is 64-bit little-endian ELF: all names in hex, then for each its name and type in
+    # one number, flags, size, and size before it was compressed
+    set -- "$1" $(words "$1" 0 64)
+    [ $# = 9 ] && [ $(($2 & 0xffffffffffff)) = $((0x102464c457f)) ] || return
+    file=$1 many=$(($9 >> 32 & 65535)) names=$(($9 >> 48 & 65535))
+    [ "$many" -le 100 ] && [ "$names" -lt "$many" ] || return
+    table=$(words "$file" "$7" $((many * 64)))
+    set -- $table
+    [ $# = $((many * 8)) ] || return
+    shift $((names * 8))
+    [ "$5" -le 2048 ] 2>/dev/null || return
+    printf %s $(od -An -v -tx1 -j "$4" -N "$5" "$file" 2>/dev/null)
+    set -- $table
+    while [ $# -ge 8 ]; do
+        if [ "$5" -ge 4096 ] 2>/dev/null; then
+            # A compressed one begins with its type, then its true size.
+            inner=''
+            if [ $(($2 & 2048)) != 0 ]; then inner=$(words "$file" $(($4 + 8)) 8); fi
+            printf ' %s' "$1" "$2" "$5" ${inner:-0}
+        fi
+        shift 8
+    done
+}
 own=$(first "/proc/$anchor/cgroup")
-seen=0 target='' first=''
+seen=0 target='' first='' known=''
 for folder in /proc/[0-9]*; do
     pid=${folder#/proc/}
     [ "$pid" = $$ ] && continue
@@ -113,6 +139,11 @@ for folder in /proc/[0-9]*; do
         program=${program##*/} program=${program%% *}
     fi
     echo "process=$pid $2 $1 ${18} $((${12} + ${13})) ${20} ${size:-0} ${program:--} $name"
+    # Once for all processes of one program.
+    if [ -n "$program" ] && [ "$known" != "$size $program" ]; then
+        known="$size $program"
+        echo "program=${size:-0} $program $(sections "$folder/exe")"
+    fi
     seen=$((seen + 1))
     first=${first:-$pid}
     # In a pod that shares its processes the first one may be the pod's own.
