@@ -12,13 +12,13 @@ REPOSITORY = Path(__file__).parents[2]
 TABLE = REPOSITORY / "docs" / "matrix.md"
 NOTES = REPOSITORY / ".pytest_cache" / "matrix.json"
 PLACES = {"open": "", "baseline": "; Pod Security baseline", "closed": "; Ephemeral not allowed here"}
-HEADER = """\
+HEADER = f"""\
 # What works on which pod
 
 Written by `tests/cluster/test_modes.py` (`SAMPLY_WRITE_MATRIX=1`) from what it saw on a node of two CPUs:
-kernel.perf_event_paranoid 1, mode BringOwn allowed, recordings of 4 s, unless the row says otherwise. Coverage is the
-share of the samples that were due. A reason in `code` means that nothing was recorded, or nothing worth keeping;
-[troubleshooting.md](troubleshooting.md) has the cures.
+kernel.perf_event_paranoid 1, mode BringOwn allowed, recordings of {USUAL_SECS} s, unless the row says otherwise.
+Coverage is the share of the samples that were due. A reason in `code` means that nothing was recorded, or nothing worth
+keeping; [troubleshooting.md](troubleshooting.md) has the cures.
 
 | pod | mode asked for | what came | coverage |
 | --- | --- | --- | --- |
@@ -38,7 +38,8 @@ def note(row: Row, status: dict[str, Any]) -> None:
     if row.is_good:
         found = f" {status['target']['mode']}: a profile | {status['profile']['coverage']:.2f} |"
     else:
-        found = f" `{status['failure']['reason']}` | |"
+        share = status.get("profile", {}).get("coverage")
+        found = f" `{status['failure']['reason']}` |{'' if share is None else f' {share:.2f}'} |"
     notes = json.loads(NOTES.read_text()) if NOTES.exists() else {}
     notes[row.id] = begin_line(row) + found
     NOTES.parent.mkdir(exist_ok=True)

@@ -203,6 +203,16 @@ def test_a_target_that_was_left_stopped_and_has_no_shell_is_continued(
     specimen.wait_untouched()
 
 
+def test_a_samply_that_dies_while_it_attaches_leaves_no_process_stopped(zoo: Zoo, modes_install: Install) -> None:
+    """The target isn't PID 1, which could not be stopped from inside; its CPU limit makes the SIGSTOP come late."""
+    specimen = zoo.fetch("dying", "open")
+    for _ in range(4):
+        status = record(specimen, "InPlace")["status"]
+        assert (status["phase"], status["failure"]["reason"]) == ("Failed", "SamplyKilled"), profiles.tell(status)
+        assert specimen.name_process(status["target"]["pid"]) == Path(PROGRAM).name
+        specimen.wait_untouched()
+
+
 @pytest.mark.slow
 def test_an_image_that_no_node_can_pull(node: Node) -> None:
     """It fails within its deadline and says so; the pod's limit of such containers then holds; in place still works."""
@@ -217,7 +227,9 @@ def test_an_image_that_no_node_can_pull(node: Node) -> None:
         limited = record(specimen, "Ephemeral")["status"]
         check_refused(Row("prepared", "Ephemeral", "EphemeralLimit", says="1 of 1"), limited)
         good = record(specimen, "Auto")["status"]
-        assert (good["phase"], good["target"]["mode"]) == ("Succeeded", "InPlace"), good
+        assert (good["phase"], good["target"]["mode"]) == ("Succeeded", "InPlace"), profiles.tell(good)
+        # The container that never ran stays in its spec; nothing is in the pod.
+        assert take_snapshot(node, specimen.get()) == specimen.before
 
 
 # --------------------------------------------------------------------------------------- what the policy holds back

@@ -109,8 +109,19 @@ def stage(node: Node) -> Iterator[Stage]:
                 found = Stage(install, service, node, words)
                 bring_into_state(found, started)
                 yield found
+                assert_nothing_left(started)
         finally:
             install.uninstall()
+
+
+def assert_nothing_left(started: Mapping[str, Pipeline]) -> None:
+    """Whatever was recorded, cancelled or refused in all the rows; two recordings run until here."""
+    for pipeline in started.values():
+        for profile in profiles.find(pipeline):
+            profiles.delete(pipeline, profiles.name_of(profile))
+    for pipeline in started.values():
+        for ordinal in pipeline.list_running():
+            pipeline.wait_untouched(ordinal)
 
 
 def start_pipelines(one: str, two: str) -> Mapping[str, Pipeline]:

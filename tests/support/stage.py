@@ -51,6 +51,8 @@ class Stage:
     container: Container
     bin: Path
     entry: JournalEntry
+    keep_secs: float = 0
+    """How long the pod keeps what nobody fetches; 0: for ever."""
     limits: Recording = field(default_factory=lambda: Recording(attach_deadline_secs=30, finish_deadline_secs=30))
 
     @property
@@ -67,7 +69,7 @@ class Stage:
     async def record(self, secs: int = 1) -> tuple[int, list[str]]:
         """From the launch to the end: exit code and what the session said."""
         self.change(duration_secs=secs)
-        async with remote.record(self.cluster, self.entry, self.limits) as session:  # type: ignore[arg-type]
+        async with remote.record(self.cluster, self.entry, self.limits, self.keep_secs) as session:  # type: ignore[arg-type]
             lines = [line async for line in session.lines()]
             return await session.wait(), lines
 

@@ -88,7 +88,12 @@ class OpenFiles:
         """For Loan, which gives it back. Raises UnknownProfile, StoreError."""
         kept = self._find(profile_id, size_bytes)
         if kept is None:
-            file = await asyncio.to_thread(_open, self._volume, profile_id, size_bytes)
+            opening = asyncio.ensure_future(asyncio.to_thread(_open, self._volume, profile_id, size_bytes))
+            try:
+                file = await asyncio.shield(opening)
+            except asyncio.CancelledError:
+                opening.add_done_callback(_close_opened)  # the client went: nobody else will
+                raise
             kept = self._keep(profile_id, OpenFile(file))
         kept.users += 1
         kept.is_idle = False
@@ -173,6 +178,11 @@ def _compute_crc(file: BinaryIO, size_bytes: int) -> int:
     for offset in range(0, size_bytes, READ_BYTES):
         crc = zlib.crc32(os.pread(file.fileno(), READ_BYTES, offset), crc)
     return crc
+
+
+def _close_opened(opening: asyncio.Future[BinaryIO]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _open(volume: Volume, profile_id: str, size_bytes: int) -> BinaryIO:

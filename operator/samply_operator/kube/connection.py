@@ -212,7 +212,7 @@ class Connection:
     ) -> Answer:
         try:
             async with asyncio.timeout(timeout_secs):
-                return await self._send_patiently(path, params, send)
+                return await self._send_patiently(path, params, send, min(CLOSED_SECS, timeout_secs / 2))
         except _Refused as refused:
             raise faults.build_error(refused.status, refused.body, what) from None
         except TimeoutError as error:
@@ -225,7 +225,9 @@ class Connection:
         path: str,
         params: Params,
         send: Send[Answer],
+        closed_secs: float,
     ) -> Answer:
+        """`closed_secs`: CLOSED_SECS, or less for who waits for less: a lasting refusal is told as that."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         is_ready: bool | None = False
@@ -237,7 +239,7 @@ class Connection:
                     raise
                 is_ready = await self._is_ready()
                 waited_secs = loop.time() - began
-                if is_ready is None and waited_secs >= CLOSED_SECS:
+                if is_ready is None and waited_secs >= closed_secs:
                     raise
                 if is_ready is False and waited_secs >= BEGINNING_SECS:
                     raise _NotReadyError("the API server isn't ready: what it forbids may be allowed") from refused

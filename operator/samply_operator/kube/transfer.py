@@ -266,7 +266,8 @@ async def _send(
 
 
 async def _feed(session: ExecSession, data_path: Path) -> None:
-    with await asyncio.to_thread(data_path.open, "rb") as file:
+    # Not in a thread: cancelled while it opens, nobody would close it.
+    with data_path.open("rb") as file:
         while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
             await session.write(piece)
     await session.close_stdin()

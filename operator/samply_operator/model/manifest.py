@@ -129,9 +129,11 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     """Name of the process that was asked for; empty: none."""
     node: str = ""
     pid: int = 1
+    """0: not chosen yet. 1 is what older journals leave out."""
     pid_started: int = 0
     """Start time of the target in clock ticks since boot (/proc/PID/stat): tells it from a successor."""
     mode: str = "InPlace"
+    """Or Ephemeral, BringOwn; empty: not chosen yet. InPlace is what older journals leave out."""
     samply_version: str = ""
     samply: str = ""
     """Path of samply in the container."""

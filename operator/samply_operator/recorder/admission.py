@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, StoreFull
+from samply_operator.errors import KubeForbidden, KubeNotFound, StoreFull
 from samply_operator.kube import objects
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.profile import Failure, SamplyProfile
@@ -76,6 +76,8 @@ class Admission:
         if profile.phase not in NOT_BEGUN and await self._is_anothers(profile):
             self.queue.put_later(profile.key, WAIT_SECS)
             return
+        if self.world.is_gone(profile.uid):
+            return  # deleted while that was asked
         # No await between the decision and the registration: of two for one target one is admitted.
         decision = self._decide(profile)
         self._waiting.pop(profile.uid, None)
@@ -133,8 +135,12 @@ class Admission:
             return profile.phase not in NOT_BEGUN  # somebody made it begin
 
     def _list_waiting(self) -> list[admit.Waiting]:
-        """Those whose objects are still there."""
-        known = {profile.uid for profile in self.world.profiles.values() if not profile.is_deleted}
+        """Those whose objects are still there and wait, whoever may have begun them meanwhile."""
+        known = {
+            profile.uid
+            for profile in self.world.profiles.values()
+            if not profile.is_deleted and profile.phase in NOT_BEGUN
+        }
         self._waiting = {uid: waiting for uid, waiting in self._waiting.items() if uid in known}
         return list(self._waiting.values())
 
@@ -177,14 +183,16 @@ class Admission:
         run = self.register(entry)
         try:
             obstacle = await self._find_obstacle(entry)
-        except BaseException:
-            self.runs.pop(entry.id, None)
+        except asyncio.CancelledError:
+            self.runs.pop(entry.id, None)  # the process ends: the next one finds it in the journal
+            raise
+        except Exception:
+            await self._take_back(run)
             raise
         if obstacle is None or run.entry.stop == "discard":
             self.spawn(run)  # what was deleted meanwhile ends before it has begun
             return
-        self.runs.pop(entry.id, None)
-        run.withdraw(obstacle if isinstance(obstacle, Failure) else None)
+        await self._take_back(run, obstacle if isinstance(obstacle, Failure) else None)
         match obstacle:
             case Failure():
                 await self._refuse(profile, obstacle)
@@ -192,6 +200,14 @@ class Admission:
                 await self._make_wait(profile, obstacle.message)
             case lease.Leave():
                 self.queue.put_later(profile.key, WAIT_SECS)
+
+    async def _take_back(self, run: Run, failure: Failure | None = None) -> None:
+        """It doesn't begin after all: the journal forgets it once nothing writes there any more."""
+        try:
+            await run.withdraw(failure)
+            await asyncio.to_thread(self.context.volume.remove_entry, run.entry.id)
+        finally:
+            self.runs.pop(run.entry.id, None)
 
     async def _find_obstacle(self, entry: JournalEntry) -> Failure | lease.Wait | lease.Leave | None:
         """None: there is room, the journal has it, the Lease is ours."""
@@ -208,14 +224,9 @@ class Admission:
         try:
             decision = await self.leases.acquire(entry)
         except KubeForbidden as error:
-            await asyncio.to_thread(volume.remove_entry, entry.id)
             return failures.build_failure("NotPermitted", error.message)
-        except KubeError:
-            await asyncio.to_thread(volume.remove_entry, entry.id)
-            raise
         if isinstance(decision, lease.Take):
             return None
-        await asyncio.to_thread(volume.remove_entry, entry.id)
         return decision.failure if isinstance(decision, lease.Refuse) else decision
 
     async def _check_room(self) -> Failure | None:

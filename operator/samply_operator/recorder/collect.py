@@ -87,6 +87,8 @@ async def collect(context: Context, entry: JournalEntry, progress: Progress) -> 
             with measures.BAKE_SECS.time():
                 finished = await finish.finish(context, entry, paths[recording.PROFILE], paths.get(recording.SIDECAR))
             manifest = build_manifest(context, entry, progress, finished)
+            if manifest.file is None:
+                return await asyncio.to_thread(context.volume.publish, manifest, None)
             extras = choose_extras(paths, finished.path) if context.settings.recording.keep_raw else {}
             return await asyncio.to_thread(context.volume.publish, manifest, finished.path, extras=extras)
     except StoreFull as error:
@@ -110,19 +112,23 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
     if recording.was_killed(progress):
         warnings.append("samply was ended before it had done all: functions may have no names.")
     if progress.was_stopped:
-        warnings.append("samply left the process stopped (state T); it was continued.")
+        warnings.append(recording.CONTINUED)
+    cure = coverage.find_cure(entry.mode, entry.warnings, progress.lost_events)
     if samples == 0 and verdict != "Idle":
-        failures.raise_failure(_build_empty(entry))
-    if verdict == "Degraded":
-        warnings.append(f"Only {share:.0%} of the samples that were due were taken.")
-    if verdict == "LowCoverage":
+        failure = failures.build_failure("EmptyProfile", _describe_emptiness(entry, progress))
+    elif verdict == "LowCoverage":
         failure = failures.build_failure(
             "LowCoverage",
             f"{own} samples were taken in {progress.cpu_secs:.2f} s of CPU time: {share:.0%} of what was due.",
         )
+    elif verdict == "Degraded":
+        warnings.append(f"Only {share:.0%} of the samples that were due were taken. {cure}".rstrip())
+    if failure is not None and cure:
+        failure = dataclasses.replace(failure, remedy=cure)
     return msgspec.structs.replace(
         describe_attempt(entry, context.now(), failure),
-        file=finished.file,
+        # Of no samples at all there is nothing to keep but the numbers.
+        file=None if failure is not None and failure.reason == "EmptyProfile" else finished.file,
         quality=Quality(
             samples=samples,
             threads=facts.threads if facts else None,
@@ -142,12 +148,9 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
     )
 
 
-def _build_empty(entry: JournalEntry) -> Failure:
-    """The cure is known where its samply was blind; else there is only a page to read."""
-    failure = failures.build_failure("EmptyProfile", f"samply took no samples in {entry.duration_secs} s.")
-    if entry.mode != "InPlace" or not coverage.has_blind_warning(entry.warnings):
-        return failure
-    return dataclasses.replace(failure, remedy=failures.REMEDIES["LowCoverage"])
+def _describe_emptiness(entry: JournalEntry, progress: Progress) -> str:
+    used = "" if progress.cpu_secs is None else f", in which the process used {progress.cpu_secs:.2f} s of CPU time"
+    return f"samply took no samples in {entry.duration_secs} s{used}."
 
 
 def choose_extras(paths: Mapping[str, Path], published: Path) -> dict[str, Path]:

@@ -193,6 +193,7 @@ class Engine:
         return True
 
     async def _withdraw(self, run: Run) -> None:
+        await run.withdraw(None)
         pause = RETRY_SECS
         while not await sweep_entry(self.context, run.entry):
             await asyncio.sleep(pause)
@@ -200,7 +201,6 @@ class Engine:
         entry = run.entry
         logger.info("%s/%s: its target isn't ours any more; it is admitted anew", entry.namespace, entry.name)
         self.runs.pop(entry.id, None)
-        run.withdraw(None)
         if entry.requested_by:
             self.requesters.note((entry.namespace, entry.name), entry.requested_by)
         self.queue.put((entry.namespace, entry.name))

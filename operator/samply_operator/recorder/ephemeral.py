@@ -103,17 +103,22 @@ async def start(context: Context, entry: JournalEntry, retry: Retry) -> None:
     await _wait(context, entry, retry)
 
 
+async def has_ended(context: Context, entry: JournalEntry, retry: Retry) -> bool:
+    """Whether the container `entry.helper` has come and gone."""
+    return "terminated" in find_state(await _read_pod(context, entry, retry), entry.helper)
+
+
 async def wake(context: Context, entry: JournalEntry) -> bool:
     """Continue a target that the lost container left stopped, where the target's own has no shell to do it: one more
-    container, which does only that. True if it has run. Raises KubeError, RecordingFailed."""
+    container, which does only that. True if it did. Raises KubeError, RecordingFailed."""
     name = f"{PREFIX}wake-{entry.id[:8]}"
     command = remote.build_command("wake.sh", str(entry.pid), str(entry.pid_started))
     await _ensure(context, entry, build_container(context, entry, name, command))
     until = time.monotonic() + context.settings.ephemeral.start_deadline_secs
     while time.monotonic() < until:
         pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
-        if "terminated" in find_state(pod, name):
-            return True
+        if (ended := find_state(pod, name).get("terminated")) is not None:
+            return bool(ended.get("exitCode") == 0)
         await asyncio.sleep(POLL_SECS)
     return False
 

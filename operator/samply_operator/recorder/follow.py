@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from samply_operator.errors import ExecFailed, KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
@@ -17,6 +18,7 @@ from samply_operator.recorder import ephemeral, remote
 from samply_operator.recorder.context import Backoff, Context
 from samply_operator.rules import failures, recording
 from samply_operator.rules.recording import Progress
+from samply_operator.settings import Recording
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +60,12 @@ class Follower:
             return await self.adopt(may_launch=False)
 
     async def _follow_session(self) -> int:
-        async with remote.record(self.context.client, self.entry, self.context.settings.recording) as session:
+        settings = self.context.settings.recording
+        async with remote.record(self.context.client, self.entry, settings, find_life(self.entry, settings)) as session:
             async for line in session.lines():
                 self._take(recording.observe(self.progress, line), self.context.now())
+                if self.progress.is_done:
+                    return 0  # its shell stays until somebody cleans up
             return await session.wait()
 
     async def adopt(self, *, may_launch: bool) -> Progress:
@@ -131,12 +136,25 @@ class Follower:
         return min(LONGEST_POLL_SECS, max(SHORTEST_POLL_SECS, left))
 
 
+def find_life(entry: JournalEntry, settings: Recording) -> float:
+    """Seconds that what was recorded stays in the pod when nobody comes for it: as long as a copy may take, and its
+    time to live. An ephemeral container has an end of its own."""
+    if entry.helper:
+        return 0
+    return settings.copy_deadline_secs + settings.unreachable_secs + settings.remote_ttl_secs
+
+
 async def check_target(context: Context, entry: JournalEntry) -> None:
     """Ends the recording if the container that it ran in is no more."""
     try:
         raw = await context.client.get(objects.pods(entry.namespace, entry.pod))
     except KubeNotFound:
         failures.fail("PodDeleted", f"Pod {entry.pod} was deleted.")
+    judge_pod(entry, raw)
+
+
+def judge_pod(entry: JournalEntry, raw: Mapping[str, Any]) -> None:
+    """The same of a pod that was read."""
     pod = objects.parse_pod(raw)
     if pod.uid != entry.pod_uid:
         failures.fail("PodDeleted", f"Pod {entry.pod} was deleted; another one of this name has taken its place.")

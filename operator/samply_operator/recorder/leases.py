@@ -21,6 +21,7 @@ from samply_operator.rules.lease import Decision, Leave, Take
 
 logger = logging.getLogger(__name__)
 
+FORGET_SECS = 3600.0
 TRIES = 3
 """Somebody else may change it between the look and the write."""
 
@@ -71,6 +72,8 @@ class Leases:
         """The Lease as it is, and whose the target is by it. Raises KubeNotFound: nobody's."""
         found = lease.parse(await self._context.client.get(path))
         uptime = self._context.uptime()
+        # One that didn't change for so long would have been taken over: nobody asks for it any more.
+        self._seen = {at: seen for at, seen in self._seen.items() if uptime - seen[1] < FORGET_SECS}
         version, since = self._seen.get(path, ("", uptime))
         if version != found.version:
             since = uptime

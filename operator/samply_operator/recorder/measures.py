@@ -11,6 +11,7 @@ from samply_operator.rules import times
 
 LONG_SECS = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 SHORT_SECS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+THREAD_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 
 RECORDINGS = count(
@@ -30,10 +31,11 @@ COPY_SECS = histogram(OPERATOR, "copy_duration_seconds", "To copy one file out o
 BAKE_SECS = histogram(OPERATOR, "bake_duration_seconds", "To put names into a profile and count it.", SHORT_SECS)
 COPIED_BYTES = count(OPERATOR, "copied_bytes_total", "Bytes copied out of pods.")
 COVERAGE = histogram(
-    OPERATOR, "coverage_ratio", "Samples taken over samples due, of profiles that were stored.", SHARES, ("mode",)
+    OPERATOR, "coverage_ratio", "Samples taken over samples due, also of profiles that hold too few.", SHARES, ("mode",)
 )
-LAST_COVERAGE = gauge(OPERATOR, "last_coverage_ratio", "The same of the last profile that was stored.", ("mode",))
+LAST_COVERAGE = gauge(OPERATOR, "last_coverage_ratio", "The same of the last profile.", ("mode",))
 SAMPLES = count(OPERATOR, "samples_total", "Samples in profiles that were stored.")
+THREADS = histogram(OPERATOR, "profile_threads", "Threads in a profile that was stored.", THREAD_COUNTS)
 LOST_EVENTS = count(OPERATOR, "lost_events_total", "Events that the kernel dropped before samply read them.")
 RETENTION_REMOVED = count(
     OPERATOR, "retention_removed_total", "Stored profiles and failures that retention removed.", ("reason",)
@@ -58,8 +60,10 @@ def count_refusal(profile: SamplyProfile, reason: str) -> None:
 
 
 def count_quality(manifest: Manifest) -> None:
-    """A profile was stored."""
+    """samply's file was counted, also where too little is in it to keep it."""
     quality, mode = manifest.quality, manifest.target.mode
+    if quality.threads is not None:
+        THREADS.observe(quality.threads)
     SAMPLES.inc(quality.samples or 0)
     LOST_EVENTS.inc(quality.lost_events or 0)
     if quality.coverage is not None:

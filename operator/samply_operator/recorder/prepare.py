@@ -16,7 +16,7 @@ from samply_operator.kube import objects, transfer
 from samply_operator.model.facts import Facts, Process
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.profile import Failure
-from samply_operator.recorder import ephemeral, remote
+from samply_operator.recorder import ephemeral, follow, remote
 from samply_operator.recorder.context import Context
 from samply_operator.rules import failures, modes, preflight, processes, surroundings
 from samply_operator.rules.preflight import Verdict
@@ -52,6 +52,8 @@ class Preparer:
         """On the way that was tried last: told also where it forbids the recording."""
         self.facts: Facts | None = None
         """On the same way."""
+        self.process: Process | None = None
+        """The chosen one, on the same way."""
 
     async def prepare(self) -> Prepared:
         """Ends the recording (RecordingFailed) where no way is open."""
@@ -97,7 +99,7 @@ class Preparer:
             in_place = bring_own = found if isinstance(found, Failure) else failures.build_failure("NoShell", "")
             process = None
         else:
-            process = found
+            process = self.process = found
             in_place = self.verdict = preflight.decide(facts, self._plan(found, is_own=False))
             bring_own = preflight.decide(facts, self._plan(found, is_own=True))
             is_limited = surroundings.is_memory_limited(self._pod)
@@ -118,11 +120,23 @@ class Preparer:
 
     async def _gather(self, entry: JournalEntry) -> Facts:
         client = self._context.client
-        facts: Facts = await self._retry(lambda: remote.gather_facts(client, entry))
         self._pod = await self._retry(lambda: client.get(objects.pods(entry.namespace, entry.pod)))
+        await self._check_pod(entry)
+        facts: Facts = await self._retry(lambda: remote.gather_facts(client, entry))
         facts = surroundings.add_pod(facts, self._pod, entry.container, beside=bool(entry.helper))
         self.facts = facts
         return facts
+
+    async def _check_pod(self, entry: JournalEntry) -> None:
+        """Whether it is still the pod that was admitted; it may be long ago. A container that restarted meanwhile will
+        do: nothing of the recording is in it yet."""
+        pod = objects.parse_pod(self._pod)
+        container = pod.find_container(entry.container)
+        if container is not None and container.is_running and pod.uid == entry.pod_uid:
+            if container.id != entry.container_id:
+                await self._save(container_id=container.id)
+            return
+        follow.judge_pod(entry, self._pod)
 
     def _plan(self, process: Process, *, is_own: bool) -> preflight.Plan:
         entry = self._get_entry()
@@ -151,6 +165,10 @@ class Preparer:
 
     async def _take_ephemeral(self, choice: modes.Choice) -> Prepared:
         entry = self._get_entry()
+        if entry.helper and await ephemeral.has_ended(self._context, entry, self._retry):
+            # It wasn't used for too long: the operator was away.
+            await self._save(helper="")
+            entry = self._get_entry()
         if not entry.helper:
             # The journal first: a container whose name nobody remembers could never be ended.
             await self._save(helper=await ephemeral.choose_name(self._context, entry, self._retry), mode="Ephemeral")
@@ -164,6 +182,7 @@ class Preparer:
         process = processes.choose_process(facts.processes, entry.process or None)
         if isinstance(process, Failure):
             failures.raise_failure(process)
+        self.process = process
         verdict = preflight.decide(facts, self._plan(process, is_own=True))
         self.verdict = verdict
         if verdict.refusal is not None:
@@ -206,12 +225,24 @@ async def bring(context: Context, entry: JournalEntry) -> None:
     """Copy the project's samply into the target's container, proved by its SHA-256 there."""
     path = Path(context.settings.paths.samply)
     if not await asyncio.to_thread(path.exists):
-        failures.fail("ModeNotAllowed", "This image of the operator was built without the project's samply.")
-    await transfer.copy_in(
-        context.client,
-        remote.place_of(entry),
-        path,
-        entry.samply,
-        deadline_secs=context.settings.recording.copy_deadline_secs,
-        mode="700",
-    )
+        failures.fail("OwnSamplyMissing", "This image of the operator was built without the project's samply.")
+    try:
+        await transfer.copy_in(
+            context.client,
+            remote.place_of(entry),
+            path,
+            entry.samply,
+            deadline_secs=context.settings.recording.copy_deadline_secs,
+            mode="700",
+        )
+    except transfer.TransferCorrupt as error:
+        failures.fail("TransferCorrupt", error.message)
+    except transfer.TransferFailed as error:
+        failures.fail(name_obstacle(error.message), error.message)
+
+
+def name_obstacle(said: str) -> str:
+    """The reason why nothing could be written, from what the pod's tools said."""
+    if "No space left" in said:
+        return "TooLittleSpace"
+    return "NoWritableFolder" if "Read-only" in said or "Permission denied" in said else "TransferFailed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from samply_operator.settings import Recording
 SHORT_SECS = 30.0
 """Deadline of an exec that only looks or signals."""
 NOT_FOUND = 127
+COMMENT = re.compile(r"(?<=\(\) ){ #.*")
+"""Behind the name of a function."""
+PART = ". "
+"""What a script that has a common part in it begins that line with."""
 COMMAND_NOT_FOUND = "CommandNotFound"
 """How kube/faults.py calls what a runtime says of a command that isn't in the image."""
 FOLDER_EXISTS = 64
@@ -49,10 +54,15 @@ class Sight:
 
 @cache
 def read_script(name: str) -> str:
-    """Without comments and indentation: it travels in the URL of the exec request."""
+    """Whole: each part of `parts/` stands where the script names it. Without comments and indentation: it travels in
+    the URL of the exec request."""
     text = resources.files("samply_operator.recorder").joinpath("scripts", name).read_text(encoding="utf-8")
-    lines = (line.strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("#"))
+    lines = (COMMENT.sub("{", line.strip()) for line in text.splitlines())
+    return "\n".join(
+        read_script(line.removeprefix(PART)) if line.startswith(PART) else line
+        for line in lines
+        if line and not line.startswith("#")
+    )
 
 
 def build_command(name: str, *arguments: str) -> list[str]:
@@ -95,8 +105,11 @@ async def gather_facts(client: KubeClient, entry: JournalEntry) -> Facts:
 
 
 @asynccontextmanager
-async def record(client: KubeClient, entry: JournalEntry, settings: Recording) -> AsyncIterator[ExecSession]:
-    """Start a recording; the session's lines are its events. It goes on in the pod if the session breaks."""
+async def record(
+    client: KubeClient, entry: JournalEntry, settings: Recording, keep_secs: float
+) -> AsyncIterator[ExecSession]:
+    """Start a recording; the session's lines are its events, `done` the last. It goes on in the pod if the session
+    breaks. What nobody cleans away goes after `keep_secs`, and with it the shell; 0: never."""
     command = build_command(
         "record.sh",
         entry.folder,
@@ -110,6 +123,7 @@ async def record(client: KubeClient, entry: JournalEntry, settings: Recording) -
         str(entry.memory_cap // 1024),
         str(entry.pid_started),
         str(entry.memory_reserve // 1024),
+        str(int(keep_secs)),
     )
     deadline = entry.duration_secs + settings.attach_deadline_secs + settings.finish_deadline_secs + SHORT_SECS
     async with client.exec(

@@ -23,6 +23,9 @@ from samply_operator.store.index import Catalog, Index
 
 logger = logging.getLogger(__name__)
 
+TELL_SECS = 30 * 86400.0
+"""How long it is remembered that an object is to be told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -84,7 +87,11 @@ class Retention:
                 await self._refresh()
             await self._count(pinned)
             for tombstone in list(self._untold.values()):
-                await self._tell(tombstone)
+                # A namespace that isn't served may be so again; for ever it isn't waited for.
+                if self._world.covers(tombstone.namespace):
+                    await self._tell(tombstone)
+                elif now - times.parse_time(tombstone.at) > TELL_SECS:
+                    await self._close(tombstone)
 
     async def _refresh(self) -> None:
         for fault in await asyncio.to_thread(self._index.refresh, self._context.volume):
@@ -152,6 +159,9 @@ class Retention:
             return
         if is_told:
             await self._context.events.publish(reports.refer(*at), "Normal", "ProfileRemoved", tombstone.message)
+        await self._close(tombstone)
+
+    async def _close(self, tombstone: Tombstone) -> None:
         del self._untold[tombstone.id]
         await self._attempt(self._context.volume.marks.remove_tombstone, tombstone.id)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -39,6 +39,8 @@ KEEPS_REMOTE = frozenset({"TransferCorrupt", "TransferFailed", "StoreFull", "Sto
 
 STOP_POLL_SECS = 0.2
 Release = Callable[[JournalEntry], Awaitable[None]]
+RESUMED: Mapping[str, Phase] = {"Recording": "Recording", "Collecting": "Collecting"}
+"""Phases of recordings that an earlier process left at these steps."""
 BEFORE_RECORDING = frozenset({"Admitted", "Launching"})
 """Steps in which whoever asked waits for it to begin."""
 
@@ -48,13 +50,16 @@ class Run:
 
     def __init__(self, context: Context, entry: JournalEntry, on_change: Callable[[], None], release: Release) -> None:
         self.entry = entry
-        self.phase: Phase = "Pending"
+        self.phase: Phase = RESUMED.get(entry.step, "Pending")
         self.failure: Failure | None = None
         self.trouble = ""
         """Why the pod wasn't reached at the last try; empty once it was, and while it is tried."""
         self._has_told_trouble = False
         self._preparing: asyncio.Future[prepare.Prepared] | None = None
         self.settled = asyncio.Event()
+        if self.phase != "Pending":
+            self.settled.set()
+        self._is_withdrawn = False
         self.is_released = False
         """Its target is free for others: what is left is to forget it."""
         self._context = context
@@ -106,9 +111,9 @@ class Run:
         if await self._was_decided():
             return
         progress: Progress | None = None
+        if self.entry.stop:
+            self._send_stop()
         if self.entry.step != "Admitted":
-            if self.entry.stop:
-                self._send_stop()
             if self.entry.step == "Launching":
                 await self._bring()
             follower = follow.Follower(self._context, self.entry, self._observe)
@@ -157,6 +162,7 @@ class Run:
             left = self._context.volume.tmp_path(self.entry.id, recording.PROFILE)
             await self._succeed(await asyncio.to_thread(self._context.volume.publish, manifest, left))
         elif self.entry.outcome == "Failed" or manifest is not None:
+            self._manifest = manifest
             known = self.entry.failure or (manifest.failure if manifest else None)
             await self._fail(known or failures.build_failure("InternalError", "It failed; the reason was lost."))
         elif self.entry.outcome:
@@ -179,7 +185,7 @@ class Run:
         finally:
             self._preparing = None
             if preparer.verdict is not None:
-                found = preflight.describe_facts(preparer.facts) if preparer.facts else {}
+                found = preflight.describe_facts(preparer.facts, preparer.process) if preparer.facts else {}
                 verdict = preparer.verdict
                 self._preflight = status.render_preflight(verdict.word, verdict.findings, found)
         await self._save(**prepared.changes)
@@ -193,7 +199,8 @@ class Run:
             progress = (await self._retry(lambda: remote.look(self._context.client, self.entry))).progress
         failure = recording.judge(progress, "")
         if failure is not None:
-            await follow.check_target(self._context, self.entry)
+            with contextlib.suppress(KubeError):
+                await follow.check_target(self._context, self.entry)
             sight = await self._retry(lambda: remote.look(self._context.client, self.entry))
             if not sight.has_folder:
                 failures.fail("Lost", f"{self.entry.folder} went from the container while it was used.")
@@ -219,7 +226,8 @@ class Run:
             try:
                 answer = await call()
             except KubeNotFound as error:
-                await follow.check_target(self._context, self.entry)
+                with contextlib.suppress(KubeError):
+                    await follow.check_target(self._context, self.entry)
                 self._note_trouble(error)
                 await backoff.pause(error)
             except KubeError as error:
@@ -276,16 +284,20 @@ class Run:
         """Where its object lives; on the volume with the next step."""
         self.entry = msgspec.structs.replace(self.entry, origin=origin)
 
-    def withdraw(self, failure: Failure | None) -> None:
-        """It doesn't begin; whoever waits for it learns why, if it is for good."""
+    async def withdraw(self, failure: Failure | None) -> None:
+        """It doesn't begin; whoever waits for it learns why, if it is for good. Nothing is written afterwards."""
         self.failure = failure
+        self._is_withdrawn = True
+        self.settled.set()
         if self._stopping is not None:
             self._stopping.cancel()
-        self.settled.set()
+            await asyncio.gather(self._stopping, return_exceptions=True)
+        async with self._saving:  # what was begun goes on when its caller is cancelled
+            pass
 
     def stop(self, cause: Literal["keep", "discard"]) -> None:
         """Ask for the end. Persisted before it acts; `discard` overrules `keep`."""
-        if self.entry.outcome or self.entry.stop in {cause, "discard"}:
+        if self._is_withdrawn or self.entry.outcome or self.entry.stop in {cause, "discard"}:
             return
         self.entry = msgspec.structs.replace(self.entry, stop=cause)
         if cause == "discard" and self._preparing is not None:
@@ -359,7 +371,8 @@ class Run:
         if entry.stop == "discard":
             await self._end_early()
             return
-        keeps = failure.reason in KEEPS_REMOTE
+        failure = modes.name_other_way(failure, entry.wanted_mode, entry.namespace, self._context.settings)
+        keeps = failure.reason in KEEPS_REMOTE and bool(entry.started_at)
         ttl = self._context.settings.recording.remote_ttl_secs
         try:
             # First the room that its own unfinished files take: it may be what is missing.
@@ -379,6 +392,8 @@ class Run:
         self._set_phase("Failed")
         kept = status.render_file(self._manifest) if self._manifest else {}
         found = self._preflight | {"requestedBy": entry.requested_by or "unknown"}
+        # Also of a failure it is of use how it went: why that mode, and what was seen on the way.
+        found |= {"target": status.render_target(entry), "warnings": [*(self._manifest or entry).warnings]}
         self._reporter.want(lambda old: status.render_failed(old, failure, now) | found | kept)
         self._tell("Warning", failure.reason, f"{failure.message} {failure.remedy}")
 
@@ -425,8 +440,8 @@ async def sweep_entry(context: Context, entry: JournalEntry, release: Release | 
             await follow.check_target(context, msgspec.structs.replace(entry, helper=""))
             await _clean(context, entry)
         except RecordingFailed as error:
-            # The container is gone, and with it whatever was in it, save what lay in a volume of the pod.
-            if error.reason == "ContainerRestarted" and not await _clean_volume(context, entry):
+            # The container is gone, and with it whatever was in it; not so what its successor has of the recording.
+            if error.reason == "ContainerRestarted" and not await _clean_successor(context, entry):
                 if entry.lease and release is not None:
                     await release(entry)  # nothing runs there any more
                 return False
@@ -443,15 +458,19 @@ async def sweep_entry(context: Context, entry: JournalEntry, release: Release | 
     return True
 
 
-async def _clean_volume(context: Context, entry: JournalEntry) -> bool:
-    """Once the container runs again, in a pod that is known to be there. True: nothing of the recording is in a volume
-    of it."""
+async def _clean_successor(context: Context, entry: JournalEntry) -> bool:
+    """Once the container runs again, in a pod that is known to be there: what lay in a volume is in it, and a launch
+    may have hit it in the instant of the restart. True: nothing of the recording is there."""
     if not entry.folder or entry.helper:
         return True
     try:
-        pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
-        has_ended = (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
-        if not has_ended and surroundings.is_in_volume(pod, entry.container, entry.folder):
+        raw = await context.client.get(objects.pods(entry.namespace, entry.pod))
+        pod = objects.parse_pod(raw)
+        container = pod.find_container(entry.container)
+        is_running = container is not None and container.is_running
+        has_ended = (raw.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+        is_kept = not has_ended and surroundings.is_in_volume(raw, entry.container, entry.folder)
+        if pod.uid == entry.pod_uid and (is_running or is_kept):
             await remote.clean(context.client, entry)
     except KubeError as error:
         logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
@@ -481,7 +500,7 @@ async def _wake(context: Context, entry: JournalEntry) -> None:
             return  # samply stops the target only before it records
         try:
             has_run = await ephemeral.wake(context, entry)
-        except RecordingFailed as error:
+        except (RecordingFailed, KubeForbidden) as error:
             logger.error("%s/%s: %s: %s", entry.namespace, entry.name, entry.pod, error)
             has_run = False
         if not has_run:

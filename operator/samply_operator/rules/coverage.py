@@ -48,6 +48,23 @@ def judge(coverage: float | None, cpu_secs: float | None, least: float) -> Verdi
     """
     if cpu_secs is not None and cpu_secs < LEAST_CPU_SECS:
         return "Idle"
-    if coverage is None or coverage >= GOOD_COVERAGE:
+    if coverage is None:
         return ""
-    return "LowCoverage" if coverage < least else "Degraded"
+    if coverage < least:
+        return "LowCoverage"
+    return "Degraded" if coverage < GOOD_COVERAGE else ""
+
+
+def find_cure(mode: str, warnings: Iterable[str], lost_events: int | None) -> str:
+    """What would bring the samples that are missing: known where the container's own samply was blind, or where the
+    kernel dropped events. Empty: not known."""
+    if mode == "InPlace" and has_blind_warning(warnings):
+        return (
+            "The container's samply doesn't see all CPUs: use mode Ephemeral, whose samply does, or remove the limit."
+        )
+    if lost_events:
+        return (
+            f"The kernel dropped {lost_events} events that samply didn't read in time: ask for a lower rateHz, or "
+            "again when the node is less busy."
+        )
+    return ""

@@ -19,6 +19,8 @@ Presence = Literal["Stands", "Leaving", "Absent", "Unknown"]
 
 FRESH_SECS = 60.0
 """So long a deletion that was seen counts even if it isn't known where the object lived."""
+PATIENCE_SECS = 7 * 86400.0
+"""So long it is asked what the object stood on: a namespace whose Role is gone is never told of again."""
 CONFIRM_SECS = 5.0
 """Where the CRD can't be read, the API server's list of kinds tells of its end, a little late."""
 
@@ -73,6 +75,8 @@ NEXT_SWEEP_SECS = 60.0
 def decide_seen(origin: Origin, evidence: Evidence, *, seen_secs: float) -> Verdict:
     """The API server said that the object was deleted, `seen_secs` ago. `origin` is where it lived, if known."""
     verdict = _check_grounds(origin, evidence)
+    if isinstance(verdict, AskLater) and seen_secs > PATIENCE_SECS:
+        return Keep(f"{verdict.why}, for too long")
     if verdict is not None:
         return verdict
     if not origin.namespace_uid and seen_secs > FRESH_SECS:

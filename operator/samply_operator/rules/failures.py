@@ -18,8 +18,9 @@ REMEDIES: dict[str, str] = {
     "message names.",
     "AlreadyRecording": "Wait until the running profile ends, or stop it: kubectl annotate sprof NAME "
     "samply.feldera.com/stop=keep.",
-    "ModeNotAllowed": "Leave spec.mode out, or allow the mode in the chart's values (config.ephemeral.enabled, "
-    "config.bringOwn.enabled) for this namespace.",
+    "ModeNotAllowed": "Allow the mode for this namespace in the chart's values (config.ephemeral, config.bringOwn), or "
+    "leave spec.mode out.",
+    "OwnSamplyMissing": "Use an operator image that holds the project's samply (hack/images builds it).",
     "EphemeralRefused": "Pod Security `baseline` and admission policies refuse PERFMON: label the namespace "
     "pod-security.kubernetes.io/enforce=privileged, or exempt the operator's ServiceAccount "
     "(docs/troubleshooting.md, Pod Security).",
@@ -38,7 +39,8 @@ REMEDIES: dict[str, str] = {
     "run the pipeline on a node with more.",
     "MemoryNear": "The recording was called off before it could harm the pipeline: record for a shorter time or with a "
     "lower rateHz, or raise the container's memory limit.",
-    "LowCoverage": "Most samples are missing: use mode Ephemeral (its samply sees all CPUs), or remove the CPU limit.",
+    "LowCoverage": "Where a CPU limit hides samples, use mode Ephemeral (its samply sees all CPUs), or remove the "
+    "limit. Else ask for a lower rateHz, or again when the node is less busy.",
     "NoShell": "The image must have a POSIX shell at sh (in-place recording runs a small script).",
     "SamplyNotFound": "Put samply (0.13.1 or newer) on the PATH of the pipeline's image.",
     "SamplyTooOld": "Put samply 0.13.1 or newer into the pipeline's image.",

@@ -6,7 +6,7 @@ allowed, else bring our own where that is allowed, else in place although it is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from samply_operator.model.facts import Facts
@@ -88,22 +88,53 @@ def _choose_auto(situation: Situation, settings: Settings) -> Choice | Failure:
     if in_place is not None and in_place.reason in _NOT_CURED:
         return in_place
     why = in_place.message if in_place else "In place, a CPU limit would hide samples."
-    for choose_other in (_choose_ephemeral, _choose_bring_own):
-        found = choose_other(situation, settings)
-        if isinstance(found, Choice):
-            return Choice(found.way, why)
+    ephemeral = _choose_ephemeral(situation, settings)
+    if isinstance(ephemeral, Choice):
+        return Choice("Ephemeral", why)
+    bring_own = _choose_bring_own(situation, settings)
+    if isinstance(bring_own, Choice):
+        return Choice("BringOwn", why)
     if in_place is None:
-        return Choice("InPlace")
-    ephemeral = situation.ephemeral_failure
-    if ephemeral is None:
-        return in_place
+        return Choice("InPlace", f"a CPU limit hides samples there, but mode Ephemeral: {ephemeral.message}")
+    if ephemeral.message == in_place.message:
+        return replace(in_place, message=f"{in_place.message} Mode Ephemeral wouldn't change that.")
     # Both ways are closed: the reader needs both reasons.
+    cure = ALLOW_EPHEMERAL if ephemeral.reason == "ModeNotAllowed" else ephemeral.remedy
     return Failure(
         in_place.reason,
         f"{in_place.message} Mode Ephemeral: {ephemeral.message}",
-        f"{in_place.remedy} Or: {ephemeral.remedy}",
+        f"{in_place.remedy} Or: {cure}",
         in_place.log,
     )
+
+
+ALLOW_EPHEMERAL = "Allow mode Ephemeral for this namespace in the chart's values (config.ephemeral)."
+
+
+def name_other_way(failure: Failure, wanted: str, namespace: str, settings: Settings) -> Failure:
+    """To who asked for one way: what doesn't need what is missing there."""
+    if wanted not in {"InPlace", "BringOwn"} or failure.reason not in _CURED_BY_EPHEMERAL:
+        return failure
+    allowed = is_ephemeral_allowed(settings, namespace)
+    other = "Leave spec.mode out: mode Ephemeral needs nothing of the image." if allowed else ALLOW_EPHEMERAL
+    if other in failure.remedy:
+        return failure  # told before: it is a failure that the journal remembers
+    return replace(failure, remedy=f"{failure.remedy} Or: {other}")
+
+
+_CURED_BY_EPHEMERAL = frozenset(
+    {
+        "LockedMemory",
+        "NoShell",
+        "NoWritableFolder",
+        "OpenFiles",
+        "PerfEventParanoid",
+        "PerfNotPermitted",
+        "SamplyNotFound",
+        "SamplyTooOld",
+    }
+)
+"""Its container brings samply, a shell, a folder, the capabilities and a runtime's usual limits."""
 
 
 _NOT_CURED = frozenset({"ProcessNotFound", "AmbiguousProcess", "TargetStopped", "UserNamespace", "RateTooHigh"})
@@ -111,7 +142,7 @@ _NOT_CURED = frozenset({"ProcessNotFound", "AmbiguousProcess", "TargetStopped", 
 
 
 CURED_BY_ANOTHER = frozenset(
-    {"PerfNotPermitted", "LockedMemory", "PerfEventParanoid", "SamplyFailed", "SamplyNotFound"}
+    {"PerfNotPermitted", "LockedMemory", "OpenFiles", "PerfEventParanoid", "SamplyFailed", "SamplyNotFound"}
 )
 """What samply says when it can't begin, where another way may have what it lacks."""
 

@@ -12,6 +12,7 @@ from samply_operator.rules import failures
 PROFILE = "profile.json.gz"
 SIDECAR = "profile.json.syms.json"
 CENTISECOND = 0.01
+CONTINUED = "samply left the process stopped (state T); it was continued."
 KILLED = frozenset({134, 137, 139})
 """Exit codes of what a signal ended that samply didn't ask for: ABRT, KILL, SEGV."""
 
@@ -111,7 +112,7 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
     ("memory allocation of", "MemoryNear"),
     ("perf_event_paranoid", "PerfEventParanoid"),
     ("mmap failed", "LockedMemory"),
-    ("Too many open files", "LockedMemory"),
+    ("Too many open files", "OpenFiles"),
     ("perf_event_max_sample_rate", "RateTooHigh"),
     ("maximum sample rate", "RateTooHigh"),
     ("Operation not permitted", "PerfNotPermitted"),
@@ -123,6 +124,13 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
 
 def judge(progress: Progress, log: str) -> Failure | None:
     """None: there is a profile to collect. Else why there is none. `log` is samply's stderr."""
+    failure = _judge(progress, log)
+    if failure is None or not progress.was_stopped:
+        return failure
+    return replace(failure, message=f"{failure.message} {CONTINUED}")
+
+
+def _judge(progress: Progress, log: str) -> Failure | None:
     if progress.find_file(PROFILE) is not None and progress.recording_at is not None:
         return None
     said = next((reason for text, reason in _SAYINGS if text in log), None)

@@ -18,14 +18,15 @@ def choose_render(manifest: Manifest, now: float) -> Render:
     if manifest.outcome == "Succeeded":
         return lambda old: status.render_stored(old, manifest, now)
     failure = manifest.failure or failures.build_failure("InternalError", "It failed; the reason was lost.")
-    return lambda old: status.render_failed(old, failure, now)
+    found = status.render_file(manifest) | {"warnings": list(manifest.warnings)}
+    return lambda old: status.render_failed(old, failure, now) | found
 
 
 def is_expired(profile: SamplyProfile, now: float, ttl_secs: float) -> bool:
     """True for an ended object that owns no stored profile and isn't pinned, `ttl_secs` after its end or removal."""
     current = profile.raw.get("status") or {}
     stored = current.get("profile") or {}
-    if not profile.has_ended or names.PIN in profile.annotations or (stored and not stored.get("removedAt")):
+    if not profile.has_ended or names.PIN in profile.annotations or (stored.get("id") and not stored.get("removedAt")):
         return False
     try:
         ended = times.parse_time(stored.get("removedAt") or current.get("finishedAt") or "")

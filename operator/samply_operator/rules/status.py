@@ -69,7 +69,8 @@ def render_pending(old: Mapping[str, Any], reason: str, message: str, now: float
 
 
 def render_target(entry: JournalEntry) -> dict[str, Any]:
-    return {
+    """What is known of it so far."""
+    known = {
         "pod": entry.pod,
         "podUid": entry.pod_uid,
         "container": entry.container,
@@ -79,6 +80,7 @@ def render_target(entry: JournalEntry) -> dict[str, Any]:
         "mode": entry.mode,
         "samplyVersion": entry.samply_version,
     }
+    return {key: value for key, value in known.items() if value}
 
 
 def render_recording(old: Mapping[str, Any], entry: JournalEntry, now: float) -> Status:
@@ -127,17 +129,17 @@ def render_stored(old: Mapping[str, Any], manifest: Manifest, now: float) -> Sta
 
 
 def render_file(manifest: Manifest) -> Status:
-    """The stored file, and how good it is."""
-    file = manifest.file
+    """The stored file, and how good it is; of a profile without a sample the numbers alone."""
+    file, quality = manifest.file, render_quality(manifest.quality)
     if file is None:
-        return {}
+        return {"profile": quality} if quality else {}
     return {
         "profile": {
             "id": manifest.id,
             "sizeBytes": file.size_bytes,
             "rawBytes": file.raw_bytes,
             "sha256": file.sha256,
-            **render_quality(manifest.quality),
+            **quality,
         }
     }
 

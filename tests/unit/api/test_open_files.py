@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -93,6 +95,30 @@ async def test_two_who_open_at_once_both_read_and_nothing_leaks(files: OpenFiles
     found = await asyncio.gather(*(read() for _ in range(5)))
     assert {data for _, data in found} == {b"data"}
     assert sum(not file.closed for file in {file for file, _ in found}) == 1  # type: ignore[attr-defined]
+
+
+async def test_what_opens_when_its_user_has_gone_is_closed(files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that hangs up while a slow volume still opens the file."""
+    begun, go = asyncio.Event(), threading.Event()
+    loop, really_open = asyncio.get_running_loop(), open_files._open
+    opened: list[BinaryIO] = []
+
+    def open_slowly(volume: Volume, profile_id: str, size_bytes: int) -> BinaryIO:
+        loop.call_soon_threadsafe(begun.set)
+        assert go.wait(5)
+        opened.append(really_open(volume, profile_id, size_bytes))
+        return opened[0]
+
+    monkeypatch.setattr(open_files, "_open", open_slowly)
+    taking = asyncio.create_task(files.take(IDS[0], 4))
+    await begun.wait()
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    go.set()
+    async with asyncio.timeout(5):
+        while not (opened and opened[0].closed):
+            await asyncio.sleep(0.001)
 
 
 async def test_all_are_closed_at_the_end(volume: Volume) -> None:

@@ -9,7 +9,7 @@ import pytest
 from kubernetes.aio.client.configuration import Configuration
 
 from samply_operator import errors
-from samply_operator.kube import connection, objects
+from samply_operator.kube import connection, objects, reviews
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.connection import load_plain
 from support.fake_kube import FakeKube
@@ -124,7 +124,7 @@ async def test_what_it_forbids_while_it_is_ready_is_forbidden(kube: FakeKube, cl
 async def test_one_that_never_becomes_ready_counts_as_away(
     kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "BEGINNING_SECS", 0.05)
+    monkeypatch.setattr(connection, "BEGINNING_SECS", 0.3)
     kube.failure = BEGINNING
     kube.readiness = lambda: 500
     kube.failures.extend([403] * 100)
@@ -140,13 +140,27 @@ async def test_one_that_does_not_tell_whether_it_is_ready_is_believed_in_the_end
     kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     """Where only some may ask for that, each lack of a right takes some seconds to be told."""
-    monkeypatch.setattr(connection, "CLOSED_SECS", 0.05)
+    monkeypatch.setattr(connection, "CLOSED_SECS", 0.3)
     kube.failure = UNBOUND
     kube.readiness = lambda: status
     kube.failures.extend([403] * 100)
     with pytest.raises(errors.KubeForbidden, match="cannot get"):
         await client.get(POD)
     assert len(kube.requests) > 2
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_who_waits_for_less_is_told_the_refusal_and_not_that_no_answer_came(
+    kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as who asks for a caller's rights: its cure is a right, and trying again is none."""
+    monkeypatch.setattr(reviews, "REVIEW_SECS", 2)
+    kube.failure = 'tokenreviews is forbidden: User "u" cannot create resource "tokenreviews" in API group ""'
+    kube.readiness = lambda: 403
+    kube.failures.extend([403] * 1000)
+    with pytest.raises(errors.AccessUndecided) as caught:
+        await reviews.review_token(client, "token", ("samply-operator",))
+    assert "tokenreviews" in caught.value.remedy
 
 
 @pytest.mark.usefixtures("hasty")

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from samply_operator.errors import KubeError, KubeNotFound, KubeUnavailable, RecordingFailed
+from samply_operator.errors import KubeError, KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
+from samply_operator.measures import OPERATOR
 from samply_operator.model.facts import Process
 from samply_operator.model.manifest import FileFacts
+from samply_operator.model.profile import parse_object
 from samply_operator.profiles import ProfileFacts
 from samply_operator.recorder import collect
 from samply_operator.recorder.finish import Finished
-from samply_operator.rules import facts, failures, preflight
+from samply_operator.rules import facts, failures, preflight, settle, times
 from samply_operator.rules.preflight import Plan
 from samply_operator.rules.recording import Progress
 from samply_operator.settings import Recording, Settings
-from support.fake_cluster import FakeCluster
-from support.operator_process import NAMESPACE, PROFILES, OperatorProcess, add_pipeline, ask
+from support.fake_cluster import Container, FakeCluster
+from support.operator_process import NAMESPACE, PROFILES, RECORDED, OperatorProcess, add_pipeline, ask
 from support.samples import make_entry
 
 from .test_engine import assert_nothing_left
@@ -197,6 +200,7 @@ def test_what_could_not_be_read_has_one_verdict(operator: OperatorProcess, cpu_t
     assert collect.build_manifest(operator.context, make_entry(), progress, finished).quality.verdict == "Unread"
 
 
+FILE = FileFacts(1, "ab" * 32)
 EMPTY = ProfileFacts(
     version=55, product="", samples=0, empty_samples=0, threads=1, symbolicated=False, interval_ms=1.0, duration_ms=0,
     started_at_ms=0, cpu_ms=None, unresolved_percent=None, unresolved_by_lib=(), raw_bytes=1,
@@ -204,20 +208,68 @@ EMPTY = ProfileFacts(
 
 
 @pytest.mark.parametrize(
-    ("mode", "quota_cpus", "reason"),
-    [("InPlace", 2.0, "LowCoverage"), ("InPlace", None, "EmptyProfile"), ("BringOwn", 2.0, "EmptyProfile")],
+    ("mode", "quota_cpus", "words"),
+    [
+        ("InPlace", 2.0, "use mode Ephemeral"),
+        ("InPlace", None, failures.REMEDIES["EmptyProfile"]),
+        ("BringOwn", 2.0, failures.REMEDIES["EmptyProfile"]),
+    ],
     ids=["its samply was blind", "it saw all", "it sees all under any limit"],
 )
-def test_an_empty_profile_of_a_blind_samply_names_the_cure(
-    operator: OperatorProcess, mode: str, quota_cpus: float | None, reason: str
+def test_an_empty_profile_has_numbers_and_the_cure(
+    operator: OperatorProcess, mode: str, quota_cpus: float | None, words: str
 ) -> None:
-    """What preflight warned of is why: so the remedy is the one for missing samples."""
+    """What preflight warned of is why; that the process worked meanwhile tells it from an idle one. Nothing is kept."""
     seen = replace(facts.parse_facts(""), online_cpus=8, allowed_cpus=8, quota_cpus=quota_cpus)
     process = Process(7, 1, "S", 4, 900, 1, 1, "pipeline")
     verdict = preflight.decide(seen, Plan(process, 30, 1000, 0))
     assert ("BlindCpus" in {finding.reason for finding in verdict.findings}) == (quota_cpus is not None)
     entry = make_entry(mode=mode, warnings=verdict.warnings)
-    progress = Progress(ticks_before=0, ticks_after=1000)
-    with pytest.raises(RecordingFailed) as caught:
-        collect.build_manifest(operator.context, entry, progress, Finished(Path("x"), FileFacts(1, "ab"), EMPTY, ()))
-    assert (caught.value.reason, caught.value.remedy) == ("EmptyProfile", failures.REMEDIES[reason])
+    progress = Progress(ticks_before=0, ticks_after=1000, lost_events=0)
+    manifest = collect.build_manifest(operator.context, entry, progress, Finished(Path("x"), FILE, EMPTY, ()))
+    assert manifest.failure is not None
+    assert manifest.failure.reason == "EmptyProfile"
+    assert "10.00 s of CPU time" in manifest.failure.message
+    assert words in manifest.failure.remedy
+    assert (manifest.outcome, manifest.file) == ("Failed", None)
+    quality = manifest.quality
+    assert (quality.samples, quality.coverage, quality.cpu_secs) == (0, 0.0, 10.0)
+
+
+async def test_an_empty_profile_tells_its_numbers_in_the_object(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """They are all that is left of it; the object has its time to live as any failed one."""
+    (container,) = add_pipeline(cluster, is_busy=True)
+    take_nothing(container, operator.volume.root)
+    before = count_recordings()
+    raw = ask(cluster, durationSeconds=4)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "EmptyProfile"
+    assert (status["profile"]["samples"], status["profile"]["coverage"]) == (0, 0.0)
+    assert status["profile"]["cpuSeconds"] > 1
+    assert "id" not in status["profile"]
+    assert (status["target"]["mode"], status["target"]["pod"]) == ("InPlace", "pipeline-a-0")
+    await operator.reach_rest()
+    (manifest,) = operator.volume.read_manifests().items
+    assert (manifest.id, manifest.file, manifest.quality.samples) == (raw["metadata"]["uid"], None, 0)
+    assert count_recordings() == before + 1
+    shown = parse_object(cluster.objects[objects.samply_profiles(NAMESPACE, "p-1")])
+    assert settle.is_expired(shown, times.parse_time(status["finishedAt"]) + 11, 10)
+
+
+def take_nothing(container: Container, folder: Path) -> None:
+    """samply writes a profile without a sample."""
+    profile = json.loads(gzip.decompress(Path(str(RECORDED["profile"])).read_bytes()))
+    for thread in profile["threads"]:
+        columns = thread["samples"]
+        thread["samples"] = {k: [] if isinstance(v, list) else v for k, v in columns.items()} | {"length": 0}
+    path = folder / "empty.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(profile).encode()))
+    behaviour = RECORDED | {"profile": str(path), "sidecar": "", "symbol_flag": ""}
+    (Path(container.path.partition(":")[0]) / "behaviour").write_text(json.dumps(behaviour))
+
+
+def count_recordings() -> float:
+    """Those whose coverage was measured."""
+    return OPERATOR.get_sample_value("samply_operator_coverage_ratio_count", {"mode": "InPlace"}) or 0.0

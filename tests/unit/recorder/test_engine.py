@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -385,6 +387,81 @@ async def test_what_a_restart_leaves_in_a_volume_of_the_pod_goes_once_the_contai
     await operator.engine.sweep()
     assert_nothing_left(operator)
     assert not list(container.folder.iterdir())
+
+
+def restart(cluster: FakeCluster, **state: object) -> None:
+    """Its process is another one; the folder is the same, as where a launch came just after it."""
+    container = cluster.containers[NAMESPACE, POD]
+    container.target.send_signal(signal.SIGKILL)
+    container.target.wait()
+    container.target = cluster.spawn("sleep", "600", stdin=subprocess.DEVNULL)
+    path = objects.pods(NAMESPACE, POD)
+    pod = copy.deepcopy(cluster.objects[path])
+    pod["status"]["containerStatuses"][0] |= {"containerID": f"containerd://{container.target.pid}"} | state
+    cluster.put(path, pod)
+
+
+async def test_a_container_that_restarts_before_anything_was_done_in_it_is_simply_recorded(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Between its admission and the preflight."""
+    (container,) = add_pipeline(cluster)
+    restarts: list[str] = []
+
+    def fault(verb: str, what: str) -> None:
+        if verb == "create done" and "/leases" in what and not restarts:
+            restarts.append(what)
+            restart(cluster)
+
+    cluster.fault = fault
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert (status["phase"], len(restarts)) == ("Succeeded", 1), status
+    pid = container.target.pid
+    assert (status["target"]["containerId"], status["target"]["pid"]) == (f"containerd://{pid}", pid)
+    await operator.reach_rest()
+    assert_nothing_left(operator)
+
+
+@pytest.mark.parametrize(
+    ("script", "phase"), [("preflight.sh", "Succeeded"), ("record.sh", "Failed")], ids=["preflight", "launch"]
+)
+async def test_what_reached_a_container_that_had_just_restarted_is_cleaned_there(
+    operator: OperatorProcess, cluster: FakeCluster, script: str, phase: str
+) -> None:
+    """No volume keeps the folder: the launch itself came after the restart, for the old process or the new one."""
+    add_pipeline(cluster)
+    restarts: list[str] = []
+    text = remote.read_script(script)
+
+    def fault(verb: str, what: str) -> None:
+        if verb == "exec" and text in what and not restarts:
+            restarts.append(what)
+            restart(cluster)
+
+    cluster.fault = fault
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert (status["phase"], len(restarts)) == (phase, 1), status
+    assert status.get("failure", {}).get("reason") == ("ContainerRestarted" if phase == "Failed" else None)
+    await operator.reach_rest()
+    assert_nothing_left(operator)
+    clean = remote.read_script("clean.sh")
+    assert sum(verb == "exec" and clean in what for verb, what in cluster.calls) == 1
+
+
+async def test_in_a_container_that_runs_no_more_nothing_is_to_be_cleaned(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """What was in it is gone, and its journal entry doesn't wait for it to run again."""
+    add_pipeline(cluster, no_file=True)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    restart(cluster, state={"waiting": {"reason": "CrashLoopBackOff"}})
+    assert (await operator.reach_phase("p-1", "Failed", "Succeeded"))["failure"]["reason"] == "ContainerRestarted"
+    await operator.reach_rest()
+    clean = remote.read_script("clean.sh")
+    assert not any(verb == "exec" and clean in what for verb, what in cluster.calls)
 
 
 async def test_a_pod_that_is_replaced_meanwhile_ends_it_with_that_reason(

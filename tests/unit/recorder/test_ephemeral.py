@@ -17,7 +17,7 @@ from samply_operator.recorder import ephemeral, remote
 from samply_operator.rules import surroundings
 from samply_operator.settings import Ephemeral, Recording, Settings
 from support import samples
-from support.fake_cluster import FakeCluster
+from support.fake_cluster import Container, FakeCluster
 from support.operator_process import RECORDED, OperatorProcess, add_pipeline, ask
 
 from .test_engine import POD, assert_nothing_left, count_starts
@@ -79,6 +79,19 @@ def end_helper(cluster: FakeCluster) -> None:
     """The only one."""
     ((name, _),) = list_states(cluster)
     cluster.end_helper("prod", POD, name)
+
+
+async def lose_helper(operator: OperatorProcess, container: Container) -> None:
+    """A recording whose ephemeral container is killed with all that is in it while samply holds the target stopped."""
+    ask(operator.cluster, mode="Ephemeral", durationSeconds=600)
+    await operator.reach(lambda: find_state(container.target.pid) == "T")
+    (folder,) = container.folder.iterdir()
+    samply = int((folder / "samply").read_text().split()[0])
+    end_helper(operator.cluster)
+    kill_shells(folder)
+    os.kill(samply, signal.SIGKILL)
+    await operator.reach_phase("p-1", "Failed", "Succeeded")
+    await operator.reach_rest()
 
 
 class TestAdded:
@@ -168,15 +181,19 @@ class TestAdded:
         [
             ({"memory": "60Mi"}, {"memory_limit": str(60 << 20), "memory_used": str(30 << 20)}, "TightMemory"),
             ({"ephemeral-storage": "10Mi"}, {}, "TooLittleSpace"),
+            ({}, {"available_kib": "100000"}, "NodeMemory"),
         ],
+        ids=["memory", "storage", "memory of the node"],
     )
-    async def test_none_is_made_where_the_pods_own_limits_forbid_it(
+    @pytest.mark.parametrize("is_preflight", [False, True], ids=["a recording", "a preflight"])
+    async def test_none_is_made_where_the_pods_own_limits_or_the_node_forbid_it(
         self,
         operator: OperatorProcess,
         cluster: FakeCluster,
         limits: dict[str, str],
         facts: dict[str, str],
         reason: str,
+        is_preflight: bool,
     ) -> None:
         """It would stay in the pod's spec for nothing; both ways are told."""
         (container,) = add_pipeline(cluster)
@@ -185,10 +202,10 @@ class TestAdded:
         pod = cluster.objects[path]
         pod["spec"]["containers"][0]["resources"] = {"limits": limits}
         cluster.put(path, pod)
-        ask(cluster, mode="Auto")
+        ask(cluster, mode="Auto", preflightOnly=is_preflight)
         failure = (await operator.reach_phase("p-1", "Failed", "Succeeded"))["failure"]
         assert failure["reason"] == reason
-        assert "Mode Ephemeral: " in failure["message"]
+        assert "Mode Ephemeral" in failure["message"]
         assert list_helpers(cluster) == []
 
     async def test_one_that_was_refused_leaves_nothing_to_clean(
@@ -208,16 +225,8 @@ class TestAdded:
     ) -> None:
         """Killed with all that was in it, for want of memory say: the target is continued from its own container."""
         (container,) = add_pipeline(cluster, attach_secs=-1)
-        ask(cluster, mode="Ephemeral", durationSeconds=600)
-        await operator.reach(lambda: find_state(container.target.pid) == "T")
-        (folder,) = container.folder.iterdir()
-        samply = int((folder / "samply").read_text().split()[0])
-        end_helper(cluster)
-        kill_shells(folder)
-        os.kill(samply, signal.SIGKILL)
-        status = await operator.reach_phase("p-1", "Failed", "Succeeded")
-        assert status["failure"]["reason"] == "Lost"
-        await operator.reach_rest()
+        await lose_helper(operator, container)
+        assert operator.find_status("p-1")["failure"]["reason"] == "Lost"
         assert find_state(container.target.pid) in {"S", "R"}
 
     @pytest.mark.parametrize("has_run", [True, False])
@@ -231,25 +240,34 @@ class TestAdded:
             if verb == "patch" and what.endswith("ephemeralcontainers"):
                 cluster.helper_state = {"running": {}}
                 if list_states(cluster):
-                    cluster.helper_state = {"terminated": {}} if has_run else {"waiting": {}}
+                    cluster.helper_state = {"terminated": {"exitCode": 0}} if has_run else {"waiting": {}}
             return NO_SHELL if verb == "exec" and WAKE in what else None
 
         cluster.fault = fault
-        ask(cluster, mode="Ephemeral", durationSeconds=600)
-        await operator.reach(lambda: find_state(container.target.pid) == "T")
-        (folder,) = container.folder.iterdir()
-        samply = int((folder / "samply").read_text().split()[0])
-        end_helper(cluster)
-        kill_shells(folder)
-        os.kill(samply, signal.SIGKILL)
-        await operator.reach_phase("p-1", "Failed", "Succeeded")
-        await operator.reach_rest()
+        await lose_helper(operator, container)
         (pod,) = (raw for raw in cluster.objects.values() if raw["metadata"].get("name") == POD)
         made = pod["spec"]["ephemeralContainers"][-1]
         assert made["name"].startswith("samply-operator-wake-")
         assert made["command"][2] == WAKE
         assert made["command"][4] == str(container.target.pid)
         assert ("TargetStopped" in operator.list_events("p-1")) is not has_run
+
+    async def test_where_none_may_be_added_any_more_a_stopped_target_is_told_too(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """The namespace left config.ephemeral.namespaces meanwhile; the journal doesn't wait for it to come back."""
+        (container,) = add_pipeline(cluster, attach_secs=-1)
+        lacking = 'pods "p" is forbidden: User "u" cannot patch resource "pods/ephemeralcontainers" in API group ""'
+
+        def fault(verb: str, what: str) -> Exception | None:
+            if verb == "patch" and what.endswith("ephemeralcontainers") and list_states(cluster):
+                return KubeForbidden(lacking)
+            return NO_SHELL if verb == "exec" and WAKE in what else None
+
+        cluster.fault = fault
+        await lose_helper(operator, container)
+        assert "TargetStopped" in operator.list_events("p-1")
+        assert "TargetStopped" in operator.list_events(POD)
 
     @pytest.mark.parametrize("verb", ["get", "patch", "patch done"])
     async def test_an_answer_that_fails_or_is_lost_is_asked_for_again(

@@ -210,6 +210,25 @@ class TestWaiting:
         await outlast(operator)
         assert cluster.calls[before:] == []
 
+    async def test_one_that_somebody_else_recorded_keeps_no_place(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """Another operator, which had room: the younger ones here don't wait for it for ever."""
+        add_pipeline(cluster, ordinals=3)
+        ask(cluster, "p-0", ordinal=1, durationSeconds=600)
+        await operator.reach_phase("p-0", "Recording")
+        raw = ask(cluster)
+        status = await operator.reach_phase("p-1", "Pending")
+        cluster.put(PATH, raw | {"status": status | {"phase": "Succeeded"}})
+        younger = ask(cluster, "p-2", ordinal=2)
+        younger["metadata"]["creationTimestamp"] = "2027-01-15T08:00:01Z"
+        cluster.put(objects.samply_profiles(NAMESPACE, "p-2"), younger)
+        await operator.reach_phase("p-2", "Pending")
+        (run,) = operator.engine.runs.values()
+        run.stop("keep")
+        status = await operator.reach_phase("p-2", "Succeeded", "Failed")
+        assert status["phase"] == "Succeeded", status
+
     async def test_one_that_was_refused_is_not_told_that_it_waits(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:

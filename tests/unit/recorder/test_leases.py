@@ -234,6 +234,41 @@ async def test_an_api_server_that_is_away_delays_it(operator: OperatorProcess, c
     assert count_starts(cluster) == 1
 
 
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["stopped", "deleted"])
+async def test_one_that_ends_while_its_lease_is_asked_for_in_vain_leaves_nothing(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, is_deleted: bool
+) -> None:
+    """Nothing waits for ever for samply to start, so as to stop it; nor does it write the journal once that forgot."""
+    add_pipeline(cluster)
+    path = objects.samply_profiles(NAMESPACE, "p-1")
+    create, asked, refused = FakeCluster.create, asyncio.Event(), asyncio.Event()
+
+    async def create_late(self: FakeCluster, where: str, body: Any, **options: Any) -> Json:
+        if where.endswith("/leases"):
+            asked.set()
+            await refused.wait()
+            raise KubeUnavailable("away")
+        return await create(self, where, body, **options)
+
+    monkeypatch.setattr(FakeCluster, "create", create_late)
+    ask(cluster)
+    await asked.wait()
+    (run,) = operator.engine.runs.values()
+    if is_deleted:
+        await cluster.delete(path)
+    else:
+        run.stop("keep")
+    await operator.reach(lambda: run.entry.stop)
+    refused.set()
+    await operator.reach(lambda: operator.engine.runs.get(run.entry.id) is not run)
+    assert not [task for task in asyncio.all_tasks() if "Run._stop" in repr(task)]
+    if not is_deleted:
+        await cluster.delete(path)
+    await operator.reach_rest()
+    assert not any(verb == "exec" for verb, _ in cluster.calls)
+    assert_nothing_left(operator)
+
+
 class Killed(BaseException):
     """What a dead process would do next."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import time
@@ -16,6 +17,7 @@ from samply_operator.errors import KubeUnavailable, StoreFull
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.manifest import Tombstone
+from samply_operator.recorder import retention
 from samply_operator.rules import times
 from samply_operator.settings import Recording, Retention, Settings
 from support.fake_cluster import FakeCluster
@@ -106,6 +108,44 @@ async def test_an_object_that_cannot_be_told_is_told_later(operator: OperatorPro
         await second.engine.sweep()
         assert second.find_status("p-0")["profile"]["removedAt"]
         assert second.volume.marks.read_tombstones().items == ()
+
+
+async def test_an_object_whose_namespace_is_not_served_is_told_once_it_is_again(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Until then nobody asks for it: its Role is gone, and each try would be refused."""
+    for n in range(3):
+        store(cluster, operator.volume, f"p-{n}", age=100 - n)
+    engine = operator.engine
+    engine.world.namespaces = ("another",)
+    before = len(cluster.calls)
+    for _ in range(2):
+        await engine.retention.sweep(())
+    assert cluster.calls[before:] == []
+    assert len(operator.volume.marks.read_tombstones().items) == 1
+    engine.world.namespaces = ("another", NAMESPACE)
+    await engine.retention.sweep(())
+    assert operator.find_status("p-0")["profile"]["removedAt"]
+    assert operator.volume.marks.read_tombstones().items == ()
+
+
+async def test_an_object_whose_namespace_is_served_no_more_is_forgotten_in_the_end(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Nobody is told; the tombstone takes no room for ever."""
+    for n in range(3):
+        store(cluster, operator.volume, f"p-{n}", age=100 - n)
+    tested = operator.engine.retention
+    operator.engine.world.namespaces = ("another",)
+    before = len(cluster.calls)
+    await tested.sweep(())
+    (tombstone,) = operator.volume.marks.read_tombstones().items
+    for passed_secs, is_left in ((-60, True), (60, False)):
+        now = times.parse_time(tombstone.at) + retention.TELL_SECS + passed_secs
+        tested._context = dataclasses.replace(operator.context, now=lambda now=now: now)
+        await tested.sweep(())
+        assert (tombstone in operator.volume.marks.read_tombstones().items) is is_left
+    assert cluster.calls[before:] == []
 
 
 async def test_killed_between_tombstone_and_file(cluster: FakeCluster, tmp_path: Path, settings: Settings) -> None:

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -262,7 +263,7 @@ async def lost_events_are_told(stage: Stage) -> None:
 @piece()
 async def a_reader_that_goes_away_changes_nothing(stage: Stage) -> None:
     stage.change(duration_secs=1)
-    async with remote.record(stage.cluster, stage.entry, stage.limits) as session:  # type: ignore[arg-type]
+    async with remote.record(stage.cluster, stage.entry, stage.limits, 0) as session:  # type: ignore[arg-type]
         await session.read()
     await stage.reach_event("done")
     progress = stage.progress()
@@ -377,6 +378,39 @@ async def a_cleaning_during_the_attach_continues_the_target(stage: Stage) -> Non
 
 
 @piece()
+async def what_nobody_fetches_goes_by_itself(stage: Stage) -> None:
+    stage.keep_secs = 2
+    code, lines = await stage.record(secs=1)
+    assert (code, lines[-1]) == (0, "done")
+    assert not stage.folder.exists()
+    await stage.reach_sleep()
+
+
+@piece()
+async def what_is_cleaned_away_holds_no_shell(stage: Stage) -> None:
+    stage.keep_secs = 600
+    task = asyncio.create_task(stage.record(secs=1))
+    await stage.reach_event("done")
+    assert stage.find_processes()
+    await stage.clean()
+    assert (await asyncio.wait_for(task, OWN_END_SECS))[0] == 0
+    assert not stage.find_processes()
+    await stage.reach_sleep()
+
+
+@piece()
+async def a_samply_that_was_brought_goes_once_it_records(stage: Stage) -> None:
+    brought = Path(f"{stage.folder}.bin")
+    shutil.copy(stage.entry.samply, brought)
+    stage.change(samply=str(brought))
+    task = asyncio.create_task(stage.record(secs=1))
+    await stage.reach_event("recording")
+    await stage.reach(lambda: not brought.exists())
+    assert (await task)[0] == 0
+    assert stage.progress().find_file(recording.PROFILE)
+
+
+@piece()
 async def processes_that_only_have_the_number_of_an_earlier_one_are_left_alone(stage: Stage) -> None:
     other = stage.cluster.spawn("sleep", "600")
     stage.folder.mkdir()
@@ -464,10 +498,10 @@ def test_in(shell: str, name: str, played: dict[Key, BaseException | None]) -> N
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (Path(remote.__file__).parent / "scripts").glob("*.sh")))
 def test_a_script_fits_into_the_request_that_carries_it(name: str) -> None:
-    """It travels in the URL: 8 KiB are safe with every proxy, percent-encoded."""
-    command = remote.build_command(name, "/tmp/" + "x" * 100, *["x" * 40] * 9)
+    """It travels in the URL, percent-encoded: 8 KiB are safe with every proxy."""
+    command = remote.build_command(name, "/dev/shm/.samply-operator-" + "x" * 36, "--presymbolicate", *["1" * 8] * 10)
     text = remote.read_script(name)
-    assert sum(len(word) for word in command) < 8192
+    assert len(urlencode([("command", word) for word in command])) < 8192
     assert "\n#" not in text
     assert not text.startswith("#")
 

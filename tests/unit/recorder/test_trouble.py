@@ -34,7 +34,7 @@ from samply_operator.store.volume import Volume
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, RECORDED, OperatorProcess, add_pipeline, ask
 
-from .test_engine import assert_nothing_left, count_starts
+from .test_engine import POD, assert_nothing_left, count_starts
 
 RECORD = remote.read_script("record.sh")
 
@@ -164,7 +164,8 @@ async def test_what_was_copied_of_a_recording_that_is_cancelled_goes(
     await cluster.delete(objects.samply_profiles(NAMESPACE, "p-1"))
     cluster.fault = lambda verb, what: None
     await operator.reach_rest()
-    assert list((operator.volume.root / "tmp").iterdir()) == []
+    # Copied to the end just before, it was published, and is being removed.
+    await operator.reach(lambda: not list((operator.volume.root / "tmp").iterdir()))
     assert_nothing_left(operator)
 
 
@@ -291,6 +292,46 @@ class TestUnreachable:
         await operator.reach(lambda: _is_over(operator))
         await sweep_later(operator, 2 * operator.context.settings.recording.remote_ttl_secs)
         assert_nothing_left(operator)
+
+
+async def test_two_troubles_in_a_row_end_nothing(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """A kubelet that has just been restarted knows no container, and the API server is away when it is asked."""
+    add_pipeline(cluster)
+    missed: list[str] = []
+
+    def fault(verb: str, what: str) -> KubeError | None:
+        if verb == "exec" and not missed:
+            missed.append("container")
+            return KubeNotFound("container not found")
+        if verb == "get" and what == objects.pods(NAMESPACE, POD) and missed == ["container"]:
+            missed.append("pod")
+            return KubeUnavailable("connection refused")
+        return None
+
+    cluster.fault = fault
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert (status["phase"], missed) == ("Succeeded", ["container", "pod"]), status
+
+
+async def test_trouble_while_a_failure_is_looked_into_does_not_become_its_reason(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """What the pod said of it counts."""
+    add_pipeline(cluster, no_file=True)
+    missed: list[str] = []
+
+    def fault(verb: str, what: str) -> KubeError | None:
+        is_concluded = any(run.entry.step == "Collecting" for run in operator.engine.runs.values())
+        if verb == "get" and what == objects.pods(NAMESPACE, POD) and is_concluded and not missed:
+            missed.append(what)
+            return KubeUnavailable("connection refused")
+        return None
+
+    cluster.fault = fault
+    ask(cluster)
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert (status["failure"]["reason"], len(missed)) == ("NoProfileWritten", 1)
 
 
 @pytest.mark.parametrize(

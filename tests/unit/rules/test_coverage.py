@@ -35,6 +35,41 @@ def test_coverage_is_measured_and_judged(
 
 
 @pytest.mark.parametrize(
+    ("share", "least", "verdict"),
+    [
+        pytest.param(0.949, 0.95, "LowCoverage", id="more is asked for than what is good"),
+        pytest.param(0.95, 0.95, "", id="and that is there"),
+        pytest.param(0.0, 0.0, "Degraded", id="nothing is asked for"),
+    ],
+)
+def test_the_least_is_what_the_values_say(share: float, least: float, verdict: str) -> None:
+    """Also above 90 %."""
+    assert coverage.judge(share, 10.0, least) == verdict
+
+
+WARNED = (f"The container is limited to 1 CPUs on a node of 2: its {coverage.BLIND}, so samples will be missing.",)
+
+
+@pytest.mark.parametrize(
+    ("mode", "warnings", "lost_events", "words"),
+    [
+        pytest.param("InPlace", WARNED, 7, "use mode Ephemeral", id="its samply was blind"),
+        pytest.param("Ephemeral", WARNED, 0, "", id="not this one"),
+        pytest.param("InPlace", (), 7, "dropped 7 events", id="the kernel dropped events"),
+        pytest.param("Ephemeral", (), 7, "lower rateHz", id="also here"),
+        pytest.param("InPlace", (), None, "", id="not known"),
+    ],
+)
+def test_the_cure_of_samples_that_are_missing(
+    mode: str, warnings: tuple[str, ...], lost_events: int | None, words: str
+) -> None:
+    """Known only where the reason is; whoever records from beside it isn't sent there."""
+    cure = coverage.find_cure(mode, warnings, lost_events)
+    assert words in cure
+    assert bool(cure) == bool(words)
+
+
+@pytest.mark.parametrize(
     ("by_pid", "own"),
     [
         pytest.param([("7", 100)], 100, id="alone"),

@@ -44,7 +44,9 @@ def test_a_deletion_that_was_seen_counts_only_where_all_stands(
 ) -> None:
     """The end of a CRD or a namespace deletes every object, and nobody meant the profiles by that."""
     assert isinstance(deletion.decide_seen(ORIGIN, evidence, seen_secs=0), verdict)
-    assert isinstance(deletion.decide_seen(ORIGIN, evidence, seen_secs=10**6), verdict)
+    assert isinstance(deletion.decide_seen(ORIGIN, evidence, seen_secs=10**5), verdict)
+    # A namespace whose Role is gone is never told of again: the tombstone goes, the profile stays.
+    assert isinstance(deletion.decide_seen(ORIGIN, evidence, seen_secs=deletion.PATIENCE_SECS + 1), Keep)
 
 
 @pytest.mark.parametrize(("evidence", "verdict"), UNCERTAIN)

@@ -87,6 +87,65 @@ def test_both_reasons_are_told_where_both_ways_are_closed() -> None:
     assert "ServiceAccount" in failure.remedy
 
 
+@pytest.mark.parametrize(
+    ("situation", "settings", "words", "cure"),
+    [
+        pytest.param(
+            replace(AUTO, in_place=NO_SAMPLY), ELSEWHERE, "isn't allowed in here", "config.ephemeral", id="not allowed"
+        ),
+        pytest.param(
+            replace(AUTO, in_place=NO_SAMPLY, facts=Facts(arch="aarch64")), EPHEMERAL,
+            "the node is aarch64", "for this architecture", id="another architecture"
+        ),
+    ],
+)  # fmt: skip
+def test_who_is_kept_from_the_other_way_learns_what_keeps_it(
+    situation: Situation, settings: Settings, words: str, cure: str
+) -> None:
+    """Not only what the image lacks."""
+    failure = modes.choose(situation, settings)
+    assert isinstance(failure, Failure)
+    assert failure.reason == "SamplyNotFound"
+    assert words in failure.message
+    assert failure.remedy.startswith("Add it. Or: ")
+    assert cure in failure.remedy
+    assert "spec.mode" not in failure.remedy
+
+
+def test_what_keeps_both_ways_is_told_once() -> None:
+    """Such as a node without memory."""
+    both = Failure("NodeMemory", "The node has none left.", "Ask again.")
+    failure = modes.choose(replace(AUTO, in_place=both, ephemeral_failure=both), EPHEMERAL)
+    assert failure == replace(both, message="The node has none left. Mode Ephemeral wouldn't change that.")
+
+
+def test_a_blind_recording_says_why_there_was_no_better_one() -> None:
+    """Ephemeral was tried, and refused."""
+    choice = modes.choose(replace(AUTO, is_blind=True, ephemeral_failure=REFUSED), EPHEMERAL)
+    assert choice == Choice("InPlace", "a CPU limit hides samples there, but mode Ephemeral: Pod Security says no.")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason", "settings", "words"),
+    [
+        pytest.param("InPlace", "PerfEventParanoid", EPHEMERAL, "Leave spec.mode out", id="another way is open"),
+        pytest.param("BringOwn", "NoShell", EPHEMERAL, "Leave spec.mode out", id="also of a samply that was brought"),
+        pytest.param("InPlace", "SamplyNotFound", ELSEWHERE, "Allow mode Ephemeral", id="it would have to be allowed"),
+        pytest.param("InPlace", "TightMemory", EPHEMERAL, "", id="what another way lacks as well"),
+        pytest.param("Ephemeral", "PerfNotPermitted", EPHEMERAL, "", id="it was this way"),
+        pytest.param("", "NoShell", EPHEMERAL, "", id="it may be any way"),
+    ],
+)
+def test_who_asked_for_one_way_reads_of_the_other(wanted: str, reason: str, settings: Settings, words: str) -> None:
+    """Nobody needs a new image, or the node's root, for what mode Ephemeral brings along. Told once."""
+    failure = failures.build_failure(reason, "It can't be.")
+    told = modes.name_other_way(failure, wanted, "here", settings)
+    assert told.remedy.startswith(failure.remedy)
+    assert words in told.remedy
+    assert (told == failure) == (words == "")
+    assert modes.name_other_way(told, wanted, "here", settings) == told
+
+
 def test_settings_are_as_documented() -> None:
     """Ephemeral on, bring our own off."""
     assert msgspec.to_builtins(Settings().bring_own) == {"enabled": False}

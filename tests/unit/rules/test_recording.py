@@ -158,7 +158,7 @@ PARANOID = (
         pytest.param(
             ["exit 1"], "Failed to start profiling: mmap failed: Operation not permitted", "LockedMemory", id="mlock"
         ),
-        pytest.param(["exit 1"], "Too many open files (os error 24)", "LockedMemory", id="too many fds"),
+        pytest.param(["exit 1"], "Too many open files (os error 24)", "OpenFiles", id="too many fds"),
         pytest.param(
             ["exit 1"], "1000000 is over /proc/sys/kernel/perf_event_max_sample_rate", "RateTooHigh", id="rate"
         ),
@@ -231,3 +231,11 @@ def test_half_a_file_has_the_reason_of_what_ended_samply(lines: list[str], log: 
 def test_a_deadline_that_came_too_late_changes_nothing() -> None:
     """It had just ended, as it should."""
     assert not recording.was_killed(observe_all([*RAN, "deadline memory", "exit 0"]))
+
+
+def test_a_process_that_was_left_stopped_is_told_with_the_failure() -> None:
+    """Whoever looks for why the pipeline stood still finds it here."""
+    failure = recording.judge(observe_all(["deadline attach", "continued", "exit 137"]), "")
+    assert failure is not None
+    assert failure.reason == "AttachTimeout"
+    assert failure.message.endswith(recording.CONTINUED)

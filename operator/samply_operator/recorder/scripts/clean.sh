@@ -12,7 +12,15 @@ done
 if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
     set -- ${line##*) }
     # Another process may have the number by now.
-    case "$1 $born" in "T ${20}" | "t ${20}" | 'T 0' | 't 0') kill -CONT "$pid" && echo 'continued' ;; esac
+    case "$1 $born" in
+    "T ${20}" | "t ${20}" | 'T 0' | 't 0') kill -CONT "$pid" && echo 'continued' ;;
+    *)
+        # A SIGSTOP that samply sent may be on its way: see record.sh.
+        if [ "${20}" = "$born" ] && [ -e "$dir/samply" ] && ! grep -q 'Recording process' "$dir/err"; then
+            kill -CONT "$pid"
+        fi
+        ;;
+    esac
 fi
 # A samply of the operator's own may be there, whole or in part, though its recording never began.
 cd / && rm -rf "$dir" "$dir.bin" "$dir.bin".part.*

@@ -5,10 +5,11 @@
 # $1 folder  $2 pid  $3 seconds  $4 rate  $5 symbol flag or ''  $6 samply  $7 attach deadline  $8 finish deadline (s)
 # $9 KiB that samply may use, 0: no limit  $10 start time of the target, in ticks since boot
 # $11 KiB that the target's container must keep, 0: samply takes nothing of what that may use
+# $12 seconds until what nobody fetched or cleaned away goes by itself, 0: it stays
 set -u
 trap '' HUP PIPE
 umask 077
-dir=$1 pid=$2 secs=$3 rate=$4 symbols=$5 samply=$6 attach=$7 finish=$8 cap=$9 born=${10} reserve=${11}
+dir=$1 pid=$2 secs=$3 rate=$4 symbols=$5 samply=$6 attach=$7 finish=$8 cap=$9 born=${10} reserve=${11} keep=${12}
 
 # mkdir is the lock: a folder is used once, ever.
 mkdir "$dir" 2>/dev/null || { [ -d "$dir" ] && exit 64; exit 65; }
@@ -18,46 +19,7 @@ say() {
     echo "$*" >>events
     echo "$*" 2>/dev/null || :
 }
-clock() { # uptime in centiseconds
-    read -r up _ </proc/uptime
-    echo "${up%.*}${up#*.}"
-}
-ticks() { # CPU time of the whole process, ended threads included
-    if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
-        set -- ${line##*) }
-        echo $((${12} + ${13}))
-    fi
-}
-state() {
-    if IFS= read -r line 2>/dev/null <"/proc/$1/stat"; then
-        set -- ${line##*) }
-        echo "$1"
-    fi
-}
-started() {
-    if IFS= read -r line 2>/dev/null <"/proc/$1/stat"; then
-        set -- ${line##*) }
-        echo "${20}"
-    fi
-}
-throttled() { # what the CPU limit took from the target's container so far: µs in cgroup v2, ns in v1
-    for stat in "/proc/$pid/root/sys/fs/cgroup" /sys/fs/cgroup; do
-        for stat in "$stat/cpu.stat" "$stat/cpu/cpu.stat"; do
-            [ -r "$stat" ] || continue
-            while read -r key value; do
-                case $key in
-                throttled_usec) echo "$value" ;;
-                throttled_time) echo $((value / 1000)) ;;
-                esac
-            done <"$stat"
-            return
-        done
-    done
-}
-is_gone() { # ended, whether or not somebody has waited for it
-    case $(state "$1") in '' | Z | X) return 0 ;; esac
-    return 1
-}
+. parts/process.sh
 room() { # KiB that the target's container may still take, what the kernel can drop not counted; nothing: no limit
     for group in "/proc/$pid/root/sys/fs/cgroup" /sys/fs/cgroup; do
         for group in "$group/memory" "$group/memory/memory"; do
@@ -117,6 +79,11 @@ conclude() { # after samply's end  $1 its exit code, if it is known
     T | t)
         kill -CONT "$pid" && say 'continued'
         ;;
+    *)
+        # Killed during the attach, it may have sent its SIGSTOP: a process that the CPU limit holds stops when it next
+        # runs. SIGCONT takes that back.
+        if [ "$(started "$pid")" = "$born" ] && ! grep -q 'Recording process' err; then kill -CONT "$pid"; fi
+        ;;
     esac
     [ -z "$1" ] || say "exit $1"
     lost=$(sed -n 's/.*Lost \([0-9][0-9]*\) events.*/\1/p' err | tail -n 1)
@@ -173,6 +140,8 @@ watch() { # until samply has ended; sends it its SIGINT
     now=$(clock)
     say "throttled $(throttled)"
     say "recording $now $(ticks)"
+    # One that was brought has done its part as a file, and guards of production look for those.
+    rm -f "$dir.bin"
     end=$((now + secs * 100))
     while ! over && [ ! -d stopped ]; do
         left=$((end - $(clock)))
@@ -206,6 +175,10 @@ watch() { # until samply has ended; sends it its SIGINT
     # Whoever waits for samply tells its end. Killed before it did, this does.
     until [ ! -e shell ] || grep -q '^done' events || is_main_dead; do nap 0.1; done
     if [ -e shell ] && ! grep -q '^done' events; then conclude ''; fi
+    [ "$keep" -gt 0 ] || exit 0
+    end=$(($(clock) + keep * 100))
+    until [ ! -e shell ] || [ "$(clock)" -ge $end ]; do nap 0.5; done
+    cd / && rm -rf "$dir" "$dir.bin"
 ) &
 timer=$!
 echo "$timer $(started $timer)" >timer

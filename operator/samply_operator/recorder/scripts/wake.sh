@@ -3,6 +3,7 @@
 pid=$1 born=$2
 if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
     set -- ${line##*) }
-    case "$1 ${20}" in "T $born" | "t $born") kill -CONT "$pid" && echo 'continued' ;; esac
+    # Also one that still runs: a SIGSTOP may be on its way to it.
+    if [ "${20}" = "$born" ]; then kill -CONT "$pid" && case $1 in T | t) echo 'continued' ;; esac; fi
 fi
 :

@@ -1,0 +1,133 @@
+"""What the operator finds when it comes back: recordings that it had admitted or begun, and pods that have changed."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from samply_operator.control import describing
+from samply_operator.errors import KubeUnavailable
+from samply_operator.kube import objects
+from samply_operator.model import names
+from samply_operator.recorder import follow
+from samply_operator.settings import Recording, Settings
+from support.fake_cluster import FakeCluster
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask
+
+from .test_engine import POD, assert_nothing_left, count_starts
+from .test_trouble import fail
+
+LONG_SECS = 600
+PROFILE = objects.samply_profiles(NAMESPACE, "p-1")
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """A pod that isn't reached is tried for longer than a test takes."""
+    return Settings(recording=Recording(min_free_bytes=1, min_coverage=0, unreachable_secs=60))
+
+
+def close_pods(cluster: FakeCluster) -> None:
+    """Nothing runs in them until they are opened: what is admitted stays there."""
+    cluster.fault = fail(lambda verb, _: verb == "exec", KubeUnavailable("no route to the node"))
+
+
+def open_pods(cluster: FakeCluster) -> None:
+    cluster.fault = lambda verb, what: None
+
+
+async def reach_trouble(operator: OperatorProcess) -> None:
+    """It was admitted, and its pod isn't reached."""
+    await operator.reach(lambda: any(run.trouble for run in operator.engine.runs.values()))
+    assert [entry.step for entry in operator.volume.read_entries().items] == ["Admitted"]
+
+
+async def test_a_pod_that_was_replaced_is_not_recorded_in_its_place(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings
+) -> None:
+    """The Lease went with the pod: a second samply could start beside it, and what it left nobody would clean."""
+    add_pipeline(cluster)
+    close_pods(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        ask(cluster, durationSeconds=LONG_SECS)
+        await reach_trouble(operator)
+    (lease,) = (path for path in cluster.objects if "/leases/" in path)
+    del cluster.objects[lease]
+    add_pod(cluster, "pipeline-a", 0)
+    open_pods(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        status = await operator.reach_phase("p-1", "Recording", "Succeeded", "Failed")
+        assert status.get("failure", {}).get("reason") == "PodDeleted", status
+        ask(cluster, "p-2")
+        assert (await operator.reach_phase("p-2", "Succeeded", "Failed"))["phase"] == "Succeeded"
+        await operator.reach_rest()
+        assert count_starts(cluster) == 1
+        assert_nothing_left(operator)
+
+
+async def test_a_stop_of_what_was_only_admitted_acts_all_the_same(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings
+) -> None:
+    """As soon as it records, even if nobody asks for it a second time."""
+    add_pipeline(cluster)
+    close_pods(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        ask(cluster, durationSeconds=LONG_SECS)
+        await reach_trouble(operator)
+        raw = copy.deepcopy(cluster.objects[PROFILE])
+        raw["metadata"]["annotations"] = {names.STOP: "keep"}
+        cluster.put(PROFILE, raw)
+        await operator.reach(lambda: [entry.stop for entry in operator.volume.read_entries().items] == ["keep"])
+    raw = copy.deepcopy(cluster.objects[PROFILE])
+    raw["metadata"]["annotations"] = {}
+    cluster.put(PROFILE, raw)
+    open_pods(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+        assert status["phase"] == "Succeeded", status
+        await operator.reach_rest()
+        assert_nothing_left(operator)
+
+
+async def test_an_ephemeral_container_that_has_ended_is_followed_by_the_next(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings
+) -> None:
+    """It waits for its recording only so long, and can't be started again."""
+    add_pipeline(cluster)
+    close_pods(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        ask(cluster, mode="Ephemeral")
+        await reach_trouble(operator)
+        (entry,) = operator.volume.read_entries().items
+    cluster.end_helper(NAMESPACE, POD, entry.helper)
+    open_pods(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+        assert (status["phase"], status["target"]["mode"]) == ("Succeeded", "Ephemeral"), status
+        await operator.reach_rest()
+        assert_nothing_left(operator)
+    helpers = cluster.objects[objects.pods(NAMESPACE, POD)]["status"]["ephemeralContainerStatuses"]
+    assert [helper["name"].rpartition("-")[0] for helper in helpers] == ["samply-operator-1", "samply-operator-2"]
+    assert all("terminated" in helper["state"] for helper in helpers)
+
+
+async def test_what_records_is_shown_as_recording_at_once(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has begun: nothing more will tell so."""
+    monkeypatch.setattr(follow, "LONGEST_POLL_SECS", 0.1)
+    monkeypatch.setattr(follow, "SHORTEST_POLL_SECS", 0.1)
+    add_pipeline(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        ask(cluster, durationSeconds=LONG_SECS)
+        await operator.reach(lambda: [e.step for e in operator.volume.read_entries().items] == ["Recording"])
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        (state,) = describing.build_snapshot(operator.engine).recordings
+        assert state.phase == "Recording"
+        assert state.ends_at is not None
+        (run,) = operator.engine.runs.values()
+        assert run.settled.is_set()
+        run.stop("keep")
+        await operator.reach_rest()
