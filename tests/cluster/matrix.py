@@ -67,7 +67,7 @@ DYING = """\
 case "$*" in *--save-only*) ;; *) exec /usr/bin/samply "$@" ;; esac
 while [ "$1" != -p ]; do shift; done
 kill -STOP "$2"
-kill -KILL $$
+sh -c 'kill -KILL $PPID'
 """
 """As samply does when the kernel ends it for want of memory just after its SIGSTOP. Where a CPU limit holds the target,
 that takes effect only later."""

@@ -244,6 +244,24 @@ def test_uninstalled_while_it_records(secs: int, later: int) -> None:
             second.uninstall()
 
 
+def test_what_an_operator_that_never_comes_back_left_goes_by_itself() -> None:
+    """No process, no zombie, no file, when the time to live is over."""
+    config = {**CONFIG, "recording": {"remoteTtlSecs": 5, "copyDeadlineSecs": 5, "unreachableSecs": 10}}
+    with release.fresh_namespace("gone") as namespace:
+        install = Install(namespace, f"never-{namespace[-8:]}", {"config": config})
+        try:
+            install.install()
+            pipeline = pipelines.start(namespace, "demo", replicas=1)
+            pipeline.wait_ready()
+            profiles.wait(pipeline, profiles.make(pipeline, durationSeconds=12), "Recording", timeout=20)
+        finally:
+            install.uninstall()
+        install.wait_gone()
+        kubectl.poll(lambda: not pipeline.has_samply(), timeout=30, what="samply has ended")
+        assert any("/.samply-operator-" in line for line in pipeline.look())
+        pipeline.wait_untouched(timeout=40)
+
+
 def _check_uninstall(install: Install, pipeline: Pipeline, secs: int, later: int) -> None:
     kept = profiles.wait_succeeded(pipeline, profiles.make(pipeline, ordinal=1))
     name = profiles.make(pipeline, durationSeconds=secs)
@@ -257,11 +275,14 @@ def _check_uninstall(install: Install, pipeline: Pipeline, secs: int, later: int
     print(f"uninstalled {gone - began:.1f} s into it, its pod was gone at {time.time() - began:.1f} s")
     kubectl.poll(lambda: not pipeline.has_samply(), timeout=gone + later - time.time(), what="samply has ended")
     print(f"no samply any more at {time.time() - began:.1f} s, {time.time() - gone:.1f} s after the uninstall")
-    # Its file waits in the pod to be fetched; nothing runs.
+    # Its file waits in the pod to be fetched, and with it, asleep, the shell that removes it if nobody comes.
     kubectl.poll(
-        lambda: [line for line in pipeline.look() if not line.startswith("/")] in pipelines.UNTOUCHED,
+        lambda: (
+            {line.partition(" ")[2] for line in pipeline.look() if line.startswith(tuple("123456789"))}
+            <= {"S pipeline", "R pipeline", "S sh", "S sleep"}
+        ),
         timeout=max(5, gone + later - time.time()),
-        what=lambda: f"the pipeline is alone and runs: {pipeline.look()}",
+        what=lambda: f"the pipeline runs, and nothing else but shells that wait: {pipeline.look()}",
     )
     kubectl.poll(lambda: not find_remains(install), timeout=20, what=lambda: f"nothing else: {find_remains(install)}")
     assert profiles.phase_of(profiles.get(pipeline, name)) in {"Recording", "Collecting"}
