@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from cluster import profiles, release, table
-from cluster.matrix import PROGRAM, ROWS, USUAL_PARANOID, USUAL_SECS, Row
+from cluster.matrix import KINDS, PROGRAM, ROWS, USUAL_PARANOID, USUAL_SECS, Row
 from cluster.node import Node
 from cluster.release import Install, Service
 from cluster.specimens import Specimen, Zoo, create, find_container, take_snapshot
@@ -118,6 +118,8 @@ def check_good(row: Row, specimen: Specimen, profile: profiles.Object, service: 
     stored = status["profile"]
     assert stored["coverage"] >= 0.9, profiles.tell(status)
     assert stored["symbolicated"], profiles.tell(status)
+    if "cpu" in KINDS[row.kind].resources.get("limits", {}):
+        assert stored["throttledSeconds"] >= 0
     answer = service.stored(specimen.pipeline.name, stored["id"], f"/profile?namespace={specimen.pipeline.namespace}")
     assert answer.status == 200, answer
     path.write_bytes(answer.body)

@@ -26,6 +26,7 @@ class Shown:
     profile_id: str
     samples: str
     coverage: str
+    verdict: str
     size: str
     reason: str
     remedy: str
@@ -62,6 +63,7 @@ def parse(raw: Mapping[str, Any]) -> Shown:
         profile_id=str(profile.get("id") or ""),
         samples=str(profile.get("samples", "")),
         coverage="" if coverage is None else f"{coverage:.0%}",
+        verdict=failures.clean_text(str(profile.get("verdict") or "")),
         size=render_size(profile.get("sizeBytes")),
         reason=str(failure.get("reason") or ""),
         remedy=failures.clean_text(str(failure.get("remedy") or "")),
@@ -85,9 +87,9 @@ def render_size(size: int | None) -> str:
 
 def render_table(shown: Sequence[Shown]) -> str:
     """Newest first, columns as wide as their words."""
-    head = ("NAME", "PIPELINE", "ORDINAL", "PHASE", "SAMPLES", "COVERAGE", "SIZE", "REASON", "CREATED")
+    head = ("NAME", "PIPELINE", "ORDINAL", "PHASE", "SAMPLES", "COVERAGE", "VERDICT", "SIZE", "REASON", "CREATED")
     rows = [
-        (s.name, s.pipeline, str(s.ordinal), s.phase, s.samples, s.coverage, s.size, s.reason, s.created_at)
+        (s.name, s.pipeline, str(s.ordinal), s.phase, s.samples, s.coverage, s.verdict, s.size, s.reason, s.created_at)
         for s in sorted(shown, key=lambda s: s.created_at, reverse=True)
     ]
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]

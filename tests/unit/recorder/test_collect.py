@@ -236,6 +236,26 @@ def test_an_empty_profile_has_numbers_and_the_cure(
     assert (quality.samples, quality.coverage, quality.cpu_secs) == (0, 0.0, 10.0)
 
 
+@pytest.mark.parametrize(
+    ("marks", "sampling", "finishing"),
+    [
+        pytest.param((1_000_000, 3_500_000, 3_600_000), 2.5, 0.1, id="to the end"),
+        pytest.param((1_000_000, 3_500_000), 2.5, None, id="its end isn't known"),
+        pytest.param((1_000_000,), None, None, id="nor when sampling ended"),
+        pytest.param((5, 1, 1), 0.0, 0.0, id="another cgroup counts now"),
+    ],
+)
+def test_what_the_cpu_limit_took_is_told(
+    operator: OperatorProcess, marks: tuple[int, ...], sampling: float | None, finishing: float | None
+) -> None:
+    """While it was sampled, and while samply wrote."""
+    progress = Progress(ticks_before=0, ticks_after=1000, throttled_usecs=marks)
+    quality = collect.build_manifest(
+        operator.context, make_entry(), progress, Finished(Path("x"), FILE, EMPTY, ())
+    ).quality
+    assert (quality.throttled_secs, quality.throttled_finishing_secs) == (sampling, finishing)
+
+
 async def test_an_empty_profile_tells_its_numbers_in_the_object(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
