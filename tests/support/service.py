@@ -161,9 +161,9 @@ class Service:
         await wait_until(is_so)
 
 
-async def wait_until(is_met: Callable[[], Any]) -> None:
+async def wait_until(is_met: Callable[[], Any], secs: float = DEADLINE_SECS) -> None:
     """Poll a condition; fails the test if it isn't met in time."""
-    async with asyncio.timeout(DEADLINE_SECS):
+    async with asyncio.timeout(secs):
         while not await is_met():
             await asyncio.sleep(0.005)
 

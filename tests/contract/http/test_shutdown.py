@@ -128,7 +128,7 @@ async def test_a_slow_download_ends_whole_and_then_the_process_does(process: Pro
     async def is_closed() -> bool:
         return await process.get_status("/v0/config") is None
 
-    await wait_until(is_closed)
+    await wait_until(is_closed, 60)
     assert process.child.returncode is None
     assert await reader.readexactly(SIZE) == data
     writer.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -57,6 +58,8 @@ async def read_subject(door: Door) -> str:
     _, writer = await asyncio.open_connection("127.0.0.1", door.port, ssl=context)
     shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.close()
+    with suppress(ssl.SSLError, ConnectionError):
+        await writer.wait_closed()
     return x509.load_der_x509_certificate(shown).subject.rfc4514_string().removeprefix("CN=")
 
 
