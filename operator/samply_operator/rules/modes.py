@@ -116,7 +116,7 @@ def name_other_way(failure: Failure, wanted: str, namespace: str, settings: Sett
     if wanted not in {"InPlace", "BringOwn"} or failure.reason not in _CURED_BY_EPHEMERAL:
         return failure
     allowed = is_ephemeral_allowed(settings, namespace)
-    other = "Leave spec.mode out: mode Ephemeral needs nothing of the image." if allowed else ALLOW_EPHEMERAL
+    other = "Ask for mode Ephemeral (spec.mode), which needs nothing of the image." if allowed else ALLOW_EPHEMERAL
     if other in failure.remedy:
         return failure  # told before: it is a failure that the journal remembers
     return replace(failure, remedy=f"{failure.remedy} Or: {other}")

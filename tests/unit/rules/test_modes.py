@@ -128,8 +128,8 @@ def test_a_blind_recording_says_why_there_was_no_better_one() -> None:
 @pytest.mark.parametrize(
     ("wanted", "reason", "settings", "words"),
     [
-        pytest.param("InPlace", "PerfEventParanoid", EPHEMERAL, "Leave spec.mode out", id="another way is open"),
-        pytest.param("BringOwn", "NoShell", EPHEMERAL, "Leave spec.mode out", id="also of a samply that was brought"),
+        pytest.param("InPlace", "PerfEventParanoid", EPHEMERAL, "Ask for mode Ephemeral", id="another way is open"),
+        pytest.param("BringOwn", "NoShell", EPHEMERAL, "Ask for mode Ephemeral", id="also of a brought samply"),
         pytest.param("InPlace", "SamplyNotFound", ELSEWHERE, "Allow mode Ephemeral", id="it would have to be allowed"),
         pytest.param("InPlace", "TightMemory", EPHEMERAL, "", id="what another way lacks as well"),
         pytest.param("Ephemeral", "PerfNotPermitted", EPHEMERAL, "", id="it was this way"),
