@@ -203,11 +203,10 @@ class Admission:
 
     async def _take_back(self, run: Run, failure: Failure | None = None) -> None:
         """It doesn't begin after all: the journal forgets it once nothing writes there any more."""
-        try:
-            await run.withdraw(failure)
-            await asyncio.to_thread(self.context.volume.remove_entry, run.entry.id)
-        finally:
-            self.runs.pop(run.entry.id, None)
+        # First of all nobody may find it any more. The same object isn't begun anew meanwhile: a key has one turn.
+        self.runs.pop(run.entry.id, None)
+        await run.withdraw(failure)
+        await asyncio.to_thread(self.context.volume.remove_entry, run.entry.id)
 
     async def _find_obstacle(self, entry: JournalEntry) -> Failure | lease.Wait | lease.Leave | None:
         """None: there is room, the journal has it, the Lease is ours."""

@@ -113,7 +113,8 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
         warnings.append("samply was ended before it had done all: functions may have no names.")
     if progress.was_stopped:
         warnings.append(recording.CONTINUED)
-    cure = coverage.find_cure(entry.mode, entry.warnings, progress.lost_events)
+    missing = coverage.count_missing(own, facts.interval_ms, progress.cpu_secs) if facts else 0
+    cure = coverage.find_cure(entry.mode, entry.warnings, progress.lost_events, missing)
     if samples == 0 and verdict != "Idle":
         failure = failures.build_failure("EmptyProfile", _describe_emptiness(entry, progress))
     elif verdict == "LowCoverage":

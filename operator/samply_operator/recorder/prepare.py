@@ -120,23 +120,25 @@ class Preparer:
 
     async def _gather(self, entry: JournalEntry) -> Facts:
         client = self._context.client
-        self._pod = await self._retry(lambda: client.get(objects.pods(entry.namespace, entry.pod)))
-        await self._check_pod(entry)
+        entry = await self._check_pod(entry)
         facts: Facts = await self._retry(lambda: remote.gather_facts(client, entry))
         facts = surroundings.add_pod(facts, self._pod, entry.container, beside=bool(entry.helper))
         self.facts = facts
         return facts
 
-    async def _check_pod(self, entry: JournalEntry) -> None:
-        """Whether it is still the pod that was admitted; it may be long ago. A container that restarted meanwhile will
-        do: nothing of the recording is in it yet."""
+    async def _check_pod(self, entry: JournalEntry) -> JournalEntry:
+        """Read the pod: it must be the one that was admitted, which may be long ago. A container that restarted
+        meanwhile will do, since nothing of the recording is in it yet: returns the entry with its id."""
+        client = self._context.client
+        self._pod = await self._retry(lambda: client.get(objects.pods(entry.namespace, entry.pod)))
         pod = objects.parse_pod(self._pod)
         container = pod.find_container(entry.container)
         if container is not None and container.is_running and pod.uid == entry.pod_uid:
             if container.id != entry.container_id:
                 await self._save(container_id=container.id)
-            return
+            return msgspec.structs.replace(entry, container_id=container.id)
         follow.judge_pod(entry, self._pod)
+        return entry
 
     def _plan(self, process: Process, *, is_own: bool) -> preflight.Plan:
         entry = self._get_entry()
@@ -164,7 +166,8 @@ class Preparer:
         return finish(changes, choice, verdict)
 
     async def _take_ephemeral(self, choice: modes.Choice) -> Prepared:
-        entry = self._get_entry()
+        # Before anything is added to it.
+        entry = await self._check_pod(self._get_entry())
         if entry.helper and await ephemeral.has_ended(self._context, entry, self._retry):
             # It wasn't used for too long: the operator was away.
             await self._save(helper="")
@@ -235,10 +238,12 @@ async def bring(context: Context, entry: JournalEntry) -> None:
             deadline_secs=context.settings.recording.copy_deadline_secs,
             mode="700",
         )
-    except transfer.TransferCorrupt as error:
-        failures.fail("TransferCorrupt", error.message)
-    except transfer.TransferFailed as error:
-        failures.fail(name_obstacle(error.message), error.message)
+    except (transfer.TransferCorrupt, transfer.TransferFailed) as error:
+        # A container that went is told as that, whatever its last session said.
+        with contextlib.suppress(KubeError):
+            await follow.check_target(context, entry)
+        is_corrupt = isinstance(error, transfer.TransferCorrupt)
+        failures.fail("TransferCorrupt" if is_corrupt else name_obstacle(error.message), error.message)
 
 
 def name_obstacle(said: str) -> str:

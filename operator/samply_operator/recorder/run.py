@@ -69,6 +69,8 @@ class Run:
         self._stopping: asyncio.Task[None] | None = None
         self._manifest: Manifest | None = None
         self._preflight: status.Status = {}
+        self._arch = ""
+        """Of the node, as preflight found it."""
         self._saving = asyncio.Lock()
         self._notes: set[asyncio.Task[None]] = set()
 
@@ -184,6 +186,7 @@ class Run:
             return
         finally:
             self._preparing = None
+            self._arch = preparer.facts.arch if preparer.facts else ""
             if preparer.verdict is not None:
                 found = preflight.describe_facts(preparer.facts, preparer.process) if preparer.facts else {}
                 verdict = preparer.verdict
@@ -371,7 +374,7 @@ class Run:
         if entry.stop == "discard":
             await self._end_early()
             return
-        failure = modes.name_other_way(failure, entry.wanted_mode, entry.namespace, self._context.settings)
+        failure = modes.name_other_way(failure, entry.wanted_mode, entry.namespace, self._arch, self._context.settings)
         keeps = failure.reason in KEEPS_REMOTE and bool(entry.started_at)
         ttl = self._context.settings.recording.remote_ttl_secs
         try:

@@ -55,14 +55,21 @@ def judge(coverage: float | None, cpu_secs: float | None, least: float) -> Verdi
     return "Degraded" if coverage < GOOD_COVERAGE else ""
 
 
-def find_cure(mode: str, warnings: Iterable[str], lost_events: int | None) -> str:
+def count_missing(samples: int, interval_ms: float, cpu_secs: float | None) -> int:
+    """Samples that were due and not taken; 0 where that isn't known."""
+    if cpu_secs is None or interval_ms <= 0:
+        return 0
+    return max(0, round(cpu_secs * 1000 / interval_ms) - samples)
+
+
+def find_cure(mode: str, warnings: Iterable[str], lost_events: int | None, missing: int) -> str:
     """What would bring the samples that are missing: known where the container's own samply was blind, or where the
-    kernel dropped events. Empty: not known."""
+    kernel dropped about as many events. Empty: not known."""
     if mode == "InPlace" and has_blind_warning(warnings):
         return (
             "The container's samply doesn't see all CPUs: use mode Ephemeral, whose samply does, or remove the limit."
         )
-    if lost_events:
+    if lost_events and 2 * lost_events >= missing:
         return (
             f"The kernel dropped {lost_events} events that samply didn't read in time: ask for a lower rateHz, or "
             "again when the node is less busy."

@@ -103,7 +103,7 @@ def _choose_auto(situation: Situation, settings: Settings) -> Choice | Failure:
     return Failure(
         in_place.reason,
         f"{in_place.message} Mode Ephemeral: {ephemeral.message}",
-        f"{in_place.remedy} Or: {cure}",
+        in_place.remedy if cure in in_place.remedy else f"{in_place.remedy} Or: {cure}",
         in_place.log,
     )
 
@@ -111,9 +111,9 @@ def _choose_auto(situation: Situation, settings: Settings) -> Choice | Failure:
 ALLOW_EPHEMERAL = "Allow mode Ephemeral for this namespace in the chart's values (config.ephemeral)."
 
 
-def name_other_way(failure: Failure, wanted: str, namespace: str, settings: Settings) -> Failure:
-    """To who asked for one way: what doesn't need what is missing there."""
-    if wanted not in {"InPlace", "BringOwn"} or failure.reason not in _CURED_BY_EPHEMERAL:
+def name_other_way(failure: Failure, wanted: str, namespace: str, arch: str, settings: Settings) -> Failure:
+    """To who asked for one way: what doesn't need what is missing there. `arch` is the node's; empty: not known."""
+    if wanted not in {"InPlace", "BringOwn"} or failure.reason not in _CURED_BY_EPHEMERAL or arch not in OWN_ARCHES:
         return failure
     allowed = is_ephemeral_allowed(settings, namespace)
     other = "Ask for mode Ephemeral (spec.mode), which needs nothing of the image." if allowed else ALLOW_EPHEMERAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from samply_operator.control import describing
 from samply_operator.errors import KubeUnavailable
 from samply_operator.kube import objects
+from samply_operator.kube.client import KubeClient
 from samply_operator.model import names
-from samply_operator.recorder import follow
+from samply_operator.model.facts import Facts
+from samply_operator.model.manifest import JournalEntry
+from samply_operator.recorder import follow, remote
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask
@@ -65,6 +69,58 @@ async def test_a_pod_that_was_replaced_is_not_recorded_in_its_place(
         await operator.reach_rest()
         assert count_starts(cluster) == 1
         assert_nothing_left(operator)
+
+
+def refuse_helpers(cluster: FakeCluster) -> None:
+    """None is added until pods are opened."""
+    cluster.fault = fail(lambda verb, what: verb == "patch" and "ephemeral" in what, KubeUnavailable("away"))
+
+
+@pytest.mark.parametrize("hold", [close_pods, refuse_helpers], ids=["it was there", "it was about to be added"])
+async def test_a_pod_that_was_replaced_gets_no_ephemeral_container(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings, hold: Callable[[FakeCluster], None]
+) -> None:
+    """It would stay in its spec for ever, and run there until its own end."""
+    add_pipeline(cluster)
+    hold(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        ask(cluster, mode="Ephemeral", durationSeconds=LONG_SECS)
+        await reach_trouble(operator)
+    (lease,) = (path for path in cluster.objects if "/leases/" in path)
+    del cluster.objects[lease]
+    add_pod(cluster, "pipeline-a", 0)
+    open_pods(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        status = await operator.reach_phase("p-1", "Recording", "Succeeded", "Failed")
+        assert status.get("failure", {}).get("reason") == "PodDeleted", status
+        await operator.reach_rest()
+    assert not cluster.objects[objects.pods(NAMESPACE, POD)]["spec"].get("ephemeralContainers")
+
+
+async def test_a_container_that_restarted_is_looked_at_by_its_new_name(
+    cluster: FakeCluster, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From beside it, its processes are told by that."""
+    add_pipeline(cluster)
+    refuse_helpers(cluster)
+    gather, seen = remote.gather_facts, []
+
+    async def note(client: KubeClient, entry: JournalEntry) -> Facts:
+        seen.append(entry.container_id)
+        return await gather(client, entry)
+
+    monkeypatch.setattr(remote, "gather_facts", note)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        ask(cluster, mode="Ephemeral")
+        await reach_trouble(operator)
+    path = objects.pods(NAMESPACE, POD)
+    raw = copy.deepcopy(cluster.objects[path])
+    raw["status"]["containerStatuses"][0]["containerID"] = "containerd://another"
+    cluster.put(path, raw)
+    open_pods(cluster)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert seen == ["containerd://another"]
 
 
 async def test_a_stop_of_what_was_only_admitted_acts_all_the_same(

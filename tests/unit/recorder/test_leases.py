@@ -261,7 +261,7 @@ async def test_one_that_ends_while_its_lease_is_asked_for_in_vain_leaves_nothing
     await operator.reach(lambda: run.entry.stop)
     refused.set()
     await operator.reach(lambda: operator.engine.runs.get(run.entry.id) is not run)
-    assert not [task for task in asyncio.all_tasks() if "Run._stop" in repr(task)]
+    await operator.reach(lambda: not [task for task in asyncio.all_tasks() if "Run._stop" in repr(task)])
     if not is_deleted:
         await cluster.delete(path)
     await operator.reach_rest()
@@ -436,3 +436,16 @@ async def test_a_lease_that_is_released_while_it_is_renewed_stays_released(
     assert find_leases(cluster) == []
     run.stop("discard")
     await operator.reach_rest()
+
+
+async def test_a_request_that_is_refused_isnt_told_that_it_is_being_profiled(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Not by itself: what was taken back is nobody's recording."""
+    add_pipeline(cluster)
+    put_lease(cluster, THEIRS)
+    pipeline = operator.requests.find_pipeline("a", None)
+    started = await operator.requests.start(pipeline, 0, 1, 20.0, "Kubernetes/alice")
+    assert started.failure is not None
+    assert started.failure.reason == "AlreadyRecording"
+    assert operator.engine.find_run(NAMESPACE, "a", 0) is None

@@ -398,6 +398,19 @@ async def what_is_cleaned_away_holds_no_shell(stage: Stage) -> None:
     await stage.reach_sleep()
 
 
+@piece(refuses="mmap failed: Operation not permitted")
+async def what_the_next_attempt_makes_in_its_place_stays(stage: Stage) -> None:
+    stage.keep_secs = 600
+    task = asyncio.create_task(stage.record(secs=1))
+    await stage.reach_event("done")
+    await stage.clean()
+    shutil.copy(stage.entry.samply, f"{stage.folder}.bin")
+    stage.folder.mkdir()
+    await asyncio.wait_for(task, OWN_END_SECS)
+    beside = [path.name for path in stage.folder.parent.iterdir()]
+    assert {stage.folder.name, f"{stage.folder.name}.bin"} <= {*beside}
+
+
 @piece()
 async def a_samply_that_was_brought_goes_once_it_records(stage: Stage) -> None:
     brought = Path(f"{stage.folder}.bin")

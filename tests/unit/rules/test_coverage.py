@@ -51,20 +51,21 @@ WARNED = (f"The container is limited to 1 CPUs on a node of 2: its {coverage.BLI
 
 
 @pytest.mark.parametrize(
-    ("mode", "warnings", "lost_events", "words"),
+    ("mode", "warnings", "lost_events", "missing", "words"),
     [
-        pytest.param("InPlace", WARNED, 7, "use mode Ephemeral", id="its samply was blind"),
-        pytest.param("Ephemeral", WARNED, 0, "", id="not this one"),
-        pytest.param("InPlace", (), 7, "dropped 7 events", id="the kernel dropped events"),
-        pytest.param("Ephemeral", (), 7, "lower rateHz", id="also here"),
-        pytest.param("InPlace", (), None, "", id="not known"),
+        pytest.param("InPlace", WARNED, 7, 10, "use mode Ephemeral", id="its samply was blind"),
+        pytest.param("Ephemeral", WARNED, 0, 10, "", id="not this one"),
+        pytest.param("InPlace", (), 7, 10, "dropped 7 events", id="the kernel dropped events"),
+        pytest.param("Ephemeral", (), 7, 10, "lower rateHz", id="also here"),
+        pytest.param("Ephemeral", (), 7, 100, "", id="too few to be why"),
+        pytest.param("InPlace", (), None, 10, "", id="not known"),
     ],
 )
 def test_the_cure_of_samples_that_are_missing(
-    mode: str, warnings: tuple[str, ...], lost_events: int | None, words: str
+    mode: str, warnings: tuple[str, ...], lost_events: int | None, missing: int, words: str
 ) -> None:
     """Known only where the reason is; whoever records from beside it isn't sent there."""
-    cure = coverage.find_cure(mode, warnings, lost_events)
+    cure = coverage.find_cure(mode, warnings, lost_events, missing)
     assert words in cure
     assert bool(cure) == bool(words)
 
@@ -83,3 +84,12 @@ def test_the_cure_of_samples_that_are_missing(
 def test_only_the_targets_own_samples_count(by_pid: list[tuple[str, int]], own: int) -> None:
     """Its CPU time is without its children's: their samples would hide that its own are missing."""
     assert coverage.count_own(by_pid, 7) == own
+
+
+@pytest.mark.parametrize(
+    ("samples", "interval_ms", "cpu_secs", "missing"),
+    [(900, 1.0, 1.0, 100), (1100, 1.0, 1.0, 0), (100, 2.0, 1.0, 400), (5, 1.0, None, 0), (5, 0.0, 1.0, 0)],
+)
+def test_how_many_samples_are_missing(samples: int, interval_ms: float, cpu_secs: float | None, missing: int) -> None:
+    """Of those that were due."""
+    assert coverage.count_missing(samples, interval_ms, cpu_secs) == missing

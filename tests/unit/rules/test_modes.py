@@ -139,11 +139,12 @@ def test_a_blind_recording_says_why_there_was_no_better_one() -> None:
 def test_who_asked_for_one_way_reads_of_the_other(wanted: str, reason: str, settings: Settings, words: str) -> None:
     """Nobody needs a new image, or the node's root, for what mode Ephemeral brings along. Told once."""
     failure = failures.build_failure(reason, "It can't be.")
-    told = modes.name_other_way(failure, wanted, "here", settings)
+    told = modes.name_other_way(failure, wanted, "here", "x86_64", settings)
     assert told.remedy.startswith(failure.remedy)
     assert words in told.remedy
     assert (told == failure) == (words == "")
-    assert modes.name_other_way(told, wanted, "here", settings) == told
+    assert modes.name_other_way(told, wanted, "here", "x86_64", settings) == told
+    assert modes.name_other_way(failure, wanted, "here", "aarch64", settings) == failure
 
 
 def test_settings_are_as_documented() -> None:

@@ -95,12 +95,15 @@ conclude() { # after samply's end  $1 its exit code, if it is known
         fi
     done
     say 'done'
+    # Of its own: on a full disk the line may be lost, an empty file has room.
+    : >told
 }
 
 own=$(started $$)
 echo "$$ $own" >shell
 # Another process may have the number by now. 0: not known, from an older journal.
 if [ "$born" != 0 ] && [ "$(started "$pid")" != "$born" ]; then
+    rm -f "$dir.bin"
     echo 'No such process' >err
     say 'exit 3'
     say 'done'
@@ -173,12 +176,13 @@ watch() { # until samply has ended; sends it its SIGINT
 (
     watch
     # Whoever waits for samply tells its end. Killed before it did, this does.
-    until [ ! -e shell ] || grep -q '^done' events || is_main_dead; do nap 0.1; done
-    if [ -e shell ] && ! grep -q '^done' events; then conclude ''; fi
+    until [ ! -e shell ] || [ -e told ] || is_main_dead; do nap 0.1; done
+    if [ -e shell ] && [ ! -e told ]; then conclude ''; fi
     [ "$keep" -gt 0 ] || exit 0
     end=$(($(clock) + keep * 100))
     until [ ! -e shell ] || [ "$(clock)" -ge $end ]; do nap 0.5; done
-    cd / && rm -rf "$dir" "$dir.bin"
+    # Gone already: the next attempt may have made its own by now.
+    [ -e shell ] && cd / && rm -rf "$dir" "$dir.bin"
 ) &
 timer=$!
 echo "$timer $(started $timer)" >timer
