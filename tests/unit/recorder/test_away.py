@@ -42,6 +42,13 @@ def open_pods(cluster: FakeCluster) -> None:
     cluster.fault = lambda verb, what: None
 
 
+def replace_pod(cluster: FakeCluster) -> None:
+    """Its Lease goes with it."""
+    (lease,) = (path for path in cluster.objects if "/leases/" in path)
+    del cluster.objects[lease]
+    add_pod(cluster, "pipeline-a", 0)
+
+
 async def reach_trouble(operator: OperatorProcess) -> None:
     """It was admitted, and its pod isn't reached."""
     await operator.reach(lambda: any(run.trouble for run in operator.engine.runs.values()))
@@ -57,9 +64,7 @@ async def test_a_pod_that_was_replaced_is_not_recorded_in_its_place(
     async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
         ask(cluster, durationSeconds=LONG_SECS)
         await reach_trouble(operator)
-    (lease,) = (path for path in cluster.objects if "/leases/" in path)
-    del cluster.objects[lease]
-    add_pod(cluster, "pipeline-a", 0)
+    replace_pod(cluster)
     open_pods(cluster)
     async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
         status = await operator.reach_phase("p-1", "Recording", "Succeeded", "Failed")
@@ -86,9 +91,7 @@ async def test_a_pod_that_was_replaced_gets_no_ephemeral_container(
     async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
         ask(cluster, mode="Ephemeral", durationSeconds=LONG_SECS)
         await reach_trouble(operator)
-    (lease,) = (path for path in cluster.objects if "/leases/" in path)
-    del cluster.objects[lease]
-    add_pod(cluster, "pipeline-a", 0)
+    replace_pod(cluster)
     open_pods(cluster)
     async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
         status = await operator.reach_phase("p-1", "Recording", "Succeeded", "Failed")
