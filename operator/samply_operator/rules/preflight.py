@@ -158,7 +158,7 @@ def _warn(check: str, reason: str, message: str, remedy: str, measured: object =
 
 
 def show_bytes(size: int) -> str:
-    return f"{size // MIB} MiB"
+    return f"{size // MIB} MiB" if size >= MIB or size <= 0 else f"{max(1, size // KIB)} KiB"
 
 
 def _check_samply(facts: Facts, plan: Plan) -> Finding | None:
