@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from samply_operator.api import problems
+from samply_operator.api import problems, unsent
 from samply_operator.api.access_log import AccessLogger
 from samply_operator.api.crowd import Crowd
 
@@ -24,6 +24,8 @@ DRAIN_SECS = 20.0
 """How long downloads under way may go on after the end was asked for."""
 LINGER_SECS = 2.0
 """How long an unwanted request body is read and dropped before the connection is closed."""
+SENDING_SECS = 5.0
+"""How long the kernel may go on with what was written for clients, once all connections are closed."""
 STALL_MS = 300_000
 """The kernel drops a client that takes nothing of what waits for it for this long."""
 BACKLOG = 512
@@ -96,6 +98,7 @@ class Door:
     ) -> None:
         # aiohttp waits this long for the handler, and once more after it has cancelled the request's reading.
         self._runner = web.AppRunner(app, shutdown_timeout=drain_secs / 2)
+        self._drain_secs = drain_secs
         self._host = host
         self._port = port
         self._idle_secs = idle_secs
@@ -125,6 +128,9 @@ class Door:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        port = self.port
         if self._listener:
             self._listener.close()
         await self._runner.cleanup()
+        if self._drain_secs:
+            await unsent.wait_sent(port, min(self._drain_secs, SENDING_SECS))
