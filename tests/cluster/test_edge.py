@@ -169,12 +169,14 @@ def test_a_download_under_way_outlives_the_end_of_its_pod(edge: Install, folder:
         url = f"https://127.0.0.1:{port}/v0/pipelines/large/samply_profile"
         answer = kubectl.poll(lambda: open_url(url, context), timeout=90, what="the large profile is served")
         with answer:
-            found = hashlib.sha256(answer.read(1_000_000))
+            first = answer.read(1_000_000)
+            found, size = hashlib.sha256(first), len(first)
             kubectl.succeed("-n", edge.namespace, "delete", "pod", pod, "--wait=false")
             time.sleep(5)  # not ready any more, and closed for new connections
             while data := answer.read(1 << 20):
                 found.update(data)
-    assert found.hexdigest() == digest
+                size += len(data)
+    assert (size, found.hexdigest()) == (LARGE_BYTES, digest)
     edge.wait()
 
 
