@@ -24,8 +24,9 @@ DRAIN_SECS = 20.0
 """How long downloads under way may go on after the end was asked for."""
 LINGER_SECS = 2.0
 """How long an unwanted request body is read and dropped before the connection is closed."""
-SENDING_SECS = 5.0
-"""How long the kernel may go on with what was written for clients, once all connections are closed."""
+SENDING_SECS = 3.0
+"""How long the kernel may go on with what was written for clients, once all connections are closed: what the chart's
+values leave of a pod's 30 s to end."""
 STALL_MS = 300_000
 """The kernel drops a client that takes nothing of what waits for it for this long."""
 BACKLOG = 512
