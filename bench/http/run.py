@@ -26,7 +26,7 @@ from load import Result  # noqa: E402
 from server import API_KEY, KUBERNETES_TOKEN, NEW_TOKEN  # noqa: E402
 from servers import Field, Server  # noqa: E402
 
-from samply_operator.model.manifest import FileFacts, Manifest  # noqa: E402
+from samply_operator.model.manifest import Manifest, StoredFile  # noqa: E402
 from samply_operator.store.volume import Volume  # noqa: E402
 from support import certificates  # noqa: E402
 
@@ -54,7 +54,7 @@ def put(volume: Volume, number: int, pipeline: str, size: int) -> str:
         outcome="Succeeded",
         requested_at="2026-01-31T09:00:00.000Z",
         finished_at="2026-01-31T09:00:30.000Z",
-        file=FileFacts(size, digest.hexdigest()),
+        file=StoredFile(size, digest.hexdigest()),
     )
     volume.publish(manifest, path)
     os.link(volume.root / "profiles" / profile_id / "profile.json.gz", volume.root / pipeline)

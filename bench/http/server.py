@@ -13,7 +13,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from samply_operator.api import access_log, main
+from samply_operator.api import main
+from samply_operator.api.server import access_log
 from samply_operator.control.messages import Credentials, ReviewReply
 from samply_operator.settings import Api, ApiKeys, Auth, Identity, Paths, Settings
 

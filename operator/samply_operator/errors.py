@@ -36,7 +36,7 @@ SamplyOperatorError            has a message, a remedy and details; `code` is wh
     ├── KubeUnavailable        no answer, 429 or 5xx: worth repeating
     └── ExecFailed             an exec session ended without a status (worth repeating)
 
-The HTTP status of each code is in `api/problems.py`; nothing here knows about HTTP.
+The HTTP status of each code is in `api/server/problems.py`; nothing here knows about HTTP.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class ProfilingFailed(SamplyOperatorError):
 
 
 class RecordingFailed(ProfilingFailed):
-    """Ends a recording. `failure` is what its object will say; `reason` names it (rules/failures.py)."""
+    """Ends a recording. `failure` is what its object will say; `reason` names it (rules/recording/failures.py)."""
 
     def __init__(self, reason: str, message: str, remedy: str, log: str = "") -> None:
         super().__init__(message, remedy=remedy, details={"reason": reason, "remedy": remedy, "log": log})

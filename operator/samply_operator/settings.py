@@ -217,13 +217,13 @@ class Links(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     request for a link came."""
 
 
-Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/?#\s]+)$")]
+AllowedOrigin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/?#\s]+)$")]
 
 
 class Cors(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Pages of other origins that may read answers, and send a token that they have."""
 
-    allow_origins: tuple[Origin, ...] = ()
+    allow_origins: tuple[AllowedOrigin, ...] = ()
     """Origins such as https://console.example.com; "*": all."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from samply_operator.model import manifest, profile
-from samply_operator.rules import status
+from samply_operator.rules.recording import status
 
 NOW = 1_800_000_000.0
 
@@ -52,7 +52,7 @@ QUALITY = manifest.Quality(
 )  # fmt: skip
 MANIFEST = manifest.Manifest(
     id="u", namespace="n", name="o", pipeline="p", ordinal=0, outcome="Succeeded", requested_at=AT, finished_at=AT,
-    file=manifest.FileFacts(size_bytes=1, sha256="0" * 64, raw_bytes=2), quality=QUALITY, warnings=("w",),
+    file=manifest.StoredFile(size_bytes=1, sha256="0" * 64, raw_bytes=2), quality=QUALITY, warnings=("w",),
 )  # fmt: skip
 STATUSES = {
     "pending": status.render_pending({}, "Queued", "m", NOW),

@@ -88,7 +88,7 @@ def test_the_api_server_keeps_every_field_of_a_status(name: str, schema: dict[st
 
 def test_the_status_has_room_for_what_the_model_knows(schema: dict[str, Any]) -> None:
     fields = schema["properties"]["status"]["properties"]
-    target = {f.encode_name for f in msgspec.structs.fields(manifest.TargetFacts)}
+    target = {f.encode_name for f in msgspec.structs.fields(manifest.RecordedTarget)}
     assert set(fields["target"]["properties"]) == target
     assert set(fields["failure"]["properties"]) == {f.name for f in dataclasses.fields(profile.Failure)}
 

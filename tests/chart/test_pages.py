@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chart import helm
-from samply_operator.rules import preflight
+from samply_operator.rules.recording import preflight
 
 DOCS = helm.REPOSITORY / "docs"
 COSTS = (DOCS / "usage.md").read_text().partition("\n## What it costs\n")[2].partition("\n## ")[0]

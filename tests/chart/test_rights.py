@@ -8,7 +8,7 @@ import pytest
 
 from chart import helm
 from samply_operator import settings
-from samply_operator.kube import access
+from samply_operator.kube import own_rights
 
 KEYS_ALONE = {"config": {"auth": {"kubernetes": {"enabled": False}, "apiKeys": {"enabled": True}}}}
 CLUSTER_WIDE = {"config": {"targets": {"clusterWide": True}}}
@@ -163,7 +163,7 @@ def test_ephemeral_containers_may_be_added_where_the_mode_is_allowed(
     assert granted == expected
     read = settings.parse(helm.only(objects, "ConfigMap")["data"]["settings.json"].encode())
     watched = () if read.targets.cluster_wide else read.targets.namespaces or (helm.NAMESPACE,)
-    assert set(access.list_ephemeral(read, watched)) == expected
+    assert set(own_rights.list_ephemeral(read, watched)) == expected
 
 
 def test_each_verb_has_its_reason() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chart import helm
-from samply_operator.rules import credentials
+from samply_operator.rules.access import credentials
 from support import kubectl, openapi
 
 TAG = os.environ.get("SAMPLY_TEST_TAG", "dev")

@@ -12,7 +12,7 @@ import pytest
 
 from cluster import pipelines, release
 from cluster.release import Install, Service
-from samply_operator.rules import credentials
+from samply_operator.rules.access import credentials
 from support import identity, kubectl
 from support.identity import AUDIENCE, build_claims, sign
 

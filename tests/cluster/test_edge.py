@@ -143,7 +143,7 @@ def test_a_renewed_secret_is_shown_without_a_restart(edge: Install, folder: Path
 
 PUBLISH = """
 import hashlib, os, sys
-from samply_operator.model.manifest import FileFacts, Manifest
+from samply_operator.model.manifest import StoredFile, Manifest
 from samply_operator.store.volume import Volume
 volume, data = Volume("/data"), os.urandom(int(sys.argv[1]))
 name = "00000000-0000-4000-8000-000000000001"
@@ -152,7 +152,7 @@ path.write_bytes(data)
 digest = hashlib.sha256(data).hexdigest()
 volume.publish(Manifest(id=name, namespace="x", name="p", pipeline="large", ordinal=0, outcome="Succeeded",
     requested_at="2026-01-31T09:00:00.000Z", finished_at="2026-01-31T09:00:30.500Z",
-    file=FileFacts(len(data), digest)), path)
+    file=StoredFile(len(data), digest)), path)
 print(digest)
 """
 LARGE_BYTES = 96 * 1024 * 1024

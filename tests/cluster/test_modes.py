@@ -30,8 +30,8 @@ from cluster.release import Install, Service
 from cluster.specimens import Specimen, Zoo, create, find_container, take_snapshot
 from samply_operator import profiles as files
 from samply_operator.kube.client import KubeClient
-from samply_operator.recorder import ephemeral
 from samply_operator.recorder.context import Context
+from samply_operator.recorder.pod import ephemeral
 from samply_operator.settings import Ephemeral, Settings
 from support import kubectl
 from support.samples import make_entry

@@ -21,7 +21,7 @@ from cluster.node import NATIVE, Node
 from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
 from samply_operator.model import names
-from samply_operator.rules import lease
+from samply_operator.rules.recording import lease
 from support import kubectl
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

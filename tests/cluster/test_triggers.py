@@ -12,7 +12,7 @@ from cluster import pipelines, profiles
 from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
 from samply_operator.model import names
-from samply_operator.rules import triggers
+from samply_operator.rules.discovery import triggers
 from support import kubectl
 
 pytestmark = pytest.mark.cluster

@@ -22,8 +22,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from samply_operator import profiles
-from samply_operator.profiles import pprof, speedscope
-from samply_operator.profiles.summary import FunctionCost
+from samply_operator.profiles.analysis.summary import FunctionCost
+from samply_operator.profiles.output import pprof, speedscope
 from support import profile_maker, profile_versions
 
 ROOT = Path(__file__).parents[2]

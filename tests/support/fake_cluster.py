@@ -22,7 +22,8 @@ from samply_operator.errors import ExecFailed, KubeConflict, KubeInvalid, KubeNo
 from samply_operator.kube import faults, objects
 from samply_operator.kube.client import ItemList
 from samply_operator.kube.exec import ExecResult
-from samply_operator.recorder import grounds, remote
+from samply_operator.recorder import object_origin
+from samply_operator.recorder.pod import script_calls
 from support import json_patch
 
 Json = dict[str, Any]
@@ -32,7 +33,7 @@ Fault = Callable[[str, str], BaseException | None]
 POLL_SECS = 0.01
 EPHEMERAL = "/ephemeralcontainers"
 SECS_AT = 6
-"""Where the seconds are in the command that recorder/remote.py builds for record.sh."""
+"""Where the seconds are in the command that recorder/pod/script_calls.py builds for record.sh."""
 FACTS = {
     "uid": "0", "capeff": "000001ffffffffff", "capbnd": "000001ffffffffff", "seccomp": "0", "security": "",
     "uid_map": "0 0 4294967295", "allowed": "0-1", "online": "0-1", "paranoid": "1", "mlock_kib": "516",
@@ -158,7 +159,7 @@ class FakeCluster:
     _version: int = 0
 
     def __enter__(self) -> Self:
-        for path in (grounds.DEFINITION, *map(grounds.namespace_path, self.namespaces)):
+        for path in (object_origin.DEFINITION, *map(object_origin.namespace_path, self.namespaces)):
             self.put(path, {"metadata": {"name": path.rpartition("/")[2]}})
         return self
 
@@ -360,7 +361,7 @@ class FakeCluster:
     async def run(
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bytes | None = None, **_: Any
     ) -> ExecResult:
-        if command[2:3] == [remote.read_script("release.sh")]:
+        if command[2:3] == [script_calls.read_script("release.sh")]:
             await self._enter("exec", " ".join(command))
             if not self._has_helper(namespace, pod, container):
                 raise KubeNotFound(f"The container doesn't run: {pod}/{container}")
@@ -372,7 +373,7 @@ class FakeCluster:
                 await session.close_stdin()
             output = b"".join([bytes(piece) async for piece in session.chunks()])
             code = await session.wait()
-            if command[2:3] == [remote.read_script("preflight.sh")] and code == 0:
+            if command[2:3] == [script_calls.read_script("preflight.sh")] and code == 0:
                 output = self.containers[namespace, pod].correct(output.decode()).encode()
             result = ExecResult(code, output, session.stderr)
         await self._leave("exec", " ".join(command))

@@ -21,8 +21,6 @@ from samply_operator.control.messages import (
     ActRequest,
     Credentials,
     ErrorReply,
-    EvidenceReply,
-    EvidenceRequest,
     OrdinalState,
     PipelineState,
     PreflightReply,
@@ -35,9 +33,11 @@ from samply_operator.control.messages import (
     StartAllRequest,
     StartReply,
     StartRequest,
+    SupportBundleReply,
+    SupportBundleRequest,
 )
 from samply_operator.errors import SamplyOperatorError, Unauthenticated, UnknownPipeline, UnknownProfile
-from samply_operator.rules import credentials
+from samply_operator.rules.access import credentials
 from samply_operator.settings import Verb
 
 BEAT_SECS = 5.0
@@ -130,8 +130,8 @@ class FakeOperator:
         self.started: list[StartRequest] = []
         self.judged: list[StartRequest] = []
         self.acts: list[tuple[str, str]] = []
-        self.evidence = EvidenceReply()
-        self.exported: list[EvidenceRequest] = []
+        self.support_bundle = SupportBundleReply()
+        self.exported: list[SupportBundleRequest] = []
         self.request_ids: list[str] = []
         self.metrics = b""
         self.watchers = 0
@@ -157,7 +157,7 @@ class FakeOperator:
         app.router.add_post("/v1/start", self._start)
         app.router.add_post("/v1/start-all", self._start_all)
         app.router.add_post("/v1/preflight", self._preflight)
-        app.router.add_post("/v1/evidence", self._gather_evidence)
+        app.router.add_post("/v1/support-bundle", self._gather_support_bundle)
         app.router.add_post("/v1/{verb:stop|delete}", self._act)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
@@ -246,9 +246,9 @@ class FakeOperator:
         self.judged.append(wanted)
         return self._tell(lambda: self.judge(wanted))
 
-    async def _gather_evidence(self, request: web.Request) -> web.StreamResponse:
-        self.exported.append(msgspec.json.decode(await request.read(), type=EvidenceRequest))
-        return self._tell(lambda: self.evidence)
+    async def _gather_support_bundle(self, request: web.Request) -> web.StreamResponse:
+        self.exported.append(msgspec.json.decode(await request.read(), type=SupportBundleRequest))
+        return self._tell(lambda: self.support_bundle)
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
         verb, profile_id = request.match_info["verb"], msgspec.json.decode(await request.read(), type=ActRequest).id

@@ -2,8 +2,8 @@
 
 The recordings in `tests/data/profiles` are real, made by Debian's samply 0.13.1, which writes version 55. Other samplys
 write 49 (0.13.1 from crates.io), 57 (Feldera's fork) and 66 (upstream's main branch); the viewer reads up to 70. What
-each version changed is in `samply_operator/profiles/format.py`. Tables are moved, not interned anew, so indexes are
-larger than samply's own would be; the meaning is the same.
+each version changed is in `samply_operator/profiles/format/tables.py`. Tables are moved, not interned anew, so
+indexes are larger than samply's own would be; the meaning is the same.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from samply_operator.model.manifest import FileFacts, JournalEntry, Manifest, Quality
+from samply_operator.model.manifest import JournalEntry, Manifest, Quality, StoredFile
 from samply_operator.model.pipeline import Container, Pod, StatefulSet
 from samply_operator.model.profile import SamplyProfile, Spec
 
@@ -89,7 +89,7 @@ def make_manifest(**changes: Any) -> Manifest:
         requested_at="2027-01-15T07:59:59.000Z",
         started_at="2027-01-15T08:00:00.000Z",
         finished_at="2027-01-15T08:00:31.000Z",
-        file=FileFacts(size_bytes=1234, sha256="ab" * 32, crc32=1, raw_bytes=9999),
+        file=StoredFile(size_bytes=1234, sha256="ab" * 32, crc32=1, raw_bytes=9999),
         quality=Quality(samples=4000, coverage=0.98),
         warnings=("a warning",),
     )

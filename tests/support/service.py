@@ -15,12 +15,12 @@ import aiohttp
 import msgspec
 from multidict import CIMultiDictProxy
 
-from samply_operator.api import main, parts
-from samply_operator.api.base import ROOT_ONLY
-from samply_operator.api.board import Board
-from samply_operator.api.door import Door
+from samply_operator.api import app_keys, main
+from samply_operator.api.server.base_path import ROOT_ONLY
+from samply_operator.api.server.listener import Door
+from samply_operator.api.state import Board
 from samply_operator.control.client import OperatorClient
-from samply_operator.model.manifest import FileFacts, Manifest
+from samply_operator.model.manifest import Manifest, StoredFile
 from samply_operator.model.profile import Failure
 from samply_operator.settings import Api, ApiKeys, Auth, Identity, Paths, Settings
 from samply_operator.store.volume import Volume
@@ -72,7 +72,7 @@ class Service:
 
     @property
     def board(self) -> Board:
-        return self.door.app[parts.BOARD]
+        return self.door.app[app_keys.BOARD]
 
     @property
     def port(self) -> int:
@@ -80,7 +80,7 @@ class Service:
 
     @property
     def client(self) -> OperatorClient:
-        return self.door.app[parts.OPERATOR]
+        return self.door.app[app_keys.OPERATOR]
 
     async def ask(self, method: str, path: str, **headers: str) -> Answer:
         """`Authorization=""` sends none."""
@@ -89,7 +89,7 @@ class Service:
         url = f"http://127.0.0.1:{self.port}{path}"
         async with session.request(method, url, headers=named, allow_redirects=False) as response:
             answer = Answer(response.status, response.headers, await response.read())
-            base = self.door.app[parts.BASE_PATH]
+            base = self.door.app[app_keys.BASE_PATH]
             sent = response.url.raw_path
             if sent not in {base + path for path in ROOT_ONLY}:
                 sent = sent.removeprefix(base)
@@ -113,7 +113,7 @@ class Service:
             "outcome": "Failed" if data is None else "Succeeded",
             "requested_at": f"2026-01-31T09:{number:02}:00.000Z",
             "finished_at": f"2026-01-31T09:{number:02}:30.500Z",
-            "file": None if data is None else FileFacts(len(data), hashlib.sha256(data).hexdigest()),
+            "file": None if data is None else StoredFile(len(data), hashlib.sha256(data).hexdigest()),
             "failure": Failure("PerfDenied", "perf_event_open was refused.", "Add PERFMON.", "EPERM")
             if data is None
             else None,

@@ -1,4 +1,4 @@
-"""One container with one target, and one recording in it through recorder/remote.py, as the operator calls it.
+"""One container with one target, and one recording in it by recorder/pod/script_calls.py, as the operator calls it.
 
 A piece is played on a stage of its own, in each shell; all at the same time, since they mostly wait.
 """
@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 
 from samply_operator.model.manifest import JournalEntry
-from samply_operator.recorder import remote
-from samply_operator.rules import recording
-from samply_operator.rules.recording import Progress
+from samply_operator.recorder.pod import script_calls
+from samply_operator.rules.recording import record_output
+from samply_operator.rules.recording.record_output import Progress
 from samply_operator.settings import Recording
 from support import shells
 from support.fake_cluster import Container, FakeCluster
@@ -69,18 +69,18 @@ class Stage:
     async def record(self, secs: int = 1) -> tuple[int, list[str]]:
         """From the launch to the end: exit code and what the session said."""
         self.change(duration_secs=secs)
-        async with remote.record(self.cluster, self.entry, self.limits, self.keep_secs) as session:  # type: ignore[arg-type]
+        async with script_calls.record(self.cluster, self.entry, self.limits, self.keep_secs) as session:  # type: ignore[arg-type]
             lines = [line async for line in session.lines()]
             return await session.wait(), lines
 
-    async def look(self) -> remote.Sight:
-        return await remote.look(self.cluster, self.entry)  # type: ignore[arg-type]
+    async def look(self) -> script_calls.Sight:
+        return await script_calls.look(self.cluster, self.entry)  # type: ignore[arg-type]
 
     async def stop(self, cause: Any) -> None:
-        await remote.stop(self.cluster, self.entry, cause)  # type: ignore[arg-type]
+        await script_calls.stop(self.cluster, self.entry, cause)  # type: ignore[arg-type]
 
     async def clean(self) -> None:
-        await remote.clean(self.cluster, self.entry)  # type: ignore[arg-type]
+        await script_calls.clean(self.cluster, self.entry)  # type: ignore[arg-type]
 
     def events(self) -> list[str]:
         try:
@@ -89,7 +89,7 @@ class Stage:
             return []
 
     def progress(self) -> Progress:
-        return recording.observe_all(self.events())
+        return record_output.observe_all(self.events())
 
     def log(self) -> str:
         return (self.folder / "err").read_text()

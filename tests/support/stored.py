@@ -10,18 +10,19 @@ from typing import Any
 import msgspec
 
 from samply_operator.kube import objects
-from samply_operator.model.manifest import FileFacts, Manifest, Origin
-from samply_operator.recorder import grounds
-from samply_operator.rules import status, times
+from samply_operator.model.manifest import Manifest, ObjectOrigin, StoredFile
+from samply_operator.recorder import object_origin
+from samply_operator.rules import times
+from samply_operator.rules.recording import status
 from samply_operator.store.volume import Volume
 from support.fake_cluster import FakeCluster, Json
 from support.operator_process import NAMESPACE, ask
 from support.samples import make_manifest
 
 
-def find_origin(cluster: FakeCluster, namespace: str = NAMESPACE) -> Origin:
-    paths = (grounds.namespace_path(namespace), grounds.DEFINITION)
-    return Origin(*(cluster.objects[path]["metadata"]["uid"] for path in paths))
+def find_origin(cluster: FakeCluster, namespace: str = NAMESPACE) -> ObjectOrigin:
+    paths = (object_origin.namespace_path(namespace), object_origin.DEFINITION)
+    return ObjectOrigin(*(cluster.objects[path]["metadata"]["uid"] for path in paths))
 
 
 def store(cluster: FakeCluster, volume: Volume, name: str, *, age: float = 0, size: int = 7, **changes: Any) -> str:
@@ -33,7 +34,7 @@ def store(cluster: FakeCluster, volume: Volume, name: str, *, age: float = 0, si
         name=name,
         requested_at=raw["metadata"]["creationTimestamp"],
         finished_at=times.format_time(time.time() - age),
-        file=FileFacts(size_bytes=size, sha256=hashlib.sha256(data).hexdigest()),
+        file=StoredFile(size_bytes=size, sha256=hashlib.sha256(data).hexdigest()),
         origin=find_origin(cluster),
     )
     manifest = msgspec.structs.replace(manifest, **changes)

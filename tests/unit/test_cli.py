@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import samply_operator
-from samply_operator import cli
+from samply_operator.cli import main
 
 
 def run(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ def test_its_version_is_the_packages() -> None:
 def test_wrong_usage_is_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """With the usage on stderr."""
     with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
+        main.main(arguments)
     assert caught.value.code == 2
     assert "usage: samply-operator" in capsys.readouterr().err
 
@@ -44,7 +44,7 @@ def test_wrong_settings_end_it_with_one_line_that_names_the_key(
     """Not with a traceback."""
     path = tmp_path / "settings.json"
     path.write_text('{"recording": {"rateHz": "fast"}}')
-    assert cli.main([command, "--settings", str(path)]) == 1
+    assert main.main([command, "--settings", str(path)]) == 1
     written = capsys.readouterr().err
     assert written.startswith("samply-operator: settings: ")
     assert "$.recording.rateHz" in written
@@ -79,7 +79,7 @@ def test_the_probe_fails_when_the_loop_has_not_beaten_lately(
     if age_secs is not None:
         heartbeat.touch()
         os.utime(heartbeat, times=(time.time() - age_secs,) * 2)
-    assert cli.main(["heartbeat"]) == code
+    assert main.main(["heartbeat"]) == code
     assert ("heartbeat" in capsys.readouterr().err) is bool(code)
 
 

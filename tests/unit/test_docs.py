@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cluster import matrix, table
-from samply_operator.rules import preflight
-from samply_operator.rules.failures import REMEDIES
+from samply_operator.rules.recording import preflight
+from samply_operator.rules.recording.failures import REMEDIES
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(

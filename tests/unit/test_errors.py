@@ -11,7 +11,7 @@ import pytest
 
 import samply_operator
 from samply_operator import errors
-from samply_operator.api import problems
+from samply_operator.api.server import problems
 from samply_operator.control import client
 from samply_operator.control.messages import ErrorReply
 

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from samply_operator import cli
-from samply_operator.rules import credentials
+from samply_operator.cli import main
+from samply_operator.rules.access import credentials
 
 
 def make(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
-    assert cli.main(["key", "new", *arguments, "-o", "json"]) == 0
+    assert main.main(["key", "new", *arguments, "-o", "json"]) == 0
     found: dict[str, object] = json.loads(capsys.readouterr().out)
     return found
 
@@ -43,7 +43,7 @@ def test_two_keys_are_never_the_same_and_long_enough(capsys: pytest.CaptureFixtu
 
 
 def test_the_printed_line_is_one_that_a_shell_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["key", "new", "ci", "--namespaces", "*"]) == 0
+    assert main.main(["key", "new", "ci", "--namespaces", "*"]) == 0
     lines = capsys.readouterr().out.splitlines()
     key = next(line.strip() for line in lines if line.startswith("  samply_ci_"))
     words = shlex.split(lines[-1])
@@ -66,7 +66,7 @@ def test_the_printed_line_is_one_that_a_shell_takes(capsys: pytest.CaptureFixtur
     ],
 )
 def test_what_would_let_nobody_in_is_refused(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
-    assert cli.main(["key", "new", *arguments]) == 1
+    assert main.main(["key", "new", *arguments]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("samply-operator: ")

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from samply_operator.api import (
-    acts,
-    base,
-    cors,
-    describing,
+from samply_operator.api import app_keys
+from samply_operator.api.auth.authentication import Gate
+from samply_operator.api.content.conversion_slots import Turns
+from samply_operator.api.content.open_files import OpenFiles
+from samply_operator.api.routes import (
+    actions,
+    api_docs,
     export,
     links,
-    parts,
     pipelines,
     preflight,
-    problems,
     samply_profile,
     samply_profiles,
     service,
     summaries,
 )
-from samply_operator.api.board import Board
-from samply_operator.api.gate import Gate
-from samply_operator.api.open_files import OpenFiles
-from samply_operator.api.rates import Rates
-from samply_operator.api.turns import Turns
+from samply_operator.api.server import base_path, cors, problems
+from samply_operator.api.server.rate_limits import Rates
+from samply_operator.api.state import Board
 from samply_operator.control.client import OperatorClient
-from samply_operator.rules.rates import Limit
+from samply_operator.rules.access.rates import Limit
 from samply_operator.settings import Identity, Settings
 
 MAX_BODY_BYTES = 64 * 1024
@@ -35,13 +33,13 @@ TABLES = (
     samply_profile.routes,
     preflight.routes,
     samply_profiles.routes,
-    acts.routes,
+    actions.routes,
     links.routes,
     summaries.routes,
     export.routes,
     pipelines.routes,
     service.routes,
-    describing.routes,
+    api_docs.routes,
 )
 
 
@@ -51,15 +49,15 @@ def build_app(
     """All routes over the given parts, whose lives are the caller's care."""
     app = web.Application(middlewares=[problems.answer, cors.answer_preflight], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(cors.add_headers)
-    app[parts.SETTINGS] = settings
-    app[parts.BASE_PATH] = settings.api.base_path
-    app[parts.IDENTITY] = identity
-    app[parts.FILES] = files
-    app[parts.BOARD] = board
-    app[parts.RATES] = Rates(Limit(settings.api.requests_per_sec, settings.api.request_burst))
-    app[parts.TURNS] = Turns(settings.api.view_memory_bytes)
-    app[parts.OPERATOR] = operator
-    app[parts.GATE] = gate
+    app[app_keys.SETTINGS] = settings
+    app[app_keys.BASE_PATH] = settings.api.base_path
+    app[app_keys.IDENTITY] = identity
+    app[app_keys.FILES] = files
+    app[app_keys.BOARD] = board
+    app[app_keys.RATES] = Rates(Limit(settings.api.requests_per_sec, settings.api.request_burst))
+    app[app_keys.TURNS] = Turns(settings.api.view_memory_bytes)
+    app[app_keys.OPERATOR] = operator
+    app[app_keys.GATE] = gate
     for table in TABLES:
-        app.add_routes(base.mount(table, settings.api.base_path))
+        app.add_routes(base_path.mount(table, settings.api.base_path))
     return app

@@ -10,14 +10,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from samply_operator.api import access_log, metrics, parts
+from samply_operator.api import app_keys
 from samply_operator.api.app import build_app
-from samply_operator.api.board import Board
-from samply_operator.api.crowd import Crowd
-from samply_operator.api.door import Door
-from samply_operator.api.gate import Gate
-from samply_operator.api.open_files import OpenFiles
-from samply_operator.api.tls import Tls
+from samply_operator.api.auth.authentication import Gate
+from samply_operator.api.content.open_files import OpenFiles
+from samply_operator.api.server import access_log, metrics
+from samply_operator.api.server.connection_limits import Crowd
+from samply_operator.api.server.listener import Door
+from samply_operator.api.server.tls import Tls
+from samply_operator.api.state import Board
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.jwks import KeySet
 from samply_operator.settings import Identity, Settings
@@ -78,7 +79,7 @@ async def run(settings: Settings, identity: Identity, tls_folder: Path | None = 
         async with serve(settings, identity, tls_folder) as door:
             calm_collector()
             await ended.wait()
-            door.app[parts.BOARD].is_closing = True
+            door.app[app_keys.BOARD].is_closing = True
             logger.info("not ready any more; closing in %g s", settings.api.shutdown_delay_secs)
             await asyncio.sleep(settings.api.shutdown_delay_secs)
             logger.info("closing; downloads under way have %g s", settings.api.drain_secs)

@@ -10,10 +10,10 @@ from typing import Literal, TypeVar
 from urllib.parse import parse_qs
 
 from samply_operator import errors
-from samply_operator.profiles import jobs
-from samply_operator.profiles.jobs import Format, Output
-from samply_operator.profiles.weighing import Measure
-from samply_operator.rules import links
+from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.worker import jobs
+from samply_operator.profiles.worker.jobs import Format, Output
+from samply_operator.rules.access import links
 from samply_operator.settings import MAX_DURATION_SECS
 
 MAX_ORDINAL = 2**31 - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from samply_operator.logs import AUDIT, FIELDS
-from samply_operator.rules.access import Decision, Who
+from samply_operator.rules.access.permissions import Decision, Who
 from samply_operator.settings import Verb
 
 logger = logging.getLogger(AUDIT)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
-from samply_operator.control.callers import Callers
+from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.errors import AccessUndecided, Unauthenticated
 from samply_operator.kube import reviews
-from samply_operator.rules import access
+from samply_operator.rules.access import permissions
 from samply_operator.settings import Auth, Verb
 
 MAX_REVIEWS = 32
@@ -24,25 +24,25 @@ class Authorizer:
     """`home` is a namespace that is asked about where there is none to ask about: a name that nobody has takes as long
     as one that may not be seen."""
 
-    def __init__(self, auth: Auth, client: reviews.Creator, callers: Callers, home: str) -> None:
+    def __init__(self, auth: Auth, client: reviews.Creator, callers: LocalAuthenticator, home: str) -> None:
         self._auth = auth
         self._client = client
         self._callers = callers
         self._home = home
         self._gate = asyncio.Semaphore(MAX_REVIEWS)
 
-    async def identify(self, bearer: str, verbs: Sequence[Verb], namespaces: Collection[str]) -> access.Who:
+    async def identify(self, bearer: str, verbs: Sequence[Verb], namespaces: Collection[str]) -> permissions.Who:
         """Whose it is, with what they may of what is asked. Raises Unauthenticated, AccessUndecided."""
         if self._auth.unsafe_let_anyone_in_without_authentication:
-            return access.ANYBODY
+            return permissions.ANYBODY
         try:
             return await self._identify(bearer, verbs, namespaces)
         except Unauthenticated as error:
-            raise Unauthenticated(error.message, remedy=access.tell_cure(self._auth)) from error
+            raise Unauthenticated(error.message, remedy=permissions.tell_cure(self._auth)) from error
 
-    async def _identify(self, bearer: str, verbs: Sequence[Verb], namespaces: Collection[str]) -> access.Who:
-        token = access.parse_header([f"Bearer {bearer}"] if bearer else [])
-        match access.choose_way(token, self._auth):
+    async def _identify(self, bearer: str, verbs: Sequence[Verb], namespaces: Collection[str]) -> permissions.Who:
+        token = permissions.parse_header([f"Bearer {bearer}"] if bearer else [])
+        match permissions.choose_way(token, self._auth):
             case "ApiKey":
                 return self._callers.identify_key(token)
             case "Oidc":
@@ -50,14 +50,14 @@ class Authorizer:
             case "Kubernetes":
                 return await self._review(token, verbs, namespaces)
 
-    async def _review(self, token: str, verbs: Sequence[Verb], namespaces: Collection[str]) -> access.Who:
+    async def _review(self, token: str, verbs: Sequence[Verb], namespaces: Collection[str]) -> permissions.Who:
         audiences = self._auth.kubernetes.audiences
         try:
             async with asyncio.timeout(WAIT_SECS):
                 async with self._gate:
                     reviewed = await reviews.review_token(self._client, token, audiences)
                 if reviewed is None:
-                    raise Unauthenticated(access.explain_rejected(token, audiences))
+                    raise Unauthenticated(permissions.explain_rejected(token, audiences))
                 return await self._review_access(reviewed, verbs, namespaces)
         except TimeoutError as error:
             raise AccessUndecided(
@@ -66,7 +66,7 @@ class Authorizer:
 
     async def _review_access(
         self, reviewed: reviews.Reviewed, verbs: Sequence[Verb], namespaces: Collection[str]
-    ) -> access.Who:
+    ) -> permissions.Who:
         pairs = [(verb, namespace) for verb in verbs for namespace in namespaces or (self._home,)]
 
         async def ask(verb: Verb, namespace: str) -> bool:
@@ -76,4 +76,4 @@ class Authorizer:
         answers = await asyncio.gather(*(ask(*pair) for pair in pairs))
         granted = [pair for pair, is_allowed in zip(pairs, answers, strict=True) if is_allowed and namespaces]
         allowed: dict[Verb, list[str]] = {verb: [n for v, n in granted if v == verb] for verb in verbs}
-        return access.build_reviewed(access.clean_subject(reviewed.username), allowed)
+        return permissions.build_reviewed(permissions.clean_subject(reviewed.username), allowed)

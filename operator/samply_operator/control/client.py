@@ -26,8 +26,6 @@ from samply_operator.control.messages import (
     ActRequest,
     Credentials,
     ErrorReply,
-    EvidenceReply,
-    EvidenceRequest,
     PreflightReply,
     ReviewReply,
     ReviewRequest,
@@ -36,6 +34,8 @@ from samply_operator.control.messages import (
     StartAllRequest,
     StartReply,
     StartRequest,
+    SupportBundleReply,
+    SupportBundleRequest,
 )
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ _review_replies = msgspec.json.Decoder(ReviewReply)
 _start_replies = msgspec.json.Decoder(StartReply)
 _start_all_replies = msgspec.json.Decoder(StartAllReply)
 _preflight_replies = msgspec.json.Decoder(PreflightReply)
-_evidence_replies = msgspec.json.Decoder(EvidenceReply)
+_support_bundle_replies = msgspec.json.Decoder(SupportBundleReply)
 _act_replies = msgspec.json.Decoder(ActReply)
 _error_replies = msgspec.json.Decoder(ErrorReply)
 
@@ -125,9 +125,9 @@ class OperatorClient:
         """Ask whether a recording would work. Raises as `start` does."""
         return await self._call("/v1/preflight", bearer, request, _preflight_replies, request.wait_secs)
 
-    async def gather_evidence(self, bearer: str, request: EvidenceRequest) -> EvidenceReply:
+    async def gather_evidence(self, bearer: str, request: SupportBundleRequest) -> SupportBundleReply:
         """Ask for what only the operator knows of a pipeline. Raises as `start` does."""
-        return await self._call("/v1/evidence", bearer, request, _evidence_replies)
+        return await self._call("/v1/support-bundle", bearer, request, _support_bundle_replies)
 
     async def stop(self, bearer: str, profile_id: str) -> ActReply:
         """Ask for the end of a recording, which is kept. Raises as `start` does."""

@@ -18,7 +18,7 @@ from samply_operator.control.messages import Credentials
 from samply_operator.errors import KubeError, KubeNotFound
 from samply_operator.kube import objects
 from samply_operator.recorder.changes import Changes
-from samply_operator.rules import credentials
+from samply_operator.rules.access import credentials
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ The protocol (HTTP over the socket):
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
   POST /v1/start-all `StartAllRequest` → 200 `StartAllReply`, or an error: one recording for each ordinal
   POST /v1/preflight `StartRequest` → 200 `PreflightReply`, or an error: whether it would work; nothing is recorded
-  POST /v1/evidence `EvidenceRequest` → 200 `EvidenceReply`, or an error: what a support bundle needs; nothing is done
+  POST /v1/support-bundle `SupportBundleRequest` → 200 `SupportBundleReply`, or an error
   POST /v1/stop     `ActRequest` → 200 `ActReply`, or an error: end the recording now and keep it
   POST /v1/delete   `ActRequest` → 200 `ActReply`, or an error: cancel it, or remove what is stored
 
@@ -25,8 +25,8 @@ from typing import Any, Literal
 import msgspec
 
 from samply_operator.model.profile import Failure
-from samply_operator.rules.credentials import ApiKey
-from samply_operator.rules.preflight import Finding
+from samply_operator.rules.access.credentials import ApiKey
+from samply_operator.rules.recording.preflight import Finding
 from samply_operator.settings import Verb
 
 GIVE_UP_AT = "Give-Up-At"
@@ -184,12 +184,12 @@ class PreflightReply(msgspec.Struct, frozen=True, rename="camel"):
     """What was found where samply was to run."""
 
 
-class EvidenceRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+class SupportBundleRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     pipeline: str
     namespace: str
 
 
-class EvidenceReply(msgspec.Struct, frozen=True, rename="camel"):
+class SupportBundleReply(msgspec.Struct, frozen=True, rename="camel"):
     """As they are shown; `missing`: what couldn't be had, and why."""
 
     objects: tuple[dict[str, Any], ...] = ()

@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import web
 
 from samply_operator import logs
-from samply_operator.control import audit, describing, metrics
+from samply_operator.control import audit, metrics, snapshots
 from samply_operator.control.authorizer import Authorizer
 from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.messages import (
@@ -28,8 +28,6 @@ from samply_operator.control.messages import (
     ActReply,
     ActRequest,
     ErrorReply,
-    EvidenceReply,
-    EvidenceRequest,
     PreflightReply,
     Refusal,
     ReviewReply,
@@ -38,6 +36,8 @@ from samply_operator.control.messages import (
     StartAllRequest,
     StartReply,
     StartRequest,
+    SupportBundleReply,
+    SupportBundleRequest,
 )
 from samply_operator.errors import (
     Forbidden,
@@ -50,13 +50,13 @@ from samply_operator.errors import (
 )
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure
-from samply_operator.recorder import evidence
-from samply_operator.recorder.acts import Acts
+from samply_operator.recorder import support_bundle
+from samply_operator.recorder.actions import Acts
 from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.requests import Requests, build_unknown_pipeline
-from samply_operator.rules import access
-from samply_operator.rules.access import NOBODY, Decision, Who
+from samply_operator.rules.access import permissions
+from samply_operator.rules.access.permissions import NOBODY, Decision, Who
 from samply_operator.settings import Verb
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class ControlServer:
         app.router.add_post("/v1/start", self._answer(StartRequest, self._start))
         app.router.add_post("/v1/start-all", self._answer(StartAllRequest, self._start_all))
         app.router.add_post("/v1/preflight", self._answer(StartRequest, self._preflight))
-        app.router.add_post("/v1/evidence", self._answer(EvidenceRequest, self._gather_evidence))
+        app.router.add_post("/v1/support-bundle", self._answer(SupportBundleRequest, self._gather_support_bundle))
         app.router.add_post("/v1/stop", self._answer(ActRequest, self._stop))
         app.router.add_post("/v1/delete", self._answer(ActRequest, self._delete))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -135,13 +135,13 @@ class ControlServer:
             await changes.wait(count, BEAT_SECS)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
-        return await self._stream(request, self._engine.changes, lambda: describing.build_snapshot(self._engine))
+        return await self._stream(request, self._engine.changes, lambda: snapshots.build_snapshot(self._engine))
 
     async def _watch_credentials(self, request: web.Request) -> web.StreamResponse:
         return await self._stream(request, self._source.changes, lambda: self._source.current)
 
     async def _tell_metrics(self, request: web.Request) -> web.Response:
-        waiting = sum(describing.is_waiting(profile, self._engine) for profile in self._engine.world.profiles.values())
+        waiting = sum(snapshots.is_waiting(profile, self._engine) for profile in self._engine.world.profiles.values())
         free_bytes = await asyncio.to_thread(self._engine.context.volume.free_bytes)
         return web.Response(body=metrics.render(self._engine, waiting, free_bytes), content_type="text/plain")
 
@@ -189,7 +189,7 @@ class ControlServer:
             note.who = await self._authorizer.identify(bearer, ("get", "create"), candidates)
             pipeline = self._requests.find_pipeline(name, namespace, readable=note.who.readable)
             note.namespace = pipeline.namespace
-            access.check(note.who, "create", pipeline.namespace)
+            permissions.check(note.who, "create", pipeline.namespace)
         return note.who, pipeline
 
     async def _try_start(self, who: Who, pipeline: Pipeline, call: StartRequest, request: str) -> StartReply | Refusal:
@@ -207,7 +207,7 @@ class ControlServer:
             pipeline, call.ordinal, call.duration_secs, call.wait_secs, who.describe(), request=request
         )
         self._check_free(started.failure, started.namespace, call)
-        reply = describing.describe_started(started, self._engine.context.now())
+        reply = snapshots.describe_started(started, self._engine.context.now())
         return msgspec.structs.replace(reply, ordinal=call.ordinal)
 
     async def _preflight(self, bearer: str, call: StartRequest) -> PreflightReply:
@@ -215,7 +215,7 @@ class ControlServer:
         profile = await self._requests.preflight(
             pipeline, call.ordinal, call.duration_secs, call.wait_secs, who.describe()
         )
-        reply = describing.describe_preflight(profile)
+        reply = snapshots.describe_preflight(profile)
         self._check_free(reply.failure, profile.namespace, call)
         return reply
 
@@ -230,13 +230,13 @@ class ControlServer:
             details=self._engine.describe_run(run) if run else {"profile": None, "retry_after_secs": 1},
         )
 
-    async def _gather_evidence(self, bearer: str, call: EvidenceRequest) -> EvidenceReply:
+    async def _gather_support_bundle(self, bearer: str, call: SupportBundleRequest) -> SupportBundleReply:
         with self._audit("get", pipeline=call.pipeline, namespace=call.namespace) as note:
             note.who = await self._authorizer.identify(bearer, ("get",), [call.namespace])
             if not note.who.may("get", call.namespace):
                 raise build_unknown_pipeline(call.pipeline)
-        found = await evidence.gather(self._engine, call.namespace, call.pipeline)
-        return EvidenceReply(found.objects, found.pods, found.events, found.missing)
+        found = await support_bundle.gather(self._engine, call.namespace, call.pipeline)
+        return SupportBundleReply(found.objects, found.pods, found.events, found.missing)
 
     async def _stop(self, bearer: str, call: ActRequest) -> ActReply:
         await self._admit_act(bearer, "create", call.id)
@@ -254,7 +254,7 @@ class ControlServer:
             note.who = await self._authorizer.identify(bearer, ("get", verb), [namespace] if namespace else ())
             if namespace is None or not note.who.may("get", namespace):
                 raise self._acts.build_unknown(profile_id)
-            access.check(note.who, verb, namespace)
+            permissions.check(note.who, verb, namespace)
 
     @contextlib.contextmanager
     def _audit(self, verb: Verb, *, namespace: str, pipeline: str = "", profile: str = "") -> Iterator[Note]:

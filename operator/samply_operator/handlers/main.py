@@ -11,13 +11,13 @@ from typing import Any, cast
 import kopf
 
 from samply_operator.control.authorizer import Authorizer
-from samply_operator.control.callers import Callers
 from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.jwks import KeySet
+from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import KubeError
 from samply_operator.handlers import watches
-from samply_operator.kube import access
+from samply_operator.kube import own_rights
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.events import EventSink
 from samply_operator.recorder.changes import Changes
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECS = 5.0
 LOCK_SECS = 2.0
-BALLAST_BYTES = 1024 * 1024
+EMERGENCY_BYTES = 1024 * 1024
 """Room for some hundred small writes on a volume that others filled."""
 
 
@@ -41,7 +41,9 @@ async def run(settings: Settings, identity: Identity) -> None:
     """Until SIGTERM or SIGINT (kopf takes them). Recordings go on in their pods."""
     check_targets(settings.targets)
     namespaces = namespaces_of(settings, identity)
-    volume = Volume(settings.paths.data, min_free_bytes=settings.recording.min_free_bytes, ballast_bytes=BALLAST_BYTES)
+    volume = Volume(
+        settings.paths.data, min_free_bytes=settings.recording.min_free_bytes, emergency_bytes=EMERGENCY_BYTES
+    )
     await asyncio.to_thread(volume.prepare)
     async with KubeClient() as client, KeySet(settings.auth.oidc) as keys:
         events = EventSink(client, identity.pod)
@@ -55,7 +57,7 @@ async def run(settings: Settings, identity: Identity) -> None:
             link_secret=settings.api.links.secret_name,
             now=context.now,
         )
-        callers = Callers(settings.auth, keys, lambda: source.current, now=context.now)
+        callers = LocalAuthenticator(settings.auth, keys, lambda: source.current, now=context.now)
         authorizer = Authorizer(settings.auth, client, callers, identity.namespace)
         server = ControlServer(engine, Requests(engine), settings.paths.socket, source, authorizer)
         tasks = [
@@ -121,11 +123,11 @@ async def _watch(settings: Settings, identity: Identity, engine: Engine, sync: S
 async def _report_missing_rights(client: KubeClient, namespaces: tuple[str, ...], settings: Settings) -> None:
     """Said at start, so that nobody has to guess later why nothing happens."""
     try:
-        found = list(await access.find_missing(client, namespaces))
-        if ephemeral := access.list_ephemeral(settings, namespaces):
-            found += await access.find_missing(client, ephemeral, access.EPHEMERAL)
+        found = list(await own_rights.find_missing(client, namespaces))
+        if ephemeral := own_rights.list_ephemeral(settings, namespaces):
+            found += await own_rights.find_missing(client, ephemeral, own_rights.EPHEMERAL)
         if settings.auth.kubernetes.enabled and not settings.auth.unsafe_let_anyone_in_without_authentication:
-            found += await access.find_missing(client, (), access.REVIEWING)
+            found += await own_rights.find_missing(client, (), own_rights.REVIEWING)
         for missing in found:
             logger.error("missing right: %s", missing)
     except KubeError as error:

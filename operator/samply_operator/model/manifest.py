@@ -15,7 +15,7 @@ from samply_operator.model.profile import Failure
 Outcome = Literal["Succeeded", "Failed"]
 
 
-class TargetFacts(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class RecordedTarget(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Which process was sampled."""
 
     pod: str = ""
@@ -28,7 +28,7 @@ class TargetFacts(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     samply_version: str = ""
 
 
-class FileFacts(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class StoredFile(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """The published file: exactly these bytes, for ever."""
 
     size_bytes: int
@@ -59,7 +59,7 @@ class Quality(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Empty: good. Else a CamelCase word, such as Idle."""
 
 
-class Origin(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ObjectOrigin(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Where an object lived: uids of its namespace and of the CRD, which tell a cluster and a life of both. Empty: not
     known."""
 
@@ -84,15 +84,15 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     duration_secs: int = 0
     rate_hz: int = 0
     requested_by: str = ""
-    target: TargetFacts = TargetFacts()
-    file: FileFacts | None = None
+    target: RecordedTarget = RecordedTarget()
+    file: StoredFile | None = None
     quality: Quality = Quality()
     failure: Failure | None = None
     warnings: tuple[str, ...] = ()
-    origin: Origin = Origin()
+    origin: ObjectOrigin = ObjectOrigin()
     sequence: int = 0
-    """Its place among the attempts of the volume (rules/order.py), in ms, where `finished_at` gives a wrong one: the
-    clock had been set back. 0: `finished_at` is right."""
+    """Its place among the attempts of the volume (rules/storage/order.py), in ms, where `finished_at` gives a wrong
+    one: the clock had been set back. 0: `finished_at` is right."""
     schema: int = 1
 
 
@@ -152,7 +152,7 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     clean_after: str = ""
     """When the remote folder goes although its file was never copied; empty: at once."""
     warnings: tuple[str, ...] = ()
-    origin: Origin = Origin()
+    origin: ObjectOrigin = ObjectOrigin()
     lease: str = ""
     """The Lease that keeps other operators off this target; empty: none is needed."""
     schema: int = 1
@@ -168,5 +168,5 @@ class Tombstone(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
     """Deleted: the object's deletion was seen. Retention: the object must be told."""
     at: str
     message: str = ""
-    origin: Origin = Origin()
+    origin: ObjectOrigin = ObjectOrigin()
     schema: int = 1

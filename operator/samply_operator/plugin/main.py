@@ -15,10 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from samply_operator import __version__, profile_cli
+from samply_operator import __version__
+from samply_operator.cli import profile_commands
 from samply_operator.errors import InvalidSpec, SamplyOperatorError
 from samply_operator.model.profile import Spec
-from samply_operator.plugin import completion, handing, objects, service
+from samply_operator.plugin import completion, objects, service, viewer
 from samply_operator.plugin.kubectl import Kubectl
 from samply_operator.rules import times
 
@@ -220,7 +221,7 @@ class Plugin:
             for shown in wanted:
                 files.append(Path(folder) / f"{len(files)}-{shown.name}.json.gz")
                 door.fetch(shown.pipeline, shown.profile_id, files[-1])
-            return profile_cli.main([command, *map(str, files), *extra, "-o", self.options.output])
+            return profile_commands.main([command, *map(str, files), *extra, "-o", self.options.output])
 
     def run_open(self) -> int:
         """Until the viewer has the file; with --no-browser until somebody fetched it or typed Ctrl-C."""
@@ -229,7 +230,7 @@ class Plugin:
             out = Path(folder) / "profile.json.gz"
             with self._open() as door:
                 door.fetch(shown.pipeline, shown.profile_id, out)
-            with handing.hand_out(out, f"{shown.pipeline} {shown.ordinal}") as handed:
+            with viewer.hand_out(out, f"{shown.pipeline} {shown.ordinal}") as handed:
                 self._print({"link": handed.link, "file": handed.url}, handed.link)
                 sys.stdout.flush()
                 if not self.options.no_browser:

@@ -9,7 +9,9 @@ from typing import Any
 
 from samply_operator.model import names
 from samply_operator.model.profile import Spec, render_spec
-from samply_operator.rules import failures, times, triggers
+from samply_operator.rules import times
+from samply_operator.rules.discovery import triggers
+from samply_operator.rules.recording import failures
 
 BAR_WIDTH = 30
 

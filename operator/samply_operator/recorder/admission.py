@@ -25,7 +25,8 @@ from samply_operator.recorder.queue import WorkQueue
 from samply_operator.recorder.requesters import Requesters
 from samply_operator.recorder.run import Run
 from samply_operator.recorder.world import Key, World
-from samply_operator.rules import admit, failures, lease, retention, settle, status
+from samply_operator.rules.recording import admit, failures, lease, settle, status
+from samply_operator.rules.storage import retention
 
 NOT_BEGUN = frozenset({None, "Pending"})
 WAIT_SECS = 5.0

@@ -1,4 +1,4 @@
-"""Carries the annotation trigger out: trigger → claim → objects → claim gone. See rules/triggers.py for why.
+"""Carries the annotation trigger out: trigger → claim → objects → claim gone. See rules/discovery/triggers.py for why.
 
 Killed at any point, the next look at the Pod or StatefulSet goes on: a claim always leads to the same names.
 """
@@ -16,7 +16,7 @@ from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.profile import Spec, render_spec
 from samply_operator.recorder.context import Context
-from samply_operator.rules import locate, selectors, triggers
+from samply_operator.rules.discovery import locate, selectors, triggers
 
 logger = logging.getLogger(__name__)
 

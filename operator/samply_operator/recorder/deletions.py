@@ -1,4 +1,4 @@
-"""Objects that are gone: cancels their recordings and removes their profiles, if rules/deletion.py is certain of it.
+"""Objects that are gone: cancels their recordings and removes their profiles, if rules/storage/deletion.py is certain.
 
 A deletion that was seen becomes a tombstone on the volume before anything else, so that a kill before the file is gone
 changes nothing. One that nobody saw is found in the complete lists, by the sweep.
@@ -11,13 +11,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from samply_operator.errors import CorruptManifest, StoreError
-from samply_operator.model.manifest import JournalEntry, Manifest, Origin, Tombstone
+from samply_operator.model.manifest import JournalEntry, Manifest, ObjectOrigin, Tombstone
 from samply_operator.model.profile import SamplyProfile
-from samply_operator.recorder import grounds
+from samply_operator.recorder import object_origin
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.run import Run
 from samply_operator.recorder.world import World
-from samply_operator.rules import deletion, times
+from samply_operator.rules import times
+from samply_operator.rules.storage import deletion
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Deletions:
         )
         self._open[profile.uid] = tombstone
         try:
-            await asyncio.to_thread(self._context.volume.marks.write_tombstone, tombstone)
+            await asyncio.to_thread(self._context.volume.side_files.write_tombstone, tombstone)
         except StoreError as error:
             logger.warning("%s/%s: %s", profile.namespace, profile.name, error)
         await self._decide(tombstone)
@@ -68,17 +69,17 @@ class Deletions:
         if tombstone is not None:
             await self._decide(tombstone)
 
-    async def _read_origin(self, profile_id: str) -> Origin:
+    async def _read_origin(self, profile_id: str) -> ObjectOrigin:
         try:
             manifest = await asyncio.to_thread(self._context.volume.read_manifest, profile_id)
         except CorruptManifest:
-            return Origin()
-        return manifest.origin if manifest else Origin()
+            return ObjectOrigin()
+        return manifest.origin if manifest else ObjectOrigin()
 
     async def _decide(self, tombstone: Tombstone) -> None:
-        evidence = await grounds.find_evidence(self._context.client, tombstone.namespace)
+        state = await object_origin.find_state(self._context.client, tombstone.namespace)
         seen_secs = self._context.now() - times.parse_time(tombstone.at)
-        match deletion.decide_seen(tombstone.origin, evidence, seen_secs=seen_secs):
+        match deletion.decide_seen(tombstone.origin, state, seen_secs=seen_secs):
             case deletion.Remove():
                 await self._carry_out(tombstone)
             case deletion.Keep(why):
@@ -108,7 +109,7 @@ class Deletions:
 
     async def _close(self, tombstone: Tombstone) -> None:
         self._open.pop(tombstone.id, None)
-        await asyncio.to_thread(self._context.volume.marks.remove_tombstone, tombstone.id)
+        await asyncio.to_thread(self._context.volume.side_files.remove_tombstone, tombstone.id)
 
     async def remove(self, profile_id: str) -> bool:
         """Remove what is stored, at once; False if there was nothing. For those who are sure."""
@@ -116,7 +117,7 @@ class Deletions:
         if not await asyncio.to_thread(volume.remove, profile_id):
             return False
         self._on_removed()
-        await asyncio.to_thread(volume.marks.unpin, profile_id)
+        await asyncio.to_thread(volume.side_files.unpin, profile_id)
         return True
 
     # ----------------------------------------------------------------------------------------------------- absent
@@ -129,12 +130,12 @@ class Deletions:
         uptime = self._context.uptime()
         self._absent_since = {profile_id: self._absent_since.get(profile_id, uptime) for profile_id in missing}
         self.orphans = {profile_id: why for profile_id, why in self.orphans.items() if profile_id in missing}
-        evidence = {
-            namespace: await grounds.find_evidence(self._context.client, namespace)
+        state = {
+            namespace: await object_origin.find_state(self._context.client, namespace)
             for namespace in sorted({item.namespace for item in missing.values()})
         }
         for item in missing.values():
-            await self._decide_absent(item, evidence[item.namespace])
+            await self._decide_absent(item, state[item.namespace])
 
     def _find_missing(self, manifests: Iterable[Manifest]) -> Iterator[Manifest | JournalEntry]:
         known = self._open.keys() | {profile.uid for profile in self._world.profiles.values()}
@@ -142,11 +143,11 @@ class Deletions:
         found |= {run.entry.id: run.entry for run in self._runs.values()}
         return (item for item in found.values() if item.id not in known and self._world.covers(item.namespace))
 
-    async def _decide_absent(self, item: Manifest | JournalEntry, evidence: deletion.Evidence) -> None:
+    async def _decide_absent(self, item: Manifest | JournalEntry, state: deletion.OriginState) -> None:
         created = (profile.created_at for profile in self._world.profiles.values())
         verdict = deletion.decide_absent(
             item.origin,
-            evidence,
+            state,
             absent_secs=self._context.uptime() - self._absent_since[item.id],
             grace_secs=self._context.settings.retention.absence_grace_secs,
             has_witness=deletion.has_witness(item.requested_at, created),

@@ -15,7 +15,7 @@ from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.profile import SamplyProfile
-from samply_operator.recorder import grounds
+from samply_operator.recorder import object_origin
 from samply_operator.recorder.admission import NOT_BEGUN, Admission
 from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.context import Context
@@ -26,7 +26,8 @@ from samply_operator.recorder.requesters import Requesters
 from samply_operator.recorder.retention import Retention
 from samply_operator.recorder.run import Run, sweep_entry
 from samply_operator.recorder.world import Key, World
-from samply_operator.rules import lease, settle, times
+from samply_operator.rules import times
+from samply_operator.rules.recording import lease, settle
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class Engine:
         self._note_change()
 
     async def _recover_tombstones(self) -> None:
-        reading = await asyncio.to_thread(self.context.volume.marks.read_tombstones)
+        reading = await asyncio.to_thread(self.context.volume.side_files.read_tombstones)
         for fault in reading.faults:
             logger.error("tombstones: %s", fault)
         for tombstone in reading.items:
@@ -248,7 +249,7 @@ class Engine:
         entry = run.entry
         if entry.origin.namespace_uid:
             return True
-        origin = await grounds.find_origin(self.context.client, entry.namespace)
+        origin = await object_origin.find_origin(self.context.client, entry.namespace)
         try:
             # After it: then the object stood on what was found.
             raw = await self.context.client.get(objects.samply_profiles(entry.namespace, entry.name))
@@ -264,7 +265,7 @@ class Engine:
 
     async def _retain(self) -> None:
         try:
-            await asyncio.to_thread(self.context.volume.hold_ballast)
+            await asyncio.to_thread(self.context.volume.hold_emergency_space)
             if self.world.is_synced:  # before that nobody knows what is pinned
                 await self.retention.sweep(self.runs.keys())
         except StoreError as error:

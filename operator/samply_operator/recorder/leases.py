@@ -1,5 +1,5 @@
-"""Holds a Lease per target while its recording lives, by rules/lease.py: one request to take it, one each to renew and
-to release it.
+"""Holds a Lease per target while its recording lives, by rules/recording/lease.py: one request each to take, to renew
+and to release it.
 
 A recording that runs already is never given up for its Lease: samply is in the pod, and somebody must end it.
 """
@@ -16,8 +16,8 @@ from samply_operator.errors import KubeConflict, KubeError, KubeNotFound
 from samply_operator.kube import objects
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.recorder.context import Context
-from samply_operator.rules import lease
-from samply_operator.rules.lease import Decision, Leave, Take
+from samply_operator.rules.recording import lease
+from samply_operator.rules.recording.lease import Decision, Leave, Take
 
 logger = logging.getLogger(__name__)
 

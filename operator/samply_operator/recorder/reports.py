@@ -18,7 +18,7 @@ from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.profile import ENDED
 from samply_operator.recorder.context import Context
-from samply_operator.rules import status
+from samply_operator.rules.recording import status
 
 logger = logging.getLogger(__name__)
 

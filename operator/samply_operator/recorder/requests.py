@@ -20,10 +20,11 @@ from samply_operator.errors import (
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure, SamplyProfile, Spec, parse_object
 from samply_operator.recorder import claims
-from samply_operator.recorder.acts import Acts
+from samply_operator.recorder.actions import Acts
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.run import Run
-from samply_operator.rules import admit, failures, triggers
+from samply_operator.rules.discovery import triggers
+from samply_operator.rules.recording import admit, failures
 
 logger = logging.getLogger(__name__)
 

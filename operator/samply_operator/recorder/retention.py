@@ -1,4 +1,4 @@
-"""Carries retention out: takes the pins in, removes what rules/retention.py chooses, tells the objects, counts.
+"""Carries retention out: takes the pins in, removes what rules/storage/retention.py chooses, tells the objects, counts.
 
 A tombstone is written before a file goes and removed when its object was told, so that a kill in between changes
 nothing. On a full volume the file goes without one: the room is what is needed.
@@ -17,8 +17,9 @@ from samply_operator.model.manifest import Manifest, Tombstone
 from samply_operator.recorder import measures, reports
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.world import World
-from samply_operator.rules import retention, times
-from samply_operator.rules.retention import Reason, Removal
+from samply_operator.rules import times
+from samply_operator.rules.storage import retention
+from samply_operator.rules.storage.retention import Reason, Removal
 from samply_operator.store.index import Catalog, Index
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class Retention:
 
     async def _take_pins(self) -> frozenset[str]:
         """Ids of pinned profiles. A pin outlives its object: what lost it by no deletion is still pinned."""
-        marks = self._context.volume.marks
+        marks = self._context.volume.side_files
         known = {profile.uid for profile in self._world.profiles.values()}
         wanted = {profile.uid for profile in self._world.profiles.values() if names.PIN in profile.annotations}
         noted = await asyncio.to_thread(marks.list_pins)
@@ -138,7 +139,7 @@ class Retention:
             )
             self._untold[manifest.id] = tombstone
             try:
-                await asyncio.to_thread(volume.marks.write_tombstone, tombstone)
+                await asyncio.to_thread(volume.side_files.write_tombstone, tombstone)
             except StoreError as error:
                 logger.warning("%s/%s: %s", manifest.namespace, manifest.name, error)
         await asyncio.to_thread(volume.remove, manifest.id)
@@ -163,7 +164,7 @@ class Retention:
 
     async def _close(self, tombstone: Tombstone) -> None:
         del self._untold[tombstone.id]
-        await self._attempt(self._context.volume.marks.remove_tombstone, tombstone.id)
+        await self._attempt(self._context.volume.side_files.remove_tombstone, tombstone.id)
 
     def _add(self, removal: Removal) -> None:
         measures.RETENTION_REMOVED.labels(removal.reason).inc()

@@ -25,12 +25,14 @@ from samply_operator.errors import (
     StoreFull,
 )
 from samply_operator.kube import objects
-from samply_operator.model.manifest import JournalEntry, Manifest, Origin
+from samply_operator.model.manifest import JournalEntry, Manifest, ObjectOrigin
 from samply_operator.model.profile import Failure, Phase
-from samply_operator.recorder import collect, ephemeral, finish, follow, measures, prepare, remote, reports
+from samply_operator.recorder import measures, reports
 from samply_operator.recorder.context import Backoff, Context
-from samply_operator.rules import failures, modes, preflight, recording, status, surroundings, times
-from samply_operator.rules.recording import Progress
+from samply_operator.recorder.pod import collect, ephemeral, finish, follow, prepare, script_calls
+from samply_operator.rules import times
+from samply_operator.rules.recording import failures, modes, pod_limits, preflight, record_output, status
+from samply_operator.rules.recording.record_output import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -140,11 +142,11 @@ class Run:
         is_open = entry.mode == "InPlace" and entry.wanted_mode in {"", "Auto"} and entry.refused is None
         if not is_open or entry.stop or not progress.is_done or progress.recording_at is not None:
             return False
-        sight = await self._retry(lambda: remote.look(self._context.client, entry))
-        refused = recording.judge(sight.progress, sight.log)
+        sight = await self._retry(lambda: script_calls.look(self._context.client, entry))
+        refused = record_output.judge(sight.progress, sight.log)
         if refused is None or refused.reason not in modes.CURED_BY_ANOTHER:
             return False
-        await self._retry(lambda: remote.clean(self._context.client, entry))
+        await self._retry(lambda: script_calls.clean(self._context.client, entry))
         await self._save(step="Admitted", refused=refused)
         return True
 
@@ -152,7 +154,7 @@ class Run:
         """In mode BringOwn samply must be there before it is launched; after a kill nobody knows how much of it is."""
         if self.entry.mode != "BringOwn":
             return
-        sight = await self._retry(lambda: remote.look(self._context.client, self.entry))
+        sight = await self._retry(lambda: script_calls.look(self._context.client, self.entry))
         if not sight.has_folder:
             await self._retry(lambda: prepare.bring(self._context, self.entry))
 
@@ -161,7 +163,7 @@ class Run:
         manifest = await asyncio.to_thread(self._context.volume.read_manifest, self.entry.id)
         if manifest is not None and manifest.outcome == "Succeeded":
             # What stands stays; publishing it again drops what the kill left among the temporary files.
-            left = self._context.volume.tmp_path(self.entry.id, recording.PROFILE)
+            left = self._context.volume.tmp_path(self.entry.id, record_output.PROFILE)
             await self._succeed(await asyncio.to_thread(self._context.volume.publish, manifest, left))
         elif self.entry.outcome == "Failed" or manifest is not None:
             self._manifest = manifest
@@ -197,23 +199,23 @@ class Run:
         self._set_phase("Collecting")
         if self.entry.step != "Collecting":
             await self._save(step="Collecting")
-        if progress.find_file(recording.PROFILE) and progress.stopping_at is None:
+        if progress.find_file(record_output.PROFILE) and progress.stopping_at is None:
             # Whoever stopped it early told so in the pod's own file, not over this session.
-            progress = (await self._retry(lambda: remote.look(self._context.client, self.entry))).progress
-        failure = recording.judge(progress, "")
+            progress = (await self._retry(lambda: script_calls.look(self._context.client, self.entry))).progress
+        failure = record_output.judge(progress, "")
         if failure is not None:
             with contextlib.suppress(KubeError):
                 await follow.check_target(self._context, self.entry)
-            sight = await self._retry(lambda: remote.look(self._context.client, self.entry))
+            sight = await self._retry(lambda: script_calls.look(self._context.client, self.entry))
             if not sight.has_folder:
                 failures.fail("Lost", f"{self.entry.folder} went from the container while it was used.")
-            failures.raise_failure(recording.judge(sight.progress, sight.log) or failure)
+            failures.raise_failure(record_output.judge(sight.progress, sight.log) or failure)
         measures.measure_sampling(self.entry, self._context.now())
         try:
             manifest = await collect.collect(self._context, self.entry, progress)
         except finish.HalfFileError:
-            sight = await self._retry(lambda: remote.look(self._context.client, self.entry))
-            failures.raise_failure(recording.judge_half(progress, sight.log))
+            sight = await self._retry(lambda: script_calls.look(self._context.client, self.entry))
+            failures.raise_failure(record_output.judge_half(progress, sight.log))
         measures.count_quality(manifest)
         if manifest.failure is not None:
             # It isn't a success, but it is kept: whoever asks for it by its id gets it.
@@ -283,7 +285,7 @@ class Run:
         self._note(self._save())
         self._tell("Normal", "Recording", f"samply records {entry.pod} for {entry.duration_secs} s.")
 
-    def note_origin(self, origin: Origin) -> None:
+    def note_origin(self, origin: ObjectOrigin) -> None:
         """Where its object lives; on the volume with the next step."""
         self.entry = msgspec.structs.replace(self.entry, origin=origin)
 
@@ -317,7 +319,9 @@ class Run:
         while self.entry.step in {"Admitted", "Launching", "Recording"} and not self.entry.outcome:
             if self.entry.step == "Recording":
                 try:
-                    await self._retry(lambda: remote.stop(self._context.client, self.entry, self.entry.stop or "keep"))
+                    await self._retry(
+                        lambda: script_calls.stop(self._context.client, self.entry, self.entry.stop or "keep")
+                    )
                 except SamplyOperatorError as error:
                     logger.info("%s/%s: stop: %s", self.entry.namespace, self.entry.name, error)
                 return
@@ -472,9 +476,9 @@ async def _clean_successor(context: Context, entry: JournalEntry) -> bool:
         container = pod.find_container(entry.container)
         is_running = container is not None and container.is_running
         has_ended = (raw.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
-        is_kept = not has_ended and surroundings.is_in_volume(raw, entry.container, entry.folder)
+        is_kept = not has_ended and pod_limits.is_in_volume(raw, entry.container, entry.folder)
         if pod.uid == entry.pod_uid and (is_running or is_kept):
-            await remote.clean(context.client, entry)
+            await script_calls.clean(context.client, entry)
     except KubeError as error:
         logger.info("%s/%s: %s isn't cleaned yet: %s", entry.namespace, entry.name, entry.pod, error)
         return False
@@ -484,7 +488,7 @@ async def _clean_successor(context: Context, entry: JournalEntry) -> bool:
 async def _clean(context: Context, entry: JournalEntry) -> None:
     if entry.folder:
         try:
-            await remote.clean(context.client, entry)
+            await script_calls.clean(context.client, entry)
         except KubeNotFound:
             if not entry.helper:
                 raise
@@ -492,13 +496,13 @@ async def _clean(context: Context, entry: JournalEntry) -> None:
             await _wake(context, entry)
     if entry.helper:
         with contextlib.suppress(KubeNotFound):  # it has ended, or was never made
-            await remote.release(context.client, entry)
+            await script_calls.release(context.client, entry)
 
 
 async def _wake(context: Context, entry: JournalEntry) -> None:
     try:
-        await remote.wake(context.client, entry)
-    except remote.NoShellError:
+        await script_calls.wake(context.client, entry)
+    except script_calls.NoShellError:
         if entry.started_at:
             return  # samply stops the target only before it records
         try:

@@ -14,7 +14,7 @@ from samply_operator.errors import SettingsError
 from samply_operator.kube import objects
 from samply_operator.model.pipeline import Pipeline, Pod, StatefulSet
 from samply_operator.model.profile import SamplyProfile, parse_object
-from samply_operator.rules import locate, selectors
+from samply_operator.rules.discovery import locate, selectors
 from samply_operator.settings import Targets
 
 Key = tuple[str, str]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from samply_operator.errors import CorruptManifest
 from samply_operator.model.manifest import Manifest
-from samply_operator.rules import order
+from samply_operator.rules.storage import order
 from samply_operator.store import documents
 from samply_operator.store.volume import Volume
 

@@ -21,12 +21,12 @@ from typing import BinaryIO
 
 from samply_operator.errors import CorruptManifest, StoreError, UnknownProfile
 from samply_operator.model.manifest import JournalEntry, Manifest
-from samply_operator.rules import order
+from samply_operator.rules.storage import order
 from samply_operator.store import documents, durable, layout
-from samply_operator.store.ballast import Ballast
 from samply_operator.store.documents import Reading
+from samply_operator.store.emergency_space import EmergencySpace
 from samply_operator.store.lock import Lock
-from samply_operator.store.marks import Marks
+from samply_operator.store.side_files import SideFiles
 from samply_operator.store.space import Reservation, Space
 
 TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
@@ -38,7 +38,7 @@ def _no_fault(step: str) -> None:
 
 
 class Volume:
-    """One volume, mounted at `root`. `min_free_bytes` stay free whatever is reserved; `ballast_bytes` are held back
+    """One volume, mounted at `root`. `min_free_bytes` stay free whatever is reserved; `emergency_bytes` are held back
     for small writes on a full volume."""
 
     def __init__(
@@ -46,17 +46,17 @@ class Volume:
         root: Path | str,
         *,
         min_free_bytes: int = 0,
-        ballast_bytes: int = 0,
+        emergency_bytes: int = 0,
         fault: Callable[[str], None] = _no_fault,
     ) -> None:
         self._root = Path(root)
         self._space = Space(self._root, min_free_bytes)
         self._lock = Lock(self._root / layout.LOCK)
-        self._ballast = Ballast(self._root / layout.BALLAST, ballast_bytes)
-        self.marks = Marks(self._root, self._ballast.rescue)
+        self._emergency = EmergencySpace(self._root / layout.EMERGENCY, emergency_bytes)
+        self.side_files = SideFiles(self._root, self._emergency.rescue)
         self._fault = fault
         self._newest = 0
-        """The highest place of an attempt that is or was stored (rules/order.py), once that was looked up."""
+        """The highest place of an attempt that is or was stored (rules/storage/order.py), once that was looked up."""
         self._has_newest = False
         self._numbering = threading.Lock()
 
@@ -69,8 +69,8 @@ class Volume:
         with durable.translated("prepare the volume"):
             for name in (layout.PROFILES, layout.JOURNAL, layout.TMP):
                 (self._root / name).mkdir(mode=0o750, parents=True, exist_ok=True)
-            self.marks.prepare()
-            self._ballast.take(self._space.free_bytes())
+            self.side_files.prepare()
+            self._emergency.take(self._space.free_bytes())
             durable.sync(self._root)
 
     def lock(self) -> bool:
@@ -104,7 +104,7 @@ class Volume:
 
     def _publish(self, manifest: Manifest, profile_path: Path | None, extras: Mapping[str, Path]) -> Manifest:
         staging = self._path(layout.build_tmp(manifest.id, layout.PUBLISHING + secrets.token_hex(8)))
-        self._ballast.rescue(lambda: staging.mkdir(mode=0o750))
+        self._emergency.rescue(lambda: staging.mkdir(mode=0o750))
         self._fault("staged")
         try:
             self._stage(manifest, profile_path, extras, staging)
@@ -141,7 +141,7 @@ class Volume:
         for name, path in extras.items():
             self._stage_file(path, staging / layout.check_extra(name))
         self._fault("files-staged")
-        self._ballast.rescue(lambda: durable.write(staging / layout.MANIFEST_FILE, documents.encode(manifest)))
+        self._emergency.rescue(lambda: durable.write(staging / layout.MANIFEST_FILE, documents.encode(manifest)))
         self._fault("manifest-written")
         durable.sync(staging)
         self._fault("staging-synced")
@@ -270,7 +270,7 @@ class Volume:
         path = self._path(layout.build_journal(entry.id))
         draft = self._path(layout.build_tmp(entry.id, layout.DRAFT + secrets.token_hex(8)))
         with durable.translated(f"write the journal of {entry.id}"):
-            self._ballast.rescue(lambda: durable.write(draft, documents.encode(entry)))
+            self._emergency.rescue(lambda: durable.write(draft, documents.encode(entry)))
             self._fault("entry-written")
             draft.rename(path)
             self._fault("entry-placed")
@@ -331,10 +331,10 @@ class Volume:
         with durable.translated("ask for the free space"):
             return self._space.room_bytes()
 
-    def hold_ballast(self) -> bool:
+    def hold_emergency_space(self) -> bool:
         """Hold room back again after it was given up, as soon as there is enough. True: it is held."""
         with durable.translated("hold room back"):
-            return self._ballast.take(self._space.room_bytes())
+            return self._emergency.take(self._space.room_bytes())
 
     def reserve(self, size_bytes: int) -> Reservation:
         """Set space aside before a copy. Raises StoreFull. Release it (or use `with`) when the file is published."""

@@ -11,7 +11,7 @@ import pytest
 
 from samply_operator import errors
 from samply_operator.control.messages import StartReply, StartRequest
-from samply_operator.model.manifest import FileFacts
+from samply_operator.model.manifest import StoredFile
 from samply_operator.model.profile import Failure
 from support.fake_operator import make_pipeline, make_recording
 
@@ -115,7 +115,7 @@ def unzip(answer: Answer) -> dict[str, bytes]:
 async def test_the_last_profile_of_each_ordinal_in_one_file(service: Service) -> None:
     service.put(1, b"old", ordinal=0)
     service.put(2, b"zero", ordinal=0)
-    service.put(3, b"one", ordinal=1, file=FileFacts(3, "ab" * 32, crc32=zlib.crc32(b"one")))
+    service.put(3, b"one", ordinal=1, file=StoredFile(3, "ab" * 32, crc32=zlib.crc32(b"one")))
     service.put(4, b"scaled away", ordinal=7)
     await service.settle()
     answer = await service.get(URL)

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from samply_operator.api import measures, parts, verdicts
-from samply_operator.control import callers
+from samply_operator.api import app_keys
+from samply_operator.api.auth import auth_cache
+from samply_operator.api.server import measures
+from samply_operator.control import local_auth
 from samply_operator.control.messages import (
     ActReply,
     Credentials,
@@ -21,7 +23,7 @@ from samply_operator.control.messages import (
 )
 from samply_operator.errors import AccessUndecided, Forbidden, Unauthenticated
 from samply_operator.logs import AUDIT, FIELDS
-from samply_operator.rules import credentials
+from samply_operator.rules.access import credentials
 from samply_operator.settings import ApiKeys, Auth, KubernetesWay, Oidc, OidcGrant, Verb
 from support.fake_operator import KEY, make_key, make_pipeline, make_recording
 from support.identity import AUDIENCE, Provider, build_claims, sign
@@ -171,8 +173,8 @@ async def test_a_key_reads_on_while_the_operator_is_away(service: Service) -> No
     assert (await service.get(PROFILE)).status == 200
     await service.operator.come_back()
     await service.wait_for_operator("Connected")
-    long_ago = time.time() - callers.KEEP_SECS - 1
-    client = service.door.app[parts.OPERATOR]
+    long_ago = time.time() - local_auth.KEEP_SECS - 1
+    client = service.door.app[app_keys.OPERATOR]
     client._credentials = msgspec.structs.replace(client.credentials, read_at=long_ago)
     (await service.get(PROFILE)).assert_error(503, "AccessUndecided")
 
@@ -254,8 +256,8 @@ async def test_an_answer_of_kubernetes_is_kept_for_five_seconds(
     for _ in range(5):
         assert (await service.get(PROFILE, Authorization="Bearer a.b.c")).status == 200
     assert len(service.operator.reviewed) == 1
-    assert verdicts.KEEP_SECS == 5.0
-    monkeypatch.setattr(verdicts, "KEEP_SECS", 0.0)
+    assert auth_cache.KEEP_SECS == 5.0
+    monkeypatch.setattr(auth_cache, "KEEP_SECS", 0.0)
     service.operator.review = allow()
     (await service.get(PROFILE, Authorization="Bearer d.e.f")).assert_error(404, "UnknownPipelineName")
     service.operator.review = allow(get=("feldera",))

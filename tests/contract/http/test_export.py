@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from samply_operator.control.messages import EvidenceReply, EvidenceRequest
+from samply_operator.control.messages import SupportBundleReply, SupportBundleRequest
 from support.fake_operator import make_pipeline, make_recording
 
 from .conftest import Service, make_id
 
 URL = "/v0/pipelines/orders/export"
-TOLD = EvidenceReply(
+TOLD = SupportBundleReply(
     objects=({"metadata": {"name": "p-1"}, "spec": {}, "status": {"preflight": {"verdict": "Go"}}},),
     pods=({"name": "orders-0", "phase": "Running"},),
     events=({"object": "Pod/orders-0", "reason": "BackOff"},),
@@ -37,7 +37,7 @@ async def two(service: Service) -> None:
     """A failure and two good ones, one of them of an ordinal that is gone; one that runs."""
     service.operator.pipelines = (make_pipeline("orders"), make_pipeline("other"))
     service.operator.recordings = (make_recording(make_id(9), "orders"),)
-    service.operator.evidence = TOLD
+    service.operator.support_bundle = TOLD
     service.put(1, b"first profile")
     service.put(2, None)
     service.put(3, b"third profile", ordinal=4)
@@ -74,7 +74,7 @@ async def test_all_of_it_and_nothing_of_another(service: Service) -> None:
     readme = found.read("orders/README.txt").decode()
     assert "3 attempts, 2 profiles." in readme
     assert "MISSING" not in readme
-    assert service.operator.exported == [EvidenceRequest("orders", "feldera")]
+    assert service.operator.exported == [SupportBundleRequest("orders", "feldera")]
 
 
 async def test_profiles_are_stored_so_the_length_is_known_and_a_download_goes_on(service: Service) -> None:
@@ -90,7 +90,7 @@ async def test_profiles_are_stored_so_the_length_is_known_and_a_download_goes_on
 async def test_a_new_event_is_another_zip(service: Service) -> None:
     """A download that goes on must not glue two together."""
     before = await service.get(URL)
-    service.operator.evidence = EvidenceReply(events=({"object": "Pod/orders-0", "reason": "Killing"},))
+    service.operator.support_bundle = SupportBundleReply(events=({"object": "Pod/orders-0", "reason": "Killing"},))
     after = await service.get(URL, Range="bytes=100-", If_Range=before.headers["ETag"])
     assert after.status == 200
     open_zip(after.body)
@@ -105,7 +105,7 @@ async def test_without_the_operator_it_says_what_is_missing(service: Service) ->
 
 
 async def test_what_the_operator_could_not_list_is_told(service: Service) -> None:
-    service.operator.evidence = EvidenceReply(missing=("Events on Pod: it may not list events",))
+    service.operator.support_bundle = SupportBundleReply(missing=("Events on Pod: it may not list events",))
     found = open_zip((await service.get(URL)).body)
     assert "MISSING: Events on Pod: it may not list events" in found.read("orders/README.txt").decode()
 

@@ -13,7 +13,7 @@ import struct
 import aiohttp
 import pytest
 
-from samply_operator.api import door
+from samply_operator.api.server import listener
 from support.fake_operator import KEY
 
 from .conftest import Service, make_id, wait_until
@@ -247,10 +247,10 @@ async def test_a_file_that_ends_early_cuts_the_connection_and_is_told_in_the_log
 async def test_a_client_that_takes_nothing_is_dropped_in_the_end(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(door, "STALL_MS", 500)
+    monkeypatch.setattr(listener, "STALL_MS", 500)
     service.put(1, BIG)
     await service.settle()
-    caplog.set_level(logging.INFO, logger="samply_operator.api.access")
+    caplog.set_level(logging.INFO, logger="samply_operator.api.auth.permissions")
     with socket.create_connection(("127.0.0.1", service.port)) as client:
         client.sendall(f"GET {URL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 

@@ -11,10 +11,10 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
-from samply_operator.api import measures
+from samply_operator.api.server import measures
 from samply_operator.control.messages import Credentials
 from samply_operator.logs import AUDIT, FIELDS
-from samply_operator.rules import credentials, links
+from samply_operator.rules.access import credentials, links
 from samply_operator.settings import Api, Links
 from support.fake_operator import make_key
 from support.service import Answer, Service, make_id, serving, wait_until

@@ -10,8 +10,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from samply_operator import errors
-from samply_operator.api import metrics, parts
-from samply_operator.api.door import Door
+from samply_operator.api import app_keys
+from samply_operator.api.server import metrics
+from samply_operator.api.server.listener import Door
 from samply_operator.control.messages import StartReply, StartRequest
 from support.fake_operator import make_pipeline
 
@@ -23,7 +24,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 @pytest.fixture
 async def numbers(service: Service) -> AsyncIterator[Door]:
     """The port of the metrics."""
-    async with Door(metrics.build_app(service.door.app[parts.OPERATOR]), "127.0.0.1", 0, drain_secs=0) as door:
+    async with Door(metrics.build_app(service.door.app[app_keys.OPERATOR]), "127.0.0.1", 0, drain_secs=0) as door:
         yield door
 
 

@@ -16,8 +16,9 @@ from aiohttp import web
 from jsonschema import Draft202012Validator
 
 from samply_operator import errors
-from samply_operator.api import app, problems
+from samply_operator.api import app
 from samply_operator.api.openapi import codes, page, parts
+from samply_operator.api.server import problems
 from samply_operator.profiles import errors as profile_errors
 from support import openapi
 

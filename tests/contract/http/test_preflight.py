@@ -7,7 +7,7 @@ import pytest
 from samply_operator import errors
 from samply_operator.control.messages import PreflightReply, StartRequest
 from samply_operator.model.profile import Failure
-from samply_operator.rules.preflight import Finding
+from samply_operator.rules.recording.preflight import Finding
 from support.fake_operator import make_pipeline
 
 from .conftest import Service, make_id

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from samply_operator.api.door import Door
+from samply_operator.api.server.listener import Door
 from support.fake_operator import KEY
 
 from .conftest import Service

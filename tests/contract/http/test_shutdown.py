@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from samply_operator.model.manifest import FileFacts, Manifest
+from samply_operator.model.manifest import Manifest, StoredFile
 from samply_operator.store.volume import Volume
 
 from .conftest import make_id, wait_until
@@ -41,7 +41,7 @@ def publish(volume: Volume, data: bytes) -> None:
     manifest = Manifest(
         id=make_id(1), namespace="feldera", name="p", pipeline="orders", ordinal=0, outcome="Succeeded",
         requested_at="2026-01-31T09:00:00.000Z", finished_at="2026-01-31T09:00:30.500Z",
-        file=FileFacts(len(data), hashlib.sha256(data).hexdigest()),
+        file=StoredFile(len(data), hashlib.sha256(data).hexdigest()),
     )  # fmt: skip
     volume.publish(manifest, path)
 

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from cryptography import x509
 
-from samply_operator.api.door import Door
-from samply_operator.api.tls import Tls
+from samply_operator.api.server.listener import Door
+from samply_operator.api.server.tls import Tls
 from samply_operator.errors import SettingsError
 from samply_operator.plugin.service import Door as PluginDoor
 from support import certificates

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from samply_operator.api import turns
-from samply_operator.api.parts import TURNS
+from samply_operator.api.app_keys import TURNS
+from samply_operator.api.content import conversion_slots
 from samply_operator.model.manifest import Quality
 from support.fake_operator import make_pipeline
 
@@ -220,7 +220,7 @@ async def test_too_little_memory_is_told(service: Service) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "WAIT_SECS", 0.05)
+    monkeypatch.setattr(conversion_slots, "WAIT_SECS", 0.05)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -233,7 +233,7 @@ async def test_who_waits_too_long_is_told_to_come_later(service: Service) -> Non
 
 
 async def test_more_than_can_wait_are_refused_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "MAX_WAITING", 1)
+    monkeypatch.setattr(conversion_slots, "MAX_WAITING", 1)
     mine = service.door.app[TURNS]
     async with mine.take():
         first = asyncio.create_task(service.get(f"{ONE}/summary"))

@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 import pytest
 
-from samply_operator.api import open_files
-from samply_operator.api.open_files import OpenFiles
+from samply_operator.api.content import open_files
+from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.errors import StoreError, UnknownProfile
-from samply_operator.model.manifest import FileFacts, Manifest
+from samply_operator.model.manifest import Manifest, StoredFile
 from samply_operator.store.volume import Volume
 
 IDS = [f"00000000-0000-4000-8000-{number:012x}" for number in range(4)]
@@ -28,7 +28,7 @@ def volume(tmp_path: Path) -> Volume:
     for profile_id in IDS:
         path = volume.tmp_path(profile_id, "profile")
         path.write_bytes(b"data")
-        facts = FileFacts(4, hashlib.sha256(b"data").hexdigest())
+        facts = StoredFile(4, hashlib.sha256(b"data").hexdigest())
         volume.publish(Manifest(profile_id, "n", "r", "p", 0, "Succeeded", "", "", file=facts), path)
     return volume
 

@@ -9,7 +9,7 @@ from contextvars import copy_context
 import pytest
 
 from samply_operator import errors
-from samply_operator.api import problems
+from samply_operator.api.server import problems
 
 BASE = errors.SamplyOperatorError
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samply_operator import errors
-from samply_operator.api import conditions, params
+from samply_operator.api import params
+from samply_operator.api.content import conditional
 
 PARSERS: list[Callable[[str], Any]] = [
     params.parse_profile_query,
@@ -102,8 +103,8 @@ TAG, MODIFIED = "a" * 64, datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 @settings(max_examples=500, deadline=None)
 def test_a_part_is_always_a_part_of_the_file(headers: dict[str, str], size_bytes: int) -> None:
     """Never empty, never past the end; and never with an If-Range that isn't exactly this file's."""
-    plan = conditions.decide(headers, tag=TAG, modified=MODIFIED, size_bytes=size_bytes)
-    if isinstance(plan, conditions.Part):
+    plan = conditional.decide(headers, tag=TAG, modified=MODIFIED, size_bytes=size_bytes)
+    if isinstance(plan, conditional.Part):
         assert 0 <= plan.start < plan.stop <= size_bytes
         if "If-Range" in headers:
             assert headers["If-Range"].strip() == f'"{TAG}"' or "2026" in headers["If-Range"]

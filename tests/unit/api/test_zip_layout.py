@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samply_operator.api import zip_layout
-from samply_operator.api.zip_layout import Member
+from samply_operator.api.content import zip_layout
+from samply_operator.api.content.zip_layout import Member
 
 TIME = datetime(2026, 1, 31, 9, 30, 58, tzinfo=UTC)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/\\:"), min_size=1, max_size=20)

@@ -13,10 +13,10 @@ import pytest
 
 from samply_operator.control import authorizer as authorizer_
 from samply_operator.control.authorizer import Authorizer
-from samply_operator.control.callers import Callers
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.jwks import KeySet
+from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.messages import Credentials, ReviewReply, ReviewRequest, StartAllRequest, StartRequest
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import (
@@ -30,7 +30,7 @@ from samply_operator.errors import (
 )
 from samply_operator.kube import objects, reviews
 from samply_operator.logs import AUDIT, FIELDS
-from samply_operator.rules import access
+from samply_operator.rules.access import permissions
 from samply_operator.settings import Auth
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline
@@ -75,7 +75,7 @@ def kubernetes() -> Kubernetes:
 
 def build_authorizer(kubernetes: Kubernetes, auth: Auth | None = None) -> Authorizer:
     auth = auth or Auth()
-    return Authorizer(auth, kubernetes, Callers(auth, KeySet(auth.oidc), Credentials), "home")
+    return Authorizer(auth, kubernetes, LocalAuthenticator(auth, KeySet(auth.oidc), Credentials), "home")
 
 
 async def test_what_is_asked_is_what_is_answered(kubernetes: Kubernetes) -> None:
@@ -123,7 +123,7 @@ async def test_no_answer_in_time_is_no_yes(kubernetes: Kubernetes, monkeypatch: 
 
 async def test_switched_off_nobody_is_asked(kubernetes: Kubernetes) -> None:
     auth = Auth(unsafe_let_anyone_in_without_authentication=True)
-    assert await build_authorizer(kubernetes, auth).identify("", ("get",), ("a",)) is access.ANYBODY
+    assert await build_authorizer(kubernetes, auth).identify("", ("get",), ("a",)) is permissions.ANYBODY
     assert kubernetes.asked == []
 
 

@@ -12,7 +12,7 @@ from samply_operator.control import credentials as credentials_
 from samply_operator.control.credentials import CredentialSource
 from samply_operator.errors import KubeForbidden, KubeUnavailable
 from samply_operator.kube import objects
-from samply_operator.rules import credentials
+from samply_operator.rules.access import credentials
 from support.fake_cluster import FakeCluster
 
 NAMESPACE = "prod"

@@ -17,11 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from samply_operator import logs
 from samply_operator.control import server as server_
 from samply_operator.control.authorizer import Authorizer
-from samply_operator.control.callers import Callers
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.jwks import KeySet
-from samply_operator.control.messages import EvidenceRequest, Snapshot, StartAllRequest, StartRequest
+from samply_operator.control.local_auth import LocalAuthenticator
+from samply_operator.control.messages import Snapshot, StartAllRequest, StartRequest, SupportBundleRequest
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import (
     InvalidParam,
@@ -36,7 +36,7 @@ from samply_operator.errors import (
 )
 from samply_operator.kube import objects
 from samply_operator.model import names
-from samply_operator.rules import credentials
+from samply_operator.rules.access import credentials
 from samply_operator.settings import ApiKeys, Auth
 from support.fake_cluster import FakeCluster
 from support.fake_operator import KEY, bearer
@@ -56,7 +56,9 @@ async def build_server(operator: OperatorProcess, path: Path) -> ControlServer:
     source = CredentialSource(client, NAMESPACE, key_secret="keys", now=time.time)
     await source.read()
     auth = Auth(api_keys=ApiKeys(enabled=True))
-    authorizer = Authorizer(auth, client, Callers(auth, KeySet(auth.oidc), lambda: source.current), NAMESPACE)
+    authorizer = Authorizer(
+        auth, client, LocalAuthenticator(auth, KeySet(auth.oidc), lambda: source.current), NAMESPACE
+    )
     return ControlServer(operator.engine, operator.requests, str(path), source, authorizer)
 
 
@@ -411,7 +413,7 @@ async def test_evidence_is_the_objects_the_pods_and_their_events(
     await operator.context.events.publish(about, "Warning", "Other", "of another pipeline")
     about["name"] = "pipeline-a-0"
     await operator.context.events.publish(about, "Warning", "BackOff", "back-off")
-    found = await client.gather_evidence(KEY, EvidenceRequest("a", NAMESPACE))
+    found = await client.gather_evidence(KEY, SupportBundleRequest("a", NAMESPACE))
     assert [each["spec"]["pipeline"] for each in found.objects] == ["a"]
     assert [pod["name"] for pod in found.pods] == ["pipeline-a-0"]
     assert ("Pod/pipeline-a-0", "BackOff") in {(event["object"], event["reason"]) for event in found.events}
@@ -429,7 +431,7 @@ async def test_evidence_without_the_right_to_list_events_has_a_hole(
         return KubeForbidden("may not list events") if (verb, what.endswith("/events")) == ("list", True) else None
 
     cluster.fault = fault
-    found = await client.gather_evidence(KEY, EvidenceRequest("a", NAMESPACE))
+    found = await client.gather_evidence(KEY, SupportBundleRequest("a", NAMESPACE))
     assert found.missing == tuple(
         f"Events on {kind}: may not list events" for kind in ("SamplyProfile", "Pod", "StatefulSet")
     )

@@ -15,7 +15,7 @@ from samply_operator import settings
 from samply_operator.control import tokens
 from samply_operator.control.jwks import Jwk
 from samply_operator.errors import Unauthenticated
-from samply_operator.rules import access
+from samply_operator.rules.access import permissions
 from samply_operator.settings import Oidc
 from support import identity
 from support.identity import build_claims, forge, public_jwk, rsa_key, sign
@@ -205,4 +205,4 @@ async def test_each_algorithm_that_can_be_set_works_with_its_own_key_alone(algor
 def test_a_huge_token_is_refused_before_it_is_looked_at() -> None:
     token = sign(claims(groups=["g" * 100] * 100))
     with pytest.raises(Unauthenticated, match="can't be one"):
-        access.parse_header([f"Bearer {token}"])
+        permissions.parse_header([f"Bearer {token}"])

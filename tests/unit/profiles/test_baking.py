@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from samply_operator import profiles
-from samply_operator.profiles import baking, fact_sheet, symbols
+from samply_operator.profiles.analysis import fact_sheet
 from samply_operator.profiles.errors import UnreadableSymbols
-from samply_operator.profiles.profile import Lib
+from samply_operator.profiles.format.profile import Lib
+from samply_operator.profiles.symbols import baking
+from samply_operator.profiles.symbols import sidecar as sidecar_file
 from support import profile_maker
 
 Document = dict[str, Any]
@@ -118,9 +120,9 @@ def test_an_inlined_function_is_put_in_where_the_debug_data_is_for_that_address(
     assert inlined == [("loop_body", 12, 1)]
 
 
-def symbol(addresses: int) -> symbols.Symbol:
-    frames = (symbols.Inlined("inner", "a.c", 3), symbols.Inlined("outer", "b.c", 9))
-    return symbols.Symbol("outer", 0, 64, frames, first_address=0, addresses=addresses)
+def symbol(addresses: int) -> sidecar_file.Symbol:
+    frames = (sidecar_file.Inlined("inner", "a.c", 3), sidecar_file.Inlined("outer", "b.c", 9))
+    return sidecar_file.Symbol("outer", 0, 64, frames, first_address=0, addresses=addresses)
 
 
 @pytest.mark.parametrize(("addresses", "expected"), [(1, {"outer", "inner"}), (2, {"outer"})])
@@ -227,8 +229,8 @@ def test_a_broken_sidecar_fails_before_anything_is_written(raw: Path, tmp_path: 
     ],
 )
 def test_ids_are_compared_without_case_hyphens_and_age(one: str, other: str, *, same: bool) -> None:
-    entry = symbols.RawLibSymbols("demo", one)
-    assert symbols.find_lib(entry, [Lib("demo", "/demo", "demo", other, None)]) == (0 if same else None)
+    entry = sidecar_file.RawLibSymbols("demo", one)
+    assert sidecar_file.find_lib(entry, [Lib("demo", "/demo", "demo", other, None)]) == (0 if same else None)
 
 
 @pytest.mark.parametrize(

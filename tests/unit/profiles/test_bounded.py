@@ -15,8 +15,9 @@ import pytest
 from isal import igzip
 
 from samply_operator import profiles, settings
-from samply_operator.profiles import bounded, errors, jobs
-from samply_operator.profiles.bounded import Limits
+from samply_operator.profiles import errors
+from samply_operator.profiles.worker import bounded, jobs
+from samply_operator.profiles.worker.bounded import Limits
 
 LIMITS = Limits(memory_bytes=256 << 20, cpu_secs=30, wall_secs=60)
 

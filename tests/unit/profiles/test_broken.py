@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings, strategies
 
 from samply_operator import profiles
 from samply_operator.errors import ProfileError
-from samply_operator.profiles import folded, pprof, reading, speedscope, symbols
 from samply_operator.profiles.errors import BrokenProfile, ProfileTooLarge, UnreadableProfile, UnreadableSymbols
+from samply_operator.profiles.format import reading
+from samply_operator.profiles.output import folded, pprof, speedscope
+from samply_operator.profiles.symbols import sidecar
 from support import profile_maker, profile_versions
 from support.profile_maker import Sample
 
@@ -212,4 +214,4 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(
 def test_a_broken_sidecar_is_told(text: bytes) -> None:
     libs = [reading.Lib("d", "/d", "d", "A0", None)]
     with pytest.raises(UnreadableSymbols):
-        symbols.parse(text, libs)
+        sidecar.parse(text, libs)

@@ -7,7 +7,7 @@ from array import array
 import pytest
 from hypothesis import given, strategies
 
-from samply_operator.profiles import calltree
+from samply_operator.profiles.analysis import calltree
 
 WIDTH = 7
 

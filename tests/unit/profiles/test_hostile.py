@@ -15,9 +15,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from samply_operator import profile_cli, profiles
+from samply_operator import profiles
+from samply_operator.cli import profile_commands
 from samply_operator.errors import ProfileError
-from samply_operator.profiles import comparing, flamegraph, folded, merging, pprof, speedscope, text
+from samply_operator.profiles.analysis import comparing, merging
+from samply_operator.profiles.output import flamegraph, folded, pprof, speedscope, text
 from support import pprof_reader, profile_maker
 from support.profile_maker import Sample
 
@@ -87,7 +89,7 @@ def test_a_table_has_rows_and_no_control_characters(table: str, profile: profile
 def test_check_says_one_line_and_no_control_characters(
     profile: profiles.Profile, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert profile_cli.main(["check", str(profile.path)]) == 0
+    assert profile_commands.main(["check", str(profile.path)]) == 0
     assert not CONTROL.search(capfd.readouterr().out)
 
 

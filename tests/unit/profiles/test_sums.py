@@ -11,8 +11,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 
 from samply_operator import profiles
-from samply_operator.profiles import folded, pprof, speedscope, weighing
-from samply_operator.profiles.weighing import Measure
+from samply_operator.profiles.analysis import weighing
+from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.output import folded, pprof, speedscope
 from support import pprof_reader, profile_maker, profile_versions
 from support.profile_maker import THREADS, Sample
 

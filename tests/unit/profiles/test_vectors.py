@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies
 
-from samply_operator.profiles import vectors
-from samply_operator.profiles.columns import Column
 from samply_operator.profiles.errors import BrokenProfile
+from samply_operator.profiles.format import vectors
+from samply_operator.profiles.format.columns import Column
 
 
 def build_column(text: bytes, length: int) -> Column:
@@ -114,6 +114,8 @@ def test_a_chain_as_deep_as_the_table_takes_no_time() -> None:
 
 def test_a_service_does_not_load_numpy() -> None:
     """It asks a child for what needs it."""
-    script = "import sys, samply_operator.profiles.bounded; print([name for name in sys.modules if 'numpy.' in name])"
+    script = (
+        "import sys, samply_operator.profiles.worker.bounded; print([name for name in sys.modules if 'numpy.' in name])"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

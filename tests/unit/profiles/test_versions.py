@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from samply_operator import profiles
-from samply_operator.profiles import folded
 from samply_operator.profiles.errors import BrokenProfile, UnsupportedVersion
+from samply_operator.profiles.output import folded
 from support import profile_maker, profile_versions
 
 VERSIONS = [49, 55, 57, 58, 60, 66, 70]

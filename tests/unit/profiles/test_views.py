@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from samply_operator import profiles
-from samply_operator.profiles import comparing, flamegraph, merging, naming, text
+from samply_operator.profiles.analysis import comparing, merging
 from samply_operator.profiles.errors import BrokenProfile
+from samply_operator.profiles.output import display_names, flamegraph, text
 from support import profile_maker
 from support.profile_maker import THREADS, Sample
 
@@ -42,11 +43,11 @@ def test_a_table_for_the_terminal_has_no_control_characters(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x7f", "\x9b", "\u202e", "\u2066", "\u2028", "\n", "\ufeff"])
 def test_what_a_terminal_would_act_on_is_replaced(character: str) -> None:
-    assert naming.clean(f"a{character}b") == "a\ufffdb"
+    assert display_names.clean(f"a{character}b") == "a\ufffdb"
 
 
 def test_a_long_name_is_cut() -> None:
-    assert naming.clean("x" * 500, limit=10) == "x" * 9 + "…"
+    assert display_names.clean("x" * 500, limit=10) == "x" * 9 + "…"
 
 
 def test_top_lists_as_many_as_asked_and_says_how_many_there_are(tmp_path: Path) -> None:

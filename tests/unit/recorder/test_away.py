@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.control import describing
+from samply_operator.control import snapshots
 from samply_operator.errors import KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.kube.client import KubeClient
 from samply_operator.model import names
-from samply_operator.model.facts import Facts
+from samply_operator.model.container import ContainerFacts
 from samply_operator.model.manifest import JournalEntry
-from samply_operator.recorder import follow, remote
+from samply_operator.recorder.pod import follow, script_calls
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask
@@ -106,13 +106,13 @@ async def test_a_container_that_restarted_is_looked_at_by_its_new_name(
     """From beside it, its processes are told by that."""
     add_pipeline(cluster)
     refuse_helpers(cluster)
-    gather, seen = remote.gather_facts, []
+    gather, seen = script_calls.gather_facts, []
 
-    async def note(client: KubeClient, entry: JournalEntry) -> Facts:
+    async def note(client: KubeClient, entry: JournalEntry) -> ContainerFacts:
         seen.append(entry.container_id)
         return await gather(client, entry)
 
-    monkeypatch.setattr(remote, "gather_facts", note)
+    monkeypatch.setattr(script_calls, "gather_facts", note)
     async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
         ask(cluster, mode="Ephemeral")
         await reach_trouble(operator)
@@ -183,7 +183,7 @@ async def test_what_records_is_shown_as_recording_at_once(
         ask(cluster, durationSeconds=LONG_SECS)
         await operator.reach(lambda: [e.step for e in operator.volume.read_entries().items] == ["Recording"])
     async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
-        (state,) = describing.build_snapshot(operator.engine).recordings
+        (state,) = snapshots.build_snapshot(operator.engine).recordings
         assert state.phase == "Recording"
         assert state.ends_at is not None
         (run,) = operator.engine.runs.values()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.recorder import prepare
+from samply_operator.recorder.pod import prepare
 from samply_operator.settings import BringOwn, Paths, Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import OperatorProcess, add_pipeline, ask

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.model.facts import Facts
-from samply_operator.recorder import remote
-from samply_operator.rules import facts, preflight
+from samply_operator.model.container import ContainerFacts
+from samply_operator.recorder.pod import script_calls
+from samply_operator.rules.recording import preflight, preflight_output
 from support import shells
 
 MIB = 1 << 20
@@ -36,18 +36,18 @@ FREE_V1 = {
 }
 
 
-def gather(folder: Path, shell: str, files: dict[str, str]) -> Facts:
+def gather(folder: Path, shell: str, files: dict[str, str]) -> ContainerFacts:
     """What the script says in that shell, where the cgroups have these files."""
     for name, text in files.items():
         (folder / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "cgroup" / name).write_text(f"{text}\n")
-    script = remote.read_script("preflight.sh").replace("/sys/fs/cgroup", f"{folder}/cgroup")
+    script = script_calls.read_script("preflight.sh").replace("/sys/fs/cgroup", f"{folder}/cgroup")
     path = shells.make_path(folder / "bin", shell)
     command = ("sh", "-c", script, "samply-operator", "self", "")
     done = subprocess.run(
         command, executable=f"{folder}/bin/sh", env={"PATH": path}, capture_output=True, text=True, check=True
     )
-    return facts.parse_facts(done.stdout)
+    return preflight_output.parse_facts(done.stdout)
 
 
 @pytest.mark.parametrize("shell", shells.find_shells())
@@ -89,7 +89,7 @@ def test_throttling_is_read(shell: str, files: dict[str, str], printed: str, tmp
 
 def cut_function(script: str, name: str, folder: Path) -> str:
     """One function of a script, with the cgroups of the fixture."""
-    text = remote.read_script(script)
+    text = script_calls.read_script(script)
     begin = text.index(f"{name}() {{")
     function = text[begin : text.index("\n}\n", begin) + 3]
     return function.replace('"/proc/$pid/root/sys/fs/cgroup" /sys/fs/cgroup', f'"{folder}/cgroup"')

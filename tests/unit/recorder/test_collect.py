@@ -13,15 +13,16 @@ import pytest
 from samply_operator.errors import KubeError, KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.measures import OPERATOR
-from samply_operator.model.facts import Process
-from samply_operator.model.manifest import FileFacts
+from samply_operator.model.container import Process
+from samply_operator.model.manifest import StoredFile
 from samply_operator.model.profile import parse_object
 from samply_operator.profiles import ProfileFacts
-from samply_operator.recorder import collect
-from samply_operator.recorder.finish import Finished
-from samply_operator.rules import facts, failures, preflight, settle, times
-from samply_operator.rules.preflight import Plan
-from samply_operator.rules.recording import Progress
+from samply_operator.recorder.pod import collect
+from samply_operator.recorder.pod.finish import Finished
+from samply_operator.rules import times
+from samply_operator.rules.recording import failures, preflight, preflight_output, settle
+from samply_operator.rules.recording.preflight import Plan
+from samply_operator.rules.recording.record_output import Progress
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import Container, FakeCluster
 from support.operator_process import NAMESPACE, PROFILES, RECORDED, OperatorProcess, add_pipeline, ask
@@ -196,11 +197,11 @@ async def test_half_a_sidecar_costs_the_names_alone(
 def test_what_could_not_be_read_has_one_verdict(operator: OperatorProcess, cpu_ticks: int | None) -> None:
     """However much the process did."""
     progress = Progress(ticks_before=0, ticks_after=cpu_ticks)
-    finished = Finished(Path("x"), FileFacts(1, "ab" * 32), None, ())
+    finished = Finished(Path("x"), StoredFile(1, "ab" * 32), None, ())
     assert collect.build_manifest(operator.context, make_entry(), progress, finished).quality.verdict == "Unread"
 
 
-FILE = FileFacts(1, "ab" * 32)
+FILE = StoredFile(1, "ab" * 32)
 EMPTY = ProfileFacts(
     version=55, product="", samples=0, empty_samples=0, threads=1, symbolicated=False, interval_ms=1.0, duration_ms=0,
     started_at_ms=0, cpu_ms=None, unresolved_percent=None, unresolved_by_lib=(), raw_bytes=1,
@@ -220,7 +221,7 @@ def test_an_empty_profile_has_numbers_and_the_cure(
     operator: OperatorProcess, mode: str, quota_cpus: float | None, words: str
 ) -> None:
     """What preflight warned of is why; that the process worked meanwhile tells it from an idle one. Nothing is kept."""
-    seen = replace(facts.parse_facts(""), online_cpus=8, allowed_cpus=8, quota_cpus=quota_cpus)
+    seen = replace(preflight_output.parse_facts(""), online_cpus=8, allowed_cpus=8, quota_cpus=quota_cpus)
     process = Process(7, 1, "S", 4, 900, 1, 1, "pipeline")
     verdict = preflight.decide(seen, Plan(process, 30, 1000, 0))
     assert ("BlindCpus" in {finding.reason for finding in verdict.findings}) == (quota_cpus is not None)

@@ -14,9 +14,9 @@ import pytest
 
 from samply_operator.errors import KubeForbidden, KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
-from samply_operator.model.manifest import Origin
-from samply_operator.recorder import engine, grounds
-from samply_operator.rules import deletion
+from samply_operator.model.manifest import ObjectOrigin
+from samply_operator.recorder import engine, object_origin
+from samply_operator.rules.storage import deletion
 from samply_operator.settings import Recording, Retention, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
@@ -24,7 +24,7 @@ from support.stored import find_origin, forget, store
 
 from .test_engine import assert_nothing_left
 
-PLACE = grounds.namespace_path(NAMESPACE)
+PLACE = object_origin.namespace_path(NAMESPACE)
 SETTINGS = Settings(recording=Recording(min_free_bytes=1, min_coverage=0), retention=Retention(absence_grace_secs=60))
 
 
@@ -48,7 +48,7 @@ async def look(operator: OperatorProcess, later_secs: float = 0.0) -> None:
 
 
 def find_tombstones(operator: OperatorProcess) -> list[str]:
-    return [tombstone.id for tombstone in operator.volume.marks.read_tombstones().items]
+    return [tombstone.id for tombstone in operator.volume.side_files.read_tombstones().items]
 
 
 def leave(path: str) -> Callable[[FakeCluster], None]:
@@ -71,9 +71,9 @@ def make_again(path: str) -> Callable[[FakeCluster], None]:
 
 
 GOING = [
-    pytest.param(leave(grounds.DEFINITION), id="the CRD is being deleted"),
-    pytest.param(lose(grounds.DEFINITION), id="the CRD is gone"),
-    pytest.param(make_again(grounds.DEFINITION), id="the CRD was made again"),
+    pytest.param(leave(object_origin.DEFINITION), id="the CRD is being deleted"),
+    pytest.param(lose(object_origin.DEFINITION), id="the CRD is gone"),
+    pytest.param(make_again(object_origin.DEFINITION), id="the CRD was made again"),
     pytest.param(leave(PLACE), id="the namespace is being deleted"),
     pytest.param(lose(PLACE), id="the namespace is gone"),
     pytest.param(make_again(PLACE), id="the namespace was made again"),
@@ -101,7 +101,7 @@ async def test_a_recording_goes_on_when_the_crd_is_deleted(operator: OperatorPro
     add_pipeline(cluster)
     ask(cluster)
     await operator.reach_phase("p-1", "Recording")
-    leave(grounds.DEFINITION)(cluster)
+    leave(object_origin.DEFINITION)(cluster)
     cluster.remove(path_of("p-1"))
     await operator.reach_rest()
     (manifest,) = operator.volume.read_manifests().items
@@ -118,7 +118,7 @@ async def test_a_recording_is_finished_by_a_process_that_finds_no_crd(
         ask(cluster, durationSeconds=2)
         await first.reach_phase("p-1", "Recording")
     forget(cluster, "p-1")
-    del cluster.objects[grounds.DEFINITION]
+    del cluster.objects[object_origin.DEFINITION]
     cluster.fault = lambda verb, what: KubeNotFound("404") if verb == "list" and "samplyprofiles" in what else None
     second = OperatorProcess(cluster, tmp_path / "data", settings)
     start = asyncio.create_task(second.__aenter__())
@@ -188,7 +188,7 @@ async def test_a_recovered_recording_that_ends_at_once_says_where_its_object_liv
         await first.reach_phase("p-1", "Collecting")
         entry = first.engine.runs[raw["metadata"]["uid"]].entry
     assert not first.volume.list_ids()
-    first.volume.write_entry(msgspec.structs.replace(entry, origin=Origin()))
+    first.volume.write_entry(msgspec.structs.replace(entry, origin=ObjectOrigin()))
     cluster.fault = lambda verb, what: None
     async with OperatorProcess(cluster, tmp_path / "data", settings) as second:
         await second.reach_rest()
@@ -219,7 +219,7 @@ async def test_a_successor_says_nothing_of_where_its_predecessor_lived(
 async def test_a_deletion_that_cannot_be_checked_waits(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """The tombstone is there; when the API server answers again, the file goes."""
     kept = store(cluster, operator.volume, "p-1")
-    cluster.fault = lambda verb, what: KubeUnavailable("away") if what in {PLACE, grounds.DEFINITION} else None
+    cluster.fault = lambda verb, what: KubeUnavailable("away") if what in {PLACE, object_origin.DEFINITION} else None
     cluster.remove(path_of("p-1"))
     await operator.reach(lambda: find_tombstones(operator) == [kept] and not operator._late)
     assert operator.volume.list_ids() == {kept}
@@ -235,8 +235,8 @@ async def test_where_the_crd_cannot_be_read_discovery_confirms(
     """A little later, without waiting for the next resync."""
     monkeypatch.setattr(deletion, "CONFIRM_SECS", 0.2)
     store(cluster, operator.volume, "p-1")
-    cluster.fault = lambda verb, what: KubeForbidden("no") if what == grounds.DEFINITION else None
-    cluster.put(grounds.DISCOVERY, {"resources": [{"name": "samplyprofiles", "verbs": ["create"]}]})
+    cluster.fault = lambda verb, what: KubeForbidden("no") if what == object_origin.DEFINITION else None
+    cluster.put(object_origin.DISCOVERY, {"resources": [{"name": "samplyprofiles", "verbs": ["create"]}]})
     cluster.remove(path_of("p-1"))
     await operator.reach(lambda: not operator.volume.list_ids())
 
@@ -293,12 +293,12 @@ async def test_an_object_that_is_back_was_never_gone(operator: OperatorProcess, 
 @pytest.mark.parametrize(
     "origin",
     [
-        pytest.param(Origin(), id="unknown"),
-        pytest.param(Origin("another cluster's", "another cluster's"), id="another cluster's"),
+        pytest.param(ObjectOrigin(), id="unknown"),
+        pytest.param(ObjectOrigin("another cluster's", "another cluster's"), id="another cluster's"),
     ],
 )
 async def test_a_volume_from_elsewhere_keeps_its_files(
-    operator: OperatorProcess, cluster: FakeCluster, origin: Origin
+    operator: OperatorProcess, cluster: FakeCluster, origin: ObjectOrigin
 ) -> None:
     """Its objects never were here."""
     kept = store(cluster, operator.volume, "p-1", origin=origin)
@@ -361,9 +361,9 @@ async def test_nobody_asks_about_an_object_that_left_nothing(operator: OperatorP
 async def test_who_is_sure_removes_at_once(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """File and pin; the second time there is nothing."""
     kept = store(cluster, operator.volume, "p-1")
-    operator.volume.marks.pin(kept)
+    operator.volume.side_files.pin(kept)
     before = operator.engine.store_generation
     assert await operator.engine.deletions.remove(kept)
     assert not await operator.engine.deletions.remove(kept)
-    assert operator.volume.marks.list_pins() == operator.volume.list_ids() == frozenset()
+    assert operator.volume.side_files.list_pins() == operator.volume.list_ids() == frozenset()
     assert operator.engine.store_generation == before + 1

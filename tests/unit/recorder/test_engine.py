@@ -13,7 +13,7 @@ import pytest
 from samply_operator.errors import KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model import names
-from samply_operator.recorder import remote
+from samply_operator.recorder.pod import script_calls
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, RECORDED, OperatorProcess, add_pipeline, add_pod, ask
@@ -372,7 +372,7 @@ async def test_what_a_restart_leaves_in_a_volume_of_the_pod_goes_once_the_contai
     ask(cluster, durationSeconds=600)
     await operator.reach_phase("p-1", "Recording")
     is_down = True
-    script = remote.read_script("clean.sh")
+    script = script_calls.read_script("clean.sh")
     cluster.fault = lambda verb, what: KubeNotFound("back-off") if is_down and script in what else None
     pod = cluster.objects[path]
     pod["status"]["containerStatuses"][0]["containerID"] = "containerd://another"
@@ -432,7 +432,7 @@ async def test_what_reached_a_container_that_had_just_restarted_is_cleaned_there
     """No volume keeps the folder: the launch itself came after the restart, for the old process or the new one."""
     add_pipeline(cluster)
     restarts: list[str] = []
-    text = remote.read_script(script)
+    text = script_calls.read_script(script)
 
     def fault(verb: str, what: str) -> None:
         if verb == "exec" and text in what and not restarts:
@@ -446,7 +446,7 @@ async def test_what_reached_a_container_that_had_just_restarted_is_cleaned_there
     assert status.get("failure", {}).get("reason") == ("ContainerRestarted" if phase == "Failed" else None)
     await operator.reach_rest()
     assert_nothing_left(operator)
-    clean = remote.read_script("clean.sh")
+    clean = script_calls.read_script("clean.sh")
     assert sum(verb == "exec" and clean in what for verb, what in cluster.calls) == 1
 
 
@@ -460,7 +460,7 @@ async def test_in_a_container_that_runs_no_more_nothing_is_to_be_cleaned(
     restart(cluster, state={"waiting": {"reason": "CrashLoopBackOff"}})
     assert (await operator.reach_phase("p-1", "Failed", "Succeeded"))["failure"]["reason"] == "ContainerRestarted"
     await operator.reach_rest()
-    clean = remote.read_script("clean.sh")
+    clean = script_calls.read_script("clean.sh")
     assert not any(verb == "exec" and clean in what for verb, what in cluster.calls)
 
 

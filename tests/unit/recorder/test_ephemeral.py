@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from samply_operator.errors import KubeForbidden, KubeInvalid, KubeUnavailable
-from samply_operator.recorder import ephemeral, remote
-from samply_operator.rules import surroundings
+from samply_operator.recorder.pod import ephemeral, script_calls
+from samply_operator.rules.recording import pod_limits
 from samply_operator.settings import Ephemeral, Recording, Settings
 from support import samples
 from support.fake_cluster import Container, FakeCluster
@@ -23,8 +23,8 @@ from support.operator_process import RECORDED, OperatorProcess, add_pipeline, as
 from .test_engine import POD, assert_nothing_left, count_starts
 from .test_trouble import fail, find_state, kill_shells
 
-WAKE = remote.read_script("wake.sh")
-NO_SHELL = KubeInvalid("no sh", details={"reason": remote.COMMAND_NOT_FOUND})
+WAKE = script_calls.read_script("wake.sh")
+NO_SHELL = KubeInvalid("no sh", details={"reason": script_calls.COMMAND_NOT_FOUND})
 LIMITED: dict[str, Any] = {"resources": {"limits": {"memory": "32Mi"}}}
 FREE: dict[str, Any] = {"resources": {"limits": {"cpu": "1"}}}
 
@@ -47,7 +47,7 @@ FREE: dict[str, Any] = {"resources": {"limits": {"cpu": "1"}}}
 )
 def test_a_pod_is_limited_where_all_its_containers_are(spec: dict[str, Any], is_limited: bool) -> None:
     """As the kubelet does it: the pod's cgroup has a limit only then."""
-    assert surroundings.is_memory_limited({"spec": spec}) is is_limited
+    assert pod_limits.is_memory_limited({"spec": spec}) is is_limited
 
 
 async def once(call: Callable[[], Awaitable[Any]]) -> Any:

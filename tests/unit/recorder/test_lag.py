@@ -11,8 +11,8 @@ import pytest
 
 from samply_operator.errors import KubeUnavailable, PipelineUnreachable
 from samply_operator.kube import objects
-from samply_operator.recorder import remote
-from samply_operator.recorder.acts import Acts
+from samply_operator.recorder.actions import Acts
+from samply_operator.recorder.pod import script_calls
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster, Json
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
@@ -23,7 +23,7 @@ from .test_trouble import fail
 
 LAG_SECS = 1.0
 PATH = objects.samply_profiles(NAMESPACE, "p-1")
-PREFLIGHT = remote.read_script("preflight.sh")
+PREFLIGHT = script_calls.read_script("preflight.sh")
 
 
 def count_preflights(cluster: FakeCluster) -> int:

@@ -15,8 +15,8 @@ import pytest
 from samply_operator.errors import KubeForbidden, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model import names
-from samply_operator.recorder import remote
-from samply_operator.rules import lease
+from samply_operator.recorder.pod import script_calls
+from samply_operator.rules.recording import lease
 from samply_operator.settings import Recording, Settings, Targets
 from samply_operator.store.volume import Volume
 from support.fake_cluster import FakeCluster, Json
@@ -73,7 +73,9 @@ async def test_it_is_held_while_the_recording_runs_and_gone_after_it(
     assert entry is not None
     assert entry.lease == run.entry.lease
     of_leases = [index for index, (_, what) in enumerate(cluster.calls) if "/leases" in what]
-    launch = next(index for index, (_, what) in enumerate(cluster.calls) if remote.read_script("record.sh") in what)
+    launch = next(
+        index for index, (_, what) in enumerate(cluster.calls) if script_calls.read_script("record.sh") in what
+    )
     assert [cluster.calls[index][0] for index in of_leases] == ["create"]
     assert of_leases[0] < launch
     await operator.reach_phase("p-1", "Succeeded")

@@ -7,7 +7,8 @@ import pytest
 
 from samply_operator.measures import OPERATOR
 from samply_operator.model.manifest import Quality
-from samply_operator.recorder import collect, measures
+from samply_operator.recorder import measures
+from samply_operator.recorder.pod import collect
 from samply_operator.rules import times
 from support.samples import make_entry
 

@@ -22,7 +22,7 @@ import pytest
 from samply_operator.errors import KubeForbidden, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model import names
-from samply_operator.rules.failures import REMEDIES
+from samply_operator.rules.recording.failures import REMEDIES
 from samply_operator.settings import BringOwn, Ephemeral, Paths, Recording, Settings
 from support.fake_cluster import Container, FakeCluster, Fault, Json
 from support.operator_process import NAMESPACE, RECORDED, OperatorProcess, add_pipeline, add_pod, ask

@@ -10,7 +10,7 @@ import pytest
 from samply_operator.errors import KubeConflict, KubeError, KubeForbidden, KubeInvalid, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.recorder import reports
-from samply_operator.rules import status
+from samply_operator.rules.recording import status
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
 

@@ -21,7 +21,7 @@ import pytest
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.manifest import Manifest
-from samply_operator.recorder import remote
+from samply_operator.recorder.pod import script_calls
 from samply_operator.settings import BringOwn, Paths, Recording, Retention, Settings
 from support.fake_cluster import Container, FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
@@ -85,9 +85,9 @@ class Kill:
 @cache
 def list_scripts() -> dict[str, str]:
     """What a command line of each script begins with, and the script's name."""
-    folder = resources.files("samply_operator.recorder").joinpath("scripts")
+    folder = resources.files("samply_operator.recorder.pod").joinpath("scripts")
     found = [path.name for path in folder.iterdir() if path.name.endswith(".sh")]
-    return {" ".join(remote.build_command(name)): name.removesuffix(".sh") for name in found}
+    return {" ".join(script_calls.build_command(name)): name.removesuffix(".sh") for name in found}
 
 
 def name_call(verb: str, what: str) -> str:
@@ -205,7 +205,7 @@ async def sweep_until_rest(operator: OperatorProcess) -> None:
         journal = list((operator.volume.root / "journal").iterdir())
         held = list(operator.cluster.find("/leases/"))
         return is_told and not (
-            journal or held or operator.engine.runs or operator.volume.marks.read_tombstones().items
+            journal or held or operator.engine.runs or operator.volume.side_files.read_tombstones().items
         )
 
     while not has_ended():

@@ -60,7 +60,7 @@ async def test_the_oldest_go_and_their_objects_say_so(operator: OperatorProcess,
         assert status["phase"] == "Succeeded"
         assert operator.list_events(name) == ["ProfileRemoved"]
     assert "removedAt" not in operator.find_status("p-3")["profile"]
-    assert operator.volume.marks.read_tombstones().items == ()
+    assert operator.volume.side_files.read_tombstones().items == ()
     await operator.engine.sweep()
     assert operator.list_events("p-0") == ["ProfileRemoved"]
 
@@ -83,14 +83,14 @@ async def test_a_pin_keeps_a_file_and_outlives_its_object(operator: OperatorProc
     pin(cluster, "p-1")
     await operator.engine.sweep()
     assert operator.volume.list_ids() == {*ids[:2], *ids[3:]}
-    assert operator.volume.marks.list_pins() == set(ids[:2])
+    assert operator.volume.side_files.list_pins() == set(ids[:2])
 
     forget(cluster, "p-0")
     pin(cluster, "p-1", is_pinned=False)
     await operator.sync.list_all()
     await operator.engine.sweep()
     assert operator.volume.list_ids() == {ids[0], *ids[3:]}
-    assert operator.volume.marks.list_pins() == {ids[0]}
+    assert operator.volume.side_files.list_pins() == {ids[0]}
     assert operator.engine.retention.counts.pinned == 1
 
 
@@ -101,13 +101,13 @@ async def test_an_object_that_cannot_be_told_is_told_later(operator: OperatorPro
     cluster.fault = lambda verb, what: KubeUnavailable("away") if verb == "patch" else None
     await operator.engine.sweep()
     assert len(operator.volume.list_ids()) == 2
-    assert len(operator.volume.marks.read_tombstones().items) == 1
+    assert len(operator.volume.side_files.read_tombstones().items) == 1
     assert "removedAt" not in operator.find_status("p-0")["profile"]
     cluster.fault = lambda verb, what: None
     async with OperatorProcess(cluster, operator.volume.root, operator.context.settings) as second:
         await second.engine.sweep()
         assert second.find_status("p-0")["profile"]["removedAt"]
-        assert second.volume.marks.read_tombstones().items == ()
+        assert second.volume.side_files.read_tombstones().items == ()
 
 
 async def test_an_object_whose_namespace_is_not_served_is_told_once_it_is_again(
@@ -122,11 +122,11 @@ async def test_an_object_whose_namespace_is_not_served_is_told_once_it_is_again(
     for _ in range(2):
         await engine.retention.sweep(())
     assert cluster.calls[before:] == []
-    assert len(operator.volume.marks.read_tombstones().items) == 1
+    assert len(operator.volume.side_files.read_tombstones().items) == 1
     engine.world.namespaces = ("another", NAMESPACE)
     await engine.retention.sweep(())
     assert operator.find_status("p-0")["profile"]["removedAt"]
-    assert operator.volume.marks.read_tombstones().items == ()
+    assert operator.volume.side_files.read_tombstones().items == ()
 
 
 async def test_an_object_whose_namespace_is_served_no_more_is_forgotten_in_the_end(
@@ -139,12 +139,12 @@ async def test_an_object_whose_namespace_is_served_no_more_is_forgotten_in_the_e
     operator.engine.world.namespaces = ("another",)
     before = len(cluster.calls)
     await tested.sweep(())
-    (tombstone,) = operator.volume.marks.read_tombstones().items
+    (tombstone,) = operator.volume.side_files.read_tombstones().items
     for passed_secs, is_left in ((-60, True), (60, False)):
         now = times.parse_time(tombstone.at) + retention.TELL_SECS + passed_secs
         tested._context = dataclasses.replace(operator.context, now=lambda now=now: now)
         await tested.sweep(())
-        assert (tombstone in operator.volume.marks.read_tombstones().items) is is_left
+        assert (tombstone in operator.volume.side_files.read_tombstones().items) is is_left
     assert cluster.calls[before:] == []
 
 
@@ -153,7 +153,7 @@ async def test_killed_between_tombstone_and_file(cluster: FakeCluster, tmp_path:
     async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
         old = store(cluster, first.volume, "p-0", age=100)
         tombstone = Tombstone(old, NAMESPACE, "p-0", "Retention", "2027-01-15T08:00:00.000Z", "why")
-        first.volume.marks.write_tombstone(tombstone)
+        first.volume.side_files.write_tombstone(tombstone)
     async with OperatorProcess(cluster, tmp_path / "data", settings) as second:
         assert second.volume.list_ids() == frozenset()
         await second.engine.sweep()
@@ -168,7 +168,7 @@ async def test_an_object_that_is_gone_has_nobody_to_be_told(operator: OperatorPr
     await operator.sync.list_all()
     await operator.engine.sweep()
     assert operator.volume.list_ids() == set(ids[1:])
-    assert operator.volume.marks.read_tombstones().items == ()
+    assert operator.volume.side_files.read_tombstones().items == ()
 
 
 async def test_on_a_volume_too_full_for_a_tombstone_the_file_goes_all_the_same(
@@ -179,7 +179,7 @@ async def test_on_a_volume_too_full_for_a_tombstone_the_file_goes_all_the_same(
     def refuse(tombstone: Tombstone) -> None:
         raise StoreFull("no room")
 
-    monkeypatch.setattr(operator.volume.marks, "write_tombstone", refuse)
+    monkeypatch.setattr(operator.volume.side_files, "write_tombstone", refuse)
     for n in range(3):
         store(cluster, operator.volume, f"p-{n}", age=100 - n)
     await operator.engine.sweep()
@@ -202,7 +202,7 @@ async def test_failures_go_by_their_own_count_and_nobody_is_told(
     assert operator.volume.list_ids() == {good, ids[-1]}
     counts = operator.engine.retention.counts
     assert (counts.profiles, counts.failures, counts.removed) == (1, 1, {"FailureCount": 2})
-    assert operator.volume.marks.read_tombstones().items == ()
+    assert operator.volume.side_files.read_tombstones().items == ()
 
 
 async def test_what_was_done_is_counted(operator: OperatorProcess, cluster: FakeCluster) -> None:

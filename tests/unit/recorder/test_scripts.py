@@ -19,9 +19,9 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
-from samply_operator.recorder import remote
-from samply_operator.rules import recording
-from samply_operator.rules.recording import Progress
+from samply_operator.recorder.pod import script_calls
+from samply_operator.rules.recording import record_output
+from samply_operator.rules.recording.record_output import Progress
 from support import needs, shells
 from support.fake_cluster import FakeCluster
 from support.stage import OWN_END_SECS, PIECES, Key, Stage, piece, play_all
@@ -48,8 +48,8 @@ async def the_timer_ends_it_with_one_sigint(stage: Stage) -> None:
     assert progress.ticks_before is not None
     assert progress.cpu_secs is not None
     assert not progress.was_stopped
-    assert recording.judge(progress, stage.log()) is None
-    assert [file.name for file in progress.files] == [recording.PROFILE, recording.SIDECAR]
+    assert record_output.judge(progress, stage.log()) is None
+    assert [file.name for file in progress.files] == [record_output.PROFILE, record_output.SIDECAR]
     for file in progress.files:
         data = (stage.folder / file.name).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file.size_bytes, file.sha256)
@@ -69,7 +69,7 @@ async def an_early_stop_keeps_the_profile(stage: Stage) -> None:
     assert (progress.stop_cause, progress.is_done) == ("keep", True)
     assert progress.cpu_secs is not None
     assert [line.split()[0] for line in stage.events()].count("throttled") == 3
-    assert progress.find_file(recording.PROFILE)
+    assert progress.find_file(record_output.PROFILE)
 
 
 @piece(write_secs=0.6)
@@ -80,7 +80,7 @@ async def an_early_stop_and_the_timer_at_the_same_time_are_one_sigint(stage: Sta
     await task
     assert stage.signals() == ["SIGINT"]
     assert len(find_stoppings(stage.events())) == 1
-    assert stage.progress().find_file(recording.PROFILE)
+    assert stage.progress().find_file(record_output.PROFILE)
     await stage.stop("keep")
     assert len(find_stoppings(stage.events())) == 1
 
@@ -97,7 +97,7 @@ async def an_early_stop_during_the_attach_waits_for_its_end(stage: Stage) -> Non
     await stage.stop("keep")
     await task
     assert stage.signals() == ["SIGINT"]
-    assert stage.progress().find_file(recording.PROFILE)
+    assert stage.progress().find_file(record_output.PROFILE)
     assert stage.progress().recording_at is not None
 
 
@@ -116,11 +116,11 @@ async def a_discard_ends_it_at_once(stage: Stage) -> None:
 async def a_folder_is_used_once(stage: Stage) -> None:
     first = asyncio.create_task(stage.record(secs=1))
     await stage.reach_event("recording")
-    assert await stage.record(secs=1) == (remote.FOLDER_EXISTS, [])
+    assert await stage.record(secs=1) == (script_calls.FOLDER_EXISTS, [])
     assert (await first)[0] == 0
     before = stage.events()
-    assert stage.progress().find_file(recording.PROFILE)
-    assert await stage.record(secs=1) == (remote.FOLDER_EXISTS, [])
+    assert stage.progress().find_file(record_output.PROFILE)
+    assert await stage.record(secs=1) == (script_calls.FOLDER_EXISTS, [])
     assert stage.events() == before
     assert stage.signals() == ["SIGINT"]
 
@@ -128,7 +128,7 @@ async def a_folder_is_used_once(stage: Stage) -> None:
 @piece()
 async def a_folder_that_cannot_be_made_is_said_so(stage: Stage) -> None:
     stage.change(folder=str(stage.folder / "below" / "what is not there"))
-    assert await stage.record(secs=1) == (remote.FOLDER_REFUSED, [])
+    assert await stage.record(secs=1) == (script_calls.FOLDER_REFUSED, [])
     await stage.reach_sleep()
 
 
@@ -141,8 +141,8 @@ async def a_target_that_ends_meanwhile_still_gives_a_profile(stage: Stage) -> No
     assert code == 0
     assert stage.signals() == []
     assert not find_stoppings(stage.events())
-    assert stage.progress().find_file(recording.PROFILE)
-    assert recording.judge(stage.progress(), "") is None
+    assert stage.progress().find_file(record_output.PROFILE)
+    assert record_output.judge(stage.progress(), "") is None
 
 
 @piece(write_secs=1.0)
@@ -153,7 +153,7 @@ async def an_early_stop_after_the_target_ended_does_not_lose_the_file(stage: Sta
     await asyncio.sleep(0.2)
     await stage.stop("keep")
     await task
-    assert stage.progress().find_file(recording.PROFILE)
+    assert stage.progress().find_file(record_output.PROFILE)
 
 
 @piece(write_secs=1.0)
@@ -167,7 +167,7 @@ async def nor_after_one_that_nobody_has_waited_for_yet(stage: Stage) -> None:
     await stage.stop("keep")
     await task
     assert stage.signals() == []
-    assert stage.progress().find_file(recording.PROFILE)
+    assert stage.progress().find_file(record_output.PROFILE)
     stage.container.target.wait()
 
 
@@ -182,7 +182,7 @@ async def a_target_that_ends_without_a_profile_is_said_so(stage: Stage) -> None:
     await stage.reach_event("recording")
     _kill_target(stage)
     await task
-    failure = recording.judge(stage.progress(), stage.log())
+    failure = record_output.judge(stage.progress(), stage.log())
     assert failure is not None
     assert failure.reason == "TargetEnded"
 
@@ -190,7 +190,7 @@ async def a_target_that_ends_without_a_profile_is_said_so(stage: Stage) -> None:
 @piece(refuses="'/proc/sys/kernel/perf_event_paranoid' is currently set to 2.")
 async def a_samply_that_refuses_is_quoted(stage: Stage) -> None:
     code, _ = await stage.record(secs=1)
-    failure = recording.judge(stage.progress(), stage.log())
+    failure = record_output.judge(stage.progress(), stage.log())
     assert code == 0
     assert failure is not None
     assert (failure.reason, stage.progress().exit_code) == ("PerfEventParanoid", 1)
@@ -201,7 +201,7 @@ async def a_samply_that_refuses_is_quoted(stage: Stage) -> None:
 async def a_samply_that_is_not_there_is_said_so(stage: Stage) -> None:
     stage.change(samply="/no/such/samply")
     await stage.record(secs=1)
-    failure = recording.judge(stage.progress(), stage.log())
+    failure = record_output.judge(stage.progress(), stage.log())
     assert failure is not None
     assert (failure.reason, stage.progress().exit_code) == ("SamplyNotFound", 127)
 
@@ -211,7 +211,7 @@ async def a_target_left_stopped_by_an_attach_that_never_ends_is_continued(stage:
     stage.limits = msgspec.structs.replace(stage.limits, attach_deadline_secs=5)
     await stage.record(secs=1)
     progress = stage.progress()
-    failure = recording.judge(progress, stage.log())
+    failure = record_output.judge(progress, stage.log())
     assert failure is not None
     assert (failure.reason, progress.deadline, progress.was_stopped) == ("AttachTimeout", "attach", True)
     await stage.reach_sleep()
@@ -223,7 +223,7 @@ async def a_target_left_stopped_by_a_samply_that_was_killed_is_continued(stage: 
     await stage.reach(lambda: stage.state() == "T")
     os.kill(_find_samply(stage), signal.SIGKILL)
     await asyncio.wait_for(task, OWN_END_SECS)
-    failure = recording.judge(stage.progress(), stage.log())
+    failure = record_output.judge(stage.progress(), stage.log())
     assert failure is not None
     assert (failure.reason, stage.progress().was_stopped) == ("SamplyKilled", True)
     await stage.reach_sleep()
@@ -239,7 +239,7 @@ async def a_samply_that_is_killed_while_it_records_ends_it(stage: Stage) -> None
     await stage.reach_event("recording")
     os.kill(_find_samply(stage), signal.SIGKILL)
     await asyncio.wait_for(task, OWN_END_SECS)
-    failure = recording.judge(stage.progress(), stage.log())
+    failure = record_output.judge(stage.progress(), stage.log())
     assert failure is not None
     assert failure.reason == "SamplyKilled"
     assert not find_stoppings(stage.events())
@@ -249,7 +249,7 @@ async def a_samply_that_is_killed_while_it_records_ends_it(stage: Stage) -> None
 async def a_samply_that_never_writes_is_ended_at_the_deadline(stage: Stage) -> None:
     stage.limits = msgspec.structs.replace(stage.limits, finish_deadline_secs=1)
     await stage.record(secs=1)
-    failure = recording.judge(stage.progress(), stage.log())
+    failure = record_output.judge(stage.progress(), stage.log())
     assert failure is not None
     assert (failure.reason, stage.progress().deadline) == ("FinishTimeout", "finish")
 
@@ -263,12 +263,12 @@ async def lost_events_are_told(stage: Stage) -> None:
 @piece()
 async def a_reader_that_goes_away_changes_nothing(stage: Stage) -> None:
     stage.change(duration_secs=1)
-    async with remote.record(stage.cluster, stage.entry, stage.limits, 0) as session:  # type: ignore[arg-type]
+    async with script_calls.record(stage.cluster, stage.entry, stage.limits, 0) as session:  # type: ignore[arg-type]
         await session.read()
     await stage.reach_event("done")
     progress = stage.progress()
     assert (progress.stop_cause, progress.exit_code) == ("timer", 0)
-    assert progress.find_file(recording.PROFILE)
+    assert progress.find_file(record_output.PROFILE)
     words = [line.split()[0] for line in stage.events()]
     assert all(words.count(word) == 1 for word in ("recording", "stopping", "exit", "lost", "done"))
     await stage.reach(lambda: not stage.find_processes(), OWN_END_SECS)
@@ -282,12 +282,12 @@ async def a_hang_up_changes_nothing(stage: Stage) -> None:
     os.kill(shell, signal.SIGHUP)
     os.kill(shell, signal.SIGPIPE)
     await task
-    assert stage.progress().find_file(recording.PROFILE)
+    assert stage.progress().find_file(record_output.PROFILE)
 
 
 @piece()
 async def a_look_tells_how_far_it_is(stage: Stage) -> None:
-    assert await stage.look() == remote.Sight(False, False, None, Progress(), "")
+    assert await stage.look() == script_calls.Sight(False, False, None, Progress(), "")
     task = asyncio.create_task(stage.record(secs=600))
     await stage.reach_event("recording")
     sight = await stage.look()
@@ -339,8 +339,8 @@ async def a_shell_that_is_killed_while_it_records_costs_nothing(stage: Stage) ->
     progress = stage.progress()
     assert stage.signals() == ["SIGINT"]
     assert (progress.stop_cause, progress.exit_code, progress.lost_events) == ("timer", None, 3)
-    assert [file.name for file in progress.files] == [recording.PROFILE, recording.SIDECAR]
-    assert recording.judge(progress, stage.log()) is None
+    assert [file.name for file in progress.files] == [record_output.PROFILE, record_output.SIDECAR]
+    assert record_output.judge(progress, stage.log()) is None
     await stage.reach(lambda: not stage.find_processes(), OWN_END_SECS)
 
 
@@ -352,7 +352,7 @@ async def a_shell_that_is_killed_during_the_attach_leaves_no_stopped_target(stag
     os.kill(int((stage.folder / "shell").read_text().split()[0]), signal.SIGKILL)
     await stage.reach_event("done")
     await task
-    failure = recording.judge(stage.progress(), stage.log())
+    failure = record_output.judge(stage.progress(), stage.log())
     assert failure is not None
     assert (failure.reason, stage.progress().was_stopped) == ("AttachTimeout", True)
     assert stage.state() == "S"
@@ -362,7 +362,7 @@ async def a_shell_that_is_killed_during_the_attach_leaves_no_stopped_target(stag
 async def a_process_that_took_over_the_number_is_not_recorded(stage: Stage) -> None:
     stage.change(pid_started=stage.entry.pid_started - 1)
     await stage.record(secs=600)
-    failure = recording.judge(stage.progress(), stage.log())
+    failure = record_output.judge(stage.progress(), stage.log())
     assert failure is not None
     assert (failure.reason, stage.progress().is_done) == ("ProcessNotFound", True)
     assert not (stage.bin / "starts").exists()
@@ -420,7 +420,7 @@ async def a_samply_that_was_brought_goes_once_it_records(stage: Stage) -> None:
     await stage.reach_event("recording")
     await stage.reach(lambda: not brought.exists())
     assert (await task)[0] == 0
-    assert stage.progress().find_file(recording.PROFILE)
+    assert stage.progress().find_file(record_output.PROFILE)
 
 
 @piece()
@@ -459,7 +459,7 @@ async def a_cleaning_takes_what_was_brought_for_a_recording_that_never_began(sta
 async def a_samply_that_takes_more_memory_than_is_safe_is_ended(stage: Stage) -> None:
     stage.change(memory_cap=1024 * 1024)
     await asyncio.wait_for(stage.record(secs=600), 20)
-    failure = recording.judge(stage.progress(), stage.log())
+    failure = record_output.judge(stage.progress(), stage.log())
     assert failure is not None
     assert (failure.reason, stage.progress().deadline) == ("MemoryNear", "memory")
 
@@ -469,7 +469,7 @@ async def a_samply_that_grows_too_fast_for_a_look_is_refused_by_the_kernel(stage
     stage.change(memory_cap=60 * 1024 * 1024)
     await asyncio.wait_for(stage.record(secs=600), 20)
     progress = stage.progress()
-    failure = recording.judge(progress, stage.log())
+    failure = record_output.judge(progress, stage.log())
     assert failure is not None
     assert (failure.reason, progress.deadline, progress.stop_cause) == ("MemoryNear", "", "")
 
@@ -477,7 +477,7 @@ async def a_samply_that_grows_too_fast_for_a_look_is_refused_by_the_kernel(stage
 @piece()
 async def the_preflight_prints_what_the_rule_reads_and_leaves_nothing(stage: Stage) -> None:
     client: Any = stage.cluster
-    facts = await remote.gather_facts(client, stage.entry)
+    facts = await script_calls.gather_facts(client, stage.entry)
     assert (facts.samply, facts.version) == (stage.entry.samply, "0.13.1")
     assert {"--pid", "--save-only", "--unstable-presymbolicate"} <= facts.flags
     assert not {"--presymbolicate", "--ignore-exit-code"} & facts.flags
@@ -509,11 +509,15 @@ def test_in(shell: str, name: str, played: dict[Key, BaseException | None]) -> N
         raise outcome
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (Path(remote.__file__).parent / "scripts").glob("*.sh")))
+@pytest.mark.parametrize(
+    "name", sorted(path.name for path in (Path(script_calls.__file__).parent / "scripts").glob("*.sh"))
+)
 def test_a_script_fits_into_the_request_that_carries_it(name: str) -> None:
     """It travels in the URL, percent-encoded: 8 KiB are safe with every proxy."""
-    command = remote.build_command(name, "/dev/shm/.samply-operator-" + "x" * 36, "--presymbolicate", *["1" * 8] * 10)
-    text = remote.read_script(name)
+    command = script_calls.build_command(
+        name, "/dev/shm/.samply-operator-" + "x" * 36, "--presymbolicate", *["1" * 8] * 10
+    )
+    text = script_calls.read_script(name)
     assert len(urlencode([("command", word) for word in command])) < 8192
     assert "\n#" not in text
     assert not text.startswith("#")
@@ -522,7 +526,7 @@ def test_a_script_fits_into_the_request_that_carries_it(name: str) -> None:
 @pytest.mark.parametrize(("life", "unused"), [("2", "600"), ("600", "2")], ids=["its time is over", "nobody uses it"])
 async def test_the_timer_of_an_ephemeral_container_ends_it(tmp_path: Path, life: str, unused: str) -> None:
     """Whatever happened to the operator."""
-    command = remote.build_command("hold.sh", life, unused)
+    command = script_calls.build_command("hold.sh", life, unused)
     command[2] = command[2].replace("/tmp/", f"{tmp_path}/")
     began = asyncio.get_running_loop().time()
     process = await asyncio.create_subprocess_exec(*command)
@@ -533,7 +537,7 @@ async def test_the_timer_of_an_ephemeral_container_ends_it(tmp_path: Path, life:
 async def test_one_that_is_used_stays_for_its_time_and_goes_when_it_is_told(tmp_path: Path) -> None:
     """Used is where a recording has its folder."""
     (tmp_path / ".samply-operator-x").mkdir()
-    command = remote.build_command("hold.sh", "600", "1")
+    command = script_calls.build_command("hold.sh", "600", "1")
     command[2] = command[2].replace("/tmp/", f"{tmp_path}/")
     process = await asyncio.create_subprocess_exec(*command)
     await asyncio.sleep(3)

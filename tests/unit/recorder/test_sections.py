@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.model.facts import Sections
-from samply_operator.recorder import remote
-from samply_operator.rules import facts, preflight
+from samply_operator.model.container import Sections
+from samply_operator.recorder.pod import script_calls
+from samply_operator.rules.recording import preflight, preflight_output
 from support import needs, shells
 
 COMPRESSED = 0x800
@@ -54,7 +54,7 @@ def build_elf(path: Path, sections: Sequence[Section], head: bytes = b"\x7fELF\x
 
 def read(folder: Path, shell: str, program: Path, tools: str | None = None) -> Sections | None:
     """By the very functions of the script, in that shell; `tools`: all that is on the PATH."""
-    script = remote.read_script("preflight.sh")
+    script = script_calls.read_script("preflight.sh")
     functions = script[script.index("words() {") : script.index("\nown=")]
     path = shells.make_path(folder / "bin", shell)
     done = subprocess.run(
@@ -66,7 +66,7 @@ def read(folder: Path, shell: str, program: Path, tools: str | None = None) -> S
         check=True,
     )
     assert done.stderr == ""
-    found = facts.parse_facts(f"{done.stdout}process=1 0 S 1 1 1 7 p p\n")
+    found = preflight_output.parse_facts(f"{done.stdout}process=1 0 S 1 1 1 7 p p\n")
     return found.processes[0].sections
 
 
@@ -124,7 +124,7 @@ def test_a_program_that_runs_is_measured(shell: str, tmp_path: Path) -> None:
         subprocess.run(["gcc", "-O0", *flags, "-o", tmp_path / name, tmp_path / "p.c"], check=True)
         target = subprocess.Popen([tmp_path / name])
         try:
-            script = remote.read_script("preflight.sh").replace("/proc/[0-9]*", f"/proc/{target.pid}")
+            script = script_calls.read_script("preflight.sh").replace("/proc/[0-9]*", f"/proc/{target.pid}")
             done = subprocess.run(
                 ("sh", "-c", script, "samply-operator", "self", ""),
                 executable=f"{tmp_path}/bin/sh",
@@ -136,7 +136,7 @@ def test_a_program_that_runs_is_measured(shell: str, tmp_path: Path) -> None:
         finally:
             target.kill()
             target.wait()
-        (process,) = facts.parse_facts(done.stdout).processes
+        (process,) = preflight_output.parse_facts(done.stdout).processes
         assert process.binary_bytes == (tmp_path / name).stat().st_size
         assert process.sections is not None
         found[name], estimates[name] = process.sections, preflight.estimate_symbols(process)

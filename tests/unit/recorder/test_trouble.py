@@ -27,7 +27,7 @@ from samply_operator.errors import (
     StoreFull,
 )
 from samply_operator.kube import objects
-from samply_operator.recorder import follow, remote
+from samply_operator.recorder.pod import follow, script_calls
 from samply_operator.rules import times
 from samply_operator.settings import Recording, Retention, Settings
 from samply_operator.store.volume import Volume
@@ -36,7 +36,7 @@ from support.operator_process import NAMESPACE, RECORDED, OperatorProcess, add_p
 
 from .test_engine import POD, assert_nothing_left, count_starts
 
-RECORD = remote.read_script("record.sh")
+RECORD = script_calls.read_script("record.sh")
 
 
 def fail(is_meant: Callable[[str, str], bool], error: KubeError, times: int = 10**9) -> Callable[[str, str], Any]:

@@ -10,7 +10,7 @@ import pytest
 from samply_operator.model import names
 from samply_operator.model.pipeline import Container, Pipeline, Target
 from samply_operator.model.profile import Spec
-from samply_operator.rules import admit
+from samply_operator.rules.recording import admit
 from samply_operator.settings import Recording, Settings, Targets
 from support.samples import NOW, OTHER_UID, UID, make_pod, make_profile
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from samply_operator.rules import coverage
+from samply_operator.rules.recording import coverage
 
 
 @pytest.mark.parametrize(

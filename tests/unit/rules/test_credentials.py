@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from samply_operator.rules import credentials
+from samply_operator.rules.access import credentials
 
 NOW = 1_800_000_000.0
 KEY = credentials.build_key("ci", bytes(range(32)))

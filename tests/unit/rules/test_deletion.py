@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samply_operator.model.manifest import Origin
-from samply_operator.rules import deletion
-from samply_operator.rules.deletion import AskLater, Evidence, Ground, Keep, Remove
+from samply_operator.model.manifest import ObjectOrigin
+from samply_operator.rules.storage import deletion
+from samply_operator.rules.storage.deletion import AskLater, Keep, OriginState, Remove, ResourceState
 
-ORIGIN = Origin(namespace_uid="n", definition_uid="d")
-STANDS = Evidence(Ground("Stands", "n"), Ground("Stands", "d"))
+ORIGIN = ObjectOrigin(namespace_uid="n", definition_uid="d")
+STANDS = OriginState(ResourceState("Stands", "n"), ResourceState("Stands", "d"))
 GRACE = 300.0
 
 
-def namespace(presence: deletion.Presence, uid: str = "n") -> Evidence:
-    return replace(STANDS, namespace=Ground(presence, uid))
+def namespace(presence: deletion.Presence, uid: str = "n") -> OriginState:
+    return replace(STANDS, namespace=ResourceState(presence, uid))
 
 
-def definition(presence: deletion.Presence, uid: str = "d") -> Evidence:
-    return replace(STANDS, definition=Ground(presence, uid))
+def definition(presence: deletion.Presence, uid: str = "d") -> OriginState:
+    return replace(STANDS, definition=ResourceState(presence, uid))
 
 
 UNCERTAIN = [
@@ -38,21 +38,21 @@ UNCERTAIN = [
 ]
 
 
-@pytest.mark.parametrize(("evidence", "verdict"), UNCERTAIN)
+@pytest.mark.parametrize(("state", "verdict"), UNCERTAIN)
 def test_a_deletion_that_was_seen_counts_only_where_all_stands(
-    evidence: Evidence, verdict: type[deletion.Verdict]
+    state: OriginState, verdict: type[deletion.Verdict]
 ) -> None:
     """The end of a CRD or a namespace deletes every object, and nobody meant the profiles by that."""
-    assert isinstance(deletion.decide_seen(ORIGIN, evidence, seen_secs=0), verdict)
-    assert isinstance(deletion.decide_seen(ORIGIN, evidence, seen_secs=10**5), verdict)
+    assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=0), verdict)
+    assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=10**5), verdict)
     # A namespace whose Role is gone is never told of again: the tombstone goes, the profile stays.
-    assert isinstance(deletion.decide_seen(ORIGIN, evidence, seen_secs=deletion.PATIENCE_SECS + 1), Keep)
+    assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=deletion.PATIENCE_SECS + 1), Keep)
 
 
-@pytest.mark.parametrize(("evidence", "verdict"), UNCERTAIN)
-def test_absence_counts_only_where_all_stands(evidence: Evidence, verdict: type[deletion.Verdict]) -> None:
+@pytest.mark.parametrize(("state", "verdict"), UNCERTAIN)
+def test_absence_counts_only_where_all_stands(state: OriginState, verdict: type[deletion.Verdict]) -> None:
     """However long it lasts, and whatever else is there."""
-    found = deletion.decide_absent(ORIGIN, evidence, absent_secs=10**6, grace_secs=GRACE, has_witness=True)
+    found = deletion.decide_absent(ORIGIN, state, absent_secs=10**6, grace_secs=GRACE, has_witness=True)
     assert isinstance(found, verdict)
 
 
@@ -61,11 +61,11 @@ def test_absence_counts_only_where_all_stands(evidence: Evidence, verdict: type[
     [
         pytest.param(ORIGIN, 0, Remove(), id="at once"),
         pytest.param(ORIGIN, 10**6, Remove(), id="after the operator was away"),
-        pytest.param(Origin(), 59, Remove(), id="of unknown origin, just now"),
-        pytest.param(Origin(), 61, Keep("it isn't known which cluster its object lived in"), id="and long ago"),
+        pytest.param(ObjectOrigin(), 59, Remove(), id="of unknown origin, just now"),
+        pytest.param(ObjectOrigin(), 61, Keep("it isn't known which cluster its object lived in"), id="and long ago"),
     ],
 )
-def test_a_deletion_that_was_seen(origin: Origin, seen_secs: float, verdict: deletion.Verdict) -> None:
+def test_a_deletion_that_was_seen(origin: ObjectOrigin, seen_secs: float, verdict: deletion.Verdict) -> None:
     """What still stands has not taken it with it."""
     assert deletion.decide_seen(origin, STANDS, seen_secs=seen_secs) == verdict
 
@@ -80,40 +80,44 @@ def test_discovery_is_asked_again_since_it_is_late() -> None:
 
 
 @pytest.mark.parametrize(
-    ("origin", "evidence", "absent_secs", "has_witness", "verdict"),
+    ("origin", "state", "absent_secs", "has_witness", "verdict"),
     [
         pytest.param(ORIGIN, STANDS, GRACE, False, Remove, id="past the grace period"),
         pytest.param(ORIGIN, STANDS, GRACE - 1, True, AskLater, id="not for long"),
-        pytest.param(Origin(), STANDS, 10**6, True, Keep, id="a volume from elsewhere, or an old manifest"),
+        pytest.param(ObjectOrigin(), STANDS, 10**6, True, Keep, id="a volume from elsewhere, or an old manifest"),
         pytest.param(ORIGIN, definition("Stands", ""), 10**6, False, Keep, id="the CRD can't be read"),
         pytest.param(ORIGIN, definition("Stands", ""), GRACE, True, Remove, id="but an older object is still there"),
-        pytest.param(Origin(namespace_uid="n"), STANDS, 10**6, False, Keep, id="the CRD couldn't be read then"),
-        pytest.param(Origin(namespace_uid="n"), STANDS, GRACE, True, Remove, id="but an older object outlived it"),
+        pytest.param(ObjectOrigin(namespace_uid="n"), STANDS, 10**6, False, Keep, id="the CRD couldn't be read then"),
+        pytest.param(
+            ObjectOrigin(namespace_uid="n"), STANDS, GRACE, True, Remove, id="but an older object outlived it"
+        ),
     ],
 )
 def test_an_absence(
-    origin: Origin, evidence: Evidence, absent_secs: float, has_witness: bool, verdict: type[deletion.Verdict]
+    origin: ObjectOrigin, state: OriginState, absent_secs: float, has_witness: bool, verdict: type[deletion.Verdict]
 ) -> None:
     """A uid of this namespace and this CRD, missing in complete lists for long enough."""
-    found = deletion.decide_absent(origin, evidence, absent_secs=absent_secs, grace_secs=GRACE, has_witness=has_witness)
+    found = deletion.decide_absent(origin, state, absent_secs=absent_secs, grace_secs=GRACE, has_witness=has_witness)
     assert isinstance(found, verdict), found
 
 
 presences = st.sampled_from(["Stands", "Leaving", "Absent", "Unknown"])
-grounds = st.builds(Ground, presences, st.sampled_from(["", "n", "d", "x"]))
-origins = st.builds(Origin, namespace_uid=st.sampled_from(["", "n", "x"]), definition_uid=st.sampled_from(["", "d"]))
+resource_states = st.builds(ResourceState, presences, st.sampled_from(["", "n", "d", "x"]))
+origins = st.builds(
+    ObjectOrigin, namespace_uid=st.sampled_from(["", "n", "x"]), definition_uid=st.sampled_from(["", "d"])
+)
 
 
-@given(origins, st.builds(Evidence, grounds, grounds), st.floats(0, 10**6), st.booleans())
-def test_nothing_goes_unless_both_stand(origin: Origin, evidence: Evidence, secs: float, witness: bool) -> None:
+@given(origins, st.builds(OriginState, resource_states, resource_states), st.floats(0, 10**6), st.booleans())
+def test_nothing_goes_unless_both_stand(origin: ObjectOrigin, state: OriginState, secs: float, witness: bool) -> None:
     """Whatever else is known."""
     for verdict in (
-        deletion.decide_seen(origin, evidence, seen_secs=secs),
-        deletion.decide_absent(origin, evidence, absent_secs=secs, grace_secs=GRACE, has_witness=witness),
+        deletion.decide_seen(origin, state, seen_secs=secs),
+        deletion.decide_absent(origin, state, absent_secs=secs, grace_secs=GRACE, has_witness=witness),
     ):
         if isinstance(verdict, Remove):
-            assert evidence.namespace.presence == evidence.definition.presence == "Stands"
-            assert {origin.namespace_uid, evidence.namespace.uid} - {""} != {"n", "x"}
+            assert state.namespace.presence == state.definition.presence == "Stands"
+            assert {origin.namespace_uid, state.namespace.uid} - {""} != {"n", "x"}
 
 
 @pytest.mark.parametrize(
@@ -136,5 +140,5 @@ def test_a_witness_is_an_older_object(created: list[str], is_one: bool) -> None:
 def test_the_origin_is_what_stands() -> None:
     """What is on its way out is no home."""
     assert STANDS.origin == ORIGIN
-    assert namespace("Leaving").origin == Origin(definition_uid="d")
-    assert definition("Unknown", "").origin == Origin(namespace_uid="n")
+    assert namespace("Leaving").origin == ObjectOrigin(definition_uid="d")
+    assert definition("Unknown", "").origin == ObjectOrigin(namespace_uid="n")

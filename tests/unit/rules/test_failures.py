@@ -14,7 +14,7 @@ import samply_operator
 from samply_operator.errors import RecordingFailed
 from samply_operator.model.profile import Failure
 from samply_operator.recorder import run
-from samply_operator.rules import failures, recording
+from samply_operator.rules.recording import failures, record_output
 
 SOURCE = Path(samply_operator.__file__).parent
 CALLS = {"build_failure": 0, "fail": 0, "_fail": 0, "_refuse": 0, "_forbid": 1}
@@ -45,7 +45,9 @@ def test_the_walk_finds_what_it_should() -> None:
     assert {"SamplyNotFound", "AlreadyRecording", "TransferFailed", "TargetEnded", "Lost"} <= set(REASONS.values())
 
 
-@pytest.mark.parametrize("reason", sorted({*REASONS.values(), *(r for _, r in recording._SAYINGS), *run.KEEPS_REMOTE}))
+@pytest.mark.parametrize(
+    "reason", sorted({*REASONS.values(), *(r for _, r in record_output._SAYINGS), *run.KEEPS_REMOTE})
+)
 def test_every_reason_in_the_source_has_a_cure(reason: str) -> None:
     """Else the failure would be told as a defect of the operator."""
     assert failures.REMEDIES.get(reason), f"{reason}: {[where for where, r in REASONS.items() if r == reason]}"

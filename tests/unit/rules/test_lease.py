@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from samply_operator.model import names
-from samply_operator.rules import lease, times
-from samply_operator.rules.lease import Lease, Leave, Refuse, Take, Wait
+from samply_operator.rules import times
+from samply_operator.rules.recording import lease
+from samply_operator.rules.recording.lease import Lease, Leave, Refuse, Take, Wait
 from samply_operator.settings import Recording
 from support.samples import NOW, OTHER_UID, UID, make_entry
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from samply_operator.rules import links
-from samply_operator.rules.links import Link
+from samply_operator.rules.access import links
+from samply_operator.rules.access.links import Link
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 NOW = 1_800_000_000.0

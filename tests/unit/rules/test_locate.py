@@ -8,7 +8,7 @@ import pytest
 
 from samply_operator.model import names
 from samply_operator.model.pipeline import Container, Pipeline
-from samply_operator.rules import locate
+from samply_operator.rules.discovery import locate
 from samply_operator.settings import Targets
 from support.samples import LABELS, make_pod, make_set
 

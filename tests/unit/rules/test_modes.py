@@ -7,11 +7,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from samply_operator.model.facts import Facts
+from samply_operator.model.container import ContainerFacts
 from samply_operator.model.profile import Failure
-from samply_operator.rules import failures, modes
-from samply_operator.rules.modes import Choice, Situation
-from samply_operator.rules.preflight import Finding, Verdict
+from samply_operator.rules.recording import failures, modes
+from samply_operator.rules.recording.modes import Choice, Situation
+from samply_operator.rules.recording.preflight import Finding, Verdict
 from samply_operator.settings import BringOwn, Ephemeral, Settings
 
 GO = Verdict()
@@ -26,7 +26,7 @@ BRING = Settings(ephemeral=Ephemeral(enabled=False), bring_own=BringOwn(enabled=
 NEITHER = Settings(ephemeral=Ephemeral(enabled=False))
 ELSEWHERE = Settings(ephemeral=Ephemeral(namespaces=("other",)))
 
-AUTO = Situation("Auto", "here", Facts(arch="x86_64"), GO, GO)
+AUTO = Situation("Auto", "here", ContainerFacts(arch="x86_64"), GO, GO)
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ AUTO = Situation("Auto", "here", Facts(arch="x86_64"), GO, GO)
         pytest.param(replace(AUTO, wanted="Ephemeral"), NEITHER, "ModeNotAllowed", id="ephemeral not allowed"),
         pytest.param(replace(AUTO, wanted="Ephemeral"), EPHEMERAL, "Ephemeral", id="asked for ephemeral"),
         pytest.param(
-            replace(AUTO, wanted="Ephemeral", facts=Facts(arch="aarch64")), EPHEMERAL,
+            replace(AUTO, wanted="Ephemeral", facts=ContainerFacts(arch="aarch64")), EPHEMERAL,
             "UnsupportedArchitecture", id="ARM"
         ),
         pytest.param(replace(AUTO, wanted="BringOwn"), EPHEMERAL, "ModeNotAllowed", id="bring own not allowed"),
         pytest.param(replace(AUTO, wanted="BringOwn"), BRING, "BringOwn", id="asked for bring own"),
         pytest.param(
-            replace(AUTO, wanted="BringOwn", facts=Facts(arch="x86_64", is_noexec=True, folder="/tmp")),
+            replace(AUTO, wanted="BringOwn", facts=ContainerFacts(arch="x86_64", is_noexec=True, folder="/tmp")),
             BRING, "NoWritableFolder", id="nothing may run there",
         ),
     ],
@@ -94,7 +94,7 @@ def test_both_reasons_are_told_where_both_ways_are_closed() -> None:
             replace(AUTO, in_place=NO_SAMPLY), ELSEWHERE, "isn't allowed in here", "config.ephemeral", id="not allowed"
         ),
         pytest.param(
-            replace(AUTO, in_place=NO_SAMPLY, facts=Facts(arch="aarch64")), EPHEMERAL,
+            replace(AUTO, in_place=NO_SAMPLY, facts=ContainerFacts(arch="aarch64")), EPHEMERAL,
             "the node is aarch64", "for this architecture", id="another architecture"
         ),
     ],

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samply_operator.model.manifest import Manifest
-from samply_operator.rules import order, times
+from samply_operator.rules import times
+from samply_operator.rules.storage import order
 from support.samples import NOW, make_manifest
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samply_operator.model.facts import Facts, Process, Sections
-from samply_operator.rules import facts as reading
-from samply_operator.rules import preflight
-from samply_operator.rules.preflight import Plan
+from samply_operator.model.container import ContainerFacts, Process, Sections
+from samply_operator.rules.recording import preflight
+from samply_operator.rules.recording import preflight_output as reading
+from samply_operator.rules.recording.preflight import Plan
 
 COMMON = "--pid --save-only --rate --duration --output --help"
 PRINTED = f"""\
@@ -57,7 +57,7 @@ BARE = frozenset(COMMON.split())
 
 def test_all_facts_are_read() -> None:
     """What preflight.sh prints is what the rule sees."""
-    assert reading.parse_facts(PRINTED) == Facts(
+    assert reading.parse_facts(PRINTED) == ContainerFacts(
         samply="/usr/bin/samply", version="0.13.1", flags=OLD, arch="x86_64", paranoid=1, uid=1000,
         effective_caps=0x1FFFFFFFFFF, bounding_caps=0x1FFFFFFFFFF, seccomp=2, online_cpus=4, allowed_cpus=4,
         quota_cpus=2.0, mlock_kib=516, memlock_bytes=8 << 20, open_files=1 << 20, max_rate_hz=100000, memory_used=600,
@@ -288,7 +288,7 @@ def test_what_is_copied_carries_no_capabilities(has: int, reason: str) -> None:
 
 def test_every_finding_has_a_cure_and_what_was_measured() -> None:
     """Refusals and warnings alike."""
-    bad = Facts(
+    bad = ContainerFacts(
         paranoid=3, seccomp=2, mlock_kib=1, memlock_bytes=1, open_files=1, max_rate_hz=1, free_bytes=1, folder="/tmp",
         memory_limit=1, memory_used=1, node_available=1, is_user_namespace=True, online_cpus=4, quota_cpus=1.0,
         has_group_oom=True, security="own (enforce)", runtime_class="gvisor", storage_limit=1, folder_limit=1,
@@ -327,7 +327,7 @@ def test_without_a_limit_half_of_what_the_node_has_left_is_the_cap() -> None:
 def test_facts_are_shown_as_far_as_they_are_known() -> None:
     """In words of one line each."""
     nothing = {"capabilities": "none of use", "noNewPrivileges": "no"}
-    assert preflight.describe_facts(Facts(uid=-1), None) == nothing
+    assert preflight.describe_facts(ContainerFacts(uid=-1), None) == nothing
     shown = preflight.describe_facts(
         replace(GOOD, runtime="containerd", memory_limit=1 << 30, folder_limit=1 << 24), PROCESS
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from samply_operator.model.facts import Process
+from samply_operator.model.container import Process
 from samply_operator.model.profile import Failure
-from samply_operator.rules import processes
+from samply_operator.rules.recording import processes
 
 
 def process(pid: int, name: str, parent: int = 0, state: str = "S", program: str = "") -> Process:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from samply_operator.rules import rates
-from samply_operator.rules.rates import Limit
+from samply_operator.rules.access import rates
+from samply_operator.rules.access.rates import Limit
 
 LIMIT = Limit(per_sec=2, burst=3)
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samply_operator.model.manifest import FileFacts, Manifest
-from samply_operator.rules import retention, times
-from samply_operator.rules.retention import Room
+from samply_operator.model.manifest import Manifest, StoredFile
+from samply_operator.rules import times
+from samply_operator.rules.storage import retention
+from samply_operator.rules.storage.retention import Room
 from samply_operator.settings import Retention
 from support.samples import NOW, make_manifest
 
@@ -22,7 +23,7 @@ ROOMY = Room(free_bytes=10**12, min_free_bytes=0)
 
 def good(number: int, *, age: float = 0, size: int = 1, **changes: Any) -> Manifest:
     at = times.format_time(NOW - age)
-    file = FileFacts(size_bytes=size, sha256="ab" * 32)
+    file = StoredFile(size_bytes=size, sha256="ab" * 32)
     return make_manifest(id=f"id-{number:03}", finished_at=at, file=file, **changes)
 
 
@@ -77,7 +78,7 @@ def test_each_ordinal_of_each_pipeline_of_each_namespace_has_its_own_count() -> 
 def test_failures_never_push_a_good_profile_out() -> None:
     """They have a count of their own; one that kept its file is a failure all the same."""
     history = [good(1, age=1000), *(failed(n, age=900 - n) for n in range(2, 9))]
-    history += [failed(9, file=FileFacts(size_bytes=9, sha256="ab" * 32))]
+    history += [failed(9, file=StoredFile(size_bytes=9, sha256="ab" * 32))]
     assert decide(history, max_per_ordinal=1, max_failures_per_ordinal=3) == [
         (f"id-00{n}", "FailureCount") for n in range(2, 7)
     ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samply_operator.errors import SettingsError
-from samply_operator.rules.selectors import matches, parse_selector
+from samply_operator.rules.discovery.selectors import matches, parse_selector
 
 LABELS = {"app": "feldera", "tier": "", "example.com/Team_1": "a.b-c"}
 

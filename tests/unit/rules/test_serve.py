@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samply_operator.model.manifest import FileFacts, Manifest
-from samply_operator.rules import serve
-from samply_operator.rules.retry_after import LONGEST_SECS, compute_retry_after
+from samply_operator.model.manifest import Manifest, StoredFile
+from samply_operator.rules.serving import serve
+from samply_operator.rules.serving.retry_after import LONGEST_SECS, compute_retry_after
 
 
 def make_manifest(name: str, *, is_good: bool) -> Manifest:
@@ -23,7 +23,7 @@ def make_manifest(name: str, *, is_good: bool) -> Manifest:
         outcome="Succeeded" if is_good else "Failed",
         requested_at="",
         finished_at="",
-        file=FileFacts(1, "00") if is_good else None,
+        file=StoredFile(1, "00") if is_good else None,
     )
 
 
@@ -31,13 +31,13 @@ GOOD = make_manifest("good", is_good=True)
 FAILED = make_manifest("failed", is_good=False)
 RUNS = serve.Running("r", "Recording", "", ends_at=110.0, duration_secs=30)
 
-AWAY = serve.Facts(ordinal=0, is_certain=False)
-UNKNOWN = serve.Facts(ordinal=0, is_certain=True)
-KNOWN = serve.Facts(ordinal=0, is_certain=True, is_known=True, ordinals=(0, 1), is_running=True)
-STOPPED = serve.Facts(ordinal=0, is_certain=True, is_known=True)
+AWAY = serve.ServingState(ordinal=0, is_certain=False)
+UNKNOWN = serve.ServingState(ordinal=0, is_certain=True)
+KNOWN = serve.ServingState(ordinal=0, is_certain=True, is_known=True, ordinals=(0, 1), is_running=True)
+STOPPED = serve.ServingState(ordinal=0, is_certain=True, is_known=True)
 
 
-def store(facts: serve.Facts, last: Manifest, good: Manifest | None = None) -> serve.Facts:
+def store(facts: serve.ServingState, last: Manifest, good: Manifest | None = None) -> serve.ServingState:
     return replace(facts, last_attempt=last, last_good=good, stored_ordinals=(facts.ordinal,))
 
 
@@ -106,7 +106,7 @@ def test_with_latest(row: str) -> None:
 
 
 FACTS = st.builds(
-    serve.Facts,
+    serve.ServingState,
     ordinal=st.integers(0, 3),
     is_certain=st.booleans(),
     is_known=st.booleans(),
@@ -120,20 +120,20 @@ FACTS = st.builds(
 
 
 @given(FACTS, st.booleans())
-def test_an_absent_operator_never_makes_a_404(facts: serve.Facts, latest: bool) -> None:
+def test_an_absent_operator_never_makes_a_404(facts: serve.ServingState, latest: bool) -> None:
     decision = serve.decide(replace(facts, is_certain=False), latest=latest, now=0)
     assert not isinstance(decision, (serve.Unknown, serve.NoSuchOrdinal, serve.NotDeployed))
 
 
 @given(FACTS)
-def test_a_good_profile_is_always_to_be_had_without_latest(facts: serve.Facts) -> None:
+def test_a_good_profile_is_always_to_be_had_without_latest(facts: serve.ServingState) -> None:
     decision = serve.decide(replace(facts, last_good=GOOD), latest=False, now=0)
     assert isinstance(decision, serve.Serve)
     assert decision.manifest == GOOD
 
 
 @given(FACTS)
-def test_latest_never_serves_while_one_runs_or_after_a_failure(facts: serve.Facts) -> None:
+def test_latest_never_serves_while_one_runs_or_after_a_failure(facts: serve.ServingState) -> None:
     decision = serve.decide(facts, latest=True, now=0)
     if facts.running or facts.last_attempt == FAILED:
         assert not isinstance(decision, serve.Serve)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from samply_operator.errors import NoSamplyProfile, PipelineNotDeployed, ProfilingInProgress, SamplyOperatorError
-from samply_operator.rules import serve, serve_all
+from samply_operator.rules.serving import serve, serve_all
 
 from .test_serve import AWAY, FAILED, GOOD, KNOWN, RUNS, STOPPED, UNKNOWN, store
 
@@ -19,7 +19,7 @@ LATER = replace(FRESH, running=replace(RUNS, ends_at=150.0))
 STORED = replace(store(AWAY, GOOD, GOOD), is_certain=False)
 
 
-def place(*facts: serve.Facts) -> list[serve.Facts]:
+def place(*facts: serve.ServingState) -> list[serve.ServingState]:
     return [replace(each, ordinal=ordinal) for ordinal, each in enumerate(facts)]
 
 

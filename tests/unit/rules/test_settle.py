@@ -8,7 +8,8 @@ import pytest
 
 from samply_operator.model import names
 from samply_operator.model.profile import Failure
-from samply_operator.rules import settle, times
+from samply_operator.rules import times
+from samply_operator.rules.recording import settle
 from support.samples import NOW, make_manifest, make_profile
 
 DAY = 86_400.0

@@ -9,7 +9,7 @@ import pytest
 
 from samply_operator.model.manifest import Quality
 from samply_operator.model.profile import ENDED, Failure
-from samply_operator.rules import status
+from samply_operator.rules.recording import status
 from support.samples import NOW, UID, make_entry, make_manifest
 
 ENTRY = make_entry(

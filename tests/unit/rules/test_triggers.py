@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from samply_operator.errors import InvalidSpec
 from samply_operator.model import names
-from samply_operator.rules import triggers
+from samply_operator.rules.discovery import triggers
 from support.json_patch import TestFailed, apply
 from support.samples import REQUEST
 

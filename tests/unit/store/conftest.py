@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.model.manifest import FileFacts, JournalEntry, Manifest
+from samply_operator.model.manifest import JournalEntry, Manifest, StoredFile
 from samply_operator.model.profile import Failure
 from samply_operator.store.volume import Volume
 
@@ -29,7 +29,7 @@ def make_manifest(number: int, data: bytes | None = b"profile", **changes: objec
         "outcome": "Failed" if data is None else "Succeeded",
         "requested_at": f"2026-01-31T09:{number % 60:02}:00.000Z",
         "finished_at": f"2026-01-31T09:{number % 60:02}:30.000Z",
-        "file": None if data is None else FileFacts(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest()),
+        "file": None if data is None else StoredFile(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest()),
         "failure": Failure("PerfDenied", "no") if data is None else None,
     }
     return Manifest(**{**facts, **changes})  # type: ignore[arg-type]

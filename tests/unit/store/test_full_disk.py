@@ -16,7 +16,7 @@ from samply_operator.store.volume import Volume
 
 from .conftest import make_entry, make_manifest, put
 
-BALLAST = 16 * 1024
+EMERGENCY = 16 * 1024
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_what_finds_no_room_leaves_nothing(small_disk: Path) -> None:
         lambda: volume.publish(late, path),
         lambda: volume.publish(make_manifest(3, None), None),
         lambda: volume.write_entry(make_entry(4)),
-        lambda: volume.marks.write_tombstone(Tombstone(late.id, "n", "p", "Deleted", "")),
+        lambda: volume.side_files.write_tombstone(Tombstone(late.id, "n", "p", "Deleted", "")),
     ):
         with pytest.raises(StoreFull):
             write()
@@ -95,7 +95,7 @@ def test_what_finds_no_room_leaves_nothing(small_disk: Path) -> None:
 
 def test_a_recording_under_way_is_written_down_on_a_full_volume(small_disk: Path) -> None:
     """The ballast makes room for journal, tombstones and failures, once; it is held again when there is room."""
-    volume = Volume(small_disk, ballast_bytes=BALLAST)
+    volume = Volume(small_disk, emergency_bytes=EMERGENCY)
     volume.prepare()
     volume.write_entry(make_entry(1))
     fill(small_disk)
@@ -105,24 +105,24 @@ def test_a_recording_under_way_is_written_down_on_a_full_volume(small_disk: Path
     assert "ballast" not in list_all(small_disk)
     failure = make_manifest(1, None)
     assert volume.publish(failure, None) == failure
-    volume.marks.write_tombstone(Tombstone(failure.id, "n", "p", "Deleted", ""))
+    volume.side_files.write_tombstone(Tombstone(failure.id, "n", "p", "Deleted", ""))
     entry = volume.read_entry(failure.id)
     assert entry is not None
     assert entry.step == "Recording"
 
-    assert not volume.hold_ballast()
+    assert not volume.hold_emergency_space()
     (small_disk / "others").unlink()
-    assert volume.hold_ballast()
-    assert volume.hold_ballast()
+    assert volume.hold_emergency_space()
+    assert volume.hold_emergency_space()
     assert "ballast" in list_all(small_disk)
 
 
 def test_the_ballast_is_never_a_large_part_of_a_small_volume(small_disk: Path) -> None:
     """256 KiB have none of 64."""
-    volume = Volume(small_disk, ballast_bytes=64 * 1024)
+    volume = Volume(small_disk, emergency_bytes=64 * 1024)
     volume.prepare()
     assert "ballast" not in list_all(small_disk)
-    assert not volume.hold_ballast()
+    assert not volume.hold_emergency_space()
 
 
 def test_room_is_what_is_left_when_everything_set_aside_is_taken_away(small_disk: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from samply_operator.errors import CorruptManifest, StoreError, StoreFull, UnknownProfile
-from samply_operator.rules import retention
+from samply_operator.rules.storage import retention
 from samply_operator.settings import Retention
 from samply_operator.store import durable
 from samply_operator.store.index import build_catalog

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from samply_operator import errors
-from samply_operator.api import problems
+from samply_operator.api.server import problems
 from samply_operator.profiles import errors as profile_errors
 
 Kind = type[errors.SamplyOperatorError]
@@ -58,7 +58,7 @@ PROTOCOL: Mapping[str, tuple[int, str]] = {
     "MethodNotAllowed": (405, "There is something at this path, but not for this method; `Allow` lists those."),
     "PreconditionFailed": (412, "It is another file than `If-Match` names."),
 }
-"""Said by api/problems.py and api/files.py themselves."""
+"""Said by api/server/problems.py and api/content/files.py themselves."""
 
 
 def list_codes() -> Mapping[str, tuple[int, str]]:

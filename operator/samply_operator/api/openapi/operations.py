@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from samply_operator import errors
-from samply_operator.api import acts, export, links, params, preflight, samply_profile, samply_profiles, summaries
+from samply_operator.api import params
 from samply_operator.api.openapi import parts, shapes
 from samply_operator.api.openapi.parts import BYTES, JSON, Answer, Operation, Param
 from samply_operator.api.openapi.shapes import refer
-from samply_operator.profiles import jobs
+from samply_operator.api.routes import actions, export, links, preflight, samply_profile, samply_profiles, summaries
 from samply_operator.profiles.errors import (
     BrokenProfile,
     ProfileJobFailed,
@@ -18,6 +18,7 @@ from samply_operator.profiles.errors import (
     UnreadableSymbols,
     UnsupportedVersion,
 )
+from samply_operator.profiles.worker import jobs
 from samply_operator.settings import MAX_LINK_SECS
 
 ONE = samply_profiles.PATH + "/{profile_id}"
@@ -339,7 +340,7 @@ HISTORY = (
     ),
     Operation(
         "delete",
-        acts.PATH,
+        actions.PATH,
         "deleteSamplyProfile",
         "Profiles",
         "Remove a profile, or cancel its recording",
@@ -353,7 +354,7 @@ HISTORY = (
     ),
     Operation(
         "post",
-        acts.PATH + "/stop",
+        actions.PATH + "/stop",
         "stopSamplyProfile",
         "Profiles",
         "End sampling now and keep the profile",

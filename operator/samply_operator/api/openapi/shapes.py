@@ -10,12 +10,12 @@ import msgspec
 
 from samply_operator.api import params
 from samply_operator.api.openapi import codes
-from samply_operator.model.manifest import FileFacts, Quality, TargetFacts
+from samply_operator.model.manifest import Quality, RecordedTarget, StoredFile
 from samply_operator.model.profile import Failure
-from samply_operator.profiles.comparing import Comparison
-from samply_operator.profiles.merging import Merged
-from samply_operator.profiles.summary import Summary
-from samply_operator.rules.preflight import Finding
+from samply_operator.profiles.analysis.comparing import Comparison
+from samply_operator.profiles.analysis.merging import Merged
+from samply_operator.profiles.analysis.summary import Summary
+from samply_operator.rules.recording.preflight import Finding
 
 Schema = dict[str, Any]
 
@@ -164,12 +164,12 @@ def _build_profiles() -> dict[str, Schema]:
         "ends_at": allow_null({**TIME, "description": "When sampling ends; null until it began."}),
         "preflight_only": FLAG,
     }
-    file = describe_struct(FileFacts, FILE, description="The stored file.")
+    file = describe_struct(StoredFile, FILE, description="The stored file.")
     file["properties"]["href"] = HREF
     file["required"].append("href")
     either: Schema = {"anyOf": [refer("Attempt"), refer("Recording")]}
     return {
-        "Target": describe_struct(TargetFacts, {}, description="Which process was sampled.", has_nulls=True),
+        "Target": describe_struct(RecordedTarget, {}, description="Which process was sampled.", has_nulls=True),
         "Quality": describe_struct(
             Quality, QUALITY, description="How good the profile is. Null: not known.", has_nulls=True
         ),

@@ -1,0 +1,93 @@
+"""What was found out about a token, remembered for a few seconds: never longer, never an error, never the token itself.
+
+One who asks while the same question is under way waits for its answer. Good and bad answers are kept apart, so that a
+flood of made-up tokens pushes out no good one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+
+from samply_operator.errors import Unauthenticated
+from samply_operator.rules.access.permissions import Who
+
+KEEP_SECS = 5.0
+"""The API server itself remembers a good token for 10 s: together they are the promise of 15 s."""
+MAX_GOOD = 4096
+MAX_BAD = 1024
+
+Question = Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A caller, and for how long at most they may be remembered."""
+
+    who: Who
+    keep_secs: float = KEEP_SECS
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    until: float
+    answer: Who | Unauthenticated
+
+
+class Verdicts:
+    """`hash_token` names a token in questions."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._salt = secrets.token_bytes(32)
+        self._good: OrderedDict[Question, _Kept] = OrderedDict()
+        self._bad: OrderedDict[Question, _Kept] = OrderedDict()
+        self._asked: dict[Question, asyncio.Task[Found]] = {}
+
+    def hash_token(self, token: str) -> bytes:
+        return hmac.digest(self._salt, token.encode(), hashlib.sha256)
+
+    def recall(self, question: Question) -> Who | None:
+        """None: it has to be asked. Raises Unauthenticated, as it was found."""
+        kept = self._good.get(question) or self._bad.get(question)
+        if kept is None or self._clock() >= kept.until:
+            return None
+        if isinstance(kept.answer, Unauthenticated):
+            raise Unauthenticated(kept.answer.message, remedy=kept.answer.remedy)
+        return kept.answer
+
+    async def find(self, question: Question, ask: Callable[[], Awaitable[Found]]) -> Who:
+        """What `ask` finds, or found a moment ago. Only Who and Unauthenticated are kept: an error is asked again."""
+        kept = self.recall(question)
+        if kept is not None:
+            return kept
+        task = self._asked.get(question)
+        if task is None:
+            task = self._asked[question] = asyncio.create_task(self._ask(question, ask))
+            task.add_done_callback(lambda _: self._asked.pop(question, None))
+        # Shielded: the first one may go away while others wait.
+        return (await asyncio.shield(task)).who
+
+    async def _ask(self, question: Question, ask: Callable[[], Awaitable[Found]]) -> Found:
+        began = self._clock()
+        try:
+            found = await ask()
+        except Unauthenticated as error:
+            self._keep(self._bad, MAX_BAD, question, _Kept(began + KEEP_SECS, error.with_traceback(None)))
+            raise
+        kept = _Kept(began + min(KEEP_SECS, found.keep_secs), found.who)
+        self._bad.pop(question, None)
+        self._keep(self._good, MAX_GOOD, question, kept)
+        return found
+
+    def _keep(self, where: OrderedDict[Question, _Kept], most: int, question: Question, kept: _Kept) -> None:
+        where[question] = kept
+        where.move_to_end(question)
+        while len(where) > most:
+            where.popitem(last=False)

@@ -1,0 +1,122 @@
+"""Who asks, and what may they: the one step between parsing a request and acting on it. Every route goes through here.
+
+`/healthz`, `/readyz` and `/v0/config` alone don't: they tell nothing of any namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import hdrs, web
+
+from samply_operator import errors
+from samply_operator.api.app_keys import BOARD, GATE
+from samply_operator.api.server import measures
+from samply_operator.api.state import View
+from samply_operator.control import audit
+from samply_operator.rules.access.permissions import NOBODY, Decision, Way, Who
+from samply_operator.rules.serving import serve
+from samply_operator.settings import Verb
+
+VERBS: Mapping[str, tuple[Verb, ...]] = {hdrs.METH_POST: ("get", "create"), hdrs.METH_DELETE: ("get", "delete")}
+"""What is found out about a caller, by the request's method; else whether they may read."""
+READING: tuple[Verb, ...] = ("get",)
+WAYS: Mapping[Way, str] = {
+    "Kubernetes": "kubernetes",
+    "Oidc": "jwt",
+    "ApiKey": "api-key",
+    "Link": "link",
+    "Unsafe": "none",
+    "Unknown": "none",
+}
+OUTCOMES: Mapping[Decision, str] = {
+    "Allow": "allowed",
+    "Hide": "hidden",
+    "Forbid": "forbidden",
+    "Unauthenticated": "unauthenticated",
+    "Undecided": "unavailable",
+}
+"""As metrics call them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`bearer` goes with calls that act: the operator decides about those itself, from it alone."""
+
+    who: Who
+    bearer: str = field(default="", repr=False)
+
+    @property
+    def subject(self) -> str:
+        return self.who.subject
+
+    @property
+    def way(self) -> Way:
+        return self.who.way
+
+    @property
+    def readable(self) -> frozenset[str] | None:
+        """Namespaces that may be read; None: all."""
+        return self.who.readable
+
+    def may_read(self, namespace: str) -> bool:
+        return self.readable is None or namespace in self.readable
+
+    def may(self, verb: Verb, namespace: str) -> bool:
+        """`get`, and the verb of the request's method. Of the others nothing was found out: they may not."""
+        return self.who.may(verb, namespace)
+
+
+async def admit(request: web.Request) -> Caller:
+    """Identify the caller. Raises Unauthenticated, AccessUndecided, OperatorUnavailable."""
+    namespaces = list_namespaces(request)
+    verbs = VERBS.get(request.method, READING)
+    try:
+        who, bearer = await request.app[GATE].identify(
+            request.headers.getall(hdrs.AUTHORIZATION, ()), verbs, namespaces
+        )
+    except errors.Unauthenticated as error:
+        _note(request, "Unauthenticated", NOBODY, error.message)
+        raise
+    except (errors.AccessUndecided, errors.OperatorUnavailable) as error:
+        _note(request, "Undecided", NOBODY, error.code)
+        raise
+    caller = Caller(who, bearer)
+    if namespaces and not any(map(caller.may_read, namespaces)):
+        _note(request, "Hide", who, "")
+    else:
+        request[measures.WAY] = WAYS[who.way]
+        measures.count_decision(WAYS[who.way], OUTCOMES["Allow"])
+    return caller
+
+
+def list_namespaces(request: web.Request) -> frozenset[str]:
+    """Those that the request could be about: of the path's pipeline, or all."""
+    view, name = request.app[BOARD].view, request.match_info.get("pipeline_name")
+    return view.list_namespaces() if name is None else view.find_namespaces(name)
+
+
+def _note(request: web.Request, decision: Decision, who: Who, reason: str) -> None:
+    verb = VERBS.get(request.method, READING)[-1]
+    pipeline = request.match_info.get("pipeline_name", "")
+    measures.count_decision(WAYS[who.way], OUTCOMES[decision])
+    audit.write(decision, verb, who=who, pipeline=pipeline, reason=reason)
+
+
+def find_namespace(view: View, caller: Caller, pipeline: str, asked: str | None) -> str | None:
+    """The namespace that a pipeline's name means to this caller; None: no readable one has it."""
+    found = serve.decide_namespace(view.find_namespaces(pipeline), readable=caller.readable, asked=asked)
+    return found if found is None else require_one(found, pipeline)
+
+
+def require_one(found: str | serve.Ambiguous, pipeline: str) -> str:
+    """Raises AmbiguousPipeline, which names the readable namespaces."""
+    if isinstance(found, str):
+        return found
+    names = ", ".join(found.namespaces)
+    raise errors.AmbiguousPipeline(
+        f"Pipeline '{pipeline}' exists in several namespaces ({names}).",
+        remedy="Add ?namespace= to say which is meant.",
+        details={"pipeline_name": pipeline, "namespaces": list(found.namespaces)},
+    )

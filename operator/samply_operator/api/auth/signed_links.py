@@ -1,0 +1,60 @@
+"""Who comes with a signed link instead of a token. The signature is in the URL: no log may ever hold a query."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from aiohttp import web
+
+from samply_operator import errors
+from samply_operator.api import params
+from samply_operator.api.app_keys import BOARD, OPERATOR, SETTINGS
+from samply_operator.api.server import measures
+from samply_operator.control import audit
+from samply_operator.model.manifest import Manifest
+from samply_operator.rules.access import links
+from samply_operator.rules.access.permissions import Who
+
+BEARER = Who("", "Link")
+"""Whoever has one: nothing else is known of them."""
+SWITCHED_OFF = "Name a Secret in config.api.links.secretName."
+
+_FILE = re.compile(r".*/v0/pipelines/[^/]+/samply_profiles/[^/]+/profile")
+
+
+def is_used(request: web.Request) -> bool:
+    """Whether the link alone decides: a stored file is asked for, and there is a signature. No token counts then."""
+    url = request.rel_url
+    return "signature=" in url.raw_query_string and _FILE.fullmatch(url.raw_path) is not None
+
+
+def admit(request: web.Request, profile_id: str) -> Manifest:
+    """The profile that the request's link is for. Raises InvalidLink, with the same words whatever is wrong, and before
+    anything of the profile is told; OperatorUnavailable while the keys aren't known."""
+    link = params.parse_link(request.rel_url.raw_query_string)
+    manifest = request.app[BOARD].view.get(profile_id)
+    namespace, known_id = (manifest.namespace, manifest.id) if manifest else ("", "")
+    is_valid = link is not None and links.is_valid(link, list_keys(request), namespace, known_id, time.time())
+    if manifest is None or not is_valid or manifest.pipeline != request.match_info["pipeline_name"]:
+        measures.count_decision("link", "forbidden")
+        pipeline = request.match_info["pipeline_name"]
+        audit.write("Forbid", "get", who=BEARER, pipeline=pipeline, profile=profile_id, reason=errors.InvalidLink.code)
+        raise errors.InvalidLink("The link is not valid, or its time is over.", remedy="Ask for a new one.")
+    measures.count_decision("link", "allowed")
+    return manifest
+
+
+def list_keys(request: web.Request) -> tuple[bytes, ...]:
+    """The one that signs comes first. Those known last count also while the operator is away."""
+    if not request.app[SETTINGS].api.links.secret_name:
+        raise errors.LinksNotEnabled("Links are switched off for this installation.", remedy=SWITCHED_OFF)
+    credentials = request.app[OPERATOR].credentials
+    if not credentials.read_at:
+        raise errors.OperatorUnavailable("The keys of links aren't known yet.", remedy="Try again in a few seconds.")
+    if not credentials.link_keys:
+        raise errors.LinksNotEnabled(
+            "The Secret of config.api.links.secretName has no entry `current` of at least 32 bytes.",
+            remedy="Make it; docs/http.md says how.",
+        )
+    return credentials.link_keys

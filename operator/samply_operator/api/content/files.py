@@ -1,0 +1,179 @@
+"""Sending what is stored: entity tag, ranges and HEAD, for one profile and for what is put together of several.
+
+Files are opened before the head is sent, so that what is gone is told by a status and not by half an answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from types import MappingProxyType
+from typing import BinaryIO
+
+from aiohttp import hdrs, web
+
+from samply_operator import errors
+from samply_operator.api.app_keys import FILES
+from samply_operator.api.content import conditional
+from samply_operator.api.content.sending import Sender
+from samply_operator.api.server import problems
+from samply_operator.api.server.access_log import SENT_BYTES
+from samply_operator.model.manifest import Manifest
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/gzip"
+
+GONE = frozenset({errno.ENOTCONN, errno.EBADF})
+"""What a socket says that was closed meanwhile."""
+KEPT = 1024
+"""Profiles whose headers are remembered."""
+
+FOREVER = "private, max-age=31536000, immutable"
+REVALIDATE = "private, no-cache"
+
+OF_THE_BODY = frozenset({hdrs.CONTENT_TYPE, hdrs.CONTENT_DISPOSITION})
+"""Headers that a 304 leaves out."""
+
+_TIME = re.compile(r"[0-9TZ:.+-]{1,40}", re.ASCII)
+
+Piece = bytes | Manifest
+"""What a body is made of: bytes, or a profile's stored file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is sent, and what conditions are judged by. `tag` is the strong entity tag, unquoted."""
+
+    pieces: Sequence[Piece]
+    tag: str
+    modified: datetime
+    headers: Mapping[str, str]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(measure, self.pieces))
+
+
+async def send_profile(
+    request: web.Request, manifest: Manifest, *, cache: str, headers: Mapping[str, str] | None = None
+) -> web.StreamResponse:
+    """Answer with the stored file of `manifest`, as the request's conditions and range want it."""
+    file = manifest.file
+    if file is None:
+        raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
+    facts = {**_build_headers(manifest.id, manifest.finished_at, file.sha256, cache), **(headers or {})}
+    return await send(request, Body((manifest,), file.sha256, parse_modified(manifest.finished_at), facts))
+
+
+async def send(request: web.Request, body: Body) -> web.StreamResponse:
+    """Answer with `body`, as the request's conditions and range want it."""
+    size_bytes, facts = body.size_bytes, dict(body.headers)
+    match conditional.decide(request.headers, tag=body.tag, modified=body.modified, size_bytes=size_bytes):
+        case conditional.NotModified():
+            kept = {name: value for name, value in facts.items() if name not in OF_THE_BODY}
+            return web.Response(status=304, headers=kept)
+        case conditional.PreconditionFailed():
+            return problems.build_response(412, "PreconditionFailed", "It is another one than If-Match names.", {})
+        case conditional.Unsatisfiable():
+            size: dict[str, str] = {hdrs.CONTENT_RANGE: f"bytes */{size_bytes}"}
+            message = f"The range lies outside of the {size_bytes} bytes that there are."
+            return problems.build_response(
+                416, errors.RangeNotSatisfiable.code, message, {"size_bytes": size_bytes}, size
+            )
+        case conditional.Part(start, stop):
+            facts[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{size_bytes}"
+            return await _send(request, 206, facts, tuple(cut(body.pieces, start, stop)))
+        case conditional.Whole():
+            return await _send(request, 200, facts, tuple(cut(body.pieces, 0, size_bytes)))
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Bytes `start` up to `stop` of one piece."""
+
+    piece: Piece
+    start: int
+    stop: int
+
+
+def measure(piece: Piece) -> int:
+    """Bytes."""
+    if isinstance(piece, Manifest):
+        return piece.file.size_bytes if piece.file else 0
+    return len(piece)
+
+
+def cut(pieces: Sequence[Piece], start: int, stop: int) -> Iterator[Slice]:
+    """What bytes `start` up to `stop` of all pieces together are."""
+    offset = 0
+    for piece in pieces:
+        size = measure(piece)
+        first, last = max(start - offset, 0), min(stop - offset, size)
+        if first < last:
+            yield Slice(piece, first, last)
+        offset += size
+
+
+@lru_cache(KEPT)
+def parse_modified(finished_at: str) -> datetime:
+    """When a profile came to be, in whole seconds as HTTP has them; the epoch if its manifest doesn't say."""
+    try:
+        time = datetime.fromisoformat(finished_at)
+    except ValueError:
+        return datetime.fromtimestamp(0, UTC)
+    return time.replace(microsecond=0, tzinfo=time.tzinfo or UTC)
+
+
+@lru_cache(KEPT)
+def _build_headers(profile_id: str, finished_at: str, sha256: str, cache: str) -> Mapping[str, str]:
+    time = finished_at if _TIME.fullmatch(finished_at) else profile_id
+    headers: dict[str, str] = {
+        hdrs.CONTENT_TYPE: CONTENT_TYPE,
+        hdrs.CONTENT_DISPOSITION: f'attachment; filename="{time}-samply_profile.json.gz"',
+        hdrs.ETAG: f'"{sha256}"',
+        hdrs.LAST_MODIFIED: conditional.render_date(parse_modified(finished_at)),
+        hdrs.ACCEPT_RANGES: "bytes",
+        hdrs.CACHE_CONTROL: cache,
+    }
+    return MappingProxyType(headers)
+
+
+async def _send(
+    request: web.Request, status: int, headers: dict[str, str], slices: tuple[Slice, ...]
+) -> web.StreamResponse:
+    problems.mark(headers)
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = sum(each.stop - each.start for each in slices)
+    stored = [(each.piece.id, measure(each.piece)) for each in slices if isinstance(each.piece, Manifest)]
+    async with request.app[FILES].borrow_all(stored) as opened:
+        sender = Sender(request, response)
+        sender.cork()
+        await response.prepare(request)
+        if request.method != hdrs.METH_HEAD:
+            await _send_body(request, sender, slices, opened)
+        sender.uncork()
+    return response
+
+
+async def _send_body(request: web.Request, sender: Sender, slices: Sequence[Slice], opened: Sequence[BinaryIO]) -> None:
+    """`opened`: the files of those slices that are of one, in their order."""
+    stored = iter(opened)
+    try:
+        for each in slices:
+            if isinstance(each.piece, bytes):
+                await sender.send_bytes(each.piece[each.start : each.stop])
+            else:
+                await sender.send_file(next(stored), each.start, each.stop)
+    except (ConnectionError, TimeoutError):
+        sender.abort()
+    except (OSError, EOFError) as error:
+        if getattr(error, "errno", None) not in GONE:
+            logger.error("an answer was cut off: the file can't be read", exc_info=error)
+        sender.abort()
+    request[SENT_BYTES] = sender.sent_bytes

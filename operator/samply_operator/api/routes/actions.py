@@ -1,0 +1,43 @@
+"""What is done to one profile: DELETE …/samply_profiles/{profile_id}, and POST …/{profile_id}/stop.
+
+The operator does it and answers for it; here it is only waited until a GET would see what was done.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from samply_operator.api.app_keys import BOARD, OPERATOR
+from samply_operator.api.auth import permissions
+from samply_operator.api.content import representations
+from samply_operator.api.routes import samply_profiles
+from samply_operator.api.server.problems import NO_STORE
+
+PATH = samply_profiles.PATH + "/{profile_id}"
+SEEN_SECS = 1.0
+"""How long a DELETE waits until a GET would no longer see the profile."""
+
+routes = web.RouteTableDef()
+
+
+@routes.delete(PATH)
+async def delete(request: web.Request) -> web.StreamResponse:
+    """Remove a profile (204), or cancel the recording that would become one (202)."""
+    caller = await permissions.admit(request)
+    found = samply_profiles.find(request, caller)
+    reply = await request.app[OPERATOR].delete(caller.bearer, found.id)
+    if reply.state == "Cancelling":
+        return web.Response(status=202, headers={"Retry-After": "1", **NO_STORE})
+    board = request.app[BOARD]
+    await board.wait_for(lambda view: not (view.get(found.id) or view.find_recording(found.id)), SEEN_SECS)
+    return web.Response(status=204, headers=NO_STORE)
+
+
+@routes.post(PATH + "/stop")
+async def stop(request: web.Request) -> web.StreamResponse:
+    """End sampling now and keep what was sampled (202); it is stored a little later."""
+    caller = await permissions.admit(request)
+    found = samply_profiles.find(request, caller)
+    await request.app[OPERATOR].stop(caller.bearer, found.id)
+    headers = {"Location": representations.build_href(found.pipeline, found.id), "Retry-After": "1", **NO_STORE}
+    return web.Response(status=202, headers=headers)

@@ -1,0 +1,107 @@
+"""GET …/export: everything about one pipeline in one zip, for a support bundle.
+
+What only the operator knows is asked of it; without it the zip has a hole, and says so: a bundle is wanted most when
+something is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import msgspec
+from aiohttp import web
+
+from samply_operator import __version__, errors
+from samply_operator.api import params
+from samply_operator.api.app_keys import BOARD, OPERATOR
+from samply_operator.api.auth import permissions
+from samply_operator.api.content import files, representations, zips
+from samply_operator.api.routes import all_ordinals, samply_profiles
+from samply_operator.api.state import View
+from samply_operator.control.messages import SupportBundleReply, SupportBundleRequest
+from samply_operator.model.manifest import Manifest
+from samply_operator.store import documents
+
+PATH = "/v0/pipelines/{pipeline_name}/export"
+
+README = """\
+samply-operator {version}: all that is known of pipeline {name} in namespace {namespace}.
+
+profiles/ORDINAL/   the stored profiles: open them at profiler.firefox.com, or with `samply load`
+manifests/          one for each attempt: what was asked, of which pod, how it ended, how good the profile is
+pipeline.json       its ordinals, and the last profile of each
+recordings.json     what had not ended yet
+objects.json        the SamplyProfile objects with their status; status.preflight is what was found before recording
+pods.json           the pods, and how often their containers restarted
+events.json         recent Events on all of these; Kubernetes keeps them for an hour
+
+{attempts} attempts, {profiles} profiles. {left_out}
+{missing}
+Profiles hold names of functions, files and threads of the pipeline. Nothing in here was read from its data.
+"""
+
+routes = web.RouteTableDef()
+
+
+@routes.get(PATH)
+async def get(request: web.Request) -> web.StreamResponse:
+    """The zip; its members are stored as they are, so that its length is known and a download can go on."""
+    name = params.parse_pipeline(request.match_info)
+    query = params.parse_export_query(request.rel_url.raw_query_string)
+    view = request.app[BOARD].view
+    caller = await permissions.admit(request)
+    namespace = permissions.find_namespace(view, caller, name, query.namespace)
+    if namespace is None:
+        raise samply_profiles.build_absent(view, name)
+    history = view.catalog.list_history(namespace, name)
+    told = await _ask(request, caller, namespace, name)
+    entries = list(build_entries(view, namespace, name, history[: query.limit], len(history), told))
+    stamp = all_ordinals.build_stamp(history[0]) if history else "empty"
+    body = await zips.build_body(request, entries, filename=f"{stamp}-samply_export.zip")
+    return await files.send(request, body)
+
+
+async def _ask(request: web.Request, caller: permissions.Caller, namespace: str, name: str) -> SupportBundleReply:
+    try:
+        return await request.app[OPERATOR].gather_evidence(caller.bearer, SupportBundleRequest(name, namespace))
+    except errors.SamplyOperatorError as error:
+        return SupportBundleReply(missing=(f"Objects, pods and Events: {error}",))
+
+
+def build_entries(
+    view: View, namespace: str, name: str, attempts: Sequence[Manifest], total: int, told: SupportBundleReply
+) -> Iterator[zips.Entry]:
+    """In one folder, named for the pipeline. Names in it are the server's own."""
+    newest = files.parse_modified(attempts[0].finished_at if attempts else "")
+    left_out = f"Of {total - len(attempts)} older attempts nothing is in here: raise ?limit=." * (total > len(attempts))
+    readme = README.format(
+        version=__version__,
+        name=name,
+        namespace=namespace,
+        attempts=len(attempts),
+        profiles=sum(manifest.file is not None for manifest in attempts),
+        left_out=left_out,
+        missing="".join(f"MISSING: {what}\n" for what in told.missing),
+    )
+    recordings = [representations.render_recording(each) for each in view.list_recordings(namespace, name)]
+    for path, value in (
+        ("pipeline.json", representations.render_pipeline(view, namespace, name)),
+        ("recordings.json", recordings),
+        ("objects.json", told.objects),
+        ("pods.json", told.pods),
+        ("events.json", told.events),
+    ):
+        yield _build_text(name, path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n", newest)
+    yield _build_text(name, "README.txt", readme.encode(), newest)
+    for manifest in attempts:
+        time = files.parse_modified(manifest.finished_at)
+        yield _build_text(name, f"manifests/{manifest.id}.json", documents.encode(manifest), time)
+        if manifest.file is not None:
+            stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ")  # no colon: Windows can't have one in a file's name
+            place = f"{name}/profiles/{manifest.ordinal}/{stamp}-{manifest.id}.json.gz"
+            yield zips.Entry(place, manifest, time)
+
+
+def _build_text(name: str, path: str, data: bytes, time: datetime) -> zips.Entry:
+    return zips.Entry(f"{name}/{path}", data, time)

@@ -1,0 +1,58 @@
+"""POST …/{profile_id}/links: an expiring link to one stored profile, for viewers in a browser, which send no token."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from samply_operator import errors
+from samply_operator.api import params
+from samply_operator.api.app_keys import SETTINGS
+from samply_operator.api.auth import permissions, signed_links
+from samply_operator.api.content import files, representations
+from samply_operator.api.routes import samply_profiles
+from samply_operator.control import audit
+from samply_operator.rules.access import links
+
+PATH = samply_profiles.PATH + "/{profile_id}/links"
+DEFAULT_SECS = 3600
+"""How long a link holds where nobody says; never more than the installation allows."""
+
+routes = web.RouteTableDef()
+
+
+@routes.post(PATH)
+async def post(request: web.Request) -> web.StreamResponse:
+    """Make a link. Nothing is stored: who knows the URL may read that one file until then."""
+    settings = request.app[SETTINGS].api.links
+    query = params.parse_link_query(request.rel_url.raw_query_string, settings.max_secs)
+    caller = await permissions.admit(request)
+    manifest = samply_profiles.find_stored(request, caller, request.match_info["profile_id"])
+    if manifest.file is None:
+        raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
+    expires = int(time.time()) + (query.expires_secs or min(DEFAULT_SECS, settings.max_secs))
+    link = links.build(signed_links.list_keys(request)[0], manifest.namespace, manifest.id, expires)
+    path = representations.build_href(manifest.pipeline, manifest.id)
+    href = f"{path}/profile?expires={expires}&signature={link.signature}"
+    url = f"{settings.public_url.rstrip('/') or _find_origin(request)}{href}"
+    stamp = files.parse_modified(manifest.finished_at).strftime("%Y-%m-%d %H:%M:%SZ")
+    body = {
+        "profile": manifest.id,
+        "expires_at": datetime.fromtimestamp(expires, UTC).isoformat().replace("+00:00", "Z"),
+        "href": href,
+        "url": url,
+        "firefox_profiler": links.build_viewer_url(url, f"{manifest.pipeline} {manifest.ordinal}, {stamp}"),
+    }
+    place = {"pipeline": manifest.pipeline, "namespace": manifest.namespace, "profile": manifest.id}
+    audit.write("Allow", "get", who=caller.who, reason=f"link until {body['expires_at']}", **place)
+    return representations.build_json(body)
+
+
+def _find_origin(request: web.Request) -> str:
+    """As the request came. (`request.url` raises for a Host header that is none.)"""
+    origin = links.build_origin(request.scheme, request.host)
+    if origin is None:
+        raise errors.RequestError("The Host header is no name or address.", remedy="Or set config.api.links.publicUrl.")
+    return origin

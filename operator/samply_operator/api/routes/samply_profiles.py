@@ -1,0 +1,111 @@
+"""GET /v0/pipelines/{pipeline_name}/samply_profiles: the history, one profile's facts, and its file."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from samply_operator import errors
+from samply_operator.api import params
+from samply_operator.api.app_keys import BOARD
+from samply_operator.api.auth import permissions, signed_links
+from samply_operator.api.content import files, representations
+from samply_operator.api.routes import formats
+from samply_operator.api.state import View
+from samply_operator.control.messages import RecordingState
+from samply_operator.model.manifest import Manifest
+
+PATH = "/v0/pipelines/{pipeline_name}/samply_profiles"
+
+routes = web.RouteTableDef()
+
+
+@routes.get(PATH)
+async def get_history(request: web.Request) -> web.StreamResponse:
+    """Attempts of one pipeline, newest first; on the first page those that run come before."""
+    name = params.parse_pipeline(request.match_info)
+    query = params.parse_history_query(request.rel_url.raw_query_string)
+    view = request.app[BOARD].view
+    namespace = permissions.find_namespace(view, await permissions.admit(request), name, query.namespace)
+    if namespace is None:
+        raise build_absent(view, name)
+    ended = [m for m in view.catalog.list_history(namespace, name) if is_wanted(query, m.ordinal, m.outcome)]
+    running = [r for r in view.list_recordings(namespace, name) if is_wanted(query, r.ordinal, "Running")]
+    page, following = cut_page(ended, query.after, query.limit)
+    shown = [] if query.after else [representations.render_recording(recording) for recording in running]
+    return representations.build_json(
+        {"profiles": shown + [representations.render_attempt(m) for m in page], "next": following}
+    )
+
+
+@routes.get(PATH + "/{profile_id}")
+async def get_facts(request: web.Request) -> web.StreamResponse:
+    """One attempt, or one recording that hasn't ended."""
+    found = find(request, await permissions.admit(request))
+    if isinstance(found, Manifest):
+        return representations.build_json(representations.render_attempt(found))
+    return representations.build_json(representations.render_recording(found))
+
+
+@routes.get(PATH + "/{profile_id}/profile")
+async def get_file(request: web.Request) -> web.StreamResponse:
+    """The file of one profile. These bytes never change."""
+    if signed_links.is_used(request):
+        manifest = signed_links.admit(request, request.match_info["profile_id"])
+        return await files.send_profile(request, manifest, cache=files.FOREVER)
+    query = params.parse_format_query(request.rel_url.raw_query_string)
+    manifest = find_stored(request, await permissions.admit(request), request.match_info["profile_id"])
+    if query.format:
+        return await formats.send(request, manifest, query)
+    return await files.send_profile(request, manifest, cache=files.FOREVER)
+
+
+def find(request: web.Request, caller: permissions.Caller) -> Manifest | RecordingState:
+    """The attempt or recording that the path names. Raises UnknownProfile, OperatorUnavailable."""
+    name, profile_id = params.parse_pipeline(request.match_info), request.match_info["profile_id"]
+    view = request.app[BOARD].view
+    for found in (view.get(profile_id), view.find_recording(profile_id)):
+        if found and found.pipeline == name and caller.may_read(found.namespace):
+            return found
+    raise _build_unknown(view, profile_id)
+
+
+def find_stored(request: web.Request, caller: permissions.Caller, profile_id: str) -> Manifest:
+    """The attempt of the path's pipeline that ended. Raises UnknownProfile, OperatorUnavailable."""
+    name, view = params.parse_pipeline(request.match_info), request.app[BOARD].view
+    manifest = view.get(profile_id)
+    if manifest is None or manifest.pipeline != name or not caller.may_read(manifest.namespace):
+        raise _build_unknown(view, profile_id)
+    return manifest
+
+
+def is_wanted(query: params.HistoryQuery, ordinal: int, state: params.State) -> bool:
+    return query.ordinal in (None, ordinal) and query.state in (None, state)
+
+
+def cut_page(attempts: list[Manifest], after: str | None, limit: int) -> tuple[list[Manifest], str | None]:
+    """At most `limit` attempts behind the one named `after`, and the name to go on from. Unknown: from the start."""
+    ids = [manifest.id for manifest in attempts]
+    start = ids.index(after) + 1 if after in ids else 0
+    page = attempts[start : start + limit]
+    return page, page[-1].id if start + limit < len(attempts) else None
+
+
+def build_absent(view: View, name: str) -> errors.SamplyOperatorError:
+    if view.is_certain:
+        return params.build_unknown_pipeline(name)
+    return errors.OperatorUnavailable(
+        f"The operator is away: whether pipeline '{name}' exists can't be told now.",
+        remedy="Try again in a few seconds.",
+        details={"pipeline_name": name},
+    )
+
+
+def _build_unknown(view: View, profile_id: str) -> errors.SamplyOperatorError:
+    profile_id = profile_id[:64]
+    if view.is_certain:
+        return errors.UnknownProfile(f"Unknown profile '{profile_id}'", details={"profile": profile_id})
+    return errors.OperatorUnavailable(
+        f"Profile '{profile_id}' is not stored, and the operator, which knows those that run, is away.",
+        remedy="Try again in a few seconds.",
+        details={"profile": profile_id},
+    )

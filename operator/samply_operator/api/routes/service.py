@@ -1,0 +1,38 @@
+"""/v0/config, /healthz, /readyz: what the service is, and whether it can answer."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from samply_operator import __version__
+from samply_operator.api.app_keys import BOARD
+from samply_operator.api.content import representations
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/v0/config")
+async def get_config(request: web.Request) -> web.StreamResponse:
+    """What Feldera's SDK asks for before anything else; it knows two editions."""
+    return representations.build_json({"edition": "Open source", "version": __version__})
+
+
+@routes.get("/healthz")
+async def get_health(request: web.Request) -> web.StreamResponse:
+    """The process answers."""
+    return representations.build_json({"status": "ok"})
+
+
+@routes.get("/readyz")
+async def get_readiness(request: web.Request) -> web.StreamResponse:
+    """Ready once the volume was read. The operator may be away: stored profiles are served without it, and what
+    needs it says 503 by itself, so its absence must not take the whole service out of rotation."""
+    board = request.app[BOARD]
+    view = board.view
+    operator = "Connected" if view.is_certain else "Away"
+    if view.is_ready and not board.is_closing:
+        return representations.build_json({"status": "ok", "operator": operator})
+    status = "closing" if board.is_closing else "the volume was not read yet"
+    response = representations.build_json({"status": status, "operator": operator})
+    response.set_status(503)
+    return response

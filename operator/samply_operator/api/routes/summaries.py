@@ -1,0 +1,105 @@
+"""GET …/{profile_id}/summary: what took most of the time, also over several; GET …/diff: what changed between two."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from samply_operator import errors
+from samply_operator.api import params
+from samply_operator.api.app_keys import BOARD
+from samply_operator.api.auth import permissions
+from samply_operator.api.content import conversions
+from samply_operator.api.routes import all_ordinals, formats, samply_profiles
+from samply_operator.model.manifest import Manifest
+from samply_operator.profiles.analysis.tally import TimeRange
+from samply_operator.profiles.worker import jobs
+from samply_operator.rules.serving import serve_all
+
+SUMMARY = samply_profiles.PATH + "/{profile_id}/summary"
+MERGED = "/v0/pipelines/{pipeline_name}/summary"
+DIFF = "/v0/pipelines/{pipeline_name}/diff"
+FOREVER_MS = 1e12
+
+MEDIA_TYPES = {"json": conversions.JSON, "text": conversions.TEXT, "svg": conversions.SVG}
+
+routes = web.RouteTableDef()
+
+
+@routes.get(SUMMARY)
+async def get_summary(request: web.Request) -> web.StreamResponse:
+    """The functions that took most, as JSON or as a table."""
+    query = params.parse_summary_query(request.rel_url.raw_query_string)
+    manifest = samply_profiles.find_stored(request, await permissions.admit(request), request.match_info["profile_id"])
+    output = query.output or _accept(request)
+    job = jobs.Top(
+        profile=formats.find_path(request, manifest),
+        limit=query.limit,
+        thread=query.thread,
+        time_range=_build_range(query),
+        output=output,
+        coverage=manifest.quality.coverage,
+        lost_events=manifest.quality.lost_events,
+    )
+    return await conversions.send(request, conversions.Made(job, (manifest,), MEDIA_TYPES[output]))
+
+
+@routes.get(MERGED)
+async def get_merged(request: web.Request) -> web.StreamResponse:
+    """Over the last profile of each ordinal, or over those that are named."""
+    query = params.parse_merged_query(request.rel_url.raw_query_string)
+    caller = await permissions.admit(request)
+    missing: tuple[int, ...] = ()
+    if query.ids:
+        chosen = tuple(samply_profiles.find_stored(request, caller, each) for each in query.ids)
+    else:
+        chosen, missing = _find_last(request, caller, query.namespace)
+    output = query.output or _accept(request)
+    job = jobs.Merge(
+        profiles=tuple(formats.find_path(request, each) for each in chosen), limit=query.limit, output=output
+    )
+    headers = {all_ordinals.MISSING: ", ".join(map(str, missing))} if missing else {}
+    return await conversions.send(request, conversions.Made(job, chosen, MEDIA_TYPES[output], headers=headers))
+
+
+def _find_last(
+    request: web.Request, caller: permissions.Caller, asked: str | None
+) -> tuple[tuple[Manifest, ...], tuple[int, ...]]:
+    """The last good profile of each ordinal that the pipeline has, and the ordinals without one."""
+    name, view = params.parse_pipeline(request.match_info), request.app[BOARD].view
+    namespace = permissions.find_namespace(view, caller, name, asked)
+    if namespace is None:
+        raise samply_profiles.build_absent(view, name)
+    found = all_ordinals.decide(view, namespace, name, latest=False)
+    if isinstance(found, serve_all.ServeAll):
+        return found.manifests, found.missing
+    raise errors.NoSamplyProfile(
+        f"Pipeline '{name}' has no profile to sum up.",
+        remedy=f"Take one: POST /v0/pipelines/{name}/samply_profile?ordinal=all.",
+        details={"pipeline_name": name},
+    )
+
+
+@routes.get(DIFF)
+async def get_diff(request: web.Request) -> web.StreamResponse:
+    """What changed between two profiles of one pipeline, as JSON, a table or a flame graph."""
+    query = params.parse_diff_query(request.rel_url.raw_query_string)
+    caller = await permissions.admit(request)
+    before, after = (samply_profiles.find_stored(request, caller, each) for each in (query.before, query.after))
+    output = query.output or _accept(request)
+    paths = formats.find_path(request, before), formats.find_path(request, after)
+    job = jobs.Diff(before=paths[0], after=paths[1], limit=query.limit, output=output)
+    return await conversions.send(request, conversions.Made(job, (before, after), MEDIA_TYPES[output]))
+
+
+def _accept(request: web.Request) -> jobs.Output:
+    """Text for who asks for it and not for JSON."""
+    accepted = request.headers.get("Accept", "")
+    return "text" if "text/plain" in accepted and "json" not in accepted else "json"
+
+
+def _build_range(query: params.SummaryQuery) -> TimeRange | None:
+    """In milliseconds since the recording's start."""
+    if query.start_secs is None and query.end_secs is None:
+        return None
+    end_ms = 1000 * query.end_secs if query.end_secs is not None else FOREVER_MS
+    return TimeRange(1000 * (query.start_secs or 0.0), end_ms)

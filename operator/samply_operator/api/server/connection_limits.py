@@ -1,0 +1,51 @@
+"""How many connections there are, in all and of each address; more than the limits are not let in."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+
+from samply_operator.api.server.measures import CLOSED, CONNECTIONS
+
+logger = logging.getLogger(__name__)
+
+TELL_SECS = 10.0
+"""A flood is logged this often, not once per connection."""
+
+
+class Crowd:
+    """Shared by all connections of a door."""
+
+    def __init__(self, most: int = 2000, most_of_one: int = 1000) -> None:
+        self._most = most
+        self._most_of_one = most_of_one
+        self._of: Counter[str] = Counter()
+        self._total = 0
+        self._told_at = 0.0
+
+    def enter(self, address: str) -> bool:
+        """False: there are too many. Call `leave` in any case."""
+        self._total += 1
+        self._of[address] += 1
+        CONNECTIONS.inc()
+        if self._total > self._most:
+            return self._refuse("total", f"more than {self._most} connections")
+        if self._of[address] > self._most_of_one:
+            return self._refuse("address", f"more than {self._most_of_one} connections from {address}")
+        return True
+
+    def leave(self, address: str) -> None:
+        self._total -= 1
+        self._of[address] -= 1
+        if not self._of[address]:
+            del self._of[address]
+        CONNECTIONS.dec()
+
+    def _refuse(self, limit: str, what: str) -> bool:
+        CLOSED.labels(limit).inc()
+        now = time.monotonic()
+        if now - self._told_at > TELL_SECS:
+            self._told_at = now
+            logger.warning("%s: further ones are closed", what)
+        return False

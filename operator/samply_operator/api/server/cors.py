@@ -1,0 +1,72 @@
+"""Which pages of other origins may read answers. Credentials of a browser (cookies) are never part of it.
+
+Who holds a signed link may read that file from any page: the link is all there is to know. Everything else is for the
+origins of the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+from samply_operator.api.app_keys import SETTINGS
+from samply_operator.api.auth import signed_links
+from samply_operator.api.server import problems
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+ANY = "*"
+EXPOSED = ", ".join((
+    hdrs.CONTENT_DISPOSITION, hdrs.RETRY_AFTER, hdrs.CONTENT_LENGTH, hdrs.ETAG, hdrs.LAST_MODIFIED, hdrs.ACCEPT_RANGES,
+    hdrs.CONTENT_RANGE, hdrs.LOCATION, "X-Request-Id", "Samply-Last-Failure", "Samply-Missing-Ordinals",
+))  # fmt: skip
+METHODS = "GET, HEAD, POST, DELETE"
+HEADERS = ", ".join((
+    hdrs.AUTHORIZATION, hdrs.CONTENT_TYPE, hdrs.RANGE, hdrs.IF_RANGE, hdrs.IF_MATCH, hdrs.IF_NONE_MATCH,
+    "Feldera-Tenant", "X-Request-Id",
+))  # fmt: skip
+MAX_AGE_SECS = 600
+"""How long a browser may remember that it may ask."""
+
+
+@web.middleware
+async def answer_preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A browser asks before it asks: without a token, so it is answered before anybody looks for one."""
+    is_preflight = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    if not is_preflight or find_allowed(request) is None:
+        return await handler(request)
+    headers: dict[str, str] = {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: METHODS,
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: HEADERS,
+        hdrs.ACCESS_CONTROL_MAX_AGE: str(MAX_AGE_SECS),
+        **problems.NO_STORE,
+    }
+    return web.Response(status=204, headers=headers)
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """On each answer, errors too: a page that may not read why is told a network error."""
+    allowed = find_allowed(request)
+    if allowed is not None:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = allowed
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
+    if is_by_origin(request):
+        varied = response.headers.get(hdrs.VARY)
+        response.headers[hdrs.VARY] = f"{varied}, {hdrs.ORIGIN}" if varied else hdrs.ORIGIN
+
+
+def find_allowed(request: web.Request) -> str | None:
+    """What Access-Control-Allow-Origin says; None: nothing."""
+    origin, origins = request.headers.get(hdrs.ORIGIN), request.app[SETTINGS].api.cors.allow_origins
+    if origin is None:
+        return None
+    if ANY in origins or signed_links.is_used(request):
+        return ANY
+    return origin if origin in origins else None
+
+
+def is_by_origin(request: web.Request) -> bool:
+    """Whether another origin would get another answer: caches must know, also where no origin was said."""
+    origins = request.app[SETTINGS].api.cors.allow_origins
+    return bool(origins) and ANY not in origins and not signed_links.is_used(request)

@@ -1,0 +1,137 @@
+"""The listening socket and what aiohttp leaves open at the protocol's edge: limits, time-outs, JSON for bad HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+
+from samply_operator.api.server import draining, problems
+from samply_operator.api.server.access_log import AccessLogger
+from samply_operator.api.server.connection_limits import Crowd
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECS = 20.0
+"""A connection without a complete request head for this long is closed: idle and slow clients alike."""
+DRAIN_SECS = 20.0
+"""How long downloads under way may go on after the end was asked for."""
+LINGER_SECS = 2.0
+"""How long an unwanted request body is read and dropped before the connection is closed."""
+SENDING_SECS = 3.0
+"""How long the kernel may go on with what was written for clients, once all connections are closed: what the chart's
+values leave of a pod's 30 s to end."""
+STALL_MS = 300_000
+"""The kernel drops a client that takes nothing of what waits for it for this long."""
+BACKLOG = 512
+TLS_LIMITS: dict[str, Any] = {"ssl_handshake_timeout": 10.0, "ssl_shutdown_timeout": 2.0}
+LIMITS: dict[str, Any] = {
+    "access_log_class": AccessLogger,
+    "lingering_time": LINGER_SECS,
+    "max_headers": 64,
+    "max_line_size": 8190,
+    "max_field_size": 8190,
+}
+
+
+class Connection(web.RequestHandler):
+    """One client: aiohttp's handler, which refuses what is too many and answers bad HTTP in JSON."""
+
+    __slots__ = ("_address", "_crowd")
+
+    def __init__(self, server: web.Server, crowd: Crowd, **kwargs: Any) -> None:
+        super().__init__(server, **kwargs)
+        self._crowd = crowd
+        self._address = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_MS)
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if peer else ""
+        if not self._crowd.enter(self._address):
+            self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._crowd.leave(self._address)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer a head that is no HTTP (400), and a fault of this service (500) without a word of its inside."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client went before its answer: normal, and nobody is left to tell
+        if status < 500:
+            problems.name_request()  # the last one's id is not its own
+        response = problems.build_bad_http() if status < 500 else problems.build_internal()
+        if status >= 500:
+            logger.error("a request failed", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the response was cut off")
+        response.force_close()
+        return response
+
+
+class Door:
+    """Serves `app` on one address while its `async with` lasts."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        host: str,
+        port: int,
+        *,
+        drain_secs: float = DRAIN_SECS,
+        idle_secs: float = IDLE_SECS,
+        tls: ssl.SSLContext | None = None,
+        crowd: Crowd | None = None,
+    ) -> None:
+        # aiohttp waits this long for the handler, and once more after it has cancelled the request's reading.
+        self._runner = web.AppRunner(app, shutdown_timeout=drain_secs / 2)
+        self._drain_secs = drain_secs
+        self._host = host
+        self._port = port
+        self._idle_secs = idle_secs
+        self._crowd = crowd or Crowd()
+        self._tls: dict[str, Any] = {"ssl": tls, **TLS_LIMITS} if tls else {}
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def app(self) -> web.Application:
+        return self._runner.app
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on (asked for as 0: the one that was given)."""
+        return int(self._listener.sockets[0].getsockname()[1]) if self._listener else self._port
+
+    async def __aenter__(self) -> Door:
+        await self._runner.setup()
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("aiohttp made no server")
+        loop = asyncio.get_running_loop()
+        build = partial(Connection, server, self._crowd, loop=loop, keepalive_timeout=self._idle_secs, **LIMITS)
+        self._listener = await loop.create_server(build, self._host, self._port, backlog=BACKLOG, **self._tls)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        port = self.port
+        if self._listener:
+            self._listener.close()
+        await self._runner.cleanup()
+        if self._drain_secs:
+            await draining.wait_sent(port, min(self._drain_secs, SENDING_SECS))

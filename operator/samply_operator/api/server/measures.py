@@ -1,0 +1,83 @@
+"""Requests, counted for Prometheus by the template of their route, never by their path.
+
+Called once per request, at its end: a poll costs about 100 µs, so what is looked up by name is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from aiohttp import web
+
+from samply_operator.measures import API, count, gauge, histogram
+
+SECS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+OTHER = "other"
+"""What no route knows, and what is no HTTP."""
+METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
+
+REQUESTS = count(API, "http_requests_total", "Answers, by the route's template.", ("route", "method", "status"))
+DURATION = histogram(
+    API, "http_request_duration_seconds", "From the request's head to the answer's end.", SECS, ("route",)
+)
+SENT_BYTES = count(API, "http_sent_bytes_total", "Bytes of bodies that were sent.", ("route",))
+CONNECTIONS = gauge(API, "http_connections", "Connections that are open.")
+CLOSED = count(
+    API, "http_connections_refused_total", "Connections closed at once, by what there was too much of.", ("limit",)
+)
+REFUSED = count(API, "http_rate_limited_total", "Requests refused with 429, by whose rate was too high.", ("caller",))
+DECISIONS = count(
+    API,
+    "auth_decisions_total",
+    "LocalAuthenticator let in or not, and what the operator then forbade them.",
+    ("way", "outcome"),
+)
+CONNECTED = gauge(API, "operator_connected", "1 while the operator is heard over the socket.")
+SNAPSHOT_SECS = gauge(API, "operator_snapshot_age_seconds", "Age of the operator's last word; it speaks every 4 s.")
+TLS_UNTIL = gauge(
+    API, "tls_certificate_expiry_timestamp_seconds", "Unix time until which the certificate holds; 0: no TLS."
+)
+
+MAX_KEPT = 512
+WAY = web.RequestKey("way", str)
+"""How its caller was checked, as metrics call it; set where they were let in."""
+ROUTE = web.RequestKey("route", web.AbstractResource)
+"""Set as soon as a request was routed; what is no HTTP never is."""
+
+Counted = tuple[Callable[[], None], Callable[[float], None], Callable[[float], None]]
+
+
+def count_decision(way: str, outcome: str) -> None:
+    """For whoever checks callers. `way`: kubernetes, jwt, api-key, link, none; `outcome`: one of few words, such as
+    allowed, hidden, unauthenticated, forbidden, unavailable."""
+    _find_decision(way, outcome)()
+
+
+@lru_cache(MAX_KEPT)
+def _find_decision(way: str, outcome: str) -> Callable[[], None]:
+    return DECISIONS.labels(way, outcome).inc
+
+
+def count_request(request: web.BaseRequest, status: int, duration_secs: float, sent_bytes: int) -> None:
+    add, observe, send = _find(find_route(request), request.method, status)
+    add()
+    observe(duration_secs)
+    if sent_bytes:
+        send(sent_bytes)
+
+
+def find_route(request: web.BaseRequest) -> str:
+    """The template that the path fits."""
+    resource = request.get(ROUTE)
+    return resource.canonical if resource else OTHER
+
+
+@lru_cache(MAX_KEPT)
+def _find(route: str, method: str, status: int) -> Counted:
+    method = method if method in METHODS else OTHER
+    return (
+        REQUESTS.labels(route, method, str(status)).inc,
+        DURATION.labels(route).observe,
+        SENT_BYTES.labels(route).inc,
+    )

@@ -1,0 +1,269 @@
+"""What the api knows right now: the operator's snapshot and the index of the volume, joined into one frozen `View`.
+
+A snapshot counts only once the volume was read for its generation, so that a recording never vanishes from one before
+it appears in the other. The view is replaced, never changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from samply_operator.control.messages import OrdinalState, PipelineState, RecordingState, Snapshot
+from samply_operator.errors import StoreError
+from samply_operator.model.manifest import Manifest
+from samply_operator.rules.serving import serve
+from samply_operator.store.index import Catalog, Index
+from samply_operator.store.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+RESCAN_SECS = 60.0
+"""The volume is listed this often even if the operator says nothing."""
+RETRY_SECS = 1.0
+"""Pause after a volume that couldn't be read."""
+
+MAX_KEPT = 10_000
+"""Answers to look-ups that a view keeps."""
+
+Key = tuple[str, str]
+"""(namespace, pipeline)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A snapshot, looked up by name."""
+
+    snapshot: Snapshot
+    pipelines: Mapping[Key, PipelineState]
+    namespaces: Mapping[str, frozenset[str]]
+    recordings: Mapping[tuple[str, str, int], RecordingState]
+    by_id: Mapping[str, RecordingState]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One consistent picture. `live` None: the operator is away."""
+
+    catalog: Catalog = field(default_factory=Catalog)
+    live: Live | None = None
+    is_ready: bool = False
+    """The volume was read at least once."""
+    _facts: dict[tuple[str, str, int], serve.ServingState] = field(default_factory=dict, repr=False, compare=False)
+    """Gathered once per view: pollers ask for the same again and again."""
+    _namespaces: dict[str, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def is_certain(self) -> bool:
+        return self.live is not None and self.live.snapshot.is_synced
+
+    def find_namespaces(self, pipeline: str) -> frozenset[str]:
+        """Namespaces that hold the name, in the cluster or on the volume."""
+        found = self._namespaces.get(pipeline)
+        if found is None:
+            live = self.live.namespaces.get(pipeline, frozenset()) if self.live else frozenset()
+            found = live | self.catalog.find_namespaces(pipeline)
+            if found and len(self._namespaces) < MAX_KEPT:
+                self._namespaces[pipeline] = found
+        return found
+
+    def list_namespaces(self) -> frozenset[str]:
+        """Namespaces of all pipelines."""
+        return frozenset(namespace for namespace, _ in self.list_keys())
+
+    def find_pipeline(self, namespace: str, pipeline: str) -> PipelineState | None:
+        return self.live.pipelines.get((namespace, pipeline)) if self.live else None
+
+    def find_recording(self, profile_id: str) -> RecordingState | None:
+        return self.live.by_id.get(profile_id) if self.live else None
+
+    def list_keys(self) -> frozenset[Key]:
+        """All pipelines, in the cluster or on the volume."""
+        return frozenset(self.catalog.by_pipeline) | (self.live.pipelines.keys() if self.live else set())
+
+    def gather(self, namespace: str, pipeline: str, ordinal: int) -> serve.ServingState:
+        """The facts that `rules.serve` decides from."""
+        key = namespace, pipeline, ordinal
+        facts = self._facts.get(key)
+        if facts is None:
+            facts = self._gather(*key)
+            if len(self._facts) < MAX_KEPT:
+                self._facts[key] = facts
+        return facts
+
+    def _gather(self, namespace: str, pipeline: str, ordinal: int) -> serve.ServingState:
+        state = self.find_pipeline(namespace, pipeline)
+        ordinals = state.ordinals if state else ()
+        recording = self.live.recordings.get((namespace, pipeline, ordinal)) if self.live else None
+        return serve.ServingState(
+            ordinal=ordinal,
+            is_certain=self.is_certain,
+            is_known=state is not None,
+            ordinals=tuple(o.ordinal for o in ordinals),
+            is_running=_is_running(ordinals, ordinal),
+            running=_build_running(recording) if recording else None,
+            last_good=self.catalog.find_last_good(namespace, pipeline, ordinal),
+            last_attempt=self.catalog.find_last_attempt(namespace, pipeline, ordinal),
+            stored_ordinals=self.catalog.list_ordinals(namespace, pipeline),
+        )
+
+    def list_recordings(self, namespace: str, pipeline: str) -> tuple[RecordingState, ...]:
+        """Those of one pipeline that haven't ended, newest first; what is stored already is left out."""
+        live = self.live.by_id.values() if self.live else ()
+        found = [r for r in live if (r.namespace, r.pipeline) == (namespace, pipeline)]
+        unstored = [r for r in found if self.catalog.get(r.id) is None]
+        return tuple(sorted(unstored, key=lambda r: (r.requested_at, r.id), reverse=True))
+
+    def get(self, profile_id: str) -> Manifest | None:
+        return self.catalog.get(profile_id)
+
+
+def build_live(snapshot: Snapshot) -> Live:
+    """Look-ups over a snapshot. Preflights are no recordings that a GET could wait for."""
+    namespaces: dict[str, set[str]] = {}
+    for pipeline in snapshot.pipelines:
+        namespaces.setdefault(pipeline.name, set()).add(pipeline.namespace)
+    for recording in snapshot.recordings:
+        namespaces.setdefault(recording.pipeline, set()).add(recording.namespace)
+    return Live(
+        snapshot=snapshot,
+        pipelines={(p.namespace, p.name): p for p in snapshot.pipelines},
+        namespaces={name: frozenset(found) for name, found in namespaces.items()},
+        recordings={(r.namespace, r.pipeline, r.ordinal): r for r in _order(snapshot.recordings)},
+        by_id={r.id: r for r in snapshot.recordings},
+    )
+
+
+def _order(recordings: Collection[RecordingState]) -> list[RecordingState]:
+    """The one that runs comes last and so counts, before others that wait for the same target."""
+    real = [r for r in recordings if not r.preflight_only]
+    return sorted(real, key=lambda r: (r.ends_at is not None, r.requested_at, r.id))
+
+
+def _is_running(ordinals: Collection[OrdinalState], ordinal: int) -> bool:
+    return any(o.ordinal == ordinal and o.is_running for o in ordinals)
+
+
+def _build_running(recording: RecordingState) -> serve.Running:
+    return serve.Running(
+        id=recording.id,
+        phase=recording.phase,
+        requested_at=recording.requested_at,
+        ends_at=recording.ends_at,
+        duration_secs=recording.duration_secs,
+    )
+
+
+class Board:
+    """Keeps `view` up to date while its `async with` lasts. `take` is the operator client's `on_change`."""
+
+    def __init__(self, volume: Volume) -> None:
+        self.view = View()
+        self.is_closing = False
+        """The process was asked to end: no longer ready."""
+        self._volume = volume
+        self._index = Index()
+        self._snapshot: Snapshot | None = None
+        self._read_generation: int | None = None
+        self._losses = 0
+        self._wanted = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Board:
+        self._wanted.set()
+        self._task = asyncio.create_task(self._read_forever(), name="read the volume")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def take(self, snapshot: Snapshot | None) -> None:
+        """A new snapshot, or None: the operator went (its generations start anew when it is back)."""
+        self._snapshot = snapshot
+        if snapshot is None:
+            self._read_generation = None
+            self._losses += 1
+            self._show(None)
+        elif self._is_read(snapshot):
+            self._show(snapshot)
+        else:
+            self._wanted.set()
+
+    def _is_read(self, snapshot: Snapshot) -> bool:
+        """Whether the volume was read since anything of this snapshot could have been stored: its generation was,
+        and no recording vanished from what is shown."""
+        shown = self.view.live.by_id.keys() if self.view.live else set()
+        return snapshot.store_generation == self._read_generation and shown <= {r.id for r in snapshot.recordings}
+
+    def ask_reread(self) -> None:
+        """A profile of the index isn't there: look again."""
+        self._wanted.set()
+
+    async def wait_for(self, is_met: Callable[[View], bool], timeout_secs: float) -> bool:
+        """Wait until the view meets a condition. False: it didn't in time."""
+        try:
+            async with asyncio.timeout(timeout_secs):
+                while not is_met(self.view):
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _show(self, snapshot: Snapshot | None) -> None:
+        live = build_live(snapshot) if snapshot else None
+        self.view = View(self._index.catalog, live, is_ready=self.view.is_ready)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _read_forever(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(RESCAN_SECS):
+                    await self._wanted.wait()
+            except TimeoutError:
+                logger.debug("nothing was said for %s s: the volume is read again", RESCAN_SECS)
+            self._wanted.clear()
+            if not await self._read():
+                self._wanted.set()
+                await asyncio.sleep(RETRY_SECS)
+
+    async def _read(self) -> bool:
+        """Read the volume for the snapshot at hand, then show both. False: the volume can't be read."""
+        snapshot, losses = self._snapshot, self._losses
+        try:
+            faults = await asyncio.to_thread(self._index.refresh, self._volume)
+        except StoreError as error:
+            logger.error("the volume can't be read: %s", error)
+            self._show(None)
+            return False
+        for fault in faults:
+            logger.error("%s", fault)
+        self.view = View(self._index.catalog, self.view.live, is_ready=True)
+        if snapshot is None or losses != self._losses:
+            self._show_unless_unread()
+        else:
+            self._read_generation = snapshot.store_generation
+            self._show(snapshot)
+            self._show_unless_unread()
+        return True
+
+    def _show_unless_unread(self) -> None:
+        """The newest snapshot, if the volume was read for its generation; else read again."""
+        if self._snapshot is None:
+            self._show(None)
+        elif self._is_read(self._snapshot):
+            self._show(self._snapshot)
+        else:
+            self._wanted.set()
+            self._wake()

@@ -1,0 +1,105 @@
+"""`samply-operator key new`: makes an API key, shows it once, and the command that puts its hash into the Secret."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import secrets
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from samply_operator.errors import InvalidParam
+from samply_operator.rules.access import credentials
+from samply_operator.settings import ApiKeys
+
+DESCRIPTION = """\
+Make an API key for the HTTP service. It is shown this once; only its hash is kept, in a Secret that the operator reads
+every 2 s. Nothing is sent anywhere: you run the command that it prints."""
+EXAMPLE = """\
+example:
+  samply-operator key new ci --verbs get,create --namespaces team-a --days 90
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="samply-operator key", description="API keys of the HTTP service.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    new = commands.add_parser(
+        "new",
+        help="make a key",
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    new.add_argument("name", help="what logs and objects call its holder: small letters, digits, dashes")
+    new.add_argument("--verbs", default="get", metavar="V,V", help="of get, create, delete (default: get)")
+    new.add_argument("--namespaces", required=True, metavar="N,N", help="of pipelines; '*' means all")
+    new.add_argument("--days", type=int, metavar="N", help="it ends after this many days (default: never)")
+    new.add_argument("--secret", default=ApiKeys().secret_name, help="name of the Secret (default: %(default)s)")
+    new.add_argument("-n", "--namespace", metavar="NS", help="of the release (default: your context's)")
+    new.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = build_parser().parse_args(arguments)
+    verbs, namespaces = options.verbs.split(","), options.namespaces.split(",")
+    expires = _build_expiry(options.days)
+    key = credentials.build_key(options.name, secrets.token_bytes(credentials.RANDOM_BYTES))
+    entry = credentials.build_entry(key, verbs, namespaces, expires)
+    _check(options.name, entry)
+    secret = build_secret(options.secret, options.namespace, options.name, entry)
+    if options.output == "json":
+        print(json.dumps({"key": key, "secret": secret}))
+    else:
+        print(render(options.name, key, secret, verbs, namespaces, expires))
+    return 0
+
+
+def _build_expiry(days: int | None) -> str | None:
+    if days is None:
+        return None
+    if not 1 <= days <= 3650:
+        raise InvalidParam(f"--days {days}: give 1 to 3650.")
+    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _check(name: str, entry: bytes) -> None:
+    """As the operator will read it. Raises InvalidParam."""
+    parsed = credentials.parse_keys({name: entry})
+    faults = [
+        *parsed.faults,
+        *("--verbs lacks get, without which no namespace is seen" for key in parsed.keys if "get" not in key.verbs),
+    ]
+    if faults:
+        remedy = "Give a name of small letters, digits and dashes, --verbs of get, create, delete, --namespaces."
+        raise InvalidParam(f"{faults[0]}.", remedy=remedy)
+
+
+def build_secret(secret: str, namespace: str | None, name: str, entry: bytes) -> dict[str, object]:
+    """One entry of it: applied server-side, the other entries stay as they are."""
+    metadata = {"name": secret, **({"namespace": namespace} if namespace else {})}
+    data = {name: base64.b64encode(entry).decode()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+
+
+def render(
+    name: str,
+    key: str,
+    secret: dict[str, object],
+    verbs: Sequence[str],
+    namespaces: Sequence[str],
+    expires: str | None,
+) -> str:
+    body = msgspec.json.encode(secret).decode()
+    until = f", until {expires}" if expires else ""
+    where = "all namespaces" if credentials.EVERYWHERE in namespaces else ", ".join(namespaces)
+    return (
+        f"API key {name}: {', '.join(verbs)} in {where}{until}. It is shown this once:\n\n  {key}\n\n"
+        "Put its hash into the Secret, which is made if it isn't there (config.auth.apiKeys.enabled must be true):\n\n"
+        f"  echo {shlex.quote(body)} | kubectl apply --server-side --field-manager samply-key-{name} -f -"
+    )

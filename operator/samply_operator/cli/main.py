@@ -1,0 +1,93 @@
+"""The command line: what the two containers run, their probe, and work on profile files."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from samply_operator import __version__, settings
+from samply_operator.errors import SamplyOperatorError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="samply-operator", description="CPU profiles of running Feldera pipelines in Kubernetes."
+    )
+    parser.add_argument("--version", action="version", version=f"samply-operator {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("operator", "watch the cluster and record (the container with the cluster rights)"),
+        ("api", "serve profiles over HTTP (the container with the network door)"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--settings", metavar="FILE", help="settings file (default: $SAMPLY_OPERATOR_SETTINGS)")
+        if name == "api":
+            command.add_argument(
+                "--tls", metavar="FOLDER", type=Path, help="serve HTTPS with tls.crt and tls.key of this folder"
+            )
+    for name, text in (("profile", "work on profile files"), ("key", "make API keys of the HTTP service")):
+        commands.add_parser(name, help=text, add_help=False)
+    beat = commands.add_parser("heartbeat", help="exit 0 if the operator's event loop is alive (a liveness probe)")
+    beat.add_argument("--max-age", type=float, default=60.0, metavar="SECS", help="oldest heartbeat (default: 60)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 failed (the reason is on stderr), 2 wrong usage."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        if given[:1] == ["profile"]:
+            from samply_operator.cli import profile_commands  # noqa: PLC0415 - the probe must start fast
+
+            return profile_commands.main(given[1:])
+        if given[:1] == ["key"]:
+            from samply_operator.cli import key_commands  # noqa: PLC0415
+
+            return key_commands.main(given[1:])
+        return _run(build_parser().parse_args(given))
+    except SamplyOperatorError as error:
+        print(f"samply-operator: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "heartbeat":
+        return _check_heartbeat(options.max_age)
+    from samply_operator import logs  # noqa: PLC0415
+
+    config, identity = settings.load(options.settings), settings.load_identity()
+    logs.configure(config.log_level)
+    if options.command == "operator":
+        from samply_operator.handlers import main as operator_main  # noqa: PLC0415
+
+        asyncio.run(operator_main.run(config, identity))
+    else:
+        from samply_operator.api import main as api_main  # noqa: PLC0415
+
+        asyncio.run(api_main.run(config, identity, options.tls))
+    return 0
+
+
+def _check_heartbeat(max_age: float) -> int:
+    path = Path(settings.load().paths.heartbeat)
+    try:
+        age = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        print(f"samply-operator: no heartbeat at {path}", file=sys.stderr)
+        return EXIT_FAILED
+    if age > max_age:
+        print(f"samply-operator: the last heartbeat was {age:.0f} s ago", file=sys.stderr)
+        return EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""`samply-operator profile …`: the work on profiles that lie in files. Needs no cluster and no operator.
+
+Reads the files it is given and writes to stdout or to `--out`. Exit status: 0 done, 1 a file is no good profile
+(`check`: or misses what was asked of it), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from samply_operator import profiles
+from samply_operator.errors import ProfileError
+from samply_operator.profiles.analysis import comparing, fact_sheet, merging
+from samply_operator.profiles.analysis.fact_sheet import ProfileFacts
+from samply_operator.profiles.analysis.tally import TimeRange
+from samply_operator.profiles.analysis.weighing import MEASURES
+from samply_operator.profiles.format import reading
+from samply_operator.profiles.output import display_names, flamegraph, text
+from samply_operator.profiles.worker import jobs
+
+EXAMPLES = """\
+examples:
+  samply-operator profile top profile.json.gz
+  samply-operator profile top profile.json.gz --thread worker-0 --from 2 --to 5 -o json
+  samply-operator profile convert profile.json.gz --format svg --out flame.svg
+  samply-operator profile convert profile.json.gz --format pprof --out cpu.pb.gz && go tool pprof -http : cpu.pb.gz
+  samply-operator profile diff before.json.gz after.json.gz
+  samply-operator profile diff before.json.gz after.json.gz --format svg --out diff.svg
+  samply-operator profile merge host-0.json.gz host-1.json.gz
+  samply-operator profile check *.json.gz --max-unresolved 20
+  samply-operator profile bake raw.json.gz --symbols raw.json.syms.json --product orders --out profile.json.gz
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """What comes after `samply-operator profile`. The exit status is as above."""
+    options = build_parser().parse_args(arguments)
+    return int(options.run(options))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Each command sets `run`: a function from the arguments to the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="samply-operator profile",
+        description="Summarise, convert, compare and check samply profiles in files, gzip or plain.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_top(commands)
+    _add_convert(commands)
+    _add_diff(commands)
+    _add_merge(commands)
+    _add_check(commands)
+    _add_bake(commands)
+    return parser
+
+
+def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("top", help="the functions that the time goes into")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--limit", type=_positive, default=20, metavar="N", help="functions listed (default 20)")
+    parser.add_argument("--thread", metavar="NAME", help="only threads with this name or thread id")
+    parser.add_argument("--per-thread", action="store_true", help="a table for each thread as well")
+    parser.add_argument("--coverage", type=float, metavar="SHARE", help="shown beside it: 1 is all, as the status says")
+    parser.add_argument("--lost-events", type=int, metavar="N", help="likewise")
+    parser.add_argument("--from", dest="start", type=float, metavar="SECS", help="leave out what was before")
+    parser.add_argument("--to", dest="end", type=float, metavar="SECS", help="leave out what was after")
+    _add_output(parser)
+    parser.set_defaults(run=_guarded(_top))
+
+
+def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("convert", help="folded stacks, speedscope, pprof, or a flame graph (svg)")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--format", choices=jobs.FORMATS, required=True)
+    parser.add_argument("--measure", choices=MEASURES, default="samples", help="what is counted (pprof has both)")
+    _add_out(parser)
+    parser.set_defaults(run=_guarded(_convert))
+
+
+def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("diff", help="two profiles, function by function, as shares of their CPU time")
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    parser.add_argument("--limit", type=_positive, default=30, metavar="N", help="functions listed (default 30)")
+    parser.add_argument("--format", choices=("table", "svg"), default="table", help="svg: differential flame graph")
+    _add_output(parser)
+    _add_out(parser)
+    parser.set_defaults(run=_guarded(_diff))
+
+
+def _add_merge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("merge", help="several profiles, such as all hosts of a pipeline, as one summary")
+    parser.add_argument("files", type=Path, nargs="+", metavar="file")
+    parser.add_argument("--limit", type=_positive, default=20, metavar="N", help="functions listed (default 20)")
+    _add_output(parser)
+    parser.set_defaults(run=_guarded(_merge))
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("check", help="say whether files are good profiles, and how good")
+    parser.add_argument("files", type=Path, nargs="+", metavar="file")
+    parser.add_argument("--min-samples", type=_positive, default=1, metavar="N", help="fewer is a failure (default 1)")
+    parser.add_argument("--max-unresolved", type=float, metavar="PERCENT", help="a larger share is a failure")
+    _add_output(parser)
+    parser.set_defaults(run=_guarded(_check))
+
+
+def _add_bake(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("bake", help="put samply's sidecar of symbols into the profile")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--symbols", type=Path, metavar="SIDECAR", help="the file named *.syms.json")
+    parser.add_argument("--product", metavar="TITLE", help="title that viewers show (default: the one it has)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write (gzip)")
+    _add_output(parser)
+    parser.set_defaults(run=_guarded(_bake))
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: stdout)")
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    time_range = None
+    if arguments.start is not None or arguments.end is not None:
+        end = float("inf") if arguments.end is None else 1000 * arguments.end
+        time_range = TimeRange(1000 * (arguments.start or 0.0), end)
+    profile = profiles.read(arguments.file)
+    found = profiles.top(profile, limit=arguments.limit, thread=arguments.thread, time_range=time_range)
+    if arguments.thread is not None and not found.threads:
+        names = ", ".join(sorted({display_names.clean(thread.name) for thread in profile.threads}))
+        print(f"No thread is named {arguments.thread}. There are: {names}.", file=sys.stderr)
+        return 1
+    found = replace(found, coverage=arguments.coverage, lost_events=arguments.lost_events)
+    is_per_thread = arguments.per_thread or arguments.thread is not None
+    _print(arguments, found, text.render_summary(found, per_thread=is_per_thread))
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    job = jobs.Convert(profile=str(arguments.file), format=arguments.format, measure=arguments.measure)
+    if arguments.out is None and arguments.format == "pprof" and sys.stdout.isatty():
+        print("pprof is binary: name a file with --out.", file=sys.stderr)
+        return 2
+    _write(jobs.convert(job), arguments.out)
+    return 0
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    before, after = profiles.read(arguments.before), profiles.read(arguments.after)
+    if arguments.format == "svg":
+        _write(flamegraph.compare(before, after), arguments.out)
+        return 0
+    comparison = comparing.compare(before, after, limit=arguments.limit)
+    table = text.render_comparison(comparison).encode("utf-8", "replace")
+    _write([table if arguments.output == "text" else _encode(comparison)], arguments.out)
+    return 0
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    merged = merging.merge((profiles.read(path) for path in arguments.files), limit=arguments.limit)
+    _print(arguments, merged, text.render_merged(merged))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    verdicts = [_judge(path, arguments.min_samples, arguments.max_unresolved) for path in arguments.files]
+    if arguments.output == "json":
+        _write([_encode(verdicts)], None)
+    else:
+        for verdict in verdicts:
+            print(_render_verdict(verdict))
+    return 0 if all(verdict.good for verdict in verdicts) else 1
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What `check` says of one file."""
+
+    file: str
+    good: bool
+    why: str
+    facts: ProfileFacts | None
+
+
+def _judge(path: Path, min_samples: int, max_unresolved: float | None) -> Verdict:
+    try:
+        facts = fact_sheet.gather(reading.read(path))
+    except ProfileError as error:
+        return Verdict(str(path), good=False, why=str(error), facts=None)
+    if facts.samples < min_samples:
+        return Verdict(str(path), good=False, why=f"{facts.samples} samples, fewer than {min_samples}", facts=facts)
+    if max_unresolved is not None and (facts.unresolved_percent or 0.0) > max_unresolved:
+        return Verdict(str(path), good=False, why=f"{facts.unresolved_percent:.1f} % without a name", facts=facts)
+    return Verdict(str(path), good=True, why="", facts=facts)
+
+
+def _render_verdict(verdict: Verdict) -> str:
+    word = "good" if verdict.good else "BAD: " + display_names.clean(verdict.why, limit=500)
+    line = f"{display_names.clean(verdict.file)}: {word}"
+    if verdict.facts is None:
+        return line
+    facts = verdict.facts
+    unresolved = "" if facts.unresolved_percent is None else f", {facts.unresolved_percent:.1f} % without a name"
+    line += (
+        f"\n  version {facts.version}, {facts.samples} samples in {facts.threads} threads over "
+        f"{facts.duration_ms / 1000:.1f} s{unresolved}"
+    )
+    nameless = (share for share in facts.unresolved_by_lib if share.unresolved)
+    for share in nameless:
+        line += (
+            f"\n  {display_names.clean(share.lib)}: {share.unresolved_percent:.1f} % of {share.samples} without a name"
+        )
+    if facts.symbolicated and facts.stripped_libs:
+        line += f"\n  no symbols found for (stripped?): {', '.join(map(display_names.clean, facts.stripped_libs))}"
+    return line
+
+
+def _bake(arguments: argparse.Namespace) -> int:
+    if arguments.out.exists() and arguments.out.samefile(arguments.file):
+        print("--out must be another file than the one that is read.", file=sys.stderr)
+        return 2
+    product = arguments.product if arguments.product is not None else profiles.read(arguments.file).meta.product
+    result = profiles.bake(arguments.file, arguments.symbols, arguments.out, label=profiles.Label(product))
+    unresolved = result.facts.unresolved_percent or 0.0
+    line = f"{arguments.out}: {result.named_frames} frames named, {unresolved:.1f} % of the samples without a name\n"
+    _print(arguments, result, line)
+    return 0
+
+
+def _print(arguments: argparse.Namespace, answer: object, table: str) -> None:
+    _write([table.encode("utf-8", "replace") if arguments.output == "text" else _encode(answer)], None)
+
+
+def _encode(answer: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n"
+
+
+def _write(pieces: Iterable[bytes], out: Path | None) -> None:
+    if out is None:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return
+    with out.open("wb") as file:
+        file.writelines(pieces)
+
+
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """What is wrong with a file becomes one line on stderr and exit status 1."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        try:
+            return command(arguments)
+        except ProfileError as error:
+            print(display_names.clean(str(error), limit=1000), file=sys.stderr)
+        except BrokenPipeError:
+            # Whoever read has enough (`| head`): nothing more can be said, not even at the end.
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open till the end
+        except OSError as error:
+            print(display_names.clean(f"{error.filename or 'output'}: {error.strerror}"), file=sys.stderr)
+        return 1
+
+    return run

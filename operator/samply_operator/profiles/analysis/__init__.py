@@ -1,0 +1,1 @@
+"""What a profile says: sums, call trees, summaries, comparisons. Pure."""

@@ -1,0 +1,139 @@
+"""What is worth knowing of a profile without opening it: how much is in it, how much of it has names. Pure."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from samply_operator.profiles.analysis import tally
+from samply_operator.profiles.format import vectors
+from samply_operator.profiles.format.profile import Profile, Tables
+
+ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
+"""How a profile without symbols names a function."""
+
+MADE_UP_NAME = re.compile(r"fun_[0-9a-fA-F]+|EntryPoint")
+"""What samply calls a function whose bounds it found in the unwind data of a stripped binary. It is no name."""
+
+NO_LIB = "(no library)"
+MIN_SAMPLES_TO_JUDGE = 20
+STRIPPED_PERCENT = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class LibShare:
+    """Samples whose innermost frame lies in one library, and how many of these frames have no name."""
+
+    lib: str
+    samples: int
+    unresolved: int
+
+    @property
+    def unresolved_percent(self) -> float:
+        return 100.0 * self.unresolved / self.samples if self.samples else 0.0
+
+    @property
+    def looks_stripped(self) -> bool:
+        """Nearly nothing in it has a name: no symbols in the binary, or none were found."""
+        return self.samples >= MIN_SAMPLES_TO_JUDGE and self.unresolved_percent >= STRIPPED_PERCENT
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFacts:
+    """`samples`: rows with a stack. `unresolved_percent`: of these, the share whose innermost frame has no name; None
+    without samples. `duration_ms`: from the first to the last sample. `started_at_ms`: Unix time. `cpu_ms`: None
+    where none was recorded.
+    """
+
+    version: int
+    product: str
+    samples: int
+    empty_samples: int
+    threads: int
+    symbolicated: bool
+    interval_ms: float
+    duration_ms: float
+    started_at_ms: float
+    cpu_ms: float | None
+    unresolved_percent: float | None
+    unresolved_by_lib: tuple[LibShare, ...]
+    raw_bytes: int
+    samples_by_pid: tuple[tuple[str, int], ...] = ()
+    """Of each process, its samples: children that the target started are recorded too."""
+
+    @property
+    def stripped_libs(self) -> tuple[str, ...]:
+        return tuple(share.lib for share in self.unresolved_by_lib if share.looks_stripped)
+
+
+def gather(profile: Profile) -> ProfileFacts:
+    """Walks every sample once."""
+    total = empty = 0
+    cpu_ms: float | None = None
+    by_lib: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    by_pid: Counter[str] = Counter()
+    names: list[tuple[str, bool]] | None = None
+    key: int | None = None
+    for thread in profile.threads:
+        tables = thread.load_tables()
+        counts, without = tally.count(thread, _find_leaves(tables), len(tables.func_name))
+        empty += without
+        total += sum(counts.values())
+        by_pid[thread.pid] += sum(counts.values())
+        used = tally.sum_cpu_ms(thread, profile.meta)
+        if used is not None:
+            cpu_ms = used + (cpu_ms or 0.0)
+        if names is None or thread.table_key != key:
+            names, key = _name_funcs(tables, profile), thread.table_key
+        for func, count in counts.items():
+            lib, has_no_name = names[func]
+            share = by_lib[lib]
+            share[0] += count
+            share[1] += count if has_no_name else 0
+    shares = [LibShare(lib, samples, unresolved) for lib, (samples, unresolved) in by_lib.items()]
+    unresolved = sum(share.unresolved for share in shares)
+    span = tally.find_span(profile.threads)
+    return ProfileFacts(
+        version=profile.meta.version,
+        product=profile.meta.product,
+        samples=total,
+        empty_samples=empty,
+        threads=len(profile.threads),
+        symbolicated=profile.meta.symbolicated,
+        interval_ms=profile.meta.interval_ms,
+        duration_ms=span[1] - span[0] if span else 0.0,
+        started_at_ms=profile.meta.start_time_ms,
+        cpu_ms=cpu_ms,
+        unresolved_percent=100.0 * unresolved / total if total else None,
+        unresolved_by_lib=tuple(sorted(shares, key=lambda share: (-share.samples, share.lib))),
+        raw_bytes=profile.raw_bytes,
+        samples_by_pid=tuple(sorted(by_pid.items())),
+    )
+
+
+def _find_leaves(tables: Tables) -> array[int]:
+    """The innermost function of each stack, and -1 for no stack at the end."""
+    leaves = vectors.take(tables.frame_func, tables.stack_frame)
+    leaves.append(-1)
+    return leaves
+
+
+def is_address(name: str) -> bool:
+    return ADDRESS.fullmatch(name) is not None
+
+
+def is_unresolved(name: str) -> bool:
+    """Nobody can tell from the name what runs there."""
+    return is_address(name) or MADE_UP_NAME.fullmatch(name) is not None
+
+
+def _name_funcs(tables: Tables, profile: Profile) -> list[tuple[str, bool]]:
+    """Per function: its library, and whether it has no name."""
+    libs = [lib.name for lib in profile.libs]
+    libs.append(NO_LIB)
+    return [
+        (libs[lib], is_unresolved(tables.strings[name]))
+        for lib, name in zip(tables.func_lib, tables.func_name, strict=True)
+    ]

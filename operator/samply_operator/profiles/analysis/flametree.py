@@ -1,0 +1,85 @@
+"""One call tree out of many: threads and whole profiles laid over each other, with a column of sums for each. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from samply_operator.profiles.analysis import weighing
+from samply_operator.profiles.analysis.calltree import FunctionIndex
+from samply_operator.profiles.analysis.weighing import Measure, WeighedThread
+from samply_operator.profiles.format.profile import Profile
+
+THREAD = "thread"
+"""Stands for the library where a frame is a thread."""
+
+
+@dataclass(slots=True)
+class FlameTree:
+    """Nodes, parents first; `selves[column][node]` is what was spent in the node itself, `totals` after `close`."""
+
+    index: FunctionIndex
+    parent: array[int]
+    func: array[int]
+    selves: list[array[float]]
+    totals: list[array[float]] = field(default_factory=list)
+    _nodes: dict[tuple[int, int], int] = field(default_factory=dict)
+    _sums: dict[int, float] = field(default_factory=dict)
+
+    def add(self, weighed: WeighedThread, column: int, values: dict[int, float], *, above: Sequence[int] = ()) -> None:
+        """Lay a thread over the tree, under the functions `above` (for example one per thread)."""
+        root = -1
+        for func in above:
+            root = self._node(root, func)
+        here = array("i", [0]) * len(weighed.forest.parent)
+        for node, (parent, func) in enumerate(zip(weighed.forest.parent, weighed.forest.func, strict=True)):
+            here[node] = self._node(root if parent == -1 else here[parent], func)
+        for node, value in values.items():
+            self.selves[column][here[node]] += value
+
+    def close(self) -> None:
+        """Compute the totals; nothing may be added afterwards."""
+        self.totals = [array("d", column) for column in self.selves]
+        for node in range(len(self.parent) - 1, -1, -1):
+            above = self.parent[node]
+            if above != -1:
+                for column in self.totals:
+                    column[above] += column[node]
+
+    def sum(self, column: int) -> float:
+        if column not in self._sums:
+            self._sums[column] = sum(self.selves[column])
+        return self._sums[column]
+
+    def children(self) -> dict[int, list[int]]:
+        """The children of each node (-1: the roots), in the order in which they turned up."""
+        below: dict[int, list[int]] = {}
+        for node, above in enumerate(self.parent):
+            below.setdefault(above, []).append(node)
+        return below
+
+    def _node(self, parent: int, func: int) -> int:
+        node = self._nodes.get((parent, func))
+        if node is None:
+            node = self._nodes[parent, func] = len(self.parent)
+            self.parent.append(parent)
+            self.func.append(func)
+            for column in self.selves:
+                column.append(0.0)
+        return node
+
+
+def build(profiles: Iterable[Profile], *, measure: Measure, by_thread: bool = False) -> FlameTree:
+    """One column per profile. With `by_thread` each thread is a frame at the bottom."""
+    held = list(profiles)
+    tree = FlameTree(FunctionIndex(), array("i"), array("i"), [array("d") for _ in held])
+    for column, profile in enumerate(held):
+        for weighed in weighing.weigh(profile, tree.index):
+            values = weighed.pick(measure)
+            thread = weighed.thread
+            above = [tree.index.number(f"{thread.name} ({thread.tid})", THREAD)] if by_thread else []
+            if values:
+                tree.add(weighed, column, values, above=above)
+    tree.close()
+    return tree

@@ -1,0 +1,160 @@
+"""Adds up one thread's samples: how many, and how much CPU time. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.format import vectors
+from samply_operator.profiles.format.profile import Meta, Thread
+
+if TYPE_CHECKING:
+    from samply_operator.profiles.format.vectors import Floats, Ints, Longs
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """Milliseconds since the profile's first sample, start included, end not."""
+
+    start_ms: float
+    end_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """One number for each row, without samples that have no stack. `counts`: how many samples, whatever they weigh;
+    `weight`: in samples, or what the thread's weight type says; `cpu_us`: None where none was recorded. Microseconds
+    are whole numbers in samply's files: their sums are exact.
+    """
+
+    samples: int
+    counts: Floats
+    weight: Floats
+    cpu_us: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The same for rows that were seen. `cpu_us` is empty where none was recorded."""
+
+    weight: dict[int, float]
+    cpu_us: dict[int, float]
+
+
+def add_up(thread: Thread, meta: Meta, row_of_stack: array[int], size: int) -> Tally:
+    """The sums of one thread by row, as far as there is something."""
+    sums = sum_up(thread, meta, row_of_stack, size)
+    rows = vectors.find_positive(sums.counts)
+    return Tally(
+        vectors.pick(sums.weight, rows),
+        {} if sums.cpu_us is None else vectors.pick(sums.cpu_us, rows),
+    )
+
+
+def sum_up(
+    thread: Thread,
+    meta: Meta,
+    row_of_stack: array[int] | None,
+    size: int,
+    time_range: TimeRange | None = None,
+    *,
+    origin_ms: float = 0.0,
+) -> Sums:
+    """The sums of one thread by what `row_of_stack` makes of its stacks: call tree nodes, functions; `size` rows.
+
+    None: rows are the stacks themselves. Else it has one entry more than there are stacks, -1, for samples without one.
+    `origin_ms` is the time of the profile's first sample (see `find_span`).
+    """
+    samples = thread.samples
+    stacks = read_stacks(thread)
+    rows = stacks if row_of_stack is None else vectors.view(row_of_stack)[stacks]
+    weight = None if has_unit_weights(thread) else vectors.join_floats(samples.weight.float_pieces())
+    cpu = None
+    if not samples.cpu.is_absent and meta.cpu_unit_us:
+        cpu = vectors.scale(_read_cpu(thread), meta.cpu_unit_us)
+    if time_range is not None:
+        inside = vectors.find_between(
+            _read_times(thread), origin_ms + time_range.start_ms, origin_ms + time_range.end_ms, len(rows)
+        )
+        rows = rows[inside]
+        weight = None if weight is None else weight[inside]
+        cpu = None if cpu is None else cpu[inside]
+    counts = vectors.sum_by_row(rows, size)
+    return Sums(
+        samples=len(rows),
+        counts=counts,
+        weight=counts if weight is None else vectors.sum_by_row(rows, size, weight),
+        cpu_us=None if cpu is None else vectors.sum_by_row(rows, size, cpu),
+    )
+
+
+def count(thread: Thread, row_of_stack: array[int], size: int) -> tuple[dict[int, int], int]:
+    """How many samples each row has, whatever their weights are, and how many samples have no stack."""
+    stacks = read_stacks(thread)
+    counts = vectors.sum_by_row(vectors.view(row_of_stack)[stacks], size)
+    seen = vectors.pick(counts, vectors.find_positive(counts))
+    return {row: int(number) for row, number in seen.items()}, vectors.count_negative(stacks)
+
+
+def read_stacks(thread: Thread) -> Ints:
+    """The stack of each sample, -1 for none. Raises BrokenProfile where one isn't in the stack table."""
+    column = thread.samples.stack
+    stacks = column.ints()
+    if stacks and not vectors.are_within(stacks, -1, thread.stack_count):
+        raise build_broken(column.where, f"an index is outside the table of {thread.stack_count} rows")
+    return vectors.view(stacks)
+
+
+def _read_cpu(thread: Thread) -> Longs:
+    return vectors.view_longs(thread.samples.cpu.ints("q", null=0))
+
+
+def sum_cpu_ms(thread: Thread, meta: Meta) -> float | None:
+    """CPU time of one thread, None where none was recorded."""
+    if thread.samples.cpu.is_absent or not meta.cpu_unit_us:
+        return None
+    return vectors.sum_all(_read_cpu(thread)) * meta.cpu_unit_us / 1000
+
+
+def has_unit_weights(thread: Thread) -> bool:
+    """Every sample counts 1: the usual case, and the one that C code can count."""
+    column = thread.samples.weight
+    return column.is_absent or (column.length > 0 and column.is_all(b"1"))
+
+
+def _read_times(thread: Thread) -> Floats:
+    """The time of each sample in ms since the profile's `startTime`; empty where none was recorded."""
+    samples = thread.samples
+    if samples.time.is_absent:
+        return vectors.join_floats(())
+    times = vectors.join_floats(samples.time.float_pieces())
+    return times.cumsum() if samples.has_time_deltas else times
+
+
+def find_span(threads: Iterable[Thread]) -> tuple[float, float] | None:
+    """The times of the first and the last sample of all threads; None if there are none."""
+    first, last = float("inf"), float("-inf")
+    for thread in threads:
+        if thread.samples.length == 0 or thread.samples.time.is_absent:
+            continue
+        column = thread.samples.time
+        total = 0.0
+        lowest: float | None = None
+        highest = float("-inf")
+        for piece in column.float_pieces():
+            if not piece:
+                continue
+            if thread.samples.has_time_deltas:
+                lowest = piece[0] if lowest is None else lowest
+                total += sum(piece)
+                highest = total
+            else:
+                earliest, latest = min(piece), max(piece)
+                lowest = earliest if lowest is None else min(lowest, earliest)
+                highest = max(highest, latest)
+        if lowest is not None:
+            first, last = min(first, lowest), max(last, highest)
+    return (first, last) if first <= last else None

@@ -1,0 +1,1 @@
+"""samply's file format: from bytes to a Profile in memory."""

@@ -1,0 +1,121 @@
+"""Columns of numbers, kept as JSON text and decoded in pieces.
+
+A column of ten million numbers as a Python list takes 400 MB, as text 60: so a column stays text until somebody walks
+it, piece by piece, and what has to be kept goes into an `array`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.format import vectors
+
+if TYPE_CHECKING:
+    from samply_operator.profiles.format.vectors import Longs
+
+Number = TypeVar("Number", int, float)
+
+PIECE = 1 << 20
+_ints = msgspec.json.Decoder(list[int])
+_floats = msgspec.json.Decoder(list[float])
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column as the file has it. `where` names it in errors; `length` is what its table says."""
+
+    raw: msgspec.Raw
+    where: str
+    length: int
+
+    @property
+    def is_absent(self) -> bool:
+        return len(self.raw) == 0 or bytes(memoryview(self.raw)[:4]) == b"null"
+
+    def is_all(self, text: bytes) -> bool:
+        """Every row is this very text: told without decoding a number."""
+        raw = memoryview(self.raw)
+        if len(raw) != self.length * (len(text) + 1) + 1:
+            return False
+        run = (text + b",") * min(self.length, PIECE)
+        body = raw[1:-1]
+        return all(
+            body[start : start + len(run)] == run[: len(body) - start] for start in range(0, len(body), len(run))
+        )
+
+    def int_pieces(self, *, null: int = -1) -> Iterator[list[int]]:
+        """The whole numbers in order; `null` stands for JSON's null."""
+        return self._pieces(_ints, b"%d" % null)
+
+    def float_pieces(self) -> Iterator[list[float]]:
+        """The numbers in order; null counts as 0."""
+        return self._pieces(_floats, b"0")
+
+    def ints(self, typecode: str = "i", *, null: int = -1) -> array[int]:
+        """All of them, compact. "i" is 32 bits wide, "q" 64. `null` stands for JSON's null."""
+        limit = 1 << (31 if typecode == "i" else 63)
+        # At once and in full: what grows is copied, and leaves holes. A number and a comma are two bytes at least, so
+        # the length that the file tells is not believed beyond that.
+        out = array(typecode, [0]) * min(self.length, len(self.raw) // 2)
+        rows = vectors.view(out) if typecode == "i" else vectors.view_longs(out)
+        total = 0
+        for text in split(memoryview(self.raw)):
+            piece = self._read_piece(text, null)
+            if vectors.abs_max(piece) >= limit:
+                raise build_broken(self.where, "a number is out of range")
+            rows[total : total + len(piece)] = piece[: max(0, len(rows) - total)]
+            total += len(piece)
+        self._check_length(total)
+        return out
+
+    def _read_piece(self, text: bytes, null: int) -> Longs:
+        body = text[1:-1].replace(b"null", b"%d" % null) if b"null" in text else text[1:-1]
+        numbers = vectors.parse_longs(body) if body.strip() else vectors.as_longs([])
+        # Where they aren't the plain numbers of samply, the decoder tells what is wrong, or that nothing is.
+        return self._look_closely(text, null) if numbers is None else numbers
+
+    def _look_closely(self, text: bytes, null: int) -> Longs:
+        try:
+            return vectors.as_longs(_ints.decode(text.replace(b"null", b"%d" % null)))
+        except msgspec.DecodeError as error:
+            raise build_broken(self.where, str(error)) from error
+        except OverflowError as error:
+            raise build_broken(self.where, "a number is out of range") from error
+
+    def _pieces(self, decoder: msgspec.json.Decoder[list[Number]], null: bytes) -> Iterator[list[Number]]:
+        total = 0
+        for text in split(memoryview(self.raw)):
+            clean = text.replace(b"null", null) if b"null" in text else text
+            try:
+                numbers = decoder.decode(clean)
+            except msgspec.DecodeError as error:
+                raise build_broken(self.where, str(error)) from error
+            total += len(numbers)
+            yield numbers
+        self._check_length(total)
+
+    def _check_length(self, total: int) -> None:
+        if total != self.length:
+            raise build_broken(self.where, f"{total} rows where the table has {self.length}")
+
+
+def split(text: memoryview) -> Iterator[bytes]:
+    """A JSON array of numbers as several smaller ones."""
+    if len(text) <= PIECE:
+        yield bytes(text)
+        return
+    start, end = 1, len(text) - 1
+    while start < end:
+        piece = bytes(text[start : start + PIECE]) if start + PIECE < end else bytes(text[start:end])
+        if start + len(piece) < end:
+            cut = piece.rfind(b",")
+            # Without a comma in a whole piece it is no column of numbers: let the decoder say so.
+            piece = piece[:cut] if cut > 0 else piece
+        yield b"[" + piece + b"]"
+        start += len(piece) + 1

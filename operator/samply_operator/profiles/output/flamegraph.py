@@ -1,0 +1,221 @@
+"""A flame graph as one SVG file that needs nothing else: titles without a script, search and zoom with the one inside.
+
+Frames too narrow to be seen are left out, so the size of the file is bounded whatever the profile. Pure.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from samply_operator.profiles.analysis import fact_sheet, flametree
+from samply_operator.profiles.analysis.flametree import FlameTree
+from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.format.profile import Profile
+from samply_operator.profiles.output import display_names
+
+WIDTH = 1200
+ROW = 17
+TOP = 92
+BOTTOM = 30
+MIN_WIDTH = 0.3
+MAX_DEPTH = 500
+CHARACTER = 6.65
+UNITS: dict[Measure, str] = {"samples": "samples", "cpu": "µs of CPU"}
+FULL_COLOUR = 0.05
+"""A change by so much of the whole is as red or blue as it gets."""
+
+HUES = (24, 208, 150, 268, 340, 52)
+"""Of libraries, by what is spent in them: the pipeline's own binary comes first, as a rule."""
+THREAD, NAMELESS, OTHERS = "#d5dbe3", "#d8d2c8", "#cfd8d3"
+
+SCRIPT = Path(__file__).with_name("flamegraph.js")
+STYLE = """
+text{pointer-events:none;fill:#1c2430}.b{cursor:pointer}.b rect{stroke:#fff;stroke-width:.6}
+.b:hover rect{stroke:#1c2430;stroke-width:1}.hit rect{fill:#c026d3}.hit text{fill:#fff}.dim rect{opacity:.35}
+.dim text{opacity:.6}.h{font-family:system-ui,sans-serif}.soft{fill:#5b6675}
+#reset{cursor:pointer}#reset text{pointer-events:none;fill:#1d4ed8}
+#query{box-sizing:border-box;width:230px;height:28px;padding:2px 10px;font:13px system-ui,sans-serif;color:#1c2430;
+border:1px solid #b9c2ce;border-radius:6px;background:#fff}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One frame as drawn. `before` is None in a graph of one profile."""
+
+    x: float
+    width: float
+    depth: int
+    name: str
+    lib: str
+    value: float
+    before: float | None
+    self_change: float
+
+
+def convert(
+    profile: Profile, *, measure: Measure = "samples", by_thread: bool = True, note: str = ""
+) -> Iterator[bytes]:
+    """The flame graph of one profile. `note`: what stands below the title, such as its coverage."""
+    tree = flametree.build([profile], measure=measure, by_thread=by_thread)
+    facts = [f"{tree.sum(0):,.0f} {UNITS[measure]}", f"{len(profile.threads)} threads", note]
+    return draw(tree, title=profile.meta.product or "profile", facts=facts, unit=UNITS[measure])
+
+
+def compare(before: Profile, after: Profile, *, measure: Measure = "cpu") -> Iterator[bytes]:
+    """The differential one: widths as in `after`; red spends a larger share than in `before`, blue a smaller one."""
+    tree = flametree.build([after, before], measure=measure)
+    title = f"{before.meta.product or 'before'} → {after.meta.product or 'after'}"
+    facts = [f"{tree.sum(1):,.0f} → {tree.sum(0):,.0f} {UNITS[measure]}", "widths as after"]
+    return draw(tree, title=title, facts=facts, unit=UNITS[measure])
+
+
+def draw(tree: FlameTree, *, title: str, facts: Iterable[str], unit: str) -> Iterator[bytes]:
+    """The SVG in pieces. The first column gives the widths, a second one the colours."""
+    boxes = list(lay_out(tree))
+    depth = max((box.depth for box in boxes), default=0) + 1
+    height = TOP + depth * ROW + BOTTOM
+    hidden = len(tree.parent) - len(boxes)
+    hues = _choose_hues(tree)
+    legend = _draw_legend(hues) if len(tree.totals) == 1 else _draw_scale()
+    yield _head(title, " · ".join(filter(None, facts)), height, hidden, legend)
+    total = tree.sum(0) or 1.0
+    for box in boxes:
+        yield _box(box, height, total, unit, hues)
+    yield (
+        f'</g>\n<text x="8" y="{height - 10}" id="details"></text>\n'
+        # Behind what it works on: it runs when it is read.
+        f"<script><![CDATA[\n{SCRIPT.read_text(encoding='utf-8')}]]></script>\n</svg>\n"
+    ).encode()
+
+
+def lay_out(tree: FlameTree) -> Iterator[Box]:
+    """Boxes from the root up, siblings by name; what is narrower than can be seen is left out with all above it."""
+    total = tree.sum(0)
+    if total <= 0:
+        return
+    scale = WIDTH / total
+    below = tree.children()
+    functions = tree.index.functions
+    stack = [(-1, 0.0, 0)]
+    while stack:
+        node, x, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise build_broken("stackTable", f"stacks are deeper than {MAX_DEPTH} functions")
+        for child in sorted(below.get(node, ()), key=lambda each: functions[tree.func[each]]):
+            width = tree.totals[0][child] * scale
+            if width >= MIN_WIDTH:
+                yield _build_box(tree, child, x, width, depth)
+                stack.append((child, x, depth + 1))
+                x += width
+
+
+def _build_box(tree: FlameTree, node: int, x: float, width: float, depth: int) -> Box:
+    function = tree.index.functions[tree.func[node]]
+    before, change = None, 0.0
+    if len(tree.totals) > 1:
+        before = tree.totals[1][node]
+        change = tree.selves[0][node] / (tree.sum(0) or 1.0) - tree.selves[1][node] / (tree.sum(1) or 1.0)
+    return Box(x, width, depth, function.name, function.lib, tree.totals[0][node], before, change)
+
+
+def _head(title: str, facts: str, height: int, hidden: int, legend: str) -> bytes:
+    note = f"{hidden} frames too narrow to be drawn are left out" if hidden else "all frames are drawn"
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" version="1.1" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}" font-family="ui-monospace,monospace" font-size="11">\n'
+        f"<title>{display_names.escape(title)}</title>\n"
+        f"<style>{STYLE}</style>\n"
+        f'<rect width="100%" height="100%" fill="#fff"/>\n'
+        '<text x="8" y="26" class="h" font-size="17" font-weight="600">'
+        f"{display_names.escape(title, limit=90)}</text>\n"
+        f'<text x="8" y="47" class="h soft" font-size="12">{display_names.escape(facts, limit=150)}</text>\n'
+        f'<text x="8" y="67" class="h soft" font-size="12" id="note">{display_names.escape(note)}</text>\n'
+        f'<g id="reset" style="display:none"><rect x="868" y="8" width="88" height="28" fill="#fff"/>'
+        f'<text x="948" y="27" text-anchor="end" class="h" font-size="13">whole graph</text></g>\n'
+        f'<foreignObject x="{WIDTH - 238}" y="8" width="232" height="30"><input '
+        f'xmlns="http://www.w3.org/1999/xhtml" id="query" type="search" placeholder="search functions" '
+        f'aria-label="search functions"/></foreignObject>\n'
+        f"{legend}"
+        f'<g id="boxes">\n'
+    ).encode()
+
+
+def _choose_hues(tree: FlameTree) -> dict[str, int]:
+    """A colour for each of the libraries in which most is spent."""
+    spent: dict[str, float] = defaultdict(float)
+    for func, value in zip(tree.func, tree.selves[0], strict=True):
+        spent[tree.index.functions[func].lib] += value
+    spent.pop(flametree.THREAD, None)
+    ranked = sorted((lib for lib, value in spent.items() if value), key=lambda lib: (-spent[lib], lib))
+    return dict(zip(ranked, HUES, strict=False))
+
+
+def _draw_legend(hues: dict[str, int]) -> str:
+    """Which colour is which library; from the right."""
+    chips = [*((lib, f"hsl({hue},80%,68%)") for lib, hue in list(hues.items())[:4]), ("without a name", NAMELESS)]
+    out, right = "", WIDTH - 8.0
+    for lib, colour in reversed(chips):
+        name = display_names.clean(lib, limit=24)
+        right -= len(name) * CHARACTER + 24
+        out += (
+            f'<rect x="{right:.0f}" y="54" width="12" height="12" rx="2" fill="{colour}"/>'
+            f'<text x="{right + 17:.0f}" y="64">{display_names.escape(name)}</text>\n'
+        )
+    return out
+
+
+def _draw_scale() -> str:
+    """What red and blue mean."""
+    steps = [step / 5 * FULL_COLOUR for step in range(-5, 6)]
+    cells = "".join(
+        f'<rect x="{WIDTH - 330 + 18 * at}" y="52" width="18" height="14" fill="{_colour_change(step)}"/>'
+        for at, step in enumerate(steps)
+    )
+    points = 100 * FULL_COLOUR
+    return (
+        f'{cells}<text x="{WIDTH - 338}" y="63" text-anchor="end">self: −{points:.0f} points</text>'
+        f'<text x="{WIDTH - 126}" y="63">+{points:.0f} points of all</text>\n'
+    )
+
+
+def _box(box: Box, height: int, total: float, unit: str, hues: dict[str, int]) -> bytes:
+    y = height - BOTTOM - (box.depth + 1) * ROW
+    name, lib = display_names.escape(box.name, limit=1000), display_names.escape(box.lib)
+    told = f"{name} [{lib}] {box.value:,.0f} {unit}, {100 * box.value / total:.2f} %"
+    if box.before is not None:
+        told += f", before {box.before:,.0f}, self {100 * box.self_change:+.2f} points"
+    letters = int((box.width - 6) / CHARACTER)
+    label = display_names.escape(box.name, limit=letters) if letters >= 3 else ""
+    colour = _colour_name(box, hues) if box.before is None else _colour_change(box.self_change)
+    return (
+        f'<g class="b"><title>{told}</title>'
+        f'<rect x="{box.x:.2f}" y="{y}" width="{box.width:.2f}" height="{ROW - 1}" fill="{colour}"/>'
+        f'<text x="{box.x + 3:.2f}" y="{y + 12}">{label}</text></g>\n'
+    ).encode("utf-8", "replace")
+
+
+def _colour_name(box: Box, hues: dict[str, int]) -> str:
+    """The hue says which library; the same function has the same shade in every graph."""
+    if box.lib == flametree.THREAD:
+        return THREAD
+    if fact_sheet.is_unresolved(box.name):
+        return NAMELESS
+    if box.lib not in hues:
+        return OTHERS
+    seed = zlib.crc32(box.name.encode("utf-8", "replace"))
+    return f"hsl({hues[box.lib] - 8 + seed % 17},{72 + (seed >> 8) % 18}%,{62 + (seed >> 16) % 15}%)"
+
+
+def _colour_change(change: float) -> str:
+    strength = min(1.0, abs(change) / FULL_COLOUR)
+    # From light grey, so that a frame that didn't change is seen as one.
+    towards = (200, 30, 45) if change > 0 else (30, 80, 200)
+    mixed = (round(232 + (colour - 232) * strength * 0.65) for colour in towards)
+    return "rgb({},{},{})".format(*mixed)

@@ -1,0 +1,117 @@
+"""pprof's format: gzip of a protobuf `Profile`. Pure.
+
+The encoder is written by hand: the format is eight small messages that haven't changed for years, fields may be
+streamed in any order, and the protobuf package would be the largest dependency of this one.
+Field numbers: github.com/google/pprof, proto/profile.proto.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from samply_operator.profiles.analysis import tally, weighing
+from samply_operator.profiles.analysis.calltree import FunctionIndex
+from samply_operator.profiles.analysis.weighing import WeighedThread
+from samply_operator.profiles.format.profile import Profile
+from samply_operator.profiles.symbols.renaming import Strings
+
+# Fields of `Profile`.
+SAMPLE_TYPE, SAMPLE, MAPPING, LOCATION, FUNCTION, STRING_TABLE = 1, 2, 3, 4, 5, 6
+TIME_NANOS, DURATION_NANOS, PERIOD_TYPE, PERIOD, COMMENT, DEFAULT_SAMPLE_TYPE = 9, 10, 11, 12, 13, 14
+
+MAX_VARINT = 1 << 64
+
+
+def convert(profile: Profile) -> Iterator[bytes]:
+    """Both measures at once: `samples/count` and `cpu/nanoseconds`; pprof's user picks one."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    for message in encode(profile):
+        if packed := packer.compress(message):
+            yield packed
+    yield packer.flush()
+
+
+def encode(profile: Profile) -> Iterator[bytes]:
+    """The fields of the `Profile` message. Strings come last, once all are known."""
+    strings = Strings([""])
+    index = FunctionIndex()
+    yield message(SAMPLE_TYPE, _value_type(strings, "samples", "count"))
+    yield message(SAMPLE_TYPE, _value_type(strings, "cpu", "nanoseconds"))
+    mappings = _Mappings(profile)
+    for weighed in weighing.weigh(profile, index):
+        yield from _samples(weighed, strings)
+    yield from mappings.encode(strings)
+    for number, function in enumerate(index.functions, 1):
+        name = strings.add(function.name)
+        yield message(FUNCTION, _ints((1, number), (2, name), (3, name), (4, strings.add(function.file))))
+        line = message(4, _ints((1, number)))
+        yield message(LOCATION, _ints((1, number), (2, mappings.find(function.lib))) + line)
+    yield _ints((TIME_NANOS, round(profile.meta.start_time_ms * 1e6)))
+    span = tally.find_span(profile.threads)
+    yield _ints((DURATION_NANOS, round((span[1] - span[0]) * 1e6) if span else 0))
+    yield message(PERIOD_TYPE, _value_type(strings, "cpu", "nanoseconds"))
+    yield _ints((PERIOD, round(profile.meta.interval_ms * 1e6)))
+    yield _ints((COMMENT, strings.add(profile.meta.product)))
+    for text in strings.items:
+        yield message(STRING_TABLE, text.encode("utf-8", "replace"))
+
+
+class _Mappings:
+    """Libraries as mappings; 0 is none."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.libs = profile.libs
+        self._numbers = {lib.name: number for number, lib in enumerate(profile.libs, 1)}
+
+    def find(self, lib: str) -> int:
+        return self._numbers.get(lib, 0)
+
+    def encode(self, strings: Strings) -> Iterator[bytes]:
+        for number, lib in enumerate(self.libs, 1):
+            file, build_id = strings.add(lib.path or lib.name), strings.add(lib.code_id or "")
+            # 7 is has_functions: without it pprof looks for symbols itself.
+            yield message(MAPPING, _ints((1, number), (5, file), (6, build_id), (7, 1)))
+
+
+def _samples(weighed: WeighedThread, strings: Strings) -> Iterator[bytes]:
+    labels = b"".join(
+        message(3, _ints((1, strings.add(key)), (2, strings.add(value))))
+        for key, value in (
+            ("thread", weighed.thread.name),
+            ("process", weighed.thread.process_name),
+            ("tid", weighed.thread.tid),
+        )
+        if value
+    )
+    for node in sorted(weighed.weight.keys() | weighed.cpu_us.keys()):
+        path = weighing.walk_up(weighed.forest, node)
+        path.reverse()
+        values = (round(weighed.weight.get(node, 0.0)), 1000 * weighed.cpu_us.get(node, 0))
+        locations = message(1, b"".join(varint(func + 1) for func in path))
+        yield message(SAMPLE, locations + message(2, b"".join(map(varint, values))) + labels)
+
+
+def _value_type(strings: Strings, kind: str, unit: str) -> bytes:
+    return _ints((1, strings.add(kind)), (2, strings.add(unit)))
+
+
+def _ints(*fields: tuple[int, int]) -> bytes:
+    """Varint fields; zero is protobuf's default and left out."""
+    return b"".join(varint(number << 3) + varint(value) for number, value in fields if value)
+
+
+def message(number: int, payload: bytes) -> bytes:
+    """A length-delimited field: a message, a string, or packed numbers."""
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+
+def varint(value: int) -> bytes:
+    """Negative numbers as two's complement of 64 bits, as int64 wants it."""
+    value %= MAX_VARINT
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -1,0 +1,1 @@
+"""Function names: samply's sidecar, and putting it into a profile."""

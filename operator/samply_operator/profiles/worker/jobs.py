@@ -1,0 +1,170 @@
+"""The jobs that a child process does, and what it answers: typed on both ends, JSON between. No process is here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from samply_operator.profiles.analysis import comparing, fact_sheet, merging, summary
+from samply_operator.profiles.analysis.tally import TimeRange
+from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.format import gzipping, reading, source
+from samply_operator.profiles.format.profile import Profile
+from samply_operator.profiles.output import flamegraph, folded, pprof, speedscope, text
+from samply_operator.profiles.symbols import baking
+
+Format = Literal["folded", "speedscope", "pprof", "svg"]
+FORMATS: tuple[Format, ...] = ("folded", "speedscope", "pprof", "svg")
+MEDIA_TYPES: dict[Format, str] = {
+    "folded": "text/plain; charset=utf-8",
+    "speedscope": "application/json",
+    "pprof": "application/gzip",
+    "svg": "image/svg+xml",
+}
+SUFFIXES: dict[Format, str] = {
+    "folded": ".folded.txt",
+    "speedscope": ".speedscope.json",
+    "pprof": ".pb.gz",
+    "svg": ".svg",
+}
+Output = Literal["json", "text"]
+
+
+class Job(msgspec.Struct, frozen=True, tag_field="job", kw_only=True):
+    """Base of all. Paths are the caller's: nothing in a file says what is read or written."""
+
+    max_raw_bytes: int = source.MAX_RAW_BYTES
+
+
+class Facts(Job, frozen=True, tag="facts"):
+    """Answers `fact_sheet.ProfileFacts` as JSON."""
+
+    profile: str
+
+
+class Bake(Job, frozen=True, tag="bake"):
+    """Answers `baking.BakeResult` as JSON; the file is written to `out`."""
+
+    profile: str
+    sidecar: str | None
+    out: str
+    label: baking.Label
+
+
+class Pack(Job, frozen=True, tag="pack"):
+    """The way out when baking failed: the file as it is, in gzip. Answers `gzipping.Written`; no JSON is looked at."""
+
+    profile: str
+    out: str
+
+
+class Top(Job, frozen=True, tag="top"):
+    """Answers `summary.Summary` as JSON, or a table."""
+
+    profile: str
+    limit: int = 20
+    thread: str | None = None
+    time_range: TimeRange | None = None
+    output: Output = "json"
+    coverage: float | None = None
+    lost_events: int | None = None
+    """What is known of the recording, to stand beside the sums."""
+
+
+class Convert(Job, frozen=True, tag="convert"):
+    """Answers the converted profile itself. pprof has both measures whatever is asked. A flame graph shows `note`."""
+
+    profile: str
+    format: Format
+    measure: Measure = "samples"
+    note: str = ""
+
+
+class Diff(Job, frozen=True, tag="diff"):
+    """Answers `comparing.Comparison` as JSON, a table, or the differential flame graph."""
+
+    before: str
+    after: str
+    limit: int = 30
+    output: Literal["json", "text", "svg"] = "json"
+
+
+class Merge(Job, frozen=True, tag="merge"):
+    """Answers `merging.Merged` as JSON, or a table."""
+
+    profiles: tuple[str, ...]
+    limit: int = 20
+    output: Output = "json"
+
+
+AnyJob = Facts | Bake | Pack | Top | Convert | Diff | Merge
+
+
+def run(job: AnyJob) -> Iterable[bytes]:
+    """The answer in pieces. Raises ProfileError, possibly after the first pieces."""
+    match job:
+        case Facts():
+            return _json(fact_sheet.gather(_read(job.profile, job)))
+        case Bake():
+            return _json(_bake(job))
+        case Pack():
+            data = source.load(Path(job.profile), max_raw_bytes=job.max_raw_bytes)
+            return _json(gzipping.write([data], Path(job.out), expected_bytes=len(data)))
+        case Top():
+            return _top(job)
+        case Convert():
+            return convert(job)
+        case Diff():
+            return _diff(job)
+        case Merge():
+            merged = merging.merge((_read(path, job) for path in job.profiles), limit=job.limit)
+            return _text(text.render_merged(merged)) if job.output == "text" else _json(merged)
+
+
+def convert(job: Convert) -> Iterator[bytes]:
+    """One of the formats, in pieces."""
+    profile = _read(job.profile, job)
+    match job.format:
+        case "folded":
+            return folded.convert(profile, measure=job.measure)
+        case "speedscope":
+            return speedscope.convert(profile, measure=job.measure)
+        case "pprof":
+            return pprof.convert(profile)
+        case "svg":
+            return flamegraph.convert(profile, measure=job.measure, note=job.note)
+
+
+def _bake(job: Bake) -> baking.BakeResult:
+    sidecar = None if job.sidecar is None else Path(job.sidecar)
+    return baking.bake(Path(job.profile), sidecar, Path(job.out), label=job.label, max_raw_bytes=job.max_raw_bytes)
+
+
+def _top(job: Top) -> Iterable[bytes]:
+    found = summary.top(_read(job.profile, job), limit=job.limit, thread=job.thread, time_range=job.time_range)
+    found = replace(found, coverage=job.coverage, lost_events=job.lost_events)
+    return _text(text.render_summary(found)) if job.output == "text" else _json(found)
+
+
+def _diff(job: Diff) -> Iterable[bytes]:
+    if job.output == "svg":
+        return flamegraph.compare(_read(job.before, job), _read(job.after, job))
+    both = (_read(path, job) for path in (job.before, job.after))
+    comparison = comparing.compare_each(both, limit=job.limit)
+    return _text(text.render_comparison(comparison)) if job.output == "text" else _json(comparison)
+
+
+def _read(path: str, job: Job) -> Profile:
+    return reading.read(Path(path), max_raw_bytes=job.max_raw_bytes)
+
+
+def _json(answer: Any) -> Iterable[bytes]:
+    return (msgspec.json.encode(answer),)
+
+
+def _text(table: str) -> Iterable[bytes]:
+    return (table.encode("utf-8", "replace"),)

@@ -1,0 +1,213 @@
+"""From a finished recording in the pod to a published profile: verified copy, symbols, counts, manifest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from samply_operator.errors import KubeError, KubeNotFound, ProfileError, StoreError, StoreFull
+from samply_operator.kube import transfer
+from samply_operator.model.manifest import JournalEntry, Manifest, Quality, RecordedTarget
+from samply_operator.model.profile import Failure
+from samply_operator.profiles import ProfileFacts
+from samply_operator.recorder import measures
+from samply_operator.recorder.context import Backoff, Context
+from samply_operator.recorder.pod import finish, follow, script_calls
+from samply_operator.rules import times
+from samply_operator.rules.recording import coverage, failures, record_output
+from samply_operator.rules.recording.record_output import Progress, RemoteFile
+from samply_operator.store import durable
+
+logger = logging.getLogger(__name__)
+
+RAW_PROFILE, RAW_SYMBOLS = "raw.json.gz", "raw.syms.json"
+LIBRARIES, NAME = 8, 60
+"""How many are listed with their share of nameless samples, and how much of a library's name is told."""
+
+EXPANSION = 3
+"""Space to reserve, as a multiple of what is copied: raw file, sidecar and baked file stand side by side."""
+
+
+async def copy(context: Context, entry: JournalEntry, file: RemoteFile) -> Path:
+    """One file, proved by size and SHA-256. Ends the recording if there is none in time, or its container is gone."""
+    path, began = context.volume.tmp_path(entry.id, file.name), time.monotonic()
+    try:
+        await _copy_out(context, entry, file, path)
+    except KubeError as error:
+        # A container that went is told as that, whatever its last session said.
+        with contextlib.suppress(KubeError):
+            await follow.check_target(context, entry)
+        if isinstance(error, transfer.TransferCorrupt):
+            failures.fail("TransferCorrupt", error.message)
+        failures.fail("TransferFailed", f"{file.name} ({file.size_bytes} bytes): {error.message}")
+    measures.COPY_SECS.observe(time.monotonic() - began)
+    measures.COPIED_BYTES.inc(file.size_bytes)
+    return path
+
+
+async def _copy_out(context: Context, entry: JournalEntry, file: RemoteFile, path: Path) -> None:
+    """Until it is there. A kubelet that has just been restarted doesn't find containers that run: it is asked again."""
+    limit_secs = context.settings.recording.copy_deadline_secs
+    until, backoff = time.monotonic() + limit_secs, Backoff(limit_secs)
+    while True:
+        try:
+            await transfer.copy_out(
+                context.client,
+                script_calls.place_of(entry),
+                f"{entry.folder}/{file.name}",
+                size=file.size_bytes,
+                sha256=file.sha256,
+                local_path=path,
+                deadline_secs=until - time.monotonic(),
+            )
+        except KubeNotFound as error:
+            logger.info("%s/%s: copying %s: %s", entry.namespace, entry.name, file.name, error)
+            with contextlib.suppress(KubeError):
+                await follow.check_target(context, entry)
+            await backoff.pause(error)
+            if time.monotonic() > until:
+                raise
+        else:
+            return
+
+
+async def collect(context: Context, entry: JournalEntry, progress: Progress) -> Manifest:
+    """Copy, finish, publish; returns the manifest that stands. Ends the recording with a failure if it can't, or raises
+    HalfFileError."""
+    files = [f for name in (record_output.PROFILE, record_output.SIDECAR) if (f := progress.find_file(name))]
+    try:
+        reservation = await asyncio.to_thread(context.volume.reserve, EXPANSION * sum(f.size_bytes for f in files))
+        with reservation:
+            paths = {file.name: await copy(context, entry, file) for file in files}
+            with measures.BAKE_SECS.time():
+                finished = await finish.finish(
+                    context, entry, paths[record_output.PROFILE], paths.get(record_output.SIDECAR)
+                )
+            manifest = build_manifest(context, entry, progress, finished)
+            if manifest.file is None:
+                return await asyncio.to_thread(context.volume.publish, manifest, None)
+            extras = choose_extras(paths, finished.path) if context.settings.recording.keep_raw else {}
+            return await asyncio.to_thread(context.volume.publish, manifest, finished.path, extras=extras)
+    except StoreFull as error:
+        failures.fail("StoreFull", error.message)
+    except OSError as error:
+        failures.fail("StoreFull" if error.errno in durable.FULL else "StoreFailed", str(error))
+    except StoreError as error:
+        failures.fail("StoreFailed", str(error))
+    except ProfileError as error:
+        failures.fail("SamplyFailed", f"samply wrote a file that can't be kept: {error.message}")
+
+
+def build_manifest(context: Context, entry: JournalEntry, progress: Progress, finished: finish.Finished) -> Manifest:
+    facts, warnings = finished.facts, [*entry.warnings, *finished.warnings]
+    samples = facts.samples if facts else None
+    own = coverage.count_own(facts.samples_by_pid, entry.pid) if facts else 0
+    share = coverage.measure(own, facts.interval_ms, progress.cpu_secs) if facts else None
+    least = context.settings.recording.min_coverage
+    verdict = coverage.judge(share, progress.cpu_secs, least) if facts else coverage.UNREAD
+    failure = None
+    if record_output.was_killed(progress):
+        warnings.append("samply was ended before it had done all: functions may have no names.")
+    if progress.was_stopped:
+        warnings.append(record_output.CONTINUED)
+    missing = coverage.count_missing(own, facts.interval_ms, progress.cpu_secs) if facts else 0
+    cure = coverage.find_cure(entry.mode, entry.warnings, progress.lost_events, missing)
+    if samples == 0 and verdict != "Idle":
+        failure = failures.build_failure("EmptyProfile", _describe_emptiness(entry, progress))
+    elif verdict == "LowCoverage":
+        failure = failures.build_failure(
+            "LowCoverage",
+            f"{own} samples were taken in {progress.cpu_secs:.2f} s of CPU time: {share:.0%} of what was due.",
+        )
+    elif verdict == "Degraded":
+        warnings.append(f"Only {share:.0%} of the samples that were due were taken. {cure}".rstrip())
+    if failure is not None and cure:
+        failure = dataclasses.replace(failure, remedy=cure)
+    return msgspec.structs.replace(
+        describe_attempt(entry, context.now(), failure),
+        # Of no samples at all there is nothing to keep but the numbers.
+        file=None if failure is not None and failure.reason == "EmptyProfile" else finished.file,
+        quality=Quality(
+            samples=samples,
+            threads=facts.threads if facts else None,
+            coverage=share,
+            cpu_secs=progress.cpu_secs,
+            lost_events=progress.lost_events,
+            throttled_secs=_find_throttling(progress, 0),
+            throttled_finishing_secs=_find_throttling(progress, 1),
+            unresolved_percent=round(facts.unresolved_percent, 1)
+            if facts and facts.unresolved_percent is not None
+            else None,
+            unresolved_by_library=list_unresolved(facts) if facts else None,
+            symbolicated=facts.symbolicated if facts else None,
+            verdict=verdict,
+        ),
+        warnings=tuple(warnings),
+    )
+
+
+def _describe_emptiness(entry: JournalEntry, progress: Progress) -> str:
+    used = "" if progress.cpu_secs is None else f", in which the process used {progress.cpu_secs:.2f} s of CPU time"
+    return f"samply took no samples in {entry.duration_secs} s{used}."
+
+
+def choose_extras(paths: Mapping[str, Path], published: Path) -> dict[str, Path]:
+    """What samply wrote, under the names that it has beside the published profile, which may be the same file."""
+    named = ((RAW_PROFILE, record_output.PROFILE), (RAW_SYMBOLS, record_output.SIDECAR))
+    return {kept: path for kept, name in named if (path := paths.get(name)) and path != published}
+
+
+def list_unresolved(facts: ProfileFacts) -> dict[str, float]:
+    """Percent of the samples in each library, of those that have samples without a name; those that matter most."""
+    worst = sorted(facts.unresolved_by_lib, key=lambda share: -share.unresolved)[:LIBRARIES]
+    return {
+        failures.clean_text(share.lib)[:NAME]: round(share.unresolved_percent, 1) for share in worst if share.unresolved
+    }
+
+
+def describe_attempt(entry: JournalEntry, now: float, failure: Failure | None) -> Manifest:
+    """What the journal knows of an attempt that ended at `now`; without a failure it has succeeded."""
+    return Manifest(
+        id=entry.id,
+        namespace=entry.namespace,
+        name=entry.name,
+        pipeline=entry.pipeline,
+        ordinal=entry.ordinal,
+        outcome="Failed" if failure else "Succeeded",
+        failure=failure,
+        requested_at=entry.requested_at,
+        started_at=entry.started_at,
+        finished_at=times.format_time(now),
+        duration_secs=entry.duration_secs,
+        rate_hz=entry.rate_hz,
+        requested_by=entry.requested_by,
+        target=describe_target(entry),
+        warnings=entry.warnings,
+        origin=entry.origin,
+    )
+
+
+def _find_throttling(progress: Progress, phase: int) -> float | None:
+    """Seconds that the CPU limit took between the marks `phase` and `phase + 1`."""
+    marks = progress.throttled_usecs
+    return round(max(0, marks[phase + 1] - marks[phase]) / 1e6, 3) if len(marks) > phase + 1 else None
+
+
+def describe_target(entry: JournalEntry) -> RecordedTarget:
+    return RecordedTarget(
+        pod=entry.pod,
+        pod_uid=entry.pod_uid,
+        container=entry.container,
+        container_id=entry.container_id,
+        node=entry.node,
+        pid=entry.pid,
+        mode=entry.mode,
+        samply_version=entry.samply_version,
+    )

@@ -1,0 +1,181 @@
+"""The ephemeral container: added to the pod, waited for, and gone when its work is done.
+
+It has the capabilities that profiling needs and nothing else, an image of the project's own, and an end of its own.
+An entry in the pod's spec stays: Kubernetes can't remove it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from samply_operator.errors import KubeForbidden, KubeInvalid, KubeNotFound
+from samply_operator.kube import faults, objects
+from samply_operator.model.manifest import JournalEntry
+from samply_operator.recorder.context import Context
+from samply_operator.recorder.pod import script_calls
+from samply_operator.rules.recording import failures
+from samply_operator.settings import Recording, Settings
+
+Retry = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+PREFIX = "samply-operator-"
+CAPABILITIES = ("PERFMON", "SYS_PTRACE", "IPC_LOCK", "KILL", "SYS_CHROOT", "DAC_READ_SEARCH")
+"""perf events; /proc/PID/root; ring buffers; stop and continue; the target's root; binaries under 0700 folders."""
+POLL_SECS = 0.25
+MARGIN_SECS = 60
+PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+FOREIGN = ("no match for platform", "exec format error")
+"""What container runtimes say of an image that is for another architecture."""
+START_TROUBLE = frozenset({"CreateContainerError", "CreateContainerConfigError", "RunContainerError"})
+
+
+def list_names(pod: Mapping[str, Any]) -> list[str]:
+    containers = (pod.get("spec") or {}).get("ephemeralContainers") or []
+    return [c["name"] for c in containers if c["name"].startswith(PREFIX)]
+
+
+def find_life(entry: JournalEntry, settings: Recording) -> int:
+    """Seconds after which it ends by itself, from when it runs: no step of a recording that may still end well is cut
+    short by it, and a file that couldn't be copied stays for its time."""
+    after = settings.finish_deadline_secs + max(settings.copy_deadline_secs, settings.remote_ttl_secs)
+    return math.ceil(entry.duration_secs + settings.attach_deadline_secs + after)
+
+
+def find_patience(settings: Settings) -> int:
+    """Seconds that it waits for a recording to begin in it: for as long as that is tried. One that came too late, and
+    that nobody ended, isn't left there for longer."""
+    return math.ceil(settings.recording.unreachable_secs + settings.ephemeral.start_deadline_secs + MARGIN_SECS)
+
+
+def build_container(context: Context, entry: JournalEntry, name: str, command: list[str]) -> dict[str, Any]:
+    settings = context.settings
+    return {
+        "name": name,
+        "image": settings.ephemeral.image,
+        "imagePullPolicy": settings.ephemeral.image_pull_policy,
+        "targetContainerName": entry.container,
+        "command": command,
+        "terminationMessagePolicy": "File",
+        # Each field is explicit: the pod's own defaults would refuse a root container.
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "privileged": False,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": False,
+            "capabilities": {"drop": ["ALL"], "add": list(CAPABILITIES)},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+async def choose_name(context: Context, entry: JournalEntry, retry: Retry) -> str:
+    """The next number of this pod, and which recording's it is: two that choose at once, for two containers of the pod,
+    choose differently. Ends the recording where the cap is reached."""
+    taken = list_names(await _read_pod(context, entry, retry))
+    limit = context.settings.ephemeral.max_per_pod
+    if len(taken) >= limit:
+        failures.fail("EphemeralLimit", f"Pod {entry.pod} has had {len(taken)} of {limit} ephemeral containers.")
+    return f"{PREFIX}{max(map(_parse_number, taken), default=0) + 1}-{entry.id[:8]}"
+
+
+def _parse_number(name: str) -> int:
+    number = name.removeprefix(PREFIX).partition("-")[0]
+    return int(number) if number.isascii() and number.isdigit() else 0
+
+
+async def _read_pod(context: Context, entry: JournalEntry, retry: Retry) -> Mapping[str, Any]:
+    pod: Mapping[str, Any] = await retry(lambda: context.client.get(objects.pods(entry.namespace, entry.pod)))
+    return pod
+
+
+async def start(context: Context, entry: JournalEntry, retry: Retry) -> None:
+    """Add the container `entry.helper` (unless it is there) and wait until it runs. `retry` repeats a call until it
+    works or the target is gone."""
+    life, patience = find_life(entry, context.settings.recording), find_patience(context.settings)
+    command = script_calls.build_command("hold.sh", str(life), str(patience))
+    await retry(lambda: _ensure(context, entry, build_container(context, entry, entry.helper, command)))
+    await _wait(context, entry, retry)
+
+
+async def has_ended(context: Context, entry: JournalEntry, retry: Retry) -> bool:
+    """Whether the container `entry.helper` has come and gone."""
+    return "terminated" in find_state(await _read_pod(context, entry, retry), entry.helper)
+
+
+async def wake(context: Context, entry: JournalEntry) -> bool:
+    """Continue a target that the lost container left stopped, where the target's own has no shell to do it: one more
+    container, which does only that. True if it did. Raises KubeError, RecordingFailed."""
+    name = f"{PREFIX}wake-{entry.id[:8]}"
+    command = script_calls.build_command("wake.sh", str(entry.pid), str(entry.pid_started))
+    await _ensure(context, entry, build_container(context, entry, name, command))
+    until = time.monotonic() + context.settings.ephemeral.start_deadline_secs
+    while time.monotonic() < until:
+        pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
+        if (ended := find_state(pod, name).get("terminated")) is not None:
+            return bool(ended.get("exitCode") == 0)
+        await asyncio.sleep(POLL_SECS)
+    return False
+
+
+async def _ensure(context: Context, entry: JournalEntry, container: Mapping[str, Any]) -> None:
+    """Asked again after an answer that was lost, it finds what the first call made."""
+    pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
+    if container["name"] not in list_names(pod):
+        await _add(context, entry, container)
+
+
+async def _add(context: Context, entry: JournalEntry, container: Mapping[str, Any]) -> None:
+    body = {"spec": {"ephemeralContainers": [container]}}
+    path = objects.pods(entry.namespace, entry.pod, "ephemeralcontainers")
+    try:
+        await context.client.patch(path, body, kind="strategic")
+    except KubeForbidden as error:
+        if faults.NOT_AUTHORIZED.search(error.message):
+            raise  # the operator's Role lacks it: another cure than what admission refuses
+        failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}")
+    except KubeInvalid as error:
+        failures.fail("EphemeralRefused", f"The API server rejects the ephemeral container: {error.message}")
+    except KubeNotFound:
+        failures.fail("PodDeleted", f"Pod {entry.pod} was deleted.")
+
+
+async def _wait(context: Context, entry: JournalEntry, retry: Retry) -> None:
+    until = time.monotonic() + context.settings.ephemeral.start_deadline_secs
+    trouble = ""
+    while True:
+        state = find_state(await _read_pod(context, entry, retry), entry.helper)
+        waiting = state.get("waiting") or {}
+        reason = str(waiting.get("reason") or "")
+        if "running" in state:
+            return
+        if "terminated" in state:
+            ended = state["terminated"]
+            _check_platform(context, str(ended.get("message") or ""))
+            failures.fail("EphemeralTimeout", f"The ephemeral container ended at once: {ended.get('reason')}.")
+        if reason in PULL_TROUBLE | START_TROUBLE:
+            trouble = f"{reason}: {str(waiting.get('message') or '')[:300]}"
+            _check_platform(context, trouble)
+        if reason in {"InvalidImageName", "ErrImageNeverPull"} or time.monotonic() >= until:
+            image = context.settings.ephemeral.image
+            if any(word in trouble for word in PULL_TROUBLE):
+                failures.fail("ImagePullFailed", f"The node can't pull {image}. {trouble}")
+            failures.fail("EphemeralTimeout", f"The ephemeral container doesn't run. {trouble or reason}".strip())
+        await asyncio.sleep(POLL_SECS)
+
+
+def _check_platform(context: Context, said: str) -> None:
+    if any(words in said for words in FOREIGN):
+        image = context.settings.ephemeral.image
+        failures.fail("UnsupportedArchitecture", f"{image} isn't built for the node's architecture. {said}")
+
+
+def find_state(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """`waiting`, `running` or `terminated`, as Kubernetes has it; empty: not known yet."""
+    statuses = (pod.get("status") or {}).get("ephemeralContainerStatuses") or []
+    return next((s.get("state") or {} for s in statuses if s.get("name") == name), {})

@@ -1,0 +1,106 @@
+"""Turns what was copied into what is published: symbols baked in, counts taken, size and hashes of the result.
+
+If the names can't be baked in, the file is published as samply wrote it, and says so: nothing is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from samply_operator import __version__, profiles
+from samply_operator.errors import ProfileError, SamplyOperatorError
+from samply_operator.model.manifest import JournalEntry, StoredFile
+from samply_operator.profiles import ProfileFacts
+from samply_operator.profiles.errors import UnreadableSymbols
+from samply_operator.profiles.format import source
+from samply_operator.profiles.worker import bounded
+from samply_operator.recorder.context import Context
+
+BAKED = "baked.json.gz"
+GZIP_MAGIC = b"\x1f\x8b"
+PIECE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    path: Path
+    file: StoredFile
+    facts: ProfileFacts | None
+    """None: the profile can't be read by this release; it is published all the same."""
+    warnings: tuple[str, ...]
+
+
+def build_label(entry: JournalEntry) -> profiles.Label:
+    return profiles.Label(
+        product=f"{entry.pipeline} ordinal {entry.ordinal}",
+        process=f"{entry.pipeline}-{entry.ordinal}",
+        info=(
+            ("Pipeline", entry.pipeline),
+            ("Ordinal", str(entry.ordinal)),
+            ("Pod", f"{entry.namespace}/{entry.pod}"),
+            ("Container", entry.container),
+            ("Recorded by", f"samply-operator {__version__}, samply {entry.samply_version}, {entry.mode}"),
+        ),
+    )
+
+
+class HalfFileError(SamplyOperatorError):
+    """What was copied is no profile: samply was ended while it wrote."""
+
+    code = "HalfFile"
+
+
+async def finish(context: Context, entry: JournalEntry, raw: Path, sidecar: Path | None) -> Finished:
+    """Raises HalfFileError."""
+    baked = context.volume.tmp_path(entry.id, BAKED)
+    try:
+        limits = bounded.Limits(memory_bytes=context.settings.recording.finish_memory_bytes)
+        result = await bounded.bake(raw, sidecar, baked, label=build_label(entry), limits=limits)
+    except UnreadableSymbols as error:
+        # The profile itself may be all right: samply writes it first.
+        found = await finish(context, entry, raw, None)
+        return replace(found, warnings=(f"Without names: {error}", *found.warnings))
+    except ProfileError as error:
+        await asyncio.to_thread(baked.unlink, missing_ok=True)
+        if await asyncio.to_thread(is_half, raw):
+            raise HalfFileError(f"{raw.name} is cut off.") from error
+        file = await asyncio.to_thread(describe_file, raw, 0)
+        return Finished(raw, file, None, (f"Published as samply wrote it, without names: {error}",))
+    file = await asyncio.to_thread(describe_file, baked, result.raw_bytes)
+    stripped = tuple(
+        f"{lib} has no symbols (stripped?): its functions show as addresses." for lib in result.facts.stripped_libs
+    )
+    return Finished(baked, file, result.facts, stripped)
+
+
+def is_half(path: Path) -> bool:
+    """True of a file that is no profile of any version: gzip that ends or breaks before its end, or neither gzip nor
+    JSON, such as an empty one. Nothing is kept of it, however much it holds."""
+    with path.open("rb") as file:
+        head = file.read(len(GZIP_MAGIC))
+    if head != GZIP_MAGIC:
+        return not head.startswith(b"{")
+    left = source.MAX_RAW_BYTES
+    try:
+        with gzip.open(path) as file:
+            while left > 0 and (piece := file.read(PIECE_BYTES)):
+                left -= len(piece)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return True
+    return False
+
+
+def describe_file(path: Path, raw_bytes: int) -> StoredFile:
+    """Size, SHA-256 and CRC-32 of a file, read once."""
+    digest, crc, size = hashlib.sha256(), 0, 0
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+            crc = zlib.crc32(piece, crc)
+            size += len(piece)
+    return StoredFile(size_bytes=size, sha256=digest.hexdigest(), crc32=crc, raw_bytes=raw_bytes)

@@ -1,0 +1,253 @@
+"""From an admitted recording to one that may be launched: preflight, the process, the mode, samply in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from samply_operator.errors import KubeError, RecordingFailed
+from samply_operator.kube import objects, transfer
+from samply_operator.model.container import ContainerFacts, Process
+from samply_operator.model.manifest import JournalEntry
+from samply_operator.model.profile import Failure
+from samply_operator.recorder.context import Context
+from samply_operator.recorder.pod import ephemeral, follow, script_calls
+from samply_operator.rules.recording import failures, modes, pod_limits, preflight, processes
+from samply_operator.rules.recording.preflight import Verdict
+
+OWN_VERSION = "0.13.1 (samply-operator)"
+OWN_FLAG = "--unstable-presymbolicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is to be written into the journal before anything touches the pod again."""
+
+    changes: dict[str, Any]
+
+
+class Preparer:
+    """`save` writes the journal; `retry` repeats a call until it works or the target is gone."""
+
+    def __init__(
+        self,
+        context: Context,
+        get_entry: Callable[[], JournalEntry],
+        save: Callable[..., Awaitable[None]],
+        retry: ephemeral.Retry,
+    ) -> None:
+        self._context = context
+        self._get_entry = get_entry
+        self._save = save
+        self._retry = retry
+        self._pod: Mapping[str, Any] = {}
+        """As last seen."""
+        self.verdict: Verdict | None = None
+        """On the way that was tried last: told also where it forbids the recording."""
+        self.facts: ContainerFacts | None = None
+        """On the same way."""
+        self.process: Process | None = None
+        """The chosen one, on the same way."""
+
+    async def prepare(self) -> Prepared:
+        """Ends the recording (RecordingFailed) where no way is open."""
+        situation, process = await self._explore()
+        while True:
+            choice = modes.choose(situation, self._context.settings)
+            if isinstance(choice, Failure):
+                failures.raise_failure(choice)
+            try:
+                return await self._take(choice, situation, process)
+            except RecordingFailed as error:
+                if choice.way != "Ephemeral" or situation.wanted == "Ephemeral" or situation.ephemeral_failure:
+                    raise
+                # Auto has other ways: what refused this one is told with them.
+                situation = replace(situation, ephemeral_failure=failures.failure_of(error))
+                await self._give_up_helper()
+
+    async def _give_up_helper(self) -> None:
+        """It ends at once, if it runs; else by its own timer, should it ever start."""
+        entry = self._get_entry()
+        if entry.helper:
+            with contextlib.suppress(KubeError):
+                await script_calls.release(self._context.client, entry)
+        await self._save(helper="")
+
+    async def _explore(self) -> tuple[modes.Situation, Process | None]:
+        """Look at the container from inside; where it has no shell, that is the finding."""
+        entry = self._get_entry()
+        facts: ContainerFacts | None = None
+        found: Process | Failure
+        if entry.wanted_mode == "Ephemeral":
+            found = failures.build_failure("ModeNotAllowed", "Mode Ephemeral was asked for.")
+        else:
+            try:
+                facts = await self._gather(replace_helper(entry))
+                found = processes.choose_process(facts.processes, entry.process or None)
+            except script_calls.NoShellError as error:
+                found = failures.build_failure("NoShell", error.message)
+        in_place: Verdict | Failure
+        bring_own: Verdict | Failure
+        hopeless: Failure | None = None
+        if facts is None or isinstance(found, Failure):
+            in_place = bring_own = found if isinstance(found, Failure) else failures.build_failure("NoShell", "")
+            process = None
+        else:
+            process = self.process = found
+            in_place = self.verdict = preflight.decide(facts, self._plan(found, is_own=False))
+            bring_own = preflight.decide(facts, self._plan(found, is_own=True))
+            is_limited = pod_limits.is_memory_limited(self._pod)
+            hopeless = preflight.check_pod(facts, self._plan(found, is_own=True), is_memory_limited=is_limited)
+        if entry.refused is not None:
+            # What samply itself said of it outweighs what was found before.
+            in_place = entry.refused
+        situation = modes.Situation(
+            wanted=entry.wanted_mode or "Auto",
+            namespace=entry.namespace,
+            facts=facts,
+            in_place=in_place,
+            bring_own=bring_own,
+            is_blind=facts is not None and preflight.is_blind(facts),
+            ephemeral_failure=hopeless,
+        )
+        return situation, process
+
+    async def _gather(self, entry: JournalEntry) -> ContainerFacts:
+        client = self._context.client
+        entry = await self._check_pod(entry)
+        facts: ContainerFacts = await self._retry(lambda: script_calls.gather_facts(client, entry))
+        facts = pod_limits.add_pod(facts, self._pod, entry.container, beside=bool(entry.helper))
+        self.facts = facts
+        return facts
+
+    async def _check_pod(self, entry: JournalEntry) -> JournalEntry:
+        """Read the pod: it must be the one that was admitted, which may be long ago. A container that restarted
+        meanwhile will do, since nothing of the recording is in it yet: returns the entry with its id."""
+        client = self._context.client
+        self._pod = await self._retry(lambda: client.get(objects.pods(entry.namespace, entry.pod)))
+        pod = objects.parse_pod(self._pod)
+        container = pod.find_container(entry.container)
+        if container is not None and container.is_running and pod.uid == entry.pod_uid:
+            if container.id != entry.container_id:
+                await self._save(container_id=container.id)
+            return msgspec.structs.replace(entry, container_id=container.id)
+        follow.judge_pod(entry, self._pod)
+        return entry
+
+    def _plan(self, process: Process, *, is_own: bool) -> preflight.Plan:
+        entry = self._get_entry()
+        least = self._context.settings.recording.min_free_bytes
+        return preflight.Plan(process, entry.duration_secs, entry.rate_hz, least, is_own)
+
+    async def _take(self, choice: modes.Choice, situation: modes.Situation, process: Process | None) -> Prepared:
+        if choice.way == "Ephemeral":
+            return await self._take_ephemeral(choice)
+        verdict = situation.in_place if choice.way == "InPlace" else situation.bring_own
+        facts = situation.facts
+        if facts is None or process is None or isinstance(verdict, Failure):
+            raise ValueError("a way was chosen that wasn't looked at")
+        self.verdict = verdict
+        folder = build_folder(facts, self._get_entry())
+        changes = {**describe(process, verdict, folder), "mode": choice.way, "helper": ""}
+        if choice.way == "InPlace":
+            changes |= {
+                "samply": facts.samply,
+                "samply_version": facts.version,
+                "symbol_flag": preflight.choose_symbol_flag(facts),
+            }
+        else:
+            changes |= {"samply": f"{folder}.bin", "samply_version": OWN_VERSION, "symbol_flag": OWN_FLAG}
+        return finish(changes, choice, verdict)
+
+    async def _take_ephemeral(self, choice: modes.Choice) -> Prepared:
+        # Before anything is added to it.
+        entry = await self._check_pod(self._get_entry())
+        if entry.helper and await ephemeral.has_ended(self._context, entry, self._retry):
+            # It wasn't used for too long: the operator was away.
+            await self._save(helper="")
+            entry = self._get_entry()
+        if not entry.helper:
+            # The journal first: a container whose name nobody remembers could never be ended.
+            await self._save(helper=await ephemeral.choose_name(self._context, entry, self._retry), mode="Ephemeral")
+        await ephemeral.start(self._context, self._get_entry(), self._retry)
+        entry = self._get_entry()
+        facts = await self._gather(entry)
+        if (unfit := modes.check_arch(facts)) is not None:
+            failures.raise_failure(unfit)
+        if pod_limits.is_memory_limited(self._pod):
+            facts = preflight.share_memory(facts)
+        process = processes.choose_process(facts.processes, entry.process or None)
+        if isinstance(process, Failure):
+            failures.raise_failure(process)
+        self.process = process
+        verdict = preflight.decide(facts, self._plan(process, is_own=True))
+        self.verdict = verdict
+        if verdict.refusal is not None:
+            failures.raise_failure(verdict.refusal)
+        changes = {
+            **describe(process, verdict, build_folder(facts, entry)),
+            "mode": "Ephemeral",
+            "samply": facts.samply,
+            "samply_version": OWN_VERSION,
+            "symbol_flag": OWN_FLAG,
+        }
+        return finish(changes, choice, verdict)
+
+
+def replace_helper(entry: JournalEntry) -> JournalEntry:
+    """The same, looked at from the target's own container."""
+    return msgspec.structs.replace(entry, helper="")
+
+
+def build_folder(facts: ContainerFacts, entry: JournalEntry) -> str:
+    return f"{facts.folder}/.samply-operator-{entry.id}"
+
+
+def describe(process: Process, verdict: Verdict, folder: str) -> dict[str, Any]:
+    return {
+        "folder": folder,
+        "pid": process.pid,
+        "pid_started": process.started,
+        "memory_cap": verdict.memory_cap or 0,
+        "memory_reserve": verdict.memory_reserve,
+    }
+
+
+def finish(changes: dict[str, Any], choice: modes.Choice, verdict: Verdict) -> Prepared:
+    notes = (f"Mode {choice.way} was chosen: {choice.why}",) if choice.why else ()
+    return Prepared({**changes, "warnings": (*notes, *verdict.warnings)})
+
+
+async def bring(context: Context, entry: JournalEntry) -> None:
+    """Copy the project's samply into the target's container, proved by its SHA-256 there."""
+    path = Path(context.settings.paths.samply)
+    if not await asyncio.to_thread(path.exists):
+        failures.fail("OwnSamplyMissing", "This image of the operator was built without the project's samply.")
+    try:
+        await transfer.copy_in(
+            context.client,
+            script_calls.place_of(entry),
+            path,
+            entry.samply,
+            deadline_secs=context.settings.recording.copy_deadline_secs,
+            mode="700",
+        )
+    except (transfer.TransferCorrupt, transfer.TransferFailed) as error:
+        # A container that went is told as that, whatever its last session said.
+        with contextlib.suppress(KubeError):
+            await follow.check_target(context, entry)
+        is_corrupt = isinstance(error, transfer.TransferCorrupt)
+        failures.fail("TransferCorrupt" if is_corrupt else name_obstacle(error.message), error.message)
+
+
+def name_obstacle(said: str) -> str:
+    """The reason why nothing could be written, from what the pod's tools said."""
+    if "No space left" in said:
+        return "TooLittleSpace"
+    return "NoWritableFolder" if "Read-only" in said or "Permission denied" in said else "TransferFailed"

@@ -1,0 +1,1 @@
+"""Which pods are which pipeline, and what an annotation asks for."""

@@ -1,0 +1,225 @@
+"""May this object record now? One recording per target; a limit in all and per node; oldest first.
+
+A preflight records nothing: it keeps no recording off its target, and takes none's place within the limits. How many of
+them go on at once is limited all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from samply_operator.model import names
+from samply_operator.model.manifest import JournalEntry
+from samply_operator.model.pipeline import Pipeline, Pod, Target
+from samply_operator.model.profile import Failure, SamplyProfile, Spec
+from samply_operator.rules import times
+from samply_operator.rules.discovery import locate
+from samply_operator.rules.recording import failures, lease
+from samply_operator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """A recording that hasn't ended, as far as admission cares."""
+
+    id: str
+    name: str
+    pod_uid: str
+    container: str
+    node: str = ""
+    is_preflight: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One that has to wait for its turn; the older goes first."""
+
+    id: str
+    created_at: str
+    node: str
+    is_for_node: bool
+    """There would be room, but not on its node: it doesn't keep others from other nodes."""
+    is_preflight: bool = False
+
+    @property
+    def age(self) -> tuple[str, str]:
+        return self.created_at, self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    message: str
+    waiting: Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    failure: Failure
+
+
+Decision = Admit | Wait | Refuse
+
+
+def decide(
+    profile: SamplyProfile,
+    pipelines: Mapping[tuple[str, str], Pipeline],
+    active: Iterable[Active],
+    settings: Settings,
+    waiting: Iterable[Waiting] = (),
+) -> Decision:
+    """What becomes of a SamplyProfile that hasn't begun. `waiting`: those that had to wait before."""
+    spec = profile.spec
+    pipeline = pipelines.get((profile.namespace, spec.pipeline))
+    off = find_switch(pipeline, spec.ordinal, settings)
+    if off is not None:
+        return Refuse(off)
+    if pipeline is None:
+        return _refuse("UnknownPipeline", f"There is no pipeline {spec.pipeline!r} in namespace {profile.namespace}.")
+    found = find_target(pipeline, spec, settings)
+    if isinstance(found, Failure):
+        return Refuse(found)
+    others = [a for a in active if a.id != profile.uid and (spec.preflight_only or not a.is_preflight)]
+    for other in others:
+        if not other.is_preflight and (other.pod_uid, other.container) == (found.pod_uid, found.container):
+            return _refuse(
+                "AlreadyRecording", f"{other.name} already records container {found.container} of {found.pod}."
+            )
+    older = [
+        w for w in waiting if w.age < (profile.created_at, profile.uid) and (spec.preflight_only or not w.is_preflight)
+    ]
+    return _check_limits(profile, found, others, older, settings) or Admit(found)
+
+
+def find_switch(pipeline: Pipeline | None, ordinal: int, settings: Settings) -> Failure | None:
+    """Why profiling is switched off, here or everywhere; None: it isn't."""
+    if not settings.recording.enabled:
+        return failures.build_failure("ProfilingNotEnabled", "Profiling is switched off for this installation.")
+    if pipeline is None:
+        return None
+    pod = pipeline.pods.get(ordinal)
+    by = f"StatefulSet {pipeline.switched_off_by}" if pipeline.switched_off_by else ""
+    if not by and pod is not None and locate.is_switched_off(pod.annotations):
+        by = f"Pod {pod.name}"
+    if not by:
+        return None
+    return failures.build_failure(
+        "SwitchedOff", f"Profiling is switched off for pipeline {pipeline.name!r}, by an annotation of {by}."
+    )
+
+
+def _check_limits(
+    profile: SamplyProfile, target: Target, others: list[Active], older: list[Waiting], settings: Settings
+) -> Wait | None:
+    ahead = sum(not w.is_for_node for w in older)
+    if len(others) + ahead >= settings.recording.max_concurrent:
+        message = (
+            f"{len(others)} recordings run and {ahead} older ones wait; {settings.recording.max_concurrent} may run."
+        )
+        return Wait(message, _build_waiting(profile, target, is_for_node=False))
+    running = sum(a.node == target.node for a in others)
+    ahead = sum(w.node == target.node for w in older)
+    if target.node and running + ahead >= settings.recording.max_per_node:
+        message = (
+            f"{running} recordings run on node {target.node} and {ahead} older ones wait; "
+            f"{settings.recording.max_per_node} may run there."
+        )
+        return Wait(message, _build_waiting(profile, target, is_for_node=True))
+    return None
+
+
+def _build_waiting(profile: SamplyProfile, target: Target, *, is_for_node: bool) -> Waiting:
+    return Waiting(profile.uid, profile.created_at, target.node, is_for_node, is_preflight=profile.spec.preflight_only)
+
+
+def find_lease(profile: SamplyProfile, pipelines: Mapping[tuple[str, str], Pipeline], settings: Settings) -> str | None:
+    """The name of the Lease that another operator holds if it records this object; None: that can't be known.
+
+    Once it records, its status says where; before that it is sought where we would record it.
+    """
+    target = (profile.raw.get("status") or {}).get("target") or {}
+    if target.get("podUid") and target.get("container"):
+        return lease.build_name(str(target["podUid"]), str(target["container"]))
+    pipeline = pipelines.get((profile.namespace, profile.spec.pipeline))
+    found = find_target(pipeline, profile.spec, settings) if pipeline else None
+    return lease.build_name(found.pod_uid, found.container) if isinstance(found, Target) else None
+
+
+def find_target(pipeline: Pipeline, spec: Spec, settings: Settings) -> Target | Failure:
+    """The running container of the ordinal, or why there is none."""
+    pod = pipeline.pods.get(spec.ordinal)
+    if pod is None:
+        return _missing(pipeline, spec.ordinal)
+    container = locate.find_container(pod, spec.container, settings.targets)
+    if container is None:
+        listed = ", ".join(c.name for c in pod.containers)
+        wanted = spec.container or settings.targets.container or pod.annotations.get(names.DEFAULT_CONTAINER, "")
+        return failures.build_failure(
+            "UnknownContainer", f"Pod {pod.name} has no container {wanted!r}; it has: {listed}."
+        )
+    if not pod.is_running or not container.is_running:
+        return failures.build_failure("PodNotRunning", _describe_state(pod, container.state_reason))
+    return Target(
+        namespace=pod.namespace,
+        pod=pod.name,
+        pod_uid=pod.uid,
+        container=container.name,
+        container_id=container.id,
+        node=pod.node,
+    )
+
+
+def _missing(pipeline: Pipeline, ordinal: int) -> Failure:
+    listed = ", ".join(str(o) for o in sorted({*pipeline.ordinals, *pipeline.pods})) or "none"
+    if ordinal in pipeline.ordinals:
+        return failures.build_failure(
+            "PodNotRunning", f"Ordinal {ordinal} of pipeline {pipeline.name!r} has no pod now."
+        )
+    if not pipeline.ordinals and not pipeline.pods:
+        return failures.build_failure("PodNotRunning", f"Pipeline {pipeline.name!r} is scaled to 0: it has no pods.")
+    return failures.build_failure(
+        "UnknownOrdinal", f"Pipeline {pipeline.name!r} has no ordinal {ordinal}; it has: {listed}."
+    )
+
+
+def _describe_state(pod: Pod, reason: str) -> str:
+    state = "being deleted" if pod.is_deleted else pod.phase
+    return f"Pod {pod.name} is {state}{f' ({reason})' if reason else ''}, not running."
+
+
+def _refuse(reason: str, message: str) -> Refuse:
+    return Refuse(failures.build_failure(reason, message))
+
+
+def build_entry(profile: SamplyProfile, target: Target, settings: Settings, now: float) -> JournalEntry:
+    """The journal's first entry of an admitted recording; its folder in the pod is chosen at the preflight."""
+    spec, defaults = profile.spec, settings.recording
+    return JournalEntry(
+        id=profile.uid,
+        namespace=profile.namespace,
+        name=profile.name,
+        pipeline=spec.pipeline,
+        ordinal=spec.ordinal,
+        step="Admitted",
+        pod=target.pod,
+        pod_uid=target.pod_uid,
+        container=target.container,
+        container_id=target.container_id,
+        node=target.node,
+        pid=0,
+        mode="",
+        folder="",
+        duration_secs=spec.duration_secs or defaults.duration_secs,
+        rate_hz=spec.rate_hz or defaults.rate_hz,
+        requested_at=profile.created_at,
+        admitted_at=times.format_time(now),
+        preflight_only=spec.preflight_only,
+        lease="" if spec.preflight_only else lease.build_name(target.pod_uid, target.container),
+        wanted_mode=spec.mode or defaults.mode,
+        process=spec.process or "",
+    )

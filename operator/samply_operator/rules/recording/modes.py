@@ -1,0 +1,156 @@
+"""How samply gets to the process: in the container's own image, in an ephemeral container, or copied there.
+
+Auto takes the least intrusive way that gives a whole answer: in place if that is good, else ephemeral where it is
+allowed, else bring our own where that is allowed, else in place although it is blind, else the reason why not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from samply_operator.model.container import ContainerFacts
+from samply_operator.model.profile import Failure
+from samply_operator.rules.recording import failures
+from samply_operator.rules.recording.preflight import Verdict
+from samply_operator.settings import Settings
+
+Way = Literal["InPlace", "BringOwn", "Ephemeral"]
+
+OWN_ARCHES = frozenset({"x86_64", ""})
+"""What the project's samply is built for; empty: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """`in_place`, `bring_own`: the verdict on either way, or the failure before it (no shell, no process)."""
+
+    wanted: str
+    namespace: str
+    facts: ContainerFacts | None
+    in_place: Verdict | Failure
+    bring_own: Verdict | Failure
+    is_blind: bool = False
+    ephemeral_failure: Failure | None = None
+    """It was tried and refused, or can't work in this pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`why` is empty where there was nothing to choose."""
+
+    way: Way
+    why: str = ""
+
+
+def refusal_of(verdict: Verdict | Failure) -> Failure | None:
+    return verdict if isinstance(verdict, Failure) else verdict.refusal
+
+
+def is_ephemeral_allowed(settings: Settings, namespace: str) -> bool:
+    allowed = settings.ephemeral.namespaces
+    return settings.ephemeral.enabled and (not allowed or namespace in allowed)
+
+
+def choose(situation: Situation, settings: Settings) -> Choice | Failure:
+    match situation.wanted:
+        case "InPlace":
+            return refusal_of(situation.in_place) or Choice("InPlace")
+        case "Ephemeral":
+            return _choose_ephemeral(situation, settings)
+        case "BringOwn":
+            return _choose_bring_own(situation, settings)
+        case _:
+            return _choose_auto(situation, settings)
+
+
+def _choose_ephemeral(situation: Situation, settings: Settings) -> Choice | Failure:
+    if situation.ephemeral_failure is not None:
+        return situation.ephemeral_failure
+    if not is_ephemeral_allowed(settings, situation.namespace):
+        return failures.build_failure("ModeNotAllowed", f"Mode Ephemeral isn't allowed in {situation.namespace}.")
+    return check_arch(situation.facts) or Choice("Ephemeral")
+
+
+def _choose_bring_own(situation: Situation, settings: Settings) -> Choice | Failure:
+    if not settings.bring_own.enabled:
+        return failures.build_failure("ModeNotAllowed", "Mode BringOwn isn't allowed.")
+    refusal = refusal_of(situation.bring_own) or check_arch(situation.facts)
+    if refusal is None and situation.facts is not None and situation.facts.is_noexec:
+        refusal = failures.build_failure("NoWritableFolder", f"Nothing may run from {situation.facts.folder} (noexec).")
+    return refusal or Choice("BringOwn")
+
+
+def _choose_auto(situation: Situation, settings: Settings) -> Choice | Failure:
+    in_place = refusal_of(situation.in_place)
+    if in_place is None and not situation.is_blind:
+        return Choice("InPlace")
+    if in_place is not None and in_place.reason in _NOT_CURED:
+        return in_place
+    why = in_place.message if in_place else "In place, a CPU limit would hide samples."
+    ephemeral = _choose_ephemeral(situation, settings)
+    if isinstance(ephemeral, Choice):
+        return Choice("Ephemeral", why)
+    bring_own = _choose_bring_own(situation, settings)
+    if isinstance(bring_own, Choice):
+        return Choice("BringOwn", why)
+    if in_place is None:
+        return Choice("InPlace", f"a CPU limit hides samples there, but mode Ephemeral: {ephemeral.message}")
+    if ephemeral.message == in_place.message:
+        return replace(in_place, message=f"{in_place.message} Mode Ephemeral wouldn't change that.")
+    # Both ways are closed: the reader needs both reasons.
+    cure = ALLOW_EPHEMERAL if ephemeral.reason == "ModeNotAllowed" else ephemeral.remedy
+    return Failure(
+        in_place.reason,
+        f"{in_place.message} Mode Ephemeral: {ephemeral.message}",
+        in_place.remedy if cure in in_place.remedy else f"{in_place.remedy} Or: {cure}",
+        in_place.log,
+    )
+
+
+ALLOW_EPHEMERAL = "Allow mode Ephemeral for this namespace in the chart's values (config.ephemeral)."
+
+
+def name_other_way(failure: Failure, wanted: str, namespace: str, arch: str, settings: Settings) -> Failure:
+    """To who asked for one way: what doesn't need what is missing there. `arch` is the node's; empty: not known."""
+    if wanted not in {"InPlace", "BringOwn"} or failure.reason not in _CURED_BY_EPHEMERAL or arch not in OWN_ARCHES:
+        return failure
+    allowed = is_ephemeral_allowed(settings, namespace)
+    other = "Ask for mode Ephemeral (spec.mode), which needs nothing of the image." if allowed else ALLOW_EPHEMERAL
+    if other in failure.remedy:
+        return failure  # told before: it is a failure that the journal remembers
+    return replace(failure, remedy=f"{failure.remedy} Or: {other}")
+
+
+_CURED_BY_EPHEMERAL = frozenset(
+    {
+        "LockedMemory",
+        "NoShell",
+        "NoWritableFolder",
+        "OpenFiles",
+        "PerfEventParanoid",
+        "PerfNotPermitted",
+        "SamplyNotFound",
+        "SamplyTooOld",
+    }
+)
+"""Its container brings samply, a shell, a folder, the capabilities and a runtime's usual limits."""
+
+
+_NOT_CURED = frozenset({"ProcessNotFound", "AmbiguousProcess", "TargetStopped", "UserNamespace", "RateTooHigh"})
+"""Refusals that no other way would change."""
+
+
+CURED_BY_ANOTHER = frozenset(
+    {"PerfNotPermitted", "LockedMemory", "OpenFiles", "PerfEventParanoid", "SamplyFailed", "SamplyNotFound"}
+)
+"""What samply says when it can't begin, where another way may have what it lacks."""
+
+
+def check_arch(facts: ContainerFacts | None) -> Failure | None:
+    """Whether the project's samply can run there."""
+    if facts is None or facts.arch in OWN_ARCHES:
+        return None
+    return failures.build_failure(
+        "UnsupportedArchitecture", f"The project's samply is built for x86_64; the node is {facts.arch}."
+    )

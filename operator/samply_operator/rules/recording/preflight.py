@@ -1,0 +1,576 @@
+"""Would a recording work here? What one exec found in the container goes in, a verdict with its findings comes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from samply_operator.model.container import (
+    CAP_IPC_LOCK,
+    CAP_KILL,
+    CAP_PERFMON,
+    CAP_SYS_ADMIN,
+    CAP_SYS_PTRACE,
+    ContainerFacts,
+    Process,
+)
+from samply_operator.model.profile import Failure
+from samply_operator.rules.recording import failures
+
+Flag = Literal["", "--unstable-presymbolicate", "--presymbolicate"]
+Severity = Literal["refuse", "warn"]
+
+TICKS_PER_SEC = 100
+KIB = 1024
+MIB = 1024 * KIB
+RING_BYTES = 1028 * KIB
+"""Locked memory of one event: 256 pages of data, one of control."""
+MANY_EVENTS = 1000
+"""From here on samply opens cpus + threads events instead of cpus × (threads + 1)."""
+SPARE_FILES = 64
+BASE_BYTES = 48 * MIB
+"""samply itself, before it has seen a sample."""
+SYMBOL_FACTOR = 1.6
+"""Over the binary's size, where its sections couldn't be read."""
+LINES_FACTOR = 5
+"""What it makes of .debug_line, over its size: 24 bytes a row, of every unit that a sample fell into. Measured: 4.1."""
+DEBUG_FACTOR = 0.1
+"""What it keeps of all debug data (functions, units), which it maps and doesn't copy. Measured: below the lines'."""
+PACKED_FACTOR = 1.1
+"""Compressed debug data is unpacked whole, over its size before. Measured: 1.0."""
+SYMBOLS_FACTOR = 7
+"""Over the size of .symtab. Measured: 6.7."""
+UNWIND_FACTOR = 16
+"""Over the size of .eh_frame_hdr. Measured: 15.9."""
+SAMPLE_BYTES = 160
+"""What it keeps of one sample, stacks shared: measured on deep stacks."""
+HEADROOM = 0.9
+NODE_SHARE = 0.5
+"""Of what the node has left, how much a recording may take: what others are about to take isn't known."""
+FILE_BYTES = 8 * MIB
+"""Profile and sidecar of a short recording with a big binary."""
+FILE_SAMPLE_BYTES = 40
+"""What one sample adds to the files: twice what was measured on deep stacks."""
+BUSY_THREADS = 16
+"""More are rarely busy all the time."""
+USUAL_LABELS = ("unconfined", "cri-containerd.apparmor.d", "crio-default", "docker-default", "containers-default")
+"""AppArmor profiles that let the processes of one pod trace each other; `kernel` and an empty label are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be: what was measured, what is needed, what to do."""
+
+    check: str
+    severity: Severity
+    reason: str
+    message: str
+    remedy: str
+    measured: str = ""
+    """A value as a person writes it, such as `2` or `180 MiB`."""
+    needed: str = ""
+    """The same: what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Go if `refusal` is None, with `warnings` if there are any."""
+
+    findings: tuple[Finding, ...] = ()
+    memory_cap: int | None = None
+    """Bytes that samply may use at most; None: no limit is in reach."""
+    memory_reserve: int = 0
+    """Bytes that must stay free while samply runs, whoever takes them; 0: there is no limit that it shares."""
+
+    @property
+    def refusal(self) -> Failure | None:
+        found = next((f for f in self.findings if f.severity == "refuse"), None)
+        return None if found is None else Failure(found.reason, found.message, found.remedy)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(f.message for f in self.findings if f.severity == "warn")
+
+    @property
+    def word(self) -> str:
+        """For the object's status."""
+        return "Refuse" if self.refusal else "GoWithWarning" if self.findings else "Go"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be recorded. `is_own`: with the project's samply, which needs no paranoid 1 and sees all CPUs."""
+
+    process: Process
+    duration_secs: int
+    rate_hz: int
+    min_free_bytes: int
+    is_own: bool = False
+
+
+def choose_symbol_flag(facts: ContainerFacts) -> Flag:
+    """samplys are told apart by what they offer, not by their version (main says 0.13.1 too)."""
+    if "--presymbolicate" in facts.flags:
+        return "--presymbolicate"
+    return "--unstable-presymbolicate" if "--unstable-presymbolicate" in facts.flags else ""
+
+
+def decide(facts: ContainerFacts, plan: Plan) -> Verdict:
+    """All findings, those that forbid it first."""
+    checks: tuple[Callable[[ContainerFacts, Plan], Finding | None], ...] = (
+        _check_samply,
+        _check_process,
+        _check_folder,
+        _check_users,
+        _check_rate,
+        _check_paranoid,
+        _check_perfmon,
+        _check_locked_memory,
+        _check_open_files,
+        _check_memory,
+        _check_node_memory,
+        _check_binary,
+        _check_cpus,
+        _check_symbols,
+        _check_tmpfs,
+        _check_storage,
+        _check_folder_limit,
+        _check_group_oom,
+        _check_confinement,
+        _check_sandbox,
+    )
+    found = [finding for check in checks if (finding := check(facts, plan))]
+    found.sort(key=lambda finding: finding.severity != "refuse")
+    node = share_node(facts)
+    caps = (cap_memory(facts), None if node is None else max(0, node - estimate_rings(facts, plan)))
+    cap = min((cap for cap in caps if cap is not None), default=None)
+    return Verdict(tuple(found), cap, int((find_headroom(facts) or 0) * (1 - HEADROOM)))
+
+
+def _forbid(check: str, reason: str, message: str, measured: object = "", needed: object = "") -> Finding:
+    return Finding(check, "refuse", reason, message, failures.REMEDIES[reason], str(measured), str(needed))
+
+
+def _warn(check: str, reason: str, message: str, remedy: str, measured: object = "", needed: object = "") -> Finding:
+    return Finding(check, "warn", reason, message, remedy, str(measured), str(needed))
+
+
+def show_bytes(size: int) -> str:
+    return f"{size // MIB} MiB" if size >= MIB or size <= 0 else f"{max(1, size // KIB)} KiB"
+
+
+def _check_samply(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    if plan.is_own:
+        return None
+    if not facts.samply:
+        return _forbid("samply", "SamplyNotFound", "There is no samply on the PATH of the container.", "none", "0.13.1")
+    if "--pid" not in facts.flags or "--save-only" not in facts.flags:
+        version = facts.version or "unknown version"
+        return _forbid(
+            "samply", "SamplyTooOld", f"{facts.samply} ({version}) can't attach to a process.", version, "0.13.1"
+        )
+    return None
+
+
+def _check_process(_: ContainerFacts, plan: Plan) -> Finding | None:
+    process = plan.process
+    if process.state in "Tt":
+        message = f"Process {process.pid} ({process.name}) is in state {process.state}."
+        return _forbid("process", "TargetStopped", message, process.state, "R or S")
+    return None
+
+
+def _check_folder(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    if not facts.folder:
+        message = "None of $TMPDIR, /tmp, /var/tmp, /dev/shm and the working folder is writable."
+        return _forbid("folder", "NoWritableFolder", message, "none", "one folder")
+    needed = max(plan.min_free_bytes, estimate_file(facts, plan))
+    if facts.free_bytes is not None and facts.free_bytes < needed:
+        message = f"{facts.folder} has {facts.free_bytes} bytes free; {needed} are needed."
+        return _forbid("folder", "TooLittleSpace", message, facts.free_bytes, needed)
+    return None
+
+
+def _check_users(facts: ContainerFacts, _: Plan) -> Finding | None:
+    if not facts.is_user_namespace:
+        return None
+    message = "The pod has users of its own (hostUsers: false): its capabilities mean nothing to the node's kernel."
+    return _forbid("users", "UserNamespace", message, "hostUsers: false", "hostUsers: true")
+
+
+def _check_rate(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    if facts.max_rate_hz is None or plan.rate_hz <= facts.max_rate_hz:
+        return None
+    message = f"{plan.rate_hz} Hz are asked for; kernel.perf_event_max_sample_rate is {facts.max_rate_hz} on the node."
+    return _forbid("rate", "RateTooHigh", message, facts.max_rate_hz, plan.rate_hz)
+
+
+def _check_paranoid(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    # Only 0.13.1 offers the unstable flag, and only it refuses at 2 without asking the kernel.
+    is_old = not plan.is_own and choose_symbol_flag(facts) != "--presymbolicate"
+    if not is_old or facts.paranoid is None or facts.paranoid < 2:
+        return None
+    message = f"kernel.perf_event_paranoid is {facts.paranoid} on the node; samply {facts.version} needs 1 or lower."
+    return _forbid("paranoid", "PerfEventParanoid", message, facts.paranoid, 1)
+
+
+def has_perfmon(facts: ContainerFacts) -> bool:
+    return facts.has_cap(CAP_PERFMON) or facts.has_cap(CAP_SYS_ADMIN)
+
+
+def _may_gain(facts: ContainerFacts, plan: Plan, capability: int) -> bool:
+    """Whether samply could have a capability that this shell hasn't got: its file may carry it. What the operator
+    copies carries none, and no_new_privs makes the kernel pass over what a file carries."""
+    return not plan.is_own and facts.uid != 0 and not facts.has_no_new_privs and facts.may_have_cap(capability)
+
+
+def _check_perfmon(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    """The kernel asks for PERFMON above paranoid 1; container runtimes' seccomp filters ask for it always."""
+    if has_perfmon(facts) or _may_gain(facts, plan, CAP_PERFMON):
+        return None
+    if facts.seccomp == 2:
+        message = "The container has a seccomp filter and no PERFMON capability, so perf_event_open is refused."
+        return _forbid("perfmon", "PerfNotPermitted", message, "seccomp filter, no PERFMON", "PERFMON")
+    if facts.paranoid is not None and facts.paranoid >= 2:
+        message = f"The container has no PERFMON capability, and kernel.perf_event_paranoid is {facts.paranoid}."
+        return _forbid("perfmon", "PerfNotPermitted", message, f"paranoid {facts.paranoid}, no PERFMON", "PERFMON")
+    return None
+
+
+def count_events(facts: ContainerFacts, plan: Plan) -> int:
+    cpus = max(1, facts.online_cpus if plan.is_own else count_seen_cpus(facts))
+    events = cpus * (plan.process.threads + 1)
+    return events if events < MANY_EVENTS else cpus + plan.process.threads
+
+
+def _check_locked_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    if facts.has_cap(CAP_IPC_LOCK) or _may_gain(facts, plan, CAP_IPC_LOCK):
+        return None
+    if facts.mlock_kib is None or facts.memlock_bytes is None:
+        return None
+    needed = count_events(facts, plan) * RING_BYTES
+    allowed = facts.mlock_kib * KIB * max(1, facts.online_cpus) + facts.memlock_bytes
+    if needed <= allowed:
+        return None
+    message = (
+        f"samply needs {needed // MIB} MiB of locked memory ({facts.online_cpus} CPUs, "
+        f"{plan.process.threads} threads); the container may lock {allowed // MIB} MiB."
+    )
+    return _forbid("locked memory", "LockedMemory", message, show_bytes(allowed), show_bytes(needed))
+
+
+def _check_open_files(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    needed = count_events(facts, plan) + SPARE_FILES
+    if facts.open_files is None or needed <= facts.open_files:
+        return None
+    message = f"samply needs {needed} open files; the container's limit is {facts.open_files}."
+    return _forbid("open files", "OpenFiles", message, facts.open_files, needed)
+
+
+def estimate_samples(facts: ContainerFacts, plan: Plan) -> int:
+    """Where up to 16 threads are busy all the time, as far as there are CPUs for them: the target's."""
+    quota = facts.quota_cpus if facts.target_quota_cpus is None else facts.target_quota_cpus
+    limits = (
+        facts.online_cpus,
+        facts.target_allowed_cpus or facts.allowed_cpus,
+        0 if quota is None else max(1, math.ceil(quota)),
+    )
+    busy = min(plan.process.threads, BUSY_THREADS, *(limit for limit in limits if limit))
+    return plan.rate_hz * plan.duration_secs * busy
+
+
+def estimate_file(facts: ContainerFacts, plan: Plan) -> int:
+    """Bytes of the profile and its sidecar at most."""
+    return FILE_BYTES + estimate_samples(facts, plan) * FILE_SAMPLE_BYTES
+
+
+def estimate_memory(facts: ContainerFacts, plan: Plan) -> int:
+    """Bytes that samply takes at its peak: the samples, then the symbols of the binary, and the file, if its folder is
+    in memory."""
+    file = estimate_file(facts, plan) if facts.is_tmpfs else 0
+    samples = estimate_samples(facts, plan) * SAMPLE_BYTES
+    return BASE_BYTES + samples + estimate_symbols(plan.process) + file
+
+
+def estimate_symbols(process: Process) -> int:
+    """Bytes that samply takes at most to look up the names in the binary. It maps the file: only what it makes of it is
+    memory that nobody can take back."""
+    sections = process.sections
+    if sections is None:
+        return int(process.binary_bytes * SYMBOL_FACTOR)
+    return int(
+        sections.lines * LINES_FACTOR
+        + sections.debug * DEBUG_FACTOR
+        + sections.packed * PACKED_FACTOR
+        + sections.symbols * SYMBOLS_FACTOR
+        + sections.unwind * UNWIND_FACTOR
+    )
+
+
+def find_headroom(facts: ContainerFacts) -> int | None:
+    if facts.memory_limit is None or facts.memory_used is None:
+        return None
+    return max(0, facts.memory_limit - facts.memory_used)
+
+
+def cap_memory(facts: ContainerFacts) -> int | None:
+    headroom = find_headroom(facts)
+    return None if headroom is None else int(headroom * HEADROOM)
+
+
+def share_memory(facts: ContainerFacts) -> ContainerFacts:
+    """ContainerFacts of the container beside the target's, where the pod's own limit holds for both: what the target's
+    container leaves is the least that there is.
+    """
+    if find_headroom(facts) is not None or facts.target_memory_limit is None:
+        return facts
+    return replace(facts, memory_limit=facts.target_memory_limit, memory_used=facts.target_memory_used)
+
+
+def _check_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    cap, needed = cap_memory(facts), estimate_memory(facts, plan)
+    if cap is None or needed <= cap:
+        return None
+    message = (
+        f"samply may take {needed // MIB} MiB (a binary of {_describe_binary(plan.process)}, "
+        f"{plan.duration_secs} s at {plan.rate_hz} Hz); {cap // MIB} MiB are safe below the container's memory limit."
+    )
+    return _forbid("memory", "TightMemory", message, show_bytes(cap), show_bytes(needed))
+
+
+def _has_size(process: Process) -> bool:
+    return process.binary_bytes > 0 or process.sections is not None
+
+
+def _check_binary(_: ContainerFacts, plan: Plan) -> Finding | None:
+    if _has_size(plan.process):
+        return None
+    message = (
+        f"The size of the binary of process {plan.process.pid} ({plan.process.name}) can't be read, so the estimate of "
+        "memory is too low. A recording that comes near to a limit is ended."
+    )
+    remedy = "Put stat or od into the image, or allow mode Ephemeral (config.ephemeral.enabled)."
+    return _warn("binary", "BinarySizeUnknown", message, remedy, "unknown", "its size")
+
+
+def share_node(facts: ContainerFacts) -> int | None:
+    """Bytes of the node's memory that a recording may take, ring buffers included. None: not known."""
+    return None if facts.node_available is None else int(facts.node_available * NODE_SHARE)
+
+
+def estimate_rings(facts: ContainerFacts, plan: Plan) -> int:
+    return count_events(facts, plan) * RING_BYTES
+
+
+def _check_node_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    """Ring buffers are the node's memory: no container's limit counts them. What the samples take isn't known before:
+    the cap sees to it."""
+    allowed = share_node(facts)
+    needed = estimate_rings(facts, plan) + BASE_BYTES + estimate_symbols(plan.process)
+    if facts.node_available is None or allowed is None or needed <= allowed:
+        return None
+    message = (
+        f"samply takes {show_bytes(needed)} of the node's memory at least ({facts.online_cpus} CPUs, "
+        f"{plan.process.threads} threads, a binary of {_describe_binary(plan.process)}); the node has "
+        f"{show_bytes(facts.node_available)} left, of which half may be used."
+    )
+    return _forbid("node memory", "NodeMemory", message, show_bytes(allowed), show_bytes(needed))
+
+
+def check_pod(facts: ContainerFacts, plan: Plan, *, is_memory_limited: bool) -> Failure | None:
+    """Why no container of the pod can do it, told from the target's own facts: what the node has left, and limits that
+    hold for the pod as a whole.
+    An ephemeral container stays in the pod's spec: one that can't help is better not made."""
+    # It has a folder of its own.
+    own, facts = replace(plan, is_own=True), replace(facts, is_tmpfs=False)
+    found = _check_storage(facts, own) or _check_node_memory(facts, own)
+    if found is None and is_memory_limited:
+        found = _check_memory(facts, own)
+    return None if found is None else Failure(found.reason, found.message, found.remedy)
+
+
+def count_seen_cpus(facts: ContainerFacts) -> int:
+    """CPUs that a stock samply opens events on: as many as quota (rounded up) and affinity leave, from 0 on."""
+    quota = facts.online_cpus if facts.quota_cpus is None else max(1, math.ceil(facts.quota_cpus))
+    return min(facts.allowed_cpus or facts.online_cpus, quota)
+
+
+def is_blind(facts: ContainerFacts) -> bool:
+    """What runs on the other CPUs isn't seen, without a word."""
+    return 0 < count_seen_cpus(facts) < facts.online_cpus
+
+
+def _check_cpus(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    if plan.is_own or not is_blind(facts):
+        return None
+    limit = f"{facts.quota_cpus:g} CPUs" if facts.quota_cpus is not None else f"{facts.allowed_cpus} CPUs (cpuset)"
+    message = (
+        f"The container is limited to {limit} on a node of {facts.online_cpus}: its samply sees only the first CPUs, "
+        "so samples will be missing. Look at the coverage."
+    )
+    remedy = "Allow mode Ephemeral (config.ephemeral.enabled), whose samply sees all."
+    return _warn("cpus", "BlindCpus", message, remedy, limit, f"{facts.online_cpus} CPUs")
+
+
+def _check_symbols(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    if plan.is_own or choose_symbol_flag(facts):
+        return None
+    return _warn(
+        "symbols",
+        "NoSymbols",
+        "This samply can't save symbols: the profile will show addresses.",
+        "Put samply 0.13.1 or newer into the image, or allow mode Ephemeral (config.ephemeral.enabled).",
+        facts.version or "unknown version",
+        "0.13.1",
+    )
+
+
+def _check_tmpfs(facts: ContainerFacts, _: Plan) -> Finding | None:
+    if not facts.is_tmpfs or facts.memory_limit is None:
+        return None
+    message = (
+        f"{facts.folder} is in memory: the profile counts against the container's memory limit until it is copied."
+    )
+    return _warn(
+        "folder", "FolderInMemory", message, "Mount an emptyDir without medium: Memory at /tmp.", "tmpfs", "disk"
+    )
+
+
+def _check_storage(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    limit = f"the container's limit for ephemeral-storage is {show_bytes(facts.storage_limit or 0)}"
+    return _check_eviction(facts, plan, facts.storage_limit, limit)
+
+
+def _check_folder_limit(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    """df doesn't show it."""
+    limit = f"the sizeLimit of this emptyDir is {show_bytes(facts.folder_limit or 0)}"
+    return _check_eviction(facts, plan, facts.folder_limit, limit)
+
+
+def _check_eviction(facts: ContainerFacts, plan: Plan, limit: int | None, words: str) -> Finding | None:
+    """Where files grow above such a limit, the kubelet evicts the pod. Others than the profile count too."""
+    if limit is None or facts.is_tmpfs or (needed := estimate_file(facts, plan)) <= limit // 2:
+        return None
+    message = (
+        f"The profile may take {show_bytes(needed)} in {facts.folder}; {words}, of which half may be used: above it "
+        "the pod is evicted."
+    )
+    return _forbid("storage", "TooLittleSpace", message, show_bytes(limit // 2), show_bytes(needed))
+
+
+def _check_group_oom(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    cap = cap_memory(facts)
+    if not facts.has_group_oom or cap is None or estimate_memory(facts, plan) <= cap // 2:
+        return None
+    message = (
+        "Out of memory would end the whole container here (memory.oom.group), and samply may take more than half of "
+        "what is left: it is ended before that."
+    )
+    remedy = "Raise the container's memory limit, or record for a shorter time."
+    needed = show_bytes(2 * estimate_memory(facts, plan))
+    return _warn("memory", "GroupOom", message, remedy, show_bytes(cap), needed)
+
+
+def _check_confinement(facts: ContainerFacts, _: Plan) -> Finding | None:
+    label = facts.security.strip("\0 ")
+    if not label or label == "kernel" or label.startswith(USUAL_LABELS):
+        return None
+    if ":" in label and ":container_t:" not in label and ":spc_t:" not in label:
+        kind = "SELinux type"
+    elif "(enforce)" in label:
+        kind = "AppArmor profile"
+    else:
+        return None
+    message = f"The container has an {kind} of its own ({label}), which may refuse perf events or signals."
+    remedy = "If samply is refused, allow perf events, ptrace and signals in it."
+    return _warn("confinement", "Confined", message, remedy, label, "the runtime's own")
+
+
+def _check_sandbox(facts: ContainerFacts, _: Plan) -> Finding | None:
+    if not facts.runtime_class:
+        return None
+    message = f"The pod runs under RuntimeClass {facts.runtime_class}: sandboxes such as gVisor have no perf events."
+    remedy = "If samply is refused, run the pipeline under the default runtime."
+    return _warn("sandbox", "RuntimeClass", message, remedy, facts.runtime_class, "the node's default")
+
+
+def describe_facts(facts: ContainerFacts, process: Process | None) -> dict[str, str]:
+    """What was found, for a reader: only what is known. `process`: the chosen one."""
+    left = find_headroom(facts)
+    target = replace(facts, memory_limit=facts.target_memory_limit, memory_used=facts.target_memory_used)
+    target_left = find_headroom(target)
+    known = {
+        "process": "" if process is None else _describe_process(process),
+        "binary": "" if process is None or not _has_size(process) else _describe_binary(process),
+        "samply": f"{facts.samply} {facts.version}".strip(),
+        "samplyOffers": " ".join(flag for flag in _FLAGS if flag in facts.flags),
+        "architecture": facts.arch,
+        "runtime": " ".join(filter(None, (facts.runtime, facts.runtime_class))),
+        "uid": "" if facts.uid < 0 else f"{facts.uid}{' of its own namespace' if facts.is_user_namespace else ''}",
+        "uidMap": facts.uid_map,
+        "capabilities": ", ".join(name for name, number in _CAPABILITIES if facts.has_cap(number)) or "none of use",
+        "noNewPrivileges": "yes" if facts.has_no_new_privs else "no",
+        "seccomp": _SECCOMP.get(facts.seccomp, "") if facts.seccomp is not None else "",
+        "confinement": facts.security.strip("\0 "),
+        "perfEventParanoid": _show(facts.paranoid),
+        "perfEventMlockKiB": _show(facts.mlock_kib),
+        "lockedMemoryLimit": "" if facts.memlock_bytes is None else f"{facts.memlock_bytes // KIB} KiB",
+        "openFilesLimit": _show(facts.open_files),
+        "maxSampleRateHz": _show(facts.max_rate_hz),
+        "cpus": f"{facts.allowed_cpus} of {facts.online_cpus}" if facts.online_cpus else "",
+        "cpuLimit": "" if facts.quota_cpus is None else f"{facts.quota_cpus:g}",
+        "memoryLimit": "" if facts.memory_limit is None else show_bytes(facts.memory_limit),
+        "memoryLeft": "" if left is None else show_bytes(left),
+        "targetCpus": f"{facts.target_allowed_cpus} of {facts.online_cpus}" if facts.target_allowed_cpus else "",
+        "targetCpuLimit": "" if facts.target_quota_cpus is None else f"{facts.target_quota_cpus:g}",
+        "targetMemoryLimit": "" if facts.target_memory_limit is None else show_bytes(facts.target_memory_limit),
+        "targetMemoryLeft": "" if target_left is None else show_bytes(target_left),
+        "nodeMemoryAvailable": "" if facts.node_available is None else show_bytes(facts.node_available),
+        "folder": facts.folder,
+        "folderFree": "" if facts.free_bytes is None else show_bytes(facts.free_bytes),
+        "folderKind": _describe_folder(facts),
+        "ephemeralStorageLimit": "" if facts.storage_limit is None else show_bytes(facts.storage_limit),
+    }
+    return {key: value for key, value in known.items() if value}
+
+
+def _show(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _describe_process(process: Process) -> str:
+    started = process.started / TICKS_PER_SEC
+    return (
+        f"{process.name} (pid {process.pid}), threads: {process.threads}, state {process.state}, "
+        f"started {started:.2f} s after the node's boot"
+    )
+
+
+def _describe_binary(process: Process) -> str:
+    size = show_bytes(process.binary_bytes) if process.binary_bytes else "unknown size"
+    if process.sections is None:
+        return size
+    packed = f", {show_bytes(process.sections.packed)} of it compressed" if process.sections.packed else ""
+    return f"{size}, {show_bytes(process.sections.debug)} of debug data{packed}"
+
+
+def _describe_folder(facts: ContainerFacts) -> str:
+    if not facts.folder:
+        return ""
+    limit = "" if facts.folder_limit is None else f"sizeLimit {show_bytes(facts.folder_limit)}"
+    words = ("in memory" if facts.is_tmpfs else "on disk", "noexec" if facts.is_noexec else "", limit)
+    return ", ".join(filter(None, words))
+
+
+_CAPABILITIES = (
+    ("PERFMON", CAP_PERFMON),
+    ("SYS_ADMIN", CAP_SYS_ADMIN),
+    ("SYS_PTRACE", CAP_SYS_PTRACE),
+    ("IPC_LOCK", CAP_IPC_LOCK),
+    ("KILL", CAP_KILL),
+)
+_FLAGS = ("--pid", "--save-only", "--presymbolicate", "--unstable-presymbolicate")
+"""Those by which samplys are told apart."""
+_SECCOMP = {0: "none", 1: "strict", 2: "filter"}

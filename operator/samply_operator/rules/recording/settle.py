@@ -1,0 +1,36 @@
+"""What a stored manifest means for its object, and when an object has had its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from samply_operator.model import names
+from samply_operator.model.manifest import Manifest
+from samply_operator.model.profile import SamplyProfile
+from samply_operator.rules import times
+from samply_operator.rules.recording import failures, status
+
+Render = Callable[[Mapping[str, Any]], status.Status]
+
+
+def choose_render(manifest: Manifest, now: float) -> Render:
+    """How the object's status must look, given how its attempt ended."""
+    if manifest.outcome == "Succeeded":
+        return lambda old: status.render_stored(old, manifest, now)
+    failure = manifest.failure or failures.build_failure("InternalError", "It failed; the reason was lost.")
+    found = status.render_file(manifest) | {"warnings": list(manifest.warnings)}
+    return lambda old: status.render_failed(old, failure, now) | found
+
+
+def is_expired(profile: SamplyProfile, now: float, ttl_secs: float) -> bool:
+    """True for an ended object that owns no stored profile and isn't pinned, `ttl_secs` after its end or removal."""
+    current = profile.raw.get("status") or {}
+    stored = current.get("profile") or {}
+    if not profile.has_ended or names.PIN in profile.annotations or (stored.get("id") and not stored.get("removedAt")):
+        return False
+    try:
+        ended = times.parse_time(stored.get("removedAt") or current.get("finishedAt") or "")
+    except ValueError:
+        return False
+    return ended > 0 and now - ended > ttl_secs

@@ -1,0 +1,146 @@
+"""What the answer to `GET …/samply_profile` is: facts about one pipeline and ordinal in, a decision out.
+
+Stored profiles outlive pods, pipelines and the operator's absence; a failure never hides the last good profile; and
+what can't be known while the operator is away is said to be unknown, not absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from samply_operator.model.manifest import Manifest
+from samply_operator.rules.serving.retry_after import compute_retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A recording of this target that hasn't ended."""
+
+    id: str
+    phase: str
+    requested_at: str
+    ends_at: float | None
+    duration_secs: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServingState:
+    """All that matters about one ordinal of one pipeline."""
+
+    ordinal: int
+    is_certain: bool
+    """The operator is there and has seen complete lists: what it doesn't name doesn't exist."""
+    is_known: bool = False
+    """The operator sees the pipeline."""
+    ordinals: tuple[int, ...] = ()
+    """Ordinals that the operator sees; empty: scaled to nothing, or not known."""
+    is_running: bool = False
+    """The ordinal's pod runs."""
+    running: Running | None = None
+    last_good: Manifest | None = None
+    last_attempt: Manifest | None = None
+    stored_ordinals: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Send this profile; `last_failure` came after it."""
+
+    manifest: Manifest
+    last_failure: Manifest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    running: Running
+    retry_after_secs: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastFailed:
+    attempt: Manifest
+    last_good: Manifest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoneYet:
+    """No attempt ever ended; `running` is the first one."""
+
+    running: Running | None = None
+    retry_after_secs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchOrdinal:
+    ordinals: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotDeployed:
+    """Known, nothing stored, and no pod of it runs; `is_desired`: one should."""
+
+    is_desired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No such pipeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotKnowable:
+    """Only the operator could tell, and it is away."""
+
+
+Decision = Serve | InProgress | LastFailed | NoneYet | NoSuchOrdinal | NotDeployed | Unknown | NotKnowable
+
+
+def decide(facts: ServingState, *, latest: bool, now: float) -> Decision:
+    """The rows of the contract, in their order. `latest`: the caller would rather wait than get an older profile."""
+    if latest and facts.running:
+        return InProgress(facts.running, _retry_after(facts.running, now))
+    if latest and not facts.is_certain:
+        return NotKnowable()
+    failure = facts.last_attempt if facts.last_attempt and facts.last_attempt.outcome == "Failed" else None
+    if failure and (latest or facts.last_good is None):
+        return LastFailed(failure, facts.last_good)
+    if facts.last_good:
+        return Serve(facts.last_good, failure)
+    return _decide_nothing_stored(facts, now)
+
+
+def _decide_nothing_stored(facts: ServingState, now: float) -> Decision:
+    if facts.running:
+        return NoneYet(facts.running, _retry_after(facts.running, now))
+    if not facts.is_certain:
+        return NotKnowable()
+    if not facts.is_known and not facts.stored_ordinals:
+        return Unknown()
+    if facts.is_known and not facts.ordinals:
+        return NotDeployed()
+    ordinals = tuple(sorted({*facts.ordinals, *facts.stored_ordinals}))
+    if facts.ordinal not in ordinals:
+        return NoSuchOrdinal(ordinals)
+    return NoneYet() if facts.is_running else NotDeployed(is_desired=facts.ordinal in facts.ordinals)
+
+
+def _retry_after(running: Running, now: float) -> int:
+    return compute_retry_after(ends_at=running.ends_at, duration_secs=running.duration_secs, now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """Several namespaces hold the name; the caller must say which."""
+
+    namespaces: tuple[str, ...]
+
+
+def decide_namespace(
+    candidates: Collection[str], *, readable: Collection[str] | None, asked: str | None
+) -> str | Ambiguous | None:
+    """Which namespace a pipeline's name means. `readable` None: all. None: no readable namespace has it."""
+    found = [n for n in candidates if (readable is None or n in readable) and asked in (None, n)]
+    if len(found) > 1:
+        return Ambiguous(tuple(sorted(found)))
+    return found[0] if found else None

@@ -1,0 +1,1 @@
+"""What is kept on the volume, and what goes."""

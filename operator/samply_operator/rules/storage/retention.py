@@ -1,0 +1,190 @@
+"""Which stored attempts go, and why: by age, by count, by bytes, oldest first.
+
+Never chosen: the newest good profile of an ordinal, what is pinned, what a recording still works on. Failures have a
+count of their own, so that they never push a good profile out by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from samply_operator.model.manifest import Manifest
+from samply_operator.model.profile import Failure
+from samply_operator.rules import times
+from samply_operator.rules.recording import failures, status
+from samply_operator.rules.storage import order
+from samply_operator.settings import Retention
+
+Reason = Literal["Age", "OrdinalCount", "FailureCount", "PipelineBytes", "TotalCount", "VolumeBytes"]
+
+BLOCK_BYTES = 4096
+OVERHEAD_BYTES = 2 * BLOCK_BYTES
+"""What a folder and a manifest take beside the profile."""
+Extras = Mapping[str, Collection[int]]
+"""Bytes of each further file beside a profile (`config.recording.keepRaw`), by its id."""
+NO_EXTRAS: Extras = {}
+FREE_MARGIN = 2
+"""Retention keeps this many times the free space that a recording needs at its start."""
+
+REASONS: dict[Reason, str] = {
+    "Age": "it was older than config.retention.maxAgeSecs",
+    "OrdinalCount": "its ordinal had more than config.retention.maxPerOrdinal newer ones",
+    "FailureCount": "its ordinal had more than config.retention.maxFailuresPerOrdinal newer failures",
+    "PipelineBytes": "its pipeline had more than config.retention.maxPipelineBytes",
+    "TotalCount": "there were more than config.retention.maxTotal",
+    "VolumeBytes": "the volume was filled beyond config.retention.maxVolumePercent",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    manifest: Manifest
+    reason: Reason
+
+    @property
+    def message(self) -> str:
+        return f"The profile was removed by retention: {REASONS[self.reason]}."
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The volume: what is free now, and what must be free before a recording starts."""
+
+    free_bytes: int
+    min_free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """In each group, the sum of the weights stays at or below `most`. `find_group` None: not counted here."""
+
+    reason: Reason
+    find_group: Callable[[Manifest], Hashable | None]
+    weigh: Callable[[Manifest], int]
+    most: int
+
+
+def decide(
+    manifests: Iterable[Manifest],
+    *,
+    pinned: Collection[str],
+    busy: Collection[str],
+    room: Room,
+    limits: Retention,
+    now: float,
+    extras: Extras = NO_EXTRAS,
+) -> tuple[Removal, ...]:
+    """What to remove, in this order. Applied to what is left, it chooses nothing more."""
+    kept = sorted(manifests, key=order.build_key)
+    safe = find_newest_good(kept) | frozenset(pinned) | frozenset(busy)
+    removals = [Removal(m, "Age") for m in kept if m.id not in safe and _is_older(m, limits.max_age_secs, now)]
+    budget = compute_budget(sum(measure(m, extras) for m in kept), room, limits.max_volume_percent)
+    kept = _without(kept, removals)
+    for limit in _build_limits(limits, frozenset(pinned), budget, extras):
+        found = _trim(kept, safe, limit)
+        removals += found
+        kept = _without(kept, found)
+    return tuple(removals)
+
+
+def find_newest_good(manifests: Iterable[Manifest]) -> frozenset[str]:
+    """Ids of the newest good profile of each namespace, pipeline and ordinal."""
+    newest: dict[Hashable, str] = {}
+    for manifest in sorted(manifests, key=order.build_key):
+        if _is_good(manifest):
+            newest[_ordinal_of(manifest)] = manifest.id
+    return frozenset(newest.values())
+
+
+def compute_budget(own_bytes: int, room: Room, max_percent: int) -> int:
+    """Bytes that profiles may take: a share of what they have or could have, and never the margin for the next one.
+
+    The volume's size doesn't matter: it may be shared with others, whose bytes are not ours to count on.
+    """
+    available = own_bytes + room.free_bytes
+    return max(0, min(available * max_percent // 100, available - FREE_MARGIN * room.min_free_bytes))
+
+
+def measure(manifest: Manifest, extras: Extras = NO_EXTRAS) -> int:
+    """Bytes on the disk: the profile, and whatever else lies in its folder."""
+    sizes = (manifest.file.size_bytes if manifest.file else 0, *extras.get(manifest.id, ()))
+    return sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in sizes) + OVERHEAD_BYTES
+
+
+def check_room(room_bytes: int, min_free_bytes: int) -> Failure | None:
+    """Why no recording may start; `room_bytes` is what is left when everything set aside is taken away."""
+    if room_bytes >= 0:
+        return None
+    return failures.build_failure(
+        "StoreFull",
+        f"The volume of profiles lacks {-room_bytes} bytes of the {min_free_bytes} that must be free "
+        "(config.recording.minFreeBytes); what is stored is served as before.",
+    )
+
+
+def render_removed(old: Mapping[str, Any], at: str, message: str, now: float) -> status.Status:
+    """What the object of a removed profile says; its facts stay readable."""
+    conditions = status.set_condition(old.get("conditions") or [], "Stored", "False", "Removed", message, now)
+    return {"message": message, "conditions": conditions, "profile": {"removedAt": at}}
+
+
+def _build_limits(limits: Retention, pinned: frozenset[str], budget: int, extras: Extras) -> Sequence[_Limit]:
+    def count(manifest: Manifest) -> int:
+        # A pin is meant to keep one more, not to push another one out.
+        return manifest.id not in pinned
+
+    def weigh(manifest: Manifest) -> int:
+        return measure(manifest, extras)
+
+    found = [
+        _Limit("OrdinalCount", lambda m: _ordinal_of(m) if _is_good(m) else None, count, limits.max_per_ordinal),
+        _Limit(
+            "FailureCount", lambda m: None if _is_good(m) else _ordinal_of(m), count, limits.max_failures_per_ordinal
+        ),
+        _Limit("TotalCount", lambda _: "all", count, limits.max_total),
+        _Limit("VolumeBytes", lambda _: "all", weigh, budget),
+    ]
+    if limits.max_pipeline_bytes:
+        most = limits.max_pipeline_bytes
+        found.insert(2, _Limit("PipelineBytes", lambda m: (m.namespace, m.pipeline), weigh, most))
+    return found
+
+
+def _trim(kept: Iterable[Manifest], safe: frozenset[str], limit: _Limit) -> list[Removal]:
+    groups: dict[Hashable, list[Manifest]] = {}
+    for manifest in kept:
+        if (group := limit.find_group(manifest)) is not None:
+            groups.setdefault(group, []).append(manifest)
+    removals = []
+    for members in groups.values():
+        total = sum(map(limit.weigh, members))
+        for manifest in members:
+            if total <= limit.most:
+                break
+            if manifest.id not in safe:
+                total -= limit.weigh(manifest)
+                removals.append(Removal(manifest, limit.reason))
+    return removals
+
+
+def _without(kept: list[Manifest], removals: Iterable[Removal]) -> list[Manifest]:
+    gone = {removal.manifest.id for removal in removals}
+    return [manifest for manifest in kept if manifest.id not in gone]
+
+
+def _is_good(manifest: Manifest) -> bool:
+    return manifest.outcome == "Succeeded"
+
+
+def _ordinal_of(manifest: Manifest) -> Hashable:
+    return manifest.namespace, manifest.pipeline, manifest.ordinal
+
+
+def _is_older(manifest: Manifest, age_secs: float, now: float) -> bool:
+    try:
+        finished = times.parse_time(manifest.finished_at)
+    except ValueError:
+        return False
+    return finished > 0 and now - finished > age_secs
