@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 
 from chart import helm
+from samply_operator.model import names
+from samply_operator.rules.recording import lease
 
 POLICY = "ValidatingAdmissionPolicy"
 EPHEMERAL = f"{helm.NAMESPACE}.samply-operator"
 SPEC = f"{EPHEMERAL}.spec"
+LEASES = f"{EPHEMERAL}.leases"
 
 
 def policies(objects: list[helm.Object]) -> dict[str, Any]:
@@ -28,6 +33,7 @@ def test_each_policy_is_of_its_own_resources(default_objects: list[helm.Object])
     assert {name: matched(policy) for name, policy in found.items()} == {
         EPHEMERAL: {"/pods/ephemeralcontainers": ["UPDATE"]},
         SPEC: {"/pods": ["UPDATE"], "apps/statefulsets": ["UPDATE"]},
+        LEASES: {"coordination.k8s.io/leases": ["CREATE", "UPDATE", "DELETE"]},
     }
 
 
@@ -38,23 +44,37 @@ def test_every_right_to_patch_what_runs_has_its_policy(default_objects: list[hel
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
-        if {"patch", "update"} & set(rule["verbs"]) and group in {"", "apps"} and resource != "events"
+        if {"patch", "update", "delete"} & set(rule["verbs"])
+        and group != names.GROUP
+        and resource != "events"
     }
     assert granted == {key for policy in policies(default_objects).values() for key in matched(policy)}
 
 
-def test_a_spec_stays_as_it_is(default_objects: list[helm.Object]) -> None:
+def test_nothing_of_a_pod_changes_but_the_operators_annotations(default_objects: list[helm.Object]) -> None:
+    """What each expression refuses is tried in tests/cluster/test_policies.py."""
     policy = policies(default_objects)[SPEC]
-    (validation,) = policy["validations"]
-    assert validation["expression"] == "object.spec == oldObject.spec"
-    assert "may not change the spec of a pod or StatefulSet" in validation["message"]
-    assert validation["reason"] == "Forbidden"
+    own = next(each["expression"] for each in policy["variables"] if each["name"] == "own")
+    assert json.loads(own) == [names.TRIGGER, names.CLAIM, names.REFUSED]
+    spec, metadata, annotations = policy["validations"]
+    assert spec["expression"] == "object.spec == oldObject.spec"
+    assert all(part in metadata["expression"] for part in ("labels", "finalizers", "ownerReferences"))
+    assert "variables.own" in annotations["expression"]
+    assert {each["reason"] for each in policy["validations"]} == {"Forbidden"}
+
+
+def test_the_operators_leases_have_the_names_that_the_policy_wants(default_objects: list[helm.Object]) -> None:
+    (validation,) = policies(default_objects)[LEASES]["validations"]
+    pattern = re.compile(validation["expression"].split('"')[3])
+    assert pattern.search(lease.build_name("0b5c1d2e-0000-4000-8000-000000000001", "pipeline"))
+    for foreign in ("node-1", "kube-scheduler", "samply-node", "samply-0b5c1d2e-pipeline"):
+        assert not pattern.search(foreign)
 
 
 def test_policies_deny_and_are_of_the_operator_alone() -> None:
     objects = helm.render({"serviceAccount": {"name": "own"}})
     found = policies(objects)
-    assert len(found) == 2
+    assert len(found) == 3
     for policy in found.values():
         (condition,) = policy["matchConditions"]
         assert condition["expression"] == f'request.userInfo.username == "system:serviceaccount:{helm.NAMESPACE}:own"'
@@ -67,8 +87,8 @@ def test_policies_deny_and_are_of_the_operator_alone() -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        pytest.param({"config": {"ephemeral": {"enabled": False}}}, {SPEC}, id="no ephemeral containers"),
-        pytest.param({"rbac": {"create": False}}, {EPHEMERAL, SPEC}, id="Roles of one's own"),
+        pytest.param({"config": {"ephemeral": {"enabled": False}}}, {SPEC, LEASES}, id="no ephemeral containers"),
+        pytest.param({"rbac": {"create": False}}, {EPHEMERAL, SPEC, LEASES}, id="Roles of one's own"),
         pytest.param({"rbac": {"pinOperator": False}}, set(), id="policies aren't for who installs"),
     ],
 )

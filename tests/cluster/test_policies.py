@@ -13,6 +13,7 @@ import pytest
 from chart import helm
 from cluster import release
 from samply_operator.model import names
+from samply_operator.rules.recording import lease
 from support import kubectl
 
 pytestmark = pytest.mark.cluster
@@ -21,6 +22,7 @@ RELEASE = "samply-operator"
 # Nothing is to run here: a node with this label doesn't exist.
 NOWHERE = {"test": "nowhere"}
 SAYS = "may not change the spec of a pod or StatefulSet"
+NO_LEASE = "may only touch its own Leases"
 CONTAINERS = {"containers": [{"name": "main", "image": "example.com/bad:1"}]}
 MORE_PODS: tuple[str, dict[str, Any]] = ("statefulset", {"spec": {"replicas": 1}})
 
@@ -44,13 +46,18 @@ def places() -> Iterator[tuple[str, str]]:
                 kubectl.succeed("apply", "-f", "-", body=build_targets(namespace))
             # An API server takes a moment until it knows a policy.
             kubectl.poll(
-                lambda: all(SAYS in patch(home, namespace, *MORE_PODS) for namespace in (home, other)),
+                lambda: are_known(home, other),
                 timeout=30,
-                what="the policy is known",
+                what="the policies are known",
             )
             yield home, other
         finally:
             helm.run("uninstall", RELEASE, *where, "--ignore-not-found", kubeconfig=kubeconfig)
+
+
+def are_known(home: str, other: str) -> bool:
+    tried = act(home, "create", "--dry-run=server", "-f", "-", body=build_lease(other, "leader"))
+    return NO_LEASE in tried.stderr and all(SAYS in patch(home, namespace, *MORE_PODS) for namespace in (home, other))
 
 
 def build_targets(namespace: str) -> dict[str, Any]:
@@ -60,7 +67,12 @@ def build_targets(namespace: str) -> dict[str, Any]:
         "metadata": {"labels": labels},
         "spec": {"nodeSelector": NOWHERE, "containers": [{"name": "main", "image": "example.com/good:1"}]},
     }
-    about = {"name": "target", "namespace": namespace}
+    about = {
+        "name": "target",
+        "namespace": namespace,
+        "labels": labels,
+        "annotations": {"example.com/team": "own", names.ENABLED: "false"},
+    }
     pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": about}
     stateful_set = {
         "apiVersion": "apps/v1",
@@ -71,9 +83,9 @@ def build_targets(namespace: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "List", "items": [pod, stateful_set]}
 
 
-def act(home: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def act(home: str, *arguments: str, body: Any = None) -> subprocess.CompletedProcess[str]:
     """As the operator's ServiceAccount."""
-    return kubectl.run(f"--as=system:serviceaccount:{home}:{RELEASE}", *arguments)
+    return kubectl.run(f"--as=system:serviceaccount:{home}:{RELEASE}", *arguments, body=body)
 
 
 def patch(home: str, namespace: str, kind: str, body: dict[str, Any]) -> str:
@@ -100,6 +112,52 @@ def test_a_spec_cant_be_changed(kind: str, body: dict[str, Any], places: tuple[s
         assert SAYS in answer, answer
         assert "ValidatingAdmissionPolicy" in answer, answer
     kubectl.succeed("-n", other, "patch", kind, "target", "--dry-run=server", "-p", json.dumps(body))
+
+
+@pytest.mark.parametrize("kind", ["statefulset", "pod"])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({"labels": {"app": "other"}}, id="another Service's label"),
+        pytest.param({"labels": {"app": None}}, id="a label that goes"),
+        pytest.param({"finalizers": ["example.com/keep"]}, id="a finalizer"),
+        pytest.param(
+            {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "gone"}]}, id="an owner"
+        ),
+        pytest.param({"annotations": {"example.com/team": "other"}}, id="somebody else's annotation"),
+        pytest.param({"annotations": {"example.com/team": None}}, id="the same, which goes"),
+        pytest.param({"annotations": {"example.com/new": "x"}}, id="a new one"),
+        pytest.param({"annotations": {names.ENABLED: "true"}}, id="what the owner says about profiling"),
+    ],
+)
+def test_metadata_cant_be_changed(kind: str, metadata: dict[str, Any], places: tuple[str, str]) -> None:
+    home, other = places
+    answer = patch(home, other, kind, {"metadata": metadata})
+    assert "samply-operator may" in answer, answer
+    assert "ValidatingAdmissionPolicy" in answer, answer
+
+
+def test_leases_of_others_stay(places: tuple[str, str]) -> None:
+    """Those of nodes, of leaders; the operator's own are made, renewed and released."""
+    home, other = places
+    own, foreign = lease.build_name("0b5c1d2e-0000-4000-8000-000000000001", "main"), "leader-of-another"
+    kubectl.succeed("apply", "-f", "-", body=build_lease(other, foreign))
+    for done in (
+        act(home, "replace", "-f", "-", body=build_lease(other, foreign)),
+        act(home, "create", "-f", "-", body=build_lease(other, "one-more")),
+        act(home, "-n", other, "delete", "lease", foreign),
+    ):
+        assert NO_LEASE in done.stderr, done.stderr
+    for arguments in (("create", "-f", "-"), ("replace", "-f", "-")):
+        done = act(home, *arguments, body=build_lease(other, own))
+        assert done.returncode == 0, done.stderr
+    done = act(home, "-n", other, "delete", "lease", own)
+    assert done.returncode == 0, done.stderr
+
+
+def build_lease(namespace: str, name: str) -> dict[str, Any]:
+    about = {"name": name, "namespace": namespace}
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": about, "spec": {"holderIdentity": "x"}}
 
 
 @pytest.mark.parametrize("kind", ["statefulset", "pod"])

@@ -19,7 +19,7 @@
     - get     # the same container as before? asked before and after each step
     - list    # find the pipelines
     - watch   # restarts, scaling, trigger annotations
-    - patch   # turn a trigger annotation into a claim, and remove it; a policy of the chart keeps it from the spec
+    - patch   # turn a trigger annotation into a claim, and remove it; a policy of the chart keeps it to its annotations
 - apiGroups: [""]
   resources: [pods/exec]
   verbs:
@@ -35,13 +35,13 @@
     - get     # names and ordinals of one pipeline
     - list    # pipelines, those without pods too
     - watch   # scaling, trigger annotations
-    - patch   # turn a trigger annotation into a claim, and remove it; a policy of the chart keeps it from the spec
+    - patch   # turn a trigger annotation into a claim, and remove it; a policy of the chart keeps it to its annotations
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs:
     - get     # who records this pod?
     - create  # one recording per pod, also with two operators by mistake
-    - update  # renew it, or take over one that ran out
+    - update  # renew it, or take over one that ran out; a policy of the chart keeps it to its own names
     - delete  # release it
 - apiGroups: [""]
   resources: [events]
