@@ -28,13 +28,19 @@ SamplyOperatorError            has a message, a remedy and details; `code` is wh
 │   ├── StoreFull
 │   └── CorruptManifest
 ├── ProfileError               a file that is no profile (see profiles/errors.py)
-└── KubeError                  the API server, seen through kube/
-    ├── KubeNotFound
-    ├── KubeConflict
-    ├── KubeForbidden
-    ├── KubeInvalid            422 or 400: repeating it won't help
-    ├── KubeUnavailable        no answer, 429 or 5xx: worth repeating
-    └── ExecFailed             an exec session ended without a status (worth repeating)
+├── KubeError                  the API server, seen through kube/
+│   ├── KubeNotFound
+│   ├── KubeConflict
+│   ├── KubeForbidden
+│   ├── KubeInvalid            422 or 400: repeating it won't help
+│   ├── KubeUnavailable        no answer, 429 or 5xx: worth repeating
+│   └── ExecFailed             an exec session ended without a status (worth repeating)
+└── FelderaError               Feldera's API server, seen through feldera/
+    ├── FelderaUnauthenticated  it does not accept the key
+    ├── FelderaForbidden       it accepts the key, which may not do this
+    ├── FelderaNotFound
+    ├── FelderaRejected        another 4xx: repeating it won't help
+    └── FelderaUnavailable     no answer, one that cannot be read, 429 or 5xx: worth repeating
 
 The HTTP status of each code is in `api/server/problems.py`; nothing here knows about HTTP.
 """
@@ -229,4 +235,31 @@ class KubeUnavailable(KubeError):
 
 class ExecFailed(KubeError):
     code = "ExecFailed"
+    is_transient = True
+
+
+class FelderaError(SamplyOperatorError):
+    """details: status (HTTP status, where there was an answer), error_code (Feldera's own), path."""
+
+    code = "FelderaError"
+
+
+class FelderaUnauthenticated(FelderaError):
+    code = "FelderaUnauthenticated"
+
+
+class FelderaForbidden(FelderaError):
+    code = "FelderaForbidden"
+
+
+class FelderaNotFound(FelderaError):
+    code = "FelderaNotFound"
+
+
+class FelderaRejected(FelderaError):
+    code = "FelderaRejected"
+
+
+class FelderaUnavailable(FelderaError):
+    code = "FelderaUnavailable"
     is_transient = True

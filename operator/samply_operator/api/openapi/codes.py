@@ -51,6 +51,12 @@ MEANINGS: Mapping[Kind, str] = {
     errors.KubeInvalid: "The API server took a call of the operator for invalid.",
     errors.KubeUnavailable: "The API server doesn't answer the operator.",
     errors.ExecFailed: "A command in the pod ended without a word.",
+    errors.FelderaError: "Feldera refused a call of this service.",
+    errors.FelderaUnauthenticated: "Feldera does not accept this service's own key.",
+    errors.FelderaForbidden: "Feldera accepts this service's own key, which may not do this.",
+    errors.FelderaNotFound: "Feldera does not know the pipeline.",
+    errors.FelderaRejected: "Feldera refused a call of this service; repeating it does not help.",
+    errors.FelderaUnavailable: "Feldera's API server does not answer, or not as it should.",
 }
 
 PROTOCOL: Mapping[str, tuple[int, str]] = {

@@ -63,6 +63,12 @@ STATUS: Mapping[type[errors.SamplyOperatorError], int] = {
     errors.KubeInvalid: 500,
     errors.KubeUnavailable: 503,
     errors.ExecFailed: 503,
+    errors.FelderaError: 500,
+    errors.FelderaUnauthenticated: 500,
+    errors.FelderaForbidden: 500,
+    errors.FelderaNotFound: 500,
+    errors.FelderaRejected: 500,
+    errors.FelderaUnavailable: 503,
 }
 """A class that isn't here answers as its nearest base. Never 502: Feldera's SDK takes that for an upgrade of the
 platform, and a user's script would wait for minutes before it is told what is wrong."""

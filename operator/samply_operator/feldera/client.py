@@ -1,0 +1,261 @@
+"""A client of Feldera's API: each call has a time limit and a limit of its answer's size, and goes to one address.
+
+A redirect is not followed and no proxy of the environment is used, so that a bearer reaches nobody else. No error and
+no log line holds a bearer, and of an answer's text at most a cleaned line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from aiohttp import hdrs
+
+from samply_operator import errors
+from samply_operator.feldera.answers import Config, ErrorBody, PipelineInfo, Session, Stats
+
+TENANT = "Feldera-Tenant"
+"""Header that chooses one of a caller's tenants, by name or id."""
+ANSWER_SECS = 5.0
+CONNECT_SECS = 3.0
+DOWNLOAD_SECS = 300.0
+MAX_BYTES = 8 * 1024 * 1024
+"""Of an answer that is kept in memory; thousands of pipelines fit."""
+MAX_GRAPH_BYTES = 64 * 1024 * 1024
+MAX_PROFILE_BYTES = 1024 * 1024 * 1024
+MAX_TEXT = 200
+"""Characters of Feldera's own words in an error."""
+MAX_RETRY_SECS = 3600
+
+Answer = TypeVar("Answer")
+
+KINDS: Mapping[int, type[errors.FelderaError]] = {
+    401: errors.FelderaUnauthenticated,
+    403: errors.FelderaForbidden,
+    404: errors.FelderaNotFound,
+    408: errors.FelderaUnavailable,
+    429: errors.FelderaUnavailable,
+}
+"""By status. Else: 5xx is worth repeating, everything else is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Whose words a call has: a bearer (an API key `apikey:…`, or a JWT) and the tenant; both may be empty."""
+
+    bearer: str = field(default="", repr=False)
+    tenant: str = ""
+
+    def build_headers(self) -> dict[str, str]:
+        headers = {hdrs.AUTHORIZATION: f"Bearer {self.bearer}"} if self.bearer else {}
+        return headers | ({TENANT: self.tenant} if self.tenant else {})
+
+
+class FelderaClient:
+    """Use as `async with`. Every call may raise FelderaError: FelderaUnauthenticated and FelderaForbidden for the
+    login, FelderaNotFound, FelderaRejected, and FelderaUnavailable where repeating may help."""
+
+    def __init__(self, url: str, *, ca_file: str = "", answer_secs: float = ANSWER_SECS) -> None:
+        """`url` is that of the API server, such as https://feldera-api-server.feldera:8080. `ca_file` is a bundle of
+        certificates to trust beside the system's; it is read again when it changes. Empty: none."""
+        self.url = url.rstrip("/")
+        self._ca_file = Path(ca_file) if ca_file else None
+        self._ca_seen: tuple[int, int] = (0, 0)
+        self._context = ssl.create_default_context()
+        self._answer_secs = answer_secs
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=self._answer_secs, sock_connect=min(CONNECT_SECS, self._answer_secs)),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    # ------------------------------------------------------------------------------------------------ what it knows
+
+    async def list_pipelines(self, login: Login) -> tuple[PipelineInfo, ...]:
+        """All pipelines of the login's tenant."""
+        return await self._get_json("/v0/pipelines?selector=status", login, tuple[PipelineInfo, ...])
+
+    async def get_pipeline(self, name: str, login: Login) -> PipelineInfo:
+        """One of them by its name. FelderaNotFound: there is none that the login may see."""
+        return await self._get_json(f"{_path(name)}?selector=status", login, PipelineInfo)
+
+    async def get_session(self, login: Login) -> Session:
+        """Whose the login is."""
+        return await self._get_json("/v0/config/session", login, Session)
+
+    async def get_config(self, login: Login) -> Config:
+        """Feldera's edition and version."""
+        return await self._get_json("/v0/config", login, Config)
+
+    # --------------------------------------------------------------------------------------- what a pipeline says
+
+    async def get_dataflow_graph(self, name: str, login: Login) -> bytes:
+        """JSON: the Calcite plan and the MIR nodes of the compiled program."""
+        return await self._get(f"{_path(name)}/dataflow_graph", login, MAX_GRAPH_BYTES)
+
+    async def get_circuit_json_profile(self, name: str, login: Login) -> bytes:
+        """JSON: the engine's own measures of each operator of a running pipeline."""
+        return await self._get(f"{_path(name)}/circuit_json_profile", login, MAX_GRAPH_BYTES)
+
+    async def get_stats(self, name: str, login: Login) -> Stats:
+        return await self._get_json(f"{_path(name)}/stats", login, Stats)
+
+    async def get_metrics(self, name: str, login: Login) -> str:
+        """In Prometheus' text format."""
+        return (await self._get(f"{_path(name)}/metrics", login)).decode(errors="replace")
+
+    # ------------------------------------------------------------------------------------------- its own profiles
+
+    async def start_samply_profile(self, name: str, duration_secs: int, login: Login, *, ordinal: int = 0) -> None:
+        """Have the pipeline run samply on itself. FelderaRejected: it does so already, or profiling is not enabled
+        there; `details["error_code"]` says which."""
+        path = f"{_path(name)}/samply_profile?ordinal={ordinal}&duration_secs={duration_secs}"
+        async with self._ask(hdrs.METH_POST, path, login) as response:
+            await _read(response, MAX_BYTES)
+
+    async def save_samply_profile(self, name: str, login: Login, out: BinaryIO, *, ordinal: int = 0) -> int | None:
+        """Write the pipeline's newest own profile, gzip, to `out`. Returns None when all is written; the seconds to
+        wait where one is still being taken. A profile that failed raises FelderaUnavailable or FelderaRejected."""
+        path = f"{_path(name)}/samply_profile?ordinal={ordinal}&latest=true"
+        async with self._ask(hdrs.METH_GET, path, login, total_secs=DOWNLOAD_SECS) as response:
+            if response.status == 204:
+                return _parse_retry_after(response.headers.get(hdrs.RETRY_AFTER, ""))
+            size = 0
+            async for data in response.content.iter_chunked(256 * 1024):
+                size += len(data)
+                if size > MAX_PROFILE_BYTES:
+                    raise _build_unreadable("the profile is too long", response)
+                await asyncio.to_thread(out.write, data)
+        return None
+
+    # ------------------------------------------------------------------------------------------------------ inside
+
+    async def _get_json(self, path: str, login: Login, kind: type[Answer]) -> Answer:
+        async with self._ask(hdrs.METH_GET, path, login) as response:
+            body = await _read(response, MAX_BYTES)
+            try:
+                return msgspec.json.decode(body, type=kind)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise _build_unreadable("the answer is not what Feldera's API says", response) from error
+
+    async def _get(self, path: str, login: Login, most: int = MAX_BYTES) -> bytes:
+        async with self._ask(hdrs.METH_GET, path, login) as response:
+            return await _read(response, most)
+
+    @asynccontextmanager
+    async def _ask(
+        self, method: str, path: str, login: Login, *, total_secs: float | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A good answer, open. What goes wrong while it is read is told in the project's errors too."""
+        if self._session is None:
+            raise errors.FelderaUnavailable("The client of Feldera's API is not open.")
+        timeout = aiohttp.ClientTimeout(total=total_secs, sock_connect=CONNECT_SECS) if total_secs else None
+        more = {"timeout": timeout} if timeout else {}
+        try:
+            async with self._session.request(
+                method,
+                self.url + path,
+                headers=login.build_headers(),
+                allow_redirects=False,
+                ssl=await asyncio.to_thread(self._load_context),
+                **more,  # type: ignore[arg-type]  # aiohttp's own type has more arguments
+            ) as response:
+                if response.status not in {200, 202, 204}:
+                    raise await _build_refusal(response)
+                yield response
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _build_unavailable(self.url, error) from error
+
+    def _load_context(self) -> ssl.SSLContext:
+        """With the file's certificates, once for each change of it."""
+        if self._ca_file is not None:
+            found = self._ca_file.stat()
+            if (found.st_mtime_ns, found.st_size) != self._ca_seen:
+                self._context.load_verify_locations(cafile=str(self._ca_file))
+                self._ca_seen = found.st_mtime_ns, found.st_size
+        return self._context
+
+
+def _path(name: str) -> str:
+    return f"/v0/pipelines/{quote(name, safe='')}"
+
+
+def _parse_retry_after(text: str) -> int:
+    return min(int(text), MAX_RETRY_SECS) if text.isascii() and text.isdigit() and text != "0" else 1
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    body = bytearray()
+    async for data in response.content.iter_any():
+        body += data
+        if len(body) > most:
+            raise _build_unreadable("the answer is too long", response)
+    return bytes(body)
+
+
+def _clean(text: str) -> str:
+    """Somebody else's words, as they may stand in an error."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:MAX_TEXT].strip()
+
+
+async def _build_refusal(response: aiohttp.ClientResponse) -> errors.FelderaError:
+    """Feldera's own reason, where it gives one: a proxy before it answers in HTML."""
+    try:
+        told = msgspec.json.decode(await _read(response, MAX_BYTES), type=ErrorBody)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        told = ErrorBody()
+    status = response.status
+    default = errors.FelderaUnavailable if status >= 500 else errors.FelderaRejected
+    words = f": {_clean(told.message)}" if told.message else ""
+    return KINDS.get(status, default)(
+        f"Feldera answers {status}{words}.".replace("..", "."),
+        remedy=REMEDIES.get(status, ""),
+        details={"status": status, "error_code": _clean(told.error_code), "path": response.url.path},
+    )
+
+
+REMEDIES: Mapping[int, str] = {
+    401: "Make a new API key in Feldera: it is unknown there, or was removed.",
+    403: "The key needs the role read in that tenant.",
+    404: "Look at the pipeline's name, and at the tenant of the key.",
+}
+
+
+def _build_unreadable(why: str, response: aiohttp.ClientResponse) -> errors.FelderaUnavailable:
+    kind = response.headers.get(hdrs.CONTENT_TYPE, "no content type")
+    return errors.FelderaUnavailable(
+        f"Feldera's answer cannot be read: {why} ({_clean(kind)}).",
+        remedy="config.feldera.url must be the address of Feldera's API server itself, without a login page before it.",
+        details={"status": response.status, "path": response.url.path},
+    )
+
+
+def _build_unavailable(url: str, error: Exception) -> errors.FelderaUnavailable:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):
+        why = "its certificate is not trusted"
+        remedy = "Name the authority that signed it in config.feldera.caConfigMap."
+    elif isinstance(error, TimeoutError):
+        why, remedy = "there was no answer in time", "Try again in a few seconds."
+    else:
+        why = _clean(str(error)) or type(error).__name__
+        remedy = "Look at config.feldera.url, and at the network policies between here and there."
+    return errors.FelderaUnavailable(f"Feldera's API at {url} cannot be reached: {why}.", remedy=remedy)
