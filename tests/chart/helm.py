@@ -41,16 +41,26 @@ def run(
     return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, env=env, check=False)
 
 
-def render(values: Object | None = None, *, release: str = "samply-operator") -> list[Object]:
+def render(
+    values: Object | None = None, *arguments: str, release: str = "samply-operator", chart: Path = CHART
+) -> list[Object]:
     """The objects that a first installation makes."""
-    done = run("template", release, str(CHART), "--namespace", NAMESPACE, values=values)
+    done = run("template", release, str(chart), "--namespace", NAMESPACE, "--skip-tests", *arguments, values=values)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return parse(done.stdout)
 
 
-def render_error(values: Object) -> str:
+def parse(text: str) -> list[Object]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def dump(document: Object) -> str:
+    return yaml.safe_dump(document)
+
+
+def render_error(values: Object, *, chart: Path = CHART) -> str:
     """What helm says about values that it must refuse."""
-    done = run("template", "samply-operator", str(CHART), "--namespace", NAMESPACE, values=values)
+    done = run("template", "samply-operator", str(chart), "--namespace", NAMESPACE, values=values)
     assert done.returncode != 0, f"helm took {values}"
     return done.stderr
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+import yaml
+
 from chart import helm
+from samply_operator import measures
+from samply_operator.api.server import measures as _of_api  # noqa: F401 - each module declares its own
+from samply_operator.control import metrics as _of_operator  # noqa: F401
 
 
 def test_the_port_is_the_pods_and_not_the_services(default_objects: list[helm.Object]) -> None:
@@ -29,7 +37,69 @@ def test_a_pod_monitor_selects_the_pod() -> None:
     monitor, pod = helm.only(objects, "PodMonitor"), helm.only(objects, "Deployment")["spec"]["template"]
     assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     assert monitor["metadata"]["labels"]["release"] == "p"
-    assert monitor["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "10s"}]
+    assert monitor["spec"]["podMetricsEndpoints"] == [
+        {"port": "metrics", "path": "/metrics", "interval": "10s", "scrapeTimeout": "10s"}
+    ]
+
+
+def test_a_service_monitor_has_a_service_of_its_own() -> None:
+    """Headless, with the metrics port alone; the Service of the API stays without it."""
+    values = {"metrics": {"serviceMonitor": {"enabled": True, "annotations": {"a": "b"}, "scrapeTimeout": "5s"}}}
+    objects = helm.render(values)
+    monitor = helm.only(objects, "ServiceMonitor")
+    services = {each["metadata"]["name"]: each for each in helm.select(objects, "Service")}
+    chosen = {
+        name
+        for name, each in services.items()
+        if monitor["spec"]["selector"]["matchLabels"].items() <= each["metadata"]["labels"].items()
+    }
+    assert chosen == {"samply-operator-metrics"}
+    spec = services["samply-operator-metrics"]["spec"]
+    assert (spec["clusterIP"], [port["name"] for port in spec["ports"]]) == ("None", ["metrics"])
+    assert spec["selector"] == services["samply-operator"]["spec"]["selector"]
+    assert monitor["metadata"]["annotations"] == {"a": "b"}
+    [endpoint] = monitor["spec"]["endpoints"]
+    assert (endpoint["port"], endpoint["scrapeTimeout"]) == ("metrics", "5s")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "where"),
+    [("PodMonitor", "podMonitor", "podMetricsEndpoints"), ("ServiceMonitor", "serviceMonitor", "endpoints")],
+)
+def test_how_it_is_scraped(kind: str, key: str, where: str) -> None:
+    scrape = {
+        "honorLabels": True,
+        "relabelings": [{"sourceLabels": ["x"], "targetLabel": "y"}],
+        "metricRelabelings": [{"action": "labeldrop", "regex": "way"}],
+    }
+    objects = helm.render({"metrics": {key: {"enabled": True, **scrape}}})
+    assert scrape.items() <= helm.only(objects, kind)["spec"][where][0].items()
+
+
+ALERTS = yaml.safe_load((helm.CHART / "alerts.yaml").read_text())
+
+
+def test_the_alerts_are_those_of_the_docs() -> None:
+    page = (helm.REPOSITORY / "docs" / "metrics.md").read_text()
+    assert yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0]) == ALERTS
+
+
+def test_alerts_are_installed_with_the_labels_that_are_asked_for() -> None:
+    values = {"enabled": True, "labels": {"release": "p"}, "annotations": {"a": "b"}}
+    rule = helm.only(helm.render({"metrics": {"prometheusRule": values}}), "PrometheusRule")
+    assert rule["spec"] == ALERTS
+    assert (rule["metadata"]["labels"]["release"], rule["metadata"]["annotations"]) == ("p", {"a": "b"})
+    values["alertLabels"] = {"severity": "warning"}
+    [group] = helm.only(helm.render({"metrics": {"prometheusRule": values}}), "PrometheusRule")["spec"]["groups"]
+    assert all(alert["labels"] == {"severity": "warning"} for alert in group["rules"])
+
+
+def test_alerts_ask_for_metrics_that_are_declared() -> None:
+    declared = {metric.name for metric in measures.DECLARED}
+    for alert in ALERTS["groups"][0]["rules"]:
+        asked = set(re.findall(r"samply_operator_\w+", alert["expr"]))
+        assert asked, alert
+        assert asked <= declared, asked - declared
 
 
 def read_annotations(objects: list[helm.Object]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from samply_operator.api.app import TABLES
 
 KINDS = {"NetworkPolicy", "Ingress", "HTTPRoute"}
 POLICY = {"networkPolicy": {"enabled": True}}
-INGRESS = {"ingress": {"enabled": True, "host": "profiles.example"}}
+INGRESS: helm.Object = {"ingress": {"enabled": True, "hosts": ["profiles.example"]}}
 ROUTE = {"httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway", "namespace": "edge"}]}}
 BASE = {"config": {"api": {"basePath": "/profiles"}}}
 PUBLISHED = ["/v0/config", "/openapi.json", "/docs", "/v0/pipelines"]
@@ -89,7 +89,7 @@ def test_only_the_api_is_published(values: helm.Object) -> None:
 
 
 def test_the_ingress_leads_to_the_service() -> None:
-    values = {**INGRESS["ingress"], "className": "nginx", "tlsSecretName": "t", "annotations": {"a": "b"}}
+    values = {**INGRESS["ingress"], "className": "nginx", "tls": [{"secretName": "t"}], "annotations": {"a": "b"}}
     objects = helm.render({"ingress": values})
     ingress, service = helm.only(objects, "Ingress"), helm.only(objects, "Service")
     rule = ingress["spec"]["rules"][0]
@@ -101,6 +101,17 @@ def test_the_ingress_leads_to_the_service() -> None:
     for path in rule["http"]["paths"]:
         assert path["backend"]["service"]["name"] == service["metadata"]["name"]
         assert path["backend"]["service"]["port"]["name"] in ports
+
+
+def test_an_ingress_has_several_hosts_with_their_certificates() -> None:
+    hosts = ["profiles.example", "profiles.internal"]
+    values = {"enabled": True, "hosts": hosts, "tls": [{"secretName": "a", "hosts": hosts[:1]}, {"secretName": "b"}]}
+    spec = helm.only(helm.render({"ingress": values}), "Ingress")["spec"]
+    assert [rule["host"] for rule in spec["rules"]] == hosts
+    assert spec["rules"][0]["http"] == spec["rules"][1]["http"]
+    assert spec["tls"] == [{"secretName": "a", "hosts": hosts[:1]}, {"secretName": "b", "hosts": hosts}]
+    anywhere = helm.only(helm.render({"ingress": {"enabled": True}}), "Ingress")["spec"]
+    assert [list(rule) for rule in anywhere["rules"]] == [["http"]]
 
 
 def test_the_route_leads_to_the_service_through_the_gateway() -> None:

@@ -184,8 +184,9 @@ def test_a_changed_setting_restarts_the_pod(default_objects: list[helm.Object]) 
 def test_what_users_set_is_on_the_pod() -> None:
     objects = helm.render(EVERYTHING)
     spec = helm.pod_spec(objects)
-    for key in ("imagePullSecrets", "priorityClassName", "nodeSelector", "tolerations", "affinity"):
+    for key in ("imagePullSecrets", "priorityClassName", "tolerations", "affinity"):
         assert spec[key] == EVERYTHING[key], key
+    assert spec["nodeSelector"] == {"disk": "ssd", "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
     template = helm.only(objects, "Deployment")["spec"]["template"]["metadata"]
     assert template["annotations"]["note"] == "b"
     assert all(o["metadata"]["labels"]["team"] == "a" for o in objects)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,28 +83,6 @@ def test_the_settings_file_is_what_the_program_reads(default_objects: list[helm.
     assert settings.parse(raw.encode()) == settings.Settings()
 
 
-@pytest.mark.parametrize(
-    ("values", "image"),
-    [
-        (
-            {"image": {"repository": "r.example/team/samply-operator", "tag": "2"}},
-            "r.example/team/samply-operator-samply:2",
-        ),
-        ({"image": {"repository": "r/so", "digest": f"sha256:{'0' * 64}"}}, "r/so-samply:0.1.0"),
-        ({"image": {"repository": "r/so"}, "config": {"ephemeral": {"image": "other/samply:1"}}}, "other/samply:1"),
-    ],
-)
-def test_the_helpers_image_stands_beside_the_operators(values: helm.Object, image: str) -> None:
-    """And the policy pins the same."""
-    objects = helm.render(values)
-    read = settings.parse(helm.only(objects, "ConfigMap")["data"]["settings.json"].encode())
-    assert read.ephemeral.image == image
-    rules = [
-        rule for policy in helm.select(objects, "ValidatingAdmissionPolicy") for rule in policy["spec"]["validations"]
-    ]
-    assert any(f'c.image == "{image}"' in rule["expression"] for rule in rules)
-
-
 def test_the_operator_has_room_for_the_process_that_reads_profiles() -> None:
     assert VALUES["operator"]["resources"]["limits"]["memory"] == "1Gi"
     assert VALUES["config"]["recording"]["finishMemoryBytes"] + 2**27 < 2**30
@@ -133,8 +112,10 @@ def walk_schema(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]
             yield from walk_schema(child, path)
 
 
-OPEN = re.compile(r"/properties/(global|affinity/properties/\w+)$")
+OPEN = re.compile(r"/properties/(global|affinity/properties/\w+|extraVolumes/items)$")
 """Helm's own, and what only Kubernetes knows."""
+PARENTS = {"enabled"}
+"""What a parent chart's condition adds."""
 
 
 def test_the_schema_is_closed_everywhere() -> None:
@@ -148,7 +129,7 @@ def walk_values(values: dict[str, Any], schema: dict[str, Any], path: str = "") 
     """Values without a schema, and the other way round."""
     if "additionalProperties" not in schema or schema["additionalProperties"] is not False:
         return
-    known = set(schema["properties"]) - {"global"}
+    known = set(schema["properties"]) - (set() if path else PARENTS)
     is_free = "required" not in schema
     yield from (f"{path}.{key}" for key in (set(values) - known if is_free else set(values) ^ known))
     for key in set(values) & known:
@@ -163,8 +144,10 @@ def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
 def test_every_value_has_a_comment() -> None:
     """A comment above the key, above its neighbours of one meaning, or above the group it opens."""
     lines = (helm.CHART / "values.yaml").read_text().splitlines()
-    silent = {"resources", "requests", "limits", "cpu", "memory", "image", "pullPolicy", "rbac", "imagePullPolicy"}
-    silent |= {"serviceAccount", "create", "service", "priorityClassName", "nodeSelector", "tolerations", "affinity"}
+    # What Kubernetes' own reference says, below a key that has one.
+    silent = {"requests", "limits", "cpu", "memory", "runAsNonRoot", "runAsUser", "runAsGroup", "fsGroup", "drop"}
+    silent |= {"fsGroupChangePolicy", "seccompProfile", "type", "allowPrivilegeEscalation", "readOnlyRootFilesystem"}
+    silent |= {"capabilities"}
     for before, line in zip(["", *lines], lines, strict=False):
         key = re.match(r" *(\w+):", line)
         if key and key[1] not in silent:
@@ -223,6 +206,24 @@ def test_the_command_that_builds_the_images_is_one() -> None:
         pytest.param({"config": {"logLevel": "TRACE"}}, "logLevel", id="unknown level"),
         pytest.param({"image": {"digest": "abc"}}, "digest", id="not a digest"),
         pytest.param({"image": {"tag": 1}}, "tag", id="a number for a tag"),
+        pytest.param({"helperImage": {"digest": "abc"}}, "digest", id="not a digest of the helper's"),
+        pytest.param({"helperImage": {"rewrittenAs": ["a b"]}}, "rewrittenAs", id="not an image"),
+        pytest.param({"global": {"imageRegistry": "https://r"}}, "imageRegistry", id="a URL for a registry"),
+        pytest.param({"service": {"type": "ExternalName"}}, "type", id="a Service that leads elsewhere"),
+        pytest.param({"service": {"ipFamilies": ["IPv5"]}}, "ipFamilies", id="unknown family"),
+        pytest.param({"persistence": {"accessModes": []}}, "accessModes", id="no access mode"),
+        pytest.param({"podSecurityContext": {"runAsUsr": 1}}, "runAsUsr", id="typo in a security context"),
+        pytest.param({"securityContext": {"capabilities": {"adds": []}}}, "adds", id="typo below it"),
+        pytest.param({"extraEnv": {"A": "b"}}, "extraEnv", id="a map for a list"),
+        pytest.param({"extraEnv": [{"name": "A", "values": "b"}]}, "values", id="typo in a variable"),
+        pytest.param({"extraVolumes": [{"name": "a"}]}, "extraVolumes", id="a volume of nothing"),
+        pytest.param({"extraVolumeMounts": [{"name": "a", "mountPath": "a"}]}, "mountPath", id="a relative path"),
+        pytest.param({"topologySpreadConstraints": [{"maxSkew": 1}]}, "topologyKey", id="half a constraint"),
+        pytest.param(
+            {"metrics": {"podMonitor": {"relabelings": [{"regexp": "x"}]}}}, "regexp", id="typo in a relabeling"
+        ),
+        pytest.param({"ingress": {"host": "a"}}, "host", id="hosts are a list"),
+        pytest.param({"extraCaBundle": {"configMapName": "a", "secretName": "b"}}, "not both", id="two bundles"),
         pytest.param({"persistence": {"size": "ten"}}, "size", id="not a size"),
         pytest.param({"service": {"port": 0}}, "port", id="no port"),
         pytest.param({"crds": {"keep": "no"}}, "keep", id="text for keep"),
@@ -242,6 +243,12 @@ def test_helm_refuses(values: helm.Object, said: str) -> None:
     assert said in helm.render_error(values)
 
 
+def test_the_charts_page_is_up_to_date() -> None:
+    script = helm.REPOSITORY / "hack" / "chart-readme"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_global_values_are_allowed() -> None:
     assert helm.render({"global": {"anything": 1}}) == helm.render()
 
@@ -250,3 +257,16 @@ def test_helm_lint_has_nothing_to_say() -> None:
     done = helm.run("lint", "--strict", str(helm.CHART))
     assert done.returncode == 0, done.stdout
     assert "[WARNING]" not in done.stdout
+
+
+def test_the_table_against_other_charts_names_keys_that_exist() -> None:
+    rows = (helm.REPOSITORY / "docs" / "development" / "chart.md").read_text().partition("## ")[0].splitlines()
+    keys = [key for row in rows if row.startswith("| ") for key in re.findall(r"`([\w.]+)`", row.split("|")[2])]
+    assert len(keys) > 50
+    for key in keys:
+        found = VALUES
+        for part in key.split("."):
+            assert part in found, key
+            found = found[part]
+    groups = {key.partition(".")[0] for key in keys}
+    assert set(VALUES) - groups == {"config", "linkSecret"}

@@ -1,10 +1,16 @@
+{{- /* Not the chart's own name, which an alias replaces: the selector must stay. */ -}}
+{{- define "samply-operator.name" -}}
+{{ .Values.nameOverride | default "samply-operator" }}
+{{- end -}}
+
 {{- define "samply-operator.fullname" -}}
+{{- $name := include "samply-operator.name" . -}}
 {{- if .Values.fullnameOverride -}}
 {{ .Values.fullnameOverride }}
-{{- else if contains .Chart.Name .Release.Name -}}
+{{- else if contains $name .Release.Name -}}
 {{ .Release.Name | trunc 53 | trimSuffix "-" }}
 {{- else -}}
-{{ printf "%s-%s" (.Release.Name | trunc 36 | trimSuffix "-") .Chart.Name }}
+{{ printf "%s-%s" (.Release.Name | trunc 36 | trimSuffix "-") $name | trunc 53 | trimSuffix "-" }}
 {{- end -}}
 {{- end -}}
 
@@ -25,29 +31,78 @@
 {{ .Values.persistence.existingClaim | default (printf "%s-profiles" (include "samply-operator.fullname" .)) }}
 {{- end -}}
 
-{{- define "samply-operator.image" -}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
-{{- else -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
-{{- end -}}
+{{- /* A reference: (list registry repository tag digest). The digest wins over the tag. */ -}}
+{{- define "samply-operator.reference" -}}
+{{- $registry := index . 0 -}}
+{{- if $registry -}}{{ trimSuffix "/" $registry }}/{{- end -}}
+{{- index . 1 -}}
+{{- if index . 3 -}}@{{ index . 3 }}{{- else -}}:{{ index . 2 }}{{- end -}}
 {{- end -}}
 
-{{- /* Of the ephemeral container: beside the operator's own, unless it is named. */ -}}
+{{- define "samply-operator.image" -}}
+{{- $image := .Values.image -}}
+{{- $registry := .Values.global.imageRegistry | default $image.registry -}}
+{{- include "samply-operator.reference" (list $registry $image.repository ($image.tag | default .Chart.AppVersion) $image.digest) -}}
+{{- end -}}
+
+{{- /* The tag of the ephemeral container's image. */ -}}
+{{- define "samply-operator.helperTag" -}}
+{{- .Values.helperImage.tag | default .Values.image.tag | default .Chart.AppVersion -}}
+{{- end -}}
+
+{{- /* The image of the ephemeral container: beside the operator's own, unless it is named. */ -}}
 {{- define "samply-operator.helperImage" -}}
-{{- .Values.config.ephemeral.image | default (printf "%s-samply:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion)) -}}
+{{- $helper := .Values.helperImage -}}
+{{- $registry := .Values.global.imageRegistry | default $helper.registry | default .Values.image.registry -}}
+{{- $repository := $helper.repository | default (printf "%s-samply" .Values.image.repository) -}}
+{{- .Values.config.ephemeral.image | default (include "samply-operator.reference" (list $registry $repository (include "samply-operator.helperTag" .) $helper.digest)) -}}
+{{- end -}}
+
+{{- /* CEL: whether the image `c.image` is the ephemeral container's, also as a webhook of the cluster rewrites it. */ -}}
+{{- define "samply-operator.helperImageTest" -}}
+{{- $tests := list (printf "c.image == %s" (include "samply-operator.helperImage" . | quote)) -}}
+{{- range .Values.helperImage.rewrittenAs -}}
+{{- if or (contains "@" .) (contains ":" (base .)) -}}
+{{- $tests = append $tests (printf "c.image == %s" (quote .)) -}}
+{{- else -}}
+{{- $tag := include "samply-operator.helperTag" $ | regexQuoteMeta -}}
+{{- $pattern := printf "^%s(:%s|(:%s)?@sha256:[0-9a-f]{64})$" (regexQuoteMeta .) $tag $tag -}}
+{{- $tests = append $tests (printf "c.image.matches(r'%s')" $pattern) -}}
+{{- end -}}
+{{- end -}}
+{{- join " || " $tests -}}
+{{- end -}}
+
+{{- /* Secrets to pull with, of this chart and of its parent, as a JSON list. */ -}}
+{{- define "samply-operator.pullSecrets" -}}
+{{ concat .Values.global.imagePullSecrets .Values.imagePullSecrets | uniq | toJson }}
 {{- end -}}
 
 {{- define "samply-operator.selector" -}}
-app.kubernetes.io/name: samply-operator
+app.kubernetes.io/name: {{ include "samply-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- /* What every object has but the selector. */ -}}
+{{- define "samply-operator.commonLabels" -}}
+helm.sh/chart: {{ printf "samply-operator-%s" (.Chart.Version | replace "+" "_") | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.extraLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "samply-operator.labels" -}}
 {{ include "samply-operator.selector" . }}
+{{ include "samply-operator.commonLabels" . }}
+{{- end -}}
+
+{{- /* Of the pod: without those of Helm, which would replace it when only the chart is newer. */ -}}
+{{- define "samply-operator.podLabels" -}}
+{{ include "samply-operator.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.extraLabels }}
+{{- with merge (deepCopy .Values.podLabels) .Values.extraLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

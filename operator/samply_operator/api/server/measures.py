@@ -30,7 +30,7 @@ REFUSED = count(API, "http_rate_limited_total", "Requests refused with 429, by w
 DECISIONS = count(
     API,
     "auth_decisions_total",
-    "LocalAuthenticator let in or not, and what the operator then forbade them.",
+    "Callers let in or not, and what the operator then forbade them.",
     ("way", "outcome"),
 )
 CONNECTED = gauge(API, "operator_connected", "1 while the operator is heard over the socket.")

@@ -1,0 +1,217 @@
+"""What experts set: each key reaches the object that it is for, and the default leaves it out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chart import helm, pod_security
+
+POD = "Deployment spec.template.spec"
+SPREAD = [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]
+ALIASES = [{"ip": "10.0.0.1", "hostnames": ["a"]}]
+NOTE = {"a": "b"}
+ENV = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
+VOLUME = {"name": "extra", "configMap": {"name": "c"}}
+MOUNT = {"name": "extra", "mountPath": "/extra", "readOnly": True}
+CASES: list[tuple[str, object, str, object]] = [
+    # key, its value, where that is found, what is there by default
+    ("service.type", "NodePort", "Service spec.type", "ClusterIP"),
+    ("service.nodePort", 30080, "Service spec.ports.0.nodePort", None),
+    ("service.ipFamilies", ["IPv6", "IPv4"], "Service spec.ipFamilies", None),
+    ("service.ipFamilyPolicy", "PreferDualStack", "Service spec.ipFamilyPolicy", None),
+    ("service.annotations", NOTE, "Service metadata.annotations", None),
+    ("service.labels.a", "b", "Service metadata.labels.a", None),
+    ("service.loadBalancerClass", "x/y", "Service spec.loadBalancerClass", None),
+    ("service.loadBalancerSourceRanges", ["10.0.0.0/8"], "Service spec.loadBalancerSourceRanges", None),
+    ("service.externalTrafficPolicy", "Local", "Service spec.externalTrafficPolicy", None),
+    ("serviceAccount.annotations", NOTE, "ServiceAccount metadata.annotations", None),
+    ("deploymentAnnotations", NOTE, "Deployment metadata.annotations", None),
+    ("persistence.annotations.a", "b", "PersistentVolumeClaim metadata.annotations.a", None),
+    ("persistence.accessModes", ["ReadWriteOncePod"], "PersistentVolumeClaim spec.accessModes", ["ReadWriteOnce"]),
+    ("persistence.storageClass", "fast", "PersistentVolumeClaim spec.storageClassName", None),
+    ("persistence.volumeName", "v", "PersistentVolumeClaim spec.volumeName", None),
+    ("revisionHistoryLimit", 0, "Deployment spec.revisionHistoryLimit", 3),
+    ("runtimeClassName", "gvisor", f"{POD}.runtimeClassName", None),
+    ("topologySpreadConstraints", SPREAD, f"{POD}.topologySpreadConstraints", None),
+    ("dnsPolicy", "Default", f"{POD}.dnsPolicy", None),
+    ("dnsConfig", {"nameservers": ["10.0.0.1"]}, f"{POD}.dnsConfig", None),
+    ("hostAliases", ALIASES, f"{POD}.hostAliases", None),
+    ("podLabels.a", "b", "Deployment spec.template.metadata.labels.a", None),
+    ("securityContext.runAsUser", 1000, f"{POD}.containers.1.securityContext.runAsUser", None),
+]
+
+
+def nest(key: str, value: object) -> helm.Object:
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def read(objects: list[helm.Object], where: str) -> object:
+    kind, path = where.split(" ")
+    found: Any = helm.only(objects, kind)
+    for key in path.split("."):
+        found = found[int(key)] if isinstance(found, list) else found.get(key)
+        if found is None:
+            return None
+    return found
+
+
+@pytest.mark.parametrize(("key", "value", "where", "default"), CASES, ids=[case[0] for case in CASES])
+def test_a_key_reaches_its_object(
+    key: str, value: object, where: str, default: object, default_objects: list[helm.Object]
+) -> None:
+    values = nest(key, value)
+    if key == "service.nodePort":
+        values["service"]["type"] = "NodePort"
+    assert read(helm.render(values), where) == value
+    assert read(default_objects, where) == default
+
+
+def test_an_empty_storage_class_can_be_said() -> None:
+    """It binds volumes that were made by hand, where no class means the cluster's default."""
+    claim = helm.only(helm.render({"persistence": {"storageClass": "-"}}), "PersistentVolumeClaim")
+    assert claim["spec"]["storageClassName"] == ""
+
+
+def test_the_autoscaler_may_take_the_node(default_objects: list[helm.Object]) -> None:
+    name = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+    for value, objects in (("true", default_objects), (None, helm.render({"podAnnotations": {name: None}}))):
+        template = helm.only(objects, "Deployment")["spec"]["template"]["metadata"]
+        assert template["annotations"].get(name) == value
+
+
+def test_variables_and_volumes_are_both_containers(default_objects: list[helm.Object]) -> None:
+    objects = helm.render({"extraEnv": [ENV], "extraVolumes": [VOLUME], "extraVolumeMounts": [MOUNT]})
+    assert VOLUME in helm.pod_spec(objects)["volumes"]
+    for name, container in helm.containers(objects).items():
+        assert ENV in container["env"]
+        assert MOUNT in container["volumeMounts"]
+        assert len(container["volumeMounts"]) == len(helm.containers(default_objects)[name]["volumeMounts"]) + 1
+
+
+def test_names_are_those_of_the_release_also_with_another_name() -> None:
+    objects = helm.render({"nameOverride": "profiler"}, release="team")
+    assert helm.only(objects, "Deployment")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] == "profiler"
+    service, pod = helm.only(objects, "Service"), helm.only(objects, "Deployment")["spec"]["template"]
+    assert service["metadata"]["name"] == "team-profiler"
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+
+
+def test_a_newer_chart_alone_doesnt_replace_the_pod(default_objects: list[helm.Object]) -> None:
+    """Its label is on every object but the pod."""
+    template = helm.only(default_objects, "Deployment")["spec"]["template"]
+    assert "helm.sh/chart" not in template["metadata"]["labels"]
+    assert all(each["metadata"]["labels"]["helm.sh/chart"] == "samply-operator-0.1.0" for each in default_objects)
+
+
+# --------------------------------------------------------------------------------------------------- security contexts
+
+
+def test_the_platform_may_choose_the_user() -> None:
+    """As on OpenShift: null takes the numbers out, what is left passes `restricted`."""
+    free: dict[str, None] = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
+    spec = helm.pod_spec(helm.render({"podSecurityContext": free}))
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert pod_security.find_violations(spec) == []
+
+
+# --------------------------------------------------------------------------------------------------------- authorities
+
+
+@pytest.mark.parametrize(
+    ("values", "source"),
+    [
+        ({"configMapName": "trust"}, {"configMap": {"name": "trust", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}),
+        (
+            {"secretName": "trust", "key": "bundle.pem"},
+            {"secret": {"secretName": "trust", "items": [{"key": "bundle.pem", "path": "ca.crt"}]}},
+        ),
+    ],
+    ids=["ConfigMap", "Secret"],
+)
+def test_a_private_authority_is_trusted_by_both_containers(values: helm.Object, source: helm.Object) -> None:
+    objects = helm.render({"extraCaBundle": values})
+    assert {"name": "ca-bundle", **source} in helm.pod_spec(objects)["volumes"]
+    for container in helm.containers(objects).values():
+        env = {each["name"]: each.get("value") for each in container["env"]}
+        (mount,) = [each for each in container["volumeMounts"] if each["name"] == "ca-bundle"]
+        assert env["SSL_CERT_FILE"] == f"{mount['mountPath']}/ca.crt"
+
+
+# ------------------------------------------------------------------------------------------------------------ helm test
+
+
+def read_test(values: helm.Object | None = None) -> helm.Object:
+    done = helm.run("template", "samply-operator", str(helm.CHART), "-n", helm.NAMESPACE, values=values)
+    assert done.returncode == 0, done.stderr
+    (found,) = [each for each in helm.parse(done.stdout) if each["kind"] == "Pod"]
+    return found
+
+
+def test_helm_test_asks_the_service(default_objects: list[helm.Object]) -> None:
+    pod = read_test()
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert pod["spec"]["containers"][0]["command"][-1] == f"http://samply-operator.{helm.NAMESPACE}.svc:80/readyz"
+    assert pod_security.find_violations(pod["spec"]) == []
+    selector = helm.only(default_objects, "Service")["spec"]["selector"]
+    assert not selector.items() <= pod["metadata"]["labels"].items()
+    assert "https://" in read_test({"tls": {"secretName": "t"}})["spec"]["containers"][0]["command"][-1]
+
+
+def test_the_test_can_be_left_out() -> None:
+    with pytest.raises(ValueError, match="not enough values"):
+        read_test({"tests": {"enabled": False}})
+
+
+# ------------------------------------------------------------------------------------------------------- as a subchart
+
+
+@pytest.fixture
+def parent(tmp_path: Any) -> Any:
+    """A chart that has this one as its dependency, with a condition."""
+    about = {
+        "apiVersion": "v2",
+        "name": "parent",
+        "version": "1.0.0",
+        "dependencies": [
+            {
+                "name": "samply-operator",
+                "version": ">=0.1.0-0",
+                "repository": f"file://{helm.CHART}",
+                "condition": "samply-operator.enabled",
+            }
+        ],
+    }
+    (tmp_path / "Chart.yaml").write_text(helm.dump(about))
+    done = helm.run("dependency", "build", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def test_it_works_as_a_subchart(parent: Any) -> None:
+    values = {
+        "global": {"imageRegistry": "r.example", "storageClass": "of another chart"},
+        "samply-operator": {"enabled": True, "service": {"port": 81}},
+    }
+    objects = helm.render(values, release="platform", chart=parent)
+    assert helm.only(objects, "Service")["spec"]["ports"][0]["port"] == 81
+    assert helm.only(objects, "Deployment")["metadata"]["name"] == "platform-samply-operator"
+    assert helm.containers(objects)["api"]["image"] == "r.example/samply-operator:0.1.0"
+    assert "not allowed" in helm.render_error({"samply-operator": {"enable": True}}, chart=parent)
+
+
+def test_a_parents_globals_may_lack_this_charts(parent: Any) -> None:
+    objects = helm.render({"global": {"imagePullPolicy": "Always"}}, chart=parent)
+    assert helm.containers(objects)["api"]["image"] == "samply-operator:0.1.0"
+
+
+def test_a_condition_leaves_it_out(parent: Any) -> None:
+    assert helm.render({"samply-operator": {"enabled": False}}, chart=parent) == []
