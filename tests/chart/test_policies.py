@@ -44,9 +44,7 @@ def test_every_right_to_patch_what_runs_has_its_policy(default_objects: list[hel
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
-        if {"patch", "update", "delete"} & set(rule["verbs"])
-        and group != names.GROUP
-        and resource != "events"
+        if {"patch", "update", "delete"} & set(rule["verbs"]) and group != names.GROUP and resource != "events"
     }
     assert granted == {key for policy in policies(default_objects).values() for key in matched(policy)}
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from samply_operator.api.server.measures import FAULTS
 from samply_operator.control.messages import OrdinalState, PipelineState, RecordingState, Snapshot
-from samply_operator.errors import StoreError
+from samply_operator.errors import CorruptManifest, StoreError
 from samply_operator.model.manifest import Manifest
 from samply_operator.rules.serving import serve
 from samply_operator.store.index import Catalog, Index
@@ -25,6 +26,10 @@ RESCAN_SECS = 60.0
 """The volume is listed this often even if the operator says nothing."""
 RETRY_SECS = 1.0
 """Pause after a volume that couldn't be read."""
+STALL_SECS = 30.0
+"""A reading that takes longer is told, and the service isn't ready until it ends: a network's file system may hang."""
+LOOK_SECS = 2.0
+"""How long a request waits for the volume to be read for it."""
 
 MAX_KEPT = 10_000
 """Answers to look-ups that a view keeps."""
@@ -51,7 +56,7 @@ class View:
     catalog: Catalog = field(default_factory=Catalog)
     live: Live | None = None
     is_ready: bool = False
-    """The volume was read at least once."""
+    """The volume can be read, and was."""
     _facts: dict[tuple[str, str, int], serve.ServingState] = field(default_factory=dict, repr=False, compare=False)
     """Gathered once per view: pollers ask for the same again and again."""
     _namespaces: dict[str, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
@@ -120,6 +125,10 @@ class View:
     def get(self, profile_id: str) -> Manifest | None:
         return self.catalog.get(profile_id)
 
+    def without(self, ids: Collection[str]) -> View:
+        """The same, as if these profiles had never been stored."""
+        return View(self.catalog.without(ids), self.live, self.is_ready) if ids else self
+
 
 def build_live(snapshot: Snapshot) -> Live:
     """Look-ups over a snapshot. Preflights are no recordings that a GET could wait for."""
@@ -169,6 +178,9 @@ class Board:
         self._snapshot: Snapshot | None = None
         self._read_generation: int | None = None
         self._losses = 0
+        self._begun = 0
+        """Readings of the volume; `_done` counts those that ended."""
+        self._done = 0
         self._wanted = asyncio.Event()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -203,9 +215,11 @@ class Board:
         shown = self.view.live.by_id.keys() if self.view.live else set()
         return snapshot.store_generation == self._read_generation and shown <= {r.id for r in snapshot.recordings}
 
-    def ask_reread(self) -> None:
-        """A profile of the index isn't there: look again."""
+    async def look_again(self) -> None:
+        """What the index says isn't so: read the volume now. Returns when it was read, LOOK_SECS later at most."""
+        wanted = self._begun + 1
         self._wanted.set()
+        await self.wait_for(lambda _: self._done >= wanted, LOOK_SECS)
 
     async def wait_for(self, is_met: Callable[[View], bool], timeout_secs: float) -> bool:
         """Wait until the view meets a condition. False: it didn't in time."""
@@ -234,18 +248,31 @@ class Board:
             except TimeoutError:
                 logger.debug("nothing was said for %s s: the volume is read again", RESCAN_SECS)
             self._wanted.clear()
-            if not await self._read():
+            if not await self._try():
                 self._wanted.set()
                 await asyncio.sleep(RETRY_SECS)
+
+    async def _try(self) -> bool:
+        """Read; whatever goes wrong, this goes on and the service isn't ready meanwhile."""
+        self._begun += 1
+        try:
+            is_read = await self._read()
+        except Exception:
+            logger.exception("the volume can't be read")
+            is_read = False
+        self._done = self._begun
+        if not is_read:
+            self.view = View(self._index.catalog, None, is_ready=False)
+        self._wake()
+        return is_read
 
     async def _read(self) -> bool:
         """Read the volume for the snapshot at hand, then show both. False: the volume can't be read."""
         snapshot, losses = self._snapshot, self._losses
         try:
-            faults = await asyncio.to_thread(self._index.refresh, self._volume)
+            faults = await self._refresh()
         except StoreError as error:
             logger.error("the volume can't be read: %s", error)
-            self._show(None)
             return False
         for fault in faults:
             logger.error("%s", fault)
@@ -257,6 +284,17 @@ class Board:
             self._show(snapshot)
             self._show_unless_unread()
         return True
+
+    async def _refresh(self) -> Collection[CorruptManifest]:
+        """In a thread, of which there is never a second one. Raises StoreError."""
+        reading = asyncio.ensure_future(asyncio.to_thread(self._index.refresh, self._volume))
+        await asyncio.wait([reading], timeout=STALL_SECS)
+        if not reading.done():
+            logger.error("the volume is being read for more than %g s", STALL_SECS)
+            self.view = View(self._index.catalog, self.view.live, is_ready=False)
+        faults = await reading
+        FAULTS.set(self._index.fault_count)
+        return faults
 
     def _show_unless_unread(self) -> None:
         """The newest snapshot, if the volume was read for its generation; else read again."""

@@ -1,10 +1,14 @@
 """The JSON documents of the volume: manifests, journal entries and tombstones, encoded, decoded and checked.
 
-A document that can't be read is a CorruptManifest with its id, collected beside the good ones, never the end of all.
+A document that can't be read is a CorruptManifest with its id, collected beside the good ones, never the end of all:
+whatever lies in its place (a folder, a pipe, a link), and whatever the disk says of it.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +16,15 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from samply_operator.errors import CorruptManifest
+from samply_operator.errors import CorruptManifest, StoreError
 from samply_operator.model.manifest import JournalEntry, Manifest, Tombstone
 
 MAX_BYTES = 1024 * 1024
 """No document comes near; a larger file is damage, and isn't read."""
+OPENING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""Neither through a link nor, where somebody made a pipe, until there is a writer."""
+NO_FILE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EISDIR})
+"""What `open` says where there is something that can't be a document."""
 
 Document = TypeVar("Document")
 
@@ -39,7 +47,7 @@ def encode(document: Manifest | JournalEntry | Tombstone) -> bytes:
 
 
 def collect(ids: Iterable[str], read: Callable[[str], Document | None]) -> Reading[Document]:
-    """Read each id; None is left out, a corrupt one becomes a fault."""
+    """Read each id; None is left out, one that is corrupt or that the disk doesn't give becomes a fault."""
     items: list[Document] = []
     faults: list[CorruptManifest] = []
     for profile_id in ids:
@@ -47,6 +55,9 @@ def collect(ids: Iterable[str], read: Callable[[str], Document | None]) -> Readi
             item = read(profile_id)
         except CorruptManifest as fault:
             faults.append(fault)
+            continue
+        except StoreError as error:
+            faults.append(_fault(profile_id, error.message))
             continue
         if item is not None:
             items.append(item)
@@ -90,10 +101,17 @@ def read_tombstone(path: Path, profile_id: str) -> Tombstone | None:
 
 def _read(path: Path, profile_id: str) -> bytes | None:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        fd = os.open(path, OPENING)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno in NO_FILE:
+            raise _fault(profile_id, "it is no file") from error
+        raise
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise _fault(profile_id, "it is no file")
+        data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise _fault(profile_id, "it is too large")
     return data
@@ -104,6 +122,8 @@ def _decode(decoder: msgspec.json.Decoder[Document], data: bytes, profile_id: st
         return decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _fault(profile_id, str(error)) from error
+    except RecursionError as error:
+        raise _fault(profile_id, "it is nested too deeply") from error
 
 
 def _fault(profile_id: str, why: str) -> CorruptManifest:

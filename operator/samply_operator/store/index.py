@@ -6,7 +6,7 @@ consistent view while a thread reads on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from samply_operator.errors import CorruptManifest
@@ -47,6 +47,10 @@ class Catalog:
         attempts = self.list_attempts(namespace, pipeline, ordinal)
         return next((manifest for manifest in attempts if manifest.outcome == "Succeeded"), None)
 
+    def without(self, ids: Collection[str]) -> Catalog:
+        """The same, as if these had never been."""
+        return build_catalog(manifest for manifest in self.by_id.values() if manifest.id not in ids)
+
     def list_history(self, namespace: str, pipeline: str) -> tuple[Manifest, ...]:
         """All attempts of all ordinals, newest first."""
         found = self.by_pipeline.get((namespace, pipeline), {})
@@ -74,6 +78,8 @@ class Index:
 
     def __init__(self) -> None:
         self.catalog = Catalog()
+        self.fault_count = 0
+        """Manifests that couldn't be read the last time."""
         self._known_faults: frozenset[str] = frozenset()
 
     def refresh(self, volume: Volume) -> tuple[CorruptManifest, ...]:
@@ -87,4 +93,5 @@ class Index:
         faults = {str(fault.details["profile"]): fault for fault in reading.faults}
         fresh = tuple(fault for profile_id, fault in faults.items() if profile_id not in self._known_faults)
         self._known_faults = frozenset(faults)
+        self.fault_count = len(faults)
         return fresh

@@ -242,7 +242,7 @@ class Volume:
         path = self._path(layout.build_folder(profile_id)) / name
         with durable.translated(f"open profile {profile_id}"):
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                fd = os.open(path, documents.OPENING)
             except FileNotFoundError as error:
                 raise UnknownProfile(f"Unknown profile '{profile_id}'", details={"profile": profile_id}) from error
             file = os.fdopen(fd, "rb", buffering=0)
@@ -284,9 +284,12 @@ class Volume:
     def read_entries(self) -> Reading[JournalEntry]:
         """All entries; those that can't be read are in `faults`."""
         with durable.translated("list the journal"):
-            names = durable.list_names(self._path(layout.JOURNAL))
-        ids = [profile_id for name in names if (profile_id := layout.parse_journal(name))]
+            ids = self._list_journal()
         return documents.collect(ids, self.read_entry)
+
+    def _list_journal(self) -> list[str]:
+        names = durable.list_names(self._path(layout.JOURNAL))
+        return [profile_id for name in names if (profile_id := layout.parse_journal(name))]
 
     def remove_entry(self, profile_id: str) -> None:
         path = self._path(layout.build_journal(profile_id))
@@ -303,9 +306,11 @@ class Volume:
         return self._path(layout.build_tmp(profile_id, name))
 
     def clean_tmp(self, except_ids: Collection[str] = ()) -> tuple[str, ...]:
-        """Remove what is left in tmp/, except files of `except_ids`; returns the names removed, not those in use."""
+        """Remove what is left in tmp/, except files of `except_ids` and of what the journal names, readable or not;
+        returns the names removed, not those in use."""
         removed = []
         with durable.translated("clean the temporary files"):
+            except_ids = {*except_ids, *self._list_journal()}
             for name in durable.list_names(self._path(layout.TMP)):
                 profile_id, rest = layout.parse_tmp(name) or ("", "")
                 if profile_id in except_ids and not rest.startswith(layout.REMOVED):

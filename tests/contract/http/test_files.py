@@ -250,7 +250,7 @@ async def test_a_client_that_takes_nothing_is_dropped_in_the_end(
     monkeypatch.setattr(listener, "STALL_MS", 500)
     service.put(1, BIG)
     await service.settle()
-    caplog.set_level(logging.INFO, logger="samply_operator.api.auth.permissions")
+    caplog.set_level(logging.INFO, logger="samply_operator.api.access")
     with socket.create_connection(("127.0.0.1", service.port)) as client:
         client.sendall(f"GET {URL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 

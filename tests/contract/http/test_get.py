@@ -294,12 +294,3 @@ async def test_a_damaged_file_is_an_error_without_internals_never_half_a_profile
     answer = await service.get(URL)
     answer.assert_error(500, "StoreError")
     assert str(service.volume.root).encode() not in answer.body
-
-
-async def test_a_profile_removed_behind_the_index_is_a_404_not_a_500(service: Service) -> None:
-    manifest = service.put(1)
-    await service.settle()
-    service.volume.remove(manifest.id)
-    (await service.get(URL)).assert_error(404, "UnknownProfile")
-    await service.settle()
-    (await service.get(URL)).assert_error(404, "UnknownPipelineName")

@@ -183,7 +183,7 @@ async def test_each_request_has_an_id_and_one_line_in_the_log(
     caplog.set_level(logging.INFO)
     answers = [await service.get(path) for path in ("/v0/config?signature=secret", "/nothing", "/healthz")]
     assert len({answer.headers["X-Request-Id"] for answer in answers}) == 3
-    lines = [json.loads(r.getMessage()) for r in caplog.records if r.name == "samply_operator.api.auth.permissions"]
+    lines = [json.loads(r.getMessage()) for r in caplog.records if r.name == "samply_operator.api.access"]
     lines = [line for line in lines if line["path"] != "/readyz"]
     assert [(line["path"], line["status"]) for line in lines] == [("/v0/config", 200), ("/nothing", 404)]
     assert [line["sent_bytes"] for line in lines] == [len(answer.body) for answer in answers[:2]]

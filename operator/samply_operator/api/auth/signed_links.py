@@ -9,8 +9,9 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import BOARD, OPERATOR, SETTINGS
+from samply_operator.api.app_keys import OPERATOR, SETTINGS
 from samply_operator.api.server import measures
+from samply_operator.api.state import View
 from samply_operator.control import audit
 from samply_operator.model.manifest import Manifest
 from samply_operator.rules.access import links
@@ -29,11 +30,11 @@ def is_used(request: web.Request) -> bool:
     return "signature=" in url.raw_query_string and _FILE.fullmatch(url.raw_path) is not None
 
 
-def admit(request: web.Request, profile_id: str) -> Manifest:
+def admit(request: web.Request, view: View, profile_id: str) -> Manifest:
     """The profile that the request's link is for. Raises InvalidLink, with the same words whatever is wrong, and before
     anything of the profile is told; OperatorUnavailable while the keys aren't known."""
     link = params.parse_link(request.rel_url.raw_query_string)
-    manifest = request.app[BOARD].view.get(profile_id)
+    manifest = view.get(profile_id)
     namespace, known_id = (manifest.namespace, manifest.id) if manifest else ("", "")
     is_valid = link is not None and links.is_valid(link, list_keys(request), namespace, known_id, time.time())
     if manifest is None or not is_valid or manifest.pipeline != request.match_info["pipeline_name"]:

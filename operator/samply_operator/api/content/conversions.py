@@ -20,7 +20,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from samply_operator import __version__, errors
-from samply_operator.api.app_keys import FILES, TURNS
+from samply_operator.api.app_keys import TURNS
 from samply_operator.api.content import conditional, files
 from samply_operator.api.content.sending import Sender
 from samply_operator.api.server import problems
@@ -67,10 +67,9 @@ async def send(request: web.Request, made: Made) -> web.StreamResponse:
 
 
 async def _check_there(request: web.Request, made: Made) -> None:
-    """Raises UnknownProfile if one was removed meanwhile."""
+    """Raises UnknownProfile if one was removed."""
     for manifest in made.sources:
-        async with request.app[FILES].borrow(manifest.id, files.measure(manifest)):
-            pass
+        await files.check_there(request, manifest)
 
 
 async def _stream(

@@ -71,9 +71,19 @@ async def send_profile(
     return await send(request, Body((manifest,), file.sha256, parse_modified(manifest.finished_at), facts))
 
 
+async def check_there(request: web.Request, manifest: Manifest) -> None:
+    """Raises UnknownProfile if its file is gone, whatever the index says, StoreError if it can't be opened."""
+    if manifest.file is None:
+        raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
+    await request.app[FILES].check_there(manifest.id, manifest.file.size_bytes)
+
+
 async def send(request: web.Request, body: Body) -> web.StreamResponse:
     """Answer with `body`, as the request's conditions and range want it."""
     size_bytes, facts = body.size_bytes, dict(body.headers)
+    for piece in body.pieces:
+        if isinstance(piece, Manifest):
+            await check_there(request, piece)
     match conditional.decide(request.headers, tag=body.tag, modified=body.modified, size_bytes=size_bytes):
         case conditional.NotModified():
             kept = {name: value for name, value in facts.items() if name not in OF_THE_BODY}

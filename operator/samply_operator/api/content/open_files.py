@@ -84,6 +84,12 @@ class OpenFiles:
         """The same for several profiles, each with its size in bytes."""
         return Loan(self, wanted)
 
+    async def check_there(self, profile_id: str, size_bytes: int) -> None:
+        """Raises UnknownProfile, StoreError. Costs next to nothing while the file is kept open."""
+        if self._find(profile_id, size_bytes) is None:
+            async with self.borrow(profile_id, size_bytes):
+                pass
+
     async def take(self, profile_id: str, size_bytes: int) -> OpenFile:
         """For Loan, which gives it back. Raises UnknownProfile, StoreError."""
         kept = self._find(profile_id, size_bytes)

@@ -14,10 +14,10 @@ from aiohttp import web
 
 from samply_operator import __version__, errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import BOARD, OPERATOR
+from samply_operator.api.app_keys import OPERATOR
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files, representations, zips
-from samply_operator.api.routes import all_ordinals, samply_profiles
+from samply_operator.api.routes import all_ordinals, samply_profiles, stale_index
 from samply_operator.api.state import View
 from samply_operator.control.messages import SupportBundleReply, SupportBundleRequest
 from samply_operator.model.manifest import Manifest
@@ -49,8 +49,13 @@ async def get(request: web.Request) -> web.StreamResponse:
     """The zip; its members are stored as they are, so that its length is known and a download can go on."""
     name = params.parse_pipeline(request.match_info)
     query = params.parse_export_query(request.rel_url.raw_query_string)
-    view = request.app[BOARD].view
     caller = await permissions.admit(request)
+    return await stale_index.answer(request, lambda view: _answer(request, view, caller, name, query))
+
+
+async def _answer(
+    request: web.Request, view: View, caller: permissions.Caller, name: str, query: params.ExportQuery
+) -> web.StreamResponse:
     namespace = permissions.find_namespace(view, caller, name, query.namespace)
     if namespace is None:
         raise samply_profiles.build_absent(view, name)

@@ -12,7 +12,8 @@ from samply_operator.api import params
 from samply_operator.api.app_keys import SETTINGS
 from samply_operator.api.auth import permissions, signed_links
 from samply_operator.api.content import files, representations
-from samply_operator.api.routes import samply_profiles
+from samply_operator.api.routes import samply_profiles, stale_index
+from samply_operator.api.state import View
 from samply_operator.control import audit
 from samply_operator.rules.access import links
 
@@ -29,9 +30,15 @@ async def post(request: web.Request) -> web.StreamResponse:
     settings = request.app[SETTINGS].api.links
     query = params.parse_link_query(request.rel_url.raw_query_string, settings.max_secs)
     caller = await permissions.admit(request)
-    manifest = samply_profiles.find_stored(request, caller, request.match_info["profile_id"])
-    if manifest.file is None:
-        raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
+    return await stale_index.answer(request, lambda view: _answer(request, view, caller, query))
+
+
+async def _answer(
+    request: web.Request, view: View, caller: permissions.Caller, query: params.LinkQuery
+) -> web.StreamResponse:
+    settings = request.app[SETTINGS].api.links
+    manifest = samply_profiles.find_stored(request, view, caller, request.match_info["profile_id"])
+    await files.check_there(request, manifest)
     expires = int(time.time()) + (query.expires_secs or min(DEFAULT_SECS, settings.max_secs))
     link = links.build(signed_links.list_keys(request)[0], manifest.namespace, manifest.id, expires)
     path = representations.build_href(manifest.pipeline, manifest.id)

@@ -13,7 +13,7 @@ from samply_operator.api import params
 from samply_operator.api.app_keys import BOARD, OPERATOR, SETTINGS
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files, representations
-from samply_operator.api.routes import all_ordinals, formats
+from samply_operator.api.routes import all_ordinals, formats, stale_index
 from samply_operator.api.server.problems import NO_STORE
 from samply_operator.api.state import View
 from samply_operator.control.messages import StartAllRequest, StartReply, StartRequest
@@ -40,9 +40,21 @@ async def get(request: web.Request) -> web.StreamResponse:
     query = params.parse_profile_query(request.rel_url.raw_query_string)
     shape = params.parse_format_query(request.rel_url.raw_query_string)
     caller = await permissions.admit(request)
-    board = request.app[BOARD]
-    namespace = permissions.find_namespace(board.view, caller, name, query.namespace)
-    decision = _decide(board.view, namespace or "", name, query)
+
+    async def answer(view: View) -> web.StreamResponse:
+        namespace = permissions.find_namespace(view, caller, name, query.namespace)
+        return await _answer(request, _decide(view, namespace or "", name, query), name, query, shape)
+
+    return await stale_index.answer(request, answer)
+
+
+async def _answer(
+    request: web.Request,
+    decision: serve_all.ServeAll | serve.Decision,
+    name: str,
+    query: params.ProfileQuery,
+    shape: params.FormatQuery,
+) -> web.StreamResponse:
     match decision:
         case serve.Serve(manifest, last_failure):
             if shape.format:
@@ -89,13 +101,9 @@ async def _send(
     request: web.Request, found: Manifest | serve_all.ServeAll, last_failures: Collection[Manifest]
 ) -> web.StreamResponse:
     headers = {LAST_FAILURE: ", ".join(map(_tell_failure, last_failures))} if last_failures else {}
-    try:
-        if isinstance(found, Manifest):
-            return await files.send_profile(request, found, cache=files.REVALIDATE, headers=headers)
-        return await all_ordinals.send(request, found, headers)
-    except errors.UnknownProfile:
-        request.app[BOARD].ask_reread()
-        raise
+    if isinstance(found, Manifest):
+        return await files.send_profile(request, found, cache=files.REVALIDATE, headers=headers)
+    return await all_ordinals.send(request, found, headers)
 
 
 def _tell_failure(attempt: Manifest) -> str:

@@ -9,7 +9,7 @@ from samply_operator.api import params
 from samply_operator.api.app_keys import BOARD
 from samply_operator.api.auth import permissions, signed_links
 from samply_operator.api.content import files, representations
-from samply_operator.api.routes import formats
+from samply_operator.api.routes import formats, stale_index
 from samply_operator.api.state import View
 from samply_operator.control.messages import RecordingState
 from samply_operator.model.manifest import Manifest
@@ -49,14 +49,23 @@ async def get_facts(request: web.Request) -> web.StreamResponse:
 @routes.get(PATH + "/{profile_id}/profile")
 async def get_file(request: web.Request) -> web.StreamResponse:
     """The file of one profile. These bytes never change."""
+    profile_id = request.match_info["profile_id"]
     if signed_links.is_used(request):
-        manifest = signed_links.admit(request, request.match_info["profile_id"])
-        return await files.send_profile(request, manifest, cache=files.FOREVER)
+        return await stale_index.answer(request, lambda view: _send_linked(request, view, profile_id))
     query = params.parse_format_query(request.rel_url.raw_query_string)
-    manifest = find_stored(request, await permissions.admit(request), request.match_info["profile_id"])
-    if query.format:
-        return await formats.send(request, manifest, query)
-    return await files.send_profile(request, manifest, cache=files.FOREVER)
+    caller = await permissions.admit(request)
+
+    async def answer(view: View) -> web.StreamResponse:
+        manifest = find_stored(request, view, caller, profile_id)
+        if query.format:
+            return await formats.send(request, manifest, query)
+        return await files.send_profile(request, manifest, cache=files.FOREVER)
+
+    return await stale_index.answer(request, answer)
+
+
+async def _send_linked(request: web.Request, view: View, profile_id: str) -> web.StreamResponse:
+    return await files.send_profile(request, signed_links.admit(request, view, profile_id), cache=files.FOREVER)
 
 
 def find(request: web.Request, caller: permissions.Caller) -> Manifest | RecordingState:
@@ -69,9 +78,9 @@ def find(request: web.Request, caller: permissions.Caller) -> Manifest | Recordi
     raise _build_unknown(view, profile_id)
 
 
-def find_stored(request: web.Request, caller: permissions.Caller, profile_id: str) -> Manifest:
+def find_stored(request: web.Request, view: View, caller: permissions.Caller, profile_id: str) -> Manifest:
     """The attempt of the path's pipeline that ended. Raises UnknownProfile, OperatorUnavailable."""
-    name, view = params.parse_pipeline(request.match_info), request.app[BOARD].view
+    name = params.parse_pipeline(request.match_info)
     manifest = view.get(profile_id)
     if manifest is None or manifest.pipeline != name or not caller.may_read(manifest.namespace):
         raise _build_unknown(view, profile_id)

@@ -6,10 +6,10 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import BOARD
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import conversions
-from samply_operator.api.routes import all_ordinals, formats, samply_profiles
+from samply_operator.api.routes import all_ordinals, formats, samply_profiles, stale_index
+from samply_operator.api.state import View
 from samply_operator.model.manifest import Manifest
 from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.worker import jobs
@@ -29,7 +29,14 @@ routes = web.RouteTableDef()
 async def get_summary(request: web.Request) -> web.StreamResponse:
     """The functions that took most, as JSON or as a table."""
     query = params.parse_summary_query(request.rel_url.raw_query_string)
-    manifest = samply_profiles.find_stored(request, await permissions.admit(request), request.match_info["profile_id"])
+    caller = await permissions.admit(request)
+    return await stale_index.answer(request, lambda view: _summarise(request, view, caller, query))
+
+
+async def _summarise(
+    request: web.Request, view: View, caller: permissions.Caller, query: params.SummaryQuery
+) -> web.StreamResponse:
+    manifest = samply_profiles.find_stored(request, view, caller, request.match_info["profile_id"])
     output = query.output or _accept(request)
     job = jobs.Top(
         profile=formats.find_path(request, manifest),
@@ -48,11 +55,17 @@ async def get_merged(request: web.Request) -> web.StreamResponse:
     """Over the last profile of each ordinal, or over those that are named."""
     query = params.parse_merged_query(request.rel_url.raw_query_string)
     caller = await permissions.admit(request)
+    return await stale_index.answer(request, lambda view: _merge(request, view, caller, query))
+
+
+async def _merge(
+    request: web.Request, view: View, caller: permissions.Caller, query: params.MergedQuery
+) -> web.StreamResponse:
     missing: tuple[int, ...] = ()
     if query.ids:
-        chosen = tuple(samply_profiles.find_stored(request, caller, each) for each in query.ids)
+        chosen = tuple(samply_profiles.find_stored(request, view, caller, each) for each in query.ids)
     else:
-        chosen, missing = _find_last(request, caller, query.namespace)
+        chosen, missing = _find_last(request, view, caller, query.namespace)
     output = query.output or _accept(request)
     job = jobs.Merge(
         profiles=tuple(formats.find_path(request, each) for each in chosen), limit=query.limit, output=output
@@ -62,10 +75,10 @@ async def get_merged(request: web.Request) -> web.StreamResponse:
 
 
 def _find_last(
-    request: web.Request, caller: permissions.Caller, asked: str | None
+    request: web.Request, view: View, caller: permissions.Caller, asked: str | None
 ) -> tuple[tuple[Manifest, ...], tuple[int, ...]]:
     """The last good profile of each ordinal that the pipeline has, and the ordinals without one."""
-    name, view = params.parse_pipeline(request.match_info), request.app[BOARD].view
+    name = params.parse_pipeline(request.match_info)
     namespace = permissions.find_namespace(view, caller, name, asked)
     if namespace is None:
         raise samply_profiles.build_absent(view, name)
@@ -84,7 +97,13 @@ async def get_diff(request: web.Request) -> web.StreamResponse:
     """What changed between two profiles of one pipeline, as JSON, a table or a flame graph."""
     query = params.parse_diff_query(request.rel_url.raw_query_string)
     caller = await permissions.admit(request)
-    before, after = (samply_profiles.find_stored(request, caller, each) for each in (query.before, query.after))
+    return await stale_index.answer(request, lambda view: _compare(request, view, caller, query))
+
+
+async def _compare(
+    request: web.Request, view: View, caller: permissions.Caller, query: params.DiffQuery
+) -> web.StreamResponse:
+    before, after = (samply_profiles.find_stored(request, view, caller, each) for each in (query.before, query.after))
     output = query.output or _accept(request)
     paths = formats.find_path(request, before), formats.find_path(request, after)
     job = jobs.Diff(before=paths[0], after=paths[1], limit=query.limit, output=output)

@@ -27,7 +27,7 @@ QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 BATCH_SECS = 0.05
 """How long a line may wait for others."""
 
-logger = logging.getLogger("samply_operator.api.auth.permissions")
+logger = logging.getLogger("samply_operator.api.access")
 
 _encoder = msgspec.json.Encoder()
 

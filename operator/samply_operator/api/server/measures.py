@@ -35,6 +35,9 @@ DECISIONS = count(
 )
 CONNECTED = gauge(API, "operator_connected", "1 while the operator is heard over the socket.")
 SNAPSHOT_SECS = gauge(API, "operator_snapshot_age_seconds", "Age of the operator's last word; it speaks every 4 s.")
+FAULTS = gauge(
+    API, "store_unreadable_manifests", "Entries of the volume that can't be read: left out, and named in api's log."
+)
 TLS_UNTIL = gauge(
     API, "tls_certificate_expiry_timestamp_seconds", "Unix time until which the certificate holds; 0: no TLS."
 )

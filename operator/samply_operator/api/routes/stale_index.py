@@ -1,0 +1,33 @@
+"""What a request finds gone although the index names it: the volume is read again and the answer built anew, within the
+same request. Otherwise whoever asks right after a deletion would be told that there is nothing, and not the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from samply_operator import errors
+from samply_operator.api.app_keys import BOARD
+from samply_operator.api.state import View
+
+TRIES = 5
+"""Each time another file may be gone."""
+
+
+async def answer(request: web.Request, build: Callable[[View], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    """`build` answers from a view, and raises UnknownProfile before it sends anything if a file of it is gone. One that
+    is still named when the volume was read again (its manifest is there, its file isn't) is left out."""
+    board, gone = request.app[BOARD], set[str]()
+    for _ in range(TRIES):
+        view = board.view.without(gone)
+        try:
+            return await build(view)
+        except errors.UnknownProfile as error:
+            named = view.get(str(error.details.get("profile", "")))
+            if named is None or named.file is None:
+                raise
+            gone.add(named.id)
+            await board.look_again()
+    return await build(board.view.without(gone))
