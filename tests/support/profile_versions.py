@@ -1,8 +1,8 @@
 """Rewrites a recording of format version 55 as other versions have it.
 
 The recordings in `tests/data/profiles` are real, made by Debian's samply 0.13.1, which writes version 55. Other samplys
-write 49 (0.13.1 from crates.io), 57 (Feldera's fork) and 66 (upstream's main branch); the viewer reads up to 70. What
-each version changed is in `samply_operator/profiles/format/tables.py`. Tables are moved, not interned anew, so
+write 49 (0.13.1 from crates.io), 57 (Feldera's fork) and 66 to 71 (upstream's main branch); the viewer reads up to 75.
+What each version changed is in `samply_operator/profiles/format/tables.py`. Tables are moved, not interned anew, so
 indexes are larger than samply's own would be; the meaning is the same.
 """
 
@@ -18,7 +18,7 @@ TABLES = ("stackTable", "frameTable", "funcTable", "resourceTable", "nativeSymbo
 
 
 def rewrite(document: Document, version: int) -> Document:
-    """A version 55 document as `version` (49, 55, 57, 58, 60, 66 or 70) has it."""
+    """A version 55 document as `version` (49, 55, 57, 58, 60, 66, 70, 71, 74 or 75) has it."""
     changed = copy.deepcopy(document)
     changed["meta"]["preprocessedProfileVersion"] = version
     if version < 50:
@@ -36,7 +36,18 @@ def rewrite(document: Document, version: int) -> Document:
         _use_prefix_offsets(changed["shared"]["stackTable"])
     if version >= 70:
         _put_libs_on_frames(changed["shared"])
+        _use_flags(changed["shared"], version)
     return changed
+
+
+def _use_flags(shared: Document, version: int) -> None:
+    if version >= 71:
+        _put_flags_on_frames(shared["frameTable"])
+    if version >= 74:
+        natives = shared["nativeSymbols"]
+        natives["functionSize"] = [-1 if size is None else size for size in natives.get("functionSize", [])]
+    if version >= 75:
+        _put_flags_on_functions(shared["funcTable"])
 
 
 def _use_absolute_times(document: Document) -> None:
@@ -143,3 +154,36 @@ def _put_libs_on_frames(shared: Document) -> None:
         -1 if resources[func] == -1 or libs[resources[func]] is None else libs[resources[func]]
         for func in shared["frameTable"].get("func", [])
     ]
+
+
+def _put_flags_on_frames(frames: Document) -> None:
+    """What a frame doesn't have is 0, and its flag is off."""
+    flags = [1 if depth else 0 for depth in frames.pop("inlineDepth", [])]
+    has_address = [a != -1 and lib != -1 for a, lib in zip(frames.get("address", []), frames["lib"], strict=True)]
+    for row, is_there in enumerate(has_address):
+        flags[row] |= 2 if is_there else 0
+    for key in ("address", "lib"):
+        frames[key] = [v if is_there else 0 for v, is_there in zip(frames.get(key, []), has_address, strict=True)]
+    for key, bit in (("category", 4), ("nativeSymbol", 8), ("line", 16), ("column", 32), ("originalLocation", 64)):
+        _flag(frames, flags, key, bit)
+    frames["flags"] = flags
+
+
+def _put_flags_on_functions(funcs: Document) -> None:
+    flags = [0] * funcs["length"]
+    for key, bit in (("isJS", 1), ("relevantForJS", 2)):
+        values = funcs.pop(key, [False] * len(flags))
+        flags = [flag | bit * value for flag, value in zip(flags, values, strict=True)]
+    bits = {"resource": 4, "source": 8, "lineNumber": 16, "columnNumber": 32, "originalLocation": 64}
+    for key, bit in bits.items():
+        _flag(funcs, flags, key, bit)
+    funcs["flags"] = flags
+
+
+def _flag(table: Document, flags: list[int], key: str, bit: int) -> None:
+    values = table.get(key, [])
+    for row, value in enumerate(values):
+        if value is None or value == -1:
+            values[row] = 0
+        else:
+            flags[row] |= bit

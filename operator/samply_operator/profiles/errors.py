@@ -50,10 +50,10 @@ class ProfileJobFailed(ProfileError):
     code = "ProfileJobFailed"
 
 
-def build_broken(where: str, what: str) -> BrokenProfile:
+def build_broken(where: str, what: str, *, remedy: str = "") -> BrokenProfile:
     """The one way to say that a part of the file isn't as the format wants it."""
     return BrokenProfile(
         f"The profile is broken at {where}: {what}.",
-        remedy="Take the profile again; if it happens again, keep the file and report it.",
+        remedy=remedy or "Take the profile again; if it happens again, keep the file and report it.",
         details={"where": where},
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from samply_operator import profiles
-from samply_operator.profiles.analysis import fact_sheet
+from samply_operator.profiles.analysis import naming
 from samply_operator.profiles.errors import UnreadableSymbols
 from samply_operator.profiles.format.profile import Lib
 from samply_operator.profiles.symbols import baking
@@ -245,4 +245,4 @@ def test_ids_are_compared_without_case_hyphens_and_age(one: str, other: str, *, 
     ],
 )
 def test_which_names_tell_nothing(name: str, *, unresolved: bool) -> None:
-    assert fact_sheet.is_unresolved(name) is unresolved
+    assert naming.is_unresolved(name) is unresolved

@@ -106,7 +106,7 @@ def test_every_command_has_help(command: str, capfd: pytest.CaptureFixture[str])
 
 
 def test_a_reader_that_goes_away_is_no_traceback(baked: Path) -> None:
-    program = "import sys; from samply_operator import profile_cli; sys.exit(profile_cli.main(sys.argv[1:]))"
+    program = "import sys; from samply_operator.cli import profile_commands as cli; sys.exit(cli.main(sys.argv[1:]))"
     with subprocess.Popen(
         [sys.executable, "-c", program, "convert", str(baked), "--format", "speedscope"],
         stdout=subprocess.PIPE,

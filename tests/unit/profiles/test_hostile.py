@@ -17,7 +17,6 @@ import pytest
 
 from samply_operator import profiles
 from samply_operator.cli import profile_commands
-from samply_operator.errors import ProfileError
 from samply_operator.profiles.analysis import comparing, merging
 from samply_operator.profiles.output import flamegraph, folded, pprof, speedscope, text
 from support import pprof_reader, profile_maker
@@ -36,6 +35,7 @@ NAMES = {
     "json": '"}],"shared":{"frames":[]}}',
     "path": "../../../etc/passwd",
     "format": "%s%n{0}{{}}",
+    "surrogates": "\ud800x\udfff",
 }
 SVG = "{http://www.w3.org/2000/svg}"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -60,10 +60,10 @@ def profile(request: pytest.FixtureRequest, tmp_path: Path) -> profiles.Profile:
     return make(request.param, tmp_path)
 
 
-def test_halves_of_surrogate_pairs_are_no_text(tmp_path: Path) -> None:
-    """JSON can write them; the file is refused."""
-    with pytest.raises(ProfileError):
-        make("\ud800x\udfff", tmp_path)
+def test_halves_of_surrogate_pairs_are_shown_as_what_cannot_be_shown(tmp_path: Path) -> None:
+    """JSON can write them, and JavaScript and Python do."""
+    profile = make("\ud800x\udfff", tmp_path)
+    assert [cost.name for cost in profiles.top(profile).all_threads.by_self] == ["inner", "\ufffdx\ufffd"]
 
 
 def join(pieces: Iterable[bytes]) -> bytes:

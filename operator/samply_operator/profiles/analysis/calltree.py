@@ -7,12 +7,12 @@ in the whole profile, whichever thread saw them: a `FunctionIndex` gives it out.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from samply_operator.profiles.analysis import cycles
-from samply_operator.profiles.analysis.fact_sheet import NO_LIB
+from samply_operator.profiles.analysis import cycles, libraries, naming
 from samply_operator.profiles.format import vectors
 from samply_operator.profiles.format.profile import Profile, Tables, Thread
 
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Function:
-    """One function, as far as it can be told from another: by name and library."""
+    """One function, as far as it can be told from another: by name and library, and by build where it has no name."""
 
     name: str
     lib: str
     file: str = field(default="", compare=False)
+    build: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
@@ -34,13 +35,23 @@ class FunctionIndex:
     """Numbers functions in the order in which they turn up."""
 
     functions: list[Function] = field(default_factory=list)
-    _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    _numbers: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
-    def number(self, name: str, lib: str, file: str = "") -> int:
-        number = self._numbers.setdefault((name, lib), len(self.functions))
+    def number(self, name: str, lib: str, file: str = "", build: str = "") -> int:
+        """`lib` is its label; `build` its build id, which counts only for what is no name: an address."""
+        kept = build if naming.is_unresolved(name) else ""
+        number = self._numbers.setdefault((name, lib, kept), len(self.functions))
         if number == len(self.functions):
-            self.functions.append(Function(name, lib, file))
+            self.functions.append(Function(name, lib, file, kept))
         return number
+
+    def show_builds(self) -> None:
+        """Once all are known: where two differ in nothing but the build, it is shown behind the library."""
+        seen: dict[Function, int] = Counter(self.functions)
+        for number, function in enumerate(self.functions):
+            if seen[function] > 1:
+                lib = f"{function.lib}, build {libraries.shorten(function.build)}"
+                self.functions[number] = replace(function, lib=lib)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +99,7 @@ class Forests(Generic[Tree]):
 
 def take_stacks(tables: Tables, profile: Profile, index: FunctionIndex) -> Stacks:
     """The stack table as it is, a node for each stack."""
-    functions = _number_functions(tables, profile, index)
-    func_of_frame = array("i", [functions[func] for func in tables.frame_func])
+    func_of_frame = array("i", _number_functions(tables, profile, index))
     func = vectors.take(func_of_frame, tables.stack_frame)
     is_outermost = find_outermost(tables.stack_prefix, func, len(index.functions) + 1)
     return Stacks(tables.stack_prefix, func, is_outermost)
@@ -97,8 +107,7 @@ def take_stacks(tables: Tables, profile: Profile, index: FunctionIndex) -> Stack
 
 def build_forest(tables: Tables, profile: Profile, index: FunctionIndex) -> Forest:
     """A node for each different path of functions. One pass over the stack table."""
-    functions = _number_functions(tables, profile, index)
-    func_of_frame = [functions[func] for func in tables.frame_func]
+    func_of_frame = _number_functions(tables, profile, index)
     width = len(index.functions) + 1
     parent, func = array("i"), array("i")
     # One entry more, for the parent of roots: index -1 is the last.
@@ -186,9 +195,12 @@ def sum_totals(forest: Stacks, selves: Sequence[Floats]) -> list[dict[int, float
 
 
 def _number_functions(tables: Tables, profile: Profile, index: FunctionIndex) -> list[int]:
-    libs = [lib.name for lib in profile.libs]
-    libs.append(NO_LIB)
-    return [
-        index.number(tables.strings[name], libs[lib], tables.files[file] if file >= 0 else "")
-        for name, lib, file in zip(tables.func_name, tables.func_lib, tables.func_file, strict=True)
-    ]
+    """Of each frame. Frames of one row of the function table may be of several libraries."""
+    labels = libraries.label(profile.libs)
+    builds = [*map(libraries.find_build, profile.libs), ""]
+    numbers: dict[tuple[int, int], int] = {}
+    for func, lib in dict.fromkeys(zip(tables.frame_func, tables.frame_lib, strict=True)):
+        file = tables.func_file[func]
+        name, path = tables.strings[tables.func_name[func]], tables.files[file] if file >= 0 else ""
+        numbers[func, lib] = index.number(name, labels[lib], path, builds[lib])
+    return list(map(numbers.__getitem__, zip(tables.frame_func, tables.frame_lib, strict=True)))

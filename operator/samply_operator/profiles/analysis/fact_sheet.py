@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from samply_operator.profiles.analysis import tally
-from samply_operator.profiles.format import vectors
+from samply_operator.profiles.analysis import libraries, naming, tally
 from samply_operator.profiles.format.profile import Profile, Tables
 
-ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
-"""How a profile without symbols names a function."""
-
-MADE_UP_NAME = re.compile(r"fun_[0-9a-fA-F]+|EntryPoint")
-"""What samply calls a function whose bounds it found in the unwind data of a stripped binary. It is no name."""
-
-NO_LIB = "(no library)"
 MIN_SAMPLES_TO_JUDGE = 20
 STRIPPED_PERCENT = 90.0
 
@@ -78,7 +69,7 @@ def gather(profile: Profile) -> ProfileFacts:
     key: int | None = None
     for thread in profile.threads:
         tables = thread.load_tables()
-        counts, without = tally.count(thread, _find_leaves(tables), len(tables.func_name))
+        counts, without = tally.count(thread, _find_leaves(tables), len(tables.frame_func))
         empty += without
         total += sum(counts.values())
         by_pid[thread.pid] += sum(counts.values())
@@ -86,9 +77,9 @@ def gather(profile: Profile) -> ProfileFacts:
         if used is not None:
             cpu_ms = used + (cpu_ms or 0.0)
         if names is None or thread.table_key != key:
-            names, key = _name_funcs(tables, profile), thread.table_key
-        for func, count in counts.items():
-            lib, has_no_name = names[func]
+            names, key = _name_frames(tables, profile), thread.table_key
+        for frame, count in counts.items():
+            lib, has_no_name = names[frame]
             share = by_lib[lib]
             share[0] += count
             share[1] += count if has_no_name else 0
@@ -114,26 +105,14 @@ def gather(profile: Profile) -> ProfileFacts:
 
 
 def _find_leaves(tables: Tables) -> array[int]:
-    """The innermost function of each stack, and -1 for no stack at the end."""
-    leaves = vectors.take(tables.frame_func, tables.stack_frame)
+    """The innermost frame of each stack, and -1 for no stack at the end."""
+    leaves = array("i", tables.stack_frame)
     leaves.append(-1)
     return leaves
 
 
-def is_address(name: str) -> bool:
-    return ADDRESS.fullmatch(name) is not None
-
-
-def is_unresolved(name: str) -> bool:
-    """Nobody can tell from the name what runs there."""
-    return is_address(name) or MADE_UP_NAME.fullmatch(name) is not None
-
-
-def _name_funcs(tables: Tables, profile: Profile) -> list[tuple[str, bool]]:
-    """Per function: its library, and whether it has no name."""
-    libs = [lib.name for lib in profile.libs]
-    libs.append(NO_LIB)
-    return [
-        (libs[lib], is_unresolved(tables.strings[name]))
-        for lib, name in zip(tables.func_lib, tables.func_name, strict=True)
-    ]
+def _name_frames(tables: Tables, profile: Profile) -> list[tuple[str, bool]]:
+    """Per frame: its library, and whether its function has no name."""
+    labels = libraries.label(profile.libs)
+    has_no_name = [naming.is_unresolved(tables.strings[name]) for name in tables.func_name]
+    return [(labels[lib], has_no_name[func]) for func, lib in zip(tables.frame_func, tables.frame_lib, strict=True)]

@@ -108,8 +108,8 @@ def read_stacks(thread: Thread) -> Ints:
     return vectors.view(stacks)
 
 
-def _read_cpu(thread: Thread) -> Longs:
-    return vectors.view_longs(thread.samples.cpu.ints("q", null=0))
+def _read_cpu(thread: Thread) -> Longs | Floats:
+    return thread.samples.cpu.numbers(null=0)
 
 
 def sum_cpu_ms(thread: Thread, meta: Meta) -> float | None:

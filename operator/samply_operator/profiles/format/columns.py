@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.errors import BrokenProfile, build_broken
 from samply_operator.profiles.format import vectors
 
 if TYPE_CHECKING:
-    from samply_operator.profiles.format.vectors import Longs
+    from samply_operator.profiles.format.vectors import Floats, Longs
 
 Number = TypeVar("Number", int, float)
 
 PIECE = 1 << 20
 _ints = msgspec.json.Decoder(list[int])
 _floats = msgspec.json.Decoder(list[float])
+_either = msgspec.json.Decoder(list[int | float])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,14 @@ class Column:
         self._check_length(total)
         return out
 
+    def numbers(self, *, null: int = 0) -> Longs | Floats:
+        """All of them, also fractions. `null` stands for JSON's null."""
+        try:
+            return vectors.view_longs(self.ints("q", null=null))
+        except BrokenProfile:
+            # Fractions, or something else that the other decoder tells.
+            return vectors.join_floats(self._pieces(_floats, b"%d" % null))
+
     def _read_piece(self, text: bytes, null: int) -> Longs:
         body = text[1:-1].replace(b"null", b"%d" % null) if b"null" in text else text[1:-1]
         numbers = vectors.parse_longs(body) if body.strip() else vectors.as_longs([])
@@ -81,10 +90,16 @@ class Column:
         return self._look_closely(text, null) if numbers is None else numbers
 
     def _look_closely(self, text: bytes, null: int) -> Longs:
+        clean = text.replace(b"null", b"%d" % null)
         try:
-            return vectors.as_longs(_ints.decode(text.replace(b"null", b"%d" % null)))
+            # Whole numbers may be spelt 2.0 or 2e3.
+            numbers = _either.decode(clean)
         except msgspec.DecodeError as error:
             raise build_broken(self.where, str(error)) from error
+        if any(number != int(number) for number in numbers):
+            raise build_broken(self.where, "a number is a fraction, where it can be none")
+        try:
+            return vectors.as_longs([int(number) for number in numbers])
         except OverflowError as error:
             raise build_broken(self.where, "a number is out of range") from error
 

@@ -30,7 +30,7 @@ class Tables:
     """Stacks point at their parent (`prefix`, always earlier; -1 is a root) and at a frame, frames at a function.
 
     Columns of one table have one length; those of stacks are empty where they weren't asked for. `frame_address`:
-    relative to the library, -1 is none. `func_lib`: index into the profile's libs, -1 is none. `func_file`: index into
+    relative to the library, -1 is none. `frame_lib`: index into the profile's libs, -1 is none. `func_file`: index into
     `files`, -1 is none.
     """
 
@@ -38,9 +38,9 @@ class Tables:
     stack_frame: array[int]
     frame_func: array[int]
     frame_address: array[int]
+    frame_lib: array[int]
     frame_line: array[int]
     func_name: array[int]
-    func_lib: array[int]
     func_file: array[int]
     strings: list[str]
     files: list[str]

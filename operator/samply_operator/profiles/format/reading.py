@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from samply_operator.profiles.errors import BrokenProfile, UnreadableProfile, UnsupportedVersion, build_broken
-from samply_operator.profiles.format import source, vectors
+from samply_operator.profiles.format import file_types, json_text, source, vectors
 from samply_operator.profiles.format import tables as disk
 from samply_operator.profiles.format.columns import Column
 from samply_operator.profiles.format.profile import Lib, LoadTables, Meta, Profile, Samples, Tables, Thread
@@ -20,11 +20,11 @@ Decoded = TypeVar("Decoded")
 
 
 def read(path: Path, *, max_raw_bytes: int = source.MAX_RAW_BYTES) -> Profile:
-    """Read a profile, gzip or plain, of format versions 47 to 70.
+    """Read a profile, gzip or plain, of format versions 47 to 75.
 
     Raises UnreadableProfile, ProfileTooLarge, UnsupportedVersion or BrokenProfile.
     """
-    return parse(source.load(path, max_raw_bytes=max_raw_bytes), path)
+    return parse(source.load_json(path, max_raw_bytes=max_raw_bytes), path)
 
 
 def parse(data: bytes | bytearray, path: Path) -> Profile:
@@ -32,16 +32,29 @@ def parse(data: bytes | bytearray, path: Path) -> Profile:
     try:
         raw = decode(data, disk.RawProfile, path)
     except BrokenProfile:
+        check_kind(decode(data, dict[str, msgspec.Raw], path), path)
         check_version(decode(data, disk.RawVersionOnly, path).meta.preprocessed_profile_version)
         raise
     version = check_version(raw.meta.preprocessed_profile_version)
     return _Builder(raw, version).build(path, len(data))
 
 
+def check_kind(document: dict[str, msgspec.Raw], path: Path) -> None:
+    """Raises BrokenProfile where the keys say that it is something else."""
+    found = file_types.recognize_keys(document)
+    if found is not None:
+        what = f"{path.name} is {found.what}."
+        raise BrokenProfile(what, remedy=found.remedy, details={"where": "the file"})
+
+
 def check_version(version: int | None) -> int:
     """The format version, refused politely if it isn't known here."""
     if version is None:
-        raise build_broken("meta", "`preprocessedProfileVersion` is missing, so this is no processed profile")
+        raise build_broken(
+            "meta",
+            "`preprocessedProfileVersion` is missing, so this is no processed profile",
+            remedy=f"It may be as Firefox hands it out (Gecko). {file_types.VIEWER}",
+        )
     if not disk.OLDEST <= version <= disk.NEWEST:
         raise UnsupportedVersion(
             f"The profile has format version {version}; {disk.OLDEST} to {disk.NEWEST} are known here.",
@@ -54,14 +67,14 @@ def check_version(version: int | None) -> int:
 def decode(data: bytes | bytearray, shape: type[Decoded], path: Path) -> Decoded:
     """JSON bytes in the given shape. Raises UnreadableProfile (no JSON) or BrokenProfile (other JSON)."""
     try:
-        return msgspec.json.decode(data, type=shape)
+        return json_text.decode(data, shape)
     except msgspec.ValidationError as error:
         raise build_broken("the file", str(error)) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        is_cut = "truncated" in str(error)
+        remedy = "It was cut off while it was written or copied" if is_cut else "It was damaged or changed"
         raise UnreadableProfile(
-            f"{path.name} is not JSON: {error}.",
-            remedy="It was cut off while it was written or copied; take it again.",
-            details={"path": path.name},
+            f"{path.name} is not JSON: {error}.", remedy=f"{remedy}; take it again.", details={"path": path.name}
         ) from error
 
 
@@ -109,8 +122,8 @@ class _Builder:
             index=index,
             name=raw.name,
             process_name=raw.process_name or "",
-            pid=str(raw.pid),
-            tid="" if raw.tid is None else str(raw.tid),
+            pid=_id(raw.pid),
+            tid="" if raw.tid is None else _id(raw.tid),
             is_main=raw.is_main_thread,
             table_key=-1 if is_shared else index,
             stack_count=stacks.length if stacks else 0,
@@ -141,14 +154,17 @@ class _Builder:
         check_indexes(frame_func, funcs.length, f"{where}.frameTable.func")
         check_indexes(stack_frame, frames.length, f"{where}.stackTable.frame")
         files, func_file = self._files(raw, where, strings)
+        flags = self._flags(frames.flags, f"{where}.frameTable", frames.length, disk.FRAME_FLAGS)
+        frame_address = _ints(frames.address, f"{where}.frameTable.address", frames.length, typecode="q")
+        frame_line = _ints(frames.line, f"{where}.frameTable.line", frames.length)
         return Tables(
             stack_prefix=stack_prefix,
             stack_frame=stack_frame,
             frame_func=frame_func,
-            frame_address=_ints(frames.address, f"{where}.frameTable.address", frames.length, typecode="q"),
-            frame_line=_ints(frames.line, f"{where}.frameTable.line", frames.length),
+            frame_address=_keep(frame_address, flags, disk.FRAME_HAS_ADDRESS),
+            frame_lib=self._libs_of_frames(raw, where, frame_func, flags),
+            frame_line=_keep(frame_line, flags, disk.FRAME_HAS_LINE),
             func_name=func_name,
-            func_lib=self._libs_of_funcs(raw, where, frame_func),
             func_file=func_file,
             strings=strings,
             files=files,
@@ -167,17 +183,21 @@ class _Builder:
             raise build_broken(where, "a stack's parent isn't an earlier stack")
         return prefixes
 
-    def _libs_of_funcs(self, raw: disk.RawTables, where: str, frame_func: array[int]) -> array[int]:
+    def _flags(self, raw: msgspec.Raw, where: str, length: int, since: int) -> array[int] | None:
+        """None: in this version, each column says for itself what means nothing."""
+        return _ints(raw, f"{where}.flags", length) if self.version >= since else None
+
+    def _libs_of_frames(
+        self, raw: disk.RawTables, where: str, frame_func: array[int], flags: array[int] | None
+    ) -> array[int]:
         funcs, frames, resources = raw.func_table, raw.frame_table, raw.resource_table
         if funcs is None or frames is None:  # pragma: no cover - told by the caller already
             raise build_broken(where, "a table is missing")
         if self.version >= disk.LIB_ON_FRAME:
             frame_lib = _ints(frames.lib, f"{where}.frameTable.lib", frames.length)
+            frame_lib = _keep(frame_lib, flags, disk.FRAME_HAS_ADDRESS)
             check_indexes(frame_lib, len(self.raw.libs), f"{where}.frameTable.lib", lowest=-1)
-            func_lib = array("i", [-1]) * funcs.length
-            for func, lib in zip(frame_func, frame_lib, strict=True):
-                func_lib[func] = lib
-            return func_lib
+            return frame_lib
         func_resource = _ints(funcs.resource, f"{where}.funcTable.resource", funcs.length)
         if resources is None:
             raise build_broken(where, "the resource table is missing")
@@ -185,7 +205,7 @@ class _Builder:
         resource_lib = _ints(resources.lib, f"{where}.resourceTable.lib", resources.length)
         check_indexes(resource_lib, len(self.raw.libs), f"{where}.resourceTable.lib", lowest=-1)
         resource_lib.append(-1)
-        return array("i", map(resource_lib.__getitem__, func_resource))
+        return vectors.take(vectors.take(resource_lib, func_resource), frame_func)
 
     def _files(self, raw: disk.RawTables, where: str, strings: list[str]) -> tuple[list[str], array[int]]:
         funcs = raw.func_table
@@ -195,7 +215,8 @@ class _Builder:
             files, column, name = strings, funcs.file_name, "fileName"
         else:
             files, column, name = self._sources(), funcs.source, "source"
-        func_file = _ints(column, f"{where}.funcTable.{name}", funcs.length)
+        flags = self._flags(funcs.flags, f"{where}.funcTable", funcs.length, disk.FUNC_FLAGS)
+        func_file = _keep(_ints(column, f"{where}.funcTable.{name}", funcs.length), flags, disk.FUNC_HAS_SOURCE)
         check_indexes(func_file, len(files), f"{where}.funcTable.{name}", lowest=-1)
         return files, func_file
 
@@ -211,9 +232,18 @@ class _Builder:
 
 def read_strings(raw: msgspec.Raw, where: str) -> list[str]:
     try:
-        return msgspec.json.decode(raw, type=list[str]) if len(raw) else []
+        return json_text.decode(raw, list[str]) if len(raw) else []
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise build_broken(where, str(error)) from error
+
+
+def _keep(column: array[int], flags: array[int] | None, bit: int) -> array[int]:
+    return column if flags is None or not column else vectors.keep_flagged(column, flags, bit)
+
+
+def _id(value: str | int | float) -> str:
+    """A process or thread id as text, however JSON spells it."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def check_indexes(column: array[int], size: int, where: str, *, lowest: int = 0) -> None:

@@ -9,7 +9,13 @@
 | 58 | `funcTable.source` into `shared.sources` instead of `funcTable.fileName` |
 | 60 | stack, frame, func, resource and native symbol tables in `shared` instead of one set per thread |
 | 66 | `stackTable.prefixOffset` (0 is a root, k is row i - k) instead of `prefix` |
-| 70 | `frameTable.lib` (-1 is none) instead of `resourceTable.lib` |
+| 70 | `frameTable.lib` (-1 is none) instead of `resourceTable.lib`: one function, several libraries |
+| 71 | `frameTable.flags` says which of a frame's columns mean something, and whether it is inlined; no `inlineDepth` |
+| 74 | `nativeSymbols.functionSize`: -1 for null |
+| 75 | `funcTable.flags`, likewise |
+
+What the others changed is not read here: 48, 49, 51, 52, 54, 55, 57, 69, 72, 73 (schemas of markers and counters), 59
+(windows), 61 to 64 (columns of sources and counters), 65, 67, 68 (columns that may be typed arrays in JsonSlabs files).
 
 Columns stay JSON text (`msgspec.Raw`), so a file is walked once and nothing that isn't needed is decoded.
 """
@@ -19,12 +25,18 @@ from __future__ import annotations
 import msgspec
 
 OLDEST = 47
-NEWEST = 70
+NEWEST = 75
 STRINGS_SHARED = 56
 SOURCES = 58
 TABLES_SHARED = 60
 PREFIX_OFFSET = 66
 LIB_ON_FRAME = 70
+FRAME_FLAGS = 71
+NO_NULL_SIZES = 74
+FUNC_FLAGS = 75
+
+FRAME_IS_INLINED, FRAME_HAS_ADDRESS, FRAME_HAS_NATIVE, FRAME_HAS_LINE = 1, 2, 8, 16
+FUNC_HAS_SOURCE = 8
 
 NOTHING = msgspec.Raw(b"")
 
@@ -56,6 +68,7 @@ class RawFrames(RawTable):
     line: msgspec.Raw = NOTHING
     inline_depth: msgspec.Raw = NOTHING
     lib: msgspec.Raw = NOTHING
+    flags: msgspec.Raw = NOTHING
 
 
 class RawFuncs(RawTable):
@@ -63,6 +76,7 @@ class RawFuncs(RawTable):
     resource: msgspec.Raw = NOTHING
     file_name: msgspec.Raw = NOTHING
     source: msgspec.Raw = NOTHING
+    flags: msgspec.Raw = NOTHING
 
 
 class RawResources(RawTable):
@@ -87,8 +101,8 @@ class RawTables(msgspec.Struct, rename="camel"):
 class RawThread(RawTables):
     name: str = ""
     process_name: str | None = None
-    pid: str | int = ""
-    tid: str | int | None = None
+    pid: str | int | float = ""
+    tid: str | int | float | None = None
     is_main_thread: bool = False
     samples: RawSamples | None = None
 

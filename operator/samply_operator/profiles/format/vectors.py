@@ -108,6 +108,14 @@ def take(column: array[int], rows: array[int]) -> array[int]:
     return pack(view(column)[view(rows)]) if rows else array("i")
 
 
+def keep_flagged(column: array[int], flags: array[int], bit: int) -> array[int]:
+    """The numbers of rows that have the flag, -1 for the others."""
+    kept = array(column.typecode)
+    numbers = np.frombuffer(column, dtype=np.int64 if column.typecode == "q" else np.int32)
+    kept.frombytes(np.where(view(flags) & bit, numbers, numbers.dtype.type(-1)).tobytes())
+    return kept
+
+
 def are_parents_earlier(prefixes: array[int]) -> bool:
     column = view(prefixes)
     return not len(column) or bool((column < np.arange(len(column), dtype=np.int32)).all() and column.min() >= -1)
@@ -129,11 +137,11 @@ def join_floats(pieces: Iterable[list[float]]) -> Floats:
     return np.concatenate([np.zeros(0), *map(np.array, pieces)])
 
 
-def scale(numbers: Longs, factor: float) -> Floats:
+def scale(numbers: Longs | Floats, factor: float) -> Floats:
     return numbers * np.float64(factor)
 
 
-def sum_all(numbers: Longs) -> float:
+def sum_all(numbers: Longs | Floats) -> float:
     return float(numbers.sum(dtype=np.float64))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from samply_operator.profiles.analysis import fact_sheet, flametree
+from samply_operator.profiles.analysis import flametree, naming
 from samply_operator.profiles.analysis.flametree import FlameTree
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.errors import build_broken
@@ -205,7 +205,7 @@ def _colour_name(box: Box, hues: dict[str, int]) -> str:
     """The hue says which library; the same function has the same shade in every graph."""
     if box.lib == flametree.THREAD:
         return THREAD
-    if fact_sheet.is_unresolved(box.name):
+    if naming.is_unresolved(box.name):
         return NAMELESS
     if box.lib not in hues:
         return OTHERS

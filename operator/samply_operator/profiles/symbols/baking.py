@@ -59,7 +59,7 @@ def bake(
 
     Raises ProfileError; then `out_path` is worth nothing, and the caller publishes the raw profile, marked as such.
     """
-    data = source.load(profile_path, max_raw_bytes=max_raw_bytes)
+    data = source.load_json(profile_path, max_raw_bytes=max_raw_bytes)
     profile = reading.parse(data, profile_path)
     table: SymbolsByLib = {} if sidecar_path is None else sidecar.read(sidecar_path, profile.libs)
     document, named = build_document(data, profile, table, label, is_symbolicated=sidecar_path is not None)
@@ -127,7 +127,7 @@ def _name_shared(
     tables = profile.threads[0].load_tables(with_stacks=False)
     strings = Strings(tables.strings)
     renaming = plan(tables, table, strings, with_inlined=all(map(inlining.is_expandable, threads)))
-    patching.patch_tables(shared, renaming, "shared")
+    patching.patch_tables(shared, renaming, "shared", profile.meta.version)
     if renaming.chains:
         expansion = inlining.expand(profile.threads[0].load_tables(), renaming.chains)
         patching.patch_stacks(shared, expansion, "shared")
@@ -151,7 +151,7 @@ def _name_threads(
         if not is_shared:
             strings = Strings(tables.strings)
         renaming = plan(tables, table, strings, with_inlined=inlining.is_expandable(document))
-        patching.patch_tables(document, renaming, where)
+        patching.patch_tables(document, renaming, where, profile.meta.version)
         if renaming.chains:
             expansion = inlining.expand(thread.load_tables(), renaming.chains)
             patching.patch_stacks(document, expansion, where)

@@ -9,6 +9,7 @@ import msgspec
 
 from samply_operator.profiles.analysis import tally
 from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.format import tables as disk
 from samply_operator.profiles.format.profile import Thread
 from samply_operator.profiles.symbols.inlining import Expansion
 from samply_operator.profiles.symbols.renaming import NativeSymbol, Renaming
@@ -25,15 +26,16 @@ FILE_COLUMNS = ("fileName",)
 ROWS_A_PIECE = 1 << 16
 
 
-def patch_tables(holder: Document, renaming: Renaming, where: str) -> None:
+def patch_tables(holder: Document, renaming: Renaming, where: str, version: int) -> None:
     """Replace the func, frame and native symbol tables of a thread (or of `shared`) in place."""
     funcs = _decode(holder, "funcTable", where)
     frames = _decode(holder, "frameTable", where)
     natives = _decode(holder, "nativeSymbols", where)
     first_native = int(natives.get("length", 0))
+    no_size = -1 if version >= disk.NO_NULL_SIZES else None
     holder["funcTable"] = _encode(patch_funcs(funcs, renaming))
     holder["frameTable"] = _encode(patch_frames(frames, renaming, first_native))
-    holder["nativeSymbols"] = _encode(append_natives(natives, renaming.natives))
+    holder["nativeSymbols"] = _encode(append_natives(natives, renaming.natives, no_size))
 
 
 def patch_stacks(holder: Document, expansion: Expansion, where: str) -> None:
@@ -87,23 +89,35 @@ def patch_frames(table: Columns, renaming: Renaming, first_native: int) -> Colum
     }
     patched["length"] = int(table.get("length", 0)) + len(bases)
     patched["func"] = renaming.frame_func + [frame.func for frame in renaming.added]
-    if renaming.added:
+    if renaming.added and isinstance(patched.get("inlineDepth"), list):
         patched["inlineDepth"][-len(bases) :] = [frame.depth for frame in renaming.added]
-    if isinstance(patched.get("line"), list):
-        _overlay(patched["line"], renaming.frame_line + [frame.line for frame in renaming.added])
-    if isinstance(patched.get("nativeSymbol"), list):
-        offsets = renaming.frame_native + [renaming.frame_native[base] for base in bases]
-        shifted = [None if offset is None else first_native + offset for offset in offsets]
-        _overlay(patched["nativeSymbol"], shifted)
+    flags = patched.get("flags")
+    if isinstance(flags, list) and bases:
+        flags[-len(bases) :] = [flag | disk.FRAME_IS_INLINED for flag in flags[-len(bases) :]]
+    lines = renaming.frame_line + [frame.line for frame in renaming.added]
+    _overlay_flagged(patched, "line", lines, disk.FRAME_HAS_LINE)
+    offsets = renaming.frame_native + [renaming.frame_native[base] for base in bases]
+    shifted = [None if offset is None else first_native + offset for offset in offsets]
+    _overlay_flagged(patched, "nativeSymbol", shifted, disk.FRAME_HAS_NATIVE)
     return patched
 
 
-def append_natives(table: Columns, rows: list[NativeSymbol]) -> Columns:
-    """The native symbol table with more rows; a column that isn't known gets nulls."""
+def _overlay_flagged(table: Columns, key: str, values: list[int | None], bit: int) -> None:
+    """Replace what is known, and say so in the flags where the version has them."""
+    if not isinstance(table.get(key), list):
+        return
+    _overlay(table[key], values)
+    flags = table.get("flags")
+    if isinstance(flags, list):
+        _overlay(flags, [None if value is None else flag | bit for flag, value in zip(flags, values, strict=True)])
+
+
+def append_natives(table: Columns, rows: list[NativeSymbol], no_size: int | None) -> Columns:
+    """The native symbol table with more rows; a column that isn't known gets nulls. `no_size`: of a symbol without."""
     added: Mapping[str, list[Any]] = {
         "libIndex": [row.lib for row in rows],
         "address": [row.address for row in rows],
-        "functionSize": [row.size for row in rows],
+        "functionSize": [no_size if row.size is None else row.size for row in rows],
         "name": [row.name for row in rows],
     }
     patched = {

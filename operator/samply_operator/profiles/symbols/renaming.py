@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from samply_operator.profiles.analysis.fact_sheet import is_address
+from samply_operator.profiles.analysis.naming import is_address
 from samply_operator.profiles.format.profile import Tables
 from samply_operator.profiles.symbols.sidecar import Symbol, SymbolsByLib
 
@@ -72,7 +72,7 @@ def plan(tables: Tables, symbols: SymbolsByLib, strings: Strings, *, with_inline
     """New strings go into `strings`; the rest is in the answer."""
     planner = _Planner(strings)
     for frame, (func, address) in enumerate(zip(tables.frame_func, tables.frame_address, strict=True)):
-        lib = tables.func_lib[func]
+        lib = tables.frame_lib[frame]
         symbol = symbols.get(lib, {}).get(address) if is_address(tables.strings[tables.func_name[func]]) else None
         if symbol is None:
             planner.keep_frame(func)

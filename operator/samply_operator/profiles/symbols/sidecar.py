@@ -87,7 +87,7 @@ class RawSidecar(msgspec.Struct):
 def read(path: Path, libs: Sequence[Lib], *, max_raw_bytes: int = MAX_SIDECAR_BYTES) -> SymbolsByLib:
     """The symbols of the sidecar for the libraries of a profile. Raises UnreadableSymbols or ProfileTooLarge."""
     try:
-        return parse(source.load(path, max_raw_bytes=max_raw_bytes), libs)
+        return parse(source.load_json(path, max_raw_bytes=max_raw_bytes), libs)
     except UnreadableProfile as error:
         raise UnreadableSymbols(error.message, remedy=error.remedy, details=error.details) from error
 
