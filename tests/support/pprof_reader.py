@@ -12,6 +12,8 @@ class Pprof:
 
     sample_types: list[tuple[str, str]] = field(default_factory=list)
     samples: list[tuple[tuple[str, ...], list[int]]] = field(default_factory=list)
+    labels: list[dict[str, str]] = field(default_factory=list)
+    """Of each sample."""
 
 
 def parse(data: bytes) -> Pprof:
@@ -41,6 +43,8 @@ def parse(data: bytes) -> Pprof:
     for sample in samples:
         stack = tuple(strings[functions[locations[number]]] for number in reversed(packed(sample, 1)))
         parsed.samples.append((stack, packed(sample, 2)))
+        labels = [collect(each) for each in sample.get(3, []) if isinstance(each, bytes)]
+        parsed.labels.append({strings[number_of(each, 1)]: strings[number_of(each, 2)] for each in labels})
     return parsed
 
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 from samply_operator import errors
 from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.attribution.labels import BYS, By
 from samply_operator.profiles.worker import jobs
 from samply_operator.profiles.worker.jobs import Format, Output
 from samply_operator.rules.access import links
@@ -95,6 +96,7 @@ class FormatQuery:
 
     format: Format | None = None
     measure: Measure = "samples"
+    by: By = "function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class SummaryQuery:
     start_secs: float | None = None
     end_secs: float | None = None
     limit: int = 20
+    by: By = "function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,7 @@ class MergedQuery:
     output: Output | None = None
     limit: int = 20
     namespace: str | None = None
+    by: By = "function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ class DiffQuery:
     after: str
     output: DiffOutput | None = None
     limit: int = 30
+    by: By = "function"
 
 
 @lru_cache(KEPT)
@@ -176,7 +181,9 @@ def parse_export_query(text: str) -> ExportQuery:
 def parse_format_query(text: str) -> FormatQuery:
     query = split(text)
     return FormatQuery(
-        format=_parse_choice(query, "format", FORMATS), measure=_parse_choice(query, "measure", MEASURES) or "samples"
+        format=_parse_choice(query, "format", FORMATS),
+        measure=_parse_choice(query, "measure", MEASURES) or "samples",
+        by=_parse_by(query),
     )
 
 
@@ -187,7 +194,7 @@ def parse_link_query(text: str, max_secs: int) -> LinkQuery:
 def parse_link(text: str) -> links.Link | None:
     """The link that a query is; None: none that was ever made here. Only the stored file itself can be linked to."""
     query = split(text)
-    if query.keys() & {"format", "measure"}:
+    if query.keys() & {"format", "measure", "by"}:
         raise errors.InvalidParam(
             "A link is to the stored file itself: it takes no format.",
             details={"parameter": "format", "value": "", "expected": "none, with a link"},
@@ -204,6 +211,7 @@ def parse_summary_query(text: str) -> SummaryQuery:
         start_secs=_parse_secs(query, "from"),
         end_secs=_parse_secs(query, "to"),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 20,
+        by=_parse_by(query),
     )
     if found.end_secs is not None and found.end_secs <= (found.start_secs or 0.0):
         raise _invalid("to", str(found.end_secs), "more than 'from'")
@@ -218,6 +226,7 @@ def parse_merged_query(text: str) -> MergedQuery:
         output=_parse_choice(query, "output", OUTPUTS),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 20,
         namespace=parse_namespace(query),
+        by=_parse_by(query),
     )
 
 
@@ -228,6 +237,7 @@ def parse_diff_query(text: str) -> DiffQuery:
         after=_require_id(query, "after"),
         output=_parse_choice(query, "output", DIFF_OUTPUTS),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 30,
+        by=_parse_by(query),
     )
 
 
@@ -285,6 +295,10 @@ def _parse_choice(query: Query, key: str, choices: tuple[Choice, ...]) -> Choice
     if text is not None and found is None:
         raise _invalid(key, text, f"one of {', '.join(choices)}")
     return found
+
+
+def _parse_by(query: Query) -> By:
+    return _parse_choice(query, "by", BYS) or "function"
 
 
 def _parse_secs(query: Query, key: str) -> float | None:

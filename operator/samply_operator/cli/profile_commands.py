@@ -17,18 +17,22 @@ import msgspec
 
 from samply_operator import profiles
 from samply_operator.errors import ProfileError
-from samply_operator.profiles.analysis import comparing, fact_sheet, merging
+from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, merging, summary
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts
 from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.analysis.weighing import MEASURES
+from samply_operator.profiles.attribution.choosing import Choice
+from samply_operator.profiles.attribution.labels import BYS
 from samply_operator.profiles.format import reading
-from samply_operator.profiles.output import display_names, flamegraph, text
+from samply_operator.profiles.output import breakdown_text, display_names, flamegraph, text
 from samply_operator.profiles.worker import jobs
 
 EXAMPLES = """\
 examples:
   samply-operator profile top profile.json.gz
   samply-operator profile top profile.json.gz --thread worker-0 --from 2 --to 5 -o json
+  samply-operator profile top profile.json.gz --by operator
+  samply-operator profile top profile.json.gz --by group --rules own.toml
   samply-operator profile convert profile.json.gz --format svg --out flame.svg
   samply-operator profile convert profile.json.gz --format pprof --out cpu.pb.gz && go tool pprof -http : cpu.pb.gz
   samply-operator profile diff before.json.gz after.json.gz
@@ -74,6 +78,7 @@ def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--from", dest="start", type=float, metavar="SECS", help="leave out what was before")
     parser.add_argument("--to", dest="end", type=float, metavar="SECS", help="leave out what was after")
     _add_output(parser)
+    _add_by(parser)
     parser.set_defaults(run=_guarded(_top))
 
 
@@ -83,6 +88,7 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--format", choices=jobs.FORMATS, required=True)
     parser.add_argument("--measure", choices=MEASURES, default="samples", help="what is counted (pprof has both)")
     _add_out(parser)
+    _add_by(parser)
     parser.set_defaults(run=_guarded(_convert))
 
 
@@ -94,6 +100,7 @@ def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--format", choices=("table", "svg"), default="table", help="svg: differential flame graph")
     _add_output(parser)
     _add_out(parser)
+    _add_by(parser)
     parser.set_defaults(run=_guarded(_diff))
 
 
@@ -102,6 +109,7 @@ def _add_merge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("files", type=Path, nargs="+", metavar="file")
     parser.add_argument("--limit", type=_positive, default=20, metavar="N", help="functions listed (default 20)")
     _add_output(parser)
+    _add_by(parser)
     parser.set_defaults(run=_guarded(_merge))
 
 
@@ -124,6 +132,16 @@ def _add_bake(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.set_defaults(run=_guarded(_bake))
 
 
+def _add_by(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", choices=BYS, default="function", help="what samples count for (default: function)")
+    parser.add_argument("--rules", type=Path, metavar="FILE", help="own groups of functions (TOML), before the shipped")
+
+
+def _read_choice(arguments: argparse.Namespace) -> Choice:
+    rules = "" if arguments.rules is None else arguments.rules.read_text(encoding="utf-8", errors="replace")
+    return Choice(arguments.by, rules)
+
+
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
 
@@ -138,19 +156,32 @@ def _top(arguments: argparse.Namespace) -> int:
         end = float("inf") if arguments.end is None else 1000 * arguments.end
         time_range = TimeRange(1000 * (arguments.start or 0.0), end)
     profile = profiles.read(arguments.file)
-    found = profiles.top(profile, limit=arguments.limit, thread=arguments.thread, time_range=time_range)
-    if arguments.thread is not None and not found.threads:
+    if arguments.thread is not None and not summary.select_threads(profile, arguments.thread):
         names = ", ".join(sorted({display_names.clean(thread.name) for thread in profile.threads}))
         print(f"No thread is named {arguments.thread}. There are: {names}.", file=sys.stderr)
         return 1
-    found = replace(found, coverage=arguments.coverage, lost_events=arguments.lost_events)
+    asked: jobs.Asked = {"limit": arguments.limit, "thread": arguments.thread, "time_range": time_range}
+    known = {"coverage": arguments.coverage, "lost_events": arguments.lost_events}
+    attribution = _read_choice(arguments).build(profile)
+    if attribution is not None:
+        sums = replace(breakdown.break_down(profile, attribution, by=arguments.by, **asked), **known)
+        _print(arguments, sums, breakdown_text.render(sums))
+        return 0
+    found = replace(profiles.top(profile, **asked), **known)
     is_per_thread = arguments.per_thread or arguments.thread is not None
     _print(arguments, found, text.render_summary(found, per_thread=is_per_thread))
     return 0
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    job = jobs.Convert(profile=str(arguments.file), format=arguments.format, measure=arguments.measure)
+    choice = _read_choice(arguments)
+    job = jobs.Convert(
+        profile=str(arguments.file),
+        format=arguments.format,
+        measure=arguments.measure,
+        by=choice.by,
+        rules=choice.rules,
+    )
     if arguments.out is None and arguments.format == "pprof" and sys.stdout.isatty():
         print("pprof is binary: name a file with --out.", file=sys.stderr)
         return 2
@@ -161,16 +192,18 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _diff(arguments: argparse.Namespace) -> int:
     before, after = profiles.read(arguments.before), profiles.read(arguments.after)
     if arguments.format == "svg":
-        _write(flamegraph.compare(before, after), arguments.out)
+        _write(flamegraph.compare(before, after, choice=_read_choice(arguments)), arguments.out)
         return 0
-    comparison = comparing.compare(before, after, limit=arguments.limit)
+    comparison = comparing.compare(before, after, limit=arguments.limit, choice=_read_choice(arguments))
     table = text.render_comparison(comparison).encode("utf-8", "replace")
     _write([table if arguments.output == "text" else _encode(comparison)], arguments.out)
     return 0
 
 
 def _merge(arguments: argparse.Namespace) -> int:
-    merged = merging.merge((profiles.read(path) for path in arguments.files), limit=arguments.limit)
+    merged = merging.merge(
+        (profiles.read(path) for path in arguments.files), limit=arguments.limit, choice=_read_choice(arguments)
+    )
     _print(arguments, merged, text.render_merged(merged))
     return 0
 

@@ -21,6 +21,7 @@ from samply_operator.errors import InvalidSpec, SamplyOperatorError
 from samply_operator.model.profile import Spec
 from samply_operator.plugin import completion, objects, service, viewer
 from samply_operator.plugin.kubectl import Kubectl
+from samply_operator.profiles.attribution.labels import BYS
 from samply_operator.rules import times
 
 POLL_SECS = 0.5
@@ -64,9 +65,11 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     _add_which(top)
     top.add_argument("--limit", type=int, default=20, metavar="N")
     top.add_argument("--per-thread", action="store_true")
+    _add_by(top)
     diff = _add(commands, "diff", "what changed between two profiles")
     diff.add_argument("before", help="name of a SamplyProfile, or a pipeline (its newest)")
     diff.add_argument("after")
+    _add_by(diff)
     opening = _add(commands, "open", "open it in Firefox Profiler; it is served from this machine")
     _add_which(opening)
     opening.add_argument("--no-browser", action="store_true", help="print the link only")
@@ -102,6 +105,11 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=("Auto", "InPlace", "BringOwn", "Ephemeral"))
     parser.add_argument("--container")
     parser.add_argument("--process", metavar="NAME", help="which process, where the container runs several")
+
+
+def _add_by(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", choices=BYS, default="function", help="what samples count for (default: function)")
+    parser.add_argument("--rules", metavar="FILE", help="own groups of functions (TOML), before the shipped")
 
 
 def _add_which(parser: argparse.ArgumentParser) -> None:
@@ -209,10 +217,15 @@ class Plugin:
         extra = [f"--limit={self.options.limit}", *(["--per-thread"] if self.options.per_thread else [])]
         for option, value in (("--coverage", shown.share), ("--lost-events", shown.lost_events)):
             extra += [] if value is None else [f"{option}={value}"]
-        return self._on_files("top", [shown], extra)
+        return self._on_files("top", [shown], [*extra, *self._choose_by()])
 
     def run_diff(self) -> int:
-        return self._on_files("diff", [self._find(self.options.before, None), self._find(self.options.after, None)], [])
+        both = [self._find(self.options.before, None), self._find(self.options.after, None)]
+        return self._on_files("diff", both, self._choose_by())
+
+    def _choose_by(self) -> list[str]:
+        rules = self.options.rules
+        return [f"--by={self.options.by}", *([] if rules is None else [f"--rules={rules}"])]
 
     def _on_files(self, command: str, wanted: Sequence[objects.Shown], extra: Sequence[str]) -> int:
         """Fetch into a temporary folder, then the command that works on files."""

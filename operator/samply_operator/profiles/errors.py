@@ -6,12 +6,14 @@ ProfileError
 ├── UnsupportedVersion     of a version that isn't known here; the raw file is still good for viewers
 ├── ProfileTooLarge        more bytes than the caller allows, packed or unpacked
 ├── UnreadableSymbols      the sidecar with the symbols is broken
+├── NoMarkers              asked by operator, of a profile without markers of operators
+├── InvalidRules           the rules that sort functions into groups can't be used
 └── ProfileJobFailed       the child process ran out of memory or time, or died
 """
 
 from __future__ import annotations
 
-from samply_operator.errors import ProfileError
+from samply_operator.errors import ProfileError, RequestError
 
 
 class UnreadableProfile(ProfileError):
@@ -42,6 +44,18 @@ class UnreadableSymbols(ProfileError):
     """details: where."""
 
     code = "UnreadableSymbols"
+
+
+class NoMarkers(RequestError, ProfileError):
+    """details: unparsed, broken (markers that are no good), or thread."""
+
+    code = "NoOperatorMarkers"
+
+
+class InvalidRules(RequestError, ProfileError):
+    """details: none."""
+
+    code = "InvalidGroupRules"
 
 
 class ProfileJobFailed(ProfileError):

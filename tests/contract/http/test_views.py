@@ -14,7 +14,10 @@ import pytest
 from samply_operator.api.app_keys import TURNS
 from samply_operator.api.content import conversion_slots
 from samply_operator.model.manifest import Quality
+from support import marker_maker, profile_maker
 from support.fake_operator import make_pipeline
+from support.marker_maker import evaluate
+from support.profile_maker import Sample
 
 from .conftest import Service, make_id, wait_until
 
@@ -244,3 +247,25 @@ async def test_more_than_can_wait_are_refused_at_once(service: Service, monkeypa
         await wait_until(is_waiting)
         (await service.get(f"{ONE}/summary?limit=1")).assert_error(429, "TooManyRequests")
     assert (await first).status == 200
+
+
+async def test_by_operator_and_by_group(service: Service, tmp_path: Path) -> None:
+    """In summaries, comparisons and formats; what has no markers says so, as the request's fault."""
+    document = profile_maker.build([[Sample(("main", "work"))] * 10])
+    marker_maker.add(document, 0, [evaluate(1, 4, "Map nn2"), evaluate(4, 11, "Join nn3")])
+    service.put(5, profile_maker.save(document, tmp_path / "p.json.gz").read_bytes())
+    await service.settle()
+    marked = f"{HISTORY}/{make_id(5)}"
+    body = (await service.get(f"{marked}/summary?by=operator")).read_json()
+    assert {label["name"]: label["self_weight"] for label in body["labels"]} == {"Map nn2": 3, "Join nn3": 7}
+    table = await service.get(f"{marked}/summary?by=operator&output=text&limit=1")
+    assert "Join nn3" in table.body.decode()
+    merged = (await service.get(f"{MERGED}?ids={make_id(5)}&by=operator")).read_json()
+    assert {each["name"] for each in merged["all_profiles"]["by_self"]} == {"Map nn2", "Join nn3"}
+    diff = f"/v0/pipelines/orders/diff?before={make_id(5)}&after={make_id(5)}&by=operator"
+    assert {each["lib"] for each in (await service.get(diff)).read_json()["changes"]} == {"operator"}
+    assert b";Join nn3;main;work 7" in (await service.get(f"{marked}/profile?format=folded&by=operator")).body
+    groups = (await service.get(f"{ONE}/summary?by=group")).read_json()
+    assert groups["by"] == "group"
+    (await service.get(f"{ONE}/summary?by=operator")).assert_error(400, "NoOperatorMarkers")
+    (await service.get(f"{ONE}/summary?by=line")).assert_error(400, "InvalidParam")

@@ -117,3 +117,23 @@ def test_a_reader_that_goes_away_is_no_traceback(baked: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+def test_by_group_and_own_rules(baked: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Also where a file of rules is no good, or the profile has no markers."""
+    rules = tmp_path / "own.toml"
+    rules.write_text("[[group]]\nname = 'sorting'\nfunction = ['^sort_']\n")
+    assert profile_commands.main(["top", str(baked), "--by", "group", "--rules", str(rules)]) == 0
+    assert "  sorting\n" in capfd.readouterr().out
+    assert (
+        profile_commands.main(["convert", str(baked), "--by", "group", "--rules", str(rules), "--format", "folded"])
+        == 0
+    )
+    assert ";sorting;" in capfd.readouterr().out
+    assert profile_commands.main(["diff", str(baked), str(baked), "--by", "group"]) == 0
+    assert "(no rule matches)  [outside]" in capfd.readouterr().out
+    rules.write_text("group = 1")
+    assert profile_commands.main(["top", str(baked), "--by", "group", "--rules", str(rules)]) == 1
+    assert "the rules can't be used" in capfd.readouterr().err
+    assert profile_commands.main(["top", str(baked), "--by", "operator"]) == 1
+    assert "has no markers of operators" in capfd.readouterr().err

@@ -43,6 +43,8 @@ MEANINGS: Mapping[Kind, str] = {
     profile_errors.UnsupportedVersion: "The stored profile is of a version that isn't known here.",
     profile_errors.ProfileTooLarge: "The stored profile is too large to be converted here.",
     profile_errors.UnreadableSymbols: "The file with the names is broken.",
+    profile_errors.NoMarkers: "The profile has no markers of operators: it can be seen by function and by group.",
+    profile_errors.InvalidRules: "The rules that sort functions into groups can't be used.",
     profile_errors.ProfileJobFailed: "Converting it took more memory or time than it may.",
     errors.KubeError: "The Kubernetes API server refused a call of the operator.",
     errors.KubeNotFound: "An object went away while the operator worked on it.",

@@ -12,6 +12,8 @@ from samply_operator.api.openapi.shapes import refer
 from samply_operator.api.routes import actions, export, links, preflight, samply_profile, samply_profiles, summaries
 from samply_operator.profiles.errors import (
     BrokenProfile,
+    InvalidRules,
+    NoMarkers,
     ProfileJobFailed,
     ProfileTooLarge,
     UnreadableProfile,
@@ -48,6 +50,8 @@ MADE = (
     UnsupportedVersion,
     ProfileTooLarge,
     UnreadableSymbols,
+    NoMarkers,
+    InvalidRules,
     ProfileJobFailed,
     errors.TooManyRequests,
 )
@@ -161,13 +165,15 @@ SUMMARY_PARAMS = (
     Param("thread", "query", {"type": "string", "pattern": "^[^\\x00-\\x1f]{1,64}$"}, "Only threads of this name."),
     Param("from", "query", SECS, "Seconds since the first sample."),
     Param("to", "query", SECS, "Seconds; more than `from`."),
-    _whole("limit", 1, params.MAX_PAGE, 20, "How many functions."),
+    _whole("limit", 1, params.MAX_PAGE, 20, "How many rows."),
+    parts.BY,
     _choice(params.OUTPUTS, "Left out: as `Accept` says."),
 )
 DIFF_PARAMS = (
     Param("before", "query", {"type": "string", "pattern": parts.ID_PATTERN}, "Id of a profile.", is_required=True),
     Param("after", "query", {"type": "string", "pattern": parts.ID_PATTERN}, "Id of a profile.", is_required=True),
-    _whole("limit", 1, params.MAX_PAGE, 30, "How many functions."),
+    _whole("limit", 1, params.MAX_PAGE, 30, "How many rows."),
+    parts.BY,
     _choice(params.DIFF_OUTPUTS, "Left out: as `Accept` says."),
 )
 AFTER = Param("after", "query", {"type": "string", "pattern": parts.ID_PATTERN}, "The last page's `next`.")
@@ -177,8 +183,12 @@ def _json(status: int, text: str, name: str, *headers: str, example: object = No
     return Answer(status, text, {JSON: refer(name)}, headers=(*headers, "Cache-Control"), example=example)
 
 
-def _made(text: str, name: str, *others: str) -> Answer:
-    content = {JSON: refer(name), **{media: {"type": "string"} for media in others}}
+def _made(text: str, names: tuple[str, ...], *others: str) -> Answer:
+    shapes_of_it = [refer(name) for name in names]
+    content = {
+        JSON: shapes_of_it[0] if len(names) == 1 else {"oneOf": shapes_of_it},
+        **{media: {"type": "string"} for media in others},
+    }
     return Answer(200, text, content, headers=(*parts.OF_A_FILE, "Vary"), optional_headers=("Content-Security-Policy",))
 
 
@@ -198,6 +208,7 @@ LAST = (
             parts.NAMESPACE,
             parts.FORMAT,
             parts.MEASURE,
+            parts.BY,
             *CONDITIONS,
             parts.TENANT,
         ),
@@ -312,7 +323,7 @@ HISTORY = (
         "Profiles",
         "The file of one profile",
         "These bytes never change.",
-        (parts.NAME, parts.PROFILE, parts.FORMAT, parts.MEASURE, *LINK, *CONDITIONS),
+        (parts.NAME, parts.PROFILE, parts.FORMAT, parts.MEASURE, parts.BY, *LINK, *CONDITIONS),
         (FILE, replace(PART, content={GZIP: BYTES}, optional_headers=()), UNCHANGED),
         (*FIND, errors.InvalidLink, errors.LinksNotEnabled, errors.RangeNotSatisfiable, *STORE, *MADE),
         ("PreconditionFailed",),
@@ -371,9 +382,12 @@ READ = (
         summaries.SUMMARY,
         "summariseSamplyProfile",
         "Reading",
-        "The functions that took most",
+        "The functions, operators or groups that took most",
         params=(parts.NAME, parts.PROFILE, *SUMMARY_PARAMS, parts.IF_NONE_MATCH),
-        answers=(_made("JSON, or a table.", "Summary", "text/plain; charset=utf-8"), UNCHANGED),
+        answers=(
+            _made("JSON, or a table.", ("Summary", "Breakdown"), "text/plain; charset=utf-8"),
+            UNCHANGED,
+        ),
         errors=(*FIND, *STORE, *MADE),
     ),
     Operation(
@@ -392,13 +406,14 @@ READ = (
                 {"type": "string", "pattern": f"^{params.IDS_PATTERN}$"},
                 f"At most {params.MAX_MERGED}, parted by commas.",
             ),
-            _whole("limit", 1, params.MAX_PAGE, 20, "How many functions."),
+            _whole("limit", 1, params.MAX_PAGE, 20, "How many rows."),
+            parts.BY,
             _choice(params.OUTPUTS, "Left out: as `Accept` says."),
             parts.IF_NONE_MATCH,
         ),
         (
             replace(
-                _made("JSON, or a table.", "Merged", "text/plain; charset=utf-8"),
+                _made("JSON, or a table.", ("Merged",), "text/plain; charset=utf-8"),
                 optional_headers=("Samply-Missing-Ordinals",),
             ),
             replace(UNCHANGED, optional_headers=(*UNCHANGED.optional_headers, "Samply-Missing-Ordinals")),
@@ -411,10 +426,10 @@ READ = (
         "compareSamplyProfiles",
         "Reading",
         "What changed between two profiles",
-        "By function, in shares of all.",
+        "By function, operator or group, in shares of all.",
         (parts.NAME, *DIFF_PARAMS, parts.IF_NONE_MATCH),
         (
-            _made("JSON, a table, or a flame graph.", "Comparison", "text/plain; charset=utf-8", "image/svg+xml"),
+            _made("JSON, a table, or a flame graph.", ("Comparison",), "text/plain; charset=utf-8", "image/svg+xml"),
             UNCHANGED,
         ),
         (*FIND, *STORE, *MADE),

@@ -10,6 +10,7 @@ from samply_operator import errors
 from samply_operator.api import params
 from samply_operator.api.openapi import shapes
 from samply_operator.api.openapi.shapes import Schema
+from samply_operator.profiles.attribution import labels
 from samply_operator.settings import MAX_DURATION_SECS
 
 Kind = type[errors.SamplyOperatorError]
@@ -111,6 +112,13 @@ MEASURE = Param(
     "query",
     {"type": "string", "enum": list(params.MEASURES), "default": "samples"},
     "What stacks are weighed by, where `format` is given; pprof has both.",
+)
+BY = Param(
+    "by",
+    "query",
+    {"type": "string", "enum": list(labels.BYS), "default": "function"},
+    "What samples are counted for: functions; operators, where the file has the engine's markers; groups of functions, "
+    "by rules on their names. Where a file is served, only with `format`.",
 )
 IF_NONE_MATCH = Param("If-None-Match", "header", {"type": "string"}, "Entity tags: 304 if the file is one of them.")
 RANGE = Param(

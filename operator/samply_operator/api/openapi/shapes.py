@@ -12,6 +12,7 @@ from samply_operator.api import params
 from samply_operator.api.openapi import codes
 from samply_operator.model.manifest import Quality, RecordedTarget, StoredFile
 from samply_operator.model.profile import Failure
+from samply_operator.profiles.analysis.breakdown import Breakdown
 from samply_operator.profiles.analysis.comparing import Comparison
 from samply_operator.profiles.analysis.merging import Merged
 from samply_operator.profiles.analysis.summary import Summary
@@ -98,7 +99,9 @@ def describe_struct(
 
 def build_schemas() -> dict[str, Schema]:
     """All of them, by name."""
-    _, derived = msgspec.json.schema_components([Failure, Finding, Summary, Merged, Comparison], ref_template=PLACE)
+    _, derived = msgspec.json.schema_components(
+        [Failure, Finding, Summary, Breakdown, Merged, Comparison], ref_template=PLACE
+    )
     for schema in derived.values():
         schema["required"] = list(schema["properties"])  # what has a default is written all the same
         schema["description"] = cleandoc(schema.get("description", ""))  # Python 3.13 does so itself

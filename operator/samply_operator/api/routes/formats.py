@@ -17,7 +17,9 @@ async def send(request: web.Request, manifest: Manifest, query: params.FormatQue
     if query.format is None:
         raise errors.InvalidParam("No format is asked for.")
     note = describe_quality(manifest) if query.format == "svg" else ""
-    job = jobs.Convert(profile=find_path(request, manifest), format=query.format, measure=query.measure, note=note)
+    job = jobs.Convert(
+        profile=find_path(request, manifest), format=query.format, measure=query.measure, note=note, by=query.by
+    )
     stamp = files.parse_modified(manifest.finished_at).strftime("%Y-%m-%dT%H:%M:%SZ")
     filename = "" if query.format == "svg" else f"{stamp}-samply_profile{jobs.SUFFIXES[query.format]}"
     return await conversions.send(request, conversions.Made(job, (manifest,), jobs.MEDIA_TYPES[query.format], filename))

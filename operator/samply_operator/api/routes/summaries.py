@@ -46,6 +46,7 @@ async def _summarise(
         output=output,
         coverage=manifest.quality.coverage,
         lost_events=manifest.quality.lost_events,
+        by=query.by,
     )
     return await conversions.send(request, conversions.Made(job, (manifest,), MEDIA_TYPES[output]))
 
@@ -68,7 +69,10 @@ async def _merge(
         chosen, missing = _find_last(request, view, caller, query.namespace)
     output = query.output or _accept(request)
     job = jobs.Merge(
-        profiles=tuple(formats.find_path(request, each) for each in chosen), limit=query.limit, output=output
+        profiles=tuple(formats.find_path(request, each) for each in chosen),
+        limit=query.limit,
+        output=output,
+        by=query.by,
     )
     headers = {all_ordinals.MISSING: ", ".join(map(str, missing))} if missing else {}
     return await conversions.send(request, conversions.Made(job, chosen, MEDIA_TYPES[output], headers=headers))
@@ -106,7 +110,7 @@ async def _compare(
     before, after = (samply_profiles.find_stored(request, view, caller, each) for each in (query.before, query.after))
     output = query.output or _accept(request)
     paths = formats.find_path(request, before), formats.find_path(request, after)
-    job = jobs.Diff(before=paths[0], after=paths[1], limit=query.limit, output=output)
+    job = jobs.Diff(before=paths[0], after=paths[1], limit=query.limit, output=output, by=query.by)
     return await conversions.send(request, conversions.Made(job, (before, after), MEDIA_TYPES[output]))
 
 

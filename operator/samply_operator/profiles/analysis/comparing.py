@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from samply_operator.profiles.analysis import summary
+from samply_operator.profiles.analysis import breakdown
 from samply_operator.profiles.analysis.calltree import FunctionIndex
 from samply_operator.profiles.analysis.summary import Costs
 from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.format.profile import Profile
 
 
@@ -57,18 +58,18 @@ class _Side:
         return 100.0 * value / self.whole if self.whole else 0.0
 
 
-def compare(before: Profile, after: Profile, *, limit: int = 30) -> Comparison:
-    """The `limit` functions whose own share changed most, either way."""
-    return compare_each((before, after), limit=limit)
+def compare(before: Profile, after: Profile, *, limit: int = 30, choice: Choice = BY_FUNCTION) -> Comparison:
+    """The `limit` functions, operators or groups whose own share changed most, either way."""
+    return compare_each((before, after), limit=limit, choice=choice)
 
 
-def compare_each(profiles: Iterable[Profile], *, limit: int = 30) -> Comparison:
+def compare_each(profiles: Iterable[Profile], *, limit: int = 30, choice: Choice = BY_FUNCTION) -> Comparison:
     """The same of two that are taken one after the other and let go: big files are never in memory together."""
     index = FunctionIndex()
     products: list[str] = []
     costs: list[Costs] = []
     for profile in profiles:
-        costs.append(summary.merge_costs(summary.measure(profile, profile.threads, index)))
+        costs.append(breakdown.measure(profile, index, choice))
         products.append(profile.meta.product)
         del profile
     measure: Measure = "cpu" if all(cost.has_cpu for cost in costs) else "samples"

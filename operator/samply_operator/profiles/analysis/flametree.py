@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from samply_operator.profiles.analysis import weighing
-from samply_operator.profiles.analysis.calltree import FunctionIndex
+from samply_operator.profiles.analysis.calltree import Forest, FunctionIndex
 from samply_operator.profiles.analysis.weighing import Measure, WeighedThread
+from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.format.profile import Profile
 
 THREAD = "thread"
@@ -32,11 +33,20 @@ class FlameTree:
         root = -1
         for func in above:
             root = self._node(root, func)
-        here = array("i", [0]) * len(weighed.forest.parent)
-        for node, (parent, func) in enumerate(zip(weighed.forest.parent, weighed.forest.func, strict=True)):
-            here[node] = self._node(root if parent == -1 else here[parent], func)
+        here = {-1: root}
         for node, value in values.items():
-            self.selves[column][here[node]] += value
+            self.selves[column][self._reach(weighed.forest, node, here)] += value
+
+    def _reach(self, forest: Forest, node: int, here: dict[int, int]) -> int:
+        """Where a forest's node lies in this tree; `here` holds those that are known."""
+        way = []
+        while node not in here:
+            way.append(node)
+            node = forest.parent[node]
+        at = here[node]
+        for each in reversed(way):
+            at = here[each] = self._node(at, forest.func[each])
+        return at
 
     def close(self) -> None:
         """Compute the totals; nothing may be added afterwards."""
@@ -70,15 +80,19 @@ class FlameTree:
         return node
 
 
-def build(profiles: Iterable[Profile], *, measure: Measure, by_thread: bool = False) -> FlameTree:
-    """One column per profile. With `by_thread` each thread is a frame at the bottom."""
+def build(
+    profiles: Iterable[Profile], *, measure: Measure, by_thread: bool = False, choice: Choice = BY_FUNCTION
+) -> FlameTree:
+    """One column per profile. At the bottom are threads (`by_thread`), or operators or groups over all threads."""
     held = list(profiles)
     tree = FlameTree(FunctionIndex(), array("i"), array("i"), [array("d") for _ in held])
     for column, profile in enumerate(held):
-        for weighed in weighing.weigh(profile, tree.index):
+        for weighed in weighing.weigh(profile, tree.index, choice=choice):
             values = weighed.pick(measure)
             thread = weighed.thread
-            above = [tree.index.number(f"{thread.name} ({thread.tid})", THREAD)] if by_thread else []
+            above = weighed.above
+            if by_thread and weighed.label is None:
+                above = (tree.index.number(f"{thread.name} ({thread.tid})", THREAD),)
             if values:
                 tree.add(weighed, column, values, above=above)
     tree.close()

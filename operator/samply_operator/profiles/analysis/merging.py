@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from samply_operator.profiles.analysis import summary
+from samply_operator.profiles.analysis import breakdown, summary
 from samply_operator.profiles.analysis.calltree import FunctionIndex
 from samply_operator.profiles.analysis.summary import Costs, ThreadCost
+from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.format.profile import Profile
 
@@ -24,7 +25,7 @@ class Merged:
     profiles: tuple[ThreadCost, ...]
 
 
-def merge(profiles: Iterable[Profile], *, limit: int = 20) -> Merged:
+def merge(profiles: Iterable[Profile], *, limit: int = 20, choice: Choice = BY_FUNCTION) -> Merged:
     """One summary over all, at least one; each profile stands in it as a thread does in a summary of one.
 
     One after the other is taken and let go, so that a big file is alone in memory.
@@ -34,7 +35,7 @@ def merge(profiles: Iterable[Profile], *, limit: int = 20) -> Merged:
     parts: list[tuple[str, Costs]] = []
     for profile in profiles:
         interval = profile.meta.interval_ms if interval is None else interval
-        costs = summary.merge_costs(summary.measure(profile, profile.threads, index))
+        costs = breakdown.measure(profile, index, choice)
         scaled = _scale(costs, profile.meta.interval_ms / interval if interval else 1.0)
         parts.append((profile.meta.product, scaled))
         del profile

@@ -89,11 +89,10 @@ def top(
             yield costs
 
     merged = merge_costs(build_rows())
-    weight_types = {each.samples.weight_type for each in chosen}
     return Summary(
         product=profile.meta.product,
         interval_ms=profile.meta.interval_ms,
-        weight_type=weight_types.pop() if len(weight_types) == 1 else "mixed" if weight_types else "samples",
+        weight_type=find_weight_type(chosen),
         all_threads=build_thread(None, merged, index, limit),
         threads=tuple(sorted(rows, key=lambda row: (-row.weight, row.name, row.tid))),
     )
@@ -102,6 +101,12 @@ def top(
 def select_threads(profile: Profile, thread: str | None) -> list[Thread]:
     """Threads with that name or tid; all without one."""
     return [each for each in profile.threads if thread is None or thread in (each.name, each.tid)]
+
+
+def find_weight_type(threads: Iterable[Thread]) -> str:
+    """What all weights are in, or `mixed`."""
+    types = {each.samples.weight_type for each in threads}
+    return types.pop() if len(types) == 1 else "mixed" if types else "samples"
 
 
 def measure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from samply_operator.profiles.errors import build_broken
@@ -34,6 +34,47 @@ class Sums:
     counts: Floats
     weight: Floats
     cpu_us: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleColumns:
+    """One thread's samples. `stacks`: -1 is none; `weight` None: each counts 1; `cpu_us` None: none was recorded."""
+
+    thread: Thread
+    stacks: Ints
+    weight: Floats | None
+    cpu_us: Floats | None
+    rows: Longs | None = None
+    """Which of the thread's samples these are; None: all."""
+
+    def pick(self, rows: Longs) -> SampleColumns:
+        return SampleColumns(
+            self.thread,
+            self.stacks[rows],
+            None if self.weight is None else self.weight[rows],
+            None if self.cpu_us is None else self.cpu_us[rows],
+            rows,
+        )
+
+    def drop_stackless(self) -> SampleColumns:
+        rows = vectors.find_at_least(self.stacks, 0)
+        whole = self.rows
+        return replace(self.pick(rows), rows=rows if whole is None else whole[rows])
+
+    def sum_by(self, rows: Ints | Longs, size: int) -> Sums:
+        """The sums by what `rows` says of each sample; -1 counts for nothing."""
+        counts = vectors.sum_by_row(rows, size)
+        return Sums(
+            samples=len(rows),
+            counts=counts,
+            weight=counts if self.weight is None else vectors.sum_by_row(rows, size, self.weight),
+            cpu_us=None if self.cpu_us is None else vectors.sum_by_row(rows, size, self.cpu_us),
+        )
+
+    def read_times(self) -> Floats:
+        """In ms, as the file has them; empty where it has none."""
+        times = read_times(self.thread)
+        return times if self.rows is None or not len(times) else times[self.rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +109,24 @@ def sum_up(
     None: rows are the stacks themselves. Else it has one entry more than there are stacks, -1, for samples without one.
     `origin_ms` is the time of the profile's first sample (see `find_span`).
     """
+    columns = read(thread, meta, time_range, origin_ms=origin_ms)
+    rows = columns.stacks if row_of_stack is None else vectors.view(row_of_stack)[columns.stacks]
+    return columns.sum_by(rows, size)
+
+
+def read(thread: Thread, meta: Meta, time_range: TimeRange | None = None, *, origin_ms: float = 0.0) -> SampleColumns:
+    """The samples of one thread, of a part of the time only where one is asked for."""
     samples = thread.samples
     stacks = read_stacks(thread)
-    rows = stacks if row_of_stack is None else vectors.view(row_of_stack)[stacks]
     weight = None if has_unit_weights(thread) else vectors.join_floats(samples.weight.float_pieces())
     cpu = None
     if not samples.cpu.is_absent and meta.cpu_unit_us:
         cpu = vectors.scale(_read_cpu(thread), meta.cpu_unit_us)
-    if time_range is not None:
-        inside = vectors.find_between(
-            _read_times(thread), origin_ms + time_range.start_ms, origin_ms + time_range.end_ms, len(rows)
-        )
-        rows = rows[inside]
-        weight = None if weight is None else weight[inside]
-        cpu = None if cpu is None else cpu[inside]
-    counts = vectors.sum_by_row(rows, size)
-    return Sums(
-        samples=len(rows),
-        counts=counts,
-        weight=counts if weight is None else vectors.sum_by_row(rows, size, weight),
-        cpu_us=None if cpu is None else vectors.sum_by_row(rows, size, cpu),
-    )
+    columns = SampleColumns(thread, stacks, weight, cpu)
+    if time_range is None:
+        return columns
+    start, end = origin_ms + time_range.start_ms, origin_ms + time_range.end_ms
+    return columns.pick(vectors.find_between(read_times(thread), start, end, len(stacks)))
 
 
 def count(thread: Thread, row_of_stack: array[int], size: int) -> tuple[dict[int, int], int]:
@@ -125,7 +163,7 @@ def has_unit_weights(thread: Thread) -> bool:
     return column.is_absent or (column.length > 0 and column.is_all(b"1"))
 
 
-def _read_times(thread: Thread) -> Floats:
+def read_times(thread: Thread) -> Floats:
     """The time of each sample in ms since the profile's `startTime`; empty where none was recorded."""
     samples = thread.samples
     if samples.time.is_absent:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from samply_operator.profiles.format.columns import Column
+from samply_operator.profiles.format.markers import Markers
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,12 @@ class Samples:
     has_time_deltas: bool
 
 
+class LoadMarkers(Protocol):
+    """Decodes the markers that the recorded program wrote itself. It raises BrokenProfile."""
+
+    def __call__(self) -> Markers: ...
+
+
 class LoadTables(Protocol):
     """Decodes a thread's tables; the stacks, which are nearly all of them, only where they are needed."""
 
@@ -82,6 +89,7 @@ class Thread:
     stack_count: int
     load_tables: LoadTables
     samples: Samples
+    load_markers: LoadMarkers
 
 
 @dataclass(frozen=True, slots=True)

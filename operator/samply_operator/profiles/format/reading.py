@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from samply_operator.profiles.errors import BrokenProfile, UnreadableProfile, UnsupportedVersion, build_broken
-from samply_operator.profiles.format import file_types, json_text, source, vectors
+from samply_operator.profiles.format import file_types, json_text, markers, source, vectors
 from samply_operator.profiles.format import tables as disk
 from samply_operator.profiles.format.columns import Column
 from samply_operator.profiles.format.profile import Lib, LoadTables, Meta, Profile, Samples, Tables, Thread
@@ -129,7 +129,14 @@ class _Builder:
             stack_count=stacks.length if stacks else 0,
             load_tables=load_shared if is_shared else partial(self._load_own, raw, where),
             samples=_samples(raw.samples, f"{where}.samples"),
+            load_markers=partial(self._load_markers, raw, f"{where}.markers"),
         )
+
+    def _load_markers(self, raw: disk.RawThread, where: str) -> markers.Markers:
+        strings = self.shared_strings
+        if strings is None:
+            strings = read_strings(raw.string_array, where)
+        return markers.read(raw.markers, where, [category.name for category in self.raw.meta.categories], strings)
 
     def _load_shared(self, *, with_stacks: bool = True) -> Tables:
         return self._tables(self._shared(), "shared", self.shared_strings or [], with_stacks=with_stacks)

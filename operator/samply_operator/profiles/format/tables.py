@@ -56,6 +56,15 @@ class RawSamples(RawTable):
     thread_cpu_delta: msgspec.Raw = msgspec.field(default=NOTHING, name="threadCPUDelta")
 
 
+class RawMarkers(RawTable):
+    start_time: msgspec.Raw = NOTHING
+    end_time: msgspec.Raw = NOTHING
+    category: msgspec.Raw = NOTHING
+    name: msgspec.Raw = NOTHING
+    phase: msgspec.Raw = NOTHING
+    data: msgspec.Raw = NOTHING
+
+
 class RawStacks(RawTable):
     frame: msgspec.Raw = NOTHING
     prefix: msgspec.Raw = NOTHING
@@ -105,6 +114,11 @@ class RawThread(RawTables):
     tid: str | int | float | None = None
     is_main_thread: bool = False
     samples: RawSamples | None = None
+    markers: RawMarkers | None = None
+
+
+class RawCategory(msgspec.Struct):
+    name: str = ""
 
 
 class RawSampleUnits(msgspec.Struct):
@@ -120,6 +134,7 @@ class RawMeta(msgspec.Struct, rename="camel"):
     oscpu: str | None = None
     symbolicated: bool | None = None
     sample_units: RawSampleUnits | None = None
+    categories: list[RawCategory] = []
 
 
 class RawLib(msgspec.Struct, rename="camel"):

@@ -14,6 +14,7 @@ from pathlib import Path
 from samply_operator.profiles.analysis import flametree, naming
 from samply_operator.profiles.analysis.flametree import FlameTree
 from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.format.profile import Profile
 from samply_operator.profiles.output import display_names
@@ -32,6 +33,9 @@ FULL_COLOUR = 0.05
 HUES = (24, 208, 150, 268, 340, 52)
 """Of libraries, by what is spent in them: the pipeline's own binary comes first, as a rule."""
 THREAD, NAMELESS, OTHERS = "#d5dbe3", "#d8d2c8", "#cfd8d3"
+
+LABELS = (flametree.THREAD, "operator", "group", "outside")
+"""What stands for the library of a frame that is no function."""
 
 SCRIPT = Path(__file__).with_name("flamegraph.js")
 STYLE = """
@@ -59,17 +63,24 @@ class Box:
 
 
 def convert(
-    profile: Profile, *, measure: Measure = "samples", by_thread: bool = True, note: str = ""
+    profile: Profile,
+    *,
+    measure: Measure = "samples",
+    by_thread: bool = True,
+    choice: Choice = BY_FUNCTION,
+    note: str = "",
 ) -> Iterator[bytes]:
     """The flame graph of one profile. `note`: what stands below the title, such as its coverage."""
-    tree = flametree.build([profile], measure=measure, by_thread=by_thread)
+    tree = flametree.build([profile], measure=measure, by_thread=by_thread, choice=choice)
     facts = [f"{tree.sum(0):,.0f} {UNITS[measure]}", f"{len(profile.threads)} threads", note]
     return draw(tree, title=profile.meta.product or "profile", facts=facts, unit=UNITS[measure])
 
 
-def compare(before: Profile, after: Profile, *, measure: Measure = "cpu") -> Iterator[bytes]:
+def compare(
+    before: Profile, after: Profile, *, measure: Measure = "cpu", choice: Choice = BY_FUNCTION
+) -> Iterator[bytes]:
     """The differential one: widths as in `after`; red spends a larger share than in `before`, blue a smaller one."""
-    tree = flametree.build([after, before], measure=measure)
+    tree = flametree.build([after, before], measure=measure, choice=choice)
     title = f"{before.meta.product or 'before'} → {after.meta.product or 'after'}"
     facts = [f"{tree.sum(1):,.0f} → {tree.sum(0):,.0f} {UNITS[measure]}", "widths as after"]
     return draw(tree, title=title, facts=facts, unit=UNITS[measure])
@@ -152,7 +163,8 @@ def _choose_hues(tree: FlameTree) -> dict[str, int]:
     spent: dict[str, float] = defaultdict(float)
     for func, value in zip(tree.func, tree.selves[0], strict=True):
         spent[tree.index.functions[func].lib] += value
-    spent.pop(flametree.THREAD, None)
+    for kind in LABELS:
+        spent.pop(kind, None)
     ranked = sorted((lib for lib, value in spent.items() if value), key=lambda lib: (-spent[lib], lib))
     return dict(zip(ranked, HUES, strict=False))
 
@@ -203,7 +215,7 @@ def _box(box: Box, height: int, total: float, unit: str, hues: dict[str, int]) -
 
 def _colour_name(box: Box, hues: dict[str, int]) -> str:
     """The hue says which library; the same function has the same shade in every graph."""
-    if box.lib == flametree.THREAD:
+    if box.lib in LABELS:
         return THREAD
     if naming.is_unresolved(box.name):
         return NAMELESS

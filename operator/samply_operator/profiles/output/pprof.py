@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from samply_operator.profiles.analysis import tally, weighing
 from samply_operator.profiles.analysis.calltree import FunctionIndex
 from samply_operator.profiles.analysis.weighing import WeighedThread
+from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.format.profile import Profile
 from samply_operator.profiles.symbols.renaming import Strings
 
@@ -23,23 +24,24 @@ TIME_NANOS, DURATION_NANOS, PERIOD_TYPE, PERIOD, COMMENT, DEFAULT_SAMPLE_TYPE = 
 MAX_VARINT = 1 << 64
 
 
-def convert(profile: Profile) -> Iterator[bytes]:
-    """Both measures at once: `samples/count` and `cpu/nanoseconds`; pprof's user picks one."""
+def convert(profile: Profile, *, choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
+    """Both measures at once: `samples/count` and `cpu/nanoseconds`; pprof's user picks one. The operator or group is a
+    label, for `-tagroot` and `-tagfocus`."""
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-    for message in encode(profile):
+    for message in encode(profile, choice):
         if packed := packer.compress(message):
             yield packed
     yield packer.flush()
 
 
-def encode(profile: Profile) -> Iterator[bytes]:
+def encode(profile: Profile, choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
     """The fields of the `Profile` message. Strings come last, once all are known."""
     strings = Strings([""])
     index = FunctionIndex()
     yield message(SAMPLE_TYPE, _value_type(strings, "samples", "count"))
     yield message(SAMPLE_TYPE, _value_type(strings, "cpu", "nanoseconds"))
     mappings = _Mappings(profile)
-    for weighed in weighing.weigh(profile, index):
+    for weighed in weighing.weigh(profile, index, choice=choice):
         yield from _samples(weighed, strings)
     yield from mappings.encode(strings)
     for number, function in enumerate(index.functions, 1):
@@ -81,6 +83,7 @@ def _samples(weighed: WeighedThread, strings: Strings) -> Iterator[bytes]:
             ("thread", weighed.thread.name),
             ("process", weighed.thread.process_name),
             ("tid", weighed.thread.tid),
+            *(() if weighed.label is None else ((weighed.label.kind, weighed.label.name),)),
         )
         if value
     )

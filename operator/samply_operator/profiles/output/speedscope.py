@@ -14,6 +14,9 @@ import msgspec
 from samply_operator.profiles.analysis import calltree, tally, weighing
 from samply_operator.profiles.analysis.calltree import Forest, FunctionIndex
 from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
+from samply_operator.profiles.attribution.labels import Attribution
+from samply_operator.profiles.format import vectors
 from samply_operator.profiles.format.profile import Profile, Thread
 from samply_operator.profiles.output import display_names
 
@@ -21,9 +24,10 @@ SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 EVENTS_A_PIECE = 4096
 
 
-def convert(profile: Profile, *, measure: Measure = "samples") -> Iterator[bytes]:
-    """JSON in pieces. Threads without samples are left out."""
+def convert(profile: Profile, *, measure: Measure = "samples", choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
+    """JSON in pieces. Threads without samples are left out. The operator or group is the outermost frame."""
     index = FunctionIndex()
+    attribution = choice.build(profile)
     forests = calltree.Forests(profile, index, calltree.build_forest)
     head = {"$schema": SCHEMA, "name": profile.meta.product, "exporter": "samply-operator"}
     yield msgspec.json.encode(head)[:-1] + b',"profiles":['
@@ -31,14 +35,30 @@ def convert(profile: Profile, *, measure: Measure = "samples") -> Iterator[bytes
     for thread in profile.threads:
         if thread.samples.length:
             yield separator
-            yield from _convert_thread(thread, forests.of(thread), profile, measure)
+            forest = forests.of(thread)
+            above = _find_frames(thread, forest, index, attribution)
+            yield from _convert_thread(thread, forest, profile, measure, above)
             separator = b","
     # The functions come last: only now all are known.
     frames = [{"name": function.name, "file": function.file or function.lib} for function in index.functions]
     yield b'],"shared":' + msgspec.json.encode({"frames": frames}) + b"}"
 
 
-def _convert_thread(thread: Thread, forest: Forest, profile: Profile, measure: Measure) -> Iterator[bytes]:
+def _find_frames(
+    thread: Thread, forest: Forest, index: FunctionIndex, attribution: Attribution | None
+) -> Iterator[tuple[int, ...]]:
+    """For each sample the frames above its functions."""
+    if attribution is None:
+        return repeat(())
+    nodes = vectors.view(forest.node_of_stack)[tally.read_stacks(thread)]
+    found = attribution.attribute(thread, forest, index, nodes, tally.read_times(thread)).tolist()
+    frames = {bucket: weighing.number_frames(attribution, bucket, index) for bucket in set(found)}
+    return map(frames.__getitem__, found)
+
+
+def _convert_thread(
+    thread: Thread, forest: Forest, profile: Profile, measure: Measure, above: Iterator[tuple[int, ...]]
+) -> Iterator[bytes]:
     title = f"{thread.process_name or 'process'} {thread.pid}: {thread.name} ({thread.tid})"
     head = {
         "type": "evented",
@@ -50,7 +70,7 @@ def _convert_thread(thread: Thread, forest: Forest, profile: Profile, measure: M
     end = 0.0
     batch: list[dict[str, object]] = []
     separator = b""
-    for event, end in _walk(thread, forest, profile, measure):  # noqa: B007 - the last `end` is what counts
+    for event, end in _walk(thread, forest, profile, measure, above):  # noqa: B007 - the last `end` is what counts
         if event is not None:
             batch.append(event)
         if len(batch) >= EVENTS_A_PIECE:
@@ -62,21 +82,21 @@ def _convert_thread(thread: Thread, forest: Forest, profile: Profile, measure: M
 
 
 def _walk(
-    thread: Thread, forest: Forest, profile: Profile, measure: Measure
+    thread: Thread, forest: Forest, profile: Profile, measure: Measure, above: Iterator[tuple[int, ...]]
 ) -> Iterator[tuple[dict[str, object] | None, float]]:
     """Events (None: time passes), each with the time up to which the thread is known."""
     open_path: list[int] = []
-    last_node = -1
+    last: tuple[int, tuple[int, ...]] = (-1, ())
     at = 0.0
-    for stack, width in _samples(thread, profile, measure):
+    for (stack, width), frames in zip(_samples(thread, profile, measure), above, strict=False):
         if stack < 0:
             continue
         node = forest.node_of_stack[stack]
-        if node != last_node:
-            path = weighing.walk_up(forest, node)
+        if (node, frames) != last:
+            path = [*frames, *weighing.walk_up(forest, node)]
             for event in _change(open_path, path, at):
                 yield event, at
-            open_path, last_node = path, node
+            open_path, last = path, (node, frames)
         at += width
         yield None, at
     for event in _change(open_path, [], at):

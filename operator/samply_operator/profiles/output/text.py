@@ -14,8 +14,7 @@ def render_summary(summary: Summary, *, per_thread: bool = False) -> str:
         f"{clean(summary.product) or 'profile'}: {summary.all_threads.samples} samples "
         f"in {len(summary.threads)} threads, every {summary.interval_ms:.3g} ms"
     ]
-    if summary.coverage is not None or summary.lost_events is not None:
-        lines.append(_render_quality(summary))
+    lines += render_quality(summary.coverage, summary.lost_events)
     lines += _render_thread(summary.all_threads, "all threads")
     if per_thread:
         for thread in summary.threads:
@@ -23,11 +22,11 @@ def render_summary(summary: Summary, *, per_thread: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _render_quality(summary: Summary) -> str:
-    known = [] if summary.coverage is None else [f"coverage {summary.coverage:.0%}"]
-    if summary.lost_events is not None:
-        known.append(f"{summary.lost_events} lost events")
-    return ", ".join(known)
+def render_quality(coverage: float | None, lost_events: int | None) -> list[str]:
+    """What is known of the recording, in one line or none."""
+    known = [] if coverage is None else [f"coverage {coverage:.0%}"]
+    known += [] if lost_events is None else [f"{lost_events} lost events"]
+    return [", ".join(known)] if known else []
 
 
 def _render_thread(thread: ThreadCost, title: str) -> list[str]:

@@ -204,6 +204,8 @@ KINDS: dict[str, type[ProfileError]] = {
         errors.UnsupportedVersion,
         errors.ProfileTooLarge,
         errors.UnreadableSymbols,
+        errors.NoMarkers,
+        errors.InvalidRules,
         errors.ProfileJobFailed,
     )
 }

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from samply_operator.profiles.analysis import comparing, fact_sheet, merging, summary
+from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, merging, summary
 from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.attribution.choosing import Choice
+from samply_operator.profiles.attribution.labels import By
 from samply_operator.profiles.format import gzipping, reading, source
 from samply_operator.profiles.format.profile import Profile
-from samply_operator.profiles.output import flamegraph, folded, pprof, speedscope, text
+from samply_operator.profiles.output import breakdown_text, flamegraph, folded, pprof, speedscope, text
 from samply_operator.profiles.symbols import baking
 
 Format = Literal["folded", "speedscope", "pprof", "svg"]
@@ -40,6 +42,17 @@ class Job(msgspec.Struct, frozen=True, tag_field="job", kw_only=True):
     max_raw_bytes: int = source.MAX_RAW_BYTES
 
 
+class View(Job, frozen=True, kw_only=True):
+    """Base of those that show a profile by function, operator or group. `rules`: see `choosing.Choice`."""
+
+    by: By = "function"
+    rules: str = ""
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(self.by, self.rules)
+
+
 class Facts(Job, frozen=True, tag="facts"):
     """Answers `fact_sheet.ProfileFacts` as JSON."""
 
@@ -62,8 +75,8 @@ class Pack(Job, frozen=True, tag="pack"):
     out: str
 
 
-class Top(Job, frozen=True, tag="top"):
-    """Answers `summary.Summary` as JSON, or a table."""
+class Top(View, frozen=True, tag="top"):
+    """Answers `summary.Summary` as JSON (by operator or group: `breakdown.Breakdown`), or a table."""
 
     profile: str
     limit: int = 20
@@ -75,7 +88,7 @@ class Top(Job, frozen=True, tag="top"):
     """What is known of the recording, to stand beside the sums."""
 
 
-class Convert(Job, frozen=True, tag="convert"):
+class Convert(View, frozen=True, tag="convert"):
     """Answers the converted profile itself. pprof has both measures whatever is asked. A flame graph shows `note`."""
 
     profile: str
@@ -84,7 +97,7 @@ class Convert(Job, frozen=True, tag="convert"):
     note: str = ""
 
 
-class Diff(Job, frozen=True, tag="diff"):
+class Diff(View, frozen=True, tag="diff"):
     """Answers `comparing.Comparison` as JSON, a table, or the differential flame graph."""
 
     before: str
@@ -93,12 +106,20 @@ class Diff(Job, frozen=True, tag="diff"):
     output: Literal["json", "text", "svg"] = "json"
 
 
-class Merge(Job, frozen=True, tag="merge"):
+class Merge(View, frozen=True, tag="merge"):
     """Answers `merging.Merged` as JSON, or a table."""
 
     profiles: tuple[str, ...]
     limit: int = 20
     output: Output = "json"
+
+
+class Asked(TypedDict):
+    """What a summary is cut to."""
+
+    limit: int
+    thread: str | None
+    time_range: TimeRange | None
 
 
 AnyJob = Facts | Bake | Pack | Top | Convert | Diff | Merge
@@ -121,7 +142,7 @@ def run(job: AnyJob) -> Iterable[bytes]:
         case Diff():
             return _diff(job)
         case Merge():
-            merged = merging.merge((_read(path, job) for path in job.profiles), limit=job.limit)
+            merged = merging.merge((_read(path, job) for path in job.profiles), limit=job.limit, choice=job.choice)
             return _text(text.render_merged(merged)) if job.output == "text" else _json(merged)
 
 
@@ -130,13 +151,13 @@ def convert(job: Convert) -> Iterator[bytes]:
     profile = _read(job.profile, job)
     match job.format:
         case "folded":
-            return folded.convert(profile, measure=job.measure)
+            return folded.convert(profile, measure=job.measure, choice=job.choice)
         case "speedscope":
-            return speedscope.convert(profile, measure=job.measure)
+            return speedscope.convert(profile, measure=job.measure, choice=job.choice)
         case "pprof":
-            return pprof.convert(profile)
+            return pprof.convert(profile, choice=job.choice)
         case "svg":
-            return flamegraph.convert(profile, measure=job.measure, note=job.note)
+            return flamegraph.convert(profile, measure=job.measure, choice=job.choice, note=job.note)
 
 
 def _bake(job: Bake) -> baking.BakeResult:
@@ -145,16 +166,22 @@ def _bake(job: Bake) -> baking.BakeResult:
 
 
 def _top(job: Top) -> Iterable[bytes]:
-    found = summary.top(_read(job.profile, job), limit=job.limit, thread=job.thread, time_range=job.time_range)
-    found = replace(found, coverage=job.coverage, lost_events=job.lost_events)
+    profile = _read(job.profile, job)
+    attribution = job.choice.build(profile)
+    asked: Asked = {"limit": job.limit, "thread": job.thread, "time_range": job.time_range}
+    if attribution is not None:
+        sums = breakdown.break_down(profile, attribution, by=job.by, **asked)
+        sums = replace(sums, coverage=job.coverage, lost_events=job.lost_events)
+        return _text(breakdown_text.render(sums)) if job.output == "text" else _json(sums)
+    found = replace(summary.top(profile, **asked), coverage=job.coverage, lost_events=job.lost_events)
     return _text(text.render_summary(found)) if job.output == "text" else _json(found)
 
 
 def _diff(job: Diff) -> Iterable[bytes]:
     if job.output == "svg":
-        return flamegraph.compare(_read(job.before, job), _read(job.after, job))
+        return flamegraph.compare(_read(job.before, job), _read(job.after, job), choice=job.choice)
     both = (_read(path, job) for path in (job.before, job.after))
-    comparison = comparing.compare_each(both, limit=job.limit)
+    comparison = comparing.compare_each(both, limit=job.limit, choice=job.choice)
     return _text(text.render_comparison(comparison)) if job.output == "text" else _json(comparison)
 
 

@@ -1,0 +1,338 @@
+"""What the time goes into by operator or by group: sums of each, workers side by side, and the functions below. Pure.
+
+`text.py`'s neighbour `breakdown_text.py` shows it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from samply_operator.profiles.analysis import summary, tally
+from samply_operator.profiles.analysis.calltree import Forests, FunctionIndex, Stacks, take_stacks
+from samply_operator.profiles.analysis.summary import Costs
+from samply_operator.profiles.analysis.tally import SampleColumns, TimeRange
+from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.attribution.choosing import Choice
+from samply_operator.profiles.attribution.labels import Attribution, By, Label
+from samply_operator.profiles.attribution.operators import MarkerFacts, Operators, Told
+from samply_operator.profiles.format import vectors
+from samply_operator.profiles.format.lazy_numpy import np
+from samply_operator.profiles.format.profile import Profile, Thread
+
+if TYPE_CHECKING:
+    from samply_operator.profiles.format.vectors import Ints, Longs
+
+FUNCTIONS = 3
+"""Listed below each label."""
+
+
+@dataclass(frozen=True, slots=True)
+class InnerFunction:
+    """A function that was the innermost while the label was. `share_percent`: of the label's own."""
+
+    name: str
+    lib: str
+    self_weight: float
+    self_cpu_ms: float | None
+    share_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCost:
+    """What one thread spent for a label itself."""
+
+    thread: str
+    tid: str
+    self_weight: float
+    self_cpu_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCost:
+    """`self_`: samples for which the label is the innermost; `total`: with those of the nodes of a nested circuit, or
+    of functions called from the group's. Percentages are of the whole profile, in the breakdown's measure.
+
+    By operator, and None for others: `evaluations` and `marker_cpu_ms` are what the markers themselves tell (inner
+    nodes included); `difference_points` is the share of all operators' time by samples (total) less the one by
+    markers. `skew`: the worker that spent most, as a multiple of the mean; 1 is even.
+    """
+
+    name: str
+    kind: str
+    node: str
+    self_weight: float
+    total_weight: float
+    self_cpu_ms: float | None
+    total_cpu_ms: float | None
+    self_percent: float
+    total_percent: float
+    evaluations: int | None
+    marker_cpu_ms: float | None
+    difference_points: float | None
+    skew: float | None
+    workers: tuple[WorkerCost, ...]
+    functions: tuple[InnerFunction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """`measure` says what percentages are of. `outside_percent`: what belongs to no operator, or matches no rule.
+    `labels` is cut to the limit, `labels_total` isn't. `coverage`, `lost_events`: as in `summary.Summary`."""
+
+    by: By
+    product: str
+    interval_ms: float
+    weight_type: str
+    measure: Measure
+    samples: int
+    weight: float
+    cpu_ms: float | None
+    threads: int
+    outside_percent: float
+    markers: MarkerFacts | None
+    labels_total: int
+    labels: tuple[LabelCost, ...]
+    coverage: float | None = None
+    lost_events: int | None = None
+
+
+def break_down(
+    profile: Profile,
+    attribution: Attribution,
+    *,
+    by: By,
+    limit: int = 20,
+    thread: str | None = None,
+    time_range: TimeRange | None = None,
+) -> Breakdown:
+    """The `limit` labels that took most themselves. Raises NoMarkers."""
+    chosen = summary.select_threads(profile, thread)
+    span = tally.find_span(profile.threads)
+    origin = span[0] if span else 0.0
+    sums = _add_up(profile, chosen, attribution, time_range, origin_ms=origin)
+    told: Mapping[int, Told] = {}
+    if isinstance(attribution, Operators):
+        start, end = (time_range.start_ms, time_range.end_ms) if time_range else (-math.inf, math.inf)
+        told = attribution.sum_markers(chosen, origin + start, origin + end)
+    built = _Builder(attribution, sums, told)
+    numbers = sorted(built.totals.keys() | told.keys(), key=built.rank)
+    outside = (pair for label, pair in built.own.items() if built.labels[label].kind == "outside")
+    return Breakdown(
+        by=by,
+        product=profile.meta.product,
+        interval_ms=profile.meta.interval_ms,
+        weight_type=summary.find_weight_type(chosen),
+        measure=built.measure,
+        samples=sums.samples,
+        weight=built.whole.weight,
+        cpu_ms=built.read_ms(built.whole.cpu_us),
+        threads=len(chosen),
+        outside_percent=built.share(sum(outside, NOTHING)),
+        markers=attribution.facts if isinstance(attribution, Operators) else None,
+        labels_total=len(numbers),
+        labels=tuple(built.build_label(label) for label in numbers[:limit]),
+    )
+
+
+def measure(profile: Profile, index: FunctionIndex, choice: Choice) -> Costs:
+    """The costs of a whole profile by function, or by what stands for it in `choice`, as `summary.measure` has them."""
+    attribution = choice.build(profile)
+    if attribution is None:
+        return summary.merge_costs(summary.measure(profile, profile.threads, index))
+    sums = _add_up(profile, profile.threads, attribution)
+    own, totals = {label: sum(row.values(), NOTHING) for label, row in sums.find_selves().items()}, sums.find_totals()
+    number = {label: index.number(each.name, each.kind) for label, each in enumerate(attribution.buckets.labels)}
+    return Costs(
+        samples=sums.samples,
+        self_weight={number[label]: pair.weight for label, pair in own.items()},
+        total_weight={number[label]: pair.weight for label, pair in totals.items()},
+        self_cpu={number[label]: pair.cpu_us for label, pair in own.items()} if sums.has_cpu else {},
+        total_cpu={number[label]: pair.cpu_us for label, pair in totals.items()} if sums.has_cpu else {},
+        has_cpu=sums.has_cpu,
+    )
+
+
+def _add_up(
+    profile: Profile,
+    threads: Iterable[Thread],
+    attribution: Attribution,
+    time_range: TimeRange | None = None,
+    *,
+    origin_ms: float = 0.0,
+) -> _Sums:
+    sums = _Sums(attribution)
+    forests = Forests(profile, sums.functions, take_stacks)
+    for thread in threads:
+        if thread.samples.length:
+            sums.add(tally.read(thread, profile.meta, time_range, origin_ms=origin_ms), forests.of(thread))
+    return sums
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Weight, and CPU time in microseconds."""
+
+    weight: float = 0.0
+    cpu_us: float = 0.0
+
+    def __add__(self, other: _Pair) -> _Pair:
+        return _Pair(self.weight + other.weight, self.cpu_us + other.cpu_us)
+
+
+NOTHING = _Pair()
+
+
+class _Sums:
+    """By bucket and thread, and by label and innermost function."""
+
+    def __init__(self, attribution: Attribution) -> None:
+        self.attribution = attribution
+        self.functions = FunctionIndex()
+        self.samples = 0
+        self.has_cpu = False
+        self.threads: dict[int, Thread] = {}
+        self.by_thread: dict[int, dict[int, _Pair]] = {}
+        self.by_function: dict[int, dict[int, _Pair]] = defaultdict(dict)
+
+    def add(self, columns: SampleColumns, tree: Stacks) -> None:
+        """One thread's samples; those without a stack count for nothing, as in all summaries."""
+        self.samples += len(columns.stacks)
+        self.has_cpu = self.has_cpu or columns.cpu_us is not None
+        kept = columns.drop_stackless()
+        if not len(kept.stacks):
+            return
+        found = self.attribution.attribute(kept.thread, tree, self.functions, kept.stacks, kept.read_times())
+        self.threads[kept.thread.index] = kept.thread
+        self.by_thread[kept.thread.index] = _sum_pairs(kept, found)
+        buckets = self.attribution.buckets.buckets
+        labels = np.array([bucket[-1] for bucket in buckets])[found]
+        width = len(self.functions.functions) + 1
+        leaves = vectors.view(tree.func)[kept.stacks]
+        for key, pair in _sum_pairs(kept, labels * width + leaves).items():
+            into = self.by_function[key // width]
+            into[key % width] = into.get(key % width, NOTHING) + pair
+
+    def find_selves(self) -> dict[int, dict[int, _Pair]]:
+        """By label and the thread's index."""
+        buckets = self.attribution.buckets.buckets
+        selves: dict[int, dict[int, _Pair]] = defaultdict(dict)
+        for thread, pairs in self.by_thread.items():
+            for bucket, pair in pairs.items():
+                row = selves[buckets[bucket][-1]]
+                row[thread] = row.get(thread, NOTHING) + pair
+        return selves
+
+    def find_totals(self) -> dict[int, _Pair]:
+        totals: dict[int, _Pair] = {}
+        for pairs in self.by_thread.values():
+            for bucket, pair in pairs.items():
+                for label in self.attribution.buckets.buckets[bucket]:
+                    totals[label] = totals.get(label, NOTHING) + pair
+        return totals
+
+
+def _sum_pairs(columns: SampleColumns, keys: Ints | Longs) -> dict[int, _Pair]:
+    """By key, of which there are few different ones."""
+    distinct, rows = np.unique(keys, return_inverse=True)
+    sums = columns.sum_by(rows, len(distinct))
+    cpu = sums.weight * 0.0 if sums.cpu_us is None else sums.cpu_us
+    return {
+        key: _Pair(weight, cpu_us)
+        for key, weight, cpu_us in zip(distinct.tolist(), sums.weight.tolist(), cpu.tolist(), strict=True)
+    }
+
+
+class _Builder:
+    """From sums to what is shown."""
+
+    def __init__(self, attribution: Attribution, sums: _Sums, told: Mapping[int, Told]) -> None:
+        self.labels = attribution.buckets.labels
+        self.sums = sums
+        self.told = told
+        self.selves, self.totals = sums.find_selves(), sums.find_totals()
+        self.own = {label: sum(row.values(), NOTHING) for label, row in self.selves.items()}
+        self.whole = sum(self.own.values(), NOTHING)
+        self.measure: Measure = "cpu" if self.whole.cpu_us else "samples"
+        operators = {label for label, each in enumerate(self.labels) if each.kind == "operator"}
+        self.operator_whole = sum(self.pick(pair) for label, pair in self.own.items() if label in operators)
+        tops = {bucket[0] for bucket in attribution.buckets.buckets}
+        self.told_whole = sum(each.cpu_us for label, each in told.items() if label in tops)
+
+    def pick(self, pair: _Pair) -> float:
+        return pair.cpu_us if self.measure == "cpu" else pair.weight
+
+    def share(self, pair: _Pair) -> float:
+        whole = self.pick(self.whole)
+        return 100.0 * self.pick(pair) / whole if whole else 0.0
+
+    def rank(self, label: int) -> tuple[float, float, Label]:
+        return -self.pick(self.own.get(label, NOTHING)), -self.pick(self.totals.get(label, NOTHING)), self.labels[label]
+
+    def read_ms(self, cpu_us: float) -> float | None:
+        return cpu_us / 1000 if self.sums.has_cpu else None
+
+    def build_label(self, label: int) -> LabelCost:
+        own, total = self.own.get(label, NOTHING), self.totals.get(label, NOTHING)
+        told = self.told.get(label)
+        each = self.labels[label]
+        return LabelCost(
+            name=each.name,
+            kind=each.kind,
+            node=each.node,
+            self_weight=own.weight,
+            total_weight=total.weight,
+            self_cpu_ms=self.read_ms(own.cpu_us),
+            total_cpu_ms=self.read_ms(total.cpu_us),
+            self_percent=self.share(own),
+            total_percent=self.share(total),
+            evaluations=None if told is None else told.evaluations,
+            marker_cpu_ms=None if told is None else told.cpu_us / 1000,
+            difference_points=None if told is None else self.compare(total, told),
+            skew=self.find_skew(label),
+            workers=self.list_workers(label),
+            functions=self.list_functions(label, own),
+        )
+
+    def compare(self, total: _Pair, told: Told) -> float | None:
+        if not (self.operator_whole and self.told_whole):
+            return None
+        return 100.0 * (self.pick(total) / self.operator_whole - told.cpu_us / self.told_whole)
+
+    def find_skew(self, label: int) -> float | None:
+        """Over the threads on which any operator ran; they all have the same operators."""
+        if self.labels[label].kind != "operator":
+            return None
+        spent = [self.pick(self.selves.get(label, {}).get(thread, NOTHING)) for thread in self.find_workers()]
+        mean = sum(spent) / len(spent) if spent else 0.0
+        return max(spent) / mean if mean else None
+
+    def find_workers(self) -> set[int]:
+        operators = (row for label, row in self.selves.items() if self.labels[label].kind == "operator")
+        return {thread for row in operators for thread in row}
+
+    def list_workers(self, label: int) -> tuple[WorkerCost, ...]:
+        row, threads = self.selves.get(label, {}), self.sums.threads
+        return tuple(
+            WorkerCost(threads[index].name, threads[index].tid, pair.weight, self.read_ms(pair.cpu_us))
+            for index, pair in sorted(row.items())
+        )
+
+    def list_functions(self, label: int, own: _Pair) -> tuple[InnerFunction, ...]:
+        functions, found = self.sums.functions.functions, self.sums.by_function.get(label, {})
+        top = heapq.nsmallest(FUNCTIONS, found, key=lambda number: (-self.pick(found[number]), functions[number]))
+        whole = self.pick(own) or 1.0
+        return tuple(
+            InnerFunction(
+                functions[number].name,
+                functions[number].lib,
+                found[number].weight,
+                self.read_ms(found[number].cpu_us),
+                100.0 * self.pick(found[number]) / whole,
+            )
+            for number in top
+        )

@@ -1,0 +1,203 @@
+"""Samples by operator: each counts for the innermost evaluation that holds it on its thread. Pure.
+
+What lies in none is named by what else is known: another interval of the engine (exchange, merge of a spine), the
+stack by the shipped rules, or the thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from samply_operator.profiles.analysis.calltree import FunctionIndex, Stacks
+from samply_operator.profiles.attribution import evaluations
+from samply_operator.profiles.attribution.evaluations import Evaluations, NodeIndex
+from samply_operator.profiles.attribution.groups import Groups
+from samply_operator.profiles.attribution.labels import Buckets, Label
+from samply_operator.profiles.errors import NoMarkers
+from samply_operator.profiles.format import intervals, vectors
+from samply_operator.profiles.format.lazy_numpy import np
+from samply_operator.profiles.format.markers import Markers
+from samply_operator.profiles.format.profile import Profile, Thread
+
+if TYPE_CHECKING:
+    from samply_operator.profiles.format.vectors import Floats, Ints, Longs
+
+OTHER = "Other"
+"""The category of what isn't work, such as the level of memory pressure."""
+
+MERGE = re.compile(r"(.+ n[n\d_]+) on behalf of worker ")
+"""The text of a merge of a spine, on a thread for merges: it tells for which operator."""
+
+UNCAPTURED = "outside the capture of markers"
+SCHEDULER = "scheduler and others between operators"
+NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerFacts:
+    """How many evaluations there are, and how many markers were no good: `unparsed` have another text, `broken` no
+    start or end, or end before they begin."""
+
+    evaluations: int
+    unparsed: int
+    broken: int
+    nodes: int
+    worker_threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What markers say of one operator. CPU time includes that of the nodes of a nested circuit."""
+
+    evaluations: int
+    cpu_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """One thread's other intervals, in the order of `intervals.sort`."""
+
+    start_ms: Floats
+    end_ms: Floats
+    bucket: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class _ThreadMarkers:
+    evaluations: Evaluations
+    spans: _Spans
+
+
+class Operators:
+    """An `Attribution` by the engine's markers."""
+
+    is_nested = True
+
+    def __init__(self, profile: Profile, groups: Groups) -> None:
+        """Reads the markers of all threads. Raises NoMarkers where there are none."""
+        self.buckets = Buckets()
+        self._groups = groups
+        self._index = NodeIndex()
+        self._broken = 0
+        self._threads = {thread.index: self._read(thread) for thread in profile.threads}
+        self._bucket_of_node = np.array(build_buckets(self._index, self.buckets), dtype=np.int32)
+        self.facts = self._count()
+        if not self.facts.evaluations:
+            raise build_absence(profile, self.facts)
+
+    def _read(self, thread: Thread) -> _ThreadMarkers:
+        markers = thread.load_markers()
+        self._broken += markers.broken
+        return _ThreadMarkers(evaluations.read(markers, self._index), self._read_spans(markers))
+
+    def _read_spans(self, markers: Markers) -> _Spans:
+        rows = [row for row, each in enumerate(markers.category) if each not in {OTHER, evaluations.CATEGORY}]
+        names = [name_span(markers.category[row], markers.name[row], markers.text[row]) for row in rows]
+        buckets = np.array([self._number_outside(name) for name in names], dtype=np.int32)
+        starts, ends = (column[vectors.as_longs(rows)] for column in (markers.start_ms, markers.end_ms))
+        order = intervals.sort(starts, ends)
+        return _Spans(starts[order], ends[order], buckets[order])
+
+    def _number_outside(self, name: str) -> int:
+        return self.buckets.number((self.buckets.number_label(Label(name, "outside")),))
+
+    def _count(self) -> MarkerFacts:
+        counts = [each.evaluations.count() for each in self._threads.values()]
+        return MarkerFacts(
+            evaluations=sum(counts),
+            unparsed=sum(each.evaluations.unparsed for each in self._threads.values()),
+            broken=self._broken,
+            nodes=len(self._index.nodes),
+            worker_threads=sum(1 for count in counts if count),
+        )
+
+    def attribute(self, thread: Thread, tree: Stacks, index: FunctionIndex, nodes: Ints, times: Floats) -> Ints:
+        """See `labels.Attribution`. Raises NoMarkers where the samples have no times."""
+        if len(times) != len(nodes):
+            raise build_timeless(thread)
+        known = self._threads[thread.index]
+        own, spans = known.evaluations, known.spans
+        node = _pick(own.node, intervals.find_innermost(own.start_ms, own.end_ms, times))
+        found = _pick(self._bucket_of_node, node)
+        rest = np.flatnonzero(found < 0)
+        found[rest] = _pick(spans.bucket, intervals.find_innermost(spans.start_ms, spans.end_ms, times[rest]))
+        rest = np.flatnonzero(found < 0)
+        if own.count():
+            found[rest] = self._name_rest(tree, index, nodes[rest])
+            is_captured = (times[rest] >= own.start_ms[0]) & (times[rest] < own.end_ms.max())
+            found[rest[~is_captured]] = self._number_outside(UNCAPTURED)
+        else:
+            found[rest] = self._number_outside(f"thread {NUMBER.sub('*', thread.name)}")
+        return found
+
+    def _name_rest(self, tree: Stacks, index: FunctionIndex, nodes: Ints) -> Ints:
+        """Of a worker's samples between operators: what their stacks are, by the rules."""
+        names = [*(f"{name} between operators" for name in self._groups.names), SCHEDULER]
+        buckets = np.array([self._number_outside(name) for name in names], dtype=np.int32)
+        return buckets[self._groups.find_innermost(tree, index, nodes)]
+
+    def sum_markers(self, threads: Iterable[Thread], start_ms: float, end_ms: float) -> dict[int, Told]:
+        """By label: what the markers tell of the evaluations that began in that time."""
+        told: dict[int, Told] = {}
+        for thread in threads:
+            own = self._threads[thread.index].evaluations
+            rows = vectors.find_between(own.start_ms, start_ms, end_ms, own.count())
+            labels = self._label_of_node()[own.node[rows]]
+            size = len(self.buckets.labels)
+            counts = vectors.sum_by_row(labels, size)
+            sums = vectors.sum_by_row(labels, size, own.cpu_us[rows])
+            for label in vectors.find_positive(counts).tolist():
+                before = told.get(label, Told(0, 0.0))
+                told[label] = Told(before.evaluations + int(counts[label]), before.cpu_us + float(sums[label]))
+        return told
+
+    def _label_of_node(self) -> Ints:
+        return np.array([self.buckets.buckets[bucket][-1] for bucket in self._bucket_of_node], dtype=np.int32)
+
+
+def _pick(values: Ints, rows: Longs | Ints) -> Ints:
+    """`values[row]`, and -1 for rows of -1."""
+    return np.append(values, np.int32(-1))[rows]
+
+
+def build_buckets(index: NodeIndex, buckets: Buckets) -> list[int]:
+    """For each node its bucket: itself, and before it the nodes of the circuits that it lies in, as far as they have
+    evaluations of their own."""
+    labels = {
+        node.id: buckets.number_label(Label(f"{node.name} {node.id}", "operator", node.id)) for node in index.nodes
+    }
+    out = []
+    for node in index.nodes:
+        parts = node.id.split("_")
+        above = ("_".join(parts[:length]) for length in range(1, len(parts)))
+        own = buckets.number_label(Label(f"{node.name} {node.id}", "operator", node.id))
+        out.append(buckets.number((*(labels[each] for each in above if each in labels), own)))
+    return out
+
+
+def name_span(category: str, name: str, text: str) -> str:
+    """What stands for an interval of the engine that is no evaluation."""
+    merge = MERGE.match(text)
+    return f"{category} merge for {merge[1]}" if merge else f"{category}: {name}"
+
+
+def build_absence(profile: Profile, facts: MarkerFacts) -> NoMarkers:
+    bad = facts.unparsed + facts.broken
+    return NoMarkers(
+        f"{profile.path.name} has no markers of operators"
+        + (f" that can be read: the text or times of {bad} are of another form." if bad else "."),
+        remedy="Feldera writes them into the samply file of its own endpoint, and our mode Pipeline asks for it. "
+        "By group (--by group, ?by=group) needs none.",
+        details={"unparsed": facts.unparsed, "broken": facts.broken},
+    )
+
+
+def build_timeless(thread: Thread) -> NoMarkers:
+    return NoMarkers(
+        f"The samples of thread {thread.name} have no times, so they can't be joined with its markers.",
+        remedy="Look at it by group, which needs no times.",
+        details={"thread": thread.name},
+    )

@@ -1,0 +1,60 @@
+"""A breakdown by operator or by group as text for a terminal. Pure."""
+
+from __future__ import annotations
+
+from samply_operator.profiles.analysis.breakdown import Breakdown, LabelCost
+from samply_operator.profiles.output import text
+from samply_operator.profiles.output.display_names import clean
+
+OPERATOR_HEAD = "  self %  total %   self ms  markers ms  points  evaluations  skew  operator"
+GROUP_HEAD = "  self %  total %   self ms  group"
+
+
+def render(breakdown: Breakdown) -> str:
+    """The table of `profile top --by operator` and `--by group`."""
+    unit = "CPU time" if breakdown.measure == "cpu" else "samples"
+    cpu = "" if breakdown.cpu_ms is None else f", {breakdown.cpu_ms:,.0f} ms of CPU"
+    is_operator = breakdown.by == "operator"
+    outside = "outside of all operators" if is_operator else "matched by no rule"
+    lines = [
+        f"{clean(breakdown.product) or 'profile'}: {breakdown.samples} samples in {breakdown.threads} threads, "
+        f"every {breakdown.interval_ms:.3g} ms{cpu}",
+        *text.render_quality(breakdown.coverage, breakdown.lost_events),
+        *_render_markers(breakdown),
+        f"{breakdown.outside_percent:.1f} % {outside}; percentages are of the {unit} of all threads",
+        "",
+        OPERATOR_HEAD if is_operator else GROUP_HEAD,
+    ]
+    for label in breakdown.labels:
+        lines += _render_label(label, is_operator=is_operator)
+    hidden = breakdown.labels_total - len(breakdown.labels)
+    return "\n".join([*lines, *([f"  … and {hidden} more"] if hidden > 0 else [])]) + "\n"
+
+
+def _render_markers(breakdown: Breakdown) -> list[str]:
+    facts = breakdown.markers
+    if facts is None:
+        return []
+    bad = [f"{facts.unparsed} with another text"] if facts.unparsed else []
+    bad += [f"{facts.broken} without a start or an end"] if facts.broken else []
+    left_out = f"; left out: {', '.join(bad)}" if bad else ""
+    return [f"{facts.evaluations:,} evaluations of {facts.nodes} operators in {facts.worker_threads} threads{left_out}"]
+
+
+def _render_label(label: LabelCost, *, is_operator: bool) -> list[str]:
+    line = f"  {label.self_percent:6.1f}  {label.total_percent:7.1f}  {_number(label.self_cpu_ms):>8}"
+    if is_operator:
+        points = "-" if label.difference_points is None else f"{label.difference_points:+.1f}"
+        evaluations = "-" if label.evaluations is None else f"{label.evaluations:,}"
+        skew = "-" if label.skew is None else f"{label.skew:.2f}"
+        line += f"  {_number(label.marker_cpu_ms):>10}  {points:>6}  {evaluations:>11}  {skew:>4}"
+    name = clean(label.name) if label.kind != "outside" else f"({clean(label.name).strip('()')})"
+    below = (
+        f"{'':>{len(line) + 4}}{each.share_percent:4.0f} % {clean(each.name, limit=90)}  [{clean(each.lib, limit=40)}]"
+        for each in label.functions
+    )
+    return [f"{line}  {name}", *below]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
