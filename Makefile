@@ -27,6 +27,7 @@ lock: ## remake the lock files from pyproject.toml (needs uv)
 	done
 	@printf 'hatchling\neditables\n' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements/build.lock
 	@echo feldera | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements/sdk.lock
+	@echo 'moto[server,s3]>=5.2.5' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements/moto.lock
 
 .PHONY: check
 check: venv ## formatting, lint, types, floor plan, chart
@@ -38,6 +39,7 @@ test-unit: venv ## what decides and what is parsed, as tables: seconds
 
 .PHONY: test-local
 test-local: venv ## all tests without a cluster, about seven minutes
+	@tests/buckets/install || echo "pip can't install moto"
 	@$(PY) -m pytest -q
 
 .PHONY: test

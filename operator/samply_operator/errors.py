@@ -24,15 +24,17 @@ SamplyOperatorError            has a message, a remedy and details; `code` is wh
 ├── PipelineUnreachable        its pod can't be reached
 ├── AccessUndecided            who asks, or what they may, can't be found out now: never a pass
 ├── OperatorUnavailable        the other container doesn't answer
-├── StoreError                 the volume
+├── StoreError                 the volume, or the bucket
 │   ├── StoreFull
+│   ├── StoreUnavailable       the bucket doesn't answer, or refuses the credentials: worth repeating
+│   ├── StoreConflict          an object of the bucket was written by somebody else in between
+│   ├── StoreFenced            another operator writes to this prefix now: this process must stop writing
 │   └── CorruptManifest
 ├── ProfileError               a file that is no profile (see profiles/errors.py)
 ├── KubeError                  the API server, seen through kube/
 │   ├── KubeNotFound
 │   ├── KubeConflict
 │   ├── KubeForbidden
-│   │   └── KubeDenied         refused by admission (a webhook, a policy, a quota), whatever the HTTP status
 │   ├── KubeInvalid            422 or 400: repeating it won't help
 │   ├── KubeUnavailable        no answer, 429 or 5xx: worth repeating
 │   └── ExecFailed             an exec session ended without a status (worth repeating)
@@ -199,6 +201,20 @@ class StoreFull(StoreError):
     code = "StoreFull"
 
 
+class StoreUnavailable(StoreError):
+    code = "StoreUnavailable"
+    is_transient = True
+
+
+class StoreConflict(StoreError):
+    code = "StoreConflict"
+    is_transient = True
+
+
+class StoreFenced(StoreError):
+    code = "StoreFenced"
+
+
 class CorruptManifest(StoreError):
     code = "CorruptManifest"
 
@@ -223,10 +239,6 @@ class KubeConflict(KubeError):
 
 class KubeForbidden(KubeError):
     code = "KubernetesForbidden"
-
-
-class KubeDenied(KubeForbidden):
-    code = "KubernetesDenied"
 
 
 class KubeInvalid(KubeError):

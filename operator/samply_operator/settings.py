@@ -122,6 +122,54 @@ class Retention(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """SamplyProfile objects without a stored profile are deleted this long after their end, or its removal."""
 
 
+BUCKET_URL = r"^((s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(/[A-Za-z0-9!_.*'()-]+)*/?)?$"
+CLUSTER = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
+
+class Bucket(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Object storage. Credentials are files of the pod, never settings."""
+
+    url: Annotated[str, msgspec.Meta(pattern=BUCKET_URL)] = ""
+    """s3://NAME/PREFIX, gs://NAME/PREFIX or az://CONTAINER/PREFIX."""
+    cluster: Annotated[str, msgspec.Meta(pattern=CLUSTER)] = "default"
+    """This cluster's folder below the prefix: no two installations may share one."""
+    endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^?#\s]+)?$")] = ""
+    """Where the provider is, for what speaks S3 elsewhere. Empty: as the provider's own clients find it."""
+    region: str = ""
+    """Empty: us-east-1."""
+    path_style: bool = True
+    """The bucket's name in the path; false: in the host's name, which the endpoint then begins with."""
+    kms_key_id: str = ""
+    """The key that S3 encrypts with (SSE-KMS). Empty: as the bucket says."""
+    role_arn: str = ""
+    """The role that the pod's own token is exchanged for, at AWS. Empty: no exchange."""
+    options: dict[str, str] = {}
+    """Further options of the provider's connection, as obstore names them (sts_endpoint, checksum_algorithm, …)."""
+
+
+class Storage(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Where finished profiles live: on the pod's volume, or in a bucket. The volume is then a spool."""
+
+    kind: Literal["Volume", "Bucket"] = "Volume"
+    bucket: Bucket = Bucket()
+    spool_bytes: Positive = 4 * 1024 * 1024 * 1024
+    """With a bucket: what recordings on their way to it may take on the pod's volume."""
+    read_back: bool = True
+    """Read each uploaded file again and compare its SHA-256 before the local copy goes."""
+    cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1024 * 1024 * 1024
+    """Disk of the api container for files of the bucket that were asked for lately. 0: none are kept."""
+    redirect: bool = False
+    """Send callers to the bucket for whole files (307 to a signed URL), instead of streaming them through."""
+    redirect_endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^?#\s]+)?$")] = ""
+    """Where callers reach the provider. Empty: as bucket.endpoint."""
+    redirect_secs: Annotated[int, msgspec.Meta(ge=10, le=MAX_LINK_SECS)] = 300
+    """How long such a URL holds."""
+
+    def __post_init__(self) -> None:
+        if self.kind == "Bucket" and not self.bucket.url:
+            raise ValueError("storage.bucket needs a url, such as s3://profiles")
+
+
 Verb = Literal["get", "create", "delete"]
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 NAMESPACE = r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$"
@@ -230,8 +278,7 @@ class Cors(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
 class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The network door."""
 
-    host: str = ""
-    """Address to listen on. Empty: all of the pod's, IPv4 and IPv6."""
+    host: str = "0.0.0.0"  # noqa: S104 - a pod's door must listen on the pod's address
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8080
     metrics_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9090
     """Port for Prometheus: no authentication, no names."""
@@ -261,8 +308,13 @@ class Paths(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Where things are in the pod."""
 
     data: str = "/data"
+    storage: str = "/etc/samply-operator-storage"
+    """Credentials and token for the bucket."""
+    authorities: str = "/etc/samply-operator-ca/ca.crt"
+    """Certificates of authorities that are trusted beside the public ones, where the chart has some."""
     samply: str = "/usr/local/libexec/samply"
     """The project's samply, for mode BringOwn; absent in images built without it."""
+    cache: str = "/tmp/cache"  # noqa: S108 - an emptyDir of the pod's own
     socket: str = "/run/samply-operator/control.sock"
     heartbeat: str = "/tmp/heartbeat"  # noqa: S108 - an emptyDir of the pod's own
 
@@ -273,6 +325,7 @@ class Settings(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     ephemeral: Ephemeral = Ephemeral()
     bring_own: BringOwn = BringOwn()
     retention: Retention = Retention()
+    storage: Storage = Storage()
     auth: Auth = Auth()
     api: Api = Api()
     paths: Paths = Paths()

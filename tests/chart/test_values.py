@@ -55,7 +55,7 @@ def limits_of(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def walk_leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    if not isinstance(tree, dict):
+    if not isinstance(tree, dict) or not tree:
         yield path
         return
     for key, child in tree.items():
@@ -269,4 +269,4 @@ def test_the_table_against_other_charts_names_keys_that_exist() -> None:
             assert part in found, key
             found = found[part]
     groups = {key.partition(".")[0] for key in keys}
-    assert set(VALUES) - groups == {"config", "linkSecret"}
+    assert set(VALUES) - groups == {"config", "linkSecret", "storageAccess"}

@@ -22,7 +22,9 @@ from samply_operator.api.state import Board
 from samply_operator.control.client import OperatorClient
 from samply_operator.model.manifest import Manifest, StoredFile
 from samply_operator.model.profile import Failure
-from samply_operator.settings import Api, ApiKeys, Auth, Identity, Paths, Settings
+from samply_operator.settings import Api, ApiKeys, Auth, Identity, Paths, Settings, Storage
+from samply_operator.store import opening
+from samply_operator.store.store import Store
 from samply_operator.store.volume import Volume
 from support import openapi
 from support.fake_operator import KEY, FakeOperator, bearer
@@ -62,7 +64,7 @@ class Answer:
 class Service:
     """What a test touches: the volume, the operator, and HTTP."""
 
-    volume: Volume
+    volume: Store
     operator: FakeOperator
     session: aiohttp.ClientSession
     """Sends KEY, which may do everything, unless told otherwise."""
@@ -169,20 +171,33 @@ async def wait_until(is_met: Callable[[], Any], secs: float = DEADLINE_SECS) -> 
 
 
 @asynccontextmanager
-async def serving(folder: Path, settings: Api | None = None, *, auth: Auth = KEYS) -> AsyncIterator[Service]:
-    """Everything in `folder`, whose path must be short: a unix socket is in it."""
-    volume = Volume(folder / "data")
-    volume.prepare()
+async def serving(
+    folder: Path, settings: Api | None = None, *, auth: Auth = KEYS, storage: Storage | None = None
+) -> AsyncIterator[Service]:
+    """Everything in `folder`, whose path must be short: a unix socket is in it. `storage`: a bucket, whose credentials
+    are in `folder`; what is put there comes from another pod."""
     socket_path = folder / "control.sock"
     api = msgspec.structs.replace(settings or Api(requests_per_sec=0), host="127.0.0.1", port=0, metrics_port=0)
-    paths = Paths(data=str(folder / "data"), socket=str(socket_path))
+    paths = Paths(data=str(folder / "data"), storage=str(folder), socket=str(socket_path), cache=str(folder / "cache"))
+    whole, identity = Settings(auth=auth, api=api, paths=paths), Identity("feldera", "pod", "release")
+    volume: Store = Volume(folder / "data")
+    volume.prepare()
+    if storage is not None:
+        whole = msgspec.structs.replace(whole, storage=storage)
+        far = msgspec.structs.replace(whole, paths=msgspec.structs.replace(paths, data=str(folder / "elsewhere")))
+        volume = opening.open_store(far, identity)
+        volume.prepare()
+        await wait_until(lambda: asyncio.to_thread(volume.lock))
     async with (
         FakeOperator(socket_path) as operator,
-        main.serve(Settings(auth=auth, api=api, paths=paths), Identity("feldera", "pod", "release")) as door,
+        main.serve(whole, identity) as door,
         aiohttp.ClientSession(auto_decompress=False, headers=bearer(KEY)) as session,
         aiohttp.ClientSession(auto_decompress=False) as bare,
     ):
         service = Service(volume, operator, session, bare, door)
         await service.wait_for_operator("Connected")
         await wait_until(service.knows_credentials)
-        yield service
+        try:
+            yield service
+        finally:
+            volume.unlock()

@@ -41,9 +41,40 @@ env:
   mountPath: /etc/samply-operator-ca
   readOnly: true
 {{- end }}
+{{- if include "samply-operator.isBucket" . }}
+{{- if .Values.storageAccess.credentialsSecret }}
+- name: storage-credentials
+  mountPath: /etc/samply-operator-storage/credentials
+  readOnly: true
+{{- end }}
+{{- if .Values.storageAccess.tokenAudience }}
+- name: storage-token
+  mountPath: /etc/samply-operator-storage/token
+  readOnly: true
+{{- end }}
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{- /* Something where profiles live in a bucket; nothing: on the volume. */ -}}
+{{- define "samply-operator.isBucket" -}}
+{{- $storage := .Values.config.storage -}}
+{{- if eq $storage.kind "Bucket" -}}
+{{- if not $storage.bucket.url -}}
+{{- fail "config.storage.kind is Bucket: config.storage.bucket.url must name it, such as s3://profiles." -}}
+{{- end -}}
+{{- if and $storage.bucket.roleArn (not .Values.storageAccess.tokenAudience) -}}
+{{- fail "config.storage.bucket.roleArn is exchanged for the pod's token: set storageAccess.tokenAudience, such as sts.amazonaws.com." -}}
+{{- end -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- /* Something where the pod's volume is a claim. */ -}}
+{{- define "samply-operator.hasClaim" -}}
+{{- if or (not (include "samply-operator.isBucket" .)) .Values.storageAccess.spoolOnClaim -}}true{{- end -}}
 {{- end -}}
 
 {{- /* The volume with further authorities; nothing: there are none. */ -}}

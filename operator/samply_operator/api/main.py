@@ -13,7 +13,9 @@ from pathlib import Path
 from samply_operator.api import app_keys
 from samply_operator.api.app import build_app
 from samply_operator.api.auth.authentication import Gate
+from samply_operator.api.content.file_cache import FileCache
 from samply_operator.api.content.open_files import OpenFiles
+from samply_operator.api.content.remote_files import RemoteFiles
 from samply_operator.api.server import access_log, metrics
 from samply_operator.api.server.connection_limits import Crowd
 from samply_operator.api.server.listener import Door
@@ -22,7 +24,9 @@ from samply_operator.api.state import Board
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.jwks import KeySet
 from samply_operator.settings import Identity, Settings
-from samply_operator.store.volume import Volume
+from samply_operator.store import opening
+from samply_operator.store.bucket.reader import BucketReader
+from samply_operator.store.store import StoreReader
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ def calm_collector() -> None:
 @asynccontextmanager
 async def serve(settings: Settings, identity: Identity, tls_folder: Path | None = None) -> AsyncIterator[Door]:
     """Serve while the context lasts, over TLS if a folder with a certificate is given."""
-    volume = Volume(settings.paths.data)
+    volume = opening.open_reader(settings)
     board = Board(volume)
     operator = OperatorClient(settings.paths.socket, on_change=board.take)
     if settings.auth.unsafe_let_anyone_in_without_authentication:
@@ -49,7 +53,7 @@ async def serve(settings: Settings, identity: Identity, tls_folder: Path | None 
         tls = (await stack.enter_async_context(Tls(tls_folder))).context if tls_folder else None
         for part in (board, operator):
             await stack.enter_async_context(part)
-        files = await stack.enter_async_context(OpenFiles(volume))
+        files = await stack.enter_async_context(OpenFiles(volume, _open_remote(settings, volume)))
         gate = Gate(settings.auth, operator, await stack.enter_async_context(KeySet(settings.auth.oidc)))
         app = build_app(settings, identity, files=files, board=board, operator=operator, gate=gate)
         host, limits = settings.api.host, settings.api
@@ -66,6 +70,14 @@ async def serve(settings: Settings, identity: Identity, tls_folder: Path | None 
             way = "HTTPS" if tls else "HTTP"
             logger.info("serving %s on port %d, metrics on port %d", way, door.port, numbers.port)
             yield door
+
+
+def _open_remote(settings: Settings, store: StoreReader) -> RemoteFiles | None:
+    if not isinstance(store, BucketReader):
+        return None
+    cache = FileCache(Path(settings.paths.cache), settings.storage.cache_bytes)
+    cache.prepare()
+    return RemoteFiles(store, cache)
 
 
 async def run(settings: Settings, identity: Identity, tls_folder: Path | None = None) -> None:

@@ -18,7 +18,7 @@ from samply_operator.errors import CorruptManifest, StoreError
 from samply_operator.model.manifest import Manifest
 from samply_operator.rules.serving import serve
 from samply_operator.store.index import Catalog, Index
-from samply_operator.store.volume import Volume
+from samply_operator.store.store import StoreReader
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ def _build_running(recording: RecordingState) -> serve.Running:
 class Board:
     """Keeps `view` up to date while its `async with` lasts. `take` is the operator client's `on_change`."""
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: StoreReader) -> None:
         self.view = View()
         self.is_closing = False
         """The process was asked to end: no longer ready."""

@@ -31,7 +31,11 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--tls", metavar="FOLDER", type=Path, help="serve HTTPS with tls.crt and tls.key of this folder"
             )
-    for name, text in (("profile", "work on profile files"), ("key", "make API keys of the HTTP service")):
+    for name, text in (
+        ("profile", "work on profile files"),
+        ("key", "make API keys of the HTTP service"),
+        ("store", "copy the history between a volume and a bucket"),
+    ):
         commands.add_parser(name, help=text, add_help=False)
     beat = commands.add_parser("heartbeat", help="exit 0 if the operator's event loop is alive (a liveness probe)")
     beat.add_argument("--max-age", type=float, default=60.0, metavar="SECS", help="oldest heartbeat (default: 60)")
@@ -50,6 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
             from samply_operator.cli import key_commands  # noqa: PLC0415
 
             return key_commands.main(given[1:])
+        if given[:1] == ["store"]:
+            from samply_operator.cli import store_commands  # noqa: PLC0415
+
+            return store_commands.main(given[1:])
         return _run(build_parser().parse_args(given))
     except SamplyOperatorError as error:
         print(f"samply-operator: {error}", file=sys.stderr)

@@ -27,23 +27,20 @@ from samply_operator.recorder.requests import Requests
 from samply_operator.recorder.sync import Sync
 from samply_operator.recorder.world import World, check_targets
 from samply_operator.settings import Identity, Settings, namespaces_of
-from samply_operator.store.volume import Volume
+from samply_operator.store import opening
+from samply_operator.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECS = 5.0
 LOCK_SECS = 2.0
-EMERGENCY_BYTES = 1024 * 1024
-"""Room for some hundred small writes on a volume that others filled."""
 
 
 async def run(settings: Settings, identity: Identity) -> None:
     """Until SIGTERM or SIGINT (kopf takes them). Recordings go on in their pods."""
     check_targets(settings.targets)
     namespaces = namespaces_of(settings, identity)
-    volume = Volume(
-        settings.paths.data, min_free_bytes=settings.recording.min_free_bytes, emergency_bytes=EMERGENCY_BYTES
-    )
+    volume = opening.open_store(settings, identity)
     await asyncio.to_thread(volume.prepare)
     async with KubeClient() as client, KeySet(settings.auth.oidc) as keys:
         events = EventSink(client, identity.pod)
@@ -80,10 +77,10 @@ async def run(settings: Settings, identity: Identity) -> None:
             volume.unlock()
 
 
-async def _become_writer(volume: Volume) -> None:
+async def _become_writer(volume: Store) -> None:
     """Two pods of one release, by mistake: the second one waits, and takes over when the first one ends."""
     while not await asyncio.to_thread(volume.lock):
-        logger.warning("another operator writes to this volume; waiting for its end")
+        logger.warning("another operator writes to this store; waiting for its end")
         await asyncio.sleep(LOCK_SECS)
 
 

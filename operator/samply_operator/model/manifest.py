@@ -90,6 +90,8 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     failure: Failure | None = None
     warnings: tuple[str, ...] = ()
     origin: ObjectOrigin = ObjectOrigin()
+    extras: dict[str, StoredFile] = {}
+    """What else was kept, by name, where the store can't be asked for it cheaply: in a bucket."""
     sequence: int = 0
     """Its place among the attempts of the volume (rules/storage/order.py), in ms, where `finished_at` gives a wrong
     one: the clock had been set back. 0: `finished_at` is right."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.events import EventSink
 from samply_operator.settings import Settings
-from samply_operator.store.volume import Volume
+from samply_operator.store.store import Store
 
 Result = TypeVar("Result")
 
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 @dataclass(frozen=True, slots=True)
 class Context:
     client: KubeClient
-    volume: Volume
+    volume: Store
     events: EventSink
     settings: Settings
     now: Callable[[], float]

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import msgspec
 
 from samply_operator.errors import (
-    KubeDenied,
     KubeError,
     KubeForbidden,
     KubeNotFound,
@@ -94,8 +93,6 @@ class Run:
             await self._decide_outcome()
         except RecordingFailed as error:
             await self._fail(failures.failure_of(error))
-        except KubeDenied as error:
-            await self._fail(failures.build_failure("AdmissionRefused", error.message))
         except KubeForbidden as error:
             await self._fail(failures.build_failure("NotPermitted", error.message))
         except KubeError as error:

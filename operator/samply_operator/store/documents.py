@@ -67,8 +67,11 @@ def collect(ids: Iterable[str], read: Callable[[str], Document | None]) -> Readi
 def read_manifest(path: Path, profile_id: str) -> Manifest | None:
     """The manifest at `path`; None if there is none. Raises CorruptManifest, OSError."""
     data = _read(path, profile_id)
-    if data is None:
-        return None
+    return None if data is None else decode_manifest(data, profile_id)
+
+
+def decode_manifest(data: bytes, profile_id: str) -> Manifest:
+    """Raises CorruptManifest."""
     manifest = _decode(_manifests, data, profile_id)
     if manifest.id != profile_id:
         raise _fault(profile_id, "it names another id")

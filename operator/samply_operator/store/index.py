@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from samply_operator.errors import CorruptManifest
 from samply_operator.model.manifest import Manifest
 from samply_operator.rules.storage import order
-from samply_operator.store import documents
-from samply_operator.store.volume import Volume
+from samply_operator.store.store import StoreReader
 
 Key = tuple[str, str]
 """(namespace, pipeline)"""
@@ -82,11 +81,11 @@ class Index:
         """Manifests that couldn't be read the last time."""
         self._known_faults: frozenset[str] = frozenset()
 
-    def refresh(self, volume: Volume) -> tuple[CorruptManifest, ...]:
+    def refresh(self, store: StoreReader) -> tuple[CorruptManifest, ...]:
         """Read unseen manifests, forget those that went. Returns faults not reported before. Raises StoreError."""
-        ids = volume.list_ids()
+        ids = store.list_ids()
         known = self.catalog.by_id
-        reading = documents.collect(sorted(ids - known.keys()), volume.read_manifest)
+        reading = store.read_manifests(ids - known.keys())
         if reading.items or known.keys() - ids:
             kept = [manifest for profile_id, manifest in known.items() if profile_id in ids]
             self.catalog = build_catalog([*kept, *reading.items])

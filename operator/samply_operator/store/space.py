@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from samply_operator.errors import StoreFull
 from samply_operator.store import durable
 
+BLOCK = 512
+"""Bytes in a unit of st_blocks, whatever the file system."""
+
 
 class Space:
     """Counts what is set aside on the volume of `root`. Safe to use from several threads."""
 
-    def __init__(self, root: Path, min_free_bytes: int) -> None:
+    def __init__(self, root: Path, min_free_bytes: int, max_bytes: int = 0) -> None:
+        """`max_bytes`: what the files may take, however much is free; 0: no limit."""
         self._root = root
+        self._max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
         self._lock = threading.Lock()
         self._reserved_bytes = 0
 
     def free_bytes(self) -> int:
         found = os.statvfs(self._root)
-        return found.f_bavail * found.f_frsize
+        free = found.f_bavail * found.f_frsize
+        return min(free, self._max_bytes - measure(self._root)) if self._max_bytes else free
 
     def room_bytes(self) -> int:
         with self._lock:
@@ -47,6 +54,15 @@ class Space:
     def give_back(self, size_bytes: int) -> None:
         with self._lock:
             self._reserved_bytes -= size_bytes
+
+
+def measure(root: Path) -> int:
+    """Bytes that the files below a folder take. Files that go meanwhile count or don't."""
+    total = 0
+    for path in root.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += path.lstat().st_blocks * BLOCK
+    return total
 
 
 class Reservation:

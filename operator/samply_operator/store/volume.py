@@ -38,19 +38,20 @@ def _no_fault(step: str) -> None:
 
 
 class Volume:
-    """One volume, mounted at `root`. `min_free_bytes` stay free whatever is reserved; `emergency_bytes` are held back
-    for small writes on a full volume."""
+    """One volume, mounted at `root`. `min_free_bytes` stay free whatever is reserved, and no more than `max_bytes` are
+    used (0: what there is); `emergency_bytes` are held back for small writes on a full volume."""
 
     def __init__(
         self,
         root: Path | str,
         *,
         min_free_bytes: int = 0,
+        max_bytes: int = 0,
         emergency_bytes: int = 0,
         fault: Callable[[str], None] = _no_fault,
     ) -> None:
         self._root = Path(root)
-        self._space = Space(self._root, min_free_bytes)
+        self._space = Space(self._root, min_free_bytes, max_bytes)
         self._lock = Lock(self._root / layout.LOCK)
         self._emergency = EmergencySpace(self._root / layout.EMERGENCY, emergency_bytes)
         self.side_files = SideFiles(self._root, self._emergency.rescue)
@@ -84,19 +85,25 @@ class Volume:
     # ------------------------------------------------------------------------------------------------- publishing
 
     def publish(
-        self, manifest: Manifest, profile_path: Path | None, *, extras: Mapping[str, Path] | None = None
+        self,
+        manifest: Manifest,
+        profile_path: Path | None,
+        *,
+        extras: Mapping[str, Path] | None = None,
+        keeps_place: bool = False,
     ) -> Manifest:
         """Publish an attempt that ended; `profile_path` (and `extras`, by names `raw…`) are finished files in tmp/.
 
         Returns the manifest that stands: if this id was published before, that one, and the new files are dropped.
-        It is the newest from then on, whatever the clock says. May be repeated after a kill at any step. Raises
-        StoreFull, StoreError.
+        It is the newest from then on, whatever the clock says, unless it `keeps_place` among those of another store.
+        May be repeated after a kill at any step. Raises StoreFull, StoreError.
         """
         if (profile_path is None) != (manifest.file is None):
             raise StoreError("a manifest names a file exactly when there is one.")
         with durable.translated(f"publish profile {manifest.id}"):
-            standing = self._published(manifest) or self._publish(self._number(manifest), profile_path, extras or {})
-            self._note_newest(standing)
+            numbered = manifest if keeps_place else self._number(manifest)
+            standing = self._published(manifest) or self._publish(numbered, profile_path, extras or {})
+            self.note_newest(order.find_place(standing))
             for path in self._list_tmp(manifest.id):
                 _drop(path)
             self._fault("tmp-dropped")
@@ -120,13 +127,14 @@ class Volume:
     def _number(self, manifest: Manifest) -> Manifest:
         with self._numbering:
             if not self._has_newest:
-                self._newest = max((order.find_place(found) for found in self._list_readable()), default=0)
+                self._newest = max((self._newest, *map(order.find_place, self._list_readable())))
                 self._has_newest = True
             return order.number(manifest, self._newest)
 
-    def _note_newest(self, manifest: Manifest) -> None:
+    def note_newest(self, place: int) -> None:
+        """An attempt is known that isn't on this volume: what is published from now on comes after its place."""
         with self._numbering:
-            self._newest = max(self._newest, order.find_place(manifest))
+            self._newest = max(self._newest, place)
 
     def _list_readable(self) -> Iterator[Manifest]:
         for profile_id in self.list_ids():
@@ -226,9 +234,9 @@ class Volume:
         with durable.translated(f"read the manifest of {profile_id}"):
             return documents.read_manifest(path, profile_id)
 
-    def read_manifests(self) -> Reading[Manifest]:
-        """All of them; those that can't be read are in `faults`."""
-        return documents.collect(sorted(self.list_ids()), self.read_manifest)
+    def read_manifests(self, ids: Collection[str] | None = None) -> Reading[Manifest]:
+        """Those of `ids`, or all of them; those that can't be read are in `faults`."""
+        return documents.collect(sorted(self.list_ids() if ids is None else ids), self.read_manifest)
 
     def open_profile(self, profile_id: str, *, size_bytes: int | None = None) -> BinaryIO:
         """The published bytes, unbuffered. Raises UnknownProfile; StoreError if the size isn't `size_bytes`."""

@@ -7,6 +7,7 @@ import hashlib
 import os
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ import pytest
 
 from samply_operator.api.content import open_files
 from samply_operator.api.content.open_files import OpenFiles
+from samply_operator.api.content.remote_files import RemoteFile, RemoteFiles
 from samply_operator.errors import StoreError, UnknownProfile
 from samply_operator.model.manifest import Manifest, StoredFile
 from samply_operator.store.volume import Volume
@@ -28,9 +30,20 @@ def volume(tmp_path: Path) -> Volume:
     for profile_id in IDS:
         path = volume.tmp_path(profile_id, "profile")
         path.write_bytes(b"data")
-        facts = StoredFile(4, hashlib.sha256(b"data").hexdigest())
-        volume.publish(Manifest(profile_id, "n", "r", "p", 0, "Succeeded", "", "", file=facts), path)
+        volume.publish(make_manifest(profile_id), path)
     return volume
+
+
+def make_manifest(profile_id: str) -> Manifest:
+    facts = StoredFile(4, hashlib.sha256(b"data").hexdigest())
+    return Manifest(profile_id, "n", "r", "p", 0, "Succeeded", "", "", file=facts)
+
+
+@asynccontextmanager
+async def borrow(files: OpenFiles, profile_id: str) -> AsyncIterator[BinaryIO]:
+    async with files.borrow_all([(make_manifest(profile_id), 0, 4)]) as (file,):
+        assert not isinstance(file, RemoteFile)
+        yield file
 
 
 @pytest.fixture
@@ -40,40 +53,40 @@ async def files(volume: Volume) -> AsyncIterator[OpenFiles]:
 
 
 async def test_many_users_share_one_file(files: OpenFiles) -> None:
-    async with files.borrow(IDS[0], 4) as first, files.borrow(IDS[0], 4) as second:
+    async with borrow(files, IDS[0]) as first, borrow(files, IDS[0]) as second:
         assert first is second
         assert os.pread(first.fileno(), 4, 0) == b"data"
 
 
 async def test_it_is_closed_when_nobody_asked_for_a_while(files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_files, "KEEP_SECS", 0.02)
-    async with files.borrow(IDS[0], 4) as file:
+    async with borrow(files, IDS[0]) as file:
         await asyncio.sleep(0.1)
         assert not file.closed
     assert not file.closed
     async with asyncio.timeout(5):
         while not file.closed:
             await asyncio.sleep(0.01)
-    async with files.borrow(IDS[0], 4) as again:
+    async with borrow(files, IDS[0]) as again:
         assert again is not file
 
 
 async def test_a_removed_profile_is_not_given_out_and_its_user_reads_on(files: OpenFiles, volume: Volume) -> None:
-    async with files.borrow(IDS[0], 4) as file:
+    async with borrow(files, IDS[0]) as file:
         volume.remove(IDS[0])
         with pytest.raises(UnknownProfile):
-            async with files.borrow(IDS[0], 4):
+            async with borrow(files, IDS[0]):
                 pass
         assert os.pread(file.fileno(), 4, 0) == b"data"
     assert file.closed
 
 
 async def test_a_file_of_another_size_is_not_given_out(files: OpenFiles, volume: Volume) -> None:
-    async with files.borrow(IDS[0], 4):
+    async with borrow(files, IDS[0]):
         pass
     (volume.root / "profiles" / IDS[0] / "profile.json.gz").write_bytes(b"longer")
     with pytest.raises(StoreError):
-        async with files.borrow(IDS[0], 4):
+        async with borrow(files, IDS[0]):
             pass
 
 
@@ -81,14 +94,14 @@ async def test_too_many_are_opened_for_one_use_only(files: OpenFiles, monkeypatc
     monkeypatch.setattr(open_files, "MAX_KEPT", 2)
     opened = []
     for profile_id in IDS:
-        async with files.borrow(profile_id, 4) as file:
+        async with borrow(files, profile_id) as file:
             opened.append(file)
     assert [file.closed for file in opened] == [False, False, True, True]
 
 
 async def test_two_who_open_at_once_both_read_and_nothing_leaks(files: OpenFiles) -> None:
     async def read() -> tuple[object, bytes]:
-        async with files.borrow(IDS[0], 4) as file:
+        async with borrow(files, IDS[0]) as file:
             await asyncio.sleep(0)
             return file, os.pread(file.fileno(), 4, 0)
 
@@ -100,16 +113,18 @@ async def test_two_who_open_at_once_both_read_and_nothing_leaks(files: OpenFiles
 async def test_what_opens_when_its_user_has_gone_is_closed(files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that hangs up while a slow volume still opens the file."""
     begun, go = asyncio.Event(), threading.Event()
-    loop, really_open = asyncio.get_running_loop(), open_files._open
+    loop, really_open = asyncio.get_running_loop(), files._open
     opened: list[BinaryIO] = []
 
-    def open_slowly(volume: Volume, profile_id: str, size_bytes: int) -> BinaryIO:
+    def open_slowly(profile_id: str, size_bytes: int) -> BinaryIO:
         loop.call_soon_threadsafe(begun.set)
         assert go.wait(5)
-        opened.append(really_open(volume, profile_id, size_bytes))
+        file = really_open(profile_id, size_bytes)
+        assert not isinstance(file, RemoteFiles)
+        opened.append(file)
         return opened[0]
 
-    monkeypatch.setattr(open_files, "_open", open_slowly)
+    monkeypatch.setattr(files, "_open", open_slowly)
     taking = asyncio.create_task(files.take(IDS[0], 4))
     await begun.wait()
     taking.cancel()
@@ -122,6 +137,6 @@ async def test_what_opens_when_its_user_has_gone_is_closed(files: OpenFiles, mon
 
 
 async def test_all_are_closed_at_the_end(volume: Volume) -> None:
-    async with OpenFiles(volume) as files, files.borrow(IDS[0], 4) as file:
+    async with OpenFiles(volume) as files, borrow(files, IDS[0]) as file:
         pass
     assert file.closed

@@ -20,7 +20,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from samply_operator import __version__, errors
-from samply_operator.api.app_keys import TURNS
+from samply_operator.api.app_keys import FILES, TURNS
 from samply_operator.api.content import conditional, files
 from samply_operator.api.content.sending import Sender
 from samply_operator.api.server import problems
@@ -57,7 +57,11 @@ async def send(request: web.Request, made: Made) -> web.StreamResponse:
     if request.method == hdrs.METH_HEAD:
         return web.StreamResponse(headers=headers)
     turns = request.app[TURNS]
-    async with turns.take(), contextlib.aclosing(bounded.stream(made.job, turns.limits)) as pieces:
+    async with (
+        turns.take(),
+        request.app[FILES].hold(made.sources),
+        contextlib.aclosing(bounded.stream(made.job, turns.limits)) as pieces,
+    ):
         try:
             first = await anext(pieces, b"")
         except errors.ProfileError:

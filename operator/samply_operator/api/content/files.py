@@ -5,9 +5,9 @@ Files are opened before the head is sent, so that what is gone is told by a stat
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,10 +20,12 @@ from aiohttp import hdrs, web
 from samply_operator import errors
 from samply_operator.api.app_keys import FILES
 from samply_operator.api.content import conditional
+from samply_operator.api.content.remote_files import RemoteFile
 from samply_operator.api.content.sending import Sender
 from samply_operator.api.server import problems
 from samply_operator.api.server.access_log import SENT_BYTES
 from samply_operator.model.manifest import Manifest
+from samply_operator.store import content
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ CONTENT_TYPE = "application/gzip"
 
 GONE = frozenset({errno.ENOTCONN, errno.EBADF})
 """What a socket says that was closed meanwhile."""
+CONDITIONS = frozenset({hdrs.IF_MATCH, hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE, hdrs.IF_UNMODIFIED_SINCE})
 KEPT = 1024
 """Profiles whose headers are remembered."""
 
@@ -39,8 +42,6 @@ REVALIDATE = "private, no-cache"
 
 OF_THE_BODY = frozenset({hdrs.CONTENT_TYPE, hdrs.CONTENT_DISPOSITION})
 """Headers that a 304 leaves out."""
-
-_TIME = re.compile(r"[0-9TZ:.+-]{1,40}", re.ASCII)
 
 Piece = bytes | Manifest
 """What a body is made of: bytes, or a profile's stored file."""
@@ -67,6 +68,8 @@ async def send_profile(
     file = manifest.file
     if file is None:
         raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
+    if (url := await _find_redirect(request, manifest)) is not None:
+        return web.Response(status=307, headers={hdrs.LOCATION: url, hdrs.CACHE_CONTROL: "no-store", **(headers or {})})
     facts = {**_build_headers(manifest.id, manifest.finished_at, file.sha256, cache), **(headers or {})}
     return await send(request, Body((manifest,), file.sha256, parse_modified(manifest.finished_at), facts))
 
@@ -75,7 +78,7 @@ async def check_there(request: web.Request, manifest: Manifest) -> None:
     """Raises UnknownProfile if its file is gone, whatever the index says, StoreError if it can't be opened."""
     if manifest.file is None:
         raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
-    await request.app[FILES].check_there(manifest.id, manifest.file.size_bytes)
+    await request.app[FILES].check_there(manifest)
 
 
 async def send(request: web.Request, body: Body) -> web.StreamResponse:
@@ -101,6 +104,15 @@ async def send(request: web.Request, body: Body) -> web.StreamResponse:
             return await _send(request, 206, facts, tuple(cut(body.pieces, start, stop)))
         case conditional.Whole():
             return await _send(request, 200, facts, tuple(cut(body.pieces, 0, size_bytes)))
+
+
+async def _find_redirect(request: web.Request, manifest: Manifest) -> str | None:
+    """Where the bucket gives the file itself; None: it is sent from here, such as HEAD, which such a URL doesn't allow,
+    and what the caller may know already."""
+    remote = request.app[FILES].remote
+    if remote is None or request.method != hdrs.METH_GET or not request.headers.keys().isdisjoint(CONDITIONS):
+        return None
+    return await asyncio.to_thread(remote.sign, manifest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +154,9 @@ def parse_modified(finished_at: str) -> datetime:
 
 @lru_cache(KEPT)
 def _build_headers(profile_id: str, finished_at: str, sha256: str, cache: str) -> Mapping[str, str]:
-    time = finished_at if _TIME.fullmatch(finished_at) else profile_id
     headers: dict[str, str] = {
         hdrs.CONTENT_TYPE: CONTENT_TYPE,
-        hdrs.CONTENT_DISPOSITION: f'attachment; filename="{time}-samply_profile.json.gz"',
+        hdrs.CONTENT_DISPOSITION: content.build_disposition(profile_id, finished_at),
         hdrs.ETAG: f'"{sha256}"',
         hdrs.LAST_MODIFIED: conditional.render_date(parse_modified(finished_at)),
         hdrs.ACCEPT_RANGES: "bytes",
@@ -160,7 +171,7 @@ async def _send(
     problems.mark(headers)
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = sum(each.stop - each.start for each in slices)
-    stored = [(each.piece.id, measure(each.piece)) for each in slices if isinstance(each.piece, Manifest)]
+    stored = [(each.piece, each.start, each.stop) for each in slices if isinstance(each.piece, Manifest)]
     async with request.app[FILES].borrow_all(stored) as opened:
         sender = Sender(request, response)
         sender.cork()
@@ -171,18 +182,22 @@ async def _send(
     return response
 
 
-async def _send_body(request: web.Request, sender: Sender, slices: Sequence[Slice], opened: Sequence[BinaryIO]) -> None:
+async def _send_body(
+    request: web.Request, sender: Sender, slices: Sequence[Slice], opened: Sequence[BinaryIO | RemoteFile]
+) -> None:
     """`opened`: the files of those slices that are of one, in their order."""
     stored = iter(opened)
     try:
         for each in slices:
             if isinstance(each.piece, bytes):
                 await sender.send_bytes(each.piece[each.start : each.stop])
+            elif isinstance(file := next(stored), RemoteFile):
+                await sender.send_stream(file.stream(each.start, each.stop))
             else:
-                await sender.send_file(next(stored), each.start, each.stop)
+                await sender.send_file(file, each.start, each.stop)
     except (ConnectionError, TimeoutError):
         sender.abort()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, errors.StoreError, errors.UnknownProfile) as error:
         if getattr(error, "errno", None) not in GONE:
             logger.error("an answer was cut off: the file can't be read", exc_info=error)
         sender.abort()

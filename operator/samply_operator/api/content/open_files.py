@@ -9,13 +9,16 @@ import asyncio
 import os
 import zlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from samply_operator.api.content.remote_files import RemoteFile, RemoteFiles
+from samply_operator.errors import UnknownProfile
+from samply_operator.model.manifest import Manifest
 from samply_operator.store import layout
-from samply_operator.store.volume import Volume
+from samply_operator.store.store import StoreReader
 
 KEEP_SECS = 10.0
 """A file stays open this long after its last use, twice this at most; then a removed profile's space comes back."""
@@ -23,6 +26,11 @@ MAX_KEPT = 64
 """Further files are opened and closed for each request."""
 MAX_CRCS = 10_000
 READ_BYTES = 1024 * 1024
+AT_ONCE = 4
+"""So many objects of a bucket are asked for before the first is sent."""
+
+Wanted = tuple[Manifest, int, int]
+"""A profile, and which bytes of its file will be read: from the first number up to the second."""
 
 
 class OpenFile:
@@ -42,19 +50,32 @@ class Loan:
 
     __slots__ = ("_files", "_taken", "_wanted")
 
-    def __init__(self, files: OpenFiles, wanted: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, files: OpenFiles, wanted: Sequence[Wanted]) -> None:
         self._files = files
         self._wanted = wanted
         self._taken: list[tuple[str, OpenFile]] = []
 
-    async def __aenter__(self) -> list[BinaryIO]:
+    async def __aenter__(self) -> list[BinaryIO | RemoteFile]:
+        files: list[BinaryIO | RemoteFile] = []
         try:
-            for profile_id, size_bytes in self._wanted:
-                self._taken.append((profile_id, await self._files.take(profile_id, size_bytes)))
+            for manifest, start, stop in self._wanted:
+                size_bytes = manifest.file.size_bytes if manifest.file else 0
+                found = await self._files.take(manifest.id, size_bytes)
+                if isinstance(found, OpenFile):
+                    self._taken.append((manifest.id, found))
+                    files.append(found.file)
+                else:
+                    files.append(await self._ask(found.find(manifest), start, stop))
         except BaseException:
             self._give_back()
             raise
-        return [kept.file for _, kept in self._taken]
+        return files
+
+    async def _ask(self, file: RemoteFile, start: int, stop: int) -> RemoteFile:
+        """The first few at once; of many, each when its turn comes."""
+        if len(self._wanted) <= AT_ONCE:
+            await file.open(start, stop)
+        return file
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -67,39 +88,46 @@ class Loan:
 
 
 class OpenFiles:
-    """Use as `async with files.borrow(id, size) as file`."""
+    """Use as `async with files.borrow_all([(manifest, start, stop)]) as (file,)`. `remote`: where files are that aren't
+    on the volume; None: nowhere."""
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: StoreReader, remote: RemoteFiles | None = None) -> None:
         self._volume = volume
+        self.remote = remote
         self._kept: dict[str, OpenFile] = {}
         self._crcs: dict[str, int] = {}
 
-    @asynccontextmanager
-    async def borrow(self, profile_id: str, size_bytes: int) -> AsyncIterator[BinaryIO]:
-        """The profile's file while the context lasts. Raises UnknownProfile, StoreError."""
-        async with self.borrow_all([(profile_id, size_bytes)]) as (file,):
-            yield file
-
-    def borrow_all(self, wanted: Sequence[tuple[str, int]]) -> Loan:
-        """The same for several profiles, each with its size in bytes."""
+    def borrow_all(self, wanted: Sequence[Wanted]) -> Loan:
+        """The profiles' files while the context lasts, each with what will be read of it. Raises UnknownProfile,
+        StoreError."""
         return Loan(self, wanted)
 
-    async def check_there(self, profile_id: str, size_bytes: int) -> None:
+    async def check_there(self, manifest: Manifest) -> None:
         """Raises UnknownProfile, StoreError. Costs next to nothing while the file is kept open."""
-        if self._find(profile_id, size_bytes) is None:
-            async with self.borrow(profile_id, size_bytes):
-                pass
+        size_bytes = manifest.file.size_bytes if manifest.file else 0
+        if self._find(manifest.id, size_bytes) is not None:
+            return
+        found = await self.take(manifest.id, size_bytes)
+        if isinstance(found, OpenFile):
+            self.give_back(manifest.id, found)
+        else:
+            await found.check_there(manifest)
 
-    async def take(self, profile_id: str, size_bytes: int) -> OpenFile:
-        """For Loan, which gives it back. Raises UnknownProfile, StoreError."""
+    async def take(self, profile_id: str, size_bytes: int) -> OpenFile | RemoteFiles:
+        """For Loan, which gives it back. What isn't here is to be asked of RemoteFiles. Raises UnknownProfile,
+        StoreError."""
         kept = self._find(profile_id, size_bytes)
+        if kept is None and self.remote and (cached := self.remote.cache.open(profile_id, size_bytes)):
+            kept = self._keep(profile_id, OpenFile(cached))
         if kept is None:
-            opening = asyncio.ensure_future(asyncio.to_thread(_open, self._volume, profile_id, size_bytes))
+            opening = asyncio.ensure_future(asyncio.to_thread(self._open, profile_id, size_bytes))
             try:
                 file = await asyncio.shield(opening)
             except asyncio.CancelledError:
                 opening.add_done_callback(_close_opened)  # the client went: nobody else will
                 raise
+            if isinstance(file, RemoteFiles):
+                return file
             kept = self._keep(profile_id, OpenFile(file))
         kept.users += 1
         kept.is_idle = False
@@ -110,18 +138,36 @@ class OpenFiles:
         self._release(profile_id, kept)
 
     def find_path(self, profile_id: str) -> Path:
-        """Where the profile's file is, for a process that opens it itself. It may be gone by then."""
+        """Where the profile's file is while `hold` lasts, for a process that opens it itself."""
+        if self.remote is not None:
+            return self.remote.find_path(profile_id)
         return self._volume.root / layout.build_folder(profile_id) / layout.PROFILE_FILE
 
-    async def compute_crc(self, profile_id: str, size_bytes: int) -> int:
+    @asynccontextmanager
+    async def hold(self, manifests: Sequence[Manifest]) -> AsyncIterator[None]:
+        """Files are at `find_path`. Raises UnknownProfile, StoreUnavailable."""
+        async with AsyncExitStack() as stack:
+            if self.remote is not None:
+                await stack.enter_async_context(self.remote.hold(manifests))
+            yield
+
+    async def compute_crc(self, manifest: Manifest) -> int:
         """CRC-32 of the profile's file, which never changes. Raises UnknownProfile, StoreError."""
-        if profile_id not in self._crcs:
-            async with self.borrow(profile_id, size_bytes) as file:
-                crc = await asyncio.to_thread(_compute_crc, file, size_bytes)
+        if manifest.id not in self._crcs:
+            crc = await self._compute_crc(manifest)
             if len(self._crcs) < MAX_CRCS:
-                self._crcs[profile_id] = crc
+                self._crcs[manifest.id] = crc
             return crc
-        return self._crcs[profile_id]
+        return self._crcs[manifest.id]
+
+    async def _compute_crc(self, manifest: Manifest) -> int:
+        size_bytes, crc = manifest.file.size_bytes if manifest.file else 0, 0
+        async with self.borrow_all([(manifest, 0, size_bytes)]) as (file,):
+            if not isinstance(file, RemoteFile):
+                return await asyncio.to_thread(_compute_crc, file, size_bytes)
+            async for piece in file.stream(0, size_bytes):
+                crc = zlib.crc32(piece, crc)
+        return crc
 
     async def __aenter__(self) -> OpenFiles:
         return self
@@ -131,6 +177,16 @@ class OpenFiles:
     ) -> None:
         for profile_id, kept in list(self._kept.items()):
             self._drop(profile_id, kept)
+
+    def _open(self, profile_id: str, size_bytes: int) -> BinaryIO | RemoteFiles:
+        try:
+            file = self._volume.open_profile(profile_id, size_bytes=size_bytes)
+        except UnknownProfile:
+            if self.remote is None:
+                raise
+            return self.remote
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        return file
 
     def _find(self, profile_id: str, size_bytes: int) -> OpenFile | None:
         kept = self._kept.get(profile_id)
@@ -186,12 +242,9 @@ def _compute_crc(file: BinaryIO, size_bytes: int) -> int:
     return crc
 
 
-def _close_opened(opening: asyncio.Future[BinaryIO]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
-
-def _open(volume: Volume, profile_id: str, size_bytes: int) -> BinaryIO:
-    file = volume.open_profile(profile_id, size_bytes=size_bytes)
-    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-    return file
+def _close_opened(opening: asyncio.Future[BinaryIO | RemoteFiles]) -> None:
+    if opening.cancelled() or opening.exception() is not None:
+        return
+    file = opening.result()
+    if not isinstance(file, RemoteFiles):
+        file.close()

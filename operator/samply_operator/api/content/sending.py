@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import AsyncIterator
 from typing import BinaryIO, ClassVar
 
 from aiohttp import web
@@ -65,11 +66,16 @@ class Sender:
         except OSError:
             self._corked = None  # closed meanwhile
 
-    async def send_bytes(self, data: bytes | bytearray) -> None:
+    async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Raises ConnectionError if the client went."""
         await self._response.write(data)
         self.uncork()
         self.sent_bytes += len(data)
+
+    async def send_stream(self, pieces: AsyncIterator[memoryview]) -> None:
+        """What comes from elsewhere, as it comes. Raises ConnectionError if the client went, and as `pieces` does."""
+        async for piece in pieces:
+            await self.send_bytes(piece)
 
     async def send_file(self, file: BinaryIO, start: int, stop: int) -> None:
         """Raises ConnectionError if the client went, TimeoutError if the kernel gave it up (door.STALL_MS), EOFError

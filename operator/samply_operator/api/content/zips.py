@@ -56,7 +56,7 @@ async def _find_crc(request: web.Request, manifest: Manifest) -> int:
     file = manifest.file
     if file is None or file.crc32:
         return file.crc32 if file else 0
-    return await request.app[FILES].compute_crc(manifest.id, file.size_bytes)
+    return await request.app[FILES].compute_crc(manifest)
 
 
 def _hash(pieces: Iterable[files.Piece]) -> str:

@@ -33,13 +33,12 @@ NOBODY = (
     errors.TooManyRequests,
 )
 """Any route that asks who it is may say so, and that it can't be found out now."""
-STORE = (errors.StoreError, errors.CorruptManifest)
+STORE = (errors.StoreError, errors.StoreUnavailable, errors.CorruptManifest)
 KUBE = (
     errors.KubeError,
     errors.KubeNotFound,
     errors.KubeConflict,
     errors.KubeForbidden,
-    errors.KubeDenied,
     errors.KubeInvalid,
     errors.KubeUnavailable,
     errors.ExecFailed,
@@ -88,6 +87,12 @@ PART = Answer(
     {GZIP: BYTES, ZIP: BYTES},
     headers=(*parts.OF_A_FILE, "Content-Disposition", "Content-Range", "Accept-Ranges"),
     optional_headers=("Samply-Last-Failure", "Samply-Missing-Ordinals"),
+)
+ELSEWHERE = Answer(
+    307,
+    "The object storage gives the file itself (`config.storage.redirect`): the URL is signed, and holds for a while.",
+    headers=("Location", "Cache-Control"),
+    optional_headers=("Samply-Last-Failure",),
 )
 FILE = Answer(
     200,
@@ -225,6 +230,7 @@ LAST = (
                 UNCHANGED,
                 optional_headers=(*UNCHANGED.optional_headers, "Samply-Last-Failure", "Samply-Missing-Ordinals"),
             ),
+            ELSEWHERE,
         ),
         (
             errors.InvalidParam,
@@ -325,7 +331,7 @@ HISTORY = (
         "The file of one profile",
         "These bytes never change.",
         (parts.NAME, parts.PROFILE, parts.FORMAT, parts.MEASURE, parts.BY, *LINK, *CONDITIONS),
-        (FILE, replace(PART, content={GZIP: BYTES}, optional_headers=()), UNCHANGED),
+        (FILE, replace(PART, content={GZIP: BYTES}, optional_headers=()), UNCHANGED, ELSEWHERE),
         (*FIND, errors.InvalidLink, errors.LinksNotEnabled, errors.RangeNotSatisfiable, *STORE, *MADE),
         ("PreconditionFailed",),
     ),

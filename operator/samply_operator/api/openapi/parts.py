@@ -136,7 +136,7 @@ HEADERS: Mapping[str, tuple[Schema, str]] = {
     "Retry-After": ({"type": "integer", "minimum": 1}, "Seconds."),
     "WWW-Authenticate": ({"type": "string"}, "`Bearer`."),
     "Allow": ({"type": "string"}, "Methods that are possible here."),
-    "Location": ({"type": "string"}, "Where the new profile is, and its facts will be."),
+    "Location": ({"type": "string"}, "Where the new profile is, and its facts will be; or where the file is."),
     "Content-Disposition": ({"type": "string"}, "`attachment` with the file's name."),
     "Content-Range": ({"type": "string"}, "Which bytes, of how many."),
     "Content-Security-Policy": ({"type": "string"}, "Of what may run scripts: only its own."),

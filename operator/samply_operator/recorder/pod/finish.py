@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import hashlib
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from samply_operator.profiles.errors import UnreadableSymbols
 from samply_operator.profiles.format import source
 from samply_operator.profiles.worker import bounded
 from samply_operator.recorder.context import Context
+from samply_operator.store import content
 
 BAKED = "baked.json.gz"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -69,9 +69,9 @@ async def finish(context: Context, entry: JournalEntry, raw: Path, sidecar: Path
         await asyncio.to_thread(baked.unlink, missing_ok=True)
         if await asyncio.to_thread(is_half, raw):
             raise HalfFileError(f"{raw.name} is cut off.") from error
-        file = await asyncio.to_thread(describe_file, raw, 0)
+        file = await asyncio.to_thread(content.describe, raw, 0)
         return Finished(raw, file, None, (f"Published as samply wrote it, without names: {error}",))
-    file = await asyncio.to_thread(describe_file, baked, result.raw_bytes)
+    file = await asyncio.to_thread(content.describe, baked, result.raw_bytes)
     stripped = tuple(
         f"{lib} has no symbols (stripped?): its functions show as addresses." for lib in result.facts.stripped_libs
     )
@@ -93,14 +93,3 @@ def is_half(path: Path) -> bool:
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return True
     return False
-
-
-def describe_file(path: Path, raw_bytes: int) -> StoredFile:
-    """Size, SHA-256 and CRC-32 of a file, read once."""
-    digest, crc, size = hashlib.sha256(), 0, 0
-    with path.open("rb") as file:
-        while piece := file.read(PIECE_BYTES):
-            digest.update(piece)
-            crc = zlib.crc32(piece, crc)
-            size += len(piece)
-    return StoredFile(size_bytes=size, sha256=digest.hexdigest(), crc32=crc, raw_bytes=raw_bytes)

@@ -1,0 +1,115 @@
+"""Files of the bucket that were asked for lately, on the pod's own disk up to a limit: those that weren't used for
+longest go first.
+
+A file has its name only once it is whole. Everything that touches the disk here is short, or happens in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from samply_operator.store import layout
+
+SHARE = 4
+"""A file larger than this part of the cache isn't kept: it would push all others out."""
+PART = ".part-"
+
+
+class FileCache:
+    """`folder` belongs to this process alone. `max_bytes` 0: nothing is kept."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._sizes: dict[str, int] = {}
+        """In the order of their last use."""
+        self._held: dict[str, int] = {}
+        """How many use a file by its path: it stays meanwhile."""
+
+    def prepare(self) -> None:
+        """Make the folder; take in what an earlier process of this container left. Raises OSError."""
+        self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for path in sorted(self._folder.iterdir(), key=lambda each: each.stat().st_mtime):
+            if layout.is_id(path.name):
+                self._sizes[path.name] = path.stat().st_size
+            else:
+                path.unlink()
+        self._trim()
+
+    def find_path(self, profile_id: str) -> Path:
+        return self._folder / layout.check_id(profile_id)
+
+    def has(self, profile_id: str, size_bytes: int) -> bool:
+        return self._sizes.get(profile_id) == size_bytes and self.find_path(profile_id).exists()
+
+    def open(self, profile_id: str, size_bytes: int) -> BinaryIO | None:
+        """The file, if it is here and whole."""
+        if self._sizes.get(profile_id) != size_bytes:
+            return None
+        self._sizes[profile_id] = self._sizes.pop(profile_id)
+        try:
+            return self.find_path(profile_id).open("rb", buffering=0)
+        except OSError:
+            del self._sizes[profile_id]
+            return None
+
+    def is_worth_keeping(self, size_bytes: int) -> bool:
+        return size_bytes * SHARE <= self._max_bytes
+
+    @contextmanager
+    def hold(self, profile_id: str) -> Iterator[Path]:
+        """The file doesn't go while the context lasts, however large it is."""
+        self._held[profile_id] = self._held.get(profile_id, 0) + 1
+        try:
+            yield self.find_path(profile_id)
+        finally:
+            self._held[profile_id] -= 1
+            if not self._held[profile_id]:
+                del self._held[profile_id]
+            self._trim()
+
+    async def fill(
+        self, profile_id: str, size_bytes: int, pieces: AsyncIterator[memoryview]
+    ) -> AsyncIterator[memoryview]:
+        """Pass `pieces` on and keep them, if they are whole at the end. A full disk is no reason to stop."""
+        path = self._folder / f"{PART}{secrets.token_hex(8)}"
+        file: BinaryIO | None = None
+        written = 0
+        try:
+            with suppress(OSError):
+                file = path.open("wb", buffering=0)
+            async for piece in pieces:
+                if file is not None:
+                    try:
+                        written += await asyncio.to_thread(file.write, piece)
+                    except OSError:
+                        file.close()
+                        file = None
+                yield piece
+            if file is not None and written == size_bytes:
+                self._take(profile_id, path, size_bytes)
+        finally:
+            if file is not None:
+                file.close()
+            path.unlink(missing_ok=True)
+
+    def _take(self, profile_id: str, path: Path, size_bytes: int) -> None:
+        with suppress(OSError):
+            path.rename(self.find_path(profile_id))
+            self._sizes.pop(profile_id, None)
+            self._sizes[profile_id] = size_bytes
+            self._trim()
+
+    def _trim(self) -> None:
+        total = sum(self._sizes.values())
+        for profile_id in [known for known in self._sizes if known not in self._held]:
+            if total <= self._max_bytes:
+                return
+            total -= self._sizes.pop(profile_id)
+            with suppress(OSError):
+                self.find_path(profile_id).unlink()

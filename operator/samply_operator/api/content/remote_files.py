@@ -1,0 +1,156 @@
+"""Files in the bucket: streamed through, kept in the cache on the way, or fetched whole for a conversion."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from samply_operator.api.content.file_cache import FileCache
+from samply_operator.errors import StoreFull, StoreUnavailable, UnknownProfile
+from samply_operator.model.manifest import Manifest
+from samply_operator.store.bucket.objects import Stream
+
+logger = logging.getLogger(__name__)
+
+TRIES = 3
+PAUSE_SECS = 0.5
+KNOWN_SECS = 10.0
+"""So long an object that was there is taken to be there still; if it isn't, sending it says so."""
+MAX_SEEN = 10_000
+
+
+class Source(Protocol):
+    """The bucket, as BucketReader is it."""
+
+    def find_local(self, profile_id: str) -> Path | None: ...
+    async def open_stream(self, manifest: Manifest, start: int, stop: int) -> Stream | None: ...
+    def sign(self, manifest: Manifest) -> str | None: ...
+
+
+class RemoteFile:
+    """One that is served while it comes. `open` first: what isn't there is told by a status, not by half an answer."""
+
+    def __init__(self, source: Source, cache: FileCache, manifest: Manifest) -> None:
+        self._source = source
+        self._cache = cache
+        self._manifest = manifest
+        self._opened: tuple[int, int, Stream] | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return self._manifest.file.size_bytes if self._manifest.file else 0
+
+    async def open(self, start: int, stop: int) -> None:
+        """Ask for these bytes. Raises UnknownProfile if they are gone, StoreUnavailable."""
+        self._opened = start, stop, await self._ask(start, stop)
+
+    async def stream(self, start: int, stop: int) -> AsyncIterator[memoryview]:
+        """Bytes `start` up to `stop`. Raises EOFError if there are fewer, StoreUnavailable, UnknownProfile."""
+        pieces = self.read(start, stop)
+        if (start, stop) == (0, self.size_bytes) and self._cache.is_worth_keeping(self.size_bytes):
+            pieces = self._cache.fill(self._manifest.id, self.size_bytes, pieces)
+        async for piece in pieces:
+            yield piece
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[memoryview]:
+        """The same without keeping them. It goes on where a connection broke off."""
+        failures = 0
+        while start < stop:
+            try:
+                stream = await self._take(start, stop)
+                async for piece in stream:
+                    start += len(piece)
+                    yield piece
+                if start < stop:
+                    raise EOFError("the bucket's object ended early")
+            except StoreUnavailable as error:
+                failures += 1
+                if failures == TRIES:
+                    raise
+                logger.info("%s; going on at byte %d", error, start)
+                await asyncio.sleep(PAUSE_SECS * failures)
+
+    async def _take(self, start: int, stop: int) -> Stream:
+        opened, self._opened = self._opened, None
+        return opened[2] if opened is not None and opened[:2] == (start, stop) else await self._ask(start, stop)
+
+    async def _ask(self, start: int, stop: int) -> Stream:
+        stream = await self._source.open_stream(self._manifest, start, stop)
+        if stream is None or stream.size_bytes != self.size_bytes:
+            raise build_missing(self._manifest)
+        return stream
+
+
+class RemoteFiles:
+    """What the bucket has, for OpenFiles."""
+
+    def __init__(self, source: Source, cache: FileCache) -> None:
+        self.cache = cache
+        self._source = source
+        self._fetching: dict[str, asyncio.Lock] = {}
+        self._seen: dict[str, float] = {}
+
+    def find(self, manifest: Manifest) -> RemoteFile:
+        return RemoteFile(self._source, self.cache, manifest)
+
+    async def check_there(self, manifest: Manifest) -> None:
+        """Raises UnknownProfile if it is gone, StoreUnavailable. Not asked again for KNOWN_SECS."""
+        now = time.monotonic()
+        if now - self._seen.get(manifest.id, -KNOWN_SECS) < KNOWN_SECS:
+            return
+        await self.find(manifest).open(0, min(1, manifest.file.size_bytes if manifest.file else 0))
+        if len(self._seen) >= MAX_SEEN:
+            self._seen.clear()
+        self._seen[manifest.id] = now
+
+    def sign(self, manifest: Manifest) -> str | None:
+        """A URL of the bucket that gives the file; None where callers aren't sent there."""
+        return self._source.sign(manifest)
+
+    def find_path(self, profile_id: str) -> Path:
+        """Where `hold` puts the file."""
+        return self.cache.find_path(profile_id)
+
+    @asynccontextmanager
+    async def hold(self, manifests: Iterable[Manifest]) -> AsyncIterator[None]:
+        """Whole files at `find_path` while the context lasts. Raises UnknownProfile, StoreUnavailable, EOFError."""
+        async with AsyncExitStack() as stack:
+            for manifest in manifests:
+                stack.enter_context(self.cache.hold(manifest.id))
+                await self._fetch(manifest)
+            yield
+
+    async def _fetch(self, manifest: Manifest) -> None:
+        """Into the cache, whatever its size."""
+        async with self._fetching.setdefault(manifest.id, asyncio.Lock()):
+            size_bytes = manifest.file.size_bytes if manifest.file else 0
+            if self.cache.has(manifest.id, size_bytes):
+                return
+            local = await asyncio.to_thread(self._source.find_local, manifest.id)
+            pieces = _read_local(local) if local else self.find(manifest).read(0, size_bytes)
+            async for _ in self.cache.fill(manifest.id, size_bytes, pieces):
+                pass
+            if not self.cache.has(manifest.id, size_bytes):
+                raise StoreFull(
+                    "the disk of the api container has no room for the profile.",
+                    remedy="Raise config.storage.cacheBytes.",
+                )
+
+
+async def _read_local(path: Path) -> AsyncIterator[memoryview]:
+    with path.open("rb") as file:
+        while piece := await asyncio.to_thread(file.read, 1 << 20):
+            yield memoryview(piece)
+
+
+def build_missing(manifest: Manifest) -> UnknownProfile:
+    return UnknownProfile(
+        f"The file of profile '{manifest.id}' isn't in the bucket any more.",
+        remedy="It was removed there, by a lifecycle rule or by hand; its facts are still known.",
+        details={"profile": manifest.id},
+    )

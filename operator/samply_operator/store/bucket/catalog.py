@@ -1,0 +1,158 @@
+"""The manifests of one prefix: listed in several requests at once, and read from one object that holds most of them.
+
+That object is only a cache: which attempts there are is what the list says, and an entry counts while its entity tag is
+the one in the list.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+from isal import igzip
+
+from samply_operator.errors import CorruptManifest, StoreError
+from samply_operator.model.manifest import Manifest
+from samply_operator.store import documents
+from samply_operator.store.bucket import names
+from samply_operator.store.bucket.objects import Objects
+from samply_operator.store.documents import Reading
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 32
+FEW = 200
+"""So many are fetched one by one before the cache is asked for."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of the cache."""
+
+    e_tag: str
+    manifest: Manifest
+
+
+class Catalog:
+    """Lists and reads. Safe to use from several threads, though it works for one at a time."""
+
+    def __init__(self, objects: Objects) -> None:
+        self.tags: Mapping[str, str] = {}
+        """Entity tag of each manifest, by its id, as of the last list."""
+        self.is_listed = False
+        self._objects = objects
+        self._lock = threading.Lock()
+        self._encoder = msgspec.json.Encoder()
+        self._cached = 0
+        """How many of the listed ones the cache is known to hold."""
+
+    def list(self) -> frozenset[str]:
+        """Ids of all attempts that aren't removed. Raises StoreUnavailable."""
+        with self._lock, ThreadPoolExecutor(len(names.SHARDS) + 1, "list") as pool:
+            removed = pool.submit(self._list_removed)
+            parts = pool.map(self._list_shard, names.SHARDS)
+            tags = {profile_id: e_tag for part in parts for profile_id, e_tag in part.items()}
+            self.tags = {profile_id: tags[profile_id] for profile_id in tags.keys() - removed.result()}
+            self.is_listed = True
+            return frozenset(self.tags)
+
+    def note(self, profile_id: str, e_tag: str) -> None:
+        """Published by this process."""
+        with self._lock:
+            self.tags = {**self.tags, profile_id: e_tag}
+
+    def forget(self, profile_id: str) -> None:
+        """Removed by this process."""
+        with self._lock:
+            self.tags = {known: e_tag for known, e_tag in self.tags.items() if known != profile_id}
+
+    def read(self, profile_id: str) -> Manifest | None:
+        """One manifest; None if there is none. Raises CorruptManifest, StoreUnavailable."""
+        found = self._objects.read(names.build_manifest(profile_id))
+        return documents.decode_manifest(found[0], profile_id) if found else None
+
+    def read_many(self, ids: Collection[str]) -> Reading[Manifest]:
+        """Those of `ids` that are there; those that can't be read are in `faults`. Raises StoreUnavailable."""
+        cached = self._read_cache(ids) if len(ids) > FEW else {}
+        fetched = self._fetch(sorted(set(ids) - cached.keys()))
+        return Reading((*cached.values(), *fetched.items), fetched.faults)
+
+    def _fetch(self, ids: Collection[str]) -> Reading[Manifest]:
+        with ThreadPoolExecutor(AT_ONCE, "read") as pool:
+            results = list(pool.map(self._try_read, ids))
+        faults = tuple(each for each in results if isinstance(each, CorruptManifest))
+        return Reading(tuple(each for each in results if isinstance(each, Manifest)), faults)
+
+    def is_cache_old(self) -> bool:
+        """Many manifests were published, or removed, since it was written."""
+        return abs(len(self.tags) - self._cached) > max(FEW, len(self.tags) // 10)
+
+    def renew_cache(self) -> None:
+        """List, and write all manifests into one object, for whoever starts next. Raises StoreUnavailable."""
+        self.list()
+        tags, written = self.tags, set[str]()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "catalog"
+            with igzip.open(path, "wb") as file:  # type: ignore[no-untyped-call] # has no types
+                for line in self._collect_lines(tags):
+                    file.write(self._encoder.encode(line) + b"\n")
+                    written.add(line.manifest.id)
+            self._objects.upload(names.CATALOG, path, {"Content-Type": "application/gzip"})
+        self._cached = len(written)
+
+    def _collect_lines(self, tags: Mapping[str, str]) -> Iterator[Line]:
+        """What the cache has already, then what it lacks, some at a time."""
+        kept = set()
+        for line in self._try_lines():
+            if tags.get(line.manifest.id) == line.e_tag:
+                kept.add(line.manifest.id)
+                yield line
+        missing = sorted(tags.keys() - kept)
+        for start in range(0, len(missing), names.PAGE):
+            for manifest in self._fetch(missing[start : start + names.PAGE]).items:
+                yield Line(tags[manifest.id], manifest)
+
+    def _read_cache(self, ids: Collection[str]) -> dict[str, Manifest]:
+        wanted, found, tags, count = set(ids), {}, self.tags, 0
+        for line in self._try_lines():
+            count += 1
+            profile_id = line.manifest.id
+            if profile_id in wanted and tags.get(profile_id) == line.e_tag:
+                found[profile_id] = line.manifest
+        self._cached = count
+        return found
+
+    def _try_lines(self) -> Iterator[Line]:
+        """As many as can be read."""
+        try:
+            yield from self._read_lines()
+        except (StoreError, OSError, EOFError, msgspec.MsgspecError) as error:
+            logger.info("the cache of manifests isn't used any further: %s", error)
+
+    def _read_lines(self) -> Iterator[Line]:
+        decoder = msgspec.json.Decoder(Line)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "catalog"
+            with path.open("wb") as file:
+                for piece in self._objects.read_pieces(names.CATALOG):
+                    file.write(piece)
+            with igzip.open(path, "rb") as lines:  # type: ignore[no-untyped-call] # has no types
+                yield from map(decoder.decode, lines)
+
+    def _try_read(self, profile_id: str) -> Manifest | CorruptManifest | None:
+        try:
+            return self.read(profile_id)
+        except CorruptManifest as fault:
+            return fault
+
+    def _list_shard(self, shard: str) -> dict[str, str]:
+        found = self._objects.list(f"{names.MANIFESTS}/{shard}")
+        return {profile_id: each.e_tag for each in found if (profile_id := names.parse_id(each.path))}
+
+    def _list_removed(self) -> set[str]:
+        found = self._objects.list(names.REMOVED)
+        return {profile_id for each in found if (profile_id := names.parse_id(each.path))}

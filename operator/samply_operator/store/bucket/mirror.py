@@ -1,0 +1,154 @@
+"""Small documents that change (journal, tombstones, pins): written to the spool first, then to the bucket.
+
+The spool's copy is what this process works with, so that a bucket that is away stops nothing: what it doesn't have yet
+is marked in `unsent/`, and sent later. The bucket's copy is for the next writer. It is wrapped with the term it was
+written in, and changed only on condition that it is as last written: a writer of an earlier term can't.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from samply_operator.errors import StoreConflict, StoreFenced
+from samply_operator.store import durable, layout
+from samply_operator.store.bucket import names
+from samply_operator.store.bucket.fence import Fence
+from samply_operator.store.bucket.objects import Objects
+
+logger = logging.getLogger(__name__)
+
+FOLDERS = (layout.JOURNAL, layout.TOMBSTONES, layout.PINS)
+UNSENT = "unsent"
+
+
+class Wrapped(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the bucket has of a document."""
+
+    term: int
+    is_closed: bool = False
+    """It was removed; the object itself goes a moment later."""
+    text: str = ""
+    """The document as it is in the spool."""
+
+
+class Mirror:
+    """Documents are named by their paths in the spool (`journal/<id>.json`). Call `send` after each change of one that
+    was announced with `announce`."""
+
+    def __init__(self, objects: Objects, root: Path, fence: Fence) -> None:
+        self._objects = objects
+        self._root = root
+        self._fence = fence
+        self._tags: dict[str, str] = {}
+        """Entity tags of what the bucket has, since the term began."""
+        self._lock = threading.RLock()
+
+    def prepare(self) -> None:
+        for folder in FOLDERS:
+            (self._root / UNSENT / folder).mkdir(mode=0o750, parents=True, exist_ok=True)
+
+    def announce(self, name: str) -> None:
+        """The document is about to change in the spool."""
+        with durable.translated(f"mark {name}"):
+            (self._root / UNSENT / name).touch(mode=0o640)
+
+    def list_unsent(self) -> frozenset[str]:
+        return frozenset(
+            f"{folder}/{name}" for folder in FOLDERS for name in durable.list_names(self._root / UNSENT / folder)
+        )
+
+    def send(self, name: str) -> None:
+        """Bring the bucket's copy to what the spool has. Raises StoreUnavailable, StoreFenced."""
+        with self._lock:
+            path = self._root / name
+            text = path.read_text(encoding="utf-8") if path.exists() else None
+            if text is not None:
+                self._write(name, Wrapped(self._number, text=text))
+            elif name in self._tags:
+                # In two steps: a removal itself can't be made on a condition.
+                self._write(name, Wrapped(self._number, is_closed=True))
+                self._objects.delete([name])
+                del self._tags[name]
+            (self._root / UNSENT / name).unlink(missing_ok=True)
+
+    def adopt(self, *, was_ours: bool) -> None:
+        """At the beginning of a term: take over what the last writer left. `was_ours`: this spool is that writer's, so
+        that what it didn't send yet is newer than the bucket's. Raises StoreUnavailable, StoreFenced."""
+        with self._lock:
+            remote = dict(self._list())
+            self._tags = dict(remote)
+            unsent = self.list_unsent()
+            for name in tuple(remote):
+                if was_ours and name in unsent:
+                    self.send(name)
+                else:
+                    self._take(name)
+            for name in self._list_local() - remote.keys():
+                if name in unsent:
+                    self.send(name)
+                else:
+                    (self._root / name).unlink(missing_ok=True)  # somebody else has brought it to its end
+            for name in self.list_unsent() - remote.keys():
+                (self._root / UNSENT / name).unlink(missing_ok=True)
+
+    def _take(self, name: str) -> None:
+        """The bucket's copy replaces the spool's, and becomes this term's."""
+        found = self._objects.read(name)
+        if found is None:
+            del self._tags[name]
+            return
+        wrapped = msgspec.json.decode(found[0], type=Wrapped)
+        self._tags[name] = found[1]
+        path = self._root / name
+        path.unlink(missing_ok=True)
+        if wrapped.is_closed:
+            self._objects.delete([name])
+            del self._tags[name]
+        else:
+            durable.write(path, wrapped.text.encode())
+            durable.sync(path.parent)
+            self._write(name, Wrapped(self._number, text=wrapped.text))
+        (self._root / UNSENT / name).unlink(missing_ok=True)
+
+    def _write(self, name: str, wrapped: Wrapped) -> None:
+        data, e_tag = msgspec.json.encode(wrapped), self._tags.get(name)
+        try:
+            self._tags[name] = (
+                self._objects.create(name, data) if e_tag is None else self._objects.replace(name, data, e_tag)
+            )
+        except StoreConflict:
+            self._settle(name, data)
+
+    def _settle(self, name: str, data: bytes) -> None:
+        """Somebody changed it. In our own term that was a request of ours whose answer was lost; else the term is
+        over. Raises StoreFenced."""
+        self._fence.check()
+        found = self._objects.read(name)
+        if found is not None and msgspec.json.decode(found[0], type=Wrapped).term > self._number:
+            raise StoreFenced(f"{name} belongs to a later term: this process must not write any more.")
+        if found is None:
+            self._tags[name] = self._objects.create(name, data)
+        elif found[0] == data:
+            self._tags[name] = found[1]
+        else:
+            self._tags[name] = self._objects.replace(name, data, found[1])
+
+    @property
+    def _number(self) -> int:
+        if self._fence.term is None:
+            raise StoreFenced("this process doesn't write to the bucket.")
+        return self._fence.term.number
+
+    def _list(self) -> Iterator[tuple[str, str]]:
+        for folder in FOLDERS:
+            for found in self._objects.list(folder):
+                if names.parse_id(found.path):
+                    yield found.path, found.e_tag
+
+    def _list_local(self) -> set[str]:
+        return {f"{folder}/{name}" for folder in FOLDERS for name in durable.list_names(self._root / folder)}

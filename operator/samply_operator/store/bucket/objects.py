@@ -1,0 +1,207 @@
+"""Objects of one prefix of a bucket: whole ones, conditional ones, lists, streams. The only user of obstore's calls.
+
+Everything here blocks but `open_stream`. What the provider answers becomes one of three errors: StoreUnavailable (worth
+repeating), StoreConflict (a condition didn't hold), or None where there is no such object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+import obstore
+from obstore import exceptions
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from samply_operator.errors import StoreConflict, StoreError, StoreUnavailable
+from samply_operator.store.bucket import names
+
+PART_BYTES = 8 * 1024 * 1024
+PARTS_AT_ONCE = 4
+STREAM_BYTES = 256 * 1024
+READ_BYTES = 1024 * 1024
+MESSAGE_LENGTH = 300
+REMEDY = "Look at config.storage.bucket: endpoint, region, credentials, and what they may do with the bucket."
+
+ABSENT = (exceptions.NotFoundError, FileNotFoundError)
+"""What obstore raises where there is no such object, in one release or another."""
+Native = S3Store | GCSStore | AzureStore
+_XML = re.compile(r"<Code>(\w+)</Code>.*?<Message>([^<]*)</Message>", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a list says of an object."""
+
+    path: str
+    size_bytes: int
+    e_tag: str
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn what obstore raises into this project's errors; ABSENT passes."""
+    try:
+        yield
+    except ABSENT:
+        raise
+    except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
+        raise StoreConflict(f"cannot {what}: it was changed by somebody else.") from error
+    except (exceptions.BaseError, OSError) as error:
+        raise StoreUnavailable(f"cannot {what}: {describe(error)}.", remedy=REMEDY) from error
+
+
+def describe(error: Exception) -> str:
+    """What the provider said, in one line, without the request around it."""
+    text = str(error)
+    said = _XML.search(text)
+    if said is not None:
+        return f"{said[1]}: {said[2]}"[:MESSAGE_LENGTH].rstrip(" .")
+    return " ".join(text.split("\n\nDebug source", 1)[0].split())[:MESSAGE_LENGTH].rstrip(" .")
+
+
+class Stream:
+    """The bytes of an object as they come; `size_bytes` is that of the whole object."""
+
+    def __init__(self, result: obstore.GetResult, path: str) -> None:
+        self.size_bytes = result.meta["size"]
+        self._result = result
+        self._path = path
+
+    async def __aiter__(self) -> AsyncIterator[memoryview]:
+        """Raises StoreUnavailable."""
+        with translated(f"read {self._path}"):
+            async for piece in self._result.stream(min_chunk_size=STREAM_BYTES):
+                yield memoryview(piece)
+
+
+class Objects:
+    """`connect` gives the connection to use now: credentials are replaced while the process runs."""
+
+    def __init__(self, connect: Callable[[], Native]) -> None:
+        self._connect = connect
+        self.has_versions = False
+        """The bucket keeps versions: what is removed still takes space. Known after the first write."""
+
+    # ---------------------------------------------------------------------------------------------------- writing
+
+    def create(self, path: str, data: bytes) -> str:
+        """Write an object that isn't there yet; its entity tag. Raises StoreConflict."""
+        return self._put(path, data, "create")
+
+    def replace(self, path: str, data: bytes, e_tag: str) -> str:
+        """Write over the version that `e_tag` names; the new entity tag. Raises StoreConflict."""
+        try:
+            return self._put(path, data, {"e_tag": e_tag})
+        except ABSENT as error:
+            raise StoreConflict(f"cannot write {path}: it was removed.") from error
+
+    def write(self, path: str, data: bytes) -> str:
+        """Write an object, whatever is there."""
+        return self._put(path, data, "overwrite")
+
+    def _put(self, path: str, data: bytes, mode: obstore.PutMode) -> str:
+        with translated(f"write {path}"):
+            result = obstore.put(self._connect(), path, data, mode=mode, use_multipart=False)
+        self.has_versions = self.has_versions or result["version"] is not None
+        return result["e_tag"] or ""
+
+    def upload(self, path: str, file: Path, attributes: Mapping[str, str]) -> None:
+        """A file of any size, in parts. An object appears whole or not at all. Raises StoreUnavailable."""
+        try:
+            with translated(f"upload {path}"):
+                obstore.put(
+                    self._connect(),
+                    path,
+                    file,
+                    attributes=dict(attributes),
+                    chunk_size=PART_BYTES,
+                    max_concurrency=PARTS_AT_ONCE,
+                )
+        except ABSENT as error:
+            raise StoreError(f"cannot upload {path}: the bucket, or {file.name}, is gone.") from error
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete objects, many with one request where the provider can; those that aren't there are fine."""
+        if not paths:
+            return
+        with translated(f"delete {paths[0]}" if len(paths) == 1 else f"delete {len(paths)} objects"):
+            try:
+                obstore.delete(self._connect(), list(paths))
+            except ABSENT:
+                self._delete_each(paths)
+
+    def _delete_each(self, paths: Sequence[str]) -> None:
+        """Some providers stop at the first that isn't there."""
+        for path in paths:
+            try:
+                obstore.delete(self._connect(), path)
+            except ABSENT:
+                continue
+
+    # ---------------------------------------------------------------------------------------------------- reading
+
+    def read(self, path: str) -> tuple[bytes, str] | None:
+        """A small object and its entity tag; None if there is none."""
+        try:
+            with translated(f"read {path}"):
+                result = obstore.get(self._connect(), path)
+                return bytes(result.bytes()), result.meta["e_tag"] or ""
+        except ABSENT:
+            return None
+
+    def find(self, path: str) -> Found | None:
+        """Size and entity tag; None if there is none."""
+        try:
+            with translated(f"look at {path}"):
+                return _describe(obstore.head(self._connect(), path))
+        except ABSENT:
+            return None
+
+    def list(self, prefix: str) -> Iterator[Found]:
+        """All objects below `prefix`, a path without its last slash."""
+        with translated(f"list {prefix}"):
+            for page in obstore.list(self._connect(), prefix, chunk_size=names.PAGE):
+                yield from map(_describe, page)
+
+    def read_pieces(self, path: str) -> Iterator[memoryview]:
+        """The bytes of an object as they come. Raises StoreUnavailable, StoreError if there is no such object."""
+        try:
+            with translated(f"read {path}"):
+                for piece in obstore.get(self._connect(), path).stream(min_chunk_size=READ_BYTES):
+                    yield memoryview(piece)
+        except ABSENT as error:
+            raise StoreError(f"there is no {path} in the bucket.") from error
+
+    def hash(self, path: str) -> tuple[int, str]:
+        """Size and SHA-256 of what the bucket gives back. Raises StoreUnavailable, StoreError."""
+        digest, size = hashlib.sha256(), 0
+        for piece in self.read_pieces(path):
+            digest.update(piece)
+            size += len(piece)
+        return size, digest.hexdigest()
+
+    async def open_stream(self, path: str, start: int, stop: int) -> Stream | None:
+        """Bytes `start` up to `stop`, all of them if that is none; None if there is no such object. Raises
+        StoreUnavailable."""
+        try:
+            with translated(f"read {path}"):
+                options = cast("obstore.GetOptions", {"range": (start, stop)} if stop > start else {})
+                return Stream(await obstore.get_async(self._connect(), path, options=options), path)
+        except ABSENT:
+            return None
+
+    def sign(self, path: str, secs: int) -> str:
+        """A URL that gives the object to whoever has it, for so long."""
+        with translated(f"sign {path}"):
+            return obstore.sign(self._connect(), "GET", path, timedelta(seconds=secs))
+
+
+def _describe(meta: obstore.ObjectMeta) -> Found:
+    return Found(meta["path"], meta["size"], meta["e_tag"] or "")

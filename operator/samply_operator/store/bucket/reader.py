@@ -1,0 +1,90 @@
+"""Reads what is stored: what is still in the spool from there, the rest from the bucket.
+
+While the bucket is away, the last list goes on to count: what is stored can't be fetched then, but is known.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import BinaryIO
+
+from samply_operator.errors import StoreUnavailable
+from samply_operator.model.manifest import Manifest
+from samply_operator.store import documents, layout
+from samply_operator.store.bucket import uploads
+from samply_operator.store.bucket.catalog import Catalog
+from samply_operator.store.bucket.objects import Objects, Stream
+from samply_operator.store.documents import Reading
+from samply_operator.store.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+
+class BucketReader:
+    """`spool` is the pod's own volume: what was recorded here and isn't in the bucket yet."""
+
+    def __init__(self, spool: Volume, objects: Objects, *, sign: Callable[[str], str] | None = None) -> None:
+        """`sign`: gives URLs of the bucket for callers; None: they aren't sent there."""
+        self._spool = spool
+        self._sign = sign
+        self._objects = objects
+        self._catalog = Catalog(objects)
+
+    @property
+    def root(self) -> Path:
+        """The spool's."""
+        return self._spool.root
+
+    def list_ids(self) -> frozenset[str]:
+        """Ids of all attempts. Raises StoreUnavailable if the bucket was never listed yet, StoreError."""
+        spooled = self._spool.list_ids()  # first: what moves meanwhile is then found in the bucket
+        try:
+            return spooled | self._catalog.list()
+        except StoreUnavailable as error:
+            if not self._catalog.is_listed:
+                raise
+            logger.warning("the last list of the bucket goes on to count: %s", error)
+            return spooled | frozenset(self._catalog.tags)
+
+    def has(self, profile_id: str) -> bool:
+        """Whether anything is stored under this id, readable or not. Raises StoreUnavailable."""
+        return self._spool.has(profile_id) or self._is_in_bucket(profile_id)
+
+    def _is_in_bucket(self, profile_id: str) -> bool:
+        return profile_id in (self._catalog.tags if self._catalog.is_listed else self._catalog.list())
+
+    def read_manifest(self, profile_id: str) -> Manifest | None:
+        """One manifest; None if there is none. Raises CorruptManifest, StoreUnavailable, StoreError."""
+        manifest = self._spool.read_manifest(profile_id)
+        if manifest is None and self._is_in_bucket(profile_id):
+            manifest = self._catalog.read(profile_id)
+        return manifest
+
+    def read_manifests(self, ids: Collection[str] | None = None) -> Reading[Manifest]:
+        """Those of `ids`, or all; those that can't be read are in `faults`. Raises StoreUnavailable, StoreError."""
+        wanted = self.list_ids() if ids is None else ids
+        local = documents.collect(sorted(self._spool.list_ids() & set(wanted)), self._spool.read_manifest)
+        seen = {manifest.id for manifest in local.items} | {str(fault.details["profile"]) for fault in local.faults}
+        remote = self._catalog.read_many([profile_id for profile_id in wanted if profile_id not in seen])
+        return Reading(local.items + remote.items, local.faults + remote.faults)
+
+    def open_profile(self, profile_id: str, *, size_bytes: int | None = None) -> BinaryIO:
+        """The file of one that is still in the spool. Raises UnknownProfile if it isn't, StoreError."""
+        return self._spool.open_profile(profile_id, size_bytes=size_bytes)
+
+    def find_local(self, profile_id: str) -> Path | None:
+        """Where the file of one is that is still in the spool."""
+        path = self._spool.root / layout.build_folder(profile_id) / layout.PROFILE_FILE
+        return path if path.exists() else None
+
+    async def open_stream(self, manifest: Manifest, start: int, stop: int) -> Stream | None:
+        """Bytes of a profile's file from the bucket; None if they are gone. Raises StoreUnavailable, UnknownProfile."""
+        return await self._objects.open_stream(uploads.build_path(manifest), start, stop)
+
+    def sign(self, manifest: Manifest) -> str | None:
+        """A URL that gives the profile's file to whoever has it, for a while; None: callers aren't sent there."""
+        if self._sign is None or self.find_local(manifest.id) is not None:
+            return None
+        return self._sign(uploads.build_path(manifest))

@@ -1,0 +1,295 @@
+"""The store of one prefix of a bucket, with the pod's volume as its spool: the same calls as those of a volume.
+
+What is published is durable in the spool first and goes to the bucket at once; if the bucket is away, later, by the
+thread that `lock` starts. Nothing here waits for the bucket longer than a few retries.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from samply_operator.errors import CorruptManifest, StoreError, StoreFenced, StoreUnavailable
+from samply_operator.model.manifest import JournalEntry, Manifest
+from samply_operator.rules.storage import order
+from samply_operator.store import layout
+from samply_operator.store.bucket import names
+from samply_operator.store.bucket.fence import RENEW_SECS, Fence
+from samply_operator.store.bucket.mirror import Mirror
+from samply_operator.store.bucket.mirrored_side_files import MirroredSideFiles
+from samply_operator.store.bucket.objects import Objects
+from samply_operator.store.bucket.reader import BucketReader
+from samply_operator.store.bucket.uploads import Uploads
+from samply_operator.store.documents import Reading
+from samply_operator.store.space import Reservation
+from samply_operator.store.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+PAUSE_SECS = 5.0
+"""Between two tries while the bucket is away; meanwhile nothing else waits for it."""
+UNLIMITED = 1 << 60
+TERM = "term"
+"""File of the spool with the number of the last term that was its own."""
+
+
+def _no_fault(step: str) -> None:
+    """Where tests kill the process."""
+
+
+class BucketStore(BucketReader):
+    """`on_fenced` is called once, from any thread, when another process has become the writer: this one must end."""
+
+    def __init__(
+        self,
+        spool: Volume,
+        objects: Objects,
+        fence: Fence,
+        *,
+        read_back: bool = True,
+        on_fenced: Callable[[StoreFenced], None] = lambda _: None,
+        fault: Callable[[str], None] = _no_fault,
+    ) -> None:
+        super().__init__(spool, objects)
+        self._fence = fence
+        self._mirror = Mirror(objects, spool.root, fence)
+        self._uploads = Uploads(objects, spool, read_back=read_back, on_stored=self._note, fault=fault)
+        self._on_fenced = on_fenced
+        self._newest = 0
+        self._extra_sizes: dict[str, tuple[int, ...]] = {}
+        self._away_until = 0.0
+        self._wanted, self._ended = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self.side_files = MirroredSideFiles(spool.side_files, self._mirror, self._send)
+
+    def prepare(self) -> None:
+        """Make the spool's folders."""
+        self._spool.prepare()
+        self._mirror.prepare()
+
+    def lock(self) -> bool:
+        """Become the one writer: of the spool, then of the prefix. False: another process is, or the bucket is away.
+        Raises StoreError."""
+        if self._fence.term is not None:
+            return True
+        try:
+            if not self._spool.lock() or not self._fence.acquire():
+                return False
+            self._begin()
+        except StoreUnavailable as error:
+            logger.warning("the store can't be led yet: %s", error)
+            self._fence.term = None
+            return False
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._work, name="uploads", daemon=True)
+        self._thread.start()
+        return True
+
+    def _begin(self) -> None:
+        term = self._fence.term
+        assert term is not None  # noqa: S101 - for mypy: it was acquired
+        self._newest = term.newest
+        self._mirror.adopt(was_ours=self._read_last_term() == term.number - 1)
+        self._note_term(term.number)
+        self._catalog.list()
+
+    def unlock(self) -> None:
+        """Send what isn't sent yet, if it can be, and end the term, so that another process may begin one at once."""
+        self._ended.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        try:
+            if self._fence.term is not None:
+                self._fence.release(self._newest)
+        except StoreError as error:
+            logger.warning("the term in the bucket can't be ended: %s", error)
+        self._spool.unlock()
+
+    # ------------------------------------------------------------------------------------------------- publishing
+
+    def publish(
+        self, manifest: Manifest, profile_path: Path | None, *, extras: Mapping[str, Path] | None = None
+    ) -> Manifest:
+        """As Volume.publish. On return it is in the bucket, or in the spool if the bucket is away."""
+        standing = self._find_standing(manifest.id)
+        if standing is not None:
+            self._spool.drop_tmp(manifest.id)
+            self._spool.remove(manifest.id)
+            return standing
+        self._spool.note_newest(self._newest)
+        published = self._spool.publish(manifest, profile_path, extras=extras)
+        self._newest = max(self._newest, order.find_place(published))
+        return self._try(lambda: self._uploads.upload(manifest.id), f"profile {manifest.id}") or published
+
+    def _find_standing(self, profile_id: str) -> Manifest | None:
+        if not self._is_in_bucket(profile_id):
+            return None
+        try:
+            return self._catalog.read(profile_id)
+        except CorruptManifest:
+            self.remove(profile_id)
+            return None
+
+    def remove(self, profile_id: str) -> bool:
+        """Remove a profile with all its files; False if there was none. It is gone with the first of several steps, and
+        a kill between them leaves nothing that is shown. Raises StoreUnavailable."""
+        was_spooled = self._spool.remove(profile_id)
+        if not self._is_in_bucket(profile_id):
+            return was_spooled
+        self._check_term()
+        self._objects.write(names.build_removed(profile_id), b"")
+        self._catalog.forget(profile_id)
+        self._delete(profile_id)
+        return True
+
+    def _delete(self, profile_id: str) -> None:
+        files = [found.path for found in self._objects.list(names.build_folder(profile_id))]
+        self._objects.delete([*files, names.build_manifest(profile_id)])
+
+    # ---------------------------------------------------------------------------------------------------- journal
+
+    def write_entry(self, entry: JournalEntry) -> None:
+        """Write or replace the journal's entry; on return it is on the spool's disk, and in the bucket unless that is
+        away."""
+        name = layout.build_journal(entry.id)
+        self._mirror.announce(name)
+        self._spool.write_entry(entry)
+        self._send(name)
+
+    def read_entry(self, profile_id: str) -> JournalEntry | None:
+        return self._spool.read_entry(profile_id)
+
+    def read_entries(self) -> Reading[JournalEntry]:
+        return self._spool.read_entries()
+
+    def remove_entry(self, profile_id: str) -> None:
+        name = layout.build_journal(profile_id)
+        self._mirror.announce(name)
+        self._spool.remove_entry(profile_id)
+        self._send(name)
+
+    # ------------------------------------------------------------------------------------- temporary files, space
+
+    def list_extra_sizes(self, profile_id: str) -> tuple[int, ...]:
+        """Known from the manifest, which says it for what is in the bucket."""
+        return self._extra_sizes.get(profile_id) or self._spool.list_extra_sizes(profile_id)
+
+    def tmp_path(self, profile_id: str, name: str) -> Path:
+        return self._spool.tmp_path(profile_id, name)
+
+    def clean_tmp(self, except_ids: Collection[str] = ()) -> tuple[str, ...]:
+        return self._spool.clean_tmp(except_ids)
+
+    def drop_tmp(self, profile_id: str) -> None:
+        self._spool.drop_tmp(profile_id)
+
+    def free_bytes(self) -> int:
+        """Of the place where profiles stay: a bucket has no end."""
+        return UNLIMITED
+
+    def room_bytes(self) -> int:
+        """Of the spool: below 0, no recording should begin."""
+        return self._spool.room_bytes()
+
+    def hold_emergency_space(self) -> bool:
+        return self._spool.hold_emergency_space()
+
+    def reserve(self, size_bytes: int) -> Reservation:
+        return self._spool.reserve(size_bytes)
+
+    # ------------------------------------------------------------------------------------------------- the bucket
+
+    def read_manifests(self, ids: Collection[str] | None = None) -> Reading[Manifest]:
+        reading = super().read_manifests(ids)
+        for manifest in reading.items:
+            self._learn(manifest)
+        return reading
+
+    def count_spooled(self) -> int:
+        """Attempts that aren't in the bucket yet."""
+        return len(self._spool.list_ids())
+
+    def _send(self, name: str) -> None:
+        self._try(lambda: self._mirror.send(name), name)
+
+    def _try(self, work: Callable[[], Manifest | None], what: str) -> Manifest | None:
+        """Now, if the bucket seems to be there; else the thread does it later."""
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            return work()
+        except StoreUnavailable as error:
+            logger.warning("%s stays in the spool for now: %s", what, error)
+            self._away_until = time.monotonic() + PAUSE_SECS
+        except StoreFenced as error:
+            self._stop(error)
+            raise
+        return None
+
+    def _check_term(self) -> None:
+        try:
+            self._fence.check()
+        except StoreFenced as error:
+            self._stop(error)
+            raise
+
+    def _stop(self, error: StoreFenced) -> None:
+        logger.critical("%s", error)
+        self._ended.set()
+        self._on_fenced(error)
+
+    def _work(self) -> None:
+        """Until the term ends: send what is left in the spool, renew the term, finish removals."""
+        renewed = time.monotonic()
+        while not self._ended.wait(PAUSE_SECS):
+            try:
+                if time.monotonic() - renewed > RENEW_SECS:
+                    self._fence.renew(self._newest)
+                    renewed = time.monotonic()
+                self._drain()
+                self._away_until = 0.0
+                if self._catalog.is_cache_old():
+                    self._catalog.renew_cache()
+            except StoreFenced as error:
+                self._stop(error)
+            except StoreError as error:
+                logger.warning("the bucket: %s", error)
+        try:
+            if self._fence.term is not None:
+                self._drain()
+        except StoreError as error:
+            logger.warning("what is left in the spool stays there: %s", error)
+
+    def _drain(self) -> None:
+        """Send what the spool has. What can't be sent for a reason of its own keeps nothing else from going."""
+        for name in self._mirror.list_unsent():
+            self._mirror.send(name)
+        for profile_id in sorted(self._spool.list_ids()):
+            try:
+                self._uploads.upload(profile_id)
+            except (StoreUnavailable, StoreFenced):
+                raise
+            except StoreError as error:
+                logger.error("profile %s stays in the spool: %s", profile_id, error)
+
+    def _note(self, manifest: Manifest) -> None:
+        self._catalog.note(manifest.id, "")
+        self._learn(manifest)
+
+    def _learn(self, manifest: Manifest) -> None:
+        self._newest = max(self._newest, order.find_place(manifest))
+        if manifest.extras:
+            self._extra_sizes[manifest.id] = tuple(facts.size_bytes for facts in manifest.extras.values())
+
+    def _read_last_term(self) -> int:
+        path = self.root / TERM
+        text = path.read_text(encoding="ascii") if path.exists() else ""
+        return int(text) if text.isdecimal() else 0
+
+    def _note_term(self, number: int) -> None:
+        (self.root / TERM).write_text(str(number), encoding="ascii")

@@ -1,0 +1,148 @@
+"""Moves a published attempt from the spool to the bucket: files, then proof that they arrived, then the manifest, then
+the local copy goes. May be repeated after a kill at any step; whoever writes the manifest first has published.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from samply_operator.errors import StoreConflict, StoreError, UnknownProfile
+from samply_operator.model.manifest import Manifest, StoredFile
+from samply_operator.store import content, documents, layout
+from samply_operator.store.bucket import names
+from samply_operator.store.bucket.objects import Objects
+from samply_operator.store.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+
+def _no_fault(step: str) -> None:
+    """Where tests kill the process."""
+
+
+class Uploads:
+    """`on_stored` hears of each manifest that stands in the bucket."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        spool: Volume,
+        *,
+        read_back: bool,
+        on_stored: Callable[[Manifest], None] = lambda _: None,
+        fault: Callable[[str], None] = _no_fault,
+    ) -> None:
+        self._objects = objects
+        self._spool = spool
+        self._read_back = read_back
+        self._on_stored = on_stored
+        self._fault = fault
+        self._busy: set[str] = set()
+        self._turn = threading.Condition()
+
+    def upload(self, profile_id: str) -> Manifest | None:
+        """The manifest that stands in the bucket; None if the spool doesn't have the attempt. Raises StoreError, and
+        StoreUnavailable if it is worth trying again."""
+        with self._own(profile_id):
+            standing = self.copy(profile_id)
+            if standing is None:
+                return None
+            self._fault("manifest-written")
+            self._on_stored(standing)
+            self._spool.remove(profile_id)
+            self._fault("spool-removed")
+            return standing
+
+    def copy(self, profile_id: str) -> Manifest | None:
+        """The same, and the spool keeps its copy."""
+        manifest = self._spool.read_manifest(profile_id)
+        if manifest is None:
+            return None
+        return self._read_standing(profile_id) or self._send(manifest)
+
+    def _send(self, manifest: Manifest) -> Manifest:
+        folder = self._spool.root / layout.build_folder(manifest.id)
+        sent = []
+        if manifest.file is not None:
+            sent.append(self._send_file(folder / layout.PROFILE_FILE, build_path(manifest), manifest.file, manifest))
+            self._fault("file-uploaded")
+        extras = {}
+        for path in sorted(folder.glob("raw*")):
+            extras[path.name] = content.describe(path)
+            where = names.build_extra(manifest.id, extras[path.name].sha256, path.name)
+            sent.append(self._send_file(path, where, extras[path.name], None))
+        self._fault("files-uploaded")
+        whole = msgspec.structs.replace(manifest, extras=extras)
+        try:
+            self._objects.create(names.build_manifest(manifest.id), documents.encode(whole))
+        except StoreConflict:
+            return self._give_way(whole, sent)
+        return whole
+
+    def _send_file(self, path: Path, where: str, facts: StoredFile, manifest: Manifest | None) -> str:
+        """Its name in the bucket, once it is proved to be there."""
+        if path.stat().st_size != facts.size_bytes:
+            raise StoreError(f"{path.name} has {path.stat().st_size} bytes, its manifest says {facts.size_bytes}.")
+        if not self._is_there(where, facts):
+            self._objects.upload(where, path, build_attributes(manifest, facts))
+            if not self._is_there(where, facts):
+                raise StoreError(f"{where} isn't in the bucket as it was uploaded.")
+        return where
+
+    def _is_there(self, where: str, facts: StoredFile) -> bool:
+        """Size, and the hash of what the bucket gives back."""
+        found = self._objects.find(where)
+        if found is None or found.size_bytes != facts.size_bytes:
+            return False
+        return not self._read_back or self._objects.hash(where) == (facts.size_bytes, facts.sha256)
+
+    def _give_way(self, own: Manifest, sent: list[str]) -> Manifest:
+        """Somebody published this id first, or our own request was sent twice: what stands stays."""
+        standing = self._read_standing(own.id)
+        if standing is None:
+            raise StoreConflict(f"the place of profile {own.id} was taken; try again.")
+        kept = {build_path(standing), *list_extras(standing)}
+        self._objects.delete([path for path in sent if path not in kept])
+        return standing
+
+    def _read_standing(self, profile_id: str) -> Manifest | None:
+        found = self._objects.read(names.build_manifest(profile_id))
+        return documents.decode_manifest(found[0], profile_id) if found else None
+
+    @contextmanager
+    def _own(self, profile_id: str) -> Iterator[None]:
+        """One upload of the same attempt at a time."""
+        with self._turn:
+            self._turn.wait_for(lambda: profile_id not in self._busy)
+            self._busy.add(profile_id)
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._busy.discard(profile_id)
+                self._turn.notify_all()
+
+
+def build_path(manifest: Manifest) -> str:
+    """Where the profile's file is. Raises UnknownProfile if it has none."""
+    if manifest.file is None:
+        raise UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
+    return names.build_file(manifest.id, manifest.file.sha256)
+
+
+def list_extras(manifest: Manifest) -> list[str]:
+    return [names.build_extra(manifest.id, facts.sha256, name) for name, facts in manifest.extras.items()]
+
+
+def build_attributes(manifest: Manifest | None, facts: StoredFile) -> dict[str, str]:
+    """What the object says of itself to whoever gets it by a URL of the bucket."""
+    attributes = {"Content-Type": "application/gzip", "sha256": facts.sha256}
+    if manifest is not None:
+        attributes["Content-Disposition"] = content.build_disposition(manifest.id, manifest.finished_at)
+    return attributes

@@ -1,0 +1,75 @@
+"""Opens the store that the settings name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samply_operator.settings import Identity, Settings
+from samply_operator.store.store import Store, StoreReader
+from samply_operator.store.volume import Volume
+
+if TYPE_CHECKING:
+    from samply_operator.errors import StoreFenced
+    from samply_operator.store.bucket.objects import Objects
+
+EMERGENCY_BYTES = 1024 * 1024
+"""Room for some hundred small writes on a volume that others filled."""
+EXIT_FENCED = 75
+"""EX_TEMPFAIL: start me again."""
+
+
+def open_store(settings: Settings, identity: Identity) -> Store:
+    """For the one writer. Raises SettingsError."""
+    storage, is_bucket = settings.storage, settings.storage.kind == "Bucket"
+    volume = Volume(
+        settings.paths.data,
+        min_free_bytes=settings.recording.min_free_bytes,
+        max_bytes=storage.spool_bytes if is_bucket else 0,
+        emergency_bytes=EMERGENCY_BYTES,
+    )
+    if not is_bucket:
+        return volume
+    from samply_operator.store.bucket.fence import Fence  # noqa: PLC0415 - 7 MB that a volume needs not
+    from samply_operator.store.bucket.store import BucketStore  # noqa: PLC0415
+
+    objects = _connect(settings)
+    fence = Fence(objects, f"{identity.namespace}/{identity.release}", identity.pod)
+    return BucketStore(volume, objects, fence, read_back=storage.read_back, on_fenced=_end)
+
+
+def open_reader(settings: Settings) -> StoreReader:
+    """For whoever only serves. Raises SettingsError."""
+    volume = Volume(settings.paths.data)
+    if settings.storage.kind == "Volume":
+        return volume
+    from samply_operator.store.bucket.reader import BucketReader  # noqa: PLC0415
+
+    storage = settings.storage
+    if not storage.redirect:
+        return BucketReader(volume, _connect(settings))
+    public = _connect(settings, storage.redirect_endpoint)
+    return BucketReader(volume, _connect(settings), sign=lambda path: public.sign(path, storage.redirect_secs))
+
+
+def _connect(settings: Settings, endpoint: str = "") -> Objects:
+    from samply_operator.store.bucket.connection import Connection  # noqa: PLC0415
+    from samply_operator.store.bucket.objects import Objects  # noqa: PLC0415
+
+    bucket = settings.storage.bucket
+    connection = Connection(
+        bucket,
+        bucket.cluster,
+        Path(settings.paths.storage),
+        authorities=Path(settings.paths.authorities),
+        endpoint=endpoint,
+    )
+    connection()  # what is wrong with the settings is said at the start
+    return Objects(connection)
+
+
+def _end(error: StoreFenced) -> None:
+    """Another process leads: whatever this one was about to do, it must not. What is half done is the other's now, as
+    after a kill."""
+    os._exit(EXIT_FENCED)

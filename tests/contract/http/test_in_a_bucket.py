@@ -1,0 +1,118 @@
+"""The interface over a bucket: files as in test_files.py and test_all_ordinals.py, and what only a bucket has."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+
+from contract.http.test_all_ordinals import *  # noqa: F403 - the same tests, with the service below
+from contract.http.test_files import *  # noqa: F403
+from samply_operator.api import app_keys
+from samply_operator.settings import Auth, Storage
+from samply_operator.store.bucket import names
+from support import buckets, profile_maker
+from support.buckets import Server
+from support.service import serving
+
+from .conftest import Service, make_id
+
+# These look into the volume, or publish what a bucket refuses: a file that isn't what its manifest says.
+del (
+    test_the_last_profile_of_each_ordinal_in_one_file,  # noqa: F821
+    test_only_the_first_piece_goes_under_the_cork,  # noqa: F821
+    test_a_file_that_ends_early_cuts_the_connection_and_is_told_in_the_log,  # noqa: F821
+)
+
+URL = "/v0/pipelines/orders/samply_profile"
+
+
+def build_storage(server: Server, **changes: object) -> Storage:
+    bucket = msgspec.structs.replace(server.build_settings(), cluster=f"c-{secrets.token_hex(6)}")
+    return Storage(kind="Bucket", bucket=bucket, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def service(folder: Path, auth: Auth, moto: Server) -> AsyncIterator[Service]:
+    buckets.write_credentials(folder, buckets.KEYS)
+    async with serving(folder, auth=auth, storage=build_storage(moto)) as service:
+        yield service
+
+
+def find_object(service: Service, number: int) -> str:
+    manifest = service.volume.read_manifest(make_id(number))
+    assert manifest is not None
+    assert manifest.file is not None
+    return names.build_file(manifest.id, manifest.file.sha256)
+
+
+async def test_a_file_that_was_asked_for_comes_from_the_cache(service: Service, folder: Path) -> None:
+    data = os.urandom(3_000_000)
+    service.put(1, data)
+    await service.settle()
+    assert (await service.get(URL, Range="bytes=5-9")).body == data[5:10]
+    assert [path.name for path in (folder / "cache").iterdir()] == []
+    assert (await service.get(URL)).body == data
+    assert [path.name for path in (folder / "cache").iterdir()] == [make_id(1)]
+    service.volume._objects.delete([find_object(service, 1)])  # type: ignore[attr-defined]
+    service.door.app[app_keys.FILES]._kept.clear()
+    assert (await service.get(URL)).body == data
+
+
+async def test_a_file_that_went_behind_our_back_is_told(service: Service) -> None:
+    """And the one before it is the answer to who asks for the last one."""
+    service.put(1, b"one")
+    service.put(2, b"two")
+    await service.settle()
+    service.volume._objects.delete([find_object(service, 2)])  # type: ignore[attr-defined]
+    assert (await service.get(URL)).body == b"one"
+    answer = await service.get(f"/v0/pipelines/orders/samply_profiles/{make_id(2)}/profile")
+    assert answer.assert_error(404, "UnknownProfile") == {"profile": make_id(2)}
+    assert (await service.get(f"/v0/pipelines/orders/samply_profiles/{make_id(2)}")).status == 200
+
+
+async def test_a_conversion_fetches_the_file_first(service: Service, tmp_path: Path) -> None:
+    document = profile_maker.build([[profile_maker.Sample(("main", "work"), 1.0)] * 5])
+    data = profile_maker.save(document, tmp_path / "profile.json.gz").read_bytes()
+    service.put(1, data)
+    await service.settle()
+    answer = await service.get(f"/v0/pipelines/orders/samply_profiles/{make_id(1)}/summary")
+    assert answer.status == 200
+    assert b"work" in answer.body
+
+
+async def test_many_at_once_get_the_same_bytes(service: Service) -> None:
+    data = os.urandom(2_000_000)
+    service.put(1, data)
+    await service.settle()
+    answers = await asyncio.gather(*(service.get(URL) for _ in range(8)))
+    assert all(answer.body == data for answer in answers)
+
+
+async def test_callers_are_sent_to_the_bucket_where_a_setting_says_so(folder: Path, moto: Server) -> None:
+    buckets.write_credentials(folder, buckets.KEYS)
+    public = moto.endpoint.replace("127.0.0.1", "localhost")
+    storage = build_storage(moto, redirect=True, redirect_endpoint=public)
+    async with serving(folder, storage=storage) as service, aiohttp.ClientSession() as session:
+        data = os.urandom(100_000)
+        service.put(1, data)
+        await service.settle()
+        answer = await service.get(URL)
+        assert answer.status == 307
+        assert answer.headers["Location"].startswith(public)
+        assert answer.headers["Cache-Control"] == "no-store"
+        async with session.get(answer.headers["Location"]) as response:
+            assert await response.read() == data
+            assert response.headers["Content-Disposition"] == (
+                'attachment; filename="2026-01-31T09:01:30.500Z-samply_profile.json.gz"'
+            )
+            assert response.headers["Content-Type"] == "application/gzip"
+        head = await service.ask("HEAD", URL)
+        assert (head.status, head.headers["Content-Length"]) == (200, "100000")
+        assert (await service.get(URL, If_None_Match=head.headers["ETag"])).status == 304

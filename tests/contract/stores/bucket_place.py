@@ -1,0 +1,73 @@
+"""A store in a bucket, for the contract: each process has a spool of its own, as a pod has."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from pathlib import Path
+
+from contract.stores.store_contract import Place
+from samply_operator.errors import StoreFenced
+from samply_operator.model.manifest import Manifest
+from samply_operator.store.bucket import names
+from samply_operator.store.bucket.fence import Fence
+from samply_operator.store.bucket.store import BucketStore
+from samply_operator.store.store import Store
+from samply_operator.store.volume import Volume
+from support.buckets import Server
+
+TRIES = 20
+
+
+def lock(store: BucketStore) -> None:
+    """A server on a busy machine may be slow to answer; whoever wants to write asks again."""
+    for _ in range(TRIES):
+        if store.lock():
+            return
+    raise AssertionError("it never became the writer")
+
+
+class BucketPlace(Place):
+    def __init__(self, server: Server, root: Path) -> None:
+        self.objects = server.open(f"{secrets.token_hex(6)}")
+        self.server = server
+        self.fenced: list[StoreFenced] = []
+        self._root = root
+        self._count = 0
+        self.store: Store = self.open()
+
+    def open(self, spool: str = "", owner: str = "ns/release") -> BucketStore:
+        """A further process, which is the writer from then on."""
+        store = self.build(spool, owner)
+        lock(store)
+        return store
+
+    def build(self, spool: str = "", owner: str = "ns/release", **more: object) -> BucketStore:
+        self._count += 1
+        volume = Volume(self._root / (spool or f"pod-{self._count}"))
+        fence = Fence(self.objects, owner, f"pod-{self._count}")
+        store = BucketStore(volume, self.objects, fence, on_fenced=self.fenced.append, **more)  # type: ignore[arg-type]
+        store.prepare()
+        self.bucket_store = store
+        return store
+
+    def reopen(self) -> Store:
+        self.bucket_store.unlock()
+        self.store = self.open()
+        return self.store
+
+    def close(self) -> None:
+        self.bucket_store.unlock()
+
+    def read_file(self, manifest: Manifest) -> bytes:
+        async def read() -> bytes:
+            assert manifest.file is not None
+            stream = await self.bucket_store.open_stream(manifest, 0, manifest.file.size_bytes)
+            assert stream is not None
+            return b"".join([bytes(piece) async for piece in stream])
+
+        return asyncio.run(read())
+
+    def read_extra(self, manifest: Manifest, name: str) -> bytes:
+        path = names.build_extra(manifest.id, manifest.extras[name].sha256, name)
+        return b"".join(map(bytes, self.objects.read_pieces(path)))

@@ -1,0 +1,320 @@
+"""A bucket that is away, refuses, loses objects, or has two writers; a process that ends after any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from contract.stores.bucket_place import BucketPlace
+from contract.stores.store_contract import make_entry, make_id, make_manifest, put
+from samply_operator.errors import CorruptManifest, StoreFenced, StoreFull, StoreUnavailable
+from samply_operator.settings import Identity, Settings, Storage
+from samply_operator.store import opening
+from samply_operator.store.bucket import connection, fence, names, objects, store
+from samply_operator.store.space import measure
+from support import buckets
+from support.buckets import Server
+
+
+@pytest.fixture
+def place(moto: Server, tmp_path: Path) -> Iterator[BucketPlace]:
+    place = BucketPlace(moto, tmp_path)
+    yield place
+    place.close()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """One that may be ended."""
+    with buckets.run_moto(tmp_path / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread looks often."""
+    monkeypatch.setattr(store, "PAUSE_SECS", 0.2)
+
+
+def wait_until(is_met: Callable[[], bool], secs: float = 30) -> None:
+    until = time.monotonic() + secs
+    while not is_met():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+# ------------------------------------------------------------------------------------------------------- away
+
+
+@pytest.mark.usefixtures("quick")
+def test_while_the_bucket_is_away_the_spool_keeps_all(own_server: Server, tmp_path: Path) -> None:
+    place = BucketPlace(own_server, tmp_path)
+    before = put(place.store, 1, b"before")
+    own_server.process.kill()
+    own_server.process.wait()
+    place.store.write_entry(make_entry(2))
+    during = put(place.store, 2, b"during")
+    assert place.store.read_manifest(during.id) == during
+    assert place.store.read_manifest(make_id(3)) is None
+    with place.store.open_profile(during.id, size_bytes=6) as file:
+        assert file.read() == b"during"
+    assert place.store.list_ids() == {before.id, during.id}
+    with pytest.raises(StoreUnavailable, match=r"leader\.json"):
+        place.store.remove(before.id)
+    assert place.bucket_store.count_spooled() == 1
+    place.bucket_store.unlock()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_bucket_that_hangs_holds_nothing_up_for_long(
+    own_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.CLIENT, "read_timeout", timedelta(seconds=1))
+    monkeypatch.setitem(connection.RETRIES, "max_retries", 0)
+    place = BucketPlace(own_server, tmp_path)
+    own_server.pause()
+    began = time.monotonic()
+    place.store.write_entry(make_entry(1))
+    during = put(place.store, 1, b"during")
+    assert time.monotonic() - began < 10
+    own_server.resume()
+    wait_until(lambda: place.bucket_store.count_spooled() == 0)
+    assert place.read_file(during) == b"during"
+    assert place.objects.read(names.build_manifest(during.id)) is not None
+    assert place.reopen().read_entries().items == (make_entry(1),)
+    place.close()
+
+
+def test_a_spool_that_is_full_says_so(moto: Server, tmp_path: Path) -> None:
+    settings = Settings(storage=Storage(kind="Bucket", bucket=moto.build_settings(), spool_bytes=1 << 20))
+    settings = _replace_data(settings, tmp_path / "data", moto.folder)
+    opened = opening.open_store(settings, Identity("ns", "pod", "release"))
+    opened.prepare()
+    assert opened.room_bytes() < 0
+    with pytest.raises(StoreFull, match="no room"):
+        opened.reserve(2 << 20)
+    assert opened.free_bytes() > 1 << 50
+
+
+def test_the_spool_counts_what_its_files_take(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_bytes(b"x" * 10_000)
+    assert 8192 <= measure(tmp_path) <= 65536
+
+
+def test_refused_credentials_are_told_and_replaced_without_a_restart(
+    own_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a Secret's keys become is read again."""
+    monkeypatch.setattr(connection, "LOOK_SECS", 0.0)
+    connect = own_server.connect("x")
+    first = connect()
+    assert connect() is first
+    buckets.write_credentials(own_server.folder, {"aws_access_key_id": "another"})
+    assert connect() is not first
+
+
+def test_what_the_provider_says_is_told_without_the_request() -> None:
+    said = "Generic S3 error: <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+    assert objects.describe(Exception(said)) == "SlowDown: Please reduce your request rate"
+    assert objects.describe(Exception("a\n b" + "c" * 1000)).startswith("a bc")
+
+
+# ---------------------------------------------------------------------------------------------- behind our back
+
+
+def test_a_term_that_was_deleted_behind_our_back_is_over(place: BucketPlace) -> None:
+    place.objects.delete([names.LEADER])
+    one = put(place.store, 1)
+    with pytest.raises(StoreFenced, match="nobody"):
+        place.store.remove(one.id)
+    assert place.fenced
+
+
+def test_a_manifest_that_somebody_broke_hides_no_other_one(place: BucketPlace) -> None:
+    one, two = put(place.store, 1), put(place.store, 2)
+    place.objects.write(names.build_manifest(one.id), b"{")
+    reading = place.reopen().read_manifests()
+    assert reading.items == (two,)
+    assert [fault.details["profile"] for fault in reading.faults] == [one.id]
+    with pytest.raises(CorruptManifest):
+        place.store.read_manifest(one.id)
+
+
+def test_objects_that_were_deleted_behind_our_back_are_none(place: BucketPlace) -> None:
+    one, two = put(place.store, 1), put(place.store, 2)
+    assert two.file is not None
+    place.objects.delete([names.build_manifest(one.id), names.build_file(two.id, two.file.sha256)])
+    assert place.store.read_manifest(one.id) is None
+    assert place.store.list_ids() == {two.id}
+    assert place.store.remove(two.id)
+
+
+def test_a_profile_whose_removal_was_cut_short_is_gone(place: BucketPlace) -> None:
+    one = put(place.store, 1)
+    place.objects.write(names.build_removed(one.id), b"")
+    opened = place.reopen()
+    assert opened.list_ids() == frozenset()
+    assert opened.read_manifest(one.id) is None
+
+
+def test_the_cached_manifests_count_only_as_they_are_listed(
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("samply_operator.store.bucket.catalog.FEW", 2)
+    stored = [put(place.store, number) for number in range(8)]
+    place.store.list_ids()
+    place.bucket_store._catalog.renew_cache()
+    assert place.objects.find(names.CATALOG) is not None
+    place.objects.delete([names.build_manifest(stored[0].id)])
+    place.objects.write(names.build_manifest(stored[1].id), b"{")
+    opened = place.reopen()
+    reading = opened.read_manifests()
+    assert {manifest.id for manifest in reading.items} == {manifest.id for manifest in stored[2:]}
+    assert len(reading.faults) == 1
+    place.objects.write(names.CATALOG, b"no gzip")
+    assert len(place.reopen().read_manifests().items) == 6
+
+
+# ------------------------------------------------------------------------------------------------- two writers
+
+
+def test_a_second_writer_of_the_same_installation_takes_over_and_the_first_one_is_stopped(place: BucketPlace) -> None:
+    first = place.bucket_store
+    first.write_entry(make_entry(1, step="Recording"))
+    second = place.open()
+    assert second.read_entries().items == (make_entry(1, step="Recording"),)
+    for act in (
+        lambda: first.write_entry(make_entry(1, step="Collecting")),
+        lambda: first.write_entry(make_entry(2)),
+        lambda: first.remove_entry(make_id(1)),
+        lambda: first.side_files.pin(make_id(1)),
+    ):
+        with pytest.raises(StoreFenced):
+            act()
+    assert place.fenced
+    second.write_entry(make_entry(1, step="Publishing"))
+    assert place.reopen().read_entries().items == (make_entry(1, step="Publishing"),)
+
+
+def test_a_writer_that_slept_neither_doubles_nor_removes(place: BucketPlace) -> None:
+    first = place.bucket_store
+    kept = put(first, 5)
+    second = place.open()
+    published = put(second, 1, b"by the second")
+    late = put(first, 1, b"by the first, late")
+    assert late == published
+    assert place.read_file(late) == b"by the second"
+    with pytest.raises(StoreFenced):
+        first.remove(kept.id)
+    second.remove(published.id)
+    assert put(first, 1, b"once more") is not None
+    assert place.reopen().list_ids() == {kept.id}
+
+
+def test_another_installation_waits_until_the_term_is_not_renewed(
+    place: BucketPlace, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = [0.0]
+    other = place.build(owner="elsewhere/release")
+    other._fence._uptime = lambda: clock[0]
+    assert not other.lock()
+    assert "Two installations" in caplog.text
+    clock[0] = fence.PATIENCE_SECS - 1
+    assert not other.lock()
+    clock[0] = fence.PATIENCE_SECS + 1
+    assert other.lock()
+    other.unlock()
+
+
+def test_a_term_that_ended_in_order_is_followed_at_once(place: BucketPlace) -> None:
+    place.bucket_store.unlock()
+    other = place.build(owner="elsewhere/release")
+    assert other.lock()
+    other.unlock()
+
+
+# ------------------------------------------------------------------------------------------------------ killed
+
+
+class KilledError(BaseException):
+    """The process ends here."""
+
+
+STEPS = ["file-uploaded", "files-uploaded", "manifest-written", "spool-removed"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("same_pod", [True, False])
+def test_publishing_survives_a_kill_after(place: BucketPlace, step: str, same_pod: bool) -> None:
+    def fault(reached: str) -> None:
+        if reached == step:
+            raise KilledError
+
+    place.close()
+    doomed = place.build("doomed", fault=fault)
+    assert doomed.lock()
+    manifest = make_manifest(1, b"data" * 1000)
+    doomed.write_entry(make_entry(1, step="Publishing"))
+    path = doomed.tmp_path(manifest.id, "profile")
+    path.write_bytes(b"data" * 1000)
+    with pytest.raises(KilledError):
+        doomed.publish(manifest, path)
+    doomed._fence.term = None  # its thread is gone, too
+    doomed._ended.set()
+    if doomed._thread:
+        doomed._thread.join()
+    doomed._spool.unlock()
+
+    heir = place.open("doomed" if same_pod else "heir")
+    assert heir.read_entries().items == (make_entry(1, step="Publishing"),)
+    path = heir.tmp_path(manifest.id, "profile")
+    path.write_bytes(b"data" * 1000)  # as collected again from the pod
+    assert heir.publish(manifest, path).id == manifest.id
+    assert heir.list_ids() == {manifest.id}
+    assert place.read_file(manifest) == b"data" * 1000
+    assert [found.size_bytes for found in place.objects.list(names.FILES)] == [4000]
+    assert heir.count_spooled() == 0
+
+
+def test_what_was_not_sent_by_this_pod_counts_more_than_the_bucket(place: BucketPlace) -> None:
+    """Killed while the bucket was away; started again on the same spool."""
+    place.close()
+    doomed = place.open("pod")
+    doomed.write_entry(make_entry(1, step="Recording"))
+    doomed.write_entry(make_entry(2))
+    doomed._away_until = time.monotonic() + 1000
+    doomed.write_entry(make_entry(1, step="Collecting"))
+    doomed.remove_entry(make_id(2))
+    doomed.write_entry(make_entry(3))
+    doomed._fence.release()
+    doomed.unlock()
+    again = place.open("pod")
+    assert {entry.id: entry.step for entry in again.read_entries().items} == {
+        make_id(1): "Collecting", make_id(3): "Admitted",
+    }  # fmt: skip
+    assert {entry.id for entry in place.reopen().read_entries().items} == {make_id(1), make_id(3)}
+
+
+def test_what_an_old_spool_has_counts_less_than_what_another_pod_did_since(place: BucketPlace) -> None:
+    place.close()
+    old = place.open("old")
+    old.write_entry(make_entry(1, step="Recording"))
+    old.write_entry(make_entry(2, step="Recording"))
+    old.unlock()
+    new = place.open("new")
+    new.write_entry(make_entry(1, step="Publishing"))
+    new.remove_entry(make_id(2))
+    new.unlock()
+    again = place.open("old")
+    assert again.read_entries().items == (make_entry(1, step="Publishing"),)
+
+
+def _replace_data(settings: Settings, data: Path, storage: Path) -> Settings:
+    paths = msgspec.structs.replace(settings.paths, data=str(data), storage=str(storage))
+    return msgspec.structs.replace(settings, paths=paths)

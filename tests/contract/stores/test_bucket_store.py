@@ -1,0 +1,20 @@
+"""The store's contract in a bucket that speaks S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.stores.bucket_place import BucketPlace
+from contract.stores.store_contract import StoreContract
+from support.buckets import Server
+
+
+class TestS3(StoreContract):
+    @pytest.fixture
+    def place(self, moto: Server, tmp_path: Path) -> Iterator[BucketPlace]:
+        place = BucketPlace(moto, tmp_path)
+        yield place
+        place.close()
