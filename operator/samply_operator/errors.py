@@ -35,6 +35,7 @@ SamplyOperatorError            has a message, a remedy and details; `code` is wh
 │   ├── KubeNotFound
 │   ├── KubeConflict
 │   ├── KubeForbidden
+│   │   └── KubeDenied         refused by admission (a webhook, a policy, a quota), whatever the HTTP status
 │   ├── KubeInvalid            422 or 400: repeating it won't help
 │   ├── KubeUnavailable        no answer, 429 or 5xx: worth repeating
 │   └── ExecFailed             an exec session ended without a status (worth repeating)
@@ -239,6 +240,10 @@ class KubeConflict(KubeError):
 
 class KubeForbidden(KubeError):
     code = "KubernetesForbidden"
+
+
+class KubeDenied(KubeForbidden):
+    code = "KubernetesDenied"
 
 
 class KubeInvalid(KubeError):

@@ -278,7 +278,8 @@ class Cors(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
 class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The network door."""
 
-    host: str = "0.0.0.0"  # noqa: S104 - a pod's door must listen on the pod's address
+    host: str = ""
+    """Address to listen on. Empty: all of the pod's, IPv4 and IPv6."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8080
     metrics_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9090
     """Port for Prometheus: no authentication, no names."""

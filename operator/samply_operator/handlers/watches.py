@@ -9,6 +9,7 @@ from typing import Any
 
 import kopf
 
+from samply_operator.handlers import login
 from samply_operator.model import names
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.sync import Sync
@@ -44,11 +45,7 @@ def build_registry(engine: Engine, sync: Sync) -> kopf.OperatorRegistry:
             engine.changes.notify()
         sync.see_carrier("StatefulSet", event["object"])
 
-    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        # kopf's own two ways: its third one would import the whole synchronous client.
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-
-    kopf.on.login(id="login", registry=registry)(login)
+    kopf.on.login(id="login", registry=registry)(login.login)
     kopf.on.event(*PROFILES, id="profile", registry=registry)(see_profile)
     kopf.on.event("", "v1", "pods", id="pod", registry=registry)(see_pod)
     kopf.on.event(*STATEFUL_SETS, id="stateful-set", registry=registry)(see_set)

@@ -24,7 +24,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from yarl import URL
 
 from samply_operator.errors import KubeError, KubeUnavailable, SettingsError
-from samply_operator.kube import faults, measures
+from samply_operator.kube import faults, measures, proxies
 
 Params = Mapping[str, str] | tuple[tuple[str, str], ...]
 Load = Callable[[], Awaitable[Any]]
@@ -53,7 +53,8 @@ Send = Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]]
 
 
 async def load_configuration() -> Any:
-    """The pod's own service account, else the kubeconfig file (KUBECONFIG, ~/.kube/config)."""
+    """The pod's own service account, else the kubeconfig file (KUBECONFIG, ~/.kube/config); the proxy of the latter,
+    else of the environment."""
     configuration = Configuration()
     try:
         load_incluster_config(client_configuration=configuration)
@@ -64,6 +65,7 @@ async def load_configuration() -> Any:
             raise SettingsError(
                 f"No way to the API server: {error}.", remedy="Run in a pod with a service account, or set KUBECONFIG."
             ) from error
+    configuration.proxy = configuration.proxy or proxies.find_proxy(configuration.host) or None
     return configuration
 
 
@@ -133,7 +135,7 @@ class Connection:
             cookie_jar=aiohttp.DummyCookieJar(),
             raise_for_status=_check,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECS),
-            trust_env=True,
+            trust_env=False,  # the configuration has the proxy
         )
 
     async def request(

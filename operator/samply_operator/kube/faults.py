@@ -15,6 +15,7 @@ import msgspec
 from samply_operator.errors import (
     ExecFailed,
     KubeConflict,
+    KubeDenied,
     KubeError,
     KubeForbidden,
     KubeInvalid,
@@ -37,6 +38,8 @@ REMEDIES: dict[int, str] = {
     403: "Grant the verb in the Role of that namespace (the chart does).",
 }
 
+DENIED_REMEDY = "Exempt the operator's ServiceAccount from what the message names, or raise the quota that it names."
+
 COMMAND_MISSING = re.compile(
     r"executable file not found|stat .*no such file or directory"
     r"|exec: .*(no such file|permission denied|not a directory|is a directory|exec format error)",
@@ -52,6 +55,10 @@ CONTAINER_AWAY = re.compile(
 NOT_AUTHORIZED = re.compile(r'forbidden: User ".*" cannot ')
 """What an authorizer says; admission says why instead."""
 
+DENIED = re.compile(r"admission webhook .* denied the request|[Pp]olicy '.*' with binding '.*' denied request")
+"""What the API server puts before the words of a webhook or of an admission policy, which choose the HTTP status
+themselves. Built-in admission (Pod Security, quotas, limit ranges) answers 403 and says that something is forbidden."""
+
 RUNTIME_PREAMBLE = re.compile(r"^.*unable to start container process: ")
 """Nesting of errors and a long id that every runtime puts before what matters."""
 
@@ -65,6 +72,13 @@ def cut(text: str, limit: int = 500) -> str:
 def is_of_authorizer(status: int, body: bytes) -> bool:
     """Refused for the lack of a right: for good, or by an API server that doesn't know its roles yet."""
     return status == 403 and NOT_AUTHORIZED.search(str(read_status(body).get("message"))) is not None
+
+
+def is_of_admission(status: int, text: str) -> bool:
+    """Refused by a webhook, a policy or built-in admission, with its message."""
+    if DENIED.search(text):
+        return True
+    return status == 403 and " is forbidden: " in text and NOT_AUTHORIZED.search(text) is None
 
 
 def read_status(body: bytes) -> dict[str, Any]:
@@ -85,9 +99,11 @@ def build_error(http_status: int, body: bytes, what: str) -> KubeError:
         # A kubelet's "no such container" comes as 400 or 500, by version and by who says it.
         return error
     kind = BY_STATUS.get(http_status) or (KubeInvalid if 400 <= http_status < 500 else KubeUnavailable)
+    if is_of_admission(http_status, text):
+        kind = KubeDenied
     return kind(
         f"{what}: {http_status} {text}",
-        remedy=REMEDIES.get(http_status, ""),
+        remedy=DENIED_REMEDY if kind is KubeDenied else REMEDIES.get(http_status, ""),
         details={"status": http_status, "reason": reason},
     )
 

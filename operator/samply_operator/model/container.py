@@ -59,6 +59,8 @@ class ContainerFacts:
     flags: frozenset[str] = frozenset()
     """Long options that `samply record --help` offers."""
     arch: str = ""
+    kernel: str = ""
+    """What /proc/version says: which kernel, and who built it."""
     paranoid: int | None = None
     uid: int = -1
     effective_caps: int = 0

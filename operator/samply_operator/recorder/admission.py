@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from samply_operator.errors import KubeForbidden, KubeNotFound, StoreFull
+from samply_operator.errors import KubeDenied, KubeForbidden, KubeNotFound, StoreFull
 from samply_operator.kube import objects
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.profile import Failure, SamplyProfile
@@ -223,6 +223,8 @@ class Admission:
             return None
         try:
             decision = await self.leases.acquire(entry)
+        except KubeDenied as error:
+            return failures.build_failure("AdmissionRefused", error.message)
         except KubeForbidden as error:
             return failures.build_failure("NotPermitted", error.message)
         if isinstance(decision, lease.Take):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from samply_operator.errors import InvalidSpec, KubeConflict, KubeInvalid, KubeNotFound
+from samply_operator.errors import InvalidSpec, KubeConflict, KubeDenied, KubeInvalid, KubeNotFound
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.profile import Spec, render_spec
@@ -116,13 +116,17 @@ async def take(context: Context, kind: Kind, namespace: str, name: str) -> None:
 
 async def _carry_out(context: Context, carrier: Carrier, claim: triggers.Claim) -> None:
     for ordinal in carrier.ordinals:
-        await create_profile(
-            context,
-            carrier.namespace,
-            triggers.build_name(claim.request, ordinal),
-            Spec(pipeline=carrier.pipeline, ordinal=ordinal, duration_secs=claim.duration_secs),
-            request=claim.request,
-        )
+        try:
+            await create_profile(
+                context,
+                carrier.namespace,
+                triggers.build_name(claim.request, ordinal),
+                Spec(pipeline=carrier.pipeline, ordinal=ordinal, duration_secs=claim.duration_secs),
+                request=claim.request,
+            )
+        except KubeDenied as error:
+            await _refuse(context, carrier, names.CLAIM, claim.text, error)
+            return
     await _patch(
         context, carrier, triggers.build_release_patch(claim, had_refusal=names.REFUSED in carrier.annotations)
     )
@@ -151,7 +155,9 @@ async def create_profile(
         return None
 
 
-async def _refuse(context: Context, carrier: Carrier, annotation: str, value: str, error: InvalidSpec) -> None:
+async def _refuse(
+    context: Context, carrier: Carrier, annotation: str, value: str, error: InvalidSpec | KubeDenied
+) -> None:
     text = f"{annotation}: {error}"
     if await _patch(context, carrier, triggers.build_refusal_patch(annotation, value, text)):
         await context.events.publish(carrier.refer(), "Warning", "ProfileRefused", text)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from samply_operator.errors import (
+    KubeDenied,
     KubeError,
     KubeForbidden,
     KubeNotFound,
@@ -93,6 +94,8 @@ class Run:
             await self._decide_outcome()
         except RecordingFailed as error:
             await self._fail(failures.failure_of(error))
+        except KubeDenied as error:
+            await self._fail(failures.build_failure("AdmissionRefused", error.message))
         except KubeForbidden as error:
             await self._fail(failures.build_failure("NotPermitted", error.message))
         except KubeError as error:

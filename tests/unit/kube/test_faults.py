@@ -35,6 +35,49 @@ def test_http_status_table(status: int, kind: type[errors.KubeError]) -> None:
     assert error.details == {"status": status, "reason": "Because"}
 
 
+VAP = (
+    "pods \"p\" is forbidden: ValidatingAdmissionPolicy 'no-exec' with binding 'no-exec' denied request: exec is "
+    "forbidden in production"
+)
+WEBHOOK = 'admission webhook "validate.kyverno.svc-fail" denied the request: resource Pod/a/b was blocked'
+LACKING = 'pods "p" is forbidden: User "u" cannot create resource "pods/exec" in API group "" in the namespace "n"'
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        pytest.param(422, VAP, errors.KubeDenied, id="a policy's default"),
+        pytest.param(403, VAP, errors.KubeDenied, id="a policy that says Forbidden"),
+        pytest.param(401, VAP, errors.KubeDenied, id="a policy that says Unauthorized"),
+        pytest.param(413, VAP, errors.KubeDenied, id="a policy that says RequestEntityTooLarge"),
+        pytest.param(400, WEBHOOK, errors.KubeDenied, id="a webhook, 400"),
+        pytest.param(403, WEBHOOK, errors.KubeDenied, id="a webhook, 403"),
+        pytest.param(500, WEBHOOK, errors.KubeDenied, id="a webhook, 500"),
+        pytest.param(422, VAP.replace("Validating", "Mutating"), errors.KubeDenied, id="a mutating policy"),
+        pytest.param(
+            403, 'pods "p" is forbidden: violates PodSecurity "baseline"', errors.KubeDenied, id="Pod Security"
+        ),
+        pytest.param(403, 's "x" is forbidden: exceeded quota: q, requested: a=1', errors.KubeDenied, id="a quota"),
+        pytest.param(403, LACKING, errors.KubeForbidden, id="a right that is missing"),
+        pytest.param(403, "forbidden", errors.KubeForbidden, id="no reason given"),
+        pytest.param(422, 'Pod "p" is invalid: spec: Forbidden', errors.KubeInvalid, id="validation"),
+        pytest.param(
+            500,
+            'Internal error occurred: failed calling webhook "x"',
+            errors.KubeUnavailable,
+            id="a webhook that is away",
+        ),
+    ],
+)
+def test_what_admission_refuses_is_that_whatever_its_status(
+    status: int, text: str, kind: type[errors.KubeError]
+) -> None:
+    """It is not worth repeating, and no right of the operator's is missing."""
+    error = faults.build_error(status, json.dumps({"message": text}).encode(), "GET /api/v1/namespaces/n/pods/p/exec")
+    assert type(error) is kind
+    assert text in error.message
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"\xff\xfe", b"null", b'{"message": 5}'])
 def test_a_body_that_is_no_status_is_borne(body: bytes) -> None:
     assert isinstance(faults.build_error(502, body, "GET /x"), errors.KubeUnavailable)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from samply_operator.errors import KubeForbidden, KubeUnavailable
+from samply_operator.errors import KubeDenied, KubeForbidden, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.rules.recording.failures import REMEDIES
@@ -209,6 +209,11 @@ def be_defect(verb: str, _: str) -> BaseException | None:
 
 
 NO_LOCK = f"{(1 << 41) - 1 & ~(1 << 14):016x}"
+REFUSED_IMAGE = (
+    "pods \"p\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: samply-operator may only "
+    "add its own image (samply-operator-samply:0.1.0), not mirror.corp/samply-operator-samply:0.1.0"
+)
+NO_ADMIN = f"{(1 << 41) - 1 & ~(1 << 21):016x}"
 PULL = "Back-off pulling image: not found"
 
 CASES = {
@@ -223,6 +228,9 @@ CASES = {
     "OwnSamplyMissing": Case("hack/images", {"mode": "BringOwn"}, NOT_BROUGHT),
     "EphemeralRefused": Case(
         "exempt the operator's ServiceAccount", {"mode": "Ephemeral"}, fault=fail(refuse_helper, KubeForbidden("no"))
+    ),
+    "ImageRewritten": Case(
+        "helperImage.rewrittenAs", {"mode": "Ephemeral"}, fault=fail(refuse_helper, KubeDenied(REFUSED_IMAGE))
     ),
     "EphemeralLimit": Case(
         "restart the pod", {"mode": "Ephemeral"}, Settings(ephemeral=Ephemeral(max_per_pod=1)), before=add_helper
@@ -262,6 +270,9 @@ CASES = {
     "NoWritableFolder": Case("emptyDir at /tmp", facts={"folder": ""}),
     "TooLittleSpace": Case("sizeLimit", facts={"free_kib": "0"}),
     "PerfEventParanoid": Case("sysctl kernel.perf_event_paranoid=1", facts={"paranoid": "2"}),
+    "PerfRestricted": Case(
+        "kernel.perf_event_paranoid=2", facts={"paranoid": "3", "kernel": "Linux (debian-kernel@x)", "capeff": NO_ADMIN}
+    ),
     "PerfNotPermitted": Case("PERFMON", facts={"capeff": "0", "seccomp": "2"}),
     "LockedMemory": Case("IPC_LOCK", facts={"capeff": NO_LOCK, "memlock": "0", "mlock_kib": "1"}),
     "RateTooHigh": Case("lower rateHz", {"rateHz": 999}, facts={"max_rate": "100"}),
@@ -288,6 +299,7 @@ CASES = {
     "StoreFailed": Case("at the volume", disk=break_at("profile-staged")),
     "Unreachable": Case("look at the node", fault=fail(is_exec, KubeUnavailable("exec: 503 from the API server"))),
     "NotPermitted": Case("Role that the chart made", fault=fail(is_exec, KubeForbidden("pods/exec is forbidden"))),
+    "AdmissionRefused": Case("exempt the operator's ServiceAccount", fault=fail(is_exec, KubeDenied("no exec here"))),
     "Lost": Case("ask again", {"durationSeconds": 600}, before=cut_session, during=lose_folder),
     "InternalError": Case("report it", fault=be_defect),
 }

@@ -117,6 +117,20 @@ def test_hostile_or_odd_text_is_read_as(text: str, fact: str, value: object) -> 
 
 
 KEYS = [line.partition("=")[0] for line in PRINTED.splitlines()]
+ALL = (1 << 41) - 1
+FEW = ALL & ~(1 << 21)
+"""Without SYS_ADMIN."""
+DEBIAN = (
+    "Linux version 6.1.0-50-cloud-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0, "
+    "GNU ld (GNU Binutils for Debian) 2.40) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1"
+)
+UBUNTU = (
+    "Linux version 6.8.0-1021-aws (buildd@lcy02-amd64-059) (x86_64-linux-gnu-gcc-13 (Ubuntu 13.3.0) 13.3.0, GNU ld "
+    "(GNU Binutils for Ubuntu) 2.42) #23-Ubuntu SMP Mon Dec  9 23:59:34 UTC 2024"
+)
+MAINLINE = (
+    "Linux version 6.18.5 (build@host) (gcc (Debian 14.2.0-19) 14.2.0, GNU ld (GNU Binutils for Debian) 2.44) #1 SMP"
+)
 ODD = st.text(alphabet=st.one_of(st.sampled_from("0123456789-, ²٣max"), st.characters()), max_size=30)
 
 
@@ -144,6 +158,24 @@ def test_any_text_at_all_is_read(text: str) -> None:
         pytest.param({"free_bytes": MIN_FREE - 1}, "TooLittleSpace", "bytes free", id="no space"),
         pytest.param({"paranoid": 2}, "PerfEventParanoid", "is 2", id="0.13.1 at 2"),
         pytest.param({"paranoid": 4}, "PerfEventParanoid", "is 4", id="0.13.1 at 4 (Debian)"),
+        pytest.param(
+            {"paranoid": 3, "kernel": DEBIAN, "flags": NEW, "effective_caps": FEW},
+            "PerfRestricted",
+            "is 3",
+            id="Debian's at 3",
+        ),
+        pytest.param(
+            {"paranoid": 4, "kernel": UBUNTU, "effective_caps": FEW},
+            "PerfRestricted",
+            "is 4",
+            id="Ubuntu's at 4, whatever samply",
+        ),
+        pytest.param(
+            {"paranoid": 3, "kernel": DEBIAN, "samply": "", "effective_caps": FEW},
+            "PerfRestricted",
+            "is 3",
+            id="no other way helps",
+        ),
         pytest.param({"is_user_namespace": True}, "UserNamespace", "hostUsers", id="users of its own"),
         pytest.param({"max_rate_hz": 999}, "RateTooHigh", "999", id="rate above the node's"),
         pytest.param({"uid": 0, "effective_caps": 0}, "PerfNotPermitted", "seccomp", id="filter without PERFMON"),
@@ -202,6 +234,11 @@ def test_a_recording_that_cannot_work_is_refused_before_it_starts(
         pytest.param({}, id="as it should be"),
         pytest.param({"paranoid": None}, id="paranoid unknown"),
         pytest.param({"paranoid": -1}, id="paranoid -1"),
+        pytest.param({"paranoid": -1, "effective_caps": 1 << 38, "uid": 0}, id="at -1 locked memory isn't counted"),
+        pytest.param({"paranoid": 3, "kernel": MAINLINE, "flags": NEW}, id="3 is no more than 2 on Linux itself"),
+        pytest.param({"paranoid": 3, "kernel": "", "flags": NEW}, id="an unknown kernel at 3"),
+        pytest.param({"paranoid": 2, "kernel": DEBIAN, "flags": NEW}, id="Debian's at 2"),
+        pytest.param({"paranoid": 4, "kernel": UBUNTU, "flags": NEW, "effective_caps": ALL}, id="SYS_ADMIN at 4"),
         pytest.param({"free_bytes": None}, id="space unknown"),
         pytest.param({"free_bytes": MIN_FREE}, id="just enough space"),
         pytest.param({"paranoid": 2, "flags": NEW}, id="Feldera's fork or main at 2: the kernel is asked"),

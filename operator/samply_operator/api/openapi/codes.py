@@ -53,6 +53,7 @@ MEANINGS: Mapping[Kind, str] = {
     errors.KubeNotFound: "An object went away while the operator worked on it.",
     errors.KubeConflict: "An object changed while the operator worked on it.",
     errors.KubeForbidden: "The operator lacks a right in this namespace.",
+    errors.KubeDenied: "A webhook, a policy or a quota of the cluster refused it; the message says which.",
     errors.KubeInvalid: "The API server took a call of the operator for invalid.",
     errors.KubeUnavailable: "The API server doesn't answer the operator.",
     errors.ExecFailed: "A command in the pod ended without a word.",

@@ -39,6 +39,7 @@ KUBE = (
     errors.KubeNotFound,
     errors.KubeConflict,
     errors.KubeForbidden,
+    errors.KubeDenied,
     errors.KubeInvalid,
     errors.KubeUnavailable,
     errors.ExecFailed,

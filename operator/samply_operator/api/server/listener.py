@@ -123,7 +123,9 @@ class Door:
             raise RuntimeError("aiohttp made no server")
         loop = asyncio.get_running_loop()
         build = partial(Connection, server, self._crowd, loop=loop, keepalive_timeout=self._idle_secs, **LIMITS)
-        self._listener = await loop.create_server(build, self._host, self._port, backlog=BACKLOG, **self._tls)
+        # Without a host asyncio opens a socket for each family that the machine has.
+        host = self._host or None
+        self._listener = await loop.create_server(build, host, self._port, backlog=BACKLOG, **self._tls)
         return self
 
     async def __aexit__(

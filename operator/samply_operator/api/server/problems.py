@@ -63,6 +63,7 @@ STATUS: Mapping[type[errors.SamplyOperatorError], int] = {
     errors.KubeNotFound: 500,
     errors.KubeConflict: 500,
     errors.KubeForbidden: 500,
+    errors.KubeDenied: 500,
     errors.KubeInvalid: 500,
     errors.KubeUnavailable: 503,
     errors.ExecFailed: 503,

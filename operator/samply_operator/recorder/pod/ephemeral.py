@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
-from samply_operator.errors import KubeForbidden, KubeInvalid, KubeNotFound
+from samply_operator.errors import KubeDenied, KubeForbidden, KubeInvalid, KubeNotFound
 from samply_operator.kube import faults, objects
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.recorder.context import Context
@@ -30,6 +31,8 @@ MARGIN_SECS = 60
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 FOREIGN = ("no match for platform", "exec format error")
 """What container runtimes say of an image that is for another architecture."""
+REWRITTEN = re.compile(r"samply-operator may only add its own image \(\S+\), not (\S+)")
+"""What the chart's policy says: the operator asks for its own image alone, so somebody gave it another name between."""
 START_TROUBLE = frozenset({"CreateContainerError", "CreateContainerConfigError", "RunContainerError"})
 
 
@@ -135,6 +138,10 @@ async def _add(context: Context, entry: JournalEntry, container: Mapping[str, An
     path = objects.pods(entry.namespace, entry.pod, "ephemeralcontainers")
     try:
         await context.client.patch(path, body, kind="strategic")
+    except KubeDenied as error:
+        if rewritten := REWRITTEN.search(error.message):
+            _tell_rewritten(context, rewritten[1], "The chart's policy refuses it under that name.")
+        failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}")
     except KubeForbidden as error:
         if faults.NOT_AUTHORIZED.search(error.message):
             raise  # the operator's Role lacks it: another cure than what admission refuses
@@ -149,7 +156,8 @@ async def _wait(context: Context, entry: JournalEntry, retry: Retry) -> None:
     until = time.monotonic() + context.settings.ephemeral.start_deadline_secs
     trouble = ""
     while True:
-        state = find_state(await _read_pod(context, entry, retry), entry.helper)
+        pod = await _read_pod(context, entry, retry)
+        state = find_state(pod, entry.helper)
         waiting = state.get("waiting") or {}
         reason = str(waiting.get("reason") or "")
         if "running" in state:
@@ -164,9 +172,22 @@ async def _wait(context: Context, entry: JournalEntry, retry: Retry) -> None:
         if reason in {"InvalidImageName", "ErrImageNeverPull"} or time.monotonic() >= until:
             image = context.settings.ephemeral.image
             if any(word in trouble for word in PULL_TROUBLE):
+                if (actual := find_image(pod, entry.helper)) not in {"", image}:
+                    _tell_rewritten(context, actual, f"The node can't pull it. {trouble}")
                 failures.fail("ImagePullFailed", f"The node can't pull {image}. {trouble}")
             failures.fail("EphemeralTimeout", f"The ephemeral container doesn't run. {trouble or reason}".strip())
         await asyncio.sleep(POLL_SECS)
+
+
+def _tell_rewritten(context: Context, actual: str, why: str) -> NoReturn:
+    own = context.settings.ephemeral.image
+    failures.fail("ImageRewritten", f"Admission replaced the image {own} by {actual}. {why}")
+
+
+def find_image(pod: Mapping[str, Any], name: str) -> str:
+    """The image of an ephemeral container, as the pod has it; empty: there is no such container."""
+    containers = (pod.get("spec") or {}).get("ephemeralContainers") or []
+    return next((str(c.get("image", "")) for c in containers if c.get("name") == name), "")
 
 
 def _check_platform(context: Context, said: str) -> None:

@@ -24,6 +24,8 @@ REMEDIES: dict[str, str] = {
     "EphemeralRefused": "Pod Security `baseline` and admission policies refuse PERFMON: label the namespace "
     "pod-security.kubernetes.io/enforce=privileged, or exempt the operator's ServiceAccount "
     "(docs/troubleshooting.md, Pod Security).",
+    "ImageRewritten": "Name the image of the message in the chart's helperImage.rewrittenAs, and make it reachable "
+    "from the node; or exempt the operator's ServiceAccount from what rewrites images.",
     "EphemeralLimit": "This pod has had as many ephemeral containers as config.ephemeral.maxPerPod allows (they can't "
     "be removed from a pod): restart the pod, or raise the limit.",
     "ImagePullFailed": "Make the image of config.ephemeral.image reachable from the node, with the pod's "
@@ -49,6 +51,8 @@ REMEDIES: dict[str, str] = {
     "ephemeral-storage; or record for a shorter time.",
     "PerfEventParanoid": "On the node: sysctl kernel.perf_event_paranoid=1 (samply 0.13.1 refuses at 2 and above, "
     "whatever the capabilities are).",
+    "PerfRestricted": "On the node: sysctl kernel.perf_event_paranoid=2 (Debian's and Ubuntu's kernels want "
+    "CAP_SYS_ADMIN above that; PERFMON isn't enough there).",
     "PerfNotPermitted": "Add the PERFMON capability to the container's securityContext (or, as non-root, give the "
     "samply file the capability: setcap cap_perfmon,cap_ipc_lock+ep), or set seccompProfile to Unconfined. If it "
     "has it, lower kernel.perf_event_paranoid on the node to 2.",
@@ -72,6 +76,8 @@ REMEDIES: dict[str, str] = {
     "StoreFailed": "Look at the operator's log and at the volume.",
     "Unreachable": "The pod, its node or the API server couldn't be reached for too long: look at the node, ask again.",
     "NotPermitted": "The operator lacks a right: look at its log at start, and at the Role that the chart made.",
+    "AdmissionRefused": "A webhook, a policy or a quota of the cluster refused it (the message says which, and why): "
+    "exempt the operator's ServiceAccount there, or ask whoever runs it.",
     "Lost": "What the recording needs in the pod went away while it was used (the message says what): ask again.",
     "InternalError": "This is a defect of samply-operator: please report it with the operator's log.",
 }

@@ -137,7 +137,9 @@ _CURED_BY_EPHEMERAL = frozenset(
 """Its container brings samply, a shell, a folder, the capabilities and a runtime's usual limits."""
 
 
-_NOT_CURED = frozenset({"ProcessNotFound", "AmbiguousProcess", "TargetStopped", "UserNamespace", "RateTooHigh"})
+_NOT_CURED = frozenset(
+    {"ProcessNotFound", "AmbiguousProcess", "TargetStopped", "UserNamespace", "RateTooHigh", "PerfRestricted"}
+)
 """Refusals that no other way would change."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -55,6 +56,8 @@ FILE_SAMPLE_BYTES = 40
 """What one sample adds to the files: twice what was measured on deep stacks."""
 BUSY_THREADS = 16
 """More are rarely busy all the time."""
+RESTRICTING = re.compile(r"debian-kernel@|-Ubuntu ")
+"""In /proc/version: who built the kernel. The compiler, which is named there too, tells nothing."""
 USUAL_LABELS = ("unconfined", "cri-containerd.apparmor.d", "crio-default", "docker-default", "containers-default")
 """AppArmor profiles that let the processes of one pod trace each other; `kernel` and an empty label are none."""
 
@@ -120,6 +123,7 @@ def choose_symbol_flag(facts: ContainerFacts) -> Flag:
 def decide(facts: ContainerFacts, plan: Plan) -> Verdict:
     """All findings, those that forbid it first."""
     checks: tuple[Callable[[ContainerFacts, Plan], Finding | None], ...] = (
+        _check_kernel,  # first: no samply, and no other way, changes it
         _check_samply,
         _check_process,
         _check_folder,
@@ -207,6 +211,16 @@ def _check_rate(facts: ContainerFacts, plan: Plan) -> Finding | None:
     return _forbid("rate", "RateTooHigh", message, facts.max_rate_hz, plan.rate_hz)
 
 
+def _check_kernel(facts: ContainerFacts, _: Plan) -> Finding | None:
+    """Debian's and Ubuntu's kernels know a level above the 2 of Linux itself, at which PERFMON isn't enough. Elsewhere
+    higher numbers mean no more than 2."""
+    is_restricted = facts.paranoid is not None and facts.paranoid >= 3 and RESTRICTING.search(facts.kernel)
+    if not is_restricted or facts.has_cap(CAP_SYS_ADMIN):
+        return None
+    message = f"kernel.perf_event_paranoid is {facts.paranoid} on the node, whose kernel then asks for CAP_SYS_ADMIN."
+    return _forbid("kernel", "PerfRestricted", message, facts.paranoid, 2)
+
+
 def _check_paranoid(facts: ContainerFacts, plan: Plan) -> Finding | None:
     # Only 0.13.1 offers the unstable flag, and only it refuses at 2 without asking the kernel.
     is_old = not plan.is_own and choose_symbol_flag(facts) != "--presymbolicate"
@@ -248,6 +262,8 @@ def count_events(facts: ContainerFacts, plan: Plan) -> int:
 def _check_locked_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if facts.has_cap(CAP_IPC_LOCK) or _may_gain(facts, plan, CAP_IPC_LOCK):
         return None
+    if facts.paranoid is not None and facts.paranoid < 0:
+        return None  # the kernel doesn't count there
     if facts.mlock_kib is None or facts.memlock_bytes is None:
         return None
     needed = count_events(facts, plan) * RING_BYTES

@@ -43,6 +43,7 @@ def parse_facts(text: str) -> ContainerFacts:
         version=raw.get("version", "").removeprefix("samply ")[:64],
         flags=frozenset(raw.get("flags", "").split()),
         arch=raw.get("arch", "")[:32],
+        kernel=raw.get("kernel", "")[:512],
         paranoid=_integer(raw, "paranoid"),
         uid=_integer(raw, "uid") or 0,
         effective_caps=_hex(raw.get("capeff", "")),

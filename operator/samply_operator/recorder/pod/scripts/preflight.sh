@@ -24,6 +24,7 @@ limit() { # a soft limit of this shell
 }
 
 echo "arch=$(uname -m)"
+echo "kernel=$(cat /proc/version 2>/dev/null)"
 echo "uid=$(status Uid)"
 echo "capeff=$(status CapEff)"
 echo "capbnd=$(status CapBnd)"
