@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
-from samply_operator.kube import transfer
+from samply_operator.kube import channels, transfer
 from samply_operator.kube.client import KubeClient
 
 MIB = 1024 * 1024
@@ -114,9 +114,8 @@ async def bench(arguments: argparse.Namespace, out: Path) -> dict[str, list[Meas
     size = arguments.size_mib * MIB
     results: dict[str, list[Measured]] = defaultdict(list)
     place = await make_place(arguments.image)
-    v4 = ("v4.channel.k8s.io",)
     try:
-        async with KubeClient() as client, KubeClient(protocols=v4) as older:
+        async with KubeClient() as client, KubeClient(protocols=(channels.V5,)) as newer:
             sha256 = await make_file(client, place, size)
 
             async def copy(by: KubeClient) -> Measured:
@@ -132,7 +131,7 @@ async def bench(arguments: argparse.Namespace, out: Path) -> dict[str, list[Meas
             ways: dict[str, Callable[[], Coroutine[None, None, Measured]]] = {
                 "kubectl exec cat": cat,
                 "verified copy": lambda: copy(client),
-                "verified copy, v4": lambda: copy(older),
+                "verified copy, v5": lambda: copy(newer),
                 "kubectl exec true": nothing,
             }
             for number in range(arguments.rounds):

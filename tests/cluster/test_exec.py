@@ -14,9 +14,9 @@ import pytest
 from yarl import URL
 
 from contract.exec_contract import Door, ExecContract, Place, read_sha256
-from samply_operator.errors import KubeConflict, KubeInvalid, KubeNotFound
+from samply_operator.errors import KubeConflict, KubeForbidden, KubeInvalid, KubeNotFound
 from samply_operator.kube import objects, transfer
-from samply_operator.kube.channels import PROTOCOLS
+from samply_operator.kube.channels import PROTOCOLS, V4, V5
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.connection import load_configuration
 from support import kubectl
@@ -95,6 +95,24 @@ class TestRealExec(ExecContract):
         monkeypatch.setattr("samply_operator.kube.exec.PING_SECS", 0.2)
         monkeypatch.setattr("samply_operator.kube.exec.SILENCE_SECS", 1.0)
         assert (await door.run("sleep", "3")).exit_code == 0
+
+
+@pytest.mark.parametrize(("is_bulk", "protocol"), [(True, V4), (False, V5)])
+async def test_what_only_reads_takes_v4(namespace: str, is_bulk: bool, protocol: str) -> None:
+    async with (
+        KubeClient() as client,
+        client.exec(namespace, "place", "main", ["true"], deadline_secs=20, is_bulk=is_bulk) as session,
+    ):
+        assert session.protocol == protocol
+        assert await session.wait() == 0
+
+
+async def test_a_protocol_that_the_server_does_not_know_is_refused_without_a_status(namespace: str) -> None:
+    """So a copy tells it from a lack of rights, and falls back to v5."""
+    async with KubeClient(protocols=("v0.channel.k8s.io",)) as client:
+        with pytest.raises(KubeForbidden) as caught:
+            await client.run(namespace, "place", "main", ["true"], deadline_secs=20)
+    assert not caught.value.details["reason"]
 
 
 async def test_a_container_that_ended_is_not_found(namespace: str) -> None:

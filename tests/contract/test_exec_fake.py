@@ -1,4 +1,4 @@
-"""The exec contract against the test server, in both protocols."""
+"""The exec contract against the test server: where it speaks one protocol, the other one, both."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from support.exec_server import ExecServer
 
 
 class TestFakeExec(ExecContract):
-    @pytest.fixture(params=PROTOCOLS)
+    @pytest.fixture(params=[*((protocol,) for protocol in PROTOCOLS), PROTOCOLS], ids="+".join)
     async def door(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Door]:
-        async with ExecServer(protocols=(request.param,)) as server, KubeClient(load_plain(server.url)) as client:
+        async with ExecServer(protocols=request.param) as server, KubeClient(load_plain(server.url)) as client:
             folder = tmp_path / "pod"
             folder.mkdir()
             yield Door(client, Place("space", "pod", "main"), str(folder))

@@ -62,6 +62,8 @@ class ExecServer:
     open_sessions: int = 0
     most_open: int = 0
     pings: int = 0
+    chosen: list[str] = field(default_factory=list)
+    """The protocol of each session, in order."""
     stdout_bytes: int = 0
     """Sent in all sessions."""
     url: str = ""
@@ -101,8 +103,12 @@ class ExecServer:
         self.sessions += 1
         if fault.refuse:
             return _refuse(fault.refuse, "InternalError", "refused by the test")
+        offered = {name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")}
+        if offered.isdisjoint(self.protocols):
+            return web.Response(status=403)  # without a Status: Go's WebSocket server answers, not the API server
         socket = web.WebSocketResponse(protocols=self.protocols, autoping=False, max_msg_size=0)
         await socket.prepare(request)
+        self.chosen.append(socket.ws_protocol or "")
         self.open_sessions += 1
         self.most_open = max(self.most_open, self.open_sessions)
         try:

@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 
-PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-"""As offered: v5 is v4 and the half-close."""
+V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
+"""v5 is v4 and the half-close."""
+PROTOCOLS = (V5, V4)
+"""In the order of what they can do."""
 
 STDIN, STDOUT, STDERR, STATUS, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 STDERR_TAIL = 16 * 1024

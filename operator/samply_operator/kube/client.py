@@ -17,15 +17,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import msgspec
 
-from samply_operator.errors import KubeUnavailable
+from samply_operator.errors import KubeForbidden, KubeUnavailable
 from samply_operator.kube import channels, objects
 from samply_operator.kube import exec as exec_
-from samply_operator.kube.connection import CONNECT_SECS, Connection, Load, load_configuration
+from samply_operator.kube.connection import CONNECT_SECS, Connection, Load, WebSocket, load_configuration
 from samply_operator.kube.limits import ExecLimits
 
 PatchKind = Literal["json", "merge", "strategic", "apply"]
@@ -159,9 +160,11 @@ class KubeClient:
         stdin: bool = False,
         node: str = "",
         attached: bool = False,
+        is_bulk: bool = False,
         connect_secs: float = CONNECT_SECS,
     ) -> AsyncIterator[exec_.ExecSession]:
         """Run `command` in a container. `attached`: as long as a recording, so not counted among the short ones.
+        `is_bulk`: much stdout and no half-close of stdin, so the faster protocol where the server has it.
 
         Keep the command below 8 KiB: it travels in the URL. Raises KubeNotFound, KubeForbidden, KubeInvalid at once
         where the API server knows; else the session's end tells.
@@ -169,16 +172,30 @@ class KubeClient:
         async with AsyncExitStack() as stack:
             if not attached:
                 await stack.enter_async_context(self._limits.slot(namespace, pod, node))
-            socket = await self._connection.open_websocket(
+            socket = await self._open_exec(
                 objects.pods(namespace, pod, "exec"),
-                self._protocols,
-                params=_build_exec_params(container, command, stdin=stdin),
+                _build_exec_params(container, command, stdin=stdin),
+                is_bulk=is_bulk,
                 timeout_secs=connect_secs,
             )
             session = await stack.enter_async_context(exec_.ExecSession(socket, deadline_secs=deadline_secs))
             if session.protocol not in self._protocols:
                 raise KubeUnavailable(f"The API server chose the exec protocol {session.protocol or 'none'!r}.")
             yield session
+
+    async def _open_exec(
+        self, path: str, params: tuple[tuple[str, str], ...], *, is_bulk: bool, timeout_secs: float
+    ) -> WebSocket:
+        """For `is_bulk`, v4 is offered alone: a server that is also offered v5 takes that and translates each frame,
+        while it passes those of v4 on as they come. One that does not know v4 answers 403 without a Status."""
+        connect = partial(self._connection.open_websocket, path, params=params, timeout_secs=timeout_secs)
+        if is_bulk and channels.V4 in self._protocols:
+            try:
+                return await connect((channels.V4,))
+            except KubeForbidden as error:
+                if error.details["reason"]:
+                    raise
+        return await connect(self._protocols)
 
     async def run(
         self,

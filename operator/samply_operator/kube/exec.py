@@ -148,7 +148,7 @@ class ExecSession:
 
     async def close_stdin(self) -> None:
         """Tell the process that stdin ends. v4 can't: there, give the command a length (`head -c N`)."""
-        if self.protocol != channels.PROTOCOLS[0]:
+        if self.protocol != channels.V5:
             return
         try:
             await self._socket.send_bytes(channels.build_half_close())

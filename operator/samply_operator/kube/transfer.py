@@ -146,7 +146,13 @@ async def _read_range(
     command = ("dd", f"if={source.path}", f"bs={BLOCK_BYTES}", f"skip={skip}", f"count={count}")
     try:
         async with client.exec(
-            target.namespace, target.pod, target.container, command, deadline_secs=RANGE_SECS, node=target.node
+            target.namespace,
+            target.pod,
+            target.container,
+            command,
+            deadline_secs=RANGE_SECS,
+            node=target.node,
+            is_bulk=True,
         ) as session:
             await _store(session, dropped, sink, end)
             code = await session.wait()

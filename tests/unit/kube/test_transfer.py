@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from samply_operator import errors
-from samply_operator.kube import sink, transfer
+from samply_operator.kube import channels, sink, transfer
 from samply_operator.kube.client import KubeClient
 from support.exec_server import Fault
 from support.fake_kube import FakeKube
@@ -99,6 +99,24 @@ async def test_a_cut_costs_only_what_was_in_flight(
     await copy(client, remote, tmp_path / "local", range_bytes=10_000_000)
     assert kube.exec.sessions == 2
     assert (tmp_path / "local").read_bytes() == remote.data
+
+
+async def test_a_copy_takes_v4_and_what_has_a_stdin_v5(
+    kube: FakeKube, client: KubeClient, remote: Remote, tmp_path: Path
+) -> None:
+    await copy(client, remote, tmp_path / "local", range_bytes=10_000_000)
+    result = await client.run("space", "pod", "main", ["cat"], deadline_secs=20, stdin=b"ended by the half-close")
+    assert result.stdout == b"ended by the half-close"
+    assert kube.exec.chosen == [channels.V4, channels.V5]
+
+
+async def test_a_server_without_v4_is_copied_from_by_v5(
+    kube: FakeKube, client: KubeClient, remote: Remote, tmp_path: Path
+) -> None:
+    kube.exec.protocols = (channels.V5,)
+    await copy(client, remote, tmp_path / "local", range_bytes=10_000_000)
+    assert (tmp_path / "local").read_bytes() == remote.data
+    assert kube.exec.chosen == [channels.V5]
 
 
 async def test_wrong_bytes_are_never_a_file(kube: FakeKube, client: KubeClient, remote: Remote, tmp_path: Path) -> None:
