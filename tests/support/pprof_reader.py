@@ -14,6 +14,8 @@ class Pprof:
     samples: list[tuple[tuple[str, ...], list[int]]] = field(default_factory=list)
     labels: list[dict[str, str]] = field(default_factory=list)
     """Of each sample."""
+    leaf_mappings: list[tuple[str, str]] = field(default_factory=list)
+    """Of each sample: file and build id of the library of its innermost function."""
 
 
 def parse(data: bytes) -> Pprof:
@@ -22,14 +24,20 @@ def parse(data: bytes) -> Pprof:
     samples: list[dict[int, list[bytes | int]]] = []
     functions: dict[int, int] = {}
     locations: dict[int, int] = {}
+    mapping_of: dict[int, int] = {}
+    mappings: dict[int, dict[int, list[bytes | int]]] = {0: {}}
     for number, value in fields(data):
         match number, value:
             case 1, bytes():
                 types.append(collect(value))
             case 2, bytes():
                 samples.append(collect(value))
+            case 3, bytes():
+                mapping = collect(value)
+                mappings[number_of(mapping, 1)] = mapping
             case 4, bytes():
                 location = collect(value)
+                mapping_of[number_of(location, 1)] = number_of(location, 2)
                 line = location[4][0]
                 assert isinstance(line, bytes)
                 locations[number_of(location, 1)] = number_of(collect(line), 1)
@@ -43,8 +51,10 @@ def parse(data: bytes) -> Pprof:
     for sample in samples:
         stack = tuple(strings[functions[locations[number]]] for number in reversed(packed(sample, 1)))
         parsed.samples.append((stack, packed(sample, 2)))
-        labels = [collect(each) for each in sample.get(3, []) if isinstance(each, bytes)]
-        parsed.labels.append({strings[number_of(each, 1)]: strings[number_of(each, 2)] for each in labels})
+        pairs = [collect(label) for label in sample.get(3, []) if isinstance(label, bytes)]
+        parsed.labels.append({strings[number_of(pair, 1)]: strings[number_of(pair, 2)] for pair in pairs})
+        mapping = mappings[mapping_of[packed(sample, 1)[0]]] if stack else {}
+        parsed.leaf_mappings.append((strings[number_of(mapping, 5)], strings[number_of(mapping, 6)]))
     return parsed
 
 

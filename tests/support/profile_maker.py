@@ -19,12 +19,28 @@ class Sample:
     """One sample: its stack from the root to the innermost function, what it weighs, and CPU time."""
 
     path: tuple[str, ...]
-    weight: int = 1
-    cpu_us: int = 1000
+    weight: float = 1
+    cpu_us: float = 1000
 
 
-def build(threads: Sequence[Sequence[Sample]], *, interval_ms: float = 1.0) -> Document:
+def build(
+    threads: Sequence[Sequence[Sample]],
+    *,
+    interval_ms: float = 1.0,
+    weight_type: str = "samples",
+    has_cpu: bool = True,
+    build_id: str = "A0",
+) -> Document:
     """A profile of one library, with one thread per list of samples."""
+    document = _build(threads, interval_ms, build_id)
+    for thread in document["threads"]:
+        thread["samples"]["weightType"] = weight_type
+        if not has_cpu:
+            del thread["samples"]["threadCPUDelta"]
+    return document
+
+
+def _build(threads: Sequence[Sequence[Sample]], interval_ms: float, build_id: str) -> Document:
     return {
         "meta": {
             "interval": interval_ms,
@@ -35,7 +51,14 @@ def build(threads: Sequence[Sequence[Sample]], *, interval_ms: float = 1.0) -> D
             "sampleUnits": {"time": "ms", "eventDelay": "ms", "threadCPUDelta": "µs"},
         },
         "libs": [
-            {"name": "app", "path": "/app", "debugName": "app", "debugPath": "/app", "breakpadId": "A0", "codeId": None}
+            {
+                "name": "app",
+                "path": "/app",
+                "debugName": "app",
+                "debugPath": "/app",
+                "breakpadId": build_id,
+                "codeId": None,
+            }
         ],
         "threads": [_build_thread(number, samples) for number, samples in enumerate(threads)],
     }
@@ -100,8 +123,8 @@ NAMES = strategies.sampled_from(["main", "run", "step", "a;b", "<b>&\"'", "tab\t
 SAMPLES = strategies.builds(
     Sample,
     path=strategies.lists(NAMES, max_size=6).map(tuple),
-    weight=strategies.integers(0, 5),
-    cpu_us=strategies.integers(0, 10_000),
+    weight=strategies.integers(0, 5) | strategies.integers(0, 40).map(lambda eighths: eighths / 8),
+    cpu_us=strategies.integers(0, 10_000) | strategies.integers(0, 400).map(lambda quarters: quarters / 4),
 )
 THREADS = strategies.lists(strategies.lists(SAMPLES, max_size=12), max_size=4)
 """Threads of samples with recursion, empty stacks, weights of zero and names that no format likes."""

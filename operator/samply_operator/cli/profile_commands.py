@@ -16,15 +16,15 @@ from pathlib import Path
 import msgspec
 
 from samply_operator import profiles
-from samply_operator.errors import ProfileError
-from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, merging, summary
+from samply_operator.errors import InvalidParam, ProfileError
+from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, merging, weighing
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts
 from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.analysis.weighing import MEASURES
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.labels import BYS
 from samply_operator.profiles.format import reading
-from samply_operator.profiles.output import breakdown_text, display_names, flamegraph, text
+from samply_operator.profiles.output import breakdown_text, display_names, flamegraph, text, whole_file
 from samply_operator.profiles.worker import jobs
 
 EXAMPLES = """\
@@ -156,10 +156,6 @@ def _top(arguments: argparse.Namespace) -> int:
         end = float("inf") if arguments.end is None else 1000 * arguments.end
         time_range = TimeRange(1000 * (arguments.start or 0.0), end)
     profile = profiles.read(arguments.file)
-    if arguments.thread is not None and not summary.select_threads(profile, arguments.thread):
-        names = ", ".join(sorted({display_names.clean(thread.name) for thread in profile.threads}))
-        print(f"No thread is named {arguments.thread}. There are: {names}.", file=sys.stderr)
-        return 1
     asked: jobs.Asked = {"limit": arguments.limit, "thread": arguments.thread, "time_range": time_range}
     known = {"coverage": arguments.coverage, "lost_events": arguments.lost_events}
     attribution = _read_choice(arguments).build(profile)
@@ -185,18 +181,20 @@ def _convert(arguments: argparse.Namespace) -> int:
     if arguments.out is None and arguments.format == "pprof" and sys.stdout.isatty():
         print("pprof is binary: name a file with --out.", file=sys.stderr)
         return 2
-    _write(jobs.convert(job), arguments.out)
+    _write(jobs.convert(job), arguments.out, arguments.file)
     return 0
 
 
 def _diff(arguments: argparse.Namespace) -> int:
     before, after = profiles.read(arguments.before), profiles.read(arguments.after)
     if arguments.format == "svg":
-        _write(flamegraph.compare(before, after, choice=_read_choice(arguments)), arguments.out)
+        svg = flamegraph.compare(before, after, choice=_read_choice(arguments))
+        _write(svg, arguments.out, arguments.before, arguments.after)
         return 0
     comparison = comparing.compare(before, after, limit=arguments.limit, choice=_read_choice(arguments))
     table = text.render_comparison(comparison).encode("utf-8", "replace")
-    _write([table if arguments.output == "text" else _encode(comparison)], arguments.out)
+    answer = table if arguments.output == "text" else _encode(comparison)
+    _write([answer], arguments.out, arguments.before, arguments.after)
     return 0
 
 
@@ -229,7 +227,9 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def _judge(path: Path, min_samples: int, max_unresolved: float | None) -> Verdict:
     try:
-        facts = fact_sheet.gather(reading.read(path))
+        profile = reading.read(path)
+        facts = fact_sheet.gather(profile)
+        profiles.top(profile, limit=1)  # what it finds wrong would be found by whoever opens the file
     except ProfileError as error:
         return Verdict(str(path), good=False, why=str(error), facts=None)
     if facts.samples < min_samples:
@@ -239,15 +239,20 @@ def _judge(path: Path, min_samples: int, max_unresolved: float | None) -> Verdic
     return Verdict(str(path), good=True, why="", facts=facts)
 
 
+def _describe_unit(facts: ProfileFacts) -> str:
+    return "" if facts.weight_type == weighing.SAMPLES else f", weighed in {weighing.name_unit(facts.weight_type)}"
+
+
 def _render_verdict(verdict: Verdict) -> str:
     word = "good" if verdict.good else "BAD: " + display_names.clean(verdict.why, limit=500)
     line = f"{display_names.clean(verdict.file)}: {word}"
     if verdict.facts is None:
         return line
     facts = verdict.facts
+    unit = _describe_unit(facts)
     unresolved = "" if facts.unresolved_percent is None else f", {facts.unresolved_percent:.1f} % without a name"
     line += (
-        f"\n  version {facts.version}, {facts.samples} samples in {facts.threads} threads over "
+        f"\n  version {facts.version}, {facts.samples} samples{unit} in {facts.threads} threads over "
         f"{facts.duration_ms / 1000:.1f} s{unresolved}"
     )
     nameless = (share for share in facts.unresolved_by_lib if share.unresolved)
@@ -261,11 +266,12 @@ def _render_verdict(verdict: Verdict) -> str:
 
 
 def _bake(arguments: argparse.Namespace) -> int:
-    if arguments.out.exists() and arguments.out.samefile(arguments.file):
-        print("--out must be another file than the one that is read.", file=sys.stderr)
-        return 2
-    product = arguments.product if arguments.product is not None else profiles.read(arguments.file).meta.product
-    result = profiles.bake(arguments.file, arguments.symbols, arguments.out, label=profiles.Label(product))
+    inputs = [arguments.file, *([arguments.symbols] if arguments.symbols else [])]
+    with whole_file.open_beside(arguments.out, inputs=inputs) as path:
+        product = arguments.product if arguments.product is not None else profiles.read(arguments.file).meta.product
+        result = profiles.bake(arguments.file, arguments.symbols, path, label=profiles.Label(product))
+    for warning in result.warnings:
+        print(f"Warning: {display_names.clean(warning, limit=500)}", file=sys.stderr)
     unresolved = result.facts.unresolved_percent or 0.0
     line = f"{arguments.out}: {result.named_frames} frames named, {unresolved:.1f} % of the samples without a name\n"
     _print(arguments, result, line)
@@ -280,14 +286,13 @@ def _encode(answer: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n"
 
 
-def _write(pieces: Iterable[bytes], out: Path | None) -> None:
+def _write(pieces: Iterable[bytes], out: Path | None, *inputs: Path) -> None:
     if out is None:
         for piece in pieces:
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return
-    with out.open("wb") as file:
-        file.writelines(pieces)
+    whole_file.write(pieces, out, inputs=inputs)
 
 
 def _positive(value: str) -> int:
@@ -305,6 +310,9 @@ def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse
             return command(arguments)
         except ProfileError as error:
             print(display_names.clean(str(error), limit=1000), file=sys.stderr)
+        except InvalidParam as error:
+            print(display_names.clean(str(error), limit=1000), file=sys.stderr)
+            return 2
         except BrokenPipeError:
             # Whoever read has enough (`| head`): nothing more can be said, not even at the end.
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open till the end

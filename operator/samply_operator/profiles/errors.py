@@ -8,6 +8,7 @@ ProfileError
 ├── UnreadableSymbols      the sidecar with the symbols is broken
 ├── NoMarkers              asked by operator, of a profile without markers of operators
 ├── InvalidRules           the rules that sort functions into groups can't be used
+├── NotInProfile           the profile is good, but has not what is asked for
 └── ProfileJobFailed       the child process ran out of memory or time, or died
 """
 
@@ -56,6 +57,12 @@ class InvalidRules(RequestError, ProfileError):
     """details: none."""
 
     code = "InvalidGroupRules"
+
+
+class NotInProfile(RequestError, ProfileError):
+    """details: reason (CpuTimes | Range | Samples | Thread | Unit)."""
+
+    code = "NotInProfile"
 
 
 class ProfileJobFailed(ProfileError):

@@ -142,7 +142,21 @@ async def test_a_summary(service: Service) -> None:
     assert part["all_threads"]["samples"] + rest["all_threads"]["samples"] == body["all_threads"]["samples"]
     thread = body["threads"][0]["name"]
     assert {t["name"] for t in (await service.get(f"{ONE}/summary?thread={thread}")).read_json()["threads"]} == {thread}
-    assert (await service.get(f"{ONE}/summary?thread=none")).read_json()["threads"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("summary?thread=none", "Thread"),
+        ("summary?from=500", "Range"),
+        ("summary?output=text&from=500&to=900", "Range"),
+    ],
+)
+async def test_what_is_not_in_the_profile_is_told(service: Service, query: str, reason: str) -> None:
+    """An empty answer would say less."""
+    answer = await service.get(f"{ONE}/{query}")
+    answer.assert_error(400, "NotInProfile")
+    assert answer.read_json()["details"]["reason"] == reason
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_inlined_functions_that_are_only_a_hint_are_left_out(
     path = profile_maker.save(document, tmp_path / "p.json.gz")
     profile = profiles.read(path)
     outline, named = baking.build_document(
-        gzip.decompress(path.read_bytes()), profile, {0: {0: symbol(addresses)}}, label, is_symbolicated=True
+        gzip.decompress(path.read_bytes()), profile, {0: {0: symbol(addresses)}}, label, has_sidecar=True
     )
     thread = json.loads(b"".join(baking.render(outline)))["threads"][0]
     assert {thread["stringArray"][name] for name in thread["funcTable"]["name"]} == expected
@@ -230,7 +230,7 @@ def test_a_broken_sidecar_fails_before_anything_is_written(raw: Path, tmp_path: 
 )
 def test_ids_are_compared_without_case_hyphens_and_age(one: str, other: str, *, same: bool) -> None:
     entry = sidecar_file.RawLibSymbols("demo", one)
-    assert sidecar_file.find_lib(entry, [Lib("demo", "/demo", "demo", other, None)]) == (0 if same else None)
+    assert sidecar_file.find_libs(entry, [Lib("demo", "/demo", "demo", other, None)]) == ([0] if same else [])
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from samply_operator import profiles
 from samply_operator.cli import profile_commands
+from samply_operator.profiles.output import whole_file
 from samply_operator.profiles.worker import jobs
+from support import profile_maker
+from support.profile_maker import Sample
 
 
 def test_top_prints_a_table(baked: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -79,11 +85,87 @@ def test_bake_writes_names(raw: Path, sidecar: Path, tmp_path: Path) -> None:
     assert profiles.facts(profiles.read(out)).symbolicated
 
 
-def test_bake_never_overwrites_what_it_reads(raw: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["same name", "symbolic link", "hard link", "through a folder"])
+@pytest.mark.parametrize("command", ["convert", "diff", "bake"])
+def test_what_is_read_is_never_overwritten(command: str, how: str, raw: Path, tmp_path: Path) -> None:
     copy = tmp_path / "p.json.gz"
     copy.write_bytes(raw.read_bytes())
-    assert profile_commands.main(["bake", str(copy), "--out", str(copy)]) == 2
+    out = {"same name": copy, "through a folder": tmp_path / "x" / ".." / "p.json.gz"}.get(how, tmp_path / "link")
+    (tmp_path / "x").mkdir()
+    if how == "symbolic link":
+        out.symlink_to(copy)
+    elif how == "hard link":
+        out.hardlink_to(copy)
+    arguments = {"convert": [str(copy), "--format", "svg"], "diff": [str(raw), str(copy)], "bake": [str(copy)]}[command]
+    assert profile_commands.main([command, *arguments, "--out", str(out)]) == 2
     assert copy.read_bytes() == raw.read_bytes()
+
+
+def test_bake_does_not_overwrite_the_symbols(raw: Path, sidecar: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "s.json"
+    copy.write_bytes(sidecar.read_bytes())
+    assert profile_commands.main(["bake", str(raw), "--symbols", str(copy), "--out", str(copy)]) == 2
+    assert copy.read_bytes() == sidecar.read_bytes()
+
+
+FAILING = {
+    "no profile": ["convert", "BAD", "--format", "svg"],
+    "no CPU times": ["convert", "NOCPU", "--format", "speedscope", "--measure", "cpu"],
+    "no samples": ["convert", "EMPTY", "--format", "folded"],
+    "diff": ["diff", "RAW", "EMPTY"],
+    "diff as a graph": ["diff", "RAW", "BAD", "--format", "svg"],
+    "bake": ["bake", "BAD"],
+    "bake, whose symbols are broken": ["bake", "RAW", "--symbols", "BAD"],
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_a_file_is_replaced_whole_or_not_at_all(case: str, raw: Path, tmp_path: Path) -> None:
+    """And nothing is left beside it."""
+    (tmp_path / "bad").write_bytes(raw.read_bytes()[:-20])
+    files = {
+        "RAW": raw,
+        "BAD": tmp_path / "bad",
+        "EMPTY": profile_maker.save(profile_maker.build([]), tmp_path / "empty.json.gz"),
+        "NOCPU": profile_maker.save(profile_maker.build([[Sample(("a",))]], has_cpu=False), tmp_path / "nocpu.json.gz"),
+    }
+    out = tmp_path / "out" / "kept"
+    out.parent.mkdir()
+    out.write_bytes(b"what was there")
+    arguments = [str(files.get(each, each)) for each in FAILING[case]]
+    assert profile_commands.main([*arguments, "--out", str(out)]) == 1
+    assert out.read_bytes() == b"what was there"
+    assert [each.name for each in out.parent.iterdir()] == ["kept"]
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one(raw: Path, tmp_path: Path) -> None:
+    """As on a full disk."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "kept"
+    out.write_bytes(b"what was there")
+    with pytest.raises(OSError, match="No space"):
+        whole_file.write(pieces(), out)
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"what was there"]
+
+
+def test_a_file_that_is_replaced_keeps_its_rights_and_a_link_stays_one(baked: Path, tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    assert profile_commands.main(["convert", str(baked), "--format", "folded", "--out", str(link)]) == 0
+    assert link.is_symlink()
+    assert target.read_bytes().startswith(b"demo")
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_is_no_file_is_written_to_as_it_is(baked: Path) -> None:
+    assert profile_commands.main(["convert", str(baked), "--format", "folded", "--out", os.devnull]) == 0
+    assert not Path(os.devnull).is_file()
 
 
 def test_a_missing_file_is_one_line_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:

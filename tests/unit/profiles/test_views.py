@@ -6,14 +6,15 @@ import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from samply_operator import profiles
 from samply_operator.profiles.analysis import comparing, merging
-from samply_operator.profiles.errors import BrokenProfile
-from samply_operator.profiles.output import display_names, flamegraph, text
+from samply_operator.profiles.errors import NotInProfile
+from samply_operator.profiles.output import display_names, flamegraph, folded, pprof, speedscope, text
 from support import profile_maker
 from support.profile_maker import THREADS, Sample
 
@@ -60,13 +61,28 @@ def test_top_lists_as_many_as_asked_and_says_how_many_there_are(tmp_path: Path) 
 def test_top_of_one_thread_leaves_the_others_out(tmp_path: Path) -> None:
     profile = read([[Sample(("a",))], [Sample(("b",))]], tmp_path)
     assert [cost.name for cost in profiles.top(profile, thread="thread-1").all_threads.by_self] == ["b"]
-    assert profiles.top(profile, thread="nobody").threads == ()
+    with pytest.raises(NotInProfile, match="There are: thread-0, thread-1"):
+        profiles.top(profile, thread="nobody")
 
 
-def test_an_empty_profile_has_a_table_and_a_flame_graph(tmp_path: Path) -> None:
-    profile = read([], tmp_path)
-    assert "0 samples" in text.render_summary(profiles.top(profile))
-    assert boxes(b"".join(flamegraph.convert(profile))) == {}
+@pytest.mark.parametrize("threads", [[], [[]], [[Sample(())]]], ids=["no thread", "no sample", "no stack"])
+def test_an_empty_profile_has_a_table_and_a_flame_graph_that_say_so(
+    threads: list[list[Sample]], tmp_path: Path
+) -> None:
+    profile = read(threads, tmp_path)
+    table = text.render_summary(profiles.top(profile))
+    assert "Note: There are no samples" in table or "Note: None of the samples has a stack" in table
+    svg = b"".join(flamegraph.convert(profile))
+    assert boxes(svg) == {}
+    assert b"nothing to draw: no samples" in svg
+
+
+@pytest.mark.parametrize("convert", [folded.convert, pprof.convert, speedscope.convert])
+@pytest.mark.parametrize("threads", [[], [[]], [[Sample(())]]], ids=["no thread", "no sample", "no stack"])
+def test_a_file_of_nothing_is_no_file(convert: Any, threads: list[list[Sample]], tmp_path: Path) -> None:
+    """Its reader would say less."""
+    with pytest.raises(NotInProfile, match="no samples"):
+        next(convert(read(threads, tmp_path)))
 
 
 def test_a_flame_graph_is_well_formed_and_holds_no_foreign_markup(tmp_path: Path) -> None:
@@ -101,10 +117,16 @@ def test_frames_too_narrow_to_be_seen_are_left_out_and_counted(tmp_path: Path) -
     assert b"1 frames too narrow" in svg
 
 
-def test_stacks_too_deep_for_a_picture_are_refused(tmp_path: Path) -> None:
-    profile = read([[Sample(tuple(f"f{depth}" for depth in range(1000)))]], tmp_path)
-    with pytest.raises(BrokenProfile, match="deeper than"):
-        b"".join(flamegraph.convert(profile))
+@pytest.mark.parametrize("depth", [700, 1000, 1001, 5000])
+def test_stacks_of_any_depth_are_drawn_or_elided_with_a_mark(depth: int, tmp_path: Path) -> None:
+    profile = read([[Sample(tuple(f"f{number}" for number in range(depth)))]], tmp_path)
+    for svg in (flamegraph.convert(profile, by_thread=False), flamegraph.compare(profile, profile)):
+        drawn = boxes(b"".join(svg))
+        assert len(drawn) == min(depth, flamegraph.MAX_DEPTH + 1)
+        elided = [title for title in drawn if title.startswith("… (deeper calls)")]
+        assert len(elided) == (depth > flamegraph.MAX_DEPTH)
+    said = b"calls deeper than 1000 functions are elided" in b"".join(flamegraph.convert(profile, by_thread=False))
+    assert said == (depth > flamegraph.MAX_DEPTH)
 
 
 def test_a_comparison_is_of_shares_not_of_durations(tmp_path: Path) -> None:

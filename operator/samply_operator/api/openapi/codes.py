@@ -48,6 +48,8 @@ MEANINGS: Mapping[Kind, str] = {
     profile_errors.UnreadableSymbols: "The file with the names is broken.",
     profile_errors.NoMarkers: "The profile has no markers of operators: it can be seen by function and by group.",
     profile_errors.InvalidRules: "The rules that sort functions into groups can't be used.",
+    profile_errors.NotInProfile: "The profile has not what is asked for; `details.reason` says what (CpuTimes, Range, "
+    "Samples, Thread, Unit).",
     profile_errors.ProfileJobFailed: "Converting it took more memory or time than it may.",
     errors.KubeError: "The Kubernetes API server refused a call of the operator.",
     errors.KubeNotFound: "An object went away while the operator worked on it.",

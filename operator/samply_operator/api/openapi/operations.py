@@ -14,6 +14,7 @@ from samply_operator.profiles.errors import (
     BrokenProfile,
     InvalidRules,
     NoMarkers,
+    NotInProfile,
     ProfileJobFailed,
     ProfileTooLarge,
     UnreadableProfile,
@@ -53,6 +54,7 @@ MADE = (
     UnreadableSymbols,
     NoMarkers,
     InvalidRules,
+    NotInProfile,
     ProfileJobFailed,
     errors.TooManyRequests,
 )

@@ -9,10 +9,10 @@ import heapq
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from samply_operator.profiles.analysis import summary, tally
+from samply_operator.profiles.analysis import summary, tally, weighing
 from samply_operator.profiles.analysis.calltree import Forests, FunctionIndex, Stacks, take_stacks
 from samply_operator.profiles.analysis.summary import Costs
 from samply_operator.profiles.analysis.tally import SampleColumns, TimeRange
@@ -99,6 +99,7 @@ class Breakdown:
     labels: tuple[LabelCost, ...]
     coverage: float | None = None
     lost_events: int | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple)
 
 
 def break_down(
@@ -110,8 +111,10 @@ def break_down(
     thread: str | None = None,
     time_range: TimeRange | None = None,
 ) -> Breakdown:
-    """The `limit` labels that took most themselves. Raises NoMarkers."""
+    """The `limit` labels that took most themselves. Raises NoMarkers, or NotInProfile as `summary.top` does."""
     chosen = summary.select_threads(profile, thread)
+    weighing.check(profile, "samples", chosen)
+    weighing.check_sign_of_cpu(chosen)
     span = tally.find_span(profile.threads)
     origin = span[0] if span else 0.0
     sums = _add_up(profile, chosen, attribution, time_range, origin_ms=origin)
@@ -119,6 +122,8 @@ def break_down(
     if isinstance(attribution, Operators):
         start, end = (time_range.start_ms, time_range.end_ms) if time_range else (-math.inf, math.inf)
         told = attribution.sum_markers(chosen, origin + start, origin + end)
+    if time_range is not None:
+        summary.check_range(profile, time_range, sums.samples)
     built = _Builder(attribution, sums, told)
     numbers = sorted(built.totals.keys() | told.keys(), key=built.rank)
     outside = (pair for label, pair in built.own.items() if built.labels[label].kind == "outside")
@@ -126,7 +131,7 @@ def break_down(
         by=by,
         product=profile.meta.product,
         interval_ms=profile.meta.interval_ms,
-        weight_type=summary.find_weight_type(chosen),
+        weight_type=weighing.find_weight_type(chosen),
         measure=built.measure,
         samples=sums.samples,
         weight=built.whole.weight,
@@ -136,6 +141,7 @@ def break_down(
         markers=attribution.facts if isinstance(attribution, Operators) else None,
         labels_total=len(numbers),
         labels=tuple(built.build_label(label) for label in numbers[:limit]),
+        notes=weighing.describe_repeats(profile),
     )
 
 
@@ -153,7 +159,7 @@ def measure(profile: Profile, index: FunctionIndex, choice: Choice) -> Costs:
         total_weight={number[label]: pair.weight for label, pair in totals.items()},
         self_cpu={number[label]: pair.cpu_us for label, pair in own.items()} if sums.has_cpu else {},
         total_cpu={number[label]: pair.cpu_us for label, pair in totals.items()} if sums.has_cpu else {},
-        has_cpu=sums.has_cpu,
+        has_cpu=bool(sums.has_cpu),
     )
 
 
@@ -194,7 +200,8 @@ class _Sums:
         self.attribution = attribution
         self.functions = FunctionIndex()
         self.samples = 0
-        self.has_cpu = False
+        self.has_cpu: bool | None = None
+        """Of each thread that has samples: else it would be that of a part."""
         self.threads: dict[int, Thread] = {}
         self.by_thread: dict[int, dict[int, _Pair]] = {}
         self.by_function: dict[int, dict[int, _Pair]] = defaultdict(dict)
@@ -202,7 +209,8 @@ class _Sums:
     def add(self, columns: SampleColumns, tree: Stacks) -> None:
         """One thread's samples; those without a stack count for nothing, as in all summaries."""
         self.samples += len(columns.stacks)
-        self.has_cpu = self.has_cpu or columns.cpu_us is not None
+        if len(columns.stacks):
+            self.has_cpu = self.has_cpu is not False and columns.cpu_us is not None
         kept = columns.drop_stackless()
         if not len(kept.stacks):
             return
@@ -257,7 +265,7 @@ class _Builder:
         self.selves, self.totals = sums.find_selves(), sums.find_totals()
         self.own = {label: sum(row.values(), NOTHING) for label, row in self.selves.items()}
         self.whole = sum(self.own.values(), NOTHING)
-        self.measure: Measure = "cpu" if self.whole.cpu_us else "samples"
+        self.measure: Measure = "cpu" if sums.has_cpu and self.whole.cpu_us else "samples"
         operators = {label for label, each in enumerate(self.labels) if each.kind == "operator"}
         self.operator_whole = sum(self.pick(pair) for label, pair in self.own.items() if label in operators)
         tops = {bucket[0] for bucket in attribution.buckets.buckets}

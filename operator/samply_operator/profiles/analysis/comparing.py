@@ -1,20 +1,23 @@
 """Two profiles side by side, function by function. Pure.
 
 Recordings differ in length and load, so what is compared are shares: a function's CPU time of all CPU time (of all
-samples, where one of the two has no CPU time). Milliseconds stand beside them.
+samples, where one of the two has no CPU time, or of what the samples weigh, such as bytes). Sums stand beside them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from samply_operator.profiles.analysis import breakdown
+from samply_operator.profiles.analysis import breakdown, libraries, tally, weighing
 from samply_operator.profiles.analysis.calltree import FunctionIndex
 from samply_operator.profiles.analysis.summary import Costs
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
+from samply_operator.profiles.errors import NotInProfile
 from samply_operator.profiles.format.profile import Profile
+
+WHICH = ("first", "second")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,32 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`measure` says what before and after are in: milliseconds of CPU ("cpu") or samples."""
+    """`measure` says what before and after are in: milliseconds of CPU ("cpu"), or the weight type of both ("samples",
+    "bytes", "tracing-ms"). `notes`: what has to be known beside the numbers, a sentence each.
+    """
 
     product_before: str
     product_after: str
-    measure: Measure
+    measure: str
     whole_before: float
     whole_after: float
     changes_total: int
     changes: tuple[Change, ...]
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What decides in what two profiles can be compared, and what has to be said of them."""
+
+    product: str
+    place: str
+    """Which of the two it is, for messages."""
+    weight_type: str
+    has_cpu: bool
+    has_samples: bool
+    builds: libraries.Builds
+    repeats: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +86,73 @@ def compare(before: Profile, after: Profile, *, limit: int = 30, choice: Choice 
 def compare_each(profiles: Iterable[Profile], *, limit: int = 30, choice: Choice = BY_FUNCTION) -> Comparison:
     """The same of two that are taken one after the other and let go: big files are never in memory together."""
     index = FunctionIndex()
-    products: list[str] = []
+    traits: list[Traits] = []
     costs: list[Costs] = []
     for profile in profiles:
+        traits.append(describe(profile, WHICH[len(traits)]))
+        weighing.check_sign_of_cpu(profile.threads)
         costs.append(breakdown.measure(profile, index, choice))
-        products.append(profile.meta.product)
         del profile
-    measure: Measure = "cpu" if all(cost.has_cpu for cost in costs) else "samples"
+    measure = choose_measure(*traits)
+    index.show_builds()
     old, new = (_pick(cost, measure) for cost in costs)
     changes = [
         _build_change(index, number, old, new) for number in range(len(index.functions)) if _is_seen(number, old, new)
     ]
     changes.sort(key=lambda change: (-abs(change.self_difference), -abs(change.total_difference), change.name))
     return Comparison(
-        product_before=products[0],
-        product_after=products[1],
-        measure=measure,
+        product_before=traits[0].product,
+        product_after=traits[1].product,
+        measure="cpu" if measure == "cpu" else traits[0].weight_type,
         whole_before=old.whole,
         whole_after=new.whole,
         changes_total=len(changes),
         changes=tuple(changes[:limit]),
+        notes=describe_traits(*traits),
+    )
+
+
+def describe(profile: Profile, which: str) -> Traits:
+    """Raises NotInProfile where its threads count different things, BrokenProfile where less than nothing."""
+    weighing.check(profile, "samples")
+    return Traits(
+        product=profile.meta.product,
+        place=f"the {which} profile ({profile.path.name})",
+        weight_type=weighing.find_weight_type(profile.threads),
+        has_cpu=weighing.has_cpu_times(profile),
+        has_samples=any(map(tally.has_stacks, profile.threads)),
+        builds=libraries.gather(profile.libs),
+        repeats=weighing.describe_repeats(profile),
+    )
+
+
+def choose_measure(before: Traits, after: Traits) -> Measure:
+    """CPU time where both have it, else what the samples weigh. Raises NotInProfile where that can't be compared."""
+    for each in (before, after):
+        if not each.has_samples:
+            raise NotInProfile(
+                f"There are no samples in {each.place}, so there is nothing to compare.",
+                remedy="Record while the pipeline works.",
+                details={"reason": "Samples"},
+            )
+    if before.weight_type != after.weight_type:
+        raise NotInProfile(
+            f"Different things cannot be compared: {before.place} counts {weighing.name_unit(before.weight_type)}, "
+            f"{after.place} counts {weighing.name_unit(after.weight_type)}.",
+            remedy="Compare profiles of one kind.",
+            details={"reason": "Unit"},
+        )
+    return "cpu" if before.has_cpu and after.has_cpu and before.weight_type == weighing.SAMPLES else "samples"
+
+
+def describe_traits(before: Traits, after: Traits) -> tuple[str, ...]:
+    """What has to be known beside the comparison."""
+    without = [each.place for each in (before, after) if not each.has_cpu]
+    is_fallback = before.weight_type == weighing.SAMPLES and len(without) == 1
+    return (
+        *((f"Samples are compared: {without[0]} has no CPU times.",) if is_fallback else ()),
+        *libraries.describe_differences((before.builds, after.builds)),
+        *dict.fromkeys((*before.repeats, *after.repeats)),
     )
 
 

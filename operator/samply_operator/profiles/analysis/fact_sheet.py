@@ -51,6 +51,8 @@ class ProfileFacts:
     unresolved_percent: float | None
     unresolved_by_lib: tuple[LibShare, ...]
     raw_bytes: int
+    weight_type: str = "samples"
+    """What the samples weigh in; `mixed` where threads differ."""
     samples_by_pid: tuple[tuple[str, int], ...] = ()
     """Of each process, its samples: children that the target started are recorded too."""
 
@@ -94,14 +96,20 @@ def gather(profile: Profile) -> ProfileFacts:
         threads=len(profile.threads),
         symbolicated=profile.meta.symbolicated,
         interval_ms=profile.meta.interval_ms,
-        duration_ms=span[1] - span[0] if span else 0.0,
+        duration_ms=span[1] - span[0] if span and profile.meta.has_times else 0.0,
         started_at_ms=profile.meta.start_time_ms,
         cpu_ms=cpu_ms,
         unresolved_percent=100.0 * unresolved / total if total else None,
         unresolved_by_lib=tuple(sorted(shares, key=lambda share: (-share.samples, share.lib))),
         raw_bytes=profile.raw_bytes,
+        weight_type=_find_weight_type(profile),
         samples_by_pid=tuple(sorted(by_pid.items())),
     )
+
+
+def _find_weight_type(profile: Profile) -> str:
+    types = {thread.samples.weight_type for thread in profile.threads if thread.samples.length}
+    return "mixed" if len(types) > 1 else next(iter(types), "samples")
 
 
 def _find_leaves(tables: Tables) -> array[int]:

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from samply_operator.profiles.analysis import weighing
+from samply_operator.profiles.analysis import threads, weighing
 from samply_operator.profiles.analysis.calltree import Forest, FunctionIndex
 from samply_operator.profiles.analysis.weighing import Measure, WeighedThread
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
@@ -85,15 +85,18 @@ def build(
 ) -> FlameTree:
     """One column per profile. At the bottom are threads (`by_thread`), or operators or groups over all threads."""
     held = list(profiles)
+    for profile in held:
+        weighing.check(profile, measure)
     tree = FlameTree(FunctionIndex(), array("i"), array("i"), [array("d") for _ in held])
     for column, profile in enumerate(held):
+        titles = threads.title(profile)
         for weighed in weighing.weigh(profile, tree.index, choice=choice):
             values = weighed.pick(measure)
-            thread = weighed.thread
             above = weighed.above
             if by_thread and weighed.label is None:
-                above = (tree.index.number(f"{thread.name} ({thread.tid})", THREAD),)
+                above = (tree.index.number(titles[weighed.thread.index], THREAD),)
             if values:
                 tree.add(weighed, column, values, above=above)
+    tree.index.show_builds()
     tree.close()
     return tree

@@ -1,49 +1,131 @@
 """Several profiles, such as those of all hosts of a pipeline, as one summary. Pure.
 
-Samples taken at different intervals weigh differently: they are brought to the first profile's interval.
+Samples taken at different intervals stand for different times: they are brought to the first profile's interval. What
+counts different things, or can't be brought to one interval, isn't added up.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from samply_operator.profiles.analysis import breakdown, summary
+from samply_operator.profiles.analysis import breakdown, libraries, summary, weighing
 from samply_operator.profiles.analysis.calltree import FunctionIndex
+from samply_operator.profiles.analysis.libraries import Builds
 from samply_operator.profiles.analysis.summary import Costs, ThreadCost
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
-from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.errors import NotInProfile, build_broken
 from samply_operator.profiles.format.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """`profiles` are the sums of each file (in the order given), under its product's name."""
+    """`profiles` are the sums of each file (in the order given), under its product's name. `weight_type`: what samples
+    weigh in, as the format calls it (samples, bytes, tracing-ms). `notes`: what has to be known beside the numbers.
+    """
 
     interval_ms: float
     all_profiles: ThreadCost
     profiles: tuple[ThreadCost, ...]
+    weight_type: str = weighing.SAMPLES
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    place: str
+    """Which of the files it is, for messages."""
+    product: str
+    interval_ms: float
+    weight_type: str
+    costs: Costs
+    builds: Builds
+    repeats: tuple[str, ...]
 
 
 def merge(profiles: Iterable[Profile], *, limit: int = 20, choice: Choice = BY_FUNCTION) -> Merged:
     """One summary over all, at least one; each profile stands in it as a thread does in a summary of one.
 
-    One after the other is taken and let go, so that a big file is alone in memory.
+    One after the other is taken and let go, so that a big file is alone in memory. Raises NotInProfile where they can't
+    be added up.
     """
     index = FunctionIndex()
-    interval: float | None = None
-    parts: list[tuple[str, Costs]] = []
+    parts: list[_Part] = []
     for profile in profiles:
-        interval = profile.meta.interval_ms if interval is None else interval
-        costs = breakdown.measure(profile, index, choice)
-        scaled = _scale(costs, profile.meta.interval_ms / interval if interval else 1.0)
-        parts.append((profile.meta.product, scaled))
+        parts.append(_measure(profile, index, parts, choice))
         del profile
-    if interval is None:
+    if not parts:
         raise build_broken("the list of profiles", "it is empty")
-    rows = tuple(replace(summary.build_thread(None, costs, index, limit), name=product) for product, costs in parts)
-    merged = summary.merge_costs(costs for _, costs in parts)
-    return Merged(interval, summary.build_thread(None, merged, index, limit), rows)
+    index.show_builds()
+    rows = tuple(
+        replace(summary.build_thread(None, part.costs, index, limit), name=name)
+        for part, name in zip(parts, _name(parts), strict=True)
+    )
+    merged = summary.merge_costs(part.costs for part in parts)
+    notes = (
+        *libraries.describe_differences(part.builds for part in parts),
+        *dict.fromkeys(note for part in parts for note in part.repeats),
+        *summary.describe_emptiness(merged),
+        *(
+            f"In {part.place}: {note}"
+            for part in parts
+            if len(parts) > 1
+            for note in summary.describe_emptiness(part.costs)
+        ),
+    )
+    whole = summary.build_thread(None, merged, index, limit)
+    return Merged(parts[0].interval_ms, whole, rows, _find_weight_type(parts), notes)
+
+
+def _measure(profile: Profile, index: FunctionIndex, before: list[_Part], choice: Choice) -> _Part:
+    weighing.check(profile, "samples")
+    weighing.check_sign_of_cpu(profile.threads)
+    part = _Part(
+        place=f"profile {len(before) + 1} ({profile.path.name})",
+        product=profile.meta.product,
+        interval_ms=profile.meta.interval_ms,
+        weight_type=weighing.find_weight_type(profile.threads),
+        costs=breakdown.measure(profile, index, choice),
+        builds=libraries.gather(profile.libs),
+        repeats=weighing.describe_repeats(profile),
+    )
+    _find_weight_type([*before, part])
+    return replace(part, costs=_scale(part.costs, _find_factor(before[0], part))) if before else part
+
+
+def _find_weight_type(parts: list[_Part]) -> str:
+    """Of those that have samples. Raises NotInProfile where they differ."""
+    by_type = {part.weight_type: part.place for part in parts if part.costs.samples}
+    if len(by_type) > 1:
+        found = ", ".join(f"{place} counts {weighing.name_unit(kind)}" for kind, place in by_type.items())
+        raise NotInProfile(
+            f"The profiles count different things, which cannot be added up: {found}.",
+            remedy="Merge profiles of one kind.",
+            details={"reason": "Unit"},
+        )
+    return next(iter(by_type), weighing.SAMPLES)
+
+
+def _find_factor(first: _Part, part: _Part) -> float:
+    """By which its samples are brought to the first one's interval. What weighs bytes or time is what it is."""
+    if part.weight_type != weighing.SAMPLES or part.interval_ms == first.interval_ms:
+        return 1.0
+    for each in (first, part):
+        if each.interval_ms <= 0:
+            raise NotInProfile(
+                f"There is no interval in {each.place} ({each.interval_ms:g} ms): how often its samples were taken is "
+                "not known, so they cannot be added to those of the others.",
+                remedy="Leave it out, or look at it by itself (top).",
+                details={"reason": "Unit"},
+            )
+    return part.interval_ms / first.interval_ms
+
+
+def _name(parts: list[_Part]) -> list[str]:
+    """The products' names, with the place behind it where two are the same."""
+    count = Counter(part.product for part in parts)
+    return [part.product if count[part.product] == 1 else f"{part.product}, {part.place}" for part in parts]
 
 
 def _scale(costs: Costs, factor: float) -> Costs:

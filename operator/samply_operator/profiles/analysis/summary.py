@@ -5,19 +5,23 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from samply_operator.profiles.analysis import calltree, tally
+from samply_operator.profiles.analysis import calltree, tally, weighing
 from samply_operator.profiles.analysis.calltree import Function, FunctionIndex, Stacks
 from samply_operator.profiles.analysis.tally import TimeRange
+from samply_operator.profiles.errors import NotInProfile
 from samply_operator.profiles.format.profile import Profile, Thread
+
+FOREVER_SECS = 1e8
+MANY = 40
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionCost:
     """`self_`: spent in the function itself, `total`: in it and in what it called; a recursive call counts once.
 
-    Weight is in samples; CPU in milliseconds, None where the profile has none.
+    Weight is in the summary's `weight_type`; CPU in milliseconds, None where the profile has none.
     """
 
     name: str
@@ -47,7 +51,10 @@ class ThreadCost:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`coverage` and `lost_events` aren't in the file: None unless somebody who knows them says so."""
+    """`weight_type`: what samples weigh in, as the format calls it (samples, bytes, tracing-ms). `coverage` and
+    `lost_events` aren't in the file: None unless somebody who knows them says so. `notes`: what has to be known beside
+    the numbers, a sentence each.
+    """
 
     product: str
     interval_ms: float
@@ -56,6 +63,7 @@ class Summary:
     threads: tuple[ThreadCost, ...]
     coverage: float | None = None
     lost_events: int | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +85,14 @@ def top(
     thread: str | None = None,
     time_range: TimeRange | None = None,
 ) -> Summary:
-    """The `limit` most expensive functions. `thread` picks threads by name or tid, `time_range` a part of the time."""
+    """The `limit` most expensive functions. `thread` picks threads by name or tid, `time_range` a part of the time.
+
+    Raises NotInProfile where there is no such thread, nothing in that time, or no unit for the sum.
+    """
     index = FunctionIndex()
     chosen = select_threads(profile, thread)
+    weighing.check(profile, "samples", chosen)
+    weighing.check_sign_of_cpu(chosen)
     rows = []
 
     def build_rows() -> Iterator[Costs]:
@@ -89,24 +102,56 @@ def top(
             yield costs
 
     merged = merge_costs(build_rows())
+    if time_range is not None:
+        check_range(profile, time_range, merged.samples)
     return Summary(
         product=profile.meta.product,
         interval_ms=profile.meta.interval_ms,
-        weight_type=find_weight_type(chosen),
+        weight_type=weighing.find_weight_type(chosen),
         all_threads=build_thread(None, merged, index, limit),
         threads=tuple(sorted(rows, key=lambda row: (-row.weight, row.name, row.tid))),
+        notes=(*weighing.describe_repeats(profile), *describe_emptiness(merged)),
     )
 
 
+def check_range(profile: Profile, time_range: TimeRange, samples: int) -> None:
+    """Raises NotInProfile where nothing lies in it, or where what the file calls times are none."""
+    if samples and profile.meta.has_times:
+        return
+    span = tally.find_span(profile.threads)
+    start, end = time_range.start_ms / 1000, time_range.end_ms / 1000
+    asked = f"from {start:g} s on" if end > FOREVER_SECS else f"from {start:g} to {end:g} s"
+    lasted = f"it lasts {(span[1] - span[0]) / 1000:.3f} s" if span and profile.meta.has_times else "it has no times"
+    raise NotInProfile(
+        f"{profile.path.name} has no samples {asked}: {lasted}.",
+        remedy="Times are seconds since its first sample.",
+        details={"reason": "Range"},
+    )
+
+
+def describe_emptiness(costs: Costs) -> tuple[str, ...]:
+    """Why there is nothing to list, where that is so."""
+    if any(costs.self_weight.values()):
+        return ()
+    if costs.samples:
+        return ("None of the samples has a stack, or none weighs anything.",)
+    return ("There are no samples: nothing used the CPU meanwhile, or samply saw none of it.",)
+
+
 def select_threads(profile: Profile, thread: str | None) -> list[Thread]:
-    """Threads with that name or tid; all without one."""
-    return [each for each in profile.threads if thread is None or thread in (each.name, each.tid)]
-
-
-def find_weight_type(threads: Iterable[Thread]) -> str:
-    """What all weights are in, or `mixed`."""
-    types = {each.samples.weight_type for each in threads}
-    return types.pop() if len(types) == 1 else "mixed" if types else "samples"
+    """Threads with that name or tid; all without one. Raises NotInProfile where there is none."""
+    if thread is None:
+        return list(profile.threads)
+    # A thread that repeats others may be looked at by itself.
+    for threads in (profile.threads, profile.repeats):
+        if found := [each for each in threads if thread in (each.name, each.tid)]:
+            return found
+    names = sorted({each.name for each in profile.all_threads})
+    raise NotInProfile(
+        f"No thread is named {thread}.",
+        remedy=f"There are: {', '.join(names[:MANY])}{' …' if len(names) > MANY else ''}.",
+        details={"reason": "Thread"},
+    )
 
 
 def measure(
@@ -132,17 +177,17 @@ def _measure(
         total_weight=totals[0],
         self_cpu=selves[-1] if sums.cpu_us is not None else {},
         total_cpu=totals[-1] if sums.cpu_us is not None else {},
-        has_cpu=sums.cpu_us is not None and bool(selves[0] or selves[-1]),
+        has_cpu=sums.cpu_us is not None,
     )
 
 
 def merge_costs(parts: Iterable[Costs]) -> Costs:
-    """The sums over several threads."""
+    """The sums over several threads. CPU time where each that has samples has it: else it would be that of a part."""
     merged = Costs(0, defaultdict(float), defaultdict(float), defaultdict(float), defaultdict(float), has_cpu=False)
-    samples, has_cpu = 0, False
+    samples, has_cpu = 0, True
     for part in parts:
         samples += part.samples
-        has_cpu = has_cpu or part.has_cpu
+        has_cpu = has_cpu and (part.has_cpu or not part.samples)
         for into, values in (
             (merged.self_weight, part.self_weight),
             (merged.total_weight, part.total_weight),
@@ -151,6 +196,7 @@ def merge_costs(parts: Iterable[Costs]) -> Costs:
         ):
             for number, value in values.items():
                 into[number] += value
+    has_cpu = has_cpu and bool(merged.self_cpu)
     return Costs(samples, merged.self_weight, merged.total_weight, merged.self_cpu, merged.total_cpu, has_cpu)
 
 

@@ -120,7 +120,7 @@ def read(thread: Thread, meta: Meta, time_range: TimeRange | None = None, *, ori
     stacks = read_stacks(thread)
     weight = None if has_unit_weights(thread) else vectors.join_floats(samples.weight.float_pieces())
     cpu = None
-    if not samples.cpu.is_absent and meta.cpu_unit_us:
+    if has_cpu(thread, meta):
         cpu = vectors.scale(_read_cpu(thread), meta.cpu_unit_us)
     columns = SampleColumns(thread, stacks, weight, cpu)
     if time_range is None:
@@ -152,9 +152,27 @@ def _read_cpu(thread: Thread) -> Longs | Floats:
 
 def sum_cpu_ms(thread: Thread, meta: Meta) -> float | None:
     """CPU time of one thread, None where none was recorded."""
-    if thread.samples.cpu.is_absent or not meta.cpu_unit_us:
+    if not has_cpu(thread, meta):
         return None
     return vectors.sum_all(_read_cpu(thread)) * meta.cpu_unit_us / 1000
+
+
+def has_cpu(thread: Thread, meta: Meta) -> bool:
+    """Whether CPU times were recorded, and in a unit that is known."""
+    return bool(meta.cpu_unit_us) and thread.samples.cpu.has_numbers
+
+
+def has_stacks(thread: Thread) -> bool:
+    return bool(thread.samples.length) and thread.samples.stack.has_numbers
+
+
+def read_widths(thread: Thread, meta: Meta, measure: str) -> Floats:
+    """What each sample weighs, or its CPU time in microseconds."""
+    if measure == "cpu":
+        return vectors.scale(_read_cpu(thread), meta.cpu_unit_us)
+    if has_unit_weights(thread):
+        return vectors.fill(1.0, thread.samples.length)
+    return vectors.join_floats(thread.samples.weight.float_pieces())
 
 
 def has_unit_weights(thread: Thread) -> bool:

@@ -1,8 +1,11 @@
-"""What a converted profile counts: samples, or CPU time in microseconds. Pure."""
+"""What the sums of a profile are in: samples, what samples weigh in (bytes, milliseconds), or CPU time. Pure.
+
+Sums are of one unit, and of nothing less than nothing: what can't be added up is told before anything is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,12 +13,19 @@ from samply_operator.profiles.analysis import calltree, tally
 from samply_operator.profiles.analysis.calltree import Forest, FunctionIndex
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.attribution.labels import Attribution, Label
+from samply_operator.profiles.errors import NotInProfile, build_broken
 from samply_operator.profiles.format import vectors
+from samply_operator.profiles.format.columns import Column
 from samply_operator.profiles.format.lazy_numpy import np
 from samply_operator.profiles.format.profile import Profile, Thread
 
 Measure = Literal["samples", "cpu"]
 MEASURES: tuple[Measure, ...] = ("samples", "cpu")
+"""`samples` is what the samples weigh, in the profile's own unit; `cpu` is microseconds of CPU time."""
+
+SAMPLES = "samples"
+UNITS = {SAMPLES: "samples", "bytes": "bytes", "tracing-ms": "ms"}
+"""Of the weight types that the format knows, as people read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +37,12 @@ class WeighedThread:
     thread: Thread
     forest: Forest
     weight: dict[int, float]
-    cpu_us: dict[int, int]
+    cpu_us: dict[int, float]
     label: Label | None = None
     above: tuple[int, ...] = ()
 
     def pick(self, measure: Measure) -> dict[int, float]:
-        return self.weight if measure == "samples" else {node: float(value) for node, value in self.cpu_us.items()}
+        return self.weight if measure == "samples" else self.cpu_us
 
 
 def weigh(
@@ -48,7 +58,7 @@ def weigh(
             yield from _weigh_labels(thread, profile, forest, index, attribution)
             continue
         sums = tally.add_up(thread, profile.meta, forest.node_of_stack, len(forest.parent))
-        yield WeighedThread(thread, forest, sums.weight, _round(sums.cpu_us))
+        yield WeighedThread(thread, forest, sums.weight, sums.cpu_us)
 
 
 def _weigh_labels(
@@ -65,7 +75,7 @@ def _weigh_labels(
             thread,
             forest,
             weight=dict(zip(part.tolist(), sums.weight.tolist(), strict=True)),
-            cpu_us=_round({} if sums.cpu_us is None else dict(zip(part.tolist(), sums.cpu_us.tolist(), strict=True))),
+            cpu_us={} if sums.cpu_us is None else dict(zip(part.tolist(), sums.cpu_us.tolist(), strict=True)),
             label=attribution.buckets.labels[attribution.buckets.buckets[bucket][-1]],
             above=number_frames(attribution, bucket, index),
         )
@@ -76,10 +86,6 @@ def number_frames(attribution: Attribution, bucket: int, index: FunctionIndex) -
     labels = attribution.buckets.buckets[bucket]
     shown = (attribution.buckets.labels[label] for label in (labels if attribution.is_nested else labels[-1:]))
     return tuple(index.number(label.name, label.kind) for label in shown)
-
-
-def _round(cpu_us: dict[int, float]) -> dict[int, int]:
-    return {node: round(value) for node, value in cpu_us.items()}
 
 
 def walk_up(forest: Forest, node: int) -> list[int]:
@@ -93,5 +99,86 @@ def walk_up(forest: Forest, node: int) -> list[int]:
 
 
 def format_number(value: float) -> str:
-    """Without a fraction where there is none."""
-    return str(int(value)) if value == int(value) else repr(value)
+    """For machines: no exponent, and no fraction where there is none."""
+    return str(int(value)) if value == int(value) else f"{value:.9f}".rstrip("0").rstrip(".")
+
+
+def name_unit(weight_type: str) -> str:
+    return UNITS.get(weight_type, weight_type)
+
+
+def find_weight_type(threads: Iterable[Thread]) -> str:
+    """What the samples of all these threads weigh in. Raises NotInProfile where they differ."""
+    by_type: dict[str, str] = {}
+    for thread in threads:
+        if thread.samples.length:
+            by_type.setdefault(thread.samples.weight_type, thread.name or thread.tid)
+    if len(by_type) > 1:
+        found = ", ".join(f"{name_unit(kind)} ({name})" for kind, name in by_type.items())
+        raise NotInProfile(
+            f"The threads count different things, which cannot be added up: {found}.",
+            remedy="Ask for threads of one kind by their name (top), or for format speedscope, which keeps them apart.",
+            details={"reason": "Unit"},
+        )
+    return next(iter(by_type), SAMPLES)
+
+
+def has_cpu_times(profile: Profile, threads: Iterable[Thread] | None = None) -> bool:
+    """Whether each thread with samples has CPU times, and not all of them are zero."""
+    chosen = [thread for thread in (profile.threads if threads is None else threads) if thread.samples.length]
+    return all(tally.has_cpu(thread, profile.meta) for thread in chosen) and any(
+        thread.samples.cpu.is_anything_positive for thread in chosen
+    )
+
+
+def check(profile: Profile, measure: Measure, threads: Sequence[Thread] | None = None) -> str:
+    """The unit of the sums, as people read it, if there can be any.
+
+    Raises NotInProfile (no CPU times, or different units) or BrokenProfile (less than nothing).
+    """
+    chosen = profile.threads if threads is None else threads
+    for thread in chosen:
+        _check_sign(thread.samples.weight if measure == "samples" else thread.samples.cpu)
+    if measure == "samples":
+        return name_unit(find_weight_type(chosen))
+    if any(thread.samples.length for thread in chosen) and not has_cpu_times(profile, chosen):
+        raise NotInProfile(
+            f"{profile.path.name} has no CPU times, or not for all of its threads.",
+            remedy="Count samples instead (measure samples); samply on Linux records CPU times.",
+            details={"reason": "CpuTimes"},
+        )
+    return "µs of CPU"
+
+
+def check_sign_of_cpu(threads: Iterable[Thread]) -> None:
+    """Raises BrokenProfile where a CPU time is below zero."""
+    for thread in threads:
+        _check_sign(thread.samples.cpu)
+
+
+def _check_sign(column: Column) -> None:
+    if column.is_anything_negative:
+        raise build_broken(
+            column.where,
+            "there are numbers below zero, so this is no profile of what was spent",
+            remedy="It may be the difference of two profiles, or hold memory that was freed: "
+            "profiler.firefox.com shows both.",
+        )
+
+
+def require_samples(profile: Profile) -> None:
+    """Raises NotInProfile where no sample has a stack: a file in another format would be an empty one."""
+    if not any(tally.has_stacks(thread) for thread in profile.threads):
+        raise NotInProfile(
+            f"{profile.path.name} has no samples: nothing of it used the CPU while it was recorded, or samply saw "
+            "none of that.",
+            remedy="Record while the pipeline works.",
+            details={"reason": "Samples"},
+        )
+
+
+def describe_repeats(profile: Profile) -> tuple[str, ...]:
+    """What is left out of all sums, and why."""
+    if not profile.repeats:
+        return ()
+    return (f"{len(profile.repeats)} threads that stand for CPUs are not counted: they repeat the others' samples.",)

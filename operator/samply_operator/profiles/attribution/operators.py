@@ -82,7 +82,7 @@ class Operators:
         self._groups = groups
         self._index = NodeIndex()
         self._broken = 0
-        self._threads = {thread.index: self._read(thread) for thread in profile.threads}
+        self._threads = {thread.index: self._read(thread) for thread in profile.all_threads}
         self._bucket_of_node = np.array(build_buckets(self._index, self.buckets), dtype=np.int32)
         self.facts = self._count()
         if not self.facts.evaluations:

@@ -6,6 +6,7 @@ it, piece by piece, and what has to be kept goes into an `array`.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 PIECE = 1 << 20
+DIGIT, POSITIVE, MINUS, POINT = (re.compile(pattern) for pattern in (rb"[0-9]", rb"[1-9]", rb"-", rb"\.|[eE]-"))
 _ints = msgspec.json.Decoder(list[int])
 _floats = msgspec.json.Decoder(list[float])
 _either = msgspec.json.Decoder(list[int | float])
@@ -38,6 +40,32 @@ class Column:
     @property
     def is_absent(self) -> bool:
         return len(self.raw) == 0 or bytes(memoryview(self.raw)[:4]) == b"null"
+
+    @property
+    def has_numbers(self) -> bool:
+        """It is there, and not all of it is null."""
+        return not self.is_absent and DIGIT.search(memoryview(self.raw)) is not None
+
+    @property
+    def has_fractions(self) -> bool:
+        return (
+            not self.is_absent
+            and POINT.search(memoryview(self.raw)) is not None
+            and any(number != int(number) for piece in self.float_pieces() for number in piece)
+        )
+
+    @property
+    def is_anything_positive(self) -> bool:
+        return not self.is_absent and POSITIVE.search(memoryview(self.raw)) is not None
+
+    @property
+    def is_anything_negative(self) -> bool:
+        """A minus may also be that of an exponent."""
+        return (
+            not self.is_absent
+            and MINUS.search(memoryview(self.raw)) is not None
+            and any(min(piece, default=0.0) < 0 for piece in self.float_pieces())
+        )
 
     def is_all(self, text: bytes) -> bool:
         """Every row is this very text: told without decoding a number."""

@@ -104,6 +104,8 @@ class Meta:
     symbolicated: bool
     cpu_unit_us: float
     """What a CPU time of 1 in the file means; 0 where the unit isn't known."""
+    has_times: bool = True
+    """False: what the file calls times are offsets in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +115,11 @@ class Profile:
     meta: Meta
     libs: tuple[Lib, ...]
     threads: tuple[Thread, ...]
+    """Those that count."""
+    repeats: tuple[Thread, ...] = ()
+    """Threads that stand for CPUs (`--per-cpu-threads`): each of their samples is another thread's as well."""
+
+    @property
+    def all_threads(self) -> tuple[Thread, ...]:
+        """As the file has them."""
+        return tuple(sorted((*self.threads, *self.repeats), key=lambda thread: thread.index))

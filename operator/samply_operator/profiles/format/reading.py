@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
@@ -93,6 +94,8 @@ class _Builder:
         units = meta.sample_units or disk.RawSampleUnits()
         if self.version >= disk.STRINGS_SHARED:
             self.shared_strings = read_strings(self._shared().string_array, "shared.stringArray")
+        threads = [self._thread(index, thread, load_shared) for index, thread in enumerate(self.raw.threads)]
+        counted, repeats = split_repeats(threads)
         return Profile(
             path=path,
             raw_bytes=raw_bytes,
@@ -104,9 +107,11 @@ class _Builder:
                 oscpu=meta.oscpu or "",
                 symbolicated=bool(meta.symbolicated),
                 cpu_unit_us=CPU_UNIT_US.get(units.thread_cpu_delta, 0),
+                has_times=units.time == "ms",
             ),
             libs=tuple(Lib(lib.name, lib.path, lib.debug_name, lib.breakpad_id, lib.code_id) for lib in self.raw.libs),
-            threads=tuple(self._thread(index, thread, load_shared) for index, thread in enumerate(self.raw.threads)),
+            threads=counted,
+            repeats=repeats,
         )
 
     def _shared(self) -> disk.RawTables:
@@ -235,6 +240,22 @@ class _Builder:
         filename = _ints(sources.filename, "shared.sources.filename", sources.length)
         check_indexes(filename, len(strings), "shared.sources.filename")
         return [strings[index] for index in filename]
+
+
+def split_repeats(threads: Sequence[Thread]) -> tuple[tuple[Thread, ...], tuple[Thread, ...]]:
+    """The threads that count, and those of samply's process "CPU", number 0: one for all CPUs, one for each.
+
+    A label may stand behind its name. Without any other thread, the one for all CPUs counts.
+    """
+    repeats = tuple(thread for thread in threads if _is_for_cpus(thread))
+    counted = tuple(thread for thread in threads if thread not in repeats)
+    if repeats and not any(thread.samples.length for thread in counted):
+        return (*counted, repeats[0]), repeats[1:]
+    return counted, repeats
+
+
+def _is_for_cpus(thread: Thread) -> bool:
+    return thread.pid.partition(".")[0] == "0" and thread.process_name.partition(" (")[0] == "CPU"
 
 
 def read_strings(raw: msgspec.Raw, where: str) -> list[str]:

@@ -130,6 +130,10 @@ def join_floats(pieces: Iterable[list[float]]) -> Floats:
     return np.concatenate([np.zeros(0), *map(np.array, pieces)])
 
 
+def fill(value: float, size: int) -> Floats:
+    return np.full(size, value)
+
+
 def scale(numbers: Longs | Floats, factor: float) -> Floats:
     return numbers * np.float64(factor)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from samply_operator.profiles.analysis.breakdown import Breakdown, LabelCost
+from samply_operator.profiles.analysis.weighing import SAMPLES, name_unit
 from samply_operator.profiles.output import text
-from samply_operator.profiles.output.display_names import clean
+from samply_operator.profiles.output.display_names import clean, show_number
 
 OPERATOR_HEAD = "  self %  total %   self ms  markers ms  points  evaluations  skew  operator"
 GROUP_HEAD = "  self %  total %   self ms  group"
@@ -12,14 +13,16 @@ GROUP_HEAD = "  self %  total %   self ms  group"
 
 def render(breakdown: Breakdown) -> str:
     """The table of `profile top --by operator` and `--by group`."""
-    unit = "CPU time" if breakdown.measure == "cpu" else "samples"
+    unit = "CPU time" if breakdown.measure == "cpu" else clean(name_unit(breakdown.weight_type))
+    weight = "" if breakdown.weight_type == SAMPLES else f", {show_number(breakdown.weight)} {unit}"
     cpu = "" if breakdown.cpu_ms is None else f", {breakdown.cpu_ms:,.0f} ms of CPU"
     is_operator = breakdown.by == "operator"
     outside = "outside of all operators" if is_operator else "matched by no rule"
     lines = [
         f"{clean(breakdown.product) or 'profile'}: {breakdown.samples} samples in {breakdown.threads} threads, "
-        f"every {breakdown.interval_ms:.3g} ms{cpu}",
+        f"every {breakdown.interval_ms:.3g} ms{weight}{cpu}",
         *text.render_quality(breakdown.coverage, breakdown.lost_events),
+        *text.render_notes(breakdown.notes),
         *_render_markers(breakdown),
         f"{breakdown.outside_percent:.1f} % {outside}; percentages are of the {unit} of all threads",
         "",

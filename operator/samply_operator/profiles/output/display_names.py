@@ -15,6 +15,11 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069
 MAX_NAME = 200
 
 
+def show_number(value: float) -> str:
+    """For people: thousands apart, and a fraction, to three digits, where there is one."""
+    return f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
 def clean(text: str, *, limit: int = MAX_NAME) -> str:
     """One line, without control characters, cut to length."""
     plain = CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

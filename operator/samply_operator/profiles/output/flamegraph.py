@@ -5,28 +5,34 @@ Frames too narrow to be seen are left out, so the size of the file is bounded wh
 
 from __future__ import annotations
 
+import textwrap
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from samply_operator.profiles.analysis import flametree, naming
+from samply_operator.profiles.analysis import comparing, flametree, naming, weighing
 from samply_operator.profiles.analysis.flametree import FlameTree
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
-from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.format.profile import Profile
 from samply_operator.profiles.output import display_names
+from samply_operator.profiles.output.display_names import show_number
 
 WIDTH = 1200
 ROW = 17
 TOP = 92
 BOTTOM = 30
+NOTE, LINE = 15, 170
+"""Height of a line of notes, and how many characters it has."""
 MIN_WIDTH = 0.3
-MAX_DEPTH = 500
+MAX_DEPTH = 1000
+"""Rows of frames: 17,000 pixels. samply cuts stacks at 500; names of inlined functions and merged files add more."""
+
+ELIDED = "not drawn"
+"""Stands for the library of what is too deep."""
 CHARACTER = 6.65
-UNITS: dict[Measure, str] = {"samples": "samples", "cpu": "µs of CPU"}
 FULL_COLOUR = 0.05
 """A change by so much of the whole is as red or blue as it gets."""
 
@@ -71,42 +77,67 @@ def convert(
     note: str = "",
 ) -> Iterator[bytes]:
     """The flame graph of one profile. `note`: what stands below the title, such as its coverage."""
+    unit = weighing.check(profile, measure)
     tree = flametree.build([profile], measure=measure, by_thread=by_thread, choice=choice)
-    facts = [f"{tree.sum(0):,.0f} {UNITS[measure]}", f"{len(profile.threads)} threads", note]
-    return draw(tree, title=profile.meta.product or "profile", facts=facts, unit=UNITS[measure])
+    repeats = f"{len(profile.repeats)} threads of CPUs not counted" if profile.repeats else ""
+    facts = [f"{show_number(tree.sum(0))} {unit}", f"{len(profile.threads)} threads", note, repeats]
+    return draw(tree, title=profile.meta.product or "profile", facts=facts, unit=unit)
 
 
-def compare(
-    before: Profile, after: Profile, *, measure: Measure = "cpu", choice: Choice = BY_FUNCTION
-) -> Iterator[bytes]:
-    """The differential one: widths as in `after`; red spends a larger share than in `before`, blue a smaller one."""
+def compare(before: Profile, after: Profile, *, choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
+    """The differential one: widths as in `after`; red spends a larger share than in `before`, blue a smaller one.
+
+    Raises NotInProfile where the two can't be compared.
+    """
+    traits = [comparing.describe(each, which) for each, which in zip((before, after), comparing.WHICH, strict=True)]
+    measure = comparing.choose_measure(*traits)
+    unit = weighing.check(after, measure)
+    notes = comparing.describe_traits(*traits)
     tree = flametree.build([after, before], measure=measure, choice=choice)
     title = f"{before.meta.product or 'before'} → {after.meta.product or 'after'}"
-    facts = [f"{tree.sum(1):,.0f} → {tree.sum(0):,.0f} {UNITS[measure]}", "widths as after"]
-    return draw(tree, title=title, facts=facts, unit=UNITS[measure])
+    facts = [f"{show_number(tree.sum(1))} → {show_number(tree.sum(0))} {unit}", "widths as after"]
+    return draw(tree, title=title, facts=facts, unit=unit, notes=notes)
 
 
-def draw(tree: FlameTree, *, title: str, facts: Iterable[str], unit: str) -> Iterator[bytes]:
-    """The SVG in pieces. The first column gives the widths, a second one the colours."""
+def draw(tree: FlameTree, *, title: str, facts: Iterable[str], unit: str, notes: Sequence[str] = ()) -> Iterator[bytes]:
+    """The SVG in pieces. The first column gives the widths, a second one the colours; `notes` stand below the graph."""
     boxes = list(lay_out(tree))
     depth = max((box.depth for box in boxes), default=0) + 1
-    height = TOP + depth * ROW + BOTTOM
-    hidden = len(tree.parent) - len(boxes)
+    floor = TOP + depth * ROW
+    lines = [line for note in notes for line in textwrap.wrap(display_names.clean(note, limit=1000), LINE)]
+    height = floor + BOTTOM + NOTE * len(lines)
     hues = _choose_hues(tree)
     legend = _draw_legend(hues) if len(tree.totals) == 1 else _draw_scale()
-    yield _head(title, " · ".join(filter(None, facts)), height, hidden, legend)
+    yield _head(title, " · ".join(filter(None, facts)), height, _describe_hidden(tree, boxes), legend)
     total = tree.sum(0) or 1.0
     for box in boxes:
-        yield _box(box, height, total, unit, hues)
+        yield _box(box, floor, total, unit, hues)
+    yield b"</g>\n"
+    for number, line in enumerate(lines):
+        y = floor + NOTE * (number + 1)
+        yield f'<text x="8" y="{y}" class="h soft">{display_names.escape(line)}</text>\n'.encode()
     yield (
-        f'</g>\n<text x="8" y="{height - 10}" id="details"></text>\n'
+        f'<text x="8" y="{height - 10}" id="details"></text>\n'
         # Behind what it works on: it runs when it is read.
         f"<script><![CDATA[\n{SCRIPT.read_text(encoding='utf-8')}]]></script>\n</svg>\n"
     ).encode()
 
 
+def _describe_hidden(tree: FlameTree, boxes: Sequence[Box]) -> str:
+    if not boxes:
+        return "there is nothing to draw: no samples"
+    elided = sum(box.lib == ELIDED for box in boxes)
+    hidden = len(tree.parent) - len(boxes) + elided
+    said = f"{hidden} frames too narrow to be drawn are left out" if hidden else "all frames are drawn"
+    if elided:
+        said = f"calls deeper than {MAX_DEPTH} functions are elided (…); {hidden} frames in all are not drawn"
+    return said
+
+
 def lay_out(tree: FlameTree) -> Iterator[Box]:
-    """Boxes from the root up, siblings by name; what is narrower than can be seen is left out with all above it."""
+    """Boxes from the root up, siblings by name; what is narrower than can be seen is left out with all above it. What
+    is too deep to be drawn is one box, which says so.
+    """
     total = tree.sum(0)
     if total <= 0:
         return
@@ -116,8 +147,11 @@ def lay_out(tree: FlameTree) -> Iterator[Box]:
     stack = [(-1, 0.0, 0)]
     while stack:
         node, x, depth = stack.pop()
-        if depth > MAX_DEPTH:
-            raise build_broken("stackTable", f"stacks are deeper than {MAX_DEPTH} functions")
+        if depth >= MAX_DEPTH and node in below:
+            inside = sum(tree.totals[0][child] for child in below[node])
+            if inside * scale >= MIN_WIDTH:
+                yield Box(x, inside * scale, depth, "… (deeper calls)", ELIDED, inside, None, 0.0)
+            continue
         for child in sorted(below.get(node, ()), key=lambda each: functions[tree.func[each]]):
             width = tree.totals[0][child] * scale
             if width >= MIN_WIDTH:
@@ -135,8 +169,7 @@ def _build_box(tree: FlameTree, node: int, x: float, width: float, depth: int) -
     return Box(x, width, depth, function.name, function.lib, tree.totals[0][node], before, change)
 
 
-def _head(title: str, facts: str, height: int, hidden: int, legend: str) -> bytes:
-    note = f"{hidden} frames too narrow to be drawn are left out" if hidden else "all frames are drawn"
+def _head(title: str, facts: str, height: int, note: str, legend: str) -> bytes:
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<svg xmlns="http://www.w3.org/2000/svg" version="1.1" width="{WIDTH}" height="{height}" '
@@ -197,12 +230,12 @@ def _draw_scale() -> str:
     )
 
 
-def _box(box: Box, height: int, total: float, unit: str, hues: dict[str, int]) -> bytes:
-    y = height - BOTTOM - (box.depth + 1) * ROW
+def _box(box: Box, floor: int, total: float, unit: str, hues: dict[str, int]) -> bytes:
+    y = floor - (box.depth + 1) * ROW
     name, lib = display_names.escape(box.name, limit=1000), display_names.escape(box.lib)
-    told = f"{name} [{lib}] {box.value:,.0f} {unit}, {100 * box.value / total:.2f} %"
+    told = f"{name} [{lib}] {show_number(box.value)} {unit}, {100 * box.value / total:.2f} %"
     if box.before is not None:
-        told += f", before {box.before:,.0f}, self {100 * box.self_change:+.2f} points"
+        told += f", before {show_number(box.before)}, self {100 * box.self_change:+.2f} points"
     letters = int((box.width - 6) / CHARACTER)
     label = display_names.escape(box.name, limit=letters) if letters >= 3 else ""
     colour = _colour_name(box, hues) if box.before is None else _colour_change(box.self_change)
@@ -215,7 +248,7 @@ def _box(box: Box, height: int, total: float, unit: str, hues: dict[str, int]) -
 
 def _colour_name(box: Box, hues: dict[str, int]) -> str:
     """The hue says which library; the same function has the same shade in every graph."""
-    if box.lib in LABELS:
+    if box.lib in LABELS or box.lib == ELIDED:
         return THREAD
     if naming.is_unresolved(box.name):
         return NAMELESS

@@ -8,11 +8,12 @@ Field numbers: github.com/google/pprof, proto/profile.proto.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from samply_operator.profiles.analysis import tally, weighing
+from samply_operator.profiles.analysis import libraries, tally, weighing
 from samply_operator.profiles.analysis.calltree import FunctionIndex
-from samply_operator.profiles.analysis.weighing import WeighedThread
+from samply_operator.profiles.analysis.weighing import Measure, WeighedThread
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.format.profile import Profile
 from samply_operator.profiles.symbols.renaming import Strings
@@ -24,9 +25,26 @@ TIME_NANOS, DURATION_NANOS, PERIOD_TYPE, PERIOD, COMMENT, DEFAULT_SAMPLE_TYPE = 
 MAX_VARINT = 1 << 64
 
 
+UNITS: dict[str, tuple[str, str, float]] = {
+    "samples": ("samples", "count", 1.0),
+    "bytes": ("space", "bytes", 1.0),
+    "tracing-ms": ("time", "nanoseconds", 1e6),
+}
+"""By weight type: pprof's name and unit of it, and how many of that unit it is. Values are whole numbers there."""
+
+FINE = 1000
+"""Parts of one in which weights are told that are no whole numbers."""
+
+
 def convert(profile: Profile, *, choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
-    """Both measures at once: `samples/count` and `cpu/nanoseconds`; pprof's user picks one. The operator or group is a
-    label, for `-tagroot` and `-tagfocus`."""
+    """Both measures at once: what samples weigh (such as `samples/count`), and `cpu/nanoseconds` where the profile has
+    CPU times; pprof's user picks one. The operator or group is a label, for `-tagroot` and `-tagfocus`.
+
+    Raises NotInProfile before the first piece.
+    """
+    weighing.check(profile, "samples")
+    weighing.check_sign_of_cpu(profile.threads)
+    weighing.require_samples(profile)
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
     for message in encode(profile, choice):
         if packed := packer.compress(message):
@@ -38,25 +56,54 @@ def encode(profile: Profile, choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
     """The fields of the `Profile` message. Strings come last, once all are known."""
     strings = Strings([""])
     index = FunctionIndex()
-    yield message(SAMPLE_TYPE, _value_type(strings, "samples", "count"))
-    yield message(SAMPLE_TYPE, _value_type(strings, "cpu", "nanoseconds"))
+    columns = _choose_columns(profile)
+    for column in columns:
+        yield message(SAMPLE_TYPE, _value_type(strings, column.kind, column.unit))
     mappings = _Mappings(profile)
     for weighed in weighing.weigh(profile, index, choice=choice):
-        yield from _samples(weighed, strings)
+        yield from _samples(weighed, columns, strings)
     yield from mappings.encode(strings)
     for number, function in enumerate(index.functions, 1):
         name = strings.add(function.name)
         yield message(FUNCTION, _ints((1, number), (2, name), (3, name), (4, strings.add(function.file))))
         line = message(4, _ints((1, number)))
         yield message(LOCATION, _ints((1, number), (2, mappings.find(function.lib))) + line)
-    yield _ints((TIME_NANOS, round(profile.meta.start_time_ms * 1e6)))
-    span = tally.find_span(profile.threads)
-    yield _ints((DURATION_NANOS, round((span[1] - span[0]) * 1e6) if span else 0))
-    yield message(PERIOD_TYPE, _value_type(strings, "cpu", "nanoseconds"))
-    yield _ints((PERIOD, round(profile.meta.interval_ms * 1e6)))
-    yield _ints((COMMENT, strings.add(profile.meta.product)))
+    yield from _describe(profile, columns, strings)
     for text in strings.items:
         yield message(STRING_TABLE, text.encode("utf-8", "replace"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One kind of value. `per_unit`: what 1 of ours is in pprof's unit."""
+
+    measure: Measure
+    kind: str
+    unit: str
+    per_unit: float
+
+
+def _choose_columns(profile: Profile) -> list[_Column]:
+    weight_type = weighing.find_weight_type(profile.threads)
+    kind, unit, per_unit = UNITS.get(weight_type, (weight_type, weight_type, 1.0))
+    if per_unit == 1.0 and any(thread.samples.weight.has_fractions for thread in profile.threads):
+        unit, per_unit = f"1/{FINE} {unit}", float(FINE)
+    columns = [_Column("samples", kind, unit, per_unit)]
+    if weighing.has_cpu_times(profile):
+        columns.append(_Column("cpu", "cpu", "nanoseconds", 1000.0))
+    return columns
+
+
+def _describe(profile: Profile, columns: Sequence[_Column], strings: Strings) -> Iterator[bytes]:
+    """When it was taken, how often, and what has to be known beside the numbers."""
+    yield _ints((TIME_NANOS, round(profile.meta.start_time_ms * 1e6)))
+    span = tally.find_span(profile.threads) if profile.meta.has_times else None
+    yield _ints((DURATION_NANOS, round((span[1] - span[0]) * 1e6) if span else 0))
+    if columns[0].kind == "samples":
+        yield message(PERIOD_TYPE, _value_type(strings, "cpu", "nanoseconds"))
+        yield _ints((PERIOD, round(profile.meta.interval_ms * 1e6)))
+    for text in (profile.meta.product, *weighing.describe_repeats(profile)):
+        yield _ints((COMMENT, strings.add(text)))
 
 
 class _Mappings:
@@ -64,24 +111,28 @@ class _Mappings:
 
     def __init__(self, profile: Profile) -> None:
         self.libs = profile.libs
-        self._numbers = {lib.name: number for number, lib in enumerate(profile.libs, 1)}
+        labels = libraries.label(profile.libs)
+        self._numbers = {name: number for number, name in enumerate(labels[:-1], 1)}
 
     def find(self, lib: str) -> int:
         return self._numbers.get(lib, 0)
 
     def encode(self, strings: Strings) -> Iterator[bytes]:
         for number, lib in enumerate(self.libs, 1):
-            file, build_id = strings.add(lib.path or lib.name), strings.add(lib.code_id or "")
+            file = strings.add(lib.path or lib.name)
+            build_id = strings.add(lib.code_id or libraries.find_build(lib))
             # 7 is has_functions: without it pprof looks for symbols itself.
             yield message(MAPPING, _ints((1, number), (5, file), (6, build_id), (7, 1)))
 
 
-def _samples(weighed: WeighedThread, strings: Strings) -> Iterator[bytes]:
+def _samples(weighed: WeighedThread, columns: Sequence[_Column], strings: Strings) -> Iterator[bytes]:
+    sums = [(weighed.pick(column.measure), column.per_unit) for column in columns]
     labels = b"".join(
         message(3, _ints((1, strings.add(key)), (2, strings.add(value))))
         for key, value in (
             ("thread", weighed.thread.name),
             ("process", weighed.thread.process_name),
+            ("pid", weighed.thread.pid),
             ("tid", weighed.thread.tid),
             *(() if weighed.label is None else ((weighed.label.kind, weighed.label.name),)),
         )
@@ -90,7 +141,7 @@ def _samples(weighed: WeighedThread, strings: Strings) -> Iterator[bytes]:
     for node in sorted(weighed.weight.keys() | weighed.cpu_us.keys()):
         path = weighing.walk_up(weighed.forest, node)
         path.reverse()
-        values = (round(weighed.weight.get(node, 0.0)), 1000 * weighed.cpu_us.get(node, 0))
+        values = [round(per_unit * values.get(node, 0.0)) for values, per_unit in sums]
         locations = message(1, b"".join(varint(func + 1) for func in path))
         yield message(SAMPLE, locations + message(2, b"".join(map(varint, values))) + labels)
 

@@ -7,7 +7,7 @@ widths agree with all other formats.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain, repeat
+from itertools import repeat
 
 import msgspec
 
@@ -22,10 +22,19 @@ from samply_operator.profiles.output import display_names
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 EVENTS_A_PIECE = 4096
+SAMPLES_A_PIECE = 1 << 16
+UNITS = {"bytes": "bytes", "tracing-ms": "milliseconds"}
+"""Of those that speedscope knows; it has none for a number of samples."""
 
 
 def convert(profile: Profile, *, measure: Measure = "samples", choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
-    """JSON in pieces. Threads without samples are left out. The operator or group is the outermost frame."""
+    """JSON in pieces. Threads without samples are left out, and each has its own unit. The operator or group is the
+    outermost frame. Raises NotInProfile before the first piece.
+    """
+    for thread in profile.threads:
+        weighing.check(profile, measure, [thread])
+    weighing.check(profile, measure, profile.threads if measure == "cpu" else ())
+    weighing.require_samples(profile)
     index = FunctionIndex()
     attribution = choice.build(profile)
     forests = calltree.Forests(profile, index, calltree.build_forest)
@@ -63,7 +72,7 @@ def _convert_thread(
     head = {
         "type": "evented",
         "name": display_names.clean(title),
-        "unit": "none" if measure == "samples" else "microseconds",
+        "unit": "microseconds" if measure == "cpu" else UNITS.get(thread.samples.weight_type, "none"),
         "startValue": 0,
     }
     yield msgspec.json.encode(head)[:-1] + b',"events":['
@@ -115,13 +124,10 @@ def _change(before: list[int], after: list[int], at: float) -> Iterator[dict[str
 
 
 def _samples(thread: Thread, profile: Profile, measure: Measure) -> Iterator[tuple[int, float]]:
-    samples = thread.samples
-    widths: Iterator[float] = repeat(1.0)
-    if measure == "cpu":
-        if samples.cpu.is_absent:
-            return iter(())
-        unit = profile.meta.cpu_unit_us
-        widths = (value * unit for value in chain.from_iterable(samples.cpu.int_pieces(null=0)))
-    elif not samples.weight.is_absent:
-        widths = chain.from_iterable(samples.weight.float_pieces())
-    return zip(tally.read_stacks(thread).tolist(), widths, strict=False)
+    """Each sample's stack (-1: none), and its width."""
+    if measure == "cpu" and not tally.has_cpu(thread, profile.meta):
+        return
+    stacks, widths = tally.read_stacks(thread), tally.read_widths(thread, profile.meta, measure)
+    for start in range(0, len(stacks), SAMPLES_A_PIECE):
+        rows = slice(start, start + SAMPLES_A_PIECE)
+        yield from zip(stacks[rows].tolist(), widths[rows].tolist(), strict=True)

@@ -38,13 +38,16 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class BakeResult:
-    """`facts` are those of the written file; `named_frames` counts frames that got a name from the sidecar."""
+    """`facts` are those of the written file; `named_frames` counts frames that got a name from the sidecar. `warnings`:
+    what of the sidecar does not belong to the profile.
+    """
 
     facts: ProfileFacts
     named_frames: int
     size_bytes: int
     raw_bytes: int
     sha256: str
+    warnings: tuple[str, ...] = ()
 
 
 def bake(
@@ -61,14 +64,15 @@ def bake(
     """
     data = source.load_json(profile_path, max_raw_bytes=max_raw_bytes)
     profile = reading.parse(data, profile_path)
-    table: SymbolsByLib = {} if sidecar_path is None else sidecar.read(sidecar_path, profile.libs)
-    document, named = build_document(data, profile, table, label, is_symbolicated=sidecar_path is not None)
-    del profile
+    symbols = sidecar.NOTHING if sidecar_path is None else sidecar.read(sidecar_path, profile.libs)
+    document, named = build_document(data, profile, symbols.by_lib, label, has_sidecar=sidecar_path is not None)
+    warnings = symbols.warnings
+    del profile, symbols
     written = gzipping.write(render(document), out_path, expected_bytes=len(data))
     # The facts are gathered from what was written, not from what was meant; what was read goes before, for its memory.
     del data, document
     facts = gather(reading.read(out_path, max_raw_bytes=written.raw_bytes))
-    return BakeResult(facts, named, written.size_bytes, written.raw_bytes, written.sha256)
+    return BakeResult(facts, named, written.size_bytes, written.raw_bytes, written.sha256, warnings)
 
 
 Part = Callable[[], Iterator[bytes]]
@@ -79,14 +83,14 @@ Outline = Mapping[str, object]
 
 
 def build_document(
-    data: bytes | bytearray, profile: Profile, table: SymbolsByLib, label: Label, *, is_symbolicated: bool
+    data: bytes | bytearray, profile: Profile, table: SymbolsByLib, label: Label, *, has_sidecar: bool
 ) -> tuple[Outline, int]:
     """The new document in outline, and how many frames got a name."""
     outer, threads = open_document(data, profile.path)
     shared: Document = msgspec.json.decode(outer["shared"], type=Document) if "shared" in outer else {}
     rewritten: dict[int, Part] = {}
     named = 0
-    if table and profile.threads:
+    if table and profile.all_threads:
         if profile.meta.version >= disk.TABLES_SHARED:
             named = _name_shared(profile, threads, shared, table, rewritten)
         else:
@@ -94,7 +98,9 @@ def build_document(
     for thread in threads:
         _label_thread(thread, label)
     outline: dict[str, object] = dict(outer)
-    outline["meta"] = _patch_meta(outer["meta"], label, profile.meta.symbolicated or is_symbolicated)
+    # It follows what was named, not what was meant; of no stack at all, there was nothing to name.
+    is_named = has_sidecar and (named > 0 or not any(thread.stack_count for thread in profile.all_threads))
+    outline["meta"] = _patch_meta(outer["meta"], label, profile.meta.symbolicated or is_named)
     outline["threads"] = [_outline_thread(thread, rewritten.get(index)) for index, thread in enumerate(threads)]
     if shared:
         outline["shared"] = shared
@@ -124,15 +130,15 @@ def _name_shared(
     profile: Profile, threads: list[Document], shared: Document, table: SymbolsByLib, rewritten: dict[int, Part]
 ) -> int:
     """From version 60 on: one set of tables, at which the samples of all threads point."""
-    tables = profile.threads[0].load_tables(with_stacks=False)
+    tables = profile.all_threads[0].load_tables(with_stacks=False)
     strings = Strings(tables.strings)
     renaming = plan(tables, table, strings, with_inlined=all(map(inlining.is_expandable, threads)))
     patching.patch_tables(shared, renaming, "shared", profile.meta.version)
     if renaming.chains:
-        expansion = inlining.expand(profile.threads[0].load_tables(), renaming.chains)
+        expansion = inlining.expand(profile.all_threads[0].load_tables(), renaming.chains)
         patching.patch_stacks(shared, expansion, "shared")
         new_of_old = array("i", expansion.new_of_old)
-        for thread in profile.threads:
+        for thread in profile.all_threads:
             rewritten[thread.index] = partial(patching.rewrite_column, thread, new_of_old)
     shared["stringArray"] = _encode(strings.items)
     return renaming.named_frames
@@ -143,9 +149,9 @@ def _name_threads(
 ) -> int:
     """Up to version 59. `rewritten` gets the sample columns of threads whose stacks have changed."""
     is_shared = profile.meta.version >= disk.STRINGS_SHARED
-    strings = Strings(profile.threads[0].load_tables(with_stacks=False).strings if is_shared else ())
+    strings = Strings(profile.all_threads[0].load_tables(with_stacks=False).strings if is_shared else ())
     named = 0
-    for thread, document in zip(profile.threads, threads, strict=True):
+    for thread, document in zip(profile.all_threads, threads, strict=True):
         where = f"threads[{thread.index}]"
         tables = thread.load_tables(with_stacks=False)
         if not is_shared:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from samply_operator.profiles.errors import UnreadableProfile, UnreadableSymbols
-from samply_operator.profiles.format import source
+from samply_operator.profiles.format import json_text, source
 from samply_operator.profiles.format.profile import Lib
 
 MAX_SIDECAR_BYTES = 512 << 20
@@ -58,6 +58,18 @@ SymbolsByLib = Mapping[int, Mapping[int, Symbol]]
 """Index of a library in the profile -> address in it -> symbol."""
 
 
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """What a sidecar has for the libraries of a profile, and what of it belongs to none of them, a sentence each."""
+
+    by_lib: SymbolsByLib
+    warnings: tuple[str, ...] = ()
+
+
+NOTHING = Symbols({})
+MANY = 3
+
+
 class RawFrame(msgspec.Struct):
     function: int | None = None
     file: int | None = None
@@ -84,7 +96,7 @@ class RawSidecar(msgspec.Struct):
     data: list[RawLibSymbols]
 
 
-def read(path: Path, libs: Sequence[Lib], *, max_raw_bytes: int = MAX_SIDECAR_BYTES) -> SymbolsByLib:
+def read(path: Path, libs: Sequence[Lib], *, max_raw_bytes: int = MAX_SIDECAR_BYTES) -> Symbols:
     """The symbols of the sidecar for the libraries of a profile. Raises UnreadableSymbols or ProfileTooLarge."""
     try:
         return parse(source.load_json(path, max_raw_bytes=max_raw_bytes), libs)
@@ -92,27 +104,48 @@ def read(path: Path, libs: Sequence[Lib], *, max_raw_bytes: int = MAX_SIDECAR_BY
         raise UnreadableSymbols(error.message, remedy=error.remedy, details=error.details) from error
 
 
-def parse(data: bytes | bytearray, libs: Sequence[Lib]) -> SymbolsByLib:
+def parse(data: bytes | bytearray, libs: Sequence[Lib]) -> Symbols:
     """The same from bytes."""
     try:
-        raw = msgspec.json.decode(data, type=RawSidecar)
+        raw = json_text.decode(data, RawSidecar)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _build_unreadable("the file", str(error)) from error
     found: dict[int, Mapping[int, Symbol]] = {}
+    strangers: list[RawLibSymbols] = []
     for number, entry in enumerate(raw.data):
-        index = find_lib(entry, libs)
-        if index is not None:
-            found[index] = _build_symbols(entry, raw.string_table, f"data[{number}]")
-    return found
+        indexes = find_libs(entry, libs)
+        if indexes:
+            found.update(dict.fromkeys(indexes, _build_symbols(entry, raw.string_table, f"data[{number}]")))
+        elif entry.known_addresses:
+            strangers.append(entry)
+    return Symbols(found, _describe_strangers(strangers, libs, has_match=bool(found)))
 
 
-def find_lib(entry: RawLibSymbols, libs: Sequence[Lib]) -> int | None:
-    """The library that an entry is about: the same debug id (case, hyphens and age aside), and the same debug name."""
+def find_libs(entry: RawLibSymbols, libs: Sequence[Lib]) -> list[int]:
+    """The libraries that an entry is about: the same debug id (case, hyphens and age aside), and the same debug name.
+
+    Several where one file is mapped by several paths.
+    """
     wanted = normalise_id(entry.debug_id)
-    for index, lib in enumerate(libs):
-        if lib.debug_name == entry.debug_name and normalise_id(lib.debug_id) == wanted:
-            return index
-    return None
+    return [
+        index
+        for index, lib in enumerate(libs)
+        if lib.debug_name == entry.debug_name and normalise_id(lib.debug_id) == wanted
+    ]
+
+
+def _describe_strangers(strangers: Sequence[RawLibSymbols], libs: Sequence[Lib], *, has_match: bool) -> tuple[str, ...]:
+    """Symbols that aren't used: of another build of a library, or of none that is in the profile."""
+    names = {lib.debug_name for lib in libs}
+    other_builds = [entry.debug_name for entry in strangers if entry.debug_name in names]
+    if other_builds:
+        more = f" and {len(other_builds) - MANY} more" if len(other_builds) > MANY else ""
+        which = f"the sidecar has symbols of another build of {', '.join(other_builds[:MANY])}{more}"
+        found = f"Not used: {which}" if has_match else f"No library matched, and nothing was named: {which}"
+        return (f"{found}. Take the sidecar that was written with this profile.",)
+    if strangers and not has_match:
+        return ("No library matched, and nothing was named: the sidecar belongs to another profile.",)
+    return ()
 
 
 def normalise_id(debug_id: str) -> str:

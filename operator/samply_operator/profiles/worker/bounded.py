@@ -206,6 +206,7 @@ KINDS: dict[str, type[ProfileError]] = {
         errors.UnreadableSymbols,
         errors.NoMarkers,
         errors.InvalidRules,
+        errors.NotInProfile,
         errors.ProfileJobFailed,
     )
 }

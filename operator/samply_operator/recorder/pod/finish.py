@@ -75,7 +75,7 @@ async def finish(context: Context, entry: JournalEntry, raw: Path, sidecar: Path
     stripped = tuple(
         f"{lib} has no symbols (stripped?): its functions show as addresses." for lib in result.facts.stripped_libs
     )
-    return Finished(baked, file, result.facts, stripped)
+    return Finished(baked, file, result.facts, (*result.warnings, *stripped))
 
 
 def is_half(path: Path) -> bool:
