@@ -1,6 +1,7 @@
 """Writes a synthetic profile of any size, shaped like samply's, and a sidecar for it.
 
     python bench/profiles/generate.py FOLDER --samples 8000000
+    python bench/profiles/generate.py FOLDER --samples 1000000 --markers 1000000
 
 Format version 55, eight threads. A stack is some 40 frames deep; a new sample shares most of its stack with one seen
 before and differs in its last few frames, as in a real program. The same arguments give the same files.
@@ -13,11 +14,13 @@ import gzip
 import json
 import random
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 THREADS = 8
+OPERATORS, NESTED = 60, 8
+"""Operators of the circuit, and nodes in each of them, with itself."""
 FRAMES = 12_000
 DEPTH = 40
 NEW_STACKS_A_SAMPLE = 2.5
@@ -28,14 +31,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--samples", type=int, default=8_000_000)
     parser.add_argument("--frames", type=int, default=FRAMES, help=f"addresses in each thread (default {FRAMES})")
+    parser.add_argument("--markers", type=int, default=0, help="evaluations of operators, over all threads (default 0)")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with gzip.open(options.folder / "profile.json.gz", "wb", compresslevel=6) as file:
-        write_profile(file, options.samples, options.frames)
+        write_profile(file, options.samples, options.frames, options.markers)
     (options.folder / "profile.json.syms.json").write_text(json.dumps(build_sidecar(options.frames)))
 
 
-def write_profile(file: BinaryIO, samples: int, frames: int) -> None:
+def write_profile(file: BinaryIO, samples: int, frames: int, markers: int) -> None:
     lib = {"name": "pipeline", "path": "/pipeline", "debugName": "pipeline", "debugPath": "/pipeline"}
     head = {
         "meta": {
@@ -45,7 +49,9 @@ def write_profile(file: BinaryIO, samples: int, frames: int) -> None:
             "startTime": 1.7e12,
             "symbolicated": False,
             "sampleUnits": {"time": "ms", "eventDelay": "ms", "threadCPUDelta": "µs"},
-            "categories": [{"name": "Other", "color": "grey", "subcategories": ["Other"]}],
+            "categories": [
+                {"name": name, "color": "grey", "subcategories": ["Other"]} for name in ("Other", "Operator")
+            ],
             "markerSchema": [],
         },
         "libs": [{**lib, "breakpadId": "0" * 31 + "10", "codeId": None, "arch": None}],
@@ -53,11 +59,11 @@ def write_profile(file: BinaryIO, samples: int, frames: int) -> None:
     file.write(json.dumps(head).encode()[:-1] + b',"threads":[')
     for number in range(THREADS):
         file.write(b"," if number else b"")
-        write_thread(file, number, samples // THREADS, frames)
+        write_thread(file, number, samples // THREADS, frames, markers // THREADS)
     file.write(b"]}")
 
 
-def write_thread(file: BinaryIO, number: int, samples: int, frames: int) -> None:
+def write_thread(file: BinaryIO, number: int, samples: int, frames: int, markers: int) -> None:
     dice = random.Random(number)
     prefix, frame, stack_of_sample = walk(dice, samples, frames)
     addresses = [16 * row for row in range(frames)]
@@ -67,7 +73,7 @@ def write_thread(file: BinaryIO, number: int, samples: int, frames: int) -> None
         "pid": "1",
         "tid": str(number),
         "isMainThread": number == 0,
-        "markers": {"length": 0, "category": [], "data": [], "endTime": [], "name": [], "phase": [], "startTime": []},
+        "markers": build_markers(markers, samples, frames),
         "frameTable": {
             "length": frames,
             "address": addresses,
@@ -92,7 +98,7 @@ def write_thread(file: BinaryIO, number: int, samples: int, frames: int) -> None
         },
         "resourceTable": {"length": 1, "lib": [0], "name": [0], "host": [None], "type": [1]},
         "nativeSymbols": {"length": 0, "address": [], "functionSize": [], "libIndex": [], "name": []},
-        "stringArray": [f"0x{address:x}" for address in addresses],
+        "stringArray": [*(f"0x{address:x}" for address in addresses), *build_texts(number, markers, samples)],
     }
     file.write(json.dumps(head).encode()[:-1])
     file.write(b',"stackTable":{"length":%d,"prefix":' % len(frame))
@@ -108,6 +114,31 @@ def write_thread(file: BinaryIO, number: int, samples: int, frames: int) -> None
     file.write(b',"threadCPUDelta":')
     write_column(file, (str(int(dice.gauss(1000, 20))) for _ in range(samples)))
     file.write(b"}}")
+
+
+def build_markers(markers: int, samples: int, frames: int) -> dict[str, object]:
+    """Evaluations one after the other over the time of the samples; each has a text and a name of its own among the
+    strings, as the engine writes them. Every eighth holds the seven after it, as a nested circuit does."""
+    width = samples / markers if markers else 0.0
+    return {
+        "length": markers,
+        "category": [1] * markers,
+        "data": [{"type": "FelderaMarker", "name": frames + 2 * row} for row in range(markers)],
+        "startTime": [1.0 + width * row for row in range(markers)],
+        "endTime": [1.0 + width * (row + (1 if row % NESTED else NESTED)) for row in range(markers)],
+        "name": [frames + 2 * row + 1 for row in range(markers)],
+        "phase": [1] * markers,
+    }
+
+
+def build_texts(seed: int, markers: int, samples: int) -> Iterator[str]:
+    dice = random.Random(seed)
+    used = 1000 * samples // markers if markers else 0
+    for row in range(markers):
+        node = f"nn{row // NESTED % OPERATORS}" + (f"_n{row % NESTED}" if row % NESTED else "")
+        cpu_us = int(used * dice.uniform(0.5, 1.0)) * (1 if row % NESTED else NESTED)
+        yield f"JoinTrace {node} used {cpu_us + dice.randrange(100)}μs real time, {cpu_us}μs CPU time"
+        yield "eval"
 
 
 def walk(dice: random.Random, samples: int, frames: int) -> tuple[array[int], array[int], array[int]]:

@@ -1,6 +1,6 @@
 """Measures reading, summarising and baking a big profile, next to simpler ways and to the floor.
 
-    python bench/profiles/run.py FOLDER [--rounds 3]
+    python bench/profiles/run.py FOLDER [--rounds 3] [--by operator] [--by group]
 
 FOLDER holds what `generate.py` wrote. Each way runs in a process of its own, in turns, so that a busy machine is busy
 for all of them; printed are medians of wall time, CPU time and peak memory, and ratios to the floor: `gzip -d` for
@@ -22,6 +22,13 @@ from pathlib import Path
 PYTHON = sys.executable
 PIPE = "gzip -d, gzip -1"
 OURS = "import sys; from pathlib import Path; from samply_operator import profiles; "
+
+BY_LABEL = """
+from samply_operator.profiles.analysis import breakdown
+from samply_operator.profiles.attribution.choosing import Choice
+profile = profiles.read(Path(sys.argv[1]))
+breakdown.break_down(profile, Choice(sys.argv[2]).build(profile), by=sys.argv[2])
+"""
 
 SIMPLE_TOP = """
 import gzip, sys
@@ -68,8 +75,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--skip", action="append", default=[], help="name of a way to leave out")
+    parser.add_argument(
+        "--by", action="append", default=[], choices=("operator", "group"), help="compared with by function"
+    )
     options = parser.parse_args()
-    ways = [way for way in build_ways(options.folder) if way.name not in options.skip]
+    ways = [way for way in build_ways(options.folder, options.by) if way.name not in options.skip]
     runs: dict[str, list[Run]] = {way.name: [] for way in ways}
     for _ in range(options.rounds):
         for way in ways:
@@ -78,7 +88,7 @@ def main() -> None:
     report(options.folder / "profile.json.gz", ways, runs)
 
 
-def build_ways(folder: Path) -> list[Way]:
+def build_ways(folder: Path, by_labels: list[str]) -> list[Way]:
     """Baking comes first: the summaries are of the baked file, as in real use."""
     raw, sidecar, baked = (
         str(folder / name) for name in ("profile.json.gz", "profile.json.syms.json", "baked.json.gz")
@@ -86,12 +96,14 @@ def build_ways(folder: Path) -> list[Way]:
     bake = OURS + "profiles.bake(*map(Path, sys.argv[1:4]), label=profiles.Label('x'))"
     facts = OURS + "profiles.facts(profiles.read(Path(sys.argv[1])))"
     top = OURS + "profiles.top(profiles.read(Path(sys.argv[1])))"
+    by = OURS + BY_LABEL
     return [
         Way("bake", [PYTHON, "-c", bake, raw, sidecar, baked], PIPE),
         Way(PIPE, ["sh", "-c", 'gzip -dc "$0" | gzip -1 > /dev/null', raw], PIPE),
         Way("gzip -d", ["sh", "-c", 'gzip -dc "$0" > /dev/null', baked], "gzip -d"),
         Way("read and facts", [PYTHON, "-c", facts, baked], "gzip -d"),
         Way("read and top", [PYTHON, "-c", top, baked], "gzip -d"),
+        *(Way(f"read and top by {each}", [PYTHON, "-c", by, baked, each], "read and top") for each in by_labels),
         Way("orjson and a plain loop", [PYTHON, "-c", SIMPLE_TOP.format(load=ORJSON_LOAD), baked], "gzip -d"),
         Way("json and a plain loop", [PYTHON, "-c", SIMPLE_TOP.format(load=JSON_LOAD), baked], "gzip -d"),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +104,10 @@ class Service:
     async def post(self, path: str) -> Answer:
         return await self.ask("POST", path)
 
-    def put(self, number: int, data: bytes | None = b"profile", **changes: Any) -> Manifest:
-        """Publish an attempt; `number` orders them. None: a failure."""
+    def put(
+        self, number: int, data: bytes | None = b"profile", *, extras: Mapping[str, bytes] | None = None, **changes: Any
+    ) -> Manifest:
+        """Publish an attempt; `number` orders them. None: a failure. `extras`: what lies beside it, by names."""
         facts: dict[str, Any] = {
             "id": make_id(number),
             "namespace": "feldera",
@@ -125,7 +127,10 @@ class Service:
         if data is not None:
             path = self.volume.tmp_path(manifest.id, "profile")
             path.write_bytes(data)
-        self.volume.publish(manifest, path)
+        beside = {name: self.volume.tmp_path(manifest.id, name) for name in extras or {}}
+        for name, each in beside.items():
+            each.write_bytes((extras or {})[name])
+        self.volume.publish(manifest, path, extras=beside)
         self.operator.store_generation += 1
         return manifest
 

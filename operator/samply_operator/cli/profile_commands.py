@@ -21,6 +21,7 @@ from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, 
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts
 from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.analysis.weighing import MEASURES
+from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.labels import BYS
 from samply_operator.profiles.format import reading
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_merge(commands)
     _add_check(commands)
     _add_bake(commands)
+    _add_name(commands)
     return parser
 
 
@@ -130,6 +132,16 @@ def _add_bake(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write (gzip)")
     _add_output(parser)
     parser.set_defaults(run=_guarded(_bake))
+
+
+def _add_name(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "name", help="keep what Feldera calls the operators beside a profile, for --by operator"
+    )
+    parser.add_argument("file", type=Path)
+    for option, what in (("--dataflow", "dataflow_graph"), ("--circuit", "circuit_json_profile")):
+        parser.add_argument(option, type=Path, required=True, metavar="JSON", help=f"what GET …/{what} answered")
+    parser.set_defaults(run=_guarded(_name))
 
 
 def _add_by(parser: argparse.ArgumentParser) -> None:
@@ -275,6 +287,17 @@ def _bake(arguments: argparse.Namespace) -> int:
     unresolved = result.facts.unresolved_percent or 0.0
     line = f"{arguments.out}: {result.named_frames} frames named, {unresolved:.1f} % of the samples without a name\n"
     _print(arguments, result, line)
+    return 0
+
+
+def _name(arguments: argparse.Namespace) -> int:
+    names = naming.join(arguments.dataflow.read_bytes(), arguments.circuit.read_bytes())
+    if names.problem:
+        print(display_names.clean(names.problem, limit=500), file=sys.stderr)
+        return 1
+    out = naming.find_path(arguments.file)
+    _write([_encode(names)], out)
+    print(f"{out}: {len(names.names)} operators named")
     return 0
 
 

@@ -21,6 +21,7 @@ from samply_operator.errors import InvalidSpec, SamplyOperatorError
 from samply_operator.model.profile import Spec
 from samply_operator.plugin import completion, objects, service, viewer
 from samply_operator.plugin.kubectl import Kubectl
+from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.attribution.labels import BYS
 from samply_operator.rules import times
 
@@ -234,6 +235,8 @@ class Plugin:
             for shown in wanted:
                 files.append(Path(folder) / f"{len(files)}-{shown.name}.json.gz")
                 door.fetch(shown.pipeline, shown.profile_id, files[-1])
+                if self.options.by == "operator":
+                    door.fetch_operators(shown.pipeline, shown.profile_id, naming.find_path(files[-1]))
             return profile_commands.main([command, *map(str, files), *extra, "-o", self.options.output])
 
     def run_open(self) -> int:

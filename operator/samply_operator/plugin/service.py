@@ -105,6 +105,12 @@ class Door:
         """Save one stored profile; its size."""
         return self._save(f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}/profile", out)
 
+    def fetch_operators(self, pipeline: str, profile_id: str, out: Path) -> None:
+        """Save what Feldera calls the operators. A service of an earlier release has no names."""
+        path = f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}/operators"
+        with contextlib.suppress(SamplyOperatorError):
+            out.write_bytes(self._read(path))
+
     def export(self, pipeline: str, namespace: str, limit: int, out: Path) -> int:
         """Save the zip with everything about a pipeline; its size."""
         query = urlencode({"namespace": namespace, "limit": limit})

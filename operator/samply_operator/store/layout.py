@@ -2,6 +2,7 @@
 
     profiles/<id>/profile.json.gz    the published bytes
     profiles/<id>/manifest.json      the facts beside them (a failure has only this)
+    profiles/<id>/profile.operators.json    what Feldera calls the operators of the circuit
     profiles/<id>/raw…               what else was kept
     journal/<id>.json                what a restarted operator must finish
     tombstones/<id>.json             a profile that is to go, or went and whose object must be told
@@ -28,6 +29,7 @@ LOCK = "lock"
 TMP = "tmp"
 PROFILE_FILE = "profile.json.gz"
 MANIFEST_FILE = "manifest.json"
+OPERATORS_FILE = "profile.operators.json"
 PUBLISHING = "publish-"
 REMOVED = "removed-"
 DRAFT = "draft-"
@@ -59,8 +61,9 @@ def check_name(text: str) -> str:
 
 
 def check_extra(text: str) -> str:
-    """`text` itself if it may lie beside a profile: a plain name that begins with `raw`. Raises StoreError."""
-    if not text.startswith("raw"):
+    """`text` itself if it may lie beside a profile: a plain name that begins with `raw`, or the names of operators.
+    Raises StoreError."""
+    if text != OPERATORS_FILE and not text.startswith("raw"):
         raise StoreError(f"a further file's name begins with raw: {text[:64]!r}.")
     return check_name(text)
 

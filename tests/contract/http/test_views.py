@@ -9,11 +9,13 @@ import hashlib
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from samply_operator.api.app_keys import TURNS
 from samply_operator.api.content import conversion_slots
 from samply_operator.model.manifest import Quality
+from samply_operator.store import layout
 from support import marker_maker, profile_maker
 from support.fake_operator import make_pipeline
 from support.marker_maker import evaluate
@@ -283,3 +285,23 @@ async def test_by_operator_and_by_group(service: Service, tmp_path: Path) -> Non
     assert groups["by"] == "group"
     (await service.get(f"{ONE}/summary?by=operator")).assert_error(400, "NoOperatorMarkers")
     (await service.get(f"{ONE}/summary?by=line")).assert_error(400, "InvalidParam")
+
+
+async def test_the_names_of_operators_beside_a_profile(service: Service, tmp_path: Path) -> None:
+    """They stand in what is made of it, and alone; without any the answer says why."""
+    document = profile_maker.build([[Sample(("main", "work"))] * 10])
+    marker_maker.add(document, 0, [evaluate(1, 11, "JoinTrace nn4")])
+    names = {"names": {"nn4": {"label": "JoinTrace", "operation": "join", "relation": "is", "view": "totals"}}}
+    packed = profile_maker.save(document, tmp_path / "p.json.gz").read_bytes()
+    service.put(5, packed, extras={layout.OPERATORS_FILE: msgspec.json.encode(names)})
+    await service.settle()
+    marked = f"{HISTORY}/{make_id(5)}"
+    (label,) = (await service.get(f"{marked}/summary?by=operator")).read_json()["labels"]
+    assert label["note"] == "view totals"
+    assert (
+        b";JoinTrace nn4 (view totals);main;work 10"
+        in (await service.get(f"{marked}/profile?format=folded&by=operator")).body
+    )
+    assert (await service.get(f"{marked}/operators")).read_json()["names"]["nn4"]["view"] == "totals"
+    assert "not asked" in (await service.get(f"{ONE}/operators")).read_json()["problem"]
+    (await service.get(f"{HISTORY}/{make_id(9)}/operators")).assert_error(404, "UnknownProfile")

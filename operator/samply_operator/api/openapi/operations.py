@@ -402,6 +402,17 @@ READ = (
     ),
     Operation(
         "get",
+        summaries.OPERATORS,
+        "nameOperators",
+        "Reading",
+        "What Feldera calls the operators",
+        "By node id: table, view and place in the SQL, as they were when the profile was taken; or why there are none.",
+        (parts.NAME, parts.PROFILE),
+        (_json(200, "The names.", "NodeNames"),),
+        (*FIND, *STORE),
+    ),
+    Operation(
+        "get",
         summaries.MERGED,
         "summarisePipeline",
         "Reading",

@@ -16,6 +16,7 @@ from samply_operator.profiles.analysis.breakdown import Breakdown
 from samply_operator.profiles.analysis.comparing import Comparison
 from samply_operator.profiles.analysis.merging import Merged
 from samply_operator.profiles.analysis.summary import Summary
+from samply_operator.profiles.attribution.naming import NodeNames
 from samply_operator.rules.recording.preflight import Finding
 
 Schema = dict[str, Any]
@@ -99,9 +100,8 @@ def describe_struct(
 
 def build_schemas() -> dict[str, Schema]:
     """All of them, by name."""
-    _, derived = msgspec.json.schema_components(
-        [Failure, Finding, Summary, Breakdown, Merged, Comparison], ref_template=PLACE
-    )
+    kinds = (Failure, Finding, Summary, Breakdown, NodeNames, Merged, Comparison)
+    _, derived = msgspec.json.schema_components(kinds, ref_template=PLACE)
     for schema in derived.values():
         schema["required"] = list(schema["properties"])  # what has a default is written all the same
         schema["description"] = cleandoc(schema.get("description", ""))  # Python 3.13 does so itself

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+import msgspec
 from aiohttp import web
 
 from samply_operator import errors
@@ -9,13 +13,17 @@ from samply_operator.api import params
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import conversions
 from samply_operator.api.routes import all_ordinals, formats, samply_profiles, stale_index
+from samply_operator.api.server.problems import NO_STORE
 from samply_operator.api.state import View
 from samply_operator.model.manifest import Manifest
 from samply_operator.profiles.analysis.tally import TimeRange
+from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.worker import jobs
 from samply_operator.rules.serving import serve_all
 
 SUMMARY = samply_profiles.PATH + "/{profile_id}/summary"
+OPERATORS = samply_profiles.PATH + "/{profile_id}/operators"
+NOT_ASKED = "Feldera was not asked for them when the profile was taken"
 MERGED = "/v0/pipelines/{pipeline_name}/summary"
 DIFF = "/v0/pipelines/{pipeline_name}/diff"
 FOREVER_MS = 1e12
@@ -49,6 +57,20 @@ async def _summarise(
         by=query.by,
     )
     return await conversions.send(request, conversions.Made(job, (manifest,), MEDIA_TYPES[output]))
+
+
+@routes.get(OPERATORS)
+async def get_operators(request: web.Request) -> web.StreamResponse:
+    """What Feldera called the operators of the circuit when the profile was taken: it never changes."""
+    caller = await permissions.admit(request)
+    return await stale_index.answer(request, lambda view: _name_operators(request, view, caller))
+
+
+async def _name_operators(request: web.Request, view: View, caller: permissions.Caller) -> web.StreamResponse:
+    manifest = samply_profiles.find_stored(request, view, caller, request.match_info["profile_id"])
+    path = Path(formats.find_path(request, manifest))
+    names = await asyncio.to_thread(naming.find_beside, path) or naming.NodeNames(problem=NOT_ASKED)
+    return web.Response(body=msgspec.json.encode(names), content_type=conversions.JSON, headers=NO_STORE)
 
 
 @routes.get(MERGED)

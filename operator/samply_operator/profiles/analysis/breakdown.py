@@ -57,14 +57,15 @@ class LabelCost:
     """`self_`: samples for which the label is the innermost; `total`: with those of the nodes of a nested circuit, or
     of functions called from the group's. Percentages are of the whole profile, in the breakdown's measure.
 
-    By operator, and None for others: `evaluations` and `marker_cpu_ms` are what the markers themselves tell (inner
-    nodes included); `difference_points` is the share of all operators' time by samples (total) less the one by
-    markers. `skew`: the worker that spent most, as a multiple of the mean; 1 is even.
+    `note`: what Feldera tells of an operator. By operator, and None for others: `evaluations` and `marker_cpu_ms` are
+    what the markers themselves tell (inner nodes included); `difference_points` is the share of all operators' time by
+    samples (total) less the one by markers. `skew`: the worker that spent most, as a multiple of the mean; 1 is even.
     """
 
     name: str
     kind: str
     node: str
+    note: str
     self_weight: float
     total_weight: float
     self_cpu_ms: float | None
@@ -82,6 +83,7 @@ class LabelCost:
 @dataclass(frozen=True, slots=True)
 class Breakdown:
     """`measure` says what percentages are of. `outside_percent`: what belongs to no operator, or matches no rule.
+    `names_problem`: why Feldera's names of the operators aren't there, if somebody looked for them.
     `labels` is cut to the limit, `labels_total` isn't. `coverage`, `lost_events`: as in `summary.Summary`."""
 
     by: By
@@ -95,6 +97,7 @@ class Breakdown:
     threads: int
     outside_percent: float
     markers: MarkerFacts | None
+    names_problem: str
     labels_total: int
     labels: tuple[LabelCost, ...]
     coverage: float | None = None
@@ -139,6 +142,7 @@ def break_down(
         threads=len(chosen),
         outside_percent=built.share(sum(outside, NOTHING)),
         markers=attribution.facts if isinstance(attribution, Operators) else None,
+        names_problem=attribution.names_problem if isinstance(attribution, Operators) else "",
         labels_total=len(numbers),
         labels=tuple(built.build_label(label) for label in numbers[:limit]),
         notes=weighing.describe_repeats(profile),
@@ -152,7 +156,7 @@ def measure(profile: Profile, index: FunctionIndex, choice: Choice) -> Costs:
         return summary.merge_costs(summary.measure(profile, profile.threads, index))
     sums = _add_up(profile, profile.threads, attribution)
     own, totals = {label: sum(row.values(), NOTHING) for label, row in sums.find_selves().items()}, sums.find_totals()
-    number = {label: index.number(each.name, each.kind) for label, each in enumerate(attribution.buckets.labels)}
+    number = {label: index.number(each.title, each.kind) for label, each in enumerate(attribution.buckets.labels)}
     return Costs(
         samples=sums.samples,
         self_weight={number[label]: pair.weight for label, pair in own.items()},
@@ -292,6 +296,7 @@ class _Builder:
             name=each.name,
             kind=each.kind,
             node=each.node,
+            note=each.note,
             self_weight=own.weight,
             total_weight=total.weight,
             self_cpu_ms=self.read_ms(own.cpu_us),

@@ -85,7 +85,7 @@ def number_frames(attribution: Attribution, bucket: int, index: FunctionIndex) -
     """What stands for a bucket in a call tree, as functions."""
     labels = attribution.buckets.buckets[bucket]
     shown = (attribution.buckets.labels[label] for label in (labels if attribution.is_nested else labels[-1:]))
-    return tuple(index.number(label.name, label.kind) for label in shown)
+    return tuple(index.number(label.title, label.kind) for label in shown)
 
 
 def walk_up(forest: Forest, node: int) -> list[int]:

@@ -1,22 +1,25 @@
-"""Which attribution a profile gets: what `--by` and `?by=` mean. Pure."""
+"""Which attribution a profile gets: what `--by` and `?by=` mean. Reads what lies beside the profile."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from samply_operator.profiles.attribution import rules
+from samply_operator.profiles.attribution import naming, rules
 from samply_operator.profiles.attribution.groups import Groups
 from samply_operator.profiles.attribution.labels import Attribution, By
+from samply_operator.profiles.attribution.naming import NodeNames
 from samply_operator.profiles.attribution.operators import Operators
 from samply_operator.profiles.format.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`rules`: the user's own, as TOML text; they come before those that are shipped."""
+    """`rules`: the user's own, as TOML text; they come before those that are shipped. `names`: what Feldera tells of
+    the circuit's nodes; None: what lies beside the profile, if there is anything."""
 
     by: By = "function"
     rules: str = ""
+    names: NodeNames | None = None
 
     def build(self, profile: Profile) -> Attribution | None:
         """None: by function, which needs none. Raises NoMarkers, InvalidRules."""
@@ -24,7 +27,8 @@ class Choice:
             case "function":
                 return None
             case "operator":
-                return Operators(profile, Groups(rules.load(self.rules)))
+                names = naming.find_beside(profile.path) if self.names is None else self.names
+                return Operators(profile, Groups(rules.load(self.rules)), names)
             case "group":
                 return Groups(rules.load(self.rules))
 

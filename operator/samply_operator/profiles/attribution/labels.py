@@ -28,6 +28,12 @@ class Label:
     name: str
     kind: Kind
     node: str = ""
+    note: str = ""
+    """What Feldera tells of the operator: table, view, place in the SQL."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({self.note})" if self.note else self.name
 
 
 @dataclass(slots=True)

@@ -7,15 +7,16 @@ stack by the shipped rules, or the thread.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from samply_operator.profiles.analysis.calltree import FunctionIndex, Stacks
 from samply_operator.profiles.attribution import evaluations
-from samply_operator.profiles.attribution.evaluations import Evaluations, NodeIndex
+from samply_operator.profiles.attribution.evaluations import Evaluations, Node, NodeIndex
 from samply_operator.profiles.attribution.groups import Groups
 from samply_operator.profiles.attribution.labels import Buckets, Label
+from samply_operator.profiles.attribution.naming import NodeNames
 from samply_operator.profiles.errors import NoMarkers
 from samply_operator.profiles.format import intervals, vectors
 from samply_operator.profiles.format.lazy_numpy import np
@@ -76,14 +77,15 @@ class Operators:
 
     is_nested = True
 
-    def __init__(self, profile: Profile, groups: Groups) -> None:
+    def __init__(self, profile: Profile, groups: Groups, names: NodeNames | None = None) -> None:
         """Reads the markers of all threads. Raises NoMarkers where there are none."""
         self.buckets = Buckets()
         self._groups = groups
         self._index = NodeIndex()
         self._broken = 0
         self._threads = {thread.index: self._read(thread) for thread in profile.all_threads}
-        self._bucket_of_node = np.array(build_buckets(self._index, self.buckets), dtype=np.int32)
+        self.notes, self.names_problem = choose_notes(self._index, names)
+        self._bucket_of_node = np.array(build_buckets(self._index, self.buckets, self.notes), dtype=np.int32)
         self.facts = self._count()
         if not self.facts.evaluations:
             raise build_absence(profile, self.facts)
@@ -163,18 +165,36 @@ def _pick(values: Ints, rows: Longs | Ints) -> Ints:
     return np.append(values, np.int32(-1))[rows]
 
 
-def build_buckets(index: NodeIndex, buckets: Buckets) -> list[int]:
+def choose_notes(index: NodeIndex, names: NodeNames | None) -> tuple[dict[str, str], str]:
+    """What Feldera tells of each node, and why it doesn't. Names of nodes that the engine calls something else are of
+    another version of the program, and so are all others then."""
+    if names is None or names.problem:
+        return {}, "" if names is None else names.problem
+    other = [node for node in index.nodes if not _fits(node, names)]
+    if other:
+        what = f"{other[0].name} {other[0].id}"
+        return {}, f"they are of another version of the program, which has no node {what}"
+    return {node.id: names.names[node.id].describe() for node in index.nodes if node.id in names.names}, ""
+
+
+def _fits(node: Node, names: NodeNames) -> bool:
+    told = names.names.get(node.id)
+    return told is None or not told.label or told.label.startswith(node.name) or node.name.startswith(told.label)
+
+
+def build_buckets(index: NodeIndex, buckets: Buckets, notes: Mapping[str, str]) -> list[int]:
     """For each node its bucket: itself, and before it the nodes of the circuits that it lies in, as far as they have
     evaluations of their own."""
-    labels = {
-        node.id: buckets.number_label(Label(f"{node.name} {node.id}", "operator", node.id)) for node in index.nodes
-    }
+    numbers = [
+        buckets.number_label(Label(f"{node.name} {node.id}", "operator", node.id, notes.get(node.id, "")))
+        for node in index.nodes
+    ]
+    by_id = {node.id: number for node, number in zip(index.nodes, numbers, strict=True)}
     out = []
-    for node in index.nodes:
+    for node, own in zip(index.nodes, numbers, strict=True):
         parts = node.id.split("_")
         above = ("_".join(parts[:length]) for length in range(1, len(parts)))
-        own = buckets.number_label(Label(f"{node.name} {node.id}", "operator", node.id))
-        out.append(buckets.number((*(labels[each] for each in above if each in labels), own)))
+        out.append(buckets.number((*(by_id[each] for each in above if each in by_id), own)))
     return out
 
 

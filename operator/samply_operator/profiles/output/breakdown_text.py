@@ -24,6 +24,7 @@ def render(breakdown: Breakdown) -> str:
         *text.render_quality(breakdown.coverage, breakdown.lost_events),
         *text.render_notes(breakdown.notes),
         *_render_markers(breakdown),
+        *([f"without Feldera's names: {clean(breakdown.names_problem)}"] if breakdown.names_problem else []),
         f"{breakdown.outside_percent:.1f} % {outside}; percentages are of the {unit} of all threads",
         "",
         OPERATOR_HEAD if is_operator else GROUP_HEAD,
@@ -56,7 +57,8 @@ def _render_label(label: LabelCost, *, is_operator: bool) -> list[str]:
         f"{'':>{len(line) + 4}}{each.share_percent:4.0f} % {clean(each.name, limit=90)}  [{clean(each.lib, limit=40)}]"
         for each in label.functions
     )
-    return [f"{line}  {name}", *below]
+    note = f"  {clean(label.note)}" if label.note else ""
+    return [f"{line}  {name}{note}", *below]
 
 
 def _number(value: float | None) -> str:

@@ -134,7 +134,7 @@ def _samples(weighed: WeighedThread, columns: Sequence[_Column], strings: String
             ("process", weighed.thread.process_name),
             ("pid", weighed.thread.pid),
             ("tid", weighed.thread.tid),
-            *(() if weighed.label is None else ((weighed.label.kind, weighed.label.name),)),
+            *(() if weighed.label is None else ((weighed.label.kind, weighed.label.title),)),
         )
         if value
     )
