@@ -291,8 +291,8 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """What one caller (a credential, else an address) may ask in the long run; more gets 429. 0: no limit."""
     request_burst: Positive = 400
     """How many requests one caller may send at once after a pause."""
-    max_connections: Annotated[int, msgspec.Meta(ge=16)] = 2000
-    """Open connections; further ones are closed at once."""
+    max_connections: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Open connections; further ones are closed at once. 0: 2000, or what the limit of open files allows."""
     max_connections_per_address: Annotated[int, msgspec.Meta(ge=1)] = 1000
     """Those of one address. A proxy before it counts as one."""
     shutdown_delay_secs: Annotated[float, msgspec.Meta(ge=0)] = 2
@@ -301,6 +301,8 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """After that: how long downloads under way may go on. Both together stay below the pod's grace period."""
     view_memory_bytes: ChildBytes = 768 * 1024 * 1024
     """Memory of the process that converts, summarises or compares profiles; well below the container's limit."""
+    view_spool_bytes: Annotated[int, msgspec.Meta(ge=16 * 1024 * 1024)] = 256 * 1024 * 1024
+    """Room for what is converted and not taken yet; one answer may take a quarter of it."""
     links: Links = Links()
     cors: Cors = Cors()
 

@@ -170,7 +170,9 @@ def test_the_service_reaches_the_api_even_while_the_operator_is_down(default_obj
 def test_the_port_follows_the_settings() -> None:
     api = helm.containers(helm.render({"config": {"api": {"port": 8181}}}))["api"]
     assert api["ports"][0]["containerPort"] == 8181
-    assert all(api[probe]["httpGet"]["port"] == "http" for probe in ("startupProbe", "livenessProbe", "readinessProbe"))
+    assert all(
+        api[probe]["httpGet"]["port"] == "metrics" for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    )
 
 
 def test_a_changed_setting_restarts_the_pod(default_objects: list[helm.Object]) -> None:

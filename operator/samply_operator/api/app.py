@@ -6,7 +6,7 @@ from aiohttp import web
 
 from samply_operator.api import app_keys
 from samply_operator.api.auth.authentication import Gate
-from samply_operator.api.content.conversion_slots import Turns
+from samply_operator.api.content.conversions import CONVERSIONS, Conversions
 from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.api.routes import (
     actions,
@@ -55,7 +55,7 @@ def build_app(
     app[app_keys.FILES] = files
     app[app_keys.BOARD] = board
     app[app_keys.RATES] = Rates(Limit(settings.api.requests_per_sec, settings.api.request_burst))
-    app[app_keys.TURNS] = Turns(settings.api.view_memory_bytes)
+    app[CONVERSIONS] = Conversions(settings.api.view_memory_bytes, settings.api.view_spool_bytes)
     app[app_keys.OPERATOR] = operator
     app[app_keys.GATE] = gate
     for table in TABLES:

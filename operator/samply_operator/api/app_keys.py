@@ -5,7 +5,6 @@ from __future__ import annotations
 from aiohttp import web
 
 from samply_operator.api.auth.authentication import Gate
-from samply_operator.api.content.conversion_slots import Turns
 from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.api.server.rate_limits import Rates
 from samply_operator.api.state import Board
@@ -18,6 +17,5 @@ FILES = web.AppKey("files", OpenFiles)
 BOARD = web.AppKey("board", Board)
 BASE_PATH = web.AppKey("base_path", str)
 RATES = web.AppKey("rates", Rates)
-TURNS = web.AppKey("turns", Turns)
 GATE = web.AppKey("gate", Gate)
 OPERATOR = web.AppKey("operator", OperatorClient)

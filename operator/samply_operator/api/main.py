@@ -16,7 +16,7 @@ from samply_operator.api.auth.authentication import Gate
 from samply_operator.api.content.file_cache import FileCache
 from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.api.content.remote_files import RemoteFiles
-from samply_operator.api.server import access_log, metrics
+from samply_operator.api.server import access_log, descriptors, metrics
 from samply_operator.api.server.connection_limits import Crowd
 from samply_operator.api.server.listener import Door
 from samply_operator.api.server.tls import Tls
@@ -54,21 +54,35 @@ async def serve(settings: Settings, identity: Identity, tls_folder: Path | None 
         for part in (board, operator):
             await stack.enter_async_context(part)
         files = await stack.enter_async_context(OpenFiles(volume, _open_remote(settings, volume)))
-        gate = Gate(settings.auth, operator, await stack.enter_async_context(KeySet(settings.auth.oidc)))
+        keys = await stack.enter_async_context(KeySet(settings.auth.oidc))
+        gate = Gate(settings.auth, operator, keys, home=identity.namespace)
         app = build_app(settings, identity, files=files, board=board, operator=operator, gate=gate)
         host, limits = settings.api.host, settings.api
-        numbers = Door(metrics.build_app(operator), host, limits.metrics_port, drain_secs=0)
+        numbers = Door(
+            metrics.build_app(operator, board),
+            host,
+            limits.metrics_port,
+            drain_secs=0,
+            idle_secs=metrics.IDLE_SECS,
+            crowd=metrics.build_crowd(),
+        )
+        crowd = Crowd(
+            *descriptors.choose_most(
+                limits.max_connections, limits.max_connections_per_address, descriptors.raise_limit()
+            )
+        )
         door = Door(
             app,
             host,
             limits.port,
             drain_secs=limits.drain_secs,
             tls=tls,
-            crowd=Crowd(limits.max_connections, limits.max_connections_per_address),
+            crowd=crowd,
         )
         async with numbers, door:
             way = "HTTPS" if tls else "HTTP"
-            logger.info("serving %s on port %d, metrics on port %d", way, door.port, numbers.port)
+            logger.info("serving %s on port %d, metrics and probes on port %d", way, door.port, numbers.port)
+            logger.info("%d connections at most, %d of one address", crowd.most, crowd.most_of_one)
             yield door
 
 

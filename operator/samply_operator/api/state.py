@@ -79,6 +79,11 @@ class View:
         """Namespaces of all pipelines."""
         return frozenset(namespace for namespace, _ in self.list_keys())
 
+    def count_widest(self) -> int:
+        """Namespaces of the name that most of them hold; 1 where there is no name at all."""
+        names = self.catalog.namespaces.keys() | (self.live.namespaces.keys() if self.live else set())
+        return max((len(self.find_namespaces(name)) for name in names), default=1)
+
     def find_pipeline(self, namespace: str, pipeline: str) -> PipelineState | None:
         return self.live.pipelines.get((namespace, pipeline)) if self.live else None
 

@@ -133,7 +133,7 @@ class KeySet:
             body = await _read(response.content, url)
         try:
             found = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BadAnswer(f"{url} is no JSON") from error
         if not isinstance(found, dict):
             raise BadAnswer(f"{url} is no object")

@@ -34,7 +34,7 @@ async def verify(token: str, oidc: Oidc, keys: Keys) -> dict[str, Any]:
     """Its claims. Raises Unauthenticated with the reason, AccessUndecided if there are no keys to verify with."""
     try:
         header = jwt.get_unverified_header(token)
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise _reject("it is no JWT") from error
     algorithm, kid = _check_header(header, oidc)
     jwk = await keys.find(kid)
@@ -53,7 +53,7 @@ async def verify(token: str, oidc: Oidc, keys: Keys) -> dict[str, Any]:
                 leeway=LEEWAY_SECS,
                 options={"require": REQUIRED},
             )
-    except (jwt.PyJWTError, jwt.InsecureKeyLengthWarning, ValueError, TypeError) as error:
+    except (jwt.PyJWTError, jwt.InsecureKeyLengthWarning, ValueError, TypeError, RecursionError) as error:
         raise _reject(_describe(error)) from error
     return claims
 

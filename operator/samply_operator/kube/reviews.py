@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from samply_operator.errors import AccessUndecided, KubeError, KubeForbidden
 from samply_operator.model import names
+from samply_operator.rules.access.credentials import EVERYWHERE
 
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -85,6 +86,7 @@ def parse_token_review(status: Mapping[str, Any], audiences: Sequence[str]) -> R
 
 
 def build_access_review(who: Reviewed, verb: str, namespace: str) -> dict[str, Any]:
+    """EVERYWHERE asks whether it is allowed in all namespaces at once."""
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
@@ -94,7 +96,7 @@ def build_access_review(who: Reviewed, verb: str, namespace: str) -> dict[str, A
             "groups": list(who.groups),
             "extra": {key: list(values) for key, values in who.extra.items()},
             "resourceAttributes": {
-                "namespace": namespace,
+                "namespace": "" if namespace == EVERYWHERE else namespace,
                 "verb": verb,
                 "group": names.GROUP,
                 "version": names.VERSION,

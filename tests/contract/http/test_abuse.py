@@ -47,14 +47,30 @@ async def strict(folder: Path) -> AsyncIterator[Service]:
 
 
 async def test_too_many_requests_are_told_when_to_come_back(strict: Service) -> None:
-    assert (await strict.get("/v0/config", Authorization="Bearer another")).status == 200
-    answers = [await strict.get("/v0/config") for _ in range(60)]
+    """On a route that is open to everybody the address pays, whatever token is shown there."""
+    assert (await strict.get("/v0/pipelines")).status == 200
+    answers = [await strict.get("/v0/config", Authorization=f"Bearer {number}") for number in range(60)]
     refused = answers[-1]
     details = refused.assert_error(429, "TooManyRequests")
     assert refused.headers["Retry-After"] == str(details["retry_after_secs"]) == "1"
     assert (await strict.get("/healthz")).status == 200
     assert (await strict.get("/readyz")).status == 200
-    assert (await strict.get("/v0/config", Authorization="Bearer another")).status == 200
+    assert (await strict.get("/v0/pipelines")).status == 200, "who was authenticated before pays for themselves"
+
+
+async def test_made_up_tokens_are_reviewed_no_more_often_than_an_address_may_ask(strict: Service) -> None:
+    """Nor are they where they were shown on an open route first, or many at once."""
+    junk = [f"Bearer a.b.{number}" for number in range(100)]
+    assert (await strict.get("/v0/pipelines")).status == 200
+    for each in junk[:20]:
+        await strict.get("/v0/config", Authorization=each)
+    statuses = []
+    for start in range(0, 100, 10):
+        asked = [strict.get("/v0/pipelines", Authorization=each) for each in junk[start : start + 10]]
+        statuses += [answer.status for answer in await asyncio.gather(*asked)]
+    assert set(statuses) == {401, 429}
+    assert len(strict.operator.reviewed) <= 50 - 20 + 3, "what flowed in meanwhile included"
+    assert (await strict.get("/v0/pipelines")).status == 200
 
 
 # ---------------------------------------------------------------------------------------------------- connections

@@ -11,6 +11,7 @@ from samply_operator.settings import Api, Cors
 from support.service import Service, serving
 
 URL = "/v0/pipelines/orders/samply_profile"
+DEMO = Path(__file__).parents[2] / "data" / "profiles" / "demo-v55.json.gz"
 CONSOLE, OTHER = "https://console.example.com", "https://evil.example.com"
 
 
@@ -57,6 +58,8 @@ class TestAllowed:
     async def test_caches_know_that_it_depends_on_the_origin(self, service: Service) -> None:
         """Also of an answer to nobody in particular; what it depends on besides stays."""
         assert (await service.get(URL)).headers["Vary"] == "Origin"
+        service.put(2, DEMO.read_bytes())
+        await service.settle()
         answer = await service.ask("HEAD", URL + "?format=folded")
         assert answer.headers["Vary"] == "Accept, Origin"
 

@@ -22,9 +22,11 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 @pytest.fixture
-async def numbers(service: Service) -> AsyncIterator[Door]:
-    """The port of the metrics."""
-    async with Door(metrics.build_app(service.door.app[app_keys.OPERATOR]), "127.0.0.1", 0, drain_secs=0) as door:
+async def numbers(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Door]:
+    """The port of the metrics, which are gathered anew each time."""
+    monkeypatch.setattr(metrics, "KEEP_SECS", 0.0)
+    app = metrics.build_app(service.door.app[app_keys.OPERATOR], service.board)
+    async with Door(app, "127.0.0.1", 0, drain_secs=0, crowd=metrics.build_crowd()) as door:
         yield door
 
 
@@ -51,7 +53,9 @@ async def test_requests_are_counted_by_their_routes_template(service: Service, n
     await service.ask("HEAD", "/v0/pipelines/secret-name/samply_profile")
     await service.get("/nothing/here/secret-path")
     await service.ask("BREW", "/nothing")
+    _, writer = await asyncio.open_connection("127.0.0.1", service.port)
     after = await scrape(service, numbers)
+    writer.close()
 
     def grown(name: str, **labels: str) -> float:
         key = name, tuple(sorted(labels.items()))
@@ -113,6 +117,47 @@ async def test_the_public_port_has_no_metrics(service: Service) -> None:
 async def test_the_port_of_the_metrics_has_nothing_else(service: Service, numbers: Door) -> None:
     async with service.session.get(f"http://127.0.0.1:{numbers.port}/v0/config") as response:
         assert response.status == 404
+
+
+async def test_probes_are_answered_there_too(service: Service, numbers: Door) -> None:
+    for path in ("/healthz", "/readyz"):
+        async with service.bare.get(f"http://127.0.0.1:{numbers.port}{path}") as response:
+            assert response.status == 200
+    service.board.is_closing = True
+    async with service.bare.get(f"http://127.0.0.1:{numbers.port}/readyz") as response:
+        assert response.status == 503
+
+
+async def test_a_flood_of_scrapes_gathers_once_a_second(
+    service: Service, numbers: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And most of it is refused; the kubelet's probes aren't."""
+    monkeypatch.setattr(metrics, "KEEP_SECS", 60.0)
+    gathered = []
+    genuine = service.client.get_metrics
+
+    async def gather() -> bytes:
+        gathered.append(1)
+        return await genuine()
+
+    monkeypatch.setattr(service.client, "get_metrics", gather)
+
+    async def ask(path: str) -> int:
+        async with service.bare.get(f"http://127.0.0.1:{numbers.port}{path}") as response:
+            return response.status
+
+    statuses = [status for _ in range(10) for status in await asyncio.gather(*(ask("/metrics") for _ in range(10)))]
+    assert len(gathered) == 1
+    assert set(statuses) == {200, 429}
+    assert await ask("/healthz") == 200
+
+
+async def test_one_client_takes_not_all_connections_of_that_port(service: Service, numbers: Door) -> None:
+    held = [await asyncio.open_connection("127.0.0.1", numbers.port, local_addr=("127.0.0.2", 0)) for _ in range(40)]
+    async with service.bare.get(f"http://127.0.0.1:{numbers.port}/healthz") as response:
+        assert response.status == 200
+    for _, writer in held:
+        writer.close()
 
 
 async def test_the_id_of_a_proxy_goes_all_the_way(service: Service) -> None:

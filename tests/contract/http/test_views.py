@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from samply_operator.api.app_keys import TURNS
 from samply_operator.api.content import conversion_slots
+from samply_operator.api.content.conversions import CONVERSIONS
 from samply_operator.model.manifest import Quality
 from samply_operator.store import layout
 from support import marker_maker, profile_maker
@@ -185,10 +185,10 @@ async def test_a_comparison(service: Service) -> None:
 
 async def test_what_was_made_once_is_not_made_again_for_the_same_client(service: Service) -> None:
     first = await service.get(f"{ONE}/summary")
-    async with service.door.app[TURNS].take():  # a child would have to wait for this
+    async with service.door.app[CONVERSIONS].turns.take("other"):  # a child would have to wait for this
         assert (await service.get(f"{ONE}/summary", If_None_Match=first.headers["ETag"])).status == 304
-        head = await service.ask("HEAD", f"{ONE}/summary")
-    assert (head.status, head.body, head.headers["ETag"]) == (200, b"", first.headers["ETag"])
+        (await service.get(f"{ONE}/summary", If_Match='"another"')).assert_error(412, "PreconditionFailed")
+    assert (await service.get(f"{ONE}/summary", If_Match=first.headers["ETag"])).body == first.body
     others = [f"{ONE}/summary?limit=1", f"{HISTORY}/{make_id(2)}/summary", f"{ONE}/summary?output=text"]
     tags = {(await service.get(url)).headers["ETag"] for url in others}
     assert len(tags | {first.headers["ETag"]}) == 4
@@ -230,8 +230,19 @@ async def test_one_that_vanished_is_unknown(service: Service) -> None:
     (await service.get(f"{ONE}/summary")).assert_error(404, "UnknownProfile")
 
 
+@pytest.mark.parametrize("what", ["summary", "profile?format=folded", "profile?format=svg"])
+async def test_head_says_what_get_says(service: Service, what: str) -> None:
+    """Its length too; and a failure is one for both."""
+    get, head = [await service.ask(method, f"{ONE}/{what}") for method in ("GET", "HEAD")]
+    assert (get.status, head.status, head.body) == (200, 200, b"")
+    assert int(get.headers["Content-Length"]) == len(get.body)
+    kept = ("Content-Length", "ETag", "Last-Modified", "Content-Type")
+    assert [head.headers[name] for name in kept] == [get.headers[name] for name in kept]
+    assert {(await service.ask(method, f"{HISTORY}/{make_id(3)}/{what}")).status for method in ("GET", "HEAD")} == {500}
+
+
 async def test_too_little_memory_is_told(service: Service) -> None:
-    limits = service.door.app[TURNS].limits
+    limits = service.door.app[CONVERSIONS].limits
     object.__setattr__(limits, "memory_bytes", 8 << 20)
     details = (await service.get(f"{ONE}/summary")).assert_error(500, "ProfileJobFailed")
     assert details["reason"] in {"OutOfMemory", "Crashed"}
@@ -244,7 +255,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_who_waits_too_long_is_told_to_come_later(service: Service) -> None:
-    async with service.door.app[TURNS].take():
+    async with service.door.app[CONVERSIONS].turns.take("other"):
         answer = await service.get(f"{ONE}/summary")
     answer.assert_error(429, "TooManyRequests")
     assert int(answer.headers["Retry-After"]) >= 1
@@ -253,8 +264,8 @@ async def test_who_waits_too_long_is_told_to_come_later(service: Service) -> Non
 
 async def test_more_than_can_wait_are_refused_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion_slots, "MAX_WAITING", 1)
-    mine = service.door.app[TURNS]
-    async with mine.take():
+    mine = service.door.app[CONVERSIONS].turns
+    async with mine.take("other"):
         first = asyncio.create_task(service.get(f"{ONE}/summary"))
 
         async def is_waiting() -> bool:

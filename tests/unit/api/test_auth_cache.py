@@ -132,6 +132,32 @@ async def test_a_flood_of_bad_tokens_pushes_out_no_good_one(kept: Verdicts) -> N
     assert len(kept._bad) == auth_cache.MAX_BAD
 
 
+async def test_a_good_one_that_was_revoked_is_asked_once_and_then_remembered(kept: Verdicts, clock: Clock) -> None:
+    ask = Asked(Found(ALICE), *[Unauthenticated("revoked")] * 10)
+    assert await kept.find("q", ask) is ALICE
+    clock.now += 5
+    for _ in range(10):
+        with pytest.raises(Unauthenticated):
+            await kept.find("q", ask)
+    assert ask.count == 2
+
+
+async def test_who_sees_nothing_is_remembered_for_a_second_and_pushes_out_nobody(kept: Verdicts, clock: Clock) -> None:
+    good = Asked(Found(ALICE))
+    await kept.find("good", good)
+    for number in range(auth_cache.MAX_BAD + 100):
+        await kept.find(number, Asked(Found(BOB, auth_cache.HIDDEN_SECS, sees_something=False)))
+    assert await kept.find("good", good) is ALICE
+    ask = Asked(Found(BOB, auth_cache.HIDDEN_SECS, sees_something=False), Found(BOB))
+    await kept.find("new", ask)
+    clock.now += 0.99
+    await kept.find("new", ask)
+    assert ask.count == 1
+    clock.now += 0.01
+    await kept.find("new", ask)
+    assert ask.count == 2
+
+
 async def test_good_ones_are_bounded_too(kept: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth_cache, "MAX_GOOD", 3)
     for number in range(10):

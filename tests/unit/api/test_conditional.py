@@ -17,9 +17,34 @@ TIME = datetime(2026, 1, 31, 9, 0, 0, tzinfo=UTC)
 AT, BEFORE, AFTER = (f"Sat, 31 Jan 2026 {clock} GMT" for clock in ("09:00:00", "08:59:59", "09:00:01"))
 
 
-def decide(size: int = 10, **headers: str) -> Plan:
-    named = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
-    return conditional.decide(named, tag=TAG, modified=TIME, size_bytes=size)
+def decide(size: int = 10, method: str = "GET", **headers: str | list[str]) -> Plan:
+    """A list is several lines of one header."""
+    named: CIMultiDict[str] = CIMultiDict()
+    for name, values in headers.items():
+        for value in [values] if isinstance(values, str) else values:
+            named.add(name.replace("_", "-"), value)
+    return conditional.decide(named, tag=TAG, modified=TIME, size_bytes=size, method=method)
+
+
+def test_only_get_knows_ranges() -> None:
+    assert decide(Range="bytes=0-3") == Part(0, 4)
+    for wanted in ("bytes=0-3", "bytes=99-"):
+        assert decide(method="HEAD", Range=wanted) == Whole()
+
+
+def test_tags_on_several_lines_are_one_list() -> None:
+    others = ['"x"', 'W/"y", "z"']
+    assert decide(If_None_Match=[*others, '"abc"']) == NotModified()
+    assert decide(If_None_Match=others) == Whole()
+    assert decide(If_Match=[*others, '"abc"']) == Whole()
+    assert decide(If_Match=others) == PreconditionFailed()
+
+
+def test_what_is_no_list_is_nothing_on_several_lines() -> None:
+    assert decide(Range=["bytes=0-3", "bytes=0-3"]) == Whole()
+    assert decide(If_Modified_Since=[AFTER, AFTER]) == Whole()
+    assert decide(If_Unmodified_Since=[BEFORE, BEFORE]) == Whole()
+    assert decide(Range="bytes=0-3", If_Range=['"abc"', '"abc"']) == Whole()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
-"""Whose bucket pays: a credential's own, an address without one, and an address that guesses."""
+"""Whose bucket pays: a credential's own once it was authenticated, else the address."""
 
 from __future__ import annotations
+
+import contextlib
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
@@ -9,6 +11,8 @@ from samply_operator import errors
 from samply_operator.api.server import rate_limits
 from samply_operator.api.server.rate_limits import Rates
 from samply_operator.rules.access.rates import Limit
+
+OPEN = "/v0/config"
 
 
 class Clock:
@@ -25,22 +29,74 @@ class Door:
         self.clock = Clock()
         self.rates = Rates(Limit(per_sec, burst), self.clock)
 
-    def ask(self, token: str | None = None, status: int = 200, path: str = "/v0/pipelines") -> int:
+    def ask(self, token: str | None = None, status: int = 200, path: str = "/v0/pipelines", cost: int = 0) -> int:
+        """A token is authenticated where the path is not open and the status isn't 401."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         request = make_mocked_request("GET", path, headers)
         try:
             self.rates.admit(request)
+            self.rates.charge(request, cost)
         except errors.TooManyRequests:
             return 429
-        self.rates.note(request, status)
+        if status == 401:
+            self.rates.distrust(request)
+        elif path != OPEN:
+            self.rates.trust(request)
         return status
 
 
 def test_each_credential_has_its_own_bucket() -> None:
+    """Its address pays for the first request, of which nobody knows yet whose it is."""
     door = Door()
-    assert [door.ask("a") for _ in range(6)] == [200] * 5 + [429]
+    assert [door.ask("a") for _ in range(7)] == [200] * 6 + [429]
     assert door.ask("b") == 200
-    assert door.ask() == 200, "nor does its address pay for a good one"
+    assert [door.ask() for _ in range(4)] == [200] * 3 + [429]
+
+
+def test_on_an_open_route_a_made_up_credential_is_nobodys() -> None:
+    """Whatever is shown there, it was not authenticated: the address pays, and nothing is remembered."""
+    door = Door()
+    assert door.ask("good") == 200
+    assert [door.ask(f"junk-{n}", path=OPEN) for n in range(6)] == [200] * 4 + [429] * 2
+    assert len(door.rates._good) == 1
+    assert door.ask("good", path=OPEN) == 200
+
+
+def test_guesses_at_the_same_time_pay_before_they_are_looked_at() -> None:
+    """None of them was answered when the next one came."""
+    door = Door()
+    requests = [make_mocked_request("GET", "/v0/pipelines", {"Authorization": f"Bearer {n}"}) for n in range(8)]
+    admitted = []
+    for request in requests:
+        with contextlib.suppress(errors.TooManyRequests):
+            door.rates.admit(request)
+            admitted.append(request)
+    assert len(admitted) == 5
+
+
+def test_what_costs_more_takes_more_and_never_more_than_can_be_had() -> None:
+    door = Door(burst=100)
+    door.ask("a")
+    assert [door.ask("a", cost=1000) for _ in range(2)] == [200, 429], "each costs half of a full bucket, and one"
+    door.clock.now = 60.0
+    assert door.ask("a", cost=1000) == 200
+    assert door.ask("b", cost=20) == 200
+
+
+def test_a_flood_of_made_up_credentials_pushes_out_no_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any route; nor does somebody with many good ones push out one that is in use."""
+    monkeypatch.setattr(rate_limits, "MAX_KEPT", 10)
+    door = Door(burst=1000)
+    assert door.ask("good") == 200
+    for number in range(50):
+        door.ask(f"junk-{number}", path=OPEN)
+        door.ask(f"guess-{number}", 401)
+        door.ask(f"many-{number}")
+        door.ask("good")
+    door.clock.now = 0.0
+    while door.ask(path=OPEN) != 429:
+        pass
+    assert door.ask("good") == 200
 
 
 def test_without_a_credential_the_address_pays() -> None:
@@ -54,7 +110,7 @@ def test_who_guesses_credentials_is_stopped_and_who_was_good_before_is_not() -> 
     """Each guess is another bucket; so the address pays, and those behind the same proxy don't suffer."""
     door = Door()
     assert door.ask("good") == 200
-    assert [door.ask(f"guess-{n}", 401) for n in range(7)] == [401] * 5 + [429] * 2
+    assert [door.ask(f"guess-{n}", 401) for n in range(6)] == [401] * 4 + [429] * 2
     assert door.ask("good") == 200
     assert door.ask("new and good") == 429, "not to be told from a guess; a second later it is let in"
     door.clock.now = 1.0
@@ -64,9 +120,7 @@ def test_who_guesses_credentials_is_stopped_and_who_was_good_before_is_not() -> 
 def test_a_credential_that_was_revoked_is_a_guess_again() -> None:
     door = Door()
     assert door.ask("a") == 200
-    assert [door.ask("a", 401) for _ in range(4)] == [401] * 4
-    assert [door.ask(f"guess-{n}", 401) for n in range(1)] == [401]
-    assert door.ask("a") == 429
+    assert [door.ask("a", 401) for _ in range(5)] == [401] * 4 + [429]
 
 
 @pytest.mark.parametrize("path", sorted(rate_limits.FREE))

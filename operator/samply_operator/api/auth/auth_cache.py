@@ -1,7 +1,7 @@
 """What was found out about a token, remembered for a few seconds: never longer, never an error, never the token itself.
 
-One who asks while the same question is under way waits for its answer. Good and bad answers are kept apart, so that a
-flood of made-up tokens pushes out no good one.
+One who asks while the same question is under way waits for its answer. Answers that let somebody see something are kept
+apart from the others, so that a flood of made-up tokens or names pushes none of them out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from samply_operator.rules.access.permissions import Who
 
 KEEP_SECS = 5.0
 """The API server itself remembers a good token for 10 s: together they are the promise of 15 s."""
+HIDDEN_SECS = 1.0
+"""The same of a caller who sees nothing of what was asked about: a pipeline that was just made is soon seen."""
 MAX_GOOD = 4096
 MAX_BAD = 1024
 
@@ -32,6 +34,8 @@ class Found:
 
     who: Who
     keep_secs: float = KEEP_SECS
+    sees_something: bool = True
+    """False: it is kept with the bad ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,10 @@ class Verdicts:
 
     def recall(self, question: Question) -> Who | None:
         """None: it has to be asked. Raises Unauthenticated, as it was found."""
-        kept = self._good.get(question) or self._bad.get(question)
-        if kept is None or self._clock() >= kept.until:
+        now = self._clock()
+        found = (self._good.get(question), self._bad.get(question))
+        kept = next((each for each in found if each is not None and now < each.until), None)
+        if kept is None:
             return None
         if isinstance(kept.answer, Unauthenticated):
             raise Unauthenticated(kept.answer.message, remedy=kept.answer.remedy)
@@ -79,11 +85,16 @@ class Verdicts:
         try:
             found = await ask()
         except Unauthenticated as error:
+            self._good.pop(question, None)
             self._keep(self._bad, MAX_BAD, question, _Kept(began + KEEP_SECS, error.with_traceback(None)))
             raise
         kept = _Kept(began + min(KEEP_SECS, found.keep_secs), found.who)
         self._bad.pop(question, None)
-        self._keep(self._good, MAX_GOOD, question, kept)
+        self._good.pop(question, None)
+        if found.sees_something:
+            self._keep(self._good, MAX_GOOD, question, kept)
+        else:
+            self._keep(self._bad, MAX_BAD, question, kept)
         return found
 
     def _keep(self, where: OrderedDict[Question, _Kept], most: int, question: Question, kept: _Kept) -> None:

@@ -7,25 +7,45 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-from samply_operator.api.auth.auth_cache import Found, Verdicts
+from samply_operator.api.auth.auth_cache import HIDDEN_SECS, Found, Verdicts
+from samply_operator.api.state import View
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.messages import ReviewRequest
 from samply_operator.control.tokens import Keys
 from samply_operator.errors import AccessUndecided, OperatorUnavailable, Unauthenticated
 from samply_operator.rules.access import permissions
+from samply_operator.rules.access.credentials import EVERYWHERE
 from samply_operator.settings import Auth, Verb
 
 MAX_REVIEWS = 32
 """Questions to the operator at the same time."""
 WAIT_SECS = 5.0
 """How long one more waits for its turn."""
+PART = 16
+"""Namespaces asked about at a time: a caller of many keeps others waiting for no longer than that takes."""
+
+Charge = Callable[[int], None]
+"""Takes so many from what the caller may still ask. Raises TooManyRequests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a caller wants to know. `pipeline` is its name as the request has it (None: all of them), `namespaces` those
+    that hold it: none, for a name that nobody has."""
+
+    verbs: tuple[Verb, ...]
+    pipeline: str | None
+    namespaces: frozenset[str]
 
 
 class Gate:
-    """One for the process; `keys` are the identity provider's."""
+    """One for the process; `keys` are the identity provider's. `home` is a namespace to ask about where there are fewer
+    than of any other name, so that the number of questions tells nothing."""
 
     def __init__(
         self,
@@ -33,32 +53,35 @@ class Gate:
         operator: OperatorClient,
         keys: Keys,
         *,
+        home: str,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._auth = auth
         self._operator = operator
         self._callers = LocalAuthenticator(auth, keys, lambda: operator.credentials, now=now)
+        self._home = home
         self._now = now
         self._verdicts = Verdicts(clock=clock)
         self._turns = asyncio.Semaphore(MAX_REVIEWS)
+        self._widest: tuple[View | None, int] = (None, 1)
 
     async def identify(
-        self, headers: Sequence[str], verbs: tuple[Verb, ...], namespaces: frozenset[str]
+        self, headers: Sequence[str], question: Question, *, view: View, charge: Charge
     ) -> tuple[permissions.Who, str]:
         """The caller, with what they may of what is asked, and their token. `headers` are all `Authorization` headers.
 
-        Raises Unauthenticated, AccessUndecided, OperatorUnavailable.
+        Raises Unauthenticated, AccessUndecided, OperatorUnavailable, TooManyRequests.
         """
         if self._auth.unsafe_let_anyone_in_without_authentication:
             return permissions.ANYBODY, ""
         try:
             token = permissions.parse_header(headers)
-            return await self._find(token, verbs, namespaces), token
+            return await self._find(token, question, view, charge), token
         except Unauthenticated as error:
             raise Unauthenticated(error.message, remedy=permissions.tell_cure(self._auth)) from error
 
-    async def _find(self, token: str, verbs: tuple[Verb, ...], namespaces: frozenset[str]) -> permissions.Who:
+    async def _find(self, token: str, question: Question, view: View, charge: Charge) -> permissions.Who:
         match permissions.choose_way(token, self._auth):
             case "ApiKey":
                 # Not remembered: a removed key is unknown at once.
@@ -66,19 +89,54 @@ class Gate:
             case "Oidc":
                 return await self._verdicts.find(self._verdicts.hash_token(token), lambda: self._verify(token))
             case "Kubernetes":
-                question = self._verdicts.hash_token(token), verbs, namespaces
-                return await self._verdicts.find(question, lambda: self._review(token, verbs, namespaces))
+                # By the name and not by the namespaces: a hidden name is asked about as often as one that nobody has.
+                key = self._verdicts.hash_token(token), question.verbs, question.pipeline
+                return await self._verdicts.find(key, lambda: self._review(token, question, view, charge))
 
     async def _verify(self, token: str) -> Found:
         who, until = await self._callers.identify_jwt(token)
         return Found(who, keep_secs=until - self._now())
 
-    async def _review(self, token: str, verbs: tuple[Verb, ...], namespaces: frozenset[str]) -> Found:
+    async def _review(self, token: str, question: Question, view: View, charge: Charge) -> Found:
+        if question.pipeline is None:
+            who = await self._ask(token, question.verbs, (EVERYWHERE,))
+            if who.readable is not None and question.namespaces:
+                charge(len(question.namespaces))
+                who = await self._ask(token, question.verbs, sorted(question.namespaces))
+        else:
+            asked = sorted(question.namespaces)
+            asked += [self._home] * (self._count_widest(view) - len(asked))
+            charge(len(asked) - 1)  # the request has paid for one
+            who = await self._ask(token, question.verbs, asked)
+        if any(who.may("get", namespace) for namespace in question.namespaces):
+            return Found(who)
+        return Found(who, keep_secs=HIDDEN_SECS, sees_something=False)
+
+    def _count_widest(self, view: View) -> int:
+        """In how many namespaces the name is that most of them have, at least 1. Counted once per view."""
+        if self._widest[0] is not view:
+            self._widest = view, view.count_widest()
+        return self._widest[1]
+
+    async def _ask(self, token: str, verbs: tuple[Verb, ...], namespaces: Sequence[str]) -> permissions.Who:
+        """Raises OperatorUnavailable, AccessUndecided, and what the operator raises."""
         if self._operator.snapshot is None:
             # Known to be away: a process that hangs would be waited for.
             raise OperatorUnavailable(
                 "The operator is away: tokens of the cluster can't be reviewed.", remedy="Try again in a few seconds."
             )
+        subject, allowed = "", dict[Verb, list[str]]()
+        for start in range(0, max(1, len(namespaces)), PART):
+            async with self._turn():
+                part = ReviewRequest(verbs, tuple(namespaces[start : start + PART]))
+                reply = await self._operator.review(token, part)
+            subject = reply.subject
+            for verb, found in reply.allowed.items():
+                allowed.setdefault(verb, []).extend(found)
+        return permissions.build_reviewed(subject, allowed)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(WAIT_SECS):
                 await self._turns.acquire()
@@ -87,7 +145,6 @@ class Gate:
                 "Too many callers are being checked at once.", remedy="Try again in a few seconds."
             ) from error
         try:
-            reply = await self._operator.review(token, ReviewRequest(verbs, tuple(sorted(namespaces))))
+            yield
         finally:
             self._turns.release()
-        return Found(permissions.build_reviewed(reply.subject, reply.allowed))

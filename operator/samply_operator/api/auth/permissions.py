@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from aiohttp import hdrs, web
 
 from samply_operator import errors
-from samply_operator.api.app_keys import BOARD, GATE
+from samply_operator.api.app_keys import BOARD, GATE, RATES
+from samply_operator.api.auth.authentication import Question
 from samply_operator.api.server import measures
 from samply_operator.api.state import View
 from samply_operator.control import audit
@@ -38,6 +39,10 @@ OUTCOMES: Mapping[Decision, str] = {
     "Undecided": "unavailable",
 }
 """As metrics call them."""
+
+
+CALLER = web.RequestKey("caller", str)
+"""Who was let in; not set where nobody is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,14 @@ class Caller:
 async def admit(request: web.Request) -> Caller:
     """Identify the caller. Raises Unauthenticated, AccessUndecided, OperatorUnavailable."""
     namespaces = list_namespaces(request)
-    verbs = VERBS.get(request.method, READING)
+    question = Question(VERBS.get(request.method, READING), request.match_info.get("pipeline_name"), namespaces)
+    rates = request.app[RATES]
     try:
         who, bearer = await request.app[GATE].identify(
-            request.headers.getall(hdrs.AUTHORIZATION, ()), verbs, namespaces
+            request.headers.getall(hdrs.AUTHORIZATION, ()),
+            question,
+            view=request.app[BOARD].view,
+            charge=lambda count: rates.charge(request, count),
         )
     except errors.Unauthenticated as error:
         _note(request, "Unauthenticated", NOBODY, error.message)
@@ -83,12 +92,20 @@ async def admit(request: web.Request) -> Caller:
         _note(request, "Undecided", NOBODY, error.code)
         raise
     caller = Caller(who, bearer)
+    if who.way != "Unsafe":
+        rates.trust(request)
+        request[CALLER] = who.describe()
     if namespaces and not any(map(caller.may_read, namespaces)):
         _note(request, "Hide", who, "")
     else:
         request[measures.WAY] = WAYS[who.way]
         measures.count_decision(WAYS[who.way], OUTCOMES["Allow"])
     return caller
+
+
+def find_caller(request: web.Request) -> str:
+    """Whom the work for a request is counted for, whatever tokens they come with: who was let in, else the address."""
+    return request.get(CALLER) or request.remote or ""
 
 
 def list_namespaces(request: web.Request) -> frozenset[str]:

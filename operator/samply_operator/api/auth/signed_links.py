@@ -27,7 +27,9 @@ _FILE = re.compile(r".*/v0/pipelines/[^/]+/samply_profiles/[^/]+/profile")
 def is_used(request: web.Request) -> bool:
     """Whether the link alone decides: a stored file is asked for, and there is a signature. No token counts then."""
     url = request.rel_url
-    return "signature=" in url.raw_query_string and _FILE.fullmatch(url.raw_path) is not None
+    if "signature=" not in url.raw_query_string or _FILE.fullmatch(url.raw_path) is None:
+        return False
+    return "signature" in params.split(url.raw_query_string)
 
 
 def admit(request: web.Request, view: View, profile_id: str) -> Manifest:

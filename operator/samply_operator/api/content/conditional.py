@@ -1,12 +1,17 @@
-"""Conditional and range requests for one immutable file (RFC 9110, 13.2.2 and 14.2): headers in, a plan out. Pure."""
+"""Conditional and range requests for one immutable file (RFC 9110, 13.2.2 and 14.2): headers in, a plan out. Pure.
+
+A header that came on several lines is one list (5.3). Where it can't be a list the lines together are nonsense, and so
+ignored.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+
+from multidict import MultiMapping
 
 _RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.ASCII | re.IGNORECASE)
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -43,14 +48,18 @@ class Unsatisfiable:
 Plan = Whole | Part | NotModified | PreconditionFailed | Unsatisfiable
 
 
-def decide(headers: Mapping[str, str], *, tag: str, modified: datetime, size_bytes: int) -> Plan:
-    """What to send of a file with the strong entity tag `tag` (unquoted) and the time `modified` (whole seconds)."""
+Headers = MultiMapping[str]
+
+
+def decide(headers: Headers, *, tag: str, modified: datetime, size_bytes: int, method: str = "GET") -> Plan:
+    """What to send of a file with the strong entity tag `tag` (unquoted) and the time `modified` (whole seconds). Only
+    GET knows ranges."""
     if not _holds_match(headers, tag, modified):
         return PreconditionFailed()
     if _is_unchanged(headers, tag, modified):
         return NotModified()
-    wanted = headers.get("Range")
-    if wanted is None or not _holds_if_range(headers.get("If-Range"), tag, modified):
+    wanted = _find_one(headers, "Range") if method == "GET" else None
+    if wanted is None or not _holds_if_range(find(headers, "If-Range"), tag, modified):
         return Whole()
     return _decide_range(wanted, size_bytes)
 
@@ -75,17 +84,29 @@ def _decide_range(wanted: str, size_bytes: int) -> Plan:
     return Part(start, min(size_bytes, int(last) + 1) if last else size_bytes)
 
 
-def _holds_match(headers: Mapping[str, str], tag: str, modified: datetime) -> bool:
-    if "If-Match" in headers:
-        return is_listed(headers["If-Match"], tag, weak=False)
-    since = _parse_date(headers.get("If-Unmodified-Since"))
+def find(headers: Headers, name: str) -> str | None:
+    """All lines of a header, as one."""
+    return ", ".join(headers.getall(name)) if name in headers else None
+
+
+def _find_one(headers: Headers, name: str) -> str | None:
+    """What can't be a list; several are nonsense."""
+    return headers[name] if name in headers and len(headers.getall(name)) == 1 else None
+
+
+def _holds_match(headers: Headers, tag: str, modified: datetime) -> bool:
+    wanted = find(headers, "If-Match")
+    if wanted is not None:
+        return is_listed(wanted, tag, weak=False)
+    since = _parse_date(_find_one(headers, "If-Unmodified-Since"))
     return since is None or modified <= since
 
 
-def _is_unchanged(headers: Mapping[str, str], tag: str, modified: datetime) -> bool:
-    if "If-None-Match" in headers:
-        return is_listed(headers["If-None-Match"], tag, weak=True)
-    since = _parse_date(headers.get("If-Modified-Since"))
+def _is_unchanged(headers: Headers, tag: str, modified: datetime) -> bool:
+    known = find(headers, "If-None-Match")
+    if known is not None:
+        return is_listed(known, tag, weak=True)
+    since = _parse_date(_find_one(headers, "If-Modified-Since"))
     return since is not None and modified <= since
 
 
@@ -111,6 +132,6 @@ def _parse_date(text: str | None) -> datetime | None:
         return None
     try:
         time = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, IndexError, TypeError):
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)

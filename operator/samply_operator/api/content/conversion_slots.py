@@ -1,56 +1,84 @@
 """Whose turn it is to have a profile read: one child process at a time, so that the container's memory suffices.
 
-Who comes meanwhile waits a little, or is told to come later.
+Who comes meanwhile waits a little, or is told to come later. Callers take turns: who asks for much waits for itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from samply_operator import errors
-from samply_operator.profiles.worker import bounded
 
-MAX_WAITING = 8
+MAX_WAITING = 16
 """Further ones are told to come later."""
+MAX_WAITING_OF_ONE = 4
+"""The same of one caller."""
 WAIT_SECS = 60.0
 """How long one waits for those before."""
-CPU_SECS = 60
-WALL_SECS = 90.0
-OUT_BYTES = 1 << 20
-"""A child answers on its stdout and has no file to write."""
-MAX_RAW_BYTES = 1 << 30
 
 
 class Turns:
-    """The limits of all children together."""
+    """One at a time; of those who wait, the next caller's oldest."""
 
-    def __init__(self, memory_bytes: int) -> None:
-        self.limits = bounded.Limits(memory_bytes, CPU_SECS, WALL_SECS, OUT_BYTES, MAX_RAW_BYTES)
-        self._turn = asyncio.Semaphore(1)
-        self.waiting = 0
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        """By caller, in the order in which they are served."""
+
+    @property
+    def waiting(self) -> int:
+        return sum(map(len, self._queues.values()))
 
     @asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
-        """Raises TooManyRequests."""
-        await self._wait()
+    async def take(self, caller: str) -> AsyncIterator[None]:
+        """Raises TooManyRequests. Who is cancelled while it waits gives its place up at once."""
+        if self._is_taken:
+            await self._wait(caller)
+        self._is_taken = True
         try:
             yield
         finally:
-            self._turn.release()
+            self._pass_on()
 
-    async def _wait(self) -> None:
-        if self.waiting >= MAX_WAITING:
+    async def _wait(self, caller: str) -> None:
+        queue = self._queues.get(caller, deque())
+        if self.waiting >= MAX_WAITING or len(queue) >= MAX_WAITING_OF_ONE:
             raise _build_busy()
-        self.waiting += 1
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(place)
+        self._queues[caller] = queue
         try:
             async with asyncio.timeout(WAIT_SECS):
-                await self._turn.acquire()
+                await place
         except TimeoutError as error:
+            self._leave(caller, place)
             raise _build_busy() from error
-        finally:
-            self.waiting -= 1
+        except asyncio.CancelledError:
+            self._leave(caller, place)
+            raise
+
+    def _leave(self, caller: str, place: asyncio.Future[None]) -> None:
+        queue = self._queues.get(caller, deque())
+        if place in queue:
+            queue.remove(place)
+            if not queue:
+                del self._queues[caller]
+        elif place.done() and not place.cancelled():
+            self._pass_on()  # it was given the turn in the very moment in which it went
+
+    def _pass_on(self) -> None:
+        while self._queues:
+            caller, queue = self._queues.popitem(last=False)
+            place = queue.popleft()
+            if queue:
+                self._queues[caller] = queue
+            if not place.done():
+                place.set_result(None)  # the turn stays taken: nobody comes in between
+                return
+        self._is_taken = False
 
 
 def _build_busy() -> errors.TooManyRequests:

@@ -1,16 +1,16 @@
-"""What is made of stored profiles on demand, streamed: a child process with limits reads the profile, nobody else does.
+"""What is made of stored profiles on demand: a child process with limits reads the profile, nobody else does.
 
-The first bytes come before the head, so that what fails at once has a status of its own.
+The whole answer is made before its head is sent, into a file: what fails has a status of its own, and a client that
+takes its time keeps nobody waiting.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import hashlib
-import logging
-from collections.abc import AsyncGenerator, Mapping
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -20,18 +20,21 @@ import msgspec
 from aiohttp import hdrs, web
 
 from samply_operator import __version__, errors
-from samply_operator.api.app_keys import FILES, TURNS
-from samply_operator.api.content import conditional, files
-from samply_operator.api.content.sending import Sender
-from samply_operator.api.server import problems
-from samply_operator.api.server.access_log import SENT_BYTES
+from samply_operator.api.app_keys import FILES
+from samply_operator.api.auth import permissions
+from samply_operator.api.content import conditional, files, spool
+from samply_operator.api.content.conversion_slots import Turns
+from samply_operator.api.server.listener import while_connected
 from samply_operator.model.manifest import Manifest
 from samply_operator.profiles.worker import bounded, jobs
 
-logger = logging.getLogger(__name__)
-
-STALL_SECS = 20.0
-"""A client that takes nothing for this long is cut off: others wait."""
+CPU_SECS = 60
+WALL_SECS = 90.0
+MAX_RAW_BYTES = 1 << 30
+TAKE_SECS = 300.0
+"""A client that hasn't taken its answer by then is cut off: it takes room that others need."""
+NO_RANGES = "HEAD"
+"""Ranges are of files that are stored: here each one would be another conversion."""
 
 JSON, TEXT, SVG = "application/json", "text/plain; charset=utf-8", "image/svg+xml"
 
@@ -48,58 +51,45 @@ class Made:
     """Further ones."""
 
 
+class Conversions:
+    """What all of them share: turns, room, and the limits of each."""
+
+    def __init__(self, memory_bytes: int, spool_bytes: int) -> None:
+        self.turns = Turns()
+        self.spool = spool.Spool(spool_bytes)
+        self.limits = bounded.Limits(memory_bytes, CPU_SECS, WALL_SECS, self.spool.answer_bytes, MAX_RAW_BYTES)
+
+
+CONVERSIONS = web.AppKey("conversions", Conversions)
+
+
 async def send(request: web.Request, made: Made) -> web.StreamResponse:
     """Answer with it. Raises ProfileError, UnknownProfile, TooManyRequests before the head is sent."""
-    headers, tag, modified = _build_headers(made), _build_tag(made), _find_modified(made)
-    given = {name: value for name, value in request.headers.items() if name in {"If-None-Match", "If-Modified-Since"}}
-    if isinstance(conditional.decide(given, tag=tag, modified=modified, size_bytes=0), conditional.NotModified):
-        return web.Response(status=304, headers={k: v for k, v in headers.items() if k not in files.OF_THE_BODY})
-    if request.method == hdrs.METH_HEAD:
-        return web.StreamResponse(headers=headers)
-    turns = request.app[TURNS]
-    async with (
-        turns.take(),
-        request.app[FILES].hold(made.sources),
-        contextlib.aclosing(bounded.stream(made.job, turns.limits)) as pieces,
-    ):
-        try:
-            first = await anext(pieces, b"")
-        except errors.ProfileError:
-            await _check_there(request, made)
-            raise
-        return await _stream(request, headers, first, pieces)
-
-
-async def _check_there(request: web.Request, made: Made) -> None:
-    """Raises UnknownProfile if one was removed."""
     for manifest in made.sources:
         await files.check_there(request, manifest)
+    headers, tag, modified = _build_headers(made), _build_tag(made), _find_modified(made)
+    plan = conditional.decide(request.headers, tag=tag, modified=modified, size_bytes=0, method=NO_RANGES)
+    if isinstance(plan, conditional.NotModified | conditional.PreconditionFailed):
+        return files.build_unsent(plan, headers)
+    with ExitStack() as kept:
+        answer = await while_connected(request, _make(request, made, kept))
+        return await files.transmit(request, 200, headers, ((answer.file, 0, answer.size_bytes),), TAKE_SECS)
 
 
-async def _stream(
-    request: web.Request, headers: dict[str, str], first: bytes, pieces: AsyncGenerator[bytes, None]
-) -> web.StreamResponse:
-    problems.mark(headers)
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
-    sender = Sender(request, response)
-    try:
-        await _write(sender, first)
-        async for piece in pieces:
-            await _write(sender, piece)
-        await response.write_eof()
-    except (ConnectionError, TimeoutError):
-        sender.abort()
-    except errors.ProfileError as error:
-        logger.warning("an answer was cut off: %s", error)
-        sender.abort()
-    request[SENT_BYTES] = sender.sent_bytes
-    return response
-
-
-async def _write(sender: Sender, piece: bytes) -> None:
-    async with asyncio.timeout(STALL_SECS):
-        await sender.send_bytes(piece)
+async def _make(request: web.Request, made: Made, kept: ExitStack) -> spool.Answer:
+    """`kept` holds the room that the answer takes."""
+    conversions, caller = request.app[CONVERSIONS], permissions.find_caller(request)
+    async with conversions.turns.take(caller):
+        answer = kept.enter_context(conversions.spool.open(caller))
+        try:
+            async with request.app[FILES].hold(made.sources):
+                await bounded.write(made.job, conversions.limits, answer.file)
+        except errors.ProfileError:
+            for manifest in made.sources:  # one may have been removed meanwhile
+                await files.check_there(request, manifest)
+            raise
+        answer.settle(os.fstat(answer.file.fileno()).st_size)
+    return answer
 
 
 def _build_headers(made: Made) -> dict[str, str]:

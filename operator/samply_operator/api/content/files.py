@@ -9,6 +9,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -45,6 +46,8 @@ OF_THE_BODY = frozenset({hdrs.CONTENT_TYPE, hdrs.CONTENT_DISPOSITION})
 
 Piece = bytes | Manifest
 """What a body is made of: bytes, or a profile's stored file."""
+Part = tuple[bytes | BinaryIO | RemoteFile, int, int]
+"""Bytes from one place up to another one, of what is there by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,12 @@ async def send(request: web.Request, body: Body) -> web.StreamResponse:
     for piece in body.pieces:
         if isinstance(piece, Manifest):
             await check_there(request, piece)
-    match conditional.decide(request.headers, tag=body.tag, modified=body.modified, size_bytes=size_bytes):
-        case conditional.NotModified():
-            kept = {name: value for name, value in facts.items() if name not in OF_THE_BODY}
-            return web.Response(status=304, headers=kept)
-        case conditional.PreconditionFailed():
-            return problems.build_response(412, "PreconditionFailed", "It is another one than If-Match names.", {})
+    plan = conditional.decide(
+        request.headers, tag=body.tag, modified=body.modified, size_bytes=size_bytes, method=request.method
+    )
+    match plan:
+        case conditional.NotModified() | conditional.PreconditionFailed():
+            return build_unsent(plan, facts)
         case conditional.Unsatisfiable():
             size: dict[str, str] = {hdrs.CONTENT_RANGE: f"bytes */{size_bytes}"}
             message = f"The range lies outside of the {size_bytes} bytes that there are."
@@ -113,6 +116,16 @@ async def _find_redirect(request: web.Request, manifest: Manifest) -> str | None
     if remote is None or request.method != hdrs.METH_GET or not request.headers.keys().isdisjoint(CONDITIONS):
         return None
     return await asyncio.to_thread(remote.sign, manifest)
+
+
+def build_unsent(
+    plan: conditional.NotModified | conditional.PreconditionFailed, headers: Mapping[str, str]
+) -> web.Response:
+    """304 or 412 in place of what has these headers."""
+    if isinstance(plan, conditional.PreconditionFailed):
+        return problems.build_response(412, "PreconditionFailed", "It is another one than If-Match names.", {})
+    kept = {name: value for name, value in headers.items() if name not in OF_THE_BODY}
+    return web.Response(status=304, headers=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,33 +181,41 @@ def _build_headers(profile_id: str, finished_at: str, sha256: str, cache: str) -
 async def _send(
     request: web.Request, status: int, headers: dict[str, str], slices: tuple[Slice, ...]
 ) -> web.StreamResponse:
-    problems.mark(headers)
-    response = web.StreamResponse(status=status, headers=headers)
-    response.content_length = sum(each.stop - each.start for each in slices)
     stored = [(each.piece, each.start, each.stop) for each in slices if isinstance(each.piece, Manifest)]
     async with request.app[FILES].borrow_all(stored) as opened:
-        sender = Sender(request, response)
-        sender.cork()
-        await response.prepare(request)
-        if request.method != hdrs.METH_HEAD:
-            await _send_body(request, sender, slices, opened)
-        sender.uncork()
+        files = iter(opened)
+        parts = [
+            (each.piece if isinstance(each.piece, bytes) else next(files), each.start, each.stop) for each in slices
+        ]
+        return await transmit(request, status, headers, parts)
+
+
+async def transmit(
+    request: web.Request, status: int, headers: dict[str, str], parts: Sequence[Part], secs: float | None = None
+) -> web.StreamResponse:
+    """Head and body. Who hasn't taken all of it after `secs` is cut off (None: who takes nothing for STALL_MS)."""
+    problems.mark(headers)
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = sum(stop - start for _, start, stop in parts)
+    sender = Sender(request, response)
+    sender.cork()
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        await _send_body(request, sender, parts, secs)
+    sender.uncork()
     return response
 
 
-async def _send_body(
-    request: web.Request, sender: Sender, slices: Sequence[Slice], opened: Sequence[BinaryIO | RemoteFile]
-) -> None:
-    """`opened`: the files of those slices that are of one, in their order."""
-    stored = iter(opened)
+async def _send_body(request: web.Request, sender: Sender, parts: Sequence[Part], secs: float | None) -> None:
     try:
-        for each in slices:
-            if isinstance(each.piece, bytes):
-                await sender.send_bytes(each.piece[each.start : each.stop])
-            elif isinstance(file := next(stored), RemoteFile):
-                await sender.send_stream(file.stream(each.start, each.stop))
-            else:
-                await sender.send_file(file, each.start, each.stop)
+        async with asyncio.timeout(secs) if secs else nullcontext():
+            for piece, start, stop in parts:
+                if isinstance(piece, bytes):
+                    await sender.send_bytes(piece[start:stop])
+                elif isinstance(piece, RemoteFile):
+                    await sender.send_stream(piece.stream(start, stop))
+                else:
+                    await sender.send_file(piece, start, stop)
     except (ConnectionError, TimeoutError):
         sender.abort()
     except (OSError, EOFError, errors.StoreError, errors.UnknownProfile) as error:

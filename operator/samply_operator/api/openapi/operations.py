@@ -393,12 +393,13 @@ READ = (
         "summariseSamplyProfile",
         "Reading",
         "The functions, operators or groups that took most",
-        params=(parts.NAME, parts.PROFILE, *SUMMARY_PARAMS, parts.IF_NONE_MATCH),
+        params=(parts.NAME, parts.PROFILE, *SUMMARY_PARAMS, parts.IF_NONE_MATCH, parts.IF_MATCH),
         answers=(
             _made("JSON, or a table.", ("Summary", "Breakdown"), "text/plain; charset=utf-8"),
             UNCHANGED,
         ),
         errors=(*FIND, *STORE, *MADE),
+        other_codes=("PreconditionFailed",),
     ),
     Operation(
         "get",
@@ -431,6 +432,7 @@ READ = (
             parts.BY,
             _choice(params.OUTPUTS, "Left out: as `Accept` says."),
             parts.IF_NONE_MATCH,
+            parts.IF_MATCH,
         ),
         (
             replace(
@@ -440,6 +442,7 @@ READ = (
             replace(UNCHANGED, optional_headers=(*UNCHANGED.optional_headers, "Samply-Missing-Ordinals")),
         ),
         (errors.AmbiguousPipeline, errors.NoSamplyProfile, *FIND, *STORE, *MADE),
+        ("PreconditionFailed",),
     ),
     Operation(
         "get",
@@ -448,12 +451,13 @@ READ = (
         "Reading",
         "What changed between two profiles",
         "By function, operator or group, in shares of all.",
-        (parts.NAME, *DIFF_PARAMS, parts.IF_NONE_MATCH),
+        (parts.NAME, *DIFF_PARAMS, parts.IF_NONE_MATCH, parts.IF_MATCH),
         (
             _made("JSON, a table, or a flame graph.", ("Comparison",), "text/plain; charset=utf-8", "image/svg+xml"),
             UNCHANGED,
         ),
         (*FIND, *STORE, *MADE),
+        ("PreconditionFailed",),
     ),
 )
 

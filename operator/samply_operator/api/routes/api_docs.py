@@ -41,7 +41,7 @@ def build_page(base: str) -> bytes:
 def _answer(request: web.Request, body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
     tag = hashlib.sha256(body).hexdigest()
     facts = {"ETag": f'"{tag}"', "Cache-Control": CACHE, **headers}
-    if conditional.is_listed(request.headers.get("If-None-Match", ""), tag, weak=True):
+    if conditional.is_listed(conditional.find(request.headers, "If-None-Match") or "", tag, weak=True):
         return web.Response(status=304, headers=facts)
     charset = "utf-8" if content_type.startswith("text/") else None
     return web.Response(body=body, content_type=content_type, charset=charset, headers=facts)

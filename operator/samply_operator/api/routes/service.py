@@ -9,6 +9,8 @@ from samply_operator.api.app_keys import BOARD
 from samply_operator.api.content import representations
 
 routes = web.RouteTableDef()
+probes = web.RouteTableDef()
+"""On the metrics' port too, which the chart's probes ask."""
 
 
 @routes.get("/v0/config")
@@ -18,12 +20,14 @@ async def get_config(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get("/healthz")
+@probes.get("/healthz")
 async def get_health(request: web.Request) -> web.StreamResponse:
     """The process answers."""
     return representations.build_json({"status": "ok"})
 
 
 @routes.get("/readyz")
+@probes.get("/readyz")
 async def get_readiness(request: web.Request) -> web.StreamResponse:
     """Ready once the volume was read. The operator may be away: stored profiles are served without it, and what
     needs it says 503 by itself, so its absence must not take the whole service out of rotation."""

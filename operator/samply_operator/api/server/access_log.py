@@ -68,19 +68,35 @@ def _build_line(
         time=datetime.now(UTC),
         request_id=response.headers.get(REQUEST_ID, ""),
         method=request.method,
-        path=path[:512],
+        path=_clean(path[:512]),
         status=response.status,
         sent_bytes=sent_bytes,
         duration_ms=round(duration_secs * 1000, 2),
         client=request.remote or "",
-        user_agent=request.headers.get(hdrs.USER_AGENT, "")[:128],
+        user_agent=_clean(request.headers.get(hdrs.USER_AGENT, "")[:128]),
     )
+
+
+def _clean(text: str) -> str:
+    """Bytes that were no UTF-8 have become half characters, which no encoder takes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _log(line: Line) -> None:
     """By way of `logging`, as a test or a developer's own set-up has it."""
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s", _encoder.encode(line).decode())
+
+
+def _encode(lines: list[Line]) -> bytes:
+    """One that can't be written loses itself and no other one."""
+    try:
+        return _encoder.encode_lines(lines)
+    except ValueError as error:
+        if len(lines) > 1:
+            return b"".join(_encode([line]) for line in lines)
+        logger.warning("a line of the access log was lost: %s", error)
+        return b""
 
 
 class Batch:
@@ -97,8 +113,12 @@ class Batch:
 
     def write(self) -> None:
         lines, self._lines = self._lines, []
-        if lines:
-            os.write(self._fd, _encoder.encode_lines(lines))
+        data = _encode(lines)
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            logger.warning("%d bytes of the access log were lost: %s", len(data), error)
 
 
 _sink: Callable[[Line], None] = _log

@@ -15,11 +15,12 @@ TELL_SECS = 10.0
 
 
 class Crowd:
-    """Shared by all connections of a door."""
+    """Shared by all connections of a door. Those of the metrics' port are not counted in the metrics."""
 
-    def __init__(self, most: int = 2000, most_of_one: int = 1000) -> None:
-        self._most = most
-        self._most_of_one = most_of_one
+    def __init__(self, most: int = 2000, most_of_one: int = 1000, *, is_counted: bool = True) -> None:
+        self.most = most
+        self.most_of_one = most_of_one
+        self._is_counted = is_counted
         self._of: Counter[str] = Counter()
         self._total = 0
         self._told_at = 0.0
@@ -28,11 +29,11 @@ class Crowd:
         """False: there are too many. Call `leave` in any case."""
         self._total += 1
         self._of[address] += 1
-        CONNECTIONS.inc()
-        if self._total > self._most:
-            return self._refuse("total", f"more than {self._most} connections")
-        if self._of[address] > self._most_of_one:
-            return self._refuse("address", f"more than {self._most_of_one} connections from {address}")
+        CONNECTIONS.inc(self._is_counted)
+        if self._total > self.most:
+            return self._refuse("total", f"more than {self.most} connections")
+        if self._of[address] > self.most_of_one:
+            return self._refuse("address", f"more than {self.most_of_one} connections from {address}")
         return True
 
     def leave(self, address: str) -> None:
@@ -40,7 +41,7 @@ class Crowd:
         self._of[address] -= 1
         if not self._of[address]:
             del self._of[address]
-        CONNECTIONS.dec()
+        CONNECTIONS.dec(self._is_counted)
 
     def _refuse(self, limit: str, what: str) -> bool:
         CLOSED.labels(limit).inc()

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -17,6 +18,8 @@ from samply_operator.api.server.access_log import AccessLogger
 from samply_operator.api.server.connection_limits import Crowd
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 IDLE_SECS = 20.0
 """A connection without a complete request head for this long is closed: idle and slow clients alike."""
@@ -37,18 +40,21 @@ LIMITS: dict[str, Any] = {
     "max_headers": 64,
     "max_line_size": 8190,
     "max_field_size": 8190,
+    "auto_decompress": False,  # nobody reads a body: one that grows by a factor of 1000 is nothing to unpack
 }
 
 
 class Connection(web.RequestHandler):
     """One client: aiohttp's handler, which refuses what is too many and answers bad HTTP in JSON."""
 
-    __slots__ = ("_address", "_crowd")
+    __slots__ = ("_address", "_crowd", "on_lost")
 
     def __init__(self, server: web.Server, crowd: Crowd, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._crowd = crowd
         self._address = ""
+        self.on_lost: Callable[[], object] | None = None
+        """Called when the client is gone: one request at a time is answered."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -61,6 +67,8 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._crowd.leave(self._address)
+        if self.on_lost:
+            self.on_lost()
 
     def handle_error(
         self,
@@ -81,6 +89,24 @@ class Connection(web.RequestHandler):
             raise ConnectionError("the response was cut off")
         response.force_close()
         return response
+
+
+async def while_connected(request: web.Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Do it, unless the client hangs up: then it is cancelled. Raises ConnectionResetError."""
+    task, protocol = asyncio.ensure_future(work), request.protocol
+    if not isinstance(protocol, Connection):
+        return await task
+    protocol.on_lost = task.cancel
+    if request.transport is None:
+        task.cancel()
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if request.transport is None:
+            raise ConnectionResetError("the client went") from None
+        raise
+    finally:
+        protocol.on_lost = None
 
 
 class Door:
@@ -121,6 +147,7 @@ class Door:
         server = self._runner.server
         if server is None:
             raise RuntimeError("aiohttp made no server")
+        server.request_handler = problems.answer_first(server.request_handler)
         loop = asyncio.get_running_loop()
         build = partial(Connection, server, self._crowd, loop=loop, keepalive_timeout=self._idle_secs, **LIMITS)
         # Without a host asyncio opens a socket for each family that the machine has.

@@ -1,42 +1,88 @@
-"""GET /metrics, on a port of its own: what this container counted, and behind it what the operator did.
+"""GET /metrics, on a port of its own: what this container counted, and behind it what the operator did. The kubelet's
+probes are there too: connections to the other port, however many, don't keep it from being answered.
 
 The port has no authentication and tells no names; the chart's NetworkPolicy says who reaches it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 
 from aiohttp import web
 
 from samply_operator import errors, measures
-from samply_operator.api.app_keys import OPERATOR
+from samply_operator.api.app_keys import BOARD, RATES
+from samply_operator.api.routes import service
 from samply_operator.api.server import problems
+from samply_operator.api.server.connection_limits import Crowd
 from samply_operator.api.server.measures import CONNECTED, SNAPSHOT_SECS
+from samply_operator.api.server.rate_limits import Rates
+from samply_operator.api.state import Board
 from samply_operator.control.client import OperatorClient
+from samply_operator.rules.access.rates import Limit
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+KEEP_SECS = 1.0
+"""Whoever asks again within this time gets the same: to gather all numbers takes both containers some milliseconds."""
+LIMIT = Limit(per_sec=20, burst=40)
+"""Of one address. Prometheus asks a few times a minute; probes are not limited."""
+MOST, MOST_OF_ONE = 128, 16
+"""Connections, in all and of one address."""
+IDLE_SECS = 5.0
 
 routes = web.RouteTableDef()
 
 
-def build_app(operator: OperatorClient) -> web.Application:
-    """Nothing but the metrics."""
+def build_app(operator: OperatorClient, board: Board) -> web.Application:
+    """Nothing but metrics and probes."""
     app = web.Application(middlewares=[problems.answer])
-    app[OPERATOR] = operator
+    app[NUMBERS] = Numbers(operator)
+    app[BOARD] = board
+    app[RATES] = Rates(LIMIT)
     app.add_routes(routes)
+    app.add_routes(service.probes)
     return app
+
+
+def build_crowd() -> Crowd:
+    """One client can't take all connections: the kubelet's comes from another address."""
+    return Crowd(MOST, MOST_OF_ONE, is_counted=False)
+
+
+class Numbers:
+    """Both containers' metrics as a text, at most KEEP_SECS old."""
+
+    def __init__(self, operator: OperatorClient, clock: Callable[[], float] = time.monotonic) -> None:
+        self._operator = operator
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._text = b""
+        self._until = float("-inf")
+
+    async def get(self) -> bytes:
+        async with self._turn:
+            if self._clock() >= self._until:
+                self._text = await self._gather()
+                self._until = self._clock() + KEEP_SECS
+        return self._text
+
+    async def _gather(self) -> bytes:
+        """While the operator is away its part is left out, and `samply_operator_operator_connected` is 0."""
+        try:
+            theirs = await self._operator.get_metrics()
+        except errors.OperatorUnavailable:
+            theirs = b""
+        snapshot = self._operator.snapshot
+        CONNECTED.set(bool(theirs))
+        SNAPSHOT_SECS.set(time.time() - snapshot.sent_at if snapshot else float("nan"))
+        return measures.render(measures.API) + theirs
+
+
+NUMBERS = web.AppKey("numbers", Numbers)
 
 
 @routes.get("/metrics")
 async def get_metrics(request: web.Request) -> web.StreamResponse:
-    """While the operator is away its part is left out, and `samply_operator_operator_connected` is 0."""
-    operator = request.app[OPERATOR]
-    try:
-        theirs = await operator.get_metrics()
-    except errors.OperatorUnavailable:
-        theirs = b""
-    snapshot = operator.snapshot
-    CONNECTED.set(bool(theirs))
-    SNAPSHOT_SECS.set(time.time() - snapshot.sent_at if snapshot else float("nan"))
-    return web.Response(body=measures.render(measures.API) + theirs, headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(body=await request.app[NUMBERS].get(), headers={"Content-Type": CONTENT_TYPE})

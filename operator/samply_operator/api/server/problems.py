@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from samply_operator import errors, logs
 from samply_operator.api.app_keys import BASE_PATH, RATES
@@ -23,6 +23,7 @@ from samply_operator.control.messages import REQUEST_ID
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 RETRY = {"Retry-After": "5"}
 NO_STORE = {"Cache-Control": "no-store"}
@@ -79,6 +80,7 @@ platform, and a user's script would wait for minutes before it is told what is w
 
 HEADERS: Mapping[int, Mapping[str, str]] = {401: CHALLENGE, 429: RETRY, 503: RETRY}
 
+CONTINUE = "100-continue"
 INTERNAL = "Something went wrong in the service; its log has the request's id."
 
 _encoder = msgspec.json.Encoder()
@@ -141,7 +143,7 @@ def name_request(given: str | None = None) -> str:
 
 @web.middleware
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Outermost: refusals in the project's shape. What is no refusal goes on to `door.Connection.handle_error`."""
+    """Outermost: refusals in the project's shape. What is no refusal goes on to `listener.Connection.handle_error`."""
     name_request(request.headers.get(REQUEST_ID))
     limits = request.app.get(RATES)
     base_path.current.set(request.app.get(BASE_PATH, ""))
@@ -159,11 +161,28 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             logger.error("a request failed: %s", error, exc_info=error)
     except web.HTTPException as error:
         response = _translate(request, error)
-    if limits is not None:
-        limits.note(request, response.status)
+    if limits is not None and response.status == 401:
+        limits.distrust(request)
     if not response.prepared:
         mark(response.headers)
     return response
+
+
+def answer_first(handler: Serve) -> Serve:
+    """Before aiohttp and its middlewares: what they would answer in a shape of their own, or not at all. An `Expect`
+    that nobody can meet; and CONNECT, whose body would be taken for the next request."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        expected = request.headers.get(hdrs.EXPECT)
+        if expected is not None and expected.lower() != CONTINUE:
+            name_request(request.headers.get(REQUEST_ID))
+            return build_response(417, errors.RequestError.code, "No such expectation can be met here.", {})
+        response = await handler(request)
+        if request.method == hdrs.METH_CONNECT:
+            response.force_close()
+        return response
+
+    return handle
 
 
 def _translate(request: web.Request, error: web.HTTPException) -> web.Response:

@@ -1,8 +1,8 @@
 """Limits on how often one caller asks, before anything else is done for it.
 
-A caller is the credential that it shows, else the address that it comes from. Whose credential is refused (401) pays
-from the bucket of its address too: when that is empty, only credentials that were good before are looked at, so that
-guessing costs little here, and nothing to those who share the address.
+A caller is its credential once that was authenticated, else the address that it comes from. So whoever guesses pays
+from one bucket before anything is looked up, however many guesses are under way at once, and those who share the
+address and were let in before don't pay for it.
 """
 
 from __future__ import annotations
@@ -32,49 +32,47 @@ class Rates:
         self._now = now
         self._buckets: OrderedDict[Key, Bucket] = OrderedDict()
         self._good: OrderedDict[int, None] = OrderedDict()
+        """Credentials that were authenticated, those used last at the end."""
 
     def admit(self, request: web.Request) -> None:
-        """Raises TooManyRequests."""
-        if not self._limit.per_sec or request.path in FREE:
-            return
-        shown = request.headers.get(hdrs.AUTHORIZATION)
-        address = request.remote or ""
-        if shown is None:
-            self._take(address, "address")
-            return
-        key = hash(shown)  # seeded anew in each process: no credential is kept
-        if key not in self._good:
-            self._look(address)
-        self._take(key, "credential")
+        """Charge for a request. Raises TooManyRequests."""
+        if request.path not in FREE:
+            self.charge(request, 1)
 
-    def note(self, request: web.Request, status: int) -> None:
-        """How it was answered: a credential is good, or its address pays."""
-        if not self._limit.per_sec:
+    def charge(self, request: web.Request, count: int) -> None:
+        """For what is done for the request's caller: nothing costs more than half a full bucket, so that it can be paid
+        at all. Raises TooManyRequests."""
+        if not self._limit.per_sec or count <= 0:
             return
-        shown = request.headers.get(hdrs.AUTHORIZATION)
-        if shown is None:
-            return
-        key = hash(shown)
-        if status == 401:
-            self._good.pop(key, None)
-            rates.take(self._find(request.remote or ""), self._limit, self._now())
-        elif status < 400 and key not in self._good:
-            self._good[key] = None
-            if len(self._good) > MAX_KEPT:
-                self._good.popitem(last=False)
-
-    def _take(self, key: Key, whose: str) -> None:
-        wait_secs = rates.take(self._find(key), self._limit, self._now())
+        key, whose = self._find_payer(request)
+        wait_secs = rates.take(self._find(key), self._limit, self._now(), min(count, max(1, self._limit.burst // 2)))
         if wait_secs:
             REFUSED.labels(whose).inc()
             raise _build_refusal(self._limit, wait_secs)
 
-    def _look(self, address: str) -> None:
-        bucket = self._find(address)
-        rates.fill(bucket, self._limit, self._now())
-        if bucket.left < 1:
-            REFUSED.labels("stranger").inc()
-            raise _build_refusal(self._limit, 1)
+    def trust(self, request: web.Request) -> None:
+        """The request's credential was authenticated: from now on it pays for itself."""
+        shown = request.headers.get(hdrs.AUTHORIZATION)
+        if not self._limit.per_sec or shown is None:
+            return
+        key = hash(shown)
+        self._good[key] = None
+        self._good.move_to_end(key)
+        if len(self._good) > MAX_KEPT:
+            self._good.popitem(last=False)
+
+    def distrust(self, request: web.Request) -> None:
+        """The request's credential was refused (401). If it was trusted, its address hasn't paid yet."""
+        shown = request.headers.get(hdrs.AUTHORIZATION)
+        if shown is not None and self._good.pop(hash(shown), self) is None:
+            rates.take(self._find(request.remote or ""), self._limit, self._now())
+
+    def _find_payer(self, request: web.Request) -> tuple[Key, str]:
+        shown = request.headers.get(hdrs.AUTHORIZATION)
+        if shown is None:
+            return request.remote or "", "address"
+        key = hash(shown)  # seeded anew in each process: no credential is kept
+        return (key, "credential") if key in self._good else (request.remote or "", "stranger")
 
     def _find(self, key: Key) -> Bucket:
         bucket = self._buckets.get(key)

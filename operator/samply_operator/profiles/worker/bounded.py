@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -102,23 +102,7 @@ async def stream(job: jobs.AnyJob, limits: Limits) -> AsyncGenerator[bytes, None
 
     The child is gone when this ends. Who stops half-way closes the iterator (`contextlib.aclosing`), which ends it too.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        child.__name__,
-        *map(str, (limits.memory_bytes, limits.cpu_secs, limits.out_bytes)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=PIECE,
-        # A clean environment: no secret of the service is in reach of what reads a stranger's file.
-        # Nothing here multiplies matrices: numpy's BLAS would start threads and reserve memory for them.
-        env={
-            "PYTHONPATH": str(Path(samply_operator.__file__).parents[1]),
-            "MALLOC_ARENA_MAX": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        },
-    )
+    process = await _start(limits, asyncio.subprocess.PIPE)
     complaint = asyncio.create_task(_read_stderr(process))
     deadline = asyncio.get_running_loop().time() + limits.wall_secs
     try:
@@ -130,12 +114,54 @@ async def stream(job: jobs.AnyJob, limits: Limits) -> AsyncGenerator[bytes, None
             status = await process.wait()
             stderr = await complaint
     except TimeoutError as error:
-        raise build_failure("Timeout", f"It took longer than {limits.wall_secs:g} s.", None) from error
+        raise _build_late(limits) from error
     finally:
         await _end(process)
         complaint.cancel()
     if status != 0:
         raise explain(status, stderr)
+
+
+async def write(job: jobs.AnyJob, limits: Limits, out: BinaryIO) -> None:
+    """The whole answer into an open, empty file of `limits.out_bytes` at most. The child is gone when this ends."""
+    process = await _start(limits, out)
+    complaint = asyncio.create_task(_read_stderr(process))
+    try:
+        async with asyncio.timeout(limits.wall_secs):
+            await _send(process, msgspec.json.encode(job))
+            status = await process.wait()
+            stderr = await complaint
+    except TimeoutError as error:
+        raise _build_late(limits) from error
+    finally:
+        await _end(process)
+        complaint.cancel()
+    if status != 0:
+        raise explain(status, stderr)
+
+
+async def _start(limits: Limits, stdout: int | BinaryIO) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        child.__name__,
+        *map(str, (limits.memory_bytes, limits.cpu_secs, limits.out_bytes)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=stdout,
+        stderr=asyncio.subprocess.PIPE,
+        limit=PIECE,
+        # A clean environment: no secret of the service is in reach of what reads a stranger's file.
+        # Nothing here multiplies matrices: numpy's BLAS would start threads and reserve memory for them.
+        env={
+            "PYTHONPATH": str(Path(samply_operator.__file__).parents[1]),
+            "MALLOC_ARENA_MAX": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        },
+    )
+
+
+def _build_late(limits: Limits) -> errors.ProfileJobFailed:
+    return build_failure("Timeout", f"It took longer than {limits.wall_secs:g} s.", None)
 
 
 async def _send(process: asyncio.subprocess.Process, request: bytes) -> None:

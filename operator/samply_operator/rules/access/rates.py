@@ -1,4 +1,4 @@
-"""How often one caller may ask: a bucket that fills steadily, and from which each request takes one."""
+"""How often one caller may ask: a bucket that fills steadily, from which a request takes one, and a costly one more."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def open_bucket(limit: Limit, now: float) -> Bucket:
     return Bucket(float(limit.burst), now)
 
 
-def take(bucket: Bucket, limit: Limit, now: float) -> int:
-    """Take one, in place. 0: it was there; else whole seconds until one is."""
+def take(bucket: Bucket, limit: Limit, now: float, count: int = 1) -> int:
+    """Take so many, in place. 0: they were there; else whole seconds until they are."""
     fill(bucket, limit, now)
-    if bucket.left >= 1:
-        bucket.left -= 1
+    if bucket.left >= count:
+        bucket.left -= count
         return 0
-    return max(1, math.ceil((1 - bucket.left) / limit.per_sec))
+    return max(1, math.ceil((count - bucket.left) / limit.per_sec))
 
 
 def fill(bucket: Bucket, limit: Limit, now: float) -> None:

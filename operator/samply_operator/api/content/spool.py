@@ -1,0 +1,59 @@
+"""Where the answers of conversions lie until their clients have taken them: files without a name, in a folder whose size
+is limited. Who reads slowly keeps nobody from converting, and takes no more than a share of the room.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from samply_operator import errors
+
+SHARES = 4
+"""One answer may take a part of the room as large as this says; so may all that one caller hasn't taken yet."""
+
+
+class Spool:
+    """`limit_bytes` in all, in the folder for temporary files."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.answer_bytes = limit_bytes // SHARES
+        """The most that one answer may have."""
+        self._limit_bytes = limit_bytes
+        self._taken: Counter[str] = Counter()
+        """By caller: what is being written counts as the most that it may become."""
+
+    @contextmanager
+    def open(self, caller: str) -> Iterator[Answer]:
+        """Raises TooManyRequests if there is no room now."""
+        if self._taken[caller] >= self.answer_bytes or self._taken.total() + self.answer_bytes > self._limit_bytes:
+            raise errors.TooManyRequests(
+                "Too many answers were made and not taken yet.", remedy="Take them, or try again in a few seconds."
+            )
+        with tempfile.TemporaryFile(buffering=0) as file:
+            answer = Answer(file, caller, self._taken, self.answer_bytes)
+            try:
+                yield answer
+            finally:
+                answer.settle(0)
+
+
+class Answer:
+    """One file, and what it takes of the room."""
+
+    def __init__(self, file: BinaryIO, caller: str, taken: Counter[str], size_bytes: int) -> None:
+        self.file = file
+        self.size_bytes = size_bytes
+        self._caller = caller
+        self._taken = taken
+        taken[caller] += size_bytes
+
+    def settle(self, size_bytes: int) -> None:
+        """It is written: what it doesn't need is free again."""
+        self._taken[self._caller] += size_bytes - self.size_bytes
+        self.size_bytes = size_bytes
+        if not self._taken[self._caller]:
+            del self._taken[self._caller]

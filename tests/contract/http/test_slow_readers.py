@@ -1,0 +1,151 @@
+"""Who reads slowly, hangs up, or asks for much keeps nobody else from having a profile converted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from samply_operator.api.content.conversions import CONVERSIONS, Conversions
+from samply_operator.control.messages import Credentials
+from samply_operator.rules.access import credentials
+from samply_operator.settings import Api
+from support import profile_maker
+from support.fake_operator import KEY, make_key
+from support.profile_maker import Sample
+from support.service import serving
+
+from .conftest import Service, make_id, wait_until
+
+HISTORY = "/v0/pipelines/orders/samply_profiles"
+LARGE, SMALL = (f"{HISTORY}/{make_id(number)}/profile?format=folded" for number in (1, 2))
+OTHER = credentials.build_key("other", b"o" * 32)
+
+
+def build_large(tmp: Path) -> bytes:
+    """About 20 MB of stacks in a file of some 100 KB."""
+    frames = tuple(f"f{n}" + "x" * 400 for n in range(100))
+    samples = [Sample((*frames, f"leaf{n}")) for n in range(500)]
+    return profile_maker.save(profile_maker.build([samples]), tmp / "large.json.gz").read_bytes()
+
+
+@pytest.fixture
+async def busy(folder: Path, tmp_path: Path) -> AsyncIterator[Service]:
+    async with serving(folder, Api(requests_per_sec=0, view_spool_bytes=100 << 20)) as service:
+        service.put(1, build_large(tmp_path))
+        service.put(2, profile_maker.save(profile_maker.build([[Sample(("a", "b"))]]), tmp_path / "s").read_bytes())
+        service.operator.credentials = Credentials((make_key(KEY), make_key(OTHER)), read_at=time.time())
+        service.operator.push()
+        await service.settle()
+        await wait_until(service.knows_credentials)
+        yield service
+
+
+@pytest.fixture
+def conversions(busy: Service) -> Conversions:
+    return busy.door.app[CONVERSIONS]
+
+
+async def ask(service: Service, target: str, token: str = KEY) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Send a request and read nothing."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=1 << 10)
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    await writer.drain()
+    return reader, writer
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+def list_children() -> list[str]:
+    path = Path(f"/proc/self/task/{os.getpid()}/children")
+    return path.read_text().split()
+
+
+async def test_who_takes_nothing_stops_nobody(busy: Service) -> None:
+    """Its answer lies ready; the turn is the next one's."""
+    reader, writer = await ask(busy, LARGE)
+    assert b" 200 " in await reader.readline()
+    started = time.monotonic()
+    for _ in range(2):
+        assert (await busy.get(SMALL)).status == 200
+    assert time.monotonic() - started < 10
+    await hang_up(writer)
+
+
+async def test_who_hangs_up_gives_up_place_and_child_at_once(busy: Service, conversions: Conversions) -> None:
+    _, running = await ask(busy, LARGE)
+
+    async def has_child() -> bool:
+        return bool(list_children())
+
+    await wait_until(has_child)
+    waiting = [await ask(busy, LARGE) for _ in range(3)]
+
+    async def are_waiting(count: int) -> bool:
+        return conversions.turns.waiting == count
+
+    await wait_until(lambda: are_waiting(3))
+    for _, writer in waiting:
+        await hang_up(writer)
+    await wait_until(lambda: are_waiting(0))
+    children = list_children()
+    await hang_up(running)
+
+    async def is_gone() -> bool:
+        return not set(children) & set(list_children()) and not conversions.spool._taken
+
+    await wait_until(is_gone, 2)
+
+
+async def test_who_asks_for_much_waits_for_itself(busy: Service, conversions: Conversions) -> None:
+    """Another caller's one question comes before the rest of the many."""
+    async with conversions.turns.take("somebody"):
+        many = [await ask(busy, LARGE) for _ in range(4)]
+
+        async def are_waiting(count: int) -> bool:
+            return conversions.turns.waiting == count
+
+        await wait_until(lambda: are_waiting(4))
+        other = asyncio.create_task(busy.get(SMALL, Authorization=f"Bearer {OTHER}"))
+        await wait_until(lambda: are_waiting(5))
+        (await busy.get(SMALL)).assert_error(429, "TooManyRequests")
+    assert (await other).status == 200
+    assert conversions.turns.waiting >= 2, "the many still wait"
+    for _, writer in many:
+        await hang_up(writer)
+
+
+async def test_an_answer_has_a_most(busy: Service, conversions: Conversions) -> None:
+    object.__setattr__(conversions.limits, "out_bytes", 1 << 20)
+    for method in ("GET", "HEAD"):
+        answer = await busy.ask(method, LARGE)
+        assert answer.status == 500
+    assert (await busy.get(LARGE)).assert_error(500, "ProfileJobFailed")["reason"] == "OutOfSpace"
+    assert (await busy.get(SMALL)).status == 200
+    assert not conversions.spool._taken
+
+
+async def test_who_takes_nothing_of_many_answers_is_told_to_take_them(busy: Service, conversions: Conversions) -> None:
+    """Others still have room."""
+    slow = []
+    for _ in range(2):
+        slow.append(await ask(busy, LARGE))
+        assert b" 200 " in await slow[-1][0].readline()
+    (await busy.get(SMALL)).assert_error(429, "TooManyRequests")
+    assert (await busy.get(SMALL, Authorization=f"Bearer {OTHER}")).status == 200
+    for _, writer in slow:
+        await hang_up(writer)
+
+    async def is_served() -> bool:
+        return (await busy.get(SMALL)).status == 200
+
+    await wait_until(is_served)
