@@ -11,12 +11,15 @@ from samply_operator.rules.recording import coverage
     ("samples", "interval_ms", "cpu_secs", "share", "verdict"),
     [
         pytest.param(1000, 1.0, 1.0, 1.0, "", id="all"),
-        pytest.param(1003, 1.0, 1.0, 1.003, "", id="a few more, as the signal takes its time"),
+        pytest.param(1003, 1.0, 1.0, 1.0, "", id="a few more"),
+        pytest.param(1330, 1.0, 1.0, 1.0, "", id="more than all is all"),
         pytest.param(500, 2.0, 1.0, 1.0, "", id="half the rate"),
-        pytest.param(900, 1.0, 1.0, 0.9, "", id="just good"),
-        pytest.param(899, 1.0, 1.0, 0.899, "Degraded", id="just not good"),
-        pytest.param(750, 1.0, 1.0, 0.75, "Degraded", id="just enough"),
-        pytest.param(749, 1.0, 1.0, 0.749, "LowCoverage", id="just too few"),
+        pytest.param(9000, 1.0, 10.0, 0.9, "", id="just good"),
+        pytest.param(8990, 1.0, 10.0, 0.899, "", id="good within the error"),
+        pytest.param(8900, 1.0, 10.0, 0.89, "Degraded", id="just not good"),
+        pytest.param(7500, 1.0, 10.0, 0.75, "Degraded", id="just enough"),
+        pytest.param(7400, 1.0, 10.0, 0.74, "LowCoverage", id="just too few"),
+        pytest.param(720, 1.0, 1.0, 0.72, "Degraded", id="of little CPU time, the error is larger"),
         pytest.param(0, 1.0, 1.0, 0.0, "LowCoverage", id="blind"),
         pytest.param(5108, 1.0, 9.96, 0.513, "LowCoverage", id="measured: limits.cpu 1 on two CPUs"),
         pytest.param(0, 1.0, 0.0, None, "Idle", id="idle"),
@@ -30,8 +33,30 @@ def test_coverage_is_measured_and_judged(
     samples: int, interval_ms: float, cpu_secs: float | None, share: float | None, verdict: str
 ) -> None:
     """Samples times interval over CPU time; below half a second there is no verdict but `Idle`."""
-    assert coverage.measure(samples, interval_ms, cpu_secs) == share
-    assert coverage.judge(share, cpu_secs, 0.75) == verdict
+    found = coverage.measure(samples, interval_ms, cpu_secs, cpu_secs)
+    assert (found.samples, found.share) == (samples, share)
+    assert coverage.judge(found, cpu_secs, 0.75) == verdict
+
+
+@pytest.mark.parametrize(
+    ("interval_ms", "cpu_secs", "window_secs", "error"),
+    [
+        pytest.param(1.0, 1.0, 1.0, 0.051, id="one CPU for a second"),
+        pytest.param(1.0, 10.0, 10.0, 0.0051, id="for ten"),
+        pytest.param(1.0, 20.0, 10.0, 0.0041, id="two CPUs"),
+        pytest.param(10.0, 0.5, 10.0, 0.12, id="hardly busy"),
+        pytest.param(1.0, 1.0, None, 0.051, id="the window isn't known"),
+    ],
+)
+def test_the_error_is_that_of_the_ticks(
+    interval_ms: float, cpu_secs: float, window_secs: float | None, error: float
+) -> None:
+    assert coverage.find_error(interval_ms, cpu_secs, window_secs) == pytest.approx(error)
+
+
+@pytest.mark.parametrize(("samples", "excess"), [(1000, False), (1050, False), (1052, True), (1330, True)])
+def test_what_the_error_does_not_explain_is_told(samples: int, excess: bool) -> None:
+    assert coverage.measure(samples, 1.0, 1.0, 1.0).has_excess == excess
 
 
 @pytest.mark.parametrize(
@@ -44,7 +69,7 @@ def test_coverage_is_measured_and_judged(
 )
 def test_the_least_is_what_the_values_say(share: float, least: float, verdict: str) -> None:
     """Also above 90 %."""
-    assert coverage.judge(share, 10.0, least) == verdict
+    assert coverage.judge(coverage.Coverage(1000, share), 10.0, least) == verdict
 
 
 WARNED = (f"The container is limited to 1 CPUs on a node of 2: its {coverage.BLIND}, so samples will be missing.",)
@@ -71,19 +96,23 @@ def test_the_cure_of_samples_that_are_missing(
 
 
 @pytest.mark.parametrize(
-    ("by_pid", "own"),
+    ("by_pid", "within", "own"),
     [
-        pytest.param([("7", 100)], 100, id="alone"),
-        pytest.param([("7", 100), ("8", 900)], 100, id="a child isn't counted"),
-        pytest.param([("7", 100), ("7.1", 5), ("71", 9)], 105, id="it became another program"),
-        pytest.param([("1", 60), ("2", 40)], 100, id="none has its number"),
-        pytest.param([("7", 0), ("8", 900)], 0, id="blind, with a child that isn't"),
-        pytest.param([], 0, id="nothing"),
+        pytest.param((("7", 100),), (), 100, id="alone"),
+        pytest.param((("7", 100), ("8", 900)), (), 100, id="a child isn't counted"),
+        pytest.param((("7", 100), ("7.1", 5), ("71", 9)), (), 105, id="it became another program"),
+        pytest.param((("1", 60), ("2", 40)), (), 100, id="none has its number"),
+        pytest.param((("7", 0), ("8", 900)), (), 0, id="blind, with a child that isn't"),
+        pytest.param((), (), 0, id="nothing"),
+        pytest.param((("7", 133),), (("7", 100),), 100, id="what was taken outside of the window isn't counted"),
+        pytest.param((("7", 133), ("8", 50)), (("7", 100), ("8", 40)), 100, id="nor is a child in it"),
+        pytest.param((("7", 5), ("8", 50)), (("8", 40),), 0, id="only a child in it"),
+        pytest.param((("1", 60), ("2", 40)), (("1", 50),), 50, id="in it, and none has its number"),
     ],
 )
-def test_only_the_targets_own_samples_count(by_pid: list[tuple[str, int]], own: int) -> None:
+def test_only_the_targets_own_samples_count(by_pid: coverage.ByPid, within: coverage.ByPid, own: int) -> None:
     """Its CPU time is without its children's: their samples would hide that its own are missing."""
-    assert coverage.count_own(by_pid, 7) == own
+    assert coverage.count_own(by_pid, within, 7) == own
 
 
 @pytest.mark.parametrize(

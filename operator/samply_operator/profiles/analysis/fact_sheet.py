@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from samply_operator.profiles.analysis import libraries, naming, tally
+from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.format.profile import Profile, Tables
 
 MIN_SAMPLES_TO_JUDGE = 20
@@ -55,18 +56,23 @@ class ProfileFacts:
     """What the samples weigh in; `mixed` where threads differ."""
     samples_by_pid: tuple[tuple[str, int], ...] = ()
     """Of each process, its samples: children that the target started are recorded too."""
+    within_by_pid: tuple[tuple[str, int], ...] = ()
+    """Of these, what was taken in the window that was asked for; empty where none was, or where the file's times are of
+    another clock."""
 
     @property
     def stripped_libs(self) -> tuple[str, ...]:
         return tuple(share.lib for share in self.unresolved_by_lib if share.looks_stripped)
 
 
-def gather(profile: Profile) -> ProfileFacts:
-    """Walks every sample once."""
+def gather(profile: Profile, window: TimeRange | None = None) -> ProfileFacts:
+    """Walks every sample once. `window` is a part of the time on the node's clock, in milliseconds since its start."""
     total = empty = 0
     cpu_ms: float | None = None
     by_lib: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     by_pid: Counter[str] = Counter()
+    within: Counter[str] = Counter()
+    span = tally.Span()
     names: list[tuple[str, bool]] | None = None
     key: int | None = None
     for thread in profile.threads:
@@ -75,6 +81,10 @@ def gather(profile: Profile) -> ProfileFacts:
         empty += without
         total += sum(counts.values())
         by_pid[thread.pid] += sum(counts.values())
+        times = tally.read_times(thread)
+        span.extend(times)
+        if window is not None:
+            within[thread.pid] += tally.count_within(thread, times, window, profile.meta.clock_start_ms)
         used = tally.sum_cpu_ms(thread, profile.meta)
         if used is not None:
             cpu_ms = used + (cpu_ms or 0.0)
@@ -87,7 +97,6 @@ def gather(profile: Profile) -> ProfileFacts:
             share[1] += count if has_no_name else 0
     shares = [LibShare(lib, samples, unresolved) for lib, (samples, unresolved) in by_lib.items()]
     unresolved = sum(share.unresolved for share in shares)
-    span = tally.find_span(profile.threads)
     return ProfileFacts(
         version=profile.meta.version,
         product=profile.meta.product,
@@ -96,7 +105,7 @@ def gather(profile: Profile) -> ProfileFacts:
         threads=len(profile.threads),
         symbolicated=profile.meta.symbolicated,
         interval_ms=profile.meta.interval_ms,
-        duration_ms=span[1] - span[0] if span and profile.meta.has_times else 0.0,
+        duration_ms=span.length_ms if profile.meta.has_times else 0.0,
         started_at_ms=profile.meta.start_time_ms,
         cpu_ms=cpu_ms,
         unresolved_percent=100.0 * unresolved / total if total else None,
@@ -104,6 +113,7 @@ def gather(profile: Profile) -> ProfileFacts:
         raw_bytes=profile.raw_bytes,
         weight_type=_find_weight_type(profile),
         samples_by_pid=tuple(sorted(by_pid.items())),
+        within_by_pid=tuple(sorted((+within).items())),
     )
 
 

@@ -104,6 +104,8 @@ class Meta:
     symbolicated: bool
     cpu_unit_us: float
     """What a CPU time of 1 in the file means; 0 where the unit isn't known."""
+    clock_start_ms: float = 0.0
+    """Where the file's times begin on the node's clock (monotonic, since its start); samply counts from 0 as a rule."""
     has_times: bool = True
     """False: what the file calls times are offsets in bytes."""
 

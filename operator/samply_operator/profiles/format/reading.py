@@ -107,6 +107,7 @@ class _Builder:
                 oscpu=meta.oscpu or "",
                 symbolicated=bool(meta.symbolicated),
                 cpu_unit_us=CPU_UNIT_US.get(units.thread_cpu_delta, 0),
+                clock_start_ms=(meta.clock_start_ns or 0) / 1e6,
                 has_times=units.time == "ms",
             ),
             libs=tuple(Lib(lib.name, lib.path, lib.debug_name, lib.breakpad_id, lib.code_id) for lib in self.raw.libs),

@@ -134,6 +134,7 @@ class RawMeta(msgspec.Struct, rename="camel"):
     oscpu: str | None = None
     symbolicated: bool | None = None
     sample_units: RawSampleUnits | None = None
+    clock_start_ns: float | None = msgspec.field(default=None, name="startTimeAsClockMonotonicNanosecondsSinceBoot")
     categories: list[RawCategory] = []
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts, gather
+from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.format import gzipping, reading, source, vectors
 from samply_operator.profiles.format import tables as disk
@@ -56,9 +57,11 @@ def bake(
     out_path: Path,
     *,
     label: Label,
+    window: TimeRange | None = None,
     max_raw_bytes: int = source.MAX_RAW_BYTES,
 ) -> BakeResult:
-    """Write `out_path` (gzip) from a profile and its sidecar. `out_path` must be another file.
+    """Write `out_path` (gzip) from a profile and its sidecar. `out_path` must be another file. `window`: see
+    `fact_sheet.gather`.
 
     Raises ProfileError; then `out_path` is worth nothing, and the caller publishes the raw profile, marked as such.
     """
@@ -71,7 +74,7 @@ def bake(
     written = gzipping.write(render(document), out_path, expected_bytes=len(data))
     # The facts are gathered from what was written, not from what was meant; what was read goes before, for its memory.
     del data, document
-    facts = gather(reading.read(out_path, max_raw_bytes=written.raw_bytes))
+    facts = gather(reading.read(out_path, max_raw_bytes=written.raw_bytes), window)
     return BakeResult(facts, named, written.size_bytes, written.raw_bytes, written.sha256, warnings)
 
 

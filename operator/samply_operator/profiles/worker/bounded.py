@@ -51,13 +51,16 @@ async def facts(profile: Path, limits: Limits) -> ProfileFacts:
     return await _ask(jobs.Facts(profile=str(profile), max_raw_bytes=limits.max_raw_bytes), ProfileFacts, limits)
 
 
-async def bake(profile: Path, sidecar: Path | None, out: Path, *, label: Label, limits: Limits) -> BakeResult:
+async def bake(
+    profile: Path, sidecar: Path | None, out: Path, *, label: Label, limits: Limits, window: TimeRange | None = None
+) -> BakeResult:
     """See `bake.bake`. On any error `out` may be there, half written: remove it, and publish what `pack` makes."""
     job = jobs.Bake(
         profile=str(profile),
         sidecar=None if sidecar is None else str(sidecar),
         out=str(out),
         label=label,
+        window=window,
         max_raw_bytes=limits.max_raw_bytes,
     )
     return await _ask(job, BakeResult, limits)

@@ -66,6 +66,7 @@ class Bake(Job, frozen=True, tag="bake"):
     sidecar: str | None
     out: str
     label: baking.Label
+    window: TimeRange | None = None
 
 
 class Pack(Job, frozen=True, tag="pack"):
@@ -162,7 +163,14 @@ def convert(job: Convert) -> Iterator[bytes]:
 
 def _bake(job: Bake) -> baking.BakeResult:
     sidecar = None if job.sidecar is None else Path(job.sidecar)
-    return baking.bake(Path(job.profile), sidecar, Path(job.out), label=job.label, max_raw_bytes=job.max_raw_bytes)
+    return baking.bake(
+        Path(job.profile),
+        sidecar,
+        Path(job.out),
+        label=job.label,
+        window=job.window,
+        max_raw_bytes=job.max_raw_bytes,
+    )
 
 
 def _top(job: Top) -> Iterable[bytes]:

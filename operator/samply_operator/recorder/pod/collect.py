@@ -31,6 +31,8 @@ RAW_PROFILE, RAW_SYMBOLS = "raw.json.gz", "raw.syms.json"
 LIBRARIES, NAME = 8, 60
 """How many are listed with their share of nameless samples, and how much of a library's name is told."""
 
+EXCESS = "More samples were counted than the CPU time explains: coverage is not known better than that it is high."
+
 EXPANSION = 3
 """Space to reserve, as a multiple of what is copied: raw file, sidecar and baked file stand side by side."""
 
@@ -88,7 +90,11 @@ async def collect(context: Context, entry: JournalEntry, progress: Progress) -> 
             paths = {file.name: await copy(context, entry, file) for file in files}
             with measures.BAKE_SECS.time():
                 finished = await finish.finish(
-                    context, entry, paths[record_output.PROFILE], paths.get(record_output.SIDECAR)
+                    context,
+                    entry,
+                    paths[record_output.PROFILE],
+                    paths.get(record_output.SIDECAR),
+                    progress.window_secs,
                 )
             manifest = build_manifest(context, entry, progress, finished)
             if manifest.file is None:
@@ -108,10 +114,10 @@ async def collect(context: Context, entry: JournalEntry, progress: Progress) -> 
 def build_manifest(context: Context, entry: JournalEntry, progress: Progress, finished: finish.Finished) -> Manifest:
     facts, warnings = finished.facts, [*entry.warnings, *finished.warnings]
     samples = facts.samples if facts else None
-    own = coverage.count_own(facts.samples_by_pid, entry.pid) if facts else 0
-    share = coverage.measure(own, facts.interval_ms, progress.cpu_secs) if facts else None
+    covered = measure_coverage(entry, progress, facts) if facts else coverage.NOTHING
+    own, share = covered.samples, covered.share
     least = context.settings.recording.min_coverage
-    verdict = coverage.judge(share, progress.cpu_secs, least) if facts else coverage.UNREAD
+    verdict = coverage.judge(covered, progress.cpu_secs, least) if facts else coverage.UNREAD
     failure = None
     if record_output.was_killed(progress):
         warnings.append("samply was ended before it had done all: functions may have no names.")
@@ -124,10 +130,13 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
     elif verdict == "LowCoverage":
         failure = failures.build_failure(
             "LowCoverage",
-            f"{own} samples were taken in {progress.cpu_secs:.2f} s of CPU time: {share:.0%} of what was due.",
+            f"{own} samples were taken in {progress.cpu_secs:.2f} s of CPU time: {share:.0%} of what was due "
+            f"(± {100 * covered.error:.0f} points).",
         )
     elif verdict == "Degraded":
         warnings.append(f"Only {share:.0%} of the samples that were due were taken. {cure}".rstrip())
+    if covered.has_excess:
+        warnings.append(EXCESS)
     if failure is not None and cure:
         failure = dataclasses.replace(failure, remedy=cure)
     return msgspec.structs.replace(
@@ -151,6 +160,13 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
         ),
         warnings=tuple(warnings),
     )
+
+
+def measure_coverage(entry: JournalEntry, progress: Progress, facts: ProfileFacts) -> coverage.Coverage:
+    """Of the target, in the time between the two readings of its CPU time."""
+    own = coverage.count_own(facts.samples_by_pid, facts.within_by_pid, entry.pid)
+    window = progress.window_secs
+    return coverage.measure(own, facts.interval_ms, progress.cpu_secs, window[1] - window[0] if window else None)
 
 
 def _describe_emptiness(entry: JournalEntry, progress: Progress) -> str:

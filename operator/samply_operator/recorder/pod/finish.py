@@ -14,7 +14,7 @@ from pathlib import Path
 from samply_operator import __version__, profiles
 from samply_operator.errors import ProfileError, SamplyOperatorError
 from samply_operator.model.manifest import JournalEntry, StoredFile
-from samply_operator.profiles import ProfileFacts
+from samply_operator.profiles import ProfileFacts, TimeRange
 from samply_operator.profiles.errors import UnreadableSymbols
 from samply_operator.profiles.format import source
 from samply_operator.profiles.worker import bounded
@@ -55,15 +55,18 @@ class HalfFileError(SamplyOperatorError):
     code = "HalfFile"
 
 
-async def finish(context: Context, entry: JournalEntry, raw: Path, sidecar: Path | None) -> Finished:
-    """Raises HalfFileError."""
+async def finish(
+    context: Context, entry: JournalEntry, raw: Path, sidecar: Path | None, window_secs: tuple[float, float] | None
+) -> Finished:
+    """`window_secs`: in which samples are counted apart, on the node's clock. Raises HalfFileError."""
     baked = context.volume.tmp_path(entry.id, BAKED)
     try:
         limits = bounded.Limits(memory_bytes=context.settings.recording.finish_memory_bytes)
-        result = await bounded.bake(raw, sidecar, baked, label=build_label(entry), limits=limits)
+        window = None if window_secs is None else TimeRange(*(1000 * at for at in window_secs))
+        result = await bounded.bake(raw, sidecar, baked, label=build_label(entry), limits=limits, window=window)
     except UnreadableSymbols as error:
         # The profile itself may be all right: samply writes it first.
-        found = await finish(context, entry, raw, None)
+        found = await finish(context, entry, raw, None, window_secs)
         return replace(found, warnings=(f"Without names: {error}", *found.warnings))
     except ProfileError as error:
         await asyncio.to_thread(baked.unlink, missing_ok=True)

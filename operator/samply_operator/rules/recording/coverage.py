@@ -1,35 +1,72 @@
 """How much of what was due was sampled: samples × interval, over the CPU time that the process used meanwhile.
 
-The CPU time comes from /proc/PID/stat, in ticks of 10 ms, read when samply said that it records and right before its
-SIGINT. Each reading is off by up to one tick per CPU, so below `LEAST_CPU_SECS` there is no verdict: the process was
-idle, and few samples are what was due. Values somewhat above 1 are normal (the signal takes a moment to act). samply
-records the processes that the target starts as well; neither their samples nor their CPU time count here.
+Both are of one window: CPU time (/proc/PID/stat) is read together with the node's clock when samply said that it
+records and right before its SIGINT, and of the samples those count whose times lie between the two. So it does not
+matter how long a busy machine lets either wait. Where the file's times are of another clock, all samples count. What is
+left of the error is bounded by the clock's ticks (`find_error`). Below `LEAST_CPU_SECS` there is no verdict: the
+process was idle, and few samples are what was due. samply records the processes that the target starts as well; neither
+their samples nor their CPU time count here.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 LEAST_CPU_SECS = 0.5
 GOOD_COVERAGE = 0.9
+TICK_SECS = 0.01
+"""Of /proc: CPU times and the clock are told in whole ones."""
 BLIND = "samply sees only the first CPUs"
 """Words of preflight's finding BlindCpus: of its findings the journal keeps the messages alone."""
 
+ByPid = tuple[tuple[str, int], ...]
 
-def count_own(by_pid: Iterable[tuple[str, int]], pid: int) -> int:
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """`samples` of the target alone, in the window. `share` of what was due (1 is all, and the most), None where it
+    can't be known; it may be off by `error`, either way. `has_excess`: more were counted than that explains.
+    """
+
+    samples: int
+    share: float | None = None
+    error: float = 0.0
+    has_excess: bool = False
+
+
+NOTHING = Coverage(0)
+
+
+def count_own(by_pid: ByPid, within_by_pid: ByPid, pid: int) -> int:
     """Samples of the target alone, of those by process; of all, where none has its number. samply names a process that
-    became another program `PID.1`."""
-    found = [(name.partition(".")[0] == str(pid), samples) for name, samples in by_pid]
-    own = [samples for is_own, samples in found if is_own]
-    return sum(own) if own else sum(samples for _, samples in found)
+    became another program `PID.1`. `within_by_pid`: those of the window; empty if the file has another clock.
+    """
+    has_own = any(_is_own(name, pid) for name, _ in by_pid)
+    return sum(samples for name, samples in within_by_pid or by_pid if not has_own or _is_own(name, pid))
 
 
-def measure(samples: int, interval_ms: float, cpu_secs: float | None) -> float | None:
-    """Coverage as a share (1.0 is all), or None where it can't be known."""
+def _is_own(name: str, pid: int) -> bool:
+    return name.partition(".")[0] == str(pid)
+
+
+def measure(samples: int, interval_ms: float, cpu_secs: float | None, window_secs: float | None) -> Coverage:
+    """`window_secs`: from one reading of the CPU time to the other; None where it isn't known."""
     if cpu_secs is None or cpu_secs < LEAST_CPU_SECS or interval_ms <= 0:
-        return None
-    return round(samples * interval_ms / 1000 / cpu_secs, 3)
+        return Coverage(samples)
+    share, error = samples * interval_ms / 1000 / cpu_secs, find_error(interval_ms, cpu_secs, window_secs)
+    return Coverage(samples, round(min(share, 1.0), 3), round(error, 3), has_excess=share > 1 + error)
+
+
+def find_error(interval_ms: float, cpu_secs: float, window_secs: float | None) -> float:
+    """By how much the share may be off. Each reading of the CPU time lacks up to a tick of user and of system time,
+    and what each running thread used since the kernel's last tick; each end of the window is off by up to a tick of
+    the clock, in which a busy CPU has samples; and one sample stands for an interval.
+    """
+    busy = math.ceil(cpu_secs / window_secs) if window_secs else 1
+    return (2 * TICK_SECS + busy * (3 * TICK_SECS + interval_ms / 1000)) / cpu_secs
 
 
 def has_blind_warning(warnings: Iterable[str]) -> bool:
@@ -42,17 +79,18 @@ UNREAD: Verdict = "Unread"
 """This release can't read the profile, which is stored and served as samply wrote it: nobody knows how good it is."""
 
 
-def judge(coverage: float | None, cpu_secs: float | None, least: float) -> Verdict:
+def judge(coverage: Coverage, cpu_secs: float | None, least: float) -> Verdict:
     """Of a profile that was read. Empty: good, or not to be known. `Idle`: it did nothing. `LowCoverage`: below
-    `least`, no answer to trust. `Degraded`: between that and good.
+    `least`, no answer to trust. `Degraded`: between that and good. The error counts in its favour.
     """
     if cpu_secs is not None and cpu_secs < LEAST_CPU_SECS:
         return "Idle"
-    if coverage is None:
+    if coverage.share is None:
         return ""
-    if coverage < least:
+    best = coverage.share + (coverage.error if coverage.samples else 0.0)
+    if best < least:
         return "LowCoverage"
-    return "Degraded" if coverage < GOOD_COVERAGE else ""
+    return "Degraded" if best < GOOD_COVERAGE else ""
 
 
 def count_missing(samples: int, interval_ms: float, cpu_secs: float | None) -> int:

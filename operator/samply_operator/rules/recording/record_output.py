@@ -52,6 +52,13 @@ class Progress:
         return next((f for f in self.files if f.name == name), None)
 
     @property
+    def window_secs(self) -> tuple[float, float] | None:
+        """From the one reading of the CPU time to the other, on the node's clock."""
+        if self.recording_at is None or self.stopping_at is None:
+            return None
+        return self.recording_at, self.stopping_at
+
+    @property
     def cpu_secs(self) -> float | None:
         """CPU time that the process used while it was sampled."""
         if self.ticks_before is None or self.ticks_after is None:

@@ -140,12 +140,12 @@ watch() { # until samply has ended; sends it its SIGINT
         fi
         nap 0.05
     done
-    now=$(clock)
     say "throttled $(throttled)"
-    say "recording $now $(ticks)"
+    mark
+    say "recording $at $used"
     # One that was brought has done its part as a file, and guards of production look for those.
     rm -f "$dir.bin"
-    end=$((now + secs * 100))
+    end=$((at + secs * 100))
     while ! over && [ ! -d stopped ]; do
         left=$((end - $(clock)))
         [ $left -le 0 ] && break
@@ -158,7 +158,8 @@ watch() { # until samply has ended; sends it its SIGINT
     # A samply that has stopped by itself, since its target is gone, no longer listens: a SIGINT would lose its file.
     if ! over && ! is_gone "$pid" && mkdir stopped 2>/dev/null; then
         say "throttled $(throttled)"
-        say "stopping $(clock) $(ticks) timer"
+        mark
+        say "stopping $at $used timer"
         kill -INT $recorder
     fi
     end=$(($(clock) + finish * 100))

@@ -15,10 +15,11 @@ pid=$(tr '\0' '\n' 2>/dev/null <"/proc/$recorder/cmdline" | sed -n '/^-p$/{n;p;q
 # A samply that has stopped by itself, since its target is gone, no longer listens: a SIGINT would lose its file.
 if [ ! -e ended ] && ! is_gone "$pid" && [ "$(started "$recorder")" = "$was" ]; then
     # Little lies between the mark and the SIGINT: killed there, nobody would send it.
-    taken=$(throttled) stopping="$(clock) $(ticks)"
+    taken=$(throttled)
+    mark
     if mkdir stopped 2>/dev/null; then
         echo "throttled $taken" >>events
-        echo "stopping $stopping $cause" >>events
+        echo "stopping $at $used $cause" >>events
         kill -INT "$recorder"
     fi
 fi

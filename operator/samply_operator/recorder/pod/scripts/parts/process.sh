@@ -19,11 +19,16 @@ is_gone() { # ended, whether or not somebody has waited for it
     case $(state "$1") in '' | Z | X) return 0 ;; esac
     return 1
 }
-ticks() { # CPU time of the whole process, ended threads included
-    if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
-        set -- ${line##*) }
-        echo $((${12} + ${13}))
-    fi
+mark() { # sets at and used: the clock, and the CPU time of the whole process (ended threads included) at that moment
+    # On a busy machine much may pass between two lines: again until the clock stood still meanwhile.
+    line='' used=''
+    for _ in 1 2 3 4 5 6 7 8 9; do
+        at=$(clock)
+        read -r line 2>/dev/null <"/proc/$pid/stat"
+        [ $at = $(clock) ] && break
+    done
+    set -- ${line##*) }
+    [ $# = 0 ] || used=$((${12} + ${13}))
 }
 throttled() { # what the CPU limit took from the target's container so far: µs in cgroup v2, ns in v1
     for stat in "/proc/$pid/root/sys/fs/cgroup" /sys/fs/cgroup; do
