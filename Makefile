@@ -40,7 +40,7 @@ test-unit: venv ## what decides and what is parsed, as tables: seconds
 .PHONY: test-local
 test-local: venv ## all tests without a cluster, about seven minutes
 	@tests/buckets/install || echo "pip can't install moto"
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q -m 'not slow'
 
 .PHONY: test
 test: ## everything: checks, unit tests, a real cluster (50 min the first time, then 28)

@@ -133,6 +133,8 @@ class Bucket(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """s3://NAME/PREFIX, gs://NAME/PREFIX or az://CONTAINER/PREFIX."""
     cluster: Annotated[str, msgspec.Meta(pattern=CLUSTER)] = "default"
     """This cluster's folder below the prefix: no two installations may share one."""
+    read_clusters: tuple[Annotated[str, msgspec.Meta(pattern=CLUSTER)], ...] = ()
+    """Further clusters' folders whose profiles are served here as well, in namespaces called CLUSTER/NAMESPACE."""
     endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^?#\s]+)?$")] = ""
     """Where the provider is, for what speaks S3 elsewhere. Empty: as the provider's own clients find it."""
     region: str = ""
@@ -145,6 +147,10 @@ class Bucket(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The role that the pod's own token is exchanged for, at AWS. Empty: no exchange."""
     options: dict[str, str] = {}
     """Further options of the provider's connection, as obstore names them (sts_endpoint, checksum_algorithm, …)."""
+
+    def __post_init__(self) -> None:
+        if self.cluster in self.read_clusters:
+            raise ValueError("storage.bucket: readClusters are others than cluster, whose profiles are served anyway")
 
 
 class Storage(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -172,7 +178,8 @@ class Storage(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
 
 Verb = Literal["get", "create", "delete"]
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-NAMESPACE = r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$"
+NAMESPACE = r"^(\*|([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$"
+"""Of this cluster, or CLUSTER/NAMESPACE for profiles of another one (storage.bucket.readClusters)."""
 
 
 class KubernetesWay(Base, frozen=True, rename="camel", forbid_unknown_fields=True):

@@ -14,3 +14,9 @@ from support.buckets import Server
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with buckets.run_moto(tmp_path_factory.mktemp("moto")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with buckets.run_azurite(tmp_path_factory.mktemp("azurite")) as server:
+        yield server

@@ -177,10 +177,16 @@ async def wait_until(is_met: Callable[[], Any], secs: float = DEADLINE_SECS) -> 
 
 @asynccontextmanager
 async def serving(
-    folder: Path, settings: Api | None = None, *, auth: Auth = KEYS, storage: Storage | None = None
+    folder: Path,
+    settings: Api | None = None,
+    *,
+    auth: Auth = KEYS,
+    storage: Storage | None = None,
+    writes: bool = True,
+    tls: Path | None = None,
 ) -> AsyncIterator[Service]:
     """Everything in `folder`, whose path must be short: a unix socket is in it. `storage`: a bucket, whose credentials
-    are in `folder`; what is put there comes from another pod."""
+    are in `folder`; what is put there comes from another pod, unless it `writes` nothing."""
     socket_path = folder / "control.sock"
     api = msgspec.structs.replace(settings or Api(requests_per_sec=0), host="127.0.0.1", port=0, metrics_port=0)
     paths = Paths(data=str(folder / "data"), storage=str(folder), socket=str(socket_path), cache=str(folder / "cache"))
@@ -192,10 +198,11 @@ async def serving(
         far = msgspec.structs.replace(whole, paths=msgspec.structs.replace(paths, data=str(folder / "elsewhere")))
         volume = opening.open_store(far, identity)
         volume.prepare()
-        await wait_until(lambda: asyncio.to_thread(volume.lock))
+        if writes:
+            await wait_until(lambda: asyncio.to_thread(volume.lock))
     async with (
         FakeOperator(socket_path) as operator,
-        main.serve(whole, identity) as door,
+        main.serve(whole, identity, tls) as door,
         aiohttp.ClientSession(auto_decompress=False, headers=bearer(KEY)) as session,
         aiohttp.ClientSession(auto_decompress=False) as bare,
     ):

@@ -43,7 +43,8 @@ Choice = TypeVar("Choice", bound=str)
 Query = Mapping[str, list[str]]
 
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
-_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_NAMESPACE = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?/)?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+"""CLUSTER/NAMESPACE: of another cluster's profiles (storage.bucket.readClusters)."""
 _PIPELINE = re.compile(r"[A-Za-z0-9_.-]{1,253}", re.ASCII)
 _SECS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
 _THREAD = re.compile(r"[^\0-\x1f]{1,64}")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from samply_operator.settings import Identity, Settings
 from samply_operator.store.store import Store, StoreReader
 from samply_operator.store.volume import Volume
 
 if TYPE_CHECKING:
-    from samply_operator.errors import StoreFenced
     from samply_operator.store.bucket.objects import Objects
 
 EMERGENCY_BYTES = 1024 * 1024
@@ -34,9 +34,9 @@ def open_store(settings: Settings, identity: Identity) -> Store:
     from samply_operator.store.bucket.fence import Fence  # noqa: PLC0415 - 7 MB that a volume needs not
     from samply_operator.store.bucket.store import BucketStore  # noqa: PLC0415
 
-    objects = _connect(settings)
+    objects = _connect(settings, storage.bucket.cluster)
     fence = Fence(objects, f"{identity.namespace}/{identity.release}", identity.pod)
-    return BucketStore(volume, objects, fence, read_back=storage.read_back, on_fenced=_end)
+    return BucketStore(volume, objects, fence, read_back=storage.read_back, on_fenced=lambda _: end_process())
 
 
 def open_reader(settings: Settings) -> StoreReader:
@@ -44,23 +44,30 @@ def open_reader(settings: Settings) -> StoreReader:
     volume = Volume(settings.paths.data)
     if settings.storage.kind == "Volume":
         return volume
-    from samply_operator.store.bucket.reader import BucketReader  # noqa: PLC0415
+    from samply_operator.store.bucket.clusters import Cluster, ClustersReader  # noqa: PLC0415
 
+    bucket = settings.storage.bucket
+    others = [Cluster(name, _connect(settings, name), _build_sign(settings, name)) for name in bucket.read_clusters]
+    own = _connect(settings, bucket.cluster)
+    return ClustersReader(volume, own, others, sign=_build_sign(settings, bucket.cluster))
+
+
+def _build_sign(settings: Settings, cluster: str) -> Callable[[str], str] | None:
     storage = settings.storage
     if not storage.redirect:
-        return BucketReader(volume, _connect(settings))
-    public = _connect(settings, storage.redirect_endpoint)
-    return BucketReader(volume, _connect(settings), sign=lambda path: public.sign(path, storage.redirect_secs))
+        return None
+    public = _connect(settings, cluster, storage.redirect_endpoint)
+    return lambda path: public.sign(path, storage.redirect_secs)
 
 
-def _connect(settings: Settings, endpoint: str = "") -> Objects:
+def _connect(settings: Settings, cluster: str, endpoint: str = "") -> Objects:
     from samply_operator.store.bucket.connection import Connection  # noqa: PLC0415
     from samply_operator.store.bucket.objects import Objects  # noqa: PLC0415
 
     bucket = settings.storage.bucket
     connection = Connection(
         bucket,
-        bucket.cluster,
+        cluster,
         Path(settings.paths.storage),
         authorities=Path(settings.paths.authorities),
         endpoint=endpoint,
@@ -69,7 +76,7 @@ def _connect(settings: Settings, endpoint: str = "") -> Objects:
     return Objects(connection)
 
 
-def _end(error: StoreFenced) -> None:
+def end_process() -> NoReturn:
     """Another process leads: whatever this one was about to do, it must not. What is half done is the other's now, as
     after a kill."""
     os._exit(EXIT_FENCED)

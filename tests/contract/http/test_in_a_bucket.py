@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
-import msgspec
 import pytest
 
 from contract.http.test_all_ordinals import *  # noqa: F403 - the same tests, with the service below
 from contract.http.test_files import *  # noqa: F403
 from samply_operator.api import app_keys
-from samply_operator.settings import Auth, Storage
+from samply_operator.settings import Auth
 from samply_operator.store.bucket import names
 from support import buckets, profile_maker
 from support.buckets import Server
@@ -33,15 +31,10 @@ del (
 URL = "/v0/pipelines/orders/samply_profile"
 
 
-def build_storage(server: Server, **changes: object) -> Storage:
-    bucket = msgspec.structs.replace(server.build_settings(), cluster=f"c-{secrets.token_hex(6)}")
-    return Storage(kind="Bucket", bucket=bucket, **changes)  # type: ignore[arg-type]
-
-
 @pytest.fixture
 async def service(folder: Path, auth: Auth, moto: Server) -> AsyncIterator[Service]:
     buckets.write_credentials(folder, buckets.KEYS)
-    async with serving(folder, auth=auth, storage=build_storage(moto)) as service:
+    async with serving(folder, auth=auth, storage=buckets.build_storage(moto)) as service:
         yield service
 
 
@@ -98,7 +91,7 @@ async def test_many_at_once_get_the_same_bytes(service: Service) -> None:
 async def test_callers_are_sent_to_the_bucket_where_a_setting_says_so(folder: Path, moto: Server) -> None:
     buckets.write_credentials(folder, buckets.KEYS)
     public = moto.endpoint.replace("127.0.0.1", "localhost")
-    storage = build_storage(moto, redirect=True, redirect_endpoint=public)
+    storage = buckets.build_storage(moto, redirect=True, redirect_endpoint=public)
     async with serving(folder, storage=storage) as service, aiohttp.ClientSession() as session:
         data = os.urandom(100_000)
         service.put(1, data)

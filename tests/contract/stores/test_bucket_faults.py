@@ -158,9 +158,17 @@ def test_objects_that_were_deleted_behind_our_back_are_none(place: BucketPlace) 
 def test_a_profile_whose_removal_was_cut_short_is_gone(place: BucketPlace) -> None:
     one = put(place.store, 1)
     place.objects.write(names.build_removed(one.id), b"")
-    opened = place.reopen()
+    place.reopen()
+    opened = place.bucket_store
     assert opened.list_ids() == frozenset()
     assert opened.read_manifest(one.id) is None
+    opened._finish_removals(now=time.time())
+    assert [found.path for found in place.objects.list(names.FILES)] == []
+    assert place.objects.find(names.build_manifest(one.id)) is None
+    assert place.objects.find(names.build_removed(one.id)) is not None
+    opened.list_ids()
+    opened._finish_removals(now=time.time() + store.MARK_SECS + 60)
+    assert place.objects.find(names.build_removed(one.id)) is None
 
 
 def test_the_cached_manifests_count_only_as_they_are_listed(

@@ -18,3 +18,12 @@ class TestS3(StoreContract):
         place = BucketPlace(moto, tmp_path)
         yield place
         place.close()
+
+
+@pytest.mark.slow
+class TestAzure(StoreContract):
+    @pytest.fixture
+    def place(self, azurite: Server, tmp_path: Path) -> Iterator[BucketPlace]:
+        place = BucketPlace(azurite, tmp_path)
+        yield place
+        place.close()

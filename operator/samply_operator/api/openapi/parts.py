@@ -95,7 +95,7 @@ DURATION = Param(
 NAMESPACE = Param(
     "namespace",
     "query",
-    {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"},
+    {"type": "string", "pattern": "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"},
     "Needed only where several namespaces hold a pipeline of this name.",
 )
 LATEST = Param(

@@ -72,7 +72,8 @@ REMEDIES: dict[str, str] = {
     "EmptyProfile": "No samples were taken: if the pipeline was busy, look at docs/troubleshooting.md, CPU limits.",
     "TransferCorrupt": "The copy's SHA-256 never matched: ask again; if it stays, look at the container runtime.",
     "TransferFailed": "The file couldn't be copied in time: look at the connection to the pod's node, then ask again.",
-    "StoreFull": "Delete old SamplyProfile objects, or enlarge the volume (persistence.size).",
+    "StoreFull": "Delete old SamplyProfile objects, or enlarge the volume (persistence.size). "
+    "With a bucket: look in the operator's log why the spool isn't emptied, or raise config.storage.spoolBytes.",
     "StoreFailed": "Look at the operator's log and at the volume.",
     "Unreachable": "The pod, its node or the API server couldn't be reached for too long: look at the node, ask again.",
     "NotPermitted": "The operator lacks a right: look at its log at start, and at the Role that the chart made.",

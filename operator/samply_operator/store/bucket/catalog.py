@@ -44,6 +44,10 @@ class Catalog:
         self.tags: Mapping[str, str] = {}
         """Entity tag of each manifest, by its id, as of the last list."""
         self.is_listed = False
+        self.removed: Mapping[str, float] = {}
+        """When each removal was marked (Unix time), by id, as of the last list."""
+        self.leftovers: frozenset[str] = frozenset()
+        """Ids that are removed, and whose manifests are still there."""
         self._objects = objects
         self._lock = threading.Lock()
         self._encoder = msgspec.json.Encoder()
@@ -56,7 +60,9 @@ class Catalog:
             removed = pool.submit(self._list_removed)
             parts = pool.map(self._list_shard, names.SHARDS)
             tags = {profile_id: e_tag for part in parts for profile_id, e_tag in part.items()}
-            self.tags = {profile_id: tags[profile_id] for profile_id in tags.keys() - removed.result()}
+            self.removed = removed.result()
+            self.leftovers = frozenset(tags.keys() & self.removed.keys())
+            self.tags = {profile_id: tags[profile_id] for profile_id in tags.keys() - self.removed.keys()}
             self.is_listed = True
             return frozenset(self.tags)
 
@@ -153,6 +159,6 @@ class Catalog:
         found = self._objects.list(f"{names.MANIFESTS}/{shard}")
         return {profile_id: each.e_tag for each in found if (profile_id := names.parse_id(each.path))}
 
-    def _list_removed(self) -> set[str]:
+    def _list_removed(self) -> dict[str, float]:
         found = self._objects.list(names.REMOVED)
-        return {profile_id for each in found if (profile_id := names.parse_id(each.path))}
+        return {profile_id: each.modified_at for each in found if (profile_id := names.parse_id(each.path))}

@@ -42,6 +42,8 @@ class Found:
     path: str
     size_bytes: int
     e_tag: str
+    modified_at: float
+    """Unix time, by the provider's clock."""
 
 
 @contextmanager
@@ -204,4 +206,4 @@ class Objects:
 
 
 def _describe(meta: obstore.ObjectMeta) -> Found:
-    return Found(meta["path"], meta["size"], meta["e_tag"] or "")
+    return Found(meta["path"], meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 PAUSE_SECS = 5.0
 """Between two tries while the bucket is away; meanwhile nothing else waits for it."""
+TIDY_SECS = 3600.0
+MARK_SECS = 7 * 86400.0
+"""The mark of a removal stays so long: a process that slept may still write the manifest again."""
 UNLIMITED = 1 << 60
 TERM = "term"
 """File of the spool with the number of the last term that was its own."""
@@ -50,6 +53,7 @@ class BucketStore(BucketReader):
         fence: Fence,
         *,
         read_back: bool = True,
+        now: Callable[[], float] = time.time,
         on_fenced: Callable[[StoreFenced], None] = lambda _: None,
         fault: Callable[[str], None] = _no_fault,
     ) -> None:
@@ -60,8 +64,10 @@ class BucketStore(BucketReader):
         self._on_fenced = on_fenced
         self._newest = 0
         self._extra_sizes: dict[str, tuple[int, ...]] = {}
+        self._now = now
         self._away_until = 0.0
-        self._wanted, self._ended = threading.Event(), threading.Event()
+        self._tidy_at = time.monotonic() + TIDY_SECS
+        self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self.side_files = MirroredSideFiles(spool.side_files, self._mirror, self._send)
 
@@ -95,11 +101,12 @@ class BucketStore(BucketReader):
         self._mirror.adopt(was_ours=self._read_last_term() == term.number - 1)
         self._note_term(term.number)
         self._catalog.list()
+        if self._objects.has_versions:
+            logger.info("the bucket keeps versions: what is removed takes space until a lifecycle rule removes it")
 
     def unlock(self) -> None:
         """Send what isn't sent yet, if it can be, and end the term, so that another process may begin one at once."""
         self._ended.set()
-        self._wanted.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -253,8 +260,7 @@ class BucketStore(BucketReader):
                     renewed = time.monotonic()
                 self._drain()
                 self._away_until = 0.0
-                if self._catalog.is_cache_old():
-                    self._catalog.renew_cache()
+                self._tidy()
             except StoreFenced as error:
                 self._stop(error)
             except StoreError as error:
@@ -264,6 +270,22 @@ class BucketStore(BucketReader):
                 self._drain()
         except StoreError as error:
             logger.warning("what is left in the spool stays there: %s", error)
+
+    def _tidy(self) -> None:
+        """What nobody waits for, once it is worth a list."""
+        if self._catalog.is_cache_old():
+            self._catalog.renew_cache()
+        if time.monotonic() > self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_SECS
+            self._catalog.list()
+            self._finish_removals(self._now())
+
+    def _finish_removals(self, now: float) -> None:
+        """Those that a kill cut short, or a late write of another process undid. Old marks go."""
+        for profile_id in self._catalog.leftovers:
+            self._delete(profile_id)
+        marks = [known for known, at in self._catalog.removed.items() if now - at > MARK_SECS]
+        self._objects.delete([names.build_removed(known) for known in marks if known not in self._catalog.leftovers])
 
     def _drain(self) -> None:
         """Send what the spool has. What can't be sent for a reason of its own keeps nothing else from going."""
