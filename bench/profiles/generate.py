@@ -3,7 +3,7 @@
     python bench/profiles/generate.py FOLDER --samples 8000000
     python bench/profiles/generate.py FOLDER --samples 1000000 --markers 1000000
 
-Format version 55, eight threads. A stack is some 40 frames deep; a new sample shares most of its stack with one seen
+Format version 55 (57 with markers), eight threads. A stack is some 40 frames deep; a new sample shares most of its stack with one seen
 before and differs in its last few frames, as in a real program. The same arguments give the same files.
 """
 
@@ -15,6 +15,7 @@ import json
 import random
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,7 +45,7 @@ def write_profile(file: BinaryIO, samples: int, frames: int, markers: int) -> No
     head = {
         "meta": {
             "interval": 1.0,
-            "preprocessedProfileVersion": 55,
+            "preprocessedProfileVersion": 57 if markers else 55,
             "product": "synthetic",
             "startTime": 1.7e12,
             "symbolicated": False,
@@ -60,20 +61,26 @@ def write_profile(file: BinaryIO, samples: int, frames: int, markers: int) -> No
     for number in range(THREADS):
         file.write(b"," if number else b"")
         write_thread(file, number, samples // THREADS, frames, markers // THREADS)
-    file.write(b"]}")
+    file.write(b"]")
+    if markers:
+        texts = chain.from_iterable(build_texts(n, markers // THREADS, samples // THREADS) for n in range(THREADS))
+        file.write(b',"shared":{"stringArray":')
+        write_column(file, map(json.dumps, chain(name_frames(frames), texts)))
+        file.write(b"}")
+    file.write(b"}")
 
 
 def write_thread(file: BinaryIO, number: int, samples: int, frames: int, markers: int) -> None:
     dice = random.Random(number)
     prefix, frame, stack_of_sample = walk(dice, samples, frames)
     addresses = [16 * row for row in range(frames)]
-    head = {
+    head: dict[str, object] = {
         "name": f"worker-{number}",
         "processName": "pipeline",
         "pid": "1",
         "tid": str(number),
         "isMainThread": number == 0,
-        "markers": build_markers(markers, samples, frames),
+        "markers": build_markers(markers, samples, frames + 2 * number * markers),
         "frameTable": {
             "length": frames,
             "address": addresses,
@@ -98,9 +105,10 @@ def write_thread(file: BinaryIO, number: int, samples: int, frames: int, markers
         },
         "resourceTable": {"length": 1, "lib": [0], "name": [0], "host": [None], "type": [1]},
         "nativeSymbols": {"length": 0, "address": [], "functionSize": [], "libIndex": [], "name": []},
-        "stringArray": [*(f"0x{address:x}" for address in addresses), *build_texts(number, markers, samples)],
     }
-    file.write(json.dumps(head).encode()[:-1])
+    if not markers:
+        head["stringArray"] = list(name_frames(frames))
+    file.write(json.dumps(head, separators=(",", ":")).encode()[:-1])
     file.write(b',"stackTable":{"length":%d,"prefix":' % len(frame))
     write_column(file, ("null" if above < 0 else str(above) for above in prefix))
     file.write(b',"frame":')
@@ -116,17 +124,22 @@ def write_thread(file: BinaryIO, number: int, samples: int, frames: int, markers
     file.write(b"}}")
 
 
-def build_markers(markers: int, samples: int, frames: int) -> dict[str, object]:
+def name_frames(frames: int) -> Iterator[str]:
+    return (f"0x{16 * row:x}" for row in range(frames))
+
+
+def build_markers(markers: int, samples: int, first: int) -> dict[str, object]:
     """Evaluations one after the other over the time of the samples; each has a text and a name of its own among the
-    strings, as the engine writes them. Every eighth holds the seven after it, as a nested circuit does."""
+    strings, from `first` on, as the engine writes them. Every eighth holds the seven after it, as a nested circuit does.
+    """
     width = samples / markers if markers else 0.0
     return {
         "length": markers,
         "category": [1] * markers,
-        "data": [{"type": "FelderaMarker", "name": frames + 2 * row} for row in range(markers)],
+        "data": [{"type": "FelderaMarker", "name": first + 2 * row} for row in range(markers)],
         "startTime": [1.0 + width * row for row in range(markers)],
         "endTime": [1.0 + width * (row + (1 if row % NESTED else NESTED)) for row in range(markers)],
-        "name": [frames + 2 * row + 1 for row in range(markers)],
+        "name": [first + 2 * row + 1 for row in range(markers)],
         "phase": [1] * markers,
     }
 

@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from samply_operator.profiles.analysis import summary, tally, weighing
-from samply_operator.profiles.analysis.calltree import Forests, FunctionIndex, Stacks, take_stacks
+from samply_operator.profiles.analysis.calltree import Forests, FunctionIndex, Stacks, take_functions
 from samply_operator.profiles.analysis.summary import Costs
-from samply_operator.profiles.analysis.tally import SampleColumns, TimeRange
+from samply_operator.profiles.analysis.tally import SampleColumns, Sums, TimeRange
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.labels import Attribution, By, Label
@@ -25,10 +25,12 @@ from samply_operator.profiles.format.lazy_numpy import np
 from samply_operator.profiles.format.profile import Profile, Thread
 
 if TYPE_CHECKING:
-    from samply_operator.profiles.format.vectors import Ints, Longs
+    from samply_operator.profiles.format.vectors import Floats, Ints, Longs
 
 FUNCTIONS = 3
 """Listed below each label."""
+SHIFT = 32
+MASK = (1 << SHIFT) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ def _add_up(
     origin_ms: float = 0.0,
 ) -> _Sums:
     sums = _Sums(attribution)
-    forests = Forests(profile, sums.functions, take_stacks)
+    forests = Forests(profile, sums.functions, take_functions)
     for thread in threads:
         if thread.samples.length:
             sums.add(tally.read(thread, profile.meta, time_range, origin_ms=origin_ms), forests.of(thread))
@@ -208,7 +210,8 @@ class _Sums:
         """Of each thread that has samples: else it would be that of a part."""
         self.threads: dict[int, Thread] = {}
         self.by_thread: dict[int, dict[int, _Pair]] = {}
-        self.by_function: dict[int, dict[int, _Pair]] = defaultdict(dict)
+        self._inner: list[tuple[Longs, Floats, Floats]] = []
+        """Of label and innermost function as one number: weight and CPU time, thread after thread."""
 
     def add(self, columns: SampleColumns, tree: Stacks) -> None:
         """One thread's samples; those without a stack count for nothing, as in all summaries."""
@@ -220,14 +223,30 @@ class _Sums:
             return
         found = self.attribution.attribute(kept.thread, tree, self.functions, kept.stacks, kept.read_times())
         self.threads[kept.thread.index] = kept.thread
-        self.by_thread[kept.thread.index] = _sum_pairs(kept, found)
         buckets = self.attribution.buckets.buckets
-        labels = np.array([bucket[-1] for bucket in buckets])[found]
-        width = len(self.functions.functions) + 1
-        leaves = vectors.view(tree.func)[kept.stacks]
-        for key, pair in _sum_pairs(kept, labels * width + leaves).items():
-            into = self.by_function[key // width]
-            into[key % width] = into.get(key % width, NOTHING) + pair
+        self.by_thread[kept.thread.index] = _sum_pairs(kept, found, len(buckets))
+        labels = np.array([bucket[-1] for bucket in buckets], dtype=np.int64)[found]
+        keys, rows = np.unique(labels << SHIFT | vectors.view(tree.func)[kept.stacks], return_inverse=True)
+        sums = kept.sum_by(rows, len(keys))
+        self._inner.append((keys, sums.weight, _choose_cpu(sums)))
+
+    def find_inner(self, *, is_cpu: bool) -> dict[int, list[tuple[int, _Pair]]]:
+        """By label its most expensive functions, as the innermost, and what they took."""
+        if not self._inner:
+            return {}
+        keys, rows = np.unique(np.concatenate([part[0] for part in self._inner]), return_inverse=True)
+        weight, cpu_us = (
+            vectors.sum_by_row(rows, len(keys), np.concatenate([part[column] for part in self._inner]))
+            for column in (1, 2)
+        )
+        order = np.lexsort((-(cpu_us if is_cpu else weight), keys >> SHIFT))
+        top: dict[int, list[tuple[int, _Pair]]] = {}
+        starts = np.flatnonzero(np.diff(keys[order] >> SHIFT, prepend=-1))
+        for start, end in pairwise([*starts.tolist(), len(order)]):
+            for at in order[start : min(end, start + FUNCTIONS)].tolist():
+                label, function = int(keys[at]) >> SHIFT, int(keys[at]) & MASK
+                top.setdefault(label, []).append((function, _Pair(float(weight[at]), float(cpu_us[at]))))
+        return top
 
     def find_selves(self) -> dict[int, dict[int, _Pair]]:
         """By label and the thread's index."""
@@ -248,15 +267,15 @@ class _Sums:
         return totals
 
 
-def _sum_pairs(columns: SampleColumns, keys: Ints | Longs) -> dict[int, _Pair]:
-    """By key, of which there are few different ones."""
-    distinct, rows = np.unique(keys, return_inverse=True)
-    sums = columns.sum_by(rows, len(distinct))
-    cpu = sums.weight * 0.0 if sums.cpu_us is None else sums.cpu_us
-    return {
-        key: _Pair(weight, cpu_us)
-        for key, weight, cpu_us in zip(distinct.tolist(), sums.weight.tolist(), cpu.tolist(), strict=True)
-    }
+def _sum_pairs(columns: SampleColumns, buckets: Ints, size: int) -> dict[int, _Pair]:
+    """By bucket, those that have any."""
+    sums = columns.sum_by(buckets, size)
+    cpu_us = _choose_cpu(sums)
+    return {row: _Pair(float(sums.weight[row]), float(cpu_us[row])) for row in np.flatnonzero(sums.counts).tolist()}
+
+
+def _choose_cpu(sums: Sums) -> Floats:
+    return np.zeros(len(sums.weight)) if sums.cpu_us is None else sums.cpu_us
 
 
 class _Builder:
@@ -270,6 +289,7 @@ class _Builder:
         self.own = {label: sum(row.values(), NOTHING) for label, row in self.selves.items()}
         self.whole = sum(self.own.values(), NOTHING)
         self.measure: Measure = "cpu" if sums.has_cpu and self.whole.cpu_us else "samples"
+        self.inner = sums.find_inner(is_cpu=self.measure == "cpu")
         operators = {label for label, each in enumerate(self.labels) if each.kind == "operator"}
         self.operator_whole = sum(self.pick(pair) for label, pair in self.own.items() if label in operators)
         tops = {bucket[0] for bucket in attribution.buckets.buckets}
@@ -336,16 +356,15 @@ class _Builder:
         )
 
     def list_functions(self, label: int, own: _Pair) -> tuple[InnerFunction, ...]:
-        functions, found = self.sums.functions.functions, self.sums.by_function.get(label, {})
-        top = heapq.nsmallest(FUNCTIONS, found, key=lambda number: (-self.pick(found[number]), functions[number]))
+        functions = self.sums.functions.functions
         whole = self.pick(own) or 1.0
         return tuple(
             InnerFunction(
                 functions[number].name,
                 functions[number].lib,
-                found[number].weight,
-                self.read_ms(found[number].cpu_us),
-                100.0 * self.pick(found[number]) / whole,
+                pair.weight,
+                self.read_ms(pair.cpu_us),
+                100.0 * self.pick(pair) / whole,
             )
-            for number in top
+            for number, pair in self.inner.get(label, ())
         )

@@ -99,10 +99,15 @@ class Forests(Generic[Tree]):
 
 def take_stacks(tables: Tables, profile: Profile, index: FunctionIndex) -> Stacks:
     """The stack table as it is, a node for each stack."""
+    taken = take_functions(tables, profile, index)
+    is_outermost = find_outermost(taken.parent, taken.func, len(index.functions) + 1)
+    return Stacks(taken.parent, taken.func, is_outermost)
+
+
+def take_functions(tables: Tables, profile: Profile, index: FunctionIndex) -> Stacks:
+    """The same where no totals by function are asked for: `is_outermost` is empty."""
     func_of_frame = array("i", _number_functions(tables, profile, index))
-    func = vectors.take(func_of_frame, tables.stack_frame)
-    is_outermost = find_outermost(tables.stack_prefix, func, len(index.functions) + 1)
-    return Stacks(tables.stack_prefix, func, is_outermost)
+    return Stacks(tables.stack_prefix, vectors.take(func_of_frame, tables.stack_frame), bytearray())
 
 
 def build_forest(tables: Tables, profile: Profile, index: FunctionIndex) -> Forest:

@@ -8,10 +8,12 @@ interleave; that of a nested circuit holds those of its inner nodes.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from samply_operator.profiles.format import intervals, vectors
+from samply_operator.profiles.attribution import marker_texts
+from samply_operator.profiles.format import intervals
 from samply_operator.profiles.format.lazy_numpy import np
 from samply_operator.profiles.format.markers import Markers
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 CATEGORY, NAME = "Operator", "eval"
 NODE_ID = re.compile(r"n(?:n\d+(?:_n\d+)*)?", re.ASCII)
-MAX_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,18 +37,24 @@ class NodeIndex:
     """Numbers nodes in the order in which they turn up."""
 
     nodes: list[Node] = field(default_factory=list)
-    _by_head: dict[str, int] = field(default_factory=dict)
+    _by_head: dict[bytes, int] = field(default_factory=dict)
 
-    def number(self, head: str) -> int:
+    def number(self, head: bytes) -> int:
         """Of `<node name> <node id>`; -1 if it is no such text."""
         number = self._by_head.get(head)
         if number is None:
-            name, _, node_id = head.rpartition(" ")
+            name, _, node_id = head.decode("utf-8", "replace").rpartition(" ")
             number = len(self.nodes) if NODE_ID.fullmatch(node_id) else -1
             if number >= 0:
                 self.nodes.append(Node(node_id, name))
             self._by_head[head] = number
         return number
+
+    def number_all(self, heads: Sequence[bytes]) -> Longs:
+        """There are few different ones."""
+        for head in dict.fromkeys(heads):
+            self.number(head)
+        return np.array(list(map(self._by_head.__getitem__, heads)), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +74,17 @@ class Evaluations:
 
 def read(markers: Markers, index: NodeIndex) -> Evaluations:
     """The evaluations among one thread's markers."""
-    rows = [
-        row
-        for row, (category, name) in enumerate(zip(markers.category, markers.name, strict=True))
-        if category == CATEGORY and name == NAME
-    ]
-    parsed = [parse(markers.text[row], index) for row in rows]
-    kept = vectors.as_longs([row for row, each in zip(rows, parsed, strict=True) if each])
-    good = [each for each in parsed if each]
-    order = intervals.sort(markers.start_ms[kept], markers.end_ms[kept])
+    is_named = [True] if markers.name.count(NAME) == len(markers.name) else [name == NAME for name in markers.name]
+    rows = np.flatnonzero(markers.find_category(CATEGORY) & np.array(is_named, dtype=bool))
+    heads, cpu_us = marker_texts.parse([markers.text[row] for row in rows.tolist()])
+    nodes = index.number_all(heads)
+    good = np.flatnonzero(nodes >= 0)
+    starts, ends = markers.start_ms[rows[good]], markers.end_ms[rows[good]]
+    order = intervals.sort(starts, ends)
     return Evaluations(
-        start_ms=markers.start_ms[kept][order],
-        end_ms=markers.end_ms[kept][order],
-        node=np.array([node for node, _ in good], dtype=np.int32)[order],
-        cpu_us=vectors.as_longs([cpu_us for _, cpu_us in good])[order],
+        start_ms=starts[order],
+        end_ms=ends[order],
+        node=nodes[good][order].astype(np.int32),
+        cpu_us=cpu_us[good][order],
         unparsed=len(rows) - len(good),
     )
-
-
-def parse(text: str, index: NodeIndex) -> tuple[int, int] | None:
-    """The node's number and the CPU time in microseconds."""
-    head, _, times = text.rpartition(" used ")
-    _, _, cpu = times.partition("μs real time, ")
-    digits = cpu.removesuffix("μs CPU time")
-    # Not a regular expression: there may be a million of them.
-    if digits == cpu or not (digits.isdecimal() and len(digits) <= MAX_DIGITS):
-        return None
-    node = index.number(head)
-    return None if node < 0 else (node, int(digits))

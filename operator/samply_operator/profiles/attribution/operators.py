@@ -96,10 +96,11 @@ class Operators:
         return _ThreadMarkers(evaluations.read(markers, self._index), self._read_spans(markers))
 
     def _read_spans(self, markers: Markers) -> _Spans:
-        rows = [row for row, each in enumerate(markers.category) if each not in {OTHER, evaluations.CATEGORY}]
-        names = [name_span(markers.category[row], markers.name[row], markers.text[row]) for row in rows]
+        rows = np.flatnonzero(~markers.find_category(OTHER, evaluations.CATEGORY))
+        named = zip(markers.category[rows].tolist(), rows.tolist(), strict=True)
+        names = [name_span(markers.categories[each], markers.name[row], markers.text[row]) for each, row in named]
         buckets = np.array([self._number_outside(name) for name in names], dtype=np.int32)
-        starts, ends = (column[vectors.as_longs(rows)] for column in (markers.start_ms, markers.end_ms))
+        starts, ends = (column[rows] for column in (markers.start_ms, markers.end_ms))
         order = intervals.sort(starts, ends)
         return _Spans(starts[order], ends[order], buckets[order])
 

@@ -6,6 +6,7 @@ times in ms on the clock of the samples. Markers of other types, such as samply'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,14 +15,23 @@ import msgspec
 
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.format import json_text, vectors
+from samply_operator.profiles.format.columns import Column
+from samply_operator.profiles.format.lazy_numpy import np
 from samply_operator.profiles.format.tables import RawMarkers
 
 if TYPE_CHECKING:
-    from samply_operator.profiles.format.vectors import Floats
+    from numpy.typing import NDArray
+
+    from samply_operator.profiles.format.vectors import Floats, Longs
 
 TYPE = "FelderaMarker"
 INTERVAL = 1
 """The phase of a marker that has a start and an end."""
+
+ALIKE = b'{"type":"FelderaMarker","name":'
+"""How the engine writes the data of a marker, up to the index of its text."""
+
+NUMBERED = re.compile(rb'"name":(\d+)')
 
 Item = TypeVar("Item")
 
@@ -33,41 +43,66 @@ class _Data(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Markers:
-    """Columns of one length, in the order of the file. Times are in ms. `broken`: how many more have no start, no end,
-    or end before they begin.
+    """Columns of one length, in the order of the file. Times are in ms; `category` is an index into `categories`.
+    `broken`: how many more have no start, no end, or end before they begin.
     """
 
     start_ms: Floats
     end_ms: Floats
-    category: list[str]
+    category: Longs
     name: list[str]
     text: list[str]
+    categories: tuple[str, ...] = ()
     broken: int = 0
+
+    def find_category(self, *names: str) -> NDArray[np.bool_]:
+        """Which rows are of a category with one of these names."""
+        numbers = [number for number, name in enumerate(self.categories) if name in names]
+        return np.isin(self.category, numbers)
 
 
 def read(raw: RawMarkers | None, where: str, categories: Sequence[str], strings: Sequence[str]) -> Markers:
     """One thread's markers. Raises BrokenProfile where columns differ in length or an index leads nowhere."""
     if raw is None or TYPE.encode() not in bytes(raw.data):
-        return Markers(vectors.join_floats(()), vectors.join_floats(()), [], [], [])
-    data = _decode(raw.data, list[_Data | None], f"{where}.data", raw.length)
+        return Markers(vectors.join_floats(()), vectors.join_floats(()), vectors.as_longs([]), [], [])
+    ours, text = _read_data(raw, f"{where}.data")
     start, end = (
         vectors.as_floats(_decode(column, list[float | None], f"{where}.{name}", raw.length))
         for column, name in ((raw.start_time, "startTime"), (raw.end_time, "endTime"))
     )
-    phase = _decode(raw.phase, list[int], f"{where}.phase", raw.length)
-    ours = vectors.as_longs([row for row, each in enumerate(data) if each is not None and each.type == TYPE])
-    rows = vectors.find_intervals(start, end, vectors.as_longs(phase) == INTERVAL, ours)
-    name = _decode(raw.name, list[int], f"{where}.name", raw.length)
-    category = _decode(raw.category, list[int], f"{where}.category", raw.length)
-    picked = rows.tolist()
+    phase, category, name = (
+        vectors.view_longs(Column(column, f"{where}.{name}", raw.length).ints("q"))
+        for column, name in ((raw.phase, "phase"), (raw.category, "category"), (raw.name, "name"))
+    )
+    good = np.flatnonzero((phase[ours] == INTERVAL) & (end[ours] >= start[ours]))
+    rows = ours[good]
+    if len(rows) and not (category[rows].min() >= 0 and category[rows].max() < len(categories)):
+        raise build_broken(f"{where}.category", f"an index is outside the table of {len(categories)} rows")
     return Markers(
         start_ms=start[rows],
         end_ms=end[rows],
-        category=_look_up(categories, [category[row] for row in picked], f"{where}.category"),
-        name=_look_up(strings, [name[row] for row in picked], f"{where}.name"),
-        text=_read_texts([data[row] for row in picked], strings, f"{where}.data"),
+        category=category[rows],
+        name=_look_up(strings, name[rows].tolist(), f"{where}.name"),
+        text=_look_up(strings, text[good].tolist(), f"{where}.data"),
+        categories=tuple(categories),
         broken=len(ours) - len(rows),
     )
+
+
+def _read_data(raw: RawMarkers, where: str) -> tuple[Longs, Longs]:
+    """The rows of the engine's markers, and for each the index of its text. Where a thread has no others, and they are
+    written as the engine writes them, not one of them is decoded."""
+    data = bytes(raw.data).replace(b": ", b":").replace(b", ", b",")
+    numbers = NUMBERED.findall(data)
+    if len(numbers) == raw.length and data == b"[" + b",".join(ALIKE + each + b"}" for each in numbers) + b"]":
+        found = vectors.parse_longs(b",".join(numbers))
+        if found is not None:
+            return np.arange(raw.length), found
+    items = _decode(raw.data, list[_Data | None], where, raw.length)
+    ours = [(row, each.name) for row, each in enumerate(items) if each is not None and each.type == TYPE]
+    if any(not isinstance(name, int) for _, name in ours):
+        raise build_broken(where, "the text of a marker is no index of a string")
+    return vectors.as_longs([row for row, _ in ours]), vectors.as_longs([name for _, name in ours])
 
 
 def _decode(raw: msgspec.Raw, shape: type[list[Item]], where: str, length: int) -> list[Item]:
@@ -84,15 +119,3 @@ def _look_up(items: Sequence[str], rows: list[int], where: str) -> list[str]:
     if rows and not (min(rows) >= 0 and max(rows) < len(items)):
         raise build_broken(where, f"an index is outside the table of {len(items)} rows")
     return [items[row] for row in rows]
-
-
-def _read_texts(data: list[_Data | None], strings: Sequence[str], where: str) -> list[str]:
-    """Older writers have the text itself, newer ones its index."""
-    values = [None if each is None else each.name for each in data]
-    indexes = [value for value in values if isinstance(value, int)]
-    if len(indexes) == len(values):
-        return _look_up(strings, indexes, where)
-    return [
-        value if isinstance(value, str) else _look_up(strings, [value], where)[0] if isinstance(value, int) else ""
-        for value in values
-    ]

@@ -80,11 +80,6 @@ def as_floats(numbers: Sequence[float | None]) -> Floats:
     return np.array(numbers, dtype=np.float64)
 
 
-def find_intervals(starts: Floats, ends: Floats, is_interval: NDArray[np.bool_], rows: Longs) -> Longs:
-    """Those of the rows that are intervals and don't end before they begin."""
-    return rows[is_interval[rows] & (ends[rows] >= starts[rows])]
-
-
 def are_within(column: array[int], lowest: int, size: int) -> bool:
     numbers = view(column)
     return bool(numbers.min() >= lowest and numbers.max() < size)

@@ -8,6 +8,8 @@ from samply_operator.profiles.output import text
 from samply_operator.profiles.output.display_names import clean, show_number
 
 OPERATOR_HEAD = "  self %  total %   self ms  markers ms  points  evaluations  skew  operator"
+INDENT = 14
+"""Of the functions below a label."""
 GROUP_HEAD = "  self %  total %   self ms  group"
 
 
@@ -54,7 +56,7 @@ def _render_label(label: LabelCost, *, is_operator: bool) -> list[str]:
         line += f"  {_number(label.marker_cpu_ms):>10}  {points:>6}  {evaluations:>11}  {skew:>4}"
     name = clean(label.name) if label.kind != "outside" else f"({clean(label.name).strip('()')})"
     below = (
-        f"{'':>{len(line) + 4}}{each.share_percent:4.0f} % {clean(each.name, limit=90)}  [{clean(each.lib, limit=40)}]"
+        f"{'':{INDENT}}{each.share_percent:4.0f} %  {clean(each.name, limit=90)}  [{clean(each.lib, limit=40)}]"
         for each in label.functions
     )
     note = f"  {clean(label.note)}" if label.note else ""
