@@ -12,7 +12,8 @@ NOW = 1_800_000_000.0
 GOOD: list[dict[str, Any]] = [
     {"pipeline": "demo"},
     {"pipeline": "x" * 100, "ordinal": 0, "durationSeconds": 3600, "rateHz": 10000},
-    {"pipeline": "Übung_1 ÄB.c"},
+    {"pipeline": "Orders_1-EU.v2"},
+    {"pipeline": "_-9"},
     {"pipeline": "p", "container": "pipeline-0", "mode": "InPlace", "preflightOnly": True, "process": "pipeline [x]"},
 ]
 BAD: list[dict[str, Any]] = [
@@ -20,6 +21,11 @@ BAD: list[dict[str, Any]] = [
     {"pipeline": ""},
     {"pipeline": "x" * 101},
     {"pipeline": "a/b"},
+    {"pipeline": ".."},
+    {"pipeline": ".hidden"},
+    {"pipeline": "a b"},
+    {"pipeline": "Übung"},
+    {"pipeline": "a;b"},
     {"pipeline": "a\\b"},
     {"pipeline": "a\nb"},
     {"pipeline": "a\x00"},

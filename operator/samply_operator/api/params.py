@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from urllib.parse import parse_qs
 
 from samply_operator import errors
+from samply_operator.model import names
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.labels import BYS, By
 from samply_operator.profiles.worker import jobs
@@ -17,7 +18,7 @@ from samply_operator.profiles.worker.jobs import Format, Output
 from samply_operator.rules.access import links
 from samply_operator.settings import MAX_DURATION_SECS
 
-MAX_ORDINAL = 2**31 - 1
+MAX_ORDINAL = names.MAX_ORDINAL
 ALL: Literal["all"] = "all"
 Ordinal = int | Literal["all"]
 DiffOutput = Literal["json", "text", "svg"]
@@ -45,7 +46,6 @@ Query = Mapping[str, list[str]]
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 _NAMESPACE = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?/)?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 """CLUSTER/NAMESPACE: of another cluster's profiles (storage.bucket.readClusters)."""
-_PIPELINE = re.compile(r"[A-Za-z0-9_.-]{1,253}", re.ASCII)
 _SECS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
 _THREAD = re.compile(r"[^\0-\x1f]{1,64}")
 _ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
@@ -254,7 +254,7 @@ def parse_namespace(query: Query) -> str | None:
 def parse_pipeline(match: Mapping[str, str]) -> str:
     """The path's pipeline. What can't be a name is unknown: it never reaches anything that looks names up."""
     name = match["pipeline_name"]
-    if _PIPELINE.fullmatch(name) is None:
+    if not names.is_pipeline_name(name):
         raise build_unknown_pipeline(name)
     return name
 

@@ -1,4 +1,6 @@
-"""The names of the API group, its labels and annotations, in one place."""
+"""The names of the API group, its labels and annotations, in one place; and what a pipeline can be called."""
+
+import re
 
 GROUP = "samply.feldera.com"
 VERSION = "v1alpha1"
@@ -26,5 +28,15 @@ HELD_FOR = f"{GROUP}/held-for"
 REQUESTED_BY = f"{GROUP}/requested-by"
 ENABLED = f"{GROUP}/enabled"
 """Annotation on a StatefulSet or a Pod: `false`, or anything but `true`, switches profiling off there."""
+PIPELINE_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}"
+"""What a pipeline can be called, in an object, an annotation or a path (the CRD says the same): Feldera's own names,
+and those of labels. It becomes part of file names: no slash, no space, nothing that begins with a dot."""
+_PIPELINE_NAME = re.compile(PIPELINE_NAME, re.ASCII)
+MAX_ORDINAL = 2**31 - 1
+
 POD_INDEX = "apps.kubernetes.io/pod-index"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+
+
+def is_pipeline_name(text: str) -> bool:
+    return _PIPELINE_NAME.fullmatch(text) is not None

@@ -64,12 +64,12 @@ def test_a_long_value_is_cut_in_the_answer() -> None:
     assert len(str(caught.value.details["value"])) == 100
 
 
-@pytest.mark.parametrize("name", ["orders", "A_b-c.9", "a" * 253, "..", "0"])
+@pytest.mark.parametrize("name", ["orders", "A_b-c.9", "a" * 100, "a..", "0"])
 def test_names_that_can_be_a_pipelines(name: str) -> None:
     assert params.parse_pipeline({"pipeline_name": name}) == name
 
 
-@pytest.mark.parametrize("name", ["a/b", "a b", "\0", "é", "a\n", "a" * 254, "%", "a\\b", "<script>"])
+@pytest.mark.parametrize("name", ["a/b", "a b", "\0", "é", "a\n", "a" * 101, "..", ".a", "%", "a\\b", "<script>"])
 def test_names_that_cannot_be_a_pipelines_are_unknown(name: str) -> None:
     with pytest.raises(UnknownPipeline) as caught:
         params.parse_pipeline({"pipeline_name": name})

@@ -46,6 +46,15 @@ def test_a_pipelines_name_comes_from(
     assert locate.find_name(owner, labels, annotations, targets) == name
 
 
+@pytest.mark.parametrize("name", ["..", ".x", "a/b", "a b", "Ü", "x" * 101, "a\nb"])
+def test_what_no_object_can_name_is_no_pipeline(name: str) -> None:
+    """Its trigger is refused with the API server's own words, since the object can't be made."""
+    own = {names.PIPELINE: name}
+    pod, stateful_set = make_pod("orders-0", annotations=own), make_set("orders", annotations=own)
+    assert locate.name_of_pod(pod, TARGETS) == name
+    assert locate.find_pipelines([pod], [stateful_set], TARGETS) == ()
+
+
 @pytest.mark.parametrize(
     ("pod", "labels", "ordinal"),
     [
@@ -56,6 +65,11 @@ def test_a_pipelines_name_comes_from(
         pytest.param("pipeline-a-3", {names.POD_INDEX: "-1"}, 3, id="negative label"),
         pytest.param("pipeline-a-3", {names.POD_INDEX: "²"}, 3, id="superscript"),
         pytest.param("pipeline-a-3", {names.POD_INDEX: "٣"}, 3, id="Arabic digit"),
+        pytest.param(
+            "pipeline-a-3", {names.POD_INDEX: str(2**31 - 1)}, 2**31 - 1, id="the highest that an object takes"
+        ),
+        pytest.param("pipeline-a-3", {names.POD_INDEX: str(2**31)}, None, id="higher"),
+        pytest.param("pipeline-a-3", {names.POD_INDEX: "9" * 63}, None, id="more digits than any encoder takes"),
         pytest.param("pipeline-a", {}, None, id="no number"),
         pytest.param("pipeline7", {}, None, id="number without a dash"),
         pytest.param("pipeline-a-1234567890", {}, None, id="too long for an ordinal"),

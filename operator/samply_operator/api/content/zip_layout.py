@@ -6,11 +6,14 @@ Everything is known before the first byte is sent, so length, entity tag and ran
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]')
+"""No path of Windows may have it, or no text."""
 LIMIT = 0xFFFFFFFF
 """Fields of 32 bits say this where the truth is in the extra field of 64 bits."""
 MAX_COUNT = 0xFFFF
@@ -38,6 +41,16 @@ class Layout:
 
     heads: tuple[bytes, ...]
     tail: bytes
+
+
+def clean_name(name: str) -> str:
+    """A member's path that stays in the folder it is unpacked in, on any system."""
+    return "/".join(_clean_part(part) for part in name.split("/"))
+
+
+def _clean_part(part: str) -> str:
+    cleaned = _FORBIDDEN.sub("_", part)
+    return f"_{cleaned}" if cleaned.strip(".") == "" else cleaned
 
 
 def lay_out(members: Sequence[Member]) -> Layout:

@@ -48,7 +48,7 @@ async def build_body(request: web.Request, entries: Iterable[Entry], *, filename
 
 async def _describe(request: web.Request, entry: Entry) -> zip_layout.Member:
     crc32 = zlib.crc32(entry.piece) if isinstance(entry.piece, bytes) else await _find_crc(request, entry.piece)
-    return zip_layout.Member(entry.name, files.measure(entry.piece), crc32, entry.time)
+    return zip_layout.Member(zip_layout.clean_name(entry.name), files.measure(entry.piece), crc32, entry.time)
 
 
 async def _find_crc(request: web.Request, manifest: Manifest) -> int:

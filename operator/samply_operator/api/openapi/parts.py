@@ -10,13 +10,14 @@ from samply_operator import errors
 from samply_operator.api import params
 from samply_operator.api.openapi import shapes
 from samply_operator.api.openapi.shapes import Schema
+from samply_operator.model import names
 from samply_operator.profiles.attribution import labels
 from samply_operator.settings import MAX_DURATION_SECS
 
 Kind = type[errors.SamplyOperatorError]
 JSON = "application/json"
 BYTES: Schema = {"type": "string", "contentEncoding": "binary"}
-PIPELINE_PATTERN = r"^[A-Za-z0-9_.-]{1,253}$"
+PIPELINE_PATTERN = f"^{names.PIPELINE_NAME}$"
 ID_PATTERN = "^[0-9a-f-]{36}$"
 
 

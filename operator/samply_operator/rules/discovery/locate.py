@@ -17,7 +17,7 @@ def find_ordinal(pod: Pod) -> int | None:
     """The label that the StatefulSet controller sets, else the number that the pod's name ends in."""
     index = pod.labels.get(names.POD_INDEX, "")
     if index.isascii() and index.isdigit():
-        return int(index)
+        return int(index) if len(index) <= 10 and int(index) <= names.MAX_ORDINAL else None
     match = _TRAILING_NUMBER.search(pod.name)
     return int(match[1]) if match else None
 
@@ -53,7 +53,8 @@ def is_switched_off(annotations: Mapping[str, str]) -> bool:
 
 
 def find_pipelines(pods: Iterable[Pod], sets: Iterable[StatefulSet], targets: Targets) -> tuple[Pipeline, ...]:
-    """All pipelines, by namespace and name. A pod that a newer one of the same ordinal replaces is left out."""
+    """All pipelines, by namespace and name. A pod that a newer one of the same ordinal replaces is left out, as is what
+    has a name that no pipeline can have: an object for it would be refused."""
     selector = selectors.parse_selector(targets.pod_selector)
     ordinals: dict[tuple[str, str], set[int]] = {}
     found: dict[tuple[str, str], dict[int, Pod]] = {}
@@ -62,13 +63,15 @@ def find_pipelines(pods: Iterable[Pod], sets: Iterable[StatefulSet], targets: Ta
     switched_off: dict[tuple[str, str], str] = {}
     for stateful_set in sets:
         name = name_of_set(stateful_set, targets)
-        if name and selectors.matches(selector, stateful_set.template_labels):
+        if name and names.is_pipeline_name(name) and selectors.matches(selector, stateful_set.template_labels):
             ordinals.setdefault((stateful_set.namespace, name), set()).update(stateful_set.ordinals)
             if (stateful_set.namespace, stateful_set.name) in off:
                 switched_off[stateful_set.namespace, name] = stateful_set.name
     for pod in pods:
         name, ordinal = name_of_pod(pod, targets), find_ordinal(pod)
-        if not name or ordinal is None or not selectors.matches(selector, pod.labels):
+        if not name or not names.is_pipeline_name(name) or ordinal is None:
+            continue
+        if not selectors.matches(selector, pod.labels):
             continue
         key = (pod.namespace, name)
         if (pod.namespace, pod.owner) in off:  # whatever labels it has of its own
