@@ -19,6 +19,17 @@ help: ## this list
 .PHONY: venv
 venv: .venv/.done ## the Python environment
 
+CONSOLE := operator/samply_operator/api/console/index.html
+
+.PHONY: console
+console: $(CONSOLE) ## the web console's files (needs Node.js 20 with npm)
+
+console/node_modules/.package-lock.json: console/package.json console/package-lock.json
+	@cd console && npm ci
+
+$(CONSOLE): console/node_modules/.package-lock.json console/build.mjs console/tsconfig.json $(shell find console/src -type f)
+	@cd console && npm run --silent check && npm run --silent build
+
 .PHONY: lock
 lock: ## remake the lock files from pyproject.toml (needs uv)
 	@for extra in "" "--extra dev"; do

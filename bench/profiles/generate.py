@@ -3,8 +3,9 @@
     python bench/profiles/generate.py FOLDER --samples 8000000
     python bench/profiles/generate.py FOLDER --samples 1000000 --markers 1000000
 
-Format version 55 (57 with markers), eight threads. A stack is some 40 frames deep; a new sample shares most of its stack with one seen
-before and differs in its last few frames, as in a real program. The same arguments give the same files.
+Format version 55 (57 with markers), eight threads. A stack is some 40 frames deep; a new sample shares most of its
+stack with one seen before and differs in its last few frames, as in a real program. The same arguments give the same
+files.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def name_frames(frames: int) -> Iterator[str]:
 
 def build_markers(markers: int, samples: int, first: int) -> dict[str, object]:
     """Evaluations one after the other over the time of the samples; each has a text and a name of its own among the
-    strings, from `first` on, as the engine writes them. Every eighth holds the seven after it, as a nested circuit does.
+    strings, from `first` on, as the engine writes them. Every eighth holds the seven after it, as a nested circuit.
     """
     width = samples / markers if markers else 0.0
     return {

@@ -282,6 +282,25 @@ class Cors(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Origins such as https://console.example.com; "*": all."""
 
 
+class SignIn(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Signing in at the identity provider of auth.oidc: authorization code with PKCE, by a public client."""
+
+    client_id: str = ""
+    """Of the console, as the provider knows it. Empty: a token is pasted instead."""
+    scopes: tuple[str, ...] = ("openid", "profile")
+    token: Literal["idToken", "accessToken"] = "idToken"  # noqa: S105 - the kind of one
+    """Which of the provider's tokens the API is shown: its `aud` must hold auth.oidc.audience."""
+
+
+class Console(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """The web console under /console. It shows what the API answers to whoever signed in, and nothing else."""
+
+    enabled: bool = True
+    sign_in: SignIn = SignIn()
+    firefox_profiler_url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^?#\s]+$")] = "https://profiler.firefox.com"
+    """Where links to Firefox Profiler lead: its public site, or an installation of your own."""
+
+
 class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The network door."""
 
@@ -312,6 +331,7 @@ class Api(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Room for what is converted and not taken yet; one answer may take a quarter of it."""
     links: Links = Links()
     cors: Cors = Cors()
+    console: Console = Console()
 
 
 class Paths(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -340,6 +360,10 @@ class Settings(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     api: Api = Api()
     paths: Paths = Paths()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def __post_init__(self) -> None:
+        if self.api.console.sign_in.client_id and not self.auth.oidc.enabled:
+            raise ValueError("api.console.signIn.clientId needs auth.oidc.enabled: its provider is where one signs in")
 
 
 class Identity(msgspec.Struct, frozen=True):

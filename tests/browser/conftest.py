@@ -30,7 +30,7 @@ async def browser() -> AsyncIterator[Browser]:
         needs.lack("Chromium", "tests/browser/install, or name the program in $CHROMIUM")
     async with async_playwright() as playwright:
         # Its sandbox needs user namespaces, which containers of build servers rarely have; what is opened is our own.
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--enable-unsafe-swiftshader"]
         browser = await playwright.chromium.launch(executable_path=program, args=arguments)
         yield browser
         await browser.close()

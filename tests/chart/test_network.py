@@ -15,7 +15,7 @@ POLICY = {"networkPolicy": {"enabled": True}}
 INGRESS: helm.Object = {"ingress": {"enabled": True, "hosts": ["profiles.example"]}}
 ROUTE = {"httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway", "namespace": "edge"}]}}
 BASE = {"config": {"api": {"basePath": "/profiles"}}}
-PUBLISHED = ["/v0/config", "/openapi.json", "/docs", "/v0/pipelines"]
+PUBLISHED = ["/v0/config", "/openapi.json", "/docs", "/console", "/v0/pipelines"]
 
 
 def test_nothing_is_there_by_default(default_objects: list[helm.Object]) -> None:
@@ -86,6 +86,8 @@ def list_paths(objects: list[helm.Object]) -> list[str]:
 def test_only_the_api_is_published(values: helm.Object) -> None:
     assert list_paths(helm.render(values)) == PUBLISHED
     assert list_paths(helm.render(values | BASE)) == ["/profiles" + path for path in PUBLISHED]
+    plain = values | {"config": {"api": {"console": {"enabled": False}}}}
+    assert list_paths(helm.render(plain)) == [path for path in PUBLISHED if path != "/console"]
 
 
 def test_the_ingress_leads_to_the_service() -> None:

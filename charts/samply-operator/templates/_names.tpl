@@ -170,5 +170,8 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- range list "/v0/config" "/openapi.json" "/docs" -}}
 {{- $found = append $found (dict "path" (print $base .) "pathType" "Exact") -}}
 {{- end -}}
+{{- if .Values.config.api.console.enabled -}}
+{{- $found = append $found (dict "path" (print $base "/console") "pathType" "Prefix") -}}
+{{- end -}}
 {{ append $found (dict "path" (print $base "/v0/pipelines") "pathType" "Prefix") | toJson }}
 {{- end -}}

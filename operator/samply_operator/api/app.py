@@ -6,11 +6,14 @@ from aiohttp import web
 
 from samply_operator.api import app_keys
 from samply_operator.api.auth.authentication import Gate
+from samply_operator.api.auth.sign_in import Provider
 from samply_operator.api.content.conversions import CONVERSIONS, Conversions
 from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.api.routes import (
     actions,
     api_docs,
+    console,
+    console_sign_in,
     export,
     links,
     pipelines,
@@ -19,6 +22,7 @@ from samply_operator.api.routes import (
     samply_profiles,
     service,
     summaries,
+    trees,
 )
 from samply_operator.api.server import base_path, cors, problems
 from samply_operator.api.server.rate_limits import Rates
@@ -36,6 +40,7 @@ TABLES = (
     actions.routes,
     links.routes,
     summaries.routes,
+    trees.routes,
     export.routes,
     pipelines.routes,
     service.routes,
@@ -44,7 +49,14 @@ TABLES = (
 
 
 def build_app(
-    settings: Settings, identity: Identity, *, files: OpenFiles, board: Board, operator: OperatorClient, gate: Gate
+    settings: Settings,
+    identity: Identity,
+    *,
+    files: OpenFiles,
+    board: Board,
+    operator: OperatorClient,
+    gate: Gate,
+    sign_in: Provider,
 ) -> web.Application:
     """All routes over the given parts, whose lives are the caller's care."""
     app = web.Application(middlewares=[problems.answer, cors.answer_preflight], client_max_size=MAX_BODY_BYTES)
@@ -58,6 +70,9 @@ def build_app(
     app[CONVERSIONS] = Conversions(settings.api.view_memory_bytes, settings.api.view_spool_bytes)
     app[app_keys.OPERATOR] = operator
     app[app_keys.GATE] = gate
-    for table in TABLES:
+    app[app_keys.SIGN_IN] = sign_in
+    # What is no route of it is a page of the console: that comes last.
+    pages = (*((console_sign_in.routes,) if sign_in.is_enabled else ()), console.routes)
+    for table in (*TABLES, *(pages if settings.api.console.enabled else ())):
         app.add_routes(base_path.mount(table, settings.api.base_path))
     return app

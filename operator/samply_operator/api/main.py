@@ -13,6 +13,7 @@ from pathlib import Path
 from samply_operator.api import app_keys
 from samply_operator.api.app import build_app
 from samply_operator.api.auth.authentication import Gate
+from samply_operator.api.auth.sign_in import Provider
 from samply_operator.api.content.file_cache import FileCache
 from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.api.content.remote_files import RemoteFiles
@@ -56,7 +57,8 @@ async def serve(settings: Settings, identity: Identity, tls_folder: Path | None 
         files = await stack.enter_async_context(OpenFiles(volume, _open_remote(settings, volume)))
         keys = await stack.enter_async_context(KeySet(settings.auth.oidc))
         gate = Gate(settings.auth, operator, keys, home=identity.namespace)
-        app = build_app(settings, identity, files=files, board=board, operator=operator, gate=gate)
+        sign_in = await stack.enter_async_context(Provider(settings.auth.oidc, settings.api.console.sign_in))
+        app = build_app(settings, identity, files=files, board=board, operator=operator, gate=gate, sign_in=sign_in)
         host, limits = settings.api.host, settings.api
         numbers = Door(
             metrics.build_app(operator, board),

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs
 
 from samply_operator import errors
 from samply_operator.model import names
+from samply_operator.profiles.analysis import frame_forest, frame_tree
+from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.labels import BYS, By
 from samply_operator.profiles.worker import jobs
@@ -52,6 +54,19 @@ _ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 MAX_MERGED = 20
 IDS_PATTERN = rf"{_ID.pattern}(?:,{_ID.pattern}){{0,{MAX_MERGED - 1}}}"
 _IDS = re.compile(IDS_PATTERN, re.ASCII)
+FOREVER_MS = 1e12
+KEY_PATTERN = "[0-9a-f]{8}"
+MAX_PATH = 500
+KEYS_PATTERN = rf"{KEY_PATTERN}(?:\.{KEY_PATTERN}){{0,{MAX_PATH - 1}}}"
+MAX_THREADS = 200
+NUMBERS_PATTERN = rf"[0-9]{{1,6}}(?:,[0-9]{{1,6}}){{0,{MAX_THREADS - 1}}}"
+_KEY = re.compile(KEY_PATTERN, re.ASCII)
+_KEYS = re.compile(KEYS_PATTERN, re.ASCII)
+_NUMBERS = re.compile(NUMBERS_PATTERN, re.ASCII)
+NODES = 20_000
+MAX_NODES = 100_000
+"""Of a call tree; 50 bytes or so for each are sent."""
+MAX_BUCKETS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +128,7 @@ class SummaryQuery:
 
     output: Output | None = None
     thread: str | None = None
-    start_secs: float | None = None
-    end_secs: float | None = None
+    time_range: TimeRange | None = None
     limit: int = 20
     by: By = "function"
 
@@ -139,6 +153,23 @@ class DiffQuery:
     output: DiffOutput | None = None
     limit: int = 30
     by: By = "function"
+
+
+@dataclass(frozen=True, slots=True)
+class TreeQuery:
+    """GET …/tree. `before`: the id of the profile that it is compared with, `before_pipeline`: whose that is."""
+
+    query: frame_tree.Query
+    before: str | None = None
+    before_pipeline: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineQuery:
+    """GET …/timeline."""
+
+    buckets: int = 400
+    limit: int = 200
 
 
 @lru_cache(KEPT)
@@ -206,17 +237,13 @@ def parse_link(text: str) -> links.Link | None:
 
 def parse_summary_query(text: str) -> SummaryQuery:
     query = split(text)
-    found = SummaryQuery(
+    return SummaryQuery(
         output=_parse_choice(query, "output", OUTPUTS),
         thread=_parse_pattern(query, "thread", _THREAD, "the name of a thread, at most 64 characters"),
-        start_secs=_parse_secs(query, "from"),
-        end_secs=_parse_secs(query, "to"),
+        time_range=parse_time_range(query),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 20,
         by=_parse_by(query),
     )
-    if found.end_secs is not None and found.end_secs <= (found.start_secs or 0.0):
-        raise _invalid("to", str(found.end_secs), "more than 'from'")
-    return found
 
 
 def parse_merged_query(text: str) -> MergedQuery:
@@ -240,6 +267,51 @@ def parse_diff_query(text: str) -> DiffQuery:
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 30,
         by=_parse_by(query),
     )
+
+
+def parse_tree_query(text: str) -> TreeQuery:
+    query = split(text)
+    before = _parse_pattern(query, "before", _ID, "the id of a profile")
+    threads = _parse_pattern(query, "threads", _NUMBERS, "numbers of threads, parted by commas")
+    path = _parse_pattern(query, "path", _KEYS, f"at most {MAX_PATH} keys of frames, parted by dots")
+    view = _parse_choice(query, "view", frame_tree.VIEWS) or "top-down"
+    function = _parse_pattern(query, "function", _KEY, "the key of a function")
+    if (function is None) is (view in ("callees", "callers")):
+        raise _invalid("function", function or "", "to be given with view=callees and view=callers, and only there")
+    found = frame_tree.Query(
+        view=view,
+        by=_parse_choice(query, "by", frame_forest.BYS) or "none",
+        measure=_parse_choice(query, "measure", MEASURES) or "samples",
+        threads=tuple(map(int, threads.split(","))) if threads else None,
+        time_range=parse_time_range(query),
+        path=tuple(path.split(".")) if path else (),
+        function=function or "",
+        limit=_parse_whole(query, "limit", 1, MAX_NODES) or NODES,
+    )
+    if before and (found.threads is not None or found.time_range is not None):
+        raise _invalid("before", before, "not together with threads, from or to, which are of one profile")
+    pipeline = _find(query, "before_pipeline")
+    if pipeline is not None and not names.is_pipeline_name(pipeline):
+        raise _invalid("before_pipeline", pipeline, "the name of a pipeline")
+    return TreeQuery(found, before, pipeline)
+
+
+def parse_timeline_query(text: str) -> TimelineQuery:
+    query = split(text)
+    return TimelineQuery(
+        buckets=_parse_whole(query, "buckets", 1, MAX_BUCKETS) or 400,
+        limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 200,
+    )
+
+
+def parse_time_range(query: Query) -> TimeRange | None:
+    """`from` and `to`, in seconds since the recording's start."""
+    start_secs, end_secs = _parse_secs(query, "from"), _parse_secs(query, "to")
+    if end_secs is not None and end_secs <= (start_secs or 0.0):
+        raise _invalid("to", str(end_secs), "more than 'from'")
+    if start_secs is None and end_secs is None:
+        return None
+    return TimeRange(1000 * (start_secs or 0.0), 1000 * end_secs if end_secs is not None else FOREVER_MS)
 
 
 def split(text: str) -> Query:

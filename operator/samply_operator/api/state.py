@@ -127,6 +127,13 @@ class View:
         unstored = [r for r in found if self.catalog.get(r.id) is None]
         return tuple(sorted(unstored, key=lambda r: (r.requested_at, r.id), reverse=True))
 
+    def find_queue_position(self, recording: RecordingState) -> int | None:
+        """Its place among all that wait for their turn, oldest first; None: it doesn't wait."""
+        if recording.phase != "Pending" or self.live is None:
+            return None
+        waiting = sorted((r.requested_at, r.id) for r in self.live.by_id.values() if r.phase == "Pending")
+        return 1 + waiting.index((recording.requested_at, recording.id))
+
     def get(self, profile_id: str) -> Manifest | None:
         return self.catalog.get(profile_id)
 

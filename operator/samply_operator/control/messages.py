@@ -40,6 +40,7 @@ class OrdinalState(msgspec.Struct, frozen=True, rename="camel"):
     pod: str
     is_running: bool
     is_desired: bool = True
+    node: str = ""
 
 
 class PipelineState(msgspec.Struct, frozen=True, rename="camel"):

@@ -32,6 +32,7 @@ def describe_pipeline(pipeline: Pipeline) -> PipelineState:
                 pod=pod.name if (pod := pipeline.pods.get(ordinal)) else "",
                 is_running=bool(pod and pod.is_running),
                 is_desired=ordinal in pipeline.ordinals,
+                node=pod.node if pod else "",
             )
             for ordinal in ordinals
         ),

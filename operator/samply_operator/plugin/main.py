@@ -19,7 +19,7 @@ from samply_operator import __version__
 from samply_operator.cli import profile_commands
 from samply_operator.errors import InvalidSpec, SamplyOperatorError
 from samply_operator.model.profile import Spec
-from samply_operator.plugin import completion, objects, service, viewer
+from samply_operator.plugin import completion, console, objects, service, viewer
 from samply_operator.plugin.kubectl import Kubectl
 from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.attribution.labels import BYS
@@ -36,6 +36,7 @@ examples:
   kubectl samply get orders -O orders.json.gz        save it
   kubectl samply diff profile-1b2c… profile-9f8e…    what changed between two profiles
   kubectl samply open orders                         open it in Firefox Profiler
+  kubectl samply console --service-account reader    the web console, until Ctrl-C
   kubectl samply export orders                       everything about it in one zip, for a support bundle
   source <(kubectl samply completion bash)
 """
@@ -78,6 +79,8 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     export.add_argument("pipeline")
     export.add_argument("-O", "--out", type=Path, metavar="FILE", help="where to (default: PIPELINE-samply.zip)")
     export.add_argument("--limit", type=int, default=50, metavar="N", help="newest attempts (default: 50, at most 200)")
+    page = _add(commands, "console", "the web console in a browser, signed in")
+    page.add_argument("--no-browser", action="store_true", help="print the address only; it holds the token")
     shells = commands.add_parser("completion", help="print a completion script")
     shells.add_argument("shell", choices=sorted(completion.SCRIPTS))
     return parser, dict(commands.choices)
@@ -254,6 +257,16 @@ class Plugin:
                         webbrowser.open(handed.link)
                 with contextlib.suppress(KeyboardInterrupt):
                     handed.taken.wait()
+        return 0
+
+    def run_console(self) -> int:
+        """Until somebody types Ctrl-C: the way to the service is open as long as this runs."""
+        with self._open() as door:
+            address = console.build_address(door, is_secret=self.options.no_browser)
+            self._print({"address": address}, f"{address}\nThe console is there until you press Ctrl-C.")
+            sys.stdout.flush()
+            with contextlib.suppress(KeyboardInterrupt):
+                console.show(door, has_browser=not self.options.no_browser)
         return 0
 
     def run_export(self) -> int:

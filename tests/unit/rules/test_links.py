@@ -90,7 +90,7 @@ def test_a_host_header_is_any_text_until_it_is_a_host(host: str, expected: str |
 )
 def test_the_viewer_gets_only_what_a_browser_would_load(url: str, *, is_there: bool) -> None:
     """A page of https loads https, or http of its own machine."""
-    found = links.build_viewer_url(url, "orders 0")
+    found = links.build_viewer_url(url, "orders 0", "https://profiler.firefox.com/")
     assert (found is not None) == is_there
     if found:
         address, _, query = found.removeprefix("https://profiler.firefox.com/from-url/").partition("/?")

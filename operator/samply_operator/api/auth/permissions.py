@@ -73,10 +73,16 @@ class Caller:
         return self.who.may(verb, namespace)
 
 
-async def admit(request: web.Request) -> Caller:
-    """Identify the caller. Raises Unauthenticated, AccessUndecided, OperatorUnavailable."""
-    namespaces = list_namespaces(request)
-    question = Question(VERBS.get(request.method, READING), request.match_info.get("pipeline_name"), namespaces)
+async def admit(request: web.Request, other: str = "") -> Caller:
+    """Identify the caller. `other`: a further pipeline that the request is about.
+
+    Raises Unauthenticated, AccessUndecided, OperatorUnavailable.
+    """
+    namespaces, name = list_namespaces(request), request.match_info.get("pipeline_name")
+    if other not in ("", name):
+        # No name has a space: what was found out about both together is kept apart.
+        namespaces, name = namespaces | request.app[BOARD].view.find_namespaces(other), f"{name} {other}"
+    question = Question(VERBS.get(request.method, READING), name, namespaces)
     rates = request.app[RATES]
     try:
         who, bearer = await request.app[GATE].identify(

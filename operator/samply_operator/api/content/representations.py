@@ -34,6 +34,8 @@ def render_reference(manifest: Manifest) -> Json:
     return {
         "id": manifest.id,
         "finished_at": manifest.finished_at,
+        "coverage": manifest.quality.coverage,
+        "verdict": manifest.quality.verdict or None,
         "href": build_href(manifest.pipeline, manifest.id),
     }
 
@@ -76,7 +78,7 @@ def render_attempt(manifest: Manifest) -> Json:
     return body
 
 
-def render_recording(recording: RecordingState) -> Json:
+def render_recording(recording: RecordingState, view: View) -> Json:
     """A recording that hasn't ended."""
     ends_at = recording.ends_at
     return {
@@ -90,6 +92,7 @@ def render_recording(recording: RecordingState) -> Json:
         "ends_at": None if ends_at is None else _render_time(ends_at),
         "duration_secs": recording.duration_secs,
         "preflight_only": recording.preflight_only,
+        "queue_position": view.find_queue_position(recording),
         "href": build_href(recording.pipeline, recording.id),
     }
 
@@ -114,6 +117,7 @@ def _render_ordinal(view: View, namespace: str, name: str, ordinal: int) -> Json
     return {
         "ordinal": ordinal,
         "pod": (found.pod or None) if found else None,
+        "node": (found.node or None) if found else None,
         "status": _render_status(view, found.is_running if found else None),
         "in_progress": facts.running.id if facts.running else None,
         "last_profile": render_reference(facts.last_good) if facts.last_good else None,

@@ -9,7 +9,17 @@ from samply_operator.api import params
 from samply_operator.api.openapi import parts, shapes
 from samply_operator.api.openapi.parts import BYTES, JSON, Answer, Operation, Param
 from samply_operator.api.openapi.shapes import refer
-from samply_operator.api.routes import actions, export, links, preflight, samply_profile, samply_profiles, summaries
+from samply_operator.api.routes import (
+    actions,
+    export,
+    links,
+    preflight,
+    samply_profile,
+    samply_profiles,
+    summaries,
+    trees,
+)
+from samply_operator.profiles.analysis import frame_forest, frame_tree
 from samply_operator.profiles.errors import (
     BrokenProfile,
     InvalidRules,
@@ -117,6 +127,7 @@ FACTS_EXAMPLE = {
     "ends_at": "2026-01-31T09:30:31.000Z",
     "duration_secs": 30,
     "preflight_only": False,
+    "queue_position": None,
     "href": "/v0/pipelines/orders/samply_profiles/0b5c2f6e-7a51-4c1e-9d3b-2f1f5a1c9e10",
 }
 STARTED_EXAMPLE = {
@@ -184,6 +195,55 @@ DIFF_PARAMS = (
     _whole("limit", 1, params.MAX_PAGE, 30, "How many rows."),
     parts.BY,
     _choice(params.DIFF_OUTPUTS, "Left out: as `Accept` says."),
+)
+TREE_PARAMS = (
+    Param(
+        "view",
+        "query",
+        {"type": "string", "enum": list(frame_tree.VIEWS), "default": "top-down"},
+        "`bottom-up`: callers below what they call. `callees` and `callers`: of all calls of `function` together.",
+    ),
+    Param("function", "query", {"type": "string", "pattern": f"^{params.KEY_PATTERN}$"}, "The key of a function."),
+    Param(
+        "by",
+        "query",
+        {"type": "string", "enum": list(frame_forest.BYS), "default": "none"},
+        "What is parted at the root: a sample's thread, operator, group, or the library of its innermost function.",
+    ),
+    parts.MEASURE,
+    Param(
+        "threads",
+        "query",
+        {"type": "string", "pattern": f"^{params.NUMBERS_PATTERN}$"},
+        "The `index` of each thread of a timeline that counts, parted by commas.",
+    ),
+    Param("from", "query", SECS, "Seconds since the first sample."),
+    Param("to", "query", SECS, "Seconds; more than `from`."),
+    Param(
+        "path",
+        "query",
+        {"type": "string", "pattern": f"^{params.KEYS_PATTERN}$"},
+        "Keys of frames from the root down, parted by dots: only what is below the last one is sent.",
+    ),
+    _whole(
+        "limit", 1, params.MAX_NODES, params.NODES, "How many nodes, and functions: those with the most below them."
+    ),
+    Param(
+        "before",
+        "query",
+        {"type": "string", "pattern": parts.ID_PATTERN},
+        "Id of a profile to compare with: the second column of all numbers.",
+    ),
+    Param(
+        "before_pipeline",
+        "query",
+        {"type": "string", "pattern": parts.PIPELINE_PATTERN},
+        "The pipeline of `before`. Left out: the same.",
+    ),
+)
+TIMELINE_PARAMS = (
+    _whole("buckets", 1, params.MAX_BUCKETS, 400, "Into how many parts the time is cut."),
+    _whole("limit", 1, params.MAX_PAGE, 200, "How many threads, the busiest first."),
 )
 AFTER = Param("after", "query", {"type": "string", "pattern": parts.ID_PATTERN}, "The last page's `next`.")
 
@@ -458,6 +518,28 @@ READ = (
         ),
         (*FIND, *STORE, *MADE),
         ("PreconditionFailed",),
+    ),
+    Operation(
+        "get",
+        trees.TREE,
+        "getCallTree",
+        "Reading",
+        "The call tree, for a viewer",
+        "As columns: a node is a place in each list of `nodes`, a function one in each list of `functions`. What the "
+        "limit leaves out is marked with `cut`, and comes with `path`.",
+        (parts.NAME, parts.PROFILE, *TREE_PARAMS, parts.IF_NONE_MATCH),
+        (_made("The tree.", ("FrameTree",)), UNCHANGED),
+        (*FIND, *STORE, *MADE),
+    ),
+    Operation(
+        "get",
+        trees.TIMELINE,
+        "getTimeline",
+        "Reading",
+        "How busy each thread was over time",
+        params=(parts.NAME, parts.PROFILE, *TIMELINE_PARAMS, parts.IF_NONE_MATCH),
+        answers=(_made("One lane for each thread.", ("Timeline",)), UNCHANGED),
+        errors=(*FIND, *STORE, *MADE),
     ),
 )
 

@@ -14,8 +14,10 @@ from samply_operator.model.manifest import Quality, RecordedTarget, StoredFile
 from samply_operator.model.profile import Failure
 from samply_operator.profiles.analysis.breakdown import Breakdown
 from samply_operator.profiles.analysis.comparing import Comparison
+from samply_operator.profiles.analysis.frame_tree import FrameTree
 from samply_operator.profiles.analysis.merging import Merged
 from samply_operator.profiles.analysis.summary import Summary
+from samply_operator.profiles.analysis.timeline import Timeline
 from samply_operator.profiles.attribution.naming import NodeNames
 from samply_operator.rules.recording.preflight import Finding
 
@@ -100,7 +102,7 @@ def describe_struct(
 
 def build_schemas() -> dict[str, Schema]:
     """All of them, by name."""
-    kinds = (Failure, Finding, Summary, Breakdown, NodeNames, Merged, Comparison)
+    kinds = (Failure, Finding, Summary, Breakdown, NodeNames, Merged, Comparison, FrameTree, Timeline)
     _, derived = msgspec.json.schema_components(kinds, ref_template=PLACE)
     for schema in derived.values():
         schema["required"] = list(schema["properties"])  # what has a default is written all the same
@@ -166,6 +168,7 @@ def _build_profiles() -> dict[str, Schema]:
         "state": {"type": "string", "enum": ["Pending", "Recording", "Collecting", "Succeeded", "Failed", "Cancelled"]},
         "ends_at": allow_null({**TIME, "description": "When sampling ends; null until it began."}),
         "preflight_only": FLAG,
+        "queue_position": allow_null({**WHOLE, "description": "Its place among all that wait; null: it doesn't wait."}),
     }
     file = describe_struct(StoredFile, FILE, description="The stored file.")
     file["properties"]["href"] = HREF
@@ -180,7 +183,14 @@ def _build_profiles() -> dict[str, Schema]:
         "Attempt": build_object(attempt, description="A recording that ended.", optional=("file", "failure")),
         "Recording": build_object(recording, description="One that hasn't ended."),
         "Reference": build_object(
-            {"id": ID, "finished_at": TIME, "href": HREF}, description="A stored profile in a few words."
+            {
+                "id": ID,
+                "finished_at": TIME,
+                "coverage": allow_null({"type": "number", "description": QUALITY["coverage"]}),
+                "verdict": allow_null({**TEXT, "description": QUALITY["verdict"]}),
+                "href": HREF,
+            },
+            description="A stored profile in a few words.",
         ),
         "History": build_object(
             {
@@ -201,6 +211,7 @@ def _build_pipelines() -> dict[str, Schema]:
     ordinal = {
         "ordinal": ORDINAL,
         "pod": allow_null(TEXT),
+        "node": allow_null({**TEXT, "description": "Where the pod runs."}),
         "status": status,
         "in_progress": allow_null({**ID, "description": "The profile that is being taken."}),
         "last_profile": allow_null(refer("Reference")),

@@ -89,7 +89,7 @@ def build_entries(
         left_out=left_out,
         missing="".join(f"MISSING: {what}\n" for what in told.missing),
     )
-    recordings = [representations.render_recording(each) for each in view.list_recordings(namespace, name)]
+    recordings = [representations.render_recording(each, view) for each in view.list_recordings(namespace, name)]
     for path, value in (
         ("pipeline.json", representations.render_pipeline(view, namespace, name)),
         ("recordings.json", recordings),

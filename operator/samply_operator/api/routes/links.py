@@ -27,7 +27,8 @@ routes = web.RouteTableDef()
 @routes.post(PATH)
 async def post(request: web.Request) -> web.StreamResponse:
     """Make a link. Nothing is stored: who knows the URL may read that one file until then."""
-    settings = request.app[SETTINGS].api.links
+    api = request.app[SETTINGS].api
+    settings = api.links
     query = params.parse_link_query(request.rel_url.raw_query_string, settings.max_secs)
     caller = await permissions.admit(request)
     return await stale_index.answer(request, lambda view: _answer(request, view, caller, query))
@@ -45,12 +46,16 @@ async def _answer(
     href = f"{path}/profile?expires={expires}&signature={link.signature}"
     url = f"{settings.public_url.rstrip('/') or _find_origin(request)}{href}"
     stamp = files.parse_modified(manifest.finished_at).strftime("%Y-%m-%d %H:%M:%SZ")
+    title, viewer = (
+        f"{manifest.pipeline} {manifest.ordinal}, {stamp}",
+        request.app[SETTINGS].api.console.firefox_profiler_url,
+    )
     body = {
         "profile": manifest.id,
         "expires_at": datetime.fromtimestamp(expires, UTC).isoformat().replace("+00:00", "Z"),
         "href": href,
         "url": url,
-        "firefox_profiler": links.build_viewer_url(url, f"{manifest.pipeline} {manifest.ordinal}, {stamp}"),
+        "firefox_profiler": links.build_viewer_url(url, title, viewer),
     }
     place = {"pipeline": manifest.pipeline, "namespace": manifest.namespace, "profile": manifest.id}
     audit.write("Allow", "get", who=caller.who, reason=f"link until {body['expires_at']}", **place)

@@ -31,7 +31,7 @@ async def get_history(request: web.Request) -> web.StreamResponse:
     ended = [m for m in view.catalog.list_history(namespace, name) if is_wanted(query, m.ordinal, m.outcome)]
     running = [r for r in view.list_recordings(namespace, name) if is_wanted(query, r.ordinal, "Running")]
     page, following = cut_page(ended, query.after, query.limit)
-    shown = [] if query.after else [representations.render_recording(recording) for recording in running]
+    shown = [] if query.after else [representations.render_recording(recording, view) for recording in running]
     return representations.build_json(
         {"profiles": shown + [representations.render_attempt(m) for m in page], "next": following}
     )
@@ -43,7 +43,7 @@ async def get_facts(request: web.Request) -> web.StreamResponse:
     found = find(request, await permissions.admit(request))
     if isinstance(found, Manifest):
         return representations.build_json(representations.render_attempt(found))
-    return representations.build_json(representations.render_recording(found))
+    return representations.build_json(representations.render_recording(found, request.app[BOARD].view))
 
 
 @routes.get(PATH + "/{profile_id}/profile")
@@ -80,7 +80,11 @@ def find(request: web.Request, caller: permissions.Caller) -> Manifest | Recordi
 
 def find_stored(request: web.Request, view: View, caller: permissions.Caller, profile_id: str) -> Manifest:
     """The attempt of the path's pipeline that ended. Raises UnknownProfile, OperatorUnavailable."""
-    name = params.parse_pipeline(request.match_info)
+    return find_stored_of(view, caller, params.parse_pipeline(request.match_info), profile_id)
+
+
+def find_stored_of(view: View, caller: permissions.Caller, name: str, profile_id: str) -> Manifest:
+    """The same of a pipeline that isn't the path's."""
     manifest = view.get(profile_id)
     if manifest is None or manifest.pipeline != name or not caller.may_read(manifest.namespace):
         raise _build_unknown(view, profile_id)

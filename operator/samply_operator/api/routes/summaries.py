@@ -16,7 +16,6 @@ from samply_operator.api.routes import all_ordinals, formats, samply_profiles, s
 from samply_operator.api.server.problems import NO_STORE
 from samply_operator.api.state import View
 from samply_operator.model.manifest import Manifest
-from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.worker import jobs
 from samply_operator.rules.serving import serve_all
@@ -26,7 +25,6 @@ OPERATORS = samply_profiles.PATH + "/{profile_id}/operators"
 NOT_ASKED = "Feldera was not asked for them when the profile was taken"
 MERGED = "/v0/pipelines/{pipeline_name}/summary"
 DIFF = "/v0/pipelines/{pipeline_name}/diff"
-FOREVER_MS = 1e12
 
 MEDIA_TYPES = {"json": conversions.JSON, "text": conversions.TEXT, "svg": conversions.SVG}
 
@@ -50,7 +48,7 @@ async def _summarise(
         profile=formats.find_path(request, manifest),
         limit=query.limit,
         thread=query.thread,
-        time_range=_build_range(query),
+        time_range=query.time_range,
         output=output,
         coverage=manifest.quality.coverage,
         lost_events=manifest.quality.lost_events,
@@ -140,11 +138,3 @@ def _accept(request: web.Request) -> jobs.Output:
     """Text for who asks for it and not for JSON."""
     accepted = request.headers.get("Accept", "")
     return "text" if "text/plain" in accepted and "json" not in accepted else "json"
-
-
-def _build_range(query: params.SummaryQuery) -> TimeRange | None:
-    """In milliseconds since the recording's start."""
-    if query.start_secs is None and query.end_secs is None:
-        return None
-    end_ms = 1000 * query.end_secs if query.end_secs is not None else FOREVER_MS
-    return TimeRange(1000 * (query.start_secs or 0.0), end_ms)

@@ -176,6 +176,15 @@ def read_widths(thread: Thread, meta: Meta, measure: str) -> Floats:
     return vectors.join_floats(thread.samples.weight.float_pieces())
 
 
+def spread(thread: Thread, meta: Meta, first_ms: float, bucket_ms: float, buckets: int) -> Floats:
+    """CPU time in ms by time, in buckets from `first_ms` on; where none was recorded, an interval for each sample."""
+    rows = vectors.find_buckets(read_times(thread), first_ms, bucket_ms, buckets)
+    if not has_cpu(thread, meta):
+        return vectors.sum_by_row(rows, buckets) * meta.interval_ms
+    spent = vectors.scale(_read_cpu(thread), meta.cpu_unit_us / 1000)
+    return vectors.sum_by_row(rows, buckets, spent[: len(rows)])
+
+
 def has_unit_weights(thread: Thread) -> bool:
     """Every sample counts 1: the usual case, and the one that C code can count."""
     column = thread.samples.weight

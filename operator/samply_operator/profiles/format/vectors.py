@@ -155,6 +155,11 @@ def find_between(times: Floats, start: float, end: float, size: int) -> Longs:
     return np.flatnonzero((times[:size] >= start) & (times[:size] < end))
 
 
+def find_buckets(times: Floats, first: float, width: float, count: int) -> Longs:
+    """Which of the buckets, one behind the other from `first` on, each time lies in."""
+    return np.clip((times - first) / width, 0, count - 1).astype(np.int64)
+
+
 def pick(numbers: Floats, rows: Longs) -> dict[int, float]:
     return dict(zip(rows.tolist(), numbers[rows].tolist(), strict=True))
 
@@ -217,7 +222,7 @@ def sum_subtrees(above: Ints, values: Sequence[Floats]) -> None:
 
 def _sum_block(local: Ints, columns: Sequence[Floats]) -> None:
     """The same within one block; parents outside it are negative."""
-    depth = _measure_depth(local)
+    depth = measure_depth(local)
     ends = np.cumsum(np.bincount(depth)).tolist()
     if len(ends) > MAX_LEVELS:
         _sum_one_by_one(local, columns)
@@ -230,7 +235,7 @@ def _sum_block(local: Ints, columns: Sequence[Floats]) -> None:
             np.add.at(column, into, column[nodes])
 
 
-def _measure_depth(local: Ints) -> NDArray[np.uint16]:
+def measure_depth(local: Ints) -> NDArray[np.uint16]:
     """How many parents each node has inside its block. Each step looks twice as far up as the one before."""
     active = np.flatnonzero(local >= 0)
     depth = np.zeros(len(local), dtype=np.uint16)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, merging, summary
+from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, frame_tree, merging, summary, timeline
 from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.choosing import Choice
@@ -123,7 +123,22 @@ class Asked(TypedDict):
     time_range: TimeRange | None
 
 
-AnyJob = Facts | Bake | Pack | Top | Convert | Diff | Merge
+class Tree(Job, frozen=True, tag="tree"):
+    """Answers `frame_tree.FrameTree` as JSON. `profiles`: one, or two that are compared, the later one first."""
+
+    profiles: tuple[str, ...]
+    query: frame_tree.Query = frame_tree.Query()
+
+
+class Timeline(Job, frozen=True, tag="timeline"):
+    """Answers `timeline.Timeline` as JSON."""
+
+    profile: str
+    buckets: int = 400
+    limit: int = 200
+
+
+AnyJob = Facts | Bake | Pack | Top | Convert | Diff | Merge | Tree | Timeline
 
 
 def run(job: AnyJob) -> Iterable[bytes]:
@@ -145,6 +160,10 @@ def run(job: AnyJob) -> Iterable[bytes]:
         case Merge():
             merged = merging.merge((_read(path, job) for path in job.profiles), limit=job.limit, choice=job.choice)
             return _text(text.render_merged(merged)) if job.output == "text" else _json(merged)
+        case Tree():
+            return _json(frame_tree.build([_read(path, job) for path in job.profiles], job.query))
+        case Timeline():
+            return _json(timeline.build(_read(job.profile, job), buckets=job.buckets, limit=job.limit))
 
 
 def convert(job: Convert) -> Iterator[bytes]:

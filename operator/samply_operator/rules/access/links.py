@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 PURPOSE = "samply-operator/link/1"
-VIEWER = "https://profiler.firefox.com"
 
 _EXPIRES = re.compile(r"[1-9][0-9]{0,11}", re.ASCII)
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
@@ -62,10 +61,10 @@ def build_origin(scheme: str, host: str) -> str | None:
     return f"{scheme}://{host}"
 
 
-def build_viewer_url(url: str, name: str) -> str | None:
-    """Firefox Profiler with the profile at `url`. None: a browser wouldn't load it, since the viewer's page is https
-    and may load only https, or http of the browser's own machine."""
+def build_viewer_url(url: str, name: str, viewer: str) -> str | None:
+    """Firefox Profiler, which is at `viewer`, with the profile at `url`. None: a browser wouldn't load it, since a page
+    that is https may load only https, or http of the browser's own machine."""
     parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+    if viewer.startswith("https:") and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         return None
-    return f"{VIEWER}/from-url/{quote(url, safe='')}/?profileName={quote(name, safe='')}"
+    return f"{viewer.rstrip('/')}/from-url/{quote(url, safe='')}/?profileName={quote(name, safe='')}"

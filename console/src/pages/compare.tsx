@@ -1,0 +1,120 @@
+import { useMemo, useState } from "preact/hooks";
+import { get, profilePath, query } from "../core/api";
+import { formatAge, formatExact, formatTime } from "../core/format";
+import { useLoaded, useTitle } from "../core/hooks";
+import { setParams, usePlace, href } from "../core/router";
+import { type Attempt, type Entry, hasEnded, type Pipeline } from "../core/types";
+import { Icon } from "../parts/icons";
+import { copyText, Dialog, Empty, Loading, ProblemNote } from "../parts/notes";
+import { Coverage, Verdict } from "../parts/quality";
+import { saveReport } from "../parts/waysout";
+import { openProfile, parseRef, type Ref } from "../viewer/source";
+import { readState, Viewer, writeState } from "../viewer/viewer";
+
+type Side = "before" | "after";
+
+export function ComparePage() {
+  useTitle("Compare");
+  const { params } = usePlace();
+  const before = useAttempt(params.get("before"));
+  const after = useAttempt(params.get("after"));
+  const [picking, setPicking] = useState<Side | null>(null);
+  const source = useMemo(() => (before.data && after.data ? openProfile(after.data, before.data) : null), [before.data, after.data]);
+  const swap = () => setParams({ before: params.get("after"), after: params.get("before"), zoom: null });
+  const state = readState(params);
+  return (
+    <>
+      <div class="head">
+        <div><h1>Compare</h1><p class="soft">Two profiles as one graph: red takes a larger share than before, blue a smaller one.</p></div>
+        {source && (
+          <div class="row wrap">
+            <button type="button" class="button" onClick={() => copyText(location.href, "The address of this view")}><Icon name="link" /> Copy link</button>
+            <button type="button" class="button" onClick={() => saveReport([after.data!, before.data!], source, state)}><Icon name="report" /> HTML report</button>
+          </div>
+        )}
+      </div>
+      <div class="pair">
+        <Picked side="Before" loaded={before} pick={() => setPicking("before")} />
+        <button type="button" class="button icon" aria-label="Swap" title="Swap" onClick={swap}><Icon name="swap" /></button>
+        <Picked side="After" loaded={after} pick={() => setPicking("after")} />
+      </div>
+      {source ? (
+        <Viewer key={`${before.data!.id} ${after.data!.id}`} source={source} state={state} change={(changes, how) => setParams(writeState(changes), how)} />
+      ) : (
+        <div class="card"><Empty icon="swap" title="Choose two profiles"><p>Any two: yesterday's and today's, two ordinals, or two pipelines.</p></Empty></div>
+      )}
+      {picking && <Picker side={picking} start={(picking === "before" ? after : before).data} onClose={() => setPicking(null)} />}
+    </>
+  );
+}
+
+function useAttempt(text: string | null) {
+  const ref: Ref | null = parseRef(text);
+  return useLoaded<Attempt | null>(text ?? "none", async (signal) => (ref ? get<Attempt>(profilePath(ref.pipeline, ref.id), signal) : null));
+}
+
+function Picked({ side, loaded, pick }: { side: string; loaded: ReturnType<typeof useAttempt>; pick: () => void }) {
+  const attempt = loaded.data;
+  return (
+    <section class="card" aria-label={side}>
+      <span>{side}</span>
+      {loaded.problem && <ProblemNote problem={loaded.problem} />}
+      {attempt ? (
+        <>
+          <a href={href(["profiles", attempt.pipeline_name, attempt.id])}><h2 class="name"><u>{attempt.pipeline_name}</u> <span class="faint">ordinal {attempt.ordinal}</span></h2></a>
+          <div class="row wrap"><span title={formatExact(attempt.finished_at)}>{formatTime(attempt.finished_at)}</span><Verdict quality={attempt.quality} failed={attempt.state === "Failed"} /><Coverage value={attempt.quality.coverage} /></div>
+        </>
+      ) : <p class="faint">{loaded.isLoading ? "Loading…" : "Nothing chosen yet."}</p>}
+      <div><button type="button" class="button small" onClick={pick}>{attempt ? "Change" : "Choose"}</button></div>
+    </section>
+  );
+}
+
+function Picker({ side, start, onClose }: { side: Side; start: Attempt | null; onClose: () => void }) {
+  const pipelines = useLoaded("pipelines", (signal) => get<{ pipelines: Pipeline[] }>("/v0/pipelines", signal));
+  const [search, setSearch] = useState("");
+  const [chosen, setChosen] = useState<{ namespace: string; name: string } | null>(start && { namespace: start.namespace, name: start.pipeline_name });
+  const shown = (pipelines.data?.pipelines ?? []).filter((each) => `${each.name} ${each.namespace}`.toLowerCase().includes(search.toLowerCase()));
+  return (
+    <Dialog title="Choose a profile" onClose={onClose}>
+      <div>
+        <h2>{chosen ? <span class="name">Profiles of {chosen.name}</span> : "Choose a pipeline"}</h2>
+        {chosen ? (
+          <Profiles chosen={chosen} pick={(attempt) => { setParams({ [side]: `${attempt.pipeline_name}/${attempt.id}`, zoom: null }); onClose(); }} />
+        ) : (
+          <>
+            <input class="input" type="search" aria-label="Search pipelines" placeholder="Search" value={search} onInput={(event) => setSearch(event.currentTarget.value)} />
+            <div class="picker">
+              {pipelines.problem && <ProblemNote problem={pipelines.problem} />}
+              {pipelines.isLoading && <Loading what="Loading…" />}
+              {shown.map((each) => <button key={`${each.namespace}/${each.name}`} type="button" onClick={() => setChosen(each)}><span class="name">{each.name}</span><small>{each.namespace}</small></button>)}
+            </div>
+          </>
+        )}
+        <footer>
+          {chosen && <button type="button" class="button quiet" onClick={() => setChosen(null)}>Another pipeline</button>}
+          <button type="button" class="button" onClick={onClose}>Close</button>
+        </footer>
+      </div>
+    </Dialog>
+  );
+}
+
+function Profiles({ chosen, pick }: { chosen: { namespace: string; name: string }; pick: (attempt: Attempt) => void }) {
+  const asked = query({ namespace: chosen.namespace, limit: 200 });
+  const history = useLoaded(`${chosen.name}${asked}`, (signal) => get<{ profiles: Entry[] }>(`${profilePath(chosen.name)}${asked}`, signal));
+  const found = (history.data?.profiles ?? []).filter((each): each is Attempt => hasEnded(each) && each.file !== undefined);
+  return (
+    <div class="picker">
+      {history.problem && <ProblemNote problem={history.problem} />}
+      {history.isLoading && <Loading what="Loading…" />}
+      {history.data && found.length === 0 && <p class="faint">It has no profile yet.</p>}
+      {found.map((each) => (
+        <button key={each.id} type="button" onClick={() => pick(each)}>
+          <span>{formatTime(each.finished_at)} <span class="faint">ordinal {each.ordinal}</span></span>
+          <span class="row"><small>{formatAge(each.finished_at)}</small><Coverage value={each.quality.coverage} /></span>
+        </button>
+      ))}
+    </div>
+  );
+}

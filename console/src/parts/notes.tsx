@@ -1,0 +1,160 @@
+// What went wrong, what is missing, what is on its way: the same everywhere.
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Problem } from "../core/api";
+import { Icon } from "./icons";
+
+export type Tone = "info" | "good" | "warn" | "bad";
+
+export function Note({ tone, title, children }: { tone: Tone; title?: string; children?: ComponentChildren }) {
+  return (
+    <div class={`note ${tone}`} role={tone === "bad" ? "alert" : undefined}>
+      <Icon name={tone === "good" ? "good" : tone} />
+      <div class="grow">
+        {title && <strong>{title}</strong>}
+        {children && <div>{children}</div>}
+      </div>
+    </div>
+  );
+}
+
+export function ProblemNote({ problem, retry }: { problem: Problem; retry?: () => void }) {
+  const title = TITLES[problem.code] ?? (problem.isPassing ? "Not available right now" : "That did not work");
+  return (
+    <Note tone={problem.isPassing ? "warn" : "bad"} title={title}>
+      <p class="name">{problem.message}</p>
+      {retry && (
+        <p>
+          <button type="button" class="button small" onClick={retry}>Try again</button>
+        </p>
+      )}
+    </Note>
+  );
+}
+
+const TITLES: Record<string, string> = {
+  OperatorUnavailable: "The operator is away",
+  TooManyRequests: "Too many requests",
+  Unreachable: "The service does not answer",
+  UnknownPipelineName: "No such pipeline",
+  UnknownProfile: "No such profile",
+  InsufficientPermissions: "You may not do this",
+  SamplyProfilingInProgress: "A recording runs already",
+};
+
+/** `isPage`: there is nothing else on the page. */
+export function Empty({ icon, title, isPage, children }: { icon: string; title: string; isPage?: boolean; children?: ComponentChildren }) {
+  return (
+    <div class="empty">
+      <Icon name={icon} />
+      {isPage ? <h1>{title}</h1> : <h2>{title}</h2>}
+      {children}
+    </div>
+  );
+}
+
+export function Skeleton({ rows, height = 40 }: { rows: number; height?: number }) {
+  return (
+    <div class="stack card" aria-hidden="true">
+      <div class="pad stack">
+        {Array.from({ length: rows }, (_, row) => (
+          <div key={row} class="skeleton" style={{ height: `${height}px`, opacity: 1 - row / (rows + 1) }} />
+        ))}
+      </div>
+    </div>
+  );
+}
+
+export function Loading({ what }: { what: string }) {
+  return (
+    <p class="row soft" role="status">
+      <span class="spinner" /> {what}
+    </p>
+  );
+}
+
+type Toast = { id: number; tone: Tone; text: string };
+let push: (toast: Toast) => void = () => {};
+let count = 0;
+
+export function toast(tone: Tone, text: string): void {
+  push({ id: ++count, tone, text });
+}
+
+export function Toasts() {
+  const [shown, setShown] = useState<Toast[]>([]);
+  useEffect(() => {
+    push = (toast) => {
+      setShown((before) => [...before.slice(-3), toast]);
+      setTimeout(() => setShown((before) => before.filter((each) => each.id !== toast.id)), toast.tone === "bad" ? 12000 : 5000);
+    };
+  }, []);
+  return (
+    <div class="toasts" role="status" aria-live="polite">
+      {shown.map((each) => (
+        <Note key={each.id} tone={each.tone}>{each.text}</Note>
+      ))}
+    </div>
+  );
+}
+
+export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
+  const ref = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    ref.current?.showModal();
+  }, []);
+  return (
+    <dialog ref={ref} aria-label={title} onClose={onClose} onClick={(event) => event.target === ref.current && onClose()}>
+      {children}
+    </dialog>
+  );
+}
+
+export function Confirm(props: { title: string; text: string; action: string; onYes: () => void; onClose: () => void }) {
+  return (
+    <Dialog title={props.title} onClose={props.onClose}>
+      <div>
+        <h2>{props.title}</h2>
+        <p class="soft name">{props.text}</p>
+        <footer>
+          <button type="button" class="button" onClick={props.onClose}>Cancel</button>
+          <button type="button" class="button danger" onClick={() => { props.onClose(); props.onYes(); }}>{props.action}</button>
+        </footer>
+      </div>
+    </Dialog>
+  );
+}
+
+export function Menu({ label, icon, children }: { label: string; icon: string; children: ComponentChildren }) {
+  const [isOpen, setOpen] = useState(false);
+  const ref = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (!isOpen) return;
+    const close = (event: Event) => {
+      if (event instanceof KeyboardEvent ? event.key === "Escape" : !ref.current?.contains(event.target as Node)) setOpen(false);
+    };
+    addEventListener("pointerdown", close);
+    addEventListener("keydown", close);
+    return () => {
+      removeEventListener("pointerdown", close);
+      removeEventListener("keydown", close);
+    };
+  }, [isOpen]);
+  return (
+    <div class="menu" ref={ref}>
+      <button type="button" class="button" aria-expanded={isOpen} aria-haspopup="true" onClick={() => setOpen(!isOpen)}>
+        <Icon name={icon} /> {label} <Icon name="down" />
+      </button>
+      {isOpen && <div onClick={() => setOpen(false)}>{children}</div>}
+    </div>
+  );
+}
+
+export async function copyText(text: string, what: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    toast("good", `${what} copied.`);
+  } catch {
+    toast("warn", `The browser did not let the page copy. ${text}`);
+  }
+}

@@ -1,0 +1,161 @@
+// Starting a recording: what, how long, and whether it would work.
+import { useState } from "preact/hooks";
+import { profilePath, type Problem, query, send } from "../core/api";
+import { config } from "../core/config";
+import { asProblem } from "../core/hooks";
+import { go, href } from "../core/router";
+import type { Pipeline, Preflight, Started } from "../core/types";
+import { Icon } from "./icons";
+import { Dialog, Note, ProblemNote, toast } from "./notes";
+
+const DURATIONS: [number, string][] = [[30, "30 s"], [60, "1 min"], [120, "2 min"], [300, "5 min"]];
+
+export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipeline; ordinal?: number; onClose: () => void }) {
+  const running = pipeline.ordinals.filter((each) => each.status === "Running");
+  const [chosen, setChosen] = useState<string>(ordinal !== undefined ? String(ordinal) : running.length > 1 ? "all" : String(running[0]?.ordinal ?? 0));
+  const [secs, setSecs] = useState(config.durationSecs);
+  const [isFree, setFree] = useState(!DURATIONS.some(([each]) => each === config.durationSecs));
+  const [state, setState] = useState<"" | "checking" | "starting">("");
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [found, setFound] = useState<Preflight | null>(null);
+  const isValid = Number.isInteger(secs) && secs >= 1 && secs <= config.maxDurationSecs;
+  const wanted = query({ ordinal: chosen, duration_secs: secs, namespace: pipeline.namespace });
+
+  async function act(what: "checking" | "starting", work: () => Promise<void>) {
+    setState(what);
+    setProblem(null);
+    try {
+      await work();
+    } catch (error) {
+      setProblem(asProblem(error));
+    }
+    setState("");
+  }
+  const check = () =>
+    act("checking", async () => {
+      const one = chosen === "all" ? String(running[0]?.ordinal ?? 0) : chosen;
+      const asked = query({ ordinal: one, duration_secs: secs, namespace: pipeline.namespace });
+      setFound(await (await send("POST", `/v0/pipelines/${encodeURIComponent(pipeline.name)}/samply_profile/preflight${asked}`)).json());
+    });
+  const start = () =>
+    act("starting", async () => {
+      const answer = await send("POST", `/v0/pipelines/${encodeURIComponent(pipeline.name)}/samply_profile${wanted}`);
+      onClose();
+      await follow(answer, pipeline, chosen);
+    });
+
+  return (
+    <Dialog title={`Record ${pipeline.name}`} onClose={onClose}>
+      <form onSubmit={(event) => { event.preventDefault(); if (isValid && !state) void start(); }}>
+        <div>
+          <h2 class="name">Record {pipeline.name}</h2>
+          <p class="soft">CPU samples of every thread at {config.rateHz} Hz.</p>
+        </div>
+        {pipeline.ordinals.length > 1 && (
+          <fieldset class="plain field">
+            <legend>Ordinal</legend>
+            <div class="segments">
+              <Choice name="ordinal" label={`All ${running.length}`} isOn={chosen === "all"} choose={() => setChosen("all")} />
+              {running.map((each) => (
+                <Choice key={each.ordinal} name="ordinal" label={String(each.ordinal)} isOn={chosen === String(each.ordinal)} choose={() => setChosen(String(each.ordinal))} />
+              ))}
+            </div>
+          </fieldset>
+        )}
+        <fieldset class="plain field">
+          <legend>For how long</legend>
+          <div class="row wrap">
+            <div class="segments">
+              {DURATIONS.map(([each, label]) => (
+                <Choice key={each} name="duration" label={label} isOn={!isFree && secs === each} choose={() => { setFree(false); setSecs(each); }} />
+              ))}
+              <Choice name="duration" label="Other" isOn={isFree} choose={() => setFree(true)} />
+            </div>
+            {isFree && (
+              <label class="row">
+                <input class="input short num" type="number" min={1} max={config.maxDurationSecs} value={secs} aria-label="Seconds" onInput={(event) => setSecs(event.currentTarget.valueAsNumber)} /> s
+              </label>
+            )}
+          </div>
+          {!isValid && <small class="bad-text">A whole number of seconds from 1 to {config.maxDurationSecs}.</small>}
+        </fieldset>
+        {problem && <ProblemNote problem={problem} />}
+        {found && <Findings found={found} />}
+        {!config.enabled && <Note tone="warn" title="Recording is switched off">This installation has <code>config.recording.enabled: false</code>.</Note>}
+        <footer>
+          <button type="button" class="button quiet" onClick={onClose}>Cancel</button>
+          <button type="button" class="button" disabled={!isValid || state !== ""} onClick={check}>
+            {state === "checking" ? <span class="spinner" /> : <Icon name="check" />} Check first
+          </button>
+          <button class="button primary" disabled={!isValid || state !== "" || !config.enabled}>
+            {state === "starting" ? <span class="spinner" /> : <Icon name="record" />} Record
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  );
+}
+
+export function Choice({ name, label, isOn, choose }: { name: string; label: string; isOn: boolean; choose: () => void }) {
+  return (
+    <label>
+      <input type="radio" name={name} checked={isOn} onChange={choose} />
+      {label}
+    </label>
+  );
+}
+
+/** To the profile that will be; to the pipeline where several were started. */
+async function follow(answer: Response, pipeline: Pipeline, chosen: string): Promise<void> {
+  if (chosen !== "all") {
+    const id = (answer.headers.get("Location") ?? "").split("/").pop();
+    go(id ? href(["profiles", pipeline.name, id]) : href(["pipelines", pipeline.namespace, pipeline.name]));
+    return;
+  }
+  const { started, refused } = (await answer.json()) as Started;
+  for (const each of refused) toast("bad", `Ordinal ${each.ordinal}: ${each.message}`);
+  if (started.length === 1 && refused.length === 0) go(href(["profiles", pipeline.name, started[0].profile]));
+  else go(href(["pipelines", pipeline.namespace, pipeline.name]));
+}
+
+function Findings({ found }: { found: Preflight }) {
+  const tone = found.verdict === "Go" ? "good" : found.verdict === "Refuse" ? "bad" : "warn";
+  const title = { Go: "It would work", GoWithWarning: "It would work, with a reservation", Refuse: "It would be refused" }[found.verdict];
+  return (
+    <div class="checks" role="status">
+      <Note tone={tone} title={title}>
+        {found.mode && <p>Ordinal {found.ordinal}, mode {found.mode}{found.container && <>, container <span class="name">{found.container}</span></>}.</p>}
+        {found.failure && <p class="name">{found.failure.message} {found.failure.remedy}</p>}
+      </Note>
+      {found.findings.filter((each) => each.reason !== found.failure?.reason).map((each) => (
+        <Note key={each.reason} tone="warn" title={each.reason}><span class="name">{each.message} {each.remedy}</span></Note>
+      ))}
+      {Object.keys(found.facts).length > 0 && (
+        <details>
+          <summary class="hint">What was found in the pod</summary>
+          <dl class="pairs">{Object.entries(found.facts).map(([key, value]) => <><dt>{key}</dt><dd class="name mono">{value}</dd></>)}</dl>
+        </details>
+      )}
+    </div>
+  );
+}
+
+export async function stopRecording(pipeline: string, id: string): Promise<void> {
+  try {
+    await send("POST", `${profilePath(pipeline, id)}/stop`);
+    toast("info", "Stopping: what was sampled so far is kept.");
+  } catch (error) {
+    toast("bad", asProblem(error).message);
+  }
+}
+
+export async function removeProfile(pipeline: string, id: string, isRunning: boolean): Promise<boolean> {
+  try {
+    await send("DELETE", profilePath(pipeline, id));
+    toast("info", isRunning ? "Cancelled: nothing is kept." : "Deleted.");
+    return true;
+  } catch (error) {
+    toast("bad", asProblem(error).message);
+    return false;
+  }
+}

@@ -1,0 +1,134 @@
+// Out of the console: the file, other viewers, and a report that needs nothing but itself.
+import { useEffect, useState } from "preact/hooks";
+import { type Problem, profilePath, send } from "../core/api";
+import { config, consoleBase } from "../core/config";
+import { asProblem } from "../core/hooks";
+import type { Attempt, Link } from "../core/types";
+import { buildReport } from "../report-file";
+import type { Source, ViewerState } from "../viewer/viewer";
+import { Icon } from "./icons";
+import { copyText, Dialog, Loading, Menu, Note, ProblemNote, toast } from "./notes";
+
+interface Props {
+  attempt: Attempt;
+  source: Source;
+  state: ViewerState;
+  onSpeedscope: () => void;
+}
+
+export function WaysOut({ attempt, source, state, onSpeedscope }: Props) {
+  const [isLinking, setLinking] = useState(false);
+  const path = profilePath(attempt.pipeline_name, attempt.id);
+  const item = (icon: string, title: string, text: string, act: () => void) => (
+    <button type="button" onClick={act}><Icon name={icon} /><span>{title}<small>{text}</small></span></button>
+  );
+  return (
+    <>
+      <Menu label="Open or save" icon="download">
+        {item("external", "Firefox Profiler", "In a new tab, with a link that expires", () => setLinking(true))}
+        {item("flame", "speedscope", "Here in this page", onSpeedscope)}
+        {item("report", "HTML report", "One file that opens without a network", () => attemptSave(() => saveReport([attempt], source, state)))}
+        {item("download", "Profile", "As samply wrote it, with names (.json.gz)", () => attemptSave(() => saveFile(`${path}/profile`, attempt)))}
+        {item("download", "pprof", "For go tool pprof (.pb.gz)", () => attemptSave(() => saveFile(`${path}/profile?format=pprof`, attempt)))}
+        {item("download", "Folded stacks", "For FlameGraph and others (.txt)", () => attemptSave(() => saveFile(`${path}/profile?format=folded`, attempt)))}
+      </Menu>
+      {isLinking && <LinkDialog attempt={attempt} onClose={() => setLinking(false)} />}
+    </>
+  );
+}
+
+async function attemptSave(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    toast("bad", asProblem(error).message);
+  }
+}
+
+async function saveFile(path: string, attempt: Attempt): Promise<void> {
+  const response = await send("GET", path);
+  const named = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
+  save(await response.blob(), named ?? `${attempt.pipeline_name}-${attempt.ordinal}.json.gz`);
+}
+
+export async function saveReport(attempts: Attempt[], source: Source, state: ViewerState): Promise<void> {
+  toast("info", "Making the report…");
+  const html = await buildReport(attempts, source, state);
+  const stamp = attempts[0].finished_at.slice(0, 16).replace(/[-:T]/g, "");
+  save(new Blob([html], { type: "text/html" }), `${attempts.map((each) => `${each.pipeline_name}-${each.ordinal}`).join("-vs-")}-${stamp}.html`);
+}
+
+function save(blob: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+const LASTS: [number, string][] = [[900, "15 min"], [3600, "1 hour"], [86400, "1 day"]];
+
+function LinkDialog({ attempt, onClose }: { attempt: Attempt; onClose: () => void }) {
+  const [secs, setSecs] = useState(3600);
+  const [link, setLink] = useState<Link | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const make = async () => {
+    setProblem(null);
+    try {
+      setLink(await (await send("POST", `${profilePath(attempt.pipeline_name, attempt.id)}/links?expires_secs=${secs}`)).json());
+    } catch (error) {
+      setProblem(asProblem(error));
+    }
+  };
+  return (
+    <Dialog title="Open in Firefox Profiler" onClose={onClose}>
+      <div>
+        <div><h2>Open in Firefox Profiler</h2><p class="soft">Its page loads the file with a link that needs no token. Whoever has the link may read this one profile until it expires.</p></div>
+        {!config.links && <Note tone="info" title="Links are switched off">Name a Secret in <code>config.api.links.secretName</code>. Until then: save the profile and drop it onto the viewer's page.</Note>}
+        <div class="segments" role="group" aria-label="How long the link holds">{LASTS.map(([each, label]) => <button key={each} type="button" aria-pressed={secs === each} onClick={() => { setSecs(each); setLink(null); }}>{label}</button>)}</div>
+        {problem && <ProblemNote problem={problem} />}
+        {link && !link.firefox_profiler && <Note tone="warn" title="A browser would not load it">The viewer's page is https, and this service is reached by plain http from another machine. Publish it over https, or use a port-forward.</Note>}
+        {link && (
+          <div class="command"><code>{link.url}</code><button type="button" class="button quiet small icon" aria-label="Copy the link" onClick={() => copyText(link.url, "The link")}><Icon name="copy" /></button></div>
+        )}
+        <footer>
+          <button type="button" class="button quiet" onClick={onClose}>Close</button>
+          {!link && <button type="button" class="button primary" disabled={!config.links} onClick={make}>Make a link</button>}
+          {link?.firefox_profiler && <a class="button primary" href={link.firefox_profiler} target="_blank" rel="noopener noreferrer">Open <Icon name="external" /></a>}
+        </footer>
+      </div>
+    </Dialog>
+  );
+}
+
+/** speedscope gets the profile as a blob of this page: it cannot reach the API itself. */
+export function Speedscope({ attempt, onClose }: { attempt: Attempt; onClose: () => void }) {
+  const [address, setAddress] = useState("");
+  const [problem, setProblem] = useState<Problem | null>(null);
+  useEffect(() => {
+    let url = "";
+    const controller = new AbortController();
+    send("GET", `${profilePath(attempt.pipeline_name, attempt.id)}/profile?format=speedscope`, controller.signal).then(
+      async (response) => {
+        url = URL.createObjectURL(await response.blob());
+        const title = encodeURIComponent(`${attempt.pipeline_name} ${attempt.ordinal}`);
+        if (!controller.signal.aborted) setAddress(`${consoleBase}speedscope/#profileURL=${encodeURIComponent(url)}&title=${title}`);
+      },
+      (error) => !controller.signal.aborted && setProblem(asProblem(error)),
+    );
+    return () => {
+      controller.abort();
+      if (url) URL.revokeObjectURL(url);
+    };
+  }, [attempt.id]);
+  return (
+    <section class="card" aria-label="speedscope">
+      <header><h2 class="grow">speedscope</h2><button type="button" class="button small" onClick={onClose}><Icon name="close" /> Back</button></header>
+      {problem && <div class="pad"><ProblemNote problem={problem} /></div>}
+      {!address && !problem && <div class="pad"><Loading what="Converting the profile…" /></div>}
+      {address && <iframe class="frame-box" title="speedscope" src={address} />}
+    </section>
+  );
+}

@@ -1,0 +1,155 @@
+// Threads as lanes with their CPU over time. What is chosen here filters everything below.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { cleanName, formatSecs } from "../core/format";
+import type { Lane, Timeline } from "../core/types";
+import { Icon } from "../parts/icons";
+import { isDark } from "./colours";
+import { watchTheme } from "./flame";
+
+export interface Range {
+  from: number;
+  to: number;
+}
+
+interface Props {
+  timeline: Timeline;
+  /** Indices of threads that count; null: all. */
+  threads: number[] | null;
+  range: Range | null;
+  onThreads: (threads: number[] | null) => void;
+  onRange: (range: Range | null) => void;
+  isFixed?: boolean;
+}
+
+export function Lanes(props: Props) {
+  const { timeline, threads, range, onThreads, onRange } = props;
+  const plots = useRef<HTMLDivElement>(null);
+  const [drawn, setDrawn] = useState<Range | null>(null);
+  const [showIdle, setShowIdle] = useState(false);
+  const whole = timeline.span_ms / 1000;
+  const idle = timeline.lanes.filter((lane) => isIdle(lane, timeline));
+  const lanes = showIdle || idle.length < 4 ? timeline.lanes : timeline.lanes.filter((lane) => !isIdle(lane, timeline));
+  const isOn = (lane: Lane) => threads === null || threads.includes(lane.index);
+  const toggle = (lane: Lane) => {
+    const now = threads ?? timeline.lanes.map((each) => each.index);
+    const next = now.includes(lane.index) ? now.filter((each) => each !== lane.index) : [...now, lane.index];
+    onThreads(next.length === timeline.lanes.length || next.length === 0 ? null : next.sort((a, b) => a - b));
+  };
+  const brush = drawn ?? range;
+  return (
+    <section class="card lanes" aria-label="Threads over time">
+      <div class="lanes-head">
+        <h2>Threads</h2>
+        <span class="faint">{timeline.threads_total} in all · CPU over {formatSecs(whole)}</span>
+        <span class="grow" />
+        {idle.length >= 4 && <button type="button" class="button quiet small" onClick={() => setShowIdle(!showIdle)}>{showIdle ? "Hide" : `Show ${idle.length}`} idle</button>}
+        {threads && <button type="button" class="button small" onClick={() => onThreads(null)}><Icon name="close" /> {threads.length} of {timeline.lanes.length} threads</button>}
+        {!props.isFixed && <RangeInputs range={range} whole={whole} onRange={onRange} />}
+      </div>
+      <div class="lanes-list">
+        <div class="lanes-plots" ref={plots} {...(props.isFixed ? {} : useBrush(plots, whole, setDrawn, onRange))} style={{ height: `${lanes.length * 30}px` }} />
+        {lanes.map((lane) => (
+          <div key={lane.index} class={`lane ${isOn(lane) ? "" : "off"}`}>
+            <label title={`${lane.process_name} ${lane.pid}, thread ${lane.tid}`}>
+              {!props.isFixed && <input type="checkbox" checked={isOn(lane)} onChange={() => toggle(lane)} />}
+              <span class="clip name" onDblClick={() => !props.isFixed && onThreads([lane.index])}>{cleanName(lane.name || "thread", 80)}</span>
+            </label>
+            <div class="lane-plot"><Plot lane={lane} />{brush && <div class="brush" style={{ left: `${(100 * brush.from) / whole}%`, width: `${(100 * (brush.to - brush.from)) / whole}%` }} />}</div>
+            <span class="num">{lane.cpu_ms === null ? `${lane.samples}` : formatSecs(lane.cpu_ms / 1000)}</span>
+          </div>
+        ))}
+      </div>
+      <div class="axis"><span /><div aria-hidden="true">{[0, 0.25, 0.5, 0.75, 1].map((part) => <span key={part}>{part ? formatSecs(whole * part) : "0"}</span>)}</div><span /></div>
+    </section>
+  );
+}
+
+function isIdle(lane: Lane, timeline: Timeline): boolean {
+  return lane.cpu_ms === null ? lane.samples < 3 : lane.cpu_ms < 0.001 * timeline.span_ms;
+}
+
+/** The same selection for a keyboard. */
+function RangeInputs({ range, whole, onRange }: { range: Range | null; whole: number; onRange: (range: Range | null) => void }) {
+  const set = (from: number, to: number) => {
+    if (Number.isFinite(from) && Number.isFinite(to) && to > from && from >= 0) onRange(from <= 0 && to >= whole ? null : { from, to });
+  };
+  const round = (value: number) => Math.round(value * 100) / 100;
+  return (
+    <div class="range">
+      <input class="input num" type="number" step="0.1" min={0} aria-label="From second" value={round(range?.from ?? 0)} onChange={(event) => set(event.currentTarget.valueAsNumber, range?.to ?? whole)} />
+      <span class="faint">to</span>
+      <input class="input num" type="number" step="0.1" min={0} aria-label="To second" value={round(range?.to ?? whole)} onChange={(event) => set(range?.from ?? 0, event.currentTarget.valueAsNumber)} />
+      <span class="faint">s</span>
+      {range && <button type="button" class="button quiet small icon" aria-label="The whole time" title="The whole time" onClick={() => onRange(null)}><Icon name="close" /></button>}
+    </div>
+  );
+}
+
+function useBrush(plots: { current: HTMLDivElement | null }, whole: number, show: (range: Range | null) => void, commit: (range: Range | null) => void) {
+  const start = useRef<number | null>(null);
+  const secsAt = (event: PointerEvent) => {
+    const rect = plots.current!.getBoundingClientRect();
+    return Math.max(0, Math.min(1, (event.clientX - rect.left) / rect.width)) * whole;
+  };
+  const rangeTo = (at: number): Range => ({ from: Math.min(start.current!, at), to: Math.max(start.current!, at) });
+  return {
+    onPointerDown(event: PointerEvent) {
+      if (event.button !== 0) return;
+      plots.current!.setPointerCapture(event.pointerId);
+      start.current = secsAt(event);
+    },
+    onPointerMove(event: PointerEvent) {
+      if (start.current !== null) show(rangeTo(secsAt(event)));
+    },
+    onPointerUp(event: PointerEvent) {
+      if (start.current === null) return;
+      const range = rangeTo(secsAt(event));
+      start.current = null;
+      show(null);
+      // A click takes the selection away.
+      commit(range.to - range.from < whole / 200 ? null : { from: Number(range.from.toFixed(3)), to: Number(range.to.toFixed(3)) });
+    },
+    onPointerCancel() {
+      start.current = null;
+      show(null);
+    },
+  };
+}
+
+function Plot({ lane }: { lane: Lane }) {
+  const ref = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const paint = () => drawLane(ref.current!, lane.busy);
+    const observer = new ResizeObserver(paint);
+    observer.observe(ref.current!);
+    const stop = watchTheme(paint);
+    return () => {
+      observer.disconnect();
+      stop();
+    };
+  }, [lane]);
+  return <canvas ref={ref} aria-hidden="true" />;
+}
+
+function drawLane(canvas: HTMLCanvasElement, busy: number[]): void {
+  const ratio = devicePixelRatio || 1;
+  const { clientWidth: width, clientHeight: height } = canvas;
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
+  const context = canvas.getContext("2d")!;
+  context.scale(ratio, ratio);
+  const dark = isDark();
+  const room = height - 7;
+  context.fillStyle = dark ? "#28303b" : "#eef1f4";
+  context.fillRect(0, height - 3, width, 1);
+  context.fillStyle = dark ? "#e07b3c" : "#e8894f";
+  for (let x = 0; x < width; x += 1) {
+    // Of the buckets under one pixel the highest counts: a short burst must be seen.
+    const first = Math.floor((x / width) * busy.length);
+    const last = Math.max(first + 1, Math.floor(((x + 1) / width) * busy.length));
+    let most = 0;
+    for (let at = first; at < last; at += 1) most = Math.max(most, busy[at]);
+    const tall = most > 0 ? Math.max(1, most * room) : 0;
+    context.fillRect(x, height - 3 - tall, 1, tall);
+  }
+}

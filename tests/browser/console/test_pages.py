@@ -1,0 +1,144 @@
+"""Every page: as it should look on a desk and on a phone, by day and by night, to eyes and to a screen reader."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from samply_operator.control.messages import ActReply
+from support import console
+from support.fake_operator import KEY, make_recording
+from support.service import Service, make_id
+
+from .conftest import Open, Watch, check_accessibility, measure_overhang, take_picture, wait_drawn
+
+PROFILE = f"profiles/orders/{make_id(2)}"
+PAGES = {
+    "pipelines": "",
+    "pipeline": "pipelines/feldera/orders",
+    "recording": f"profiles/clickstream-sessions/{make_id(50)}",
+    "profile": f"{PROFILE}?fn={console.find_key('hash_lookup')}",
+    "inverted": f"{PROFILE}?view=inverted",
+    "sandwich": f"{PROFILE}?view=sandwich&fn={console.find_key('merge_batches')}",
+    "tree": f"{PROFILE}?view=tree",
+    "table": f"{PROFILE}?view=table",
+    "warnings": f"profiles/fraud-detection/{make_id(5)}",
+    "failed": f"profiles/orders/{make_id(4)}",
+    "compare": f"compare?before=orders/{make_id(1)}&after=orders/{make_id(2)}",
+    "empty-compare": "compare",
+    "nowhere": "no/such/page",
+}
+
+
+@pytest.fixture(autouse=True)
+async def running(service: Service) -> None:
+    service.operator.recordings = (make_recording(make_id(50), "clickstream-sessions", ordinal=2, ends_in_secs=20),)
+    await service.settle()
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_by_day_by_night_and_on_a_phone(visit: Open, context: BrowserContext, name: str) -> None:
+    page = await visit(PAGES[name])
+    await wait_drawn(page)
+    await expect(page.locator("h1, .empty h2").first).to_be_visible()
+    await check_accessibility(page)
+    await take_picture(page, name)
+    await page.emulate_media(color_scheme="dark")
+    await check_accessibility(page)
+    await take_picture(page, f"{name}-dark")
+    await page.emulate_media(color_scheme="light")
+    await page.set_viewport_size({"width": 320, "height": 760})
+    assert await measure_overhang(page) <= 0
+    await take_picture(page, f"{name}-narrow")
+
+
+async def test_the_list_by_keyboard(visit: Open) -> None:
+    """`/` searches, arrows walk, Enter opens, R records."""
+    page = await visit()
+    await expect(page.locator(".pipelines li")).to_have_count(6)
+    await page.keyboard.press("/")
+    await page.keyboard.type("sta")
+    await expect(page.locator(".pipelines li")).to_have_count(2)
+    assert "q=sta" in page.url
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("ArrowDown")
+    await expect(page.locator(":focus")).to_contain_text("recommendations")
+    await page.keyboard.press("r")
+    await expect(page.get_by_role("dialog")).to_contain_text("Record recommendations")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("ArrowUp")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("pricing")
+
+
+async def test_the_list_says_what_records_and_what_a_profile_is_worth(visit: Open) -> None:
+    page = await visit()
+    row = page.locator(".pipelines li", has_text="clickstream-sessions")
+    await expect(row.locator(".ordinal.live")).to_contain_text("recording now")
+    await expect(page.locator(".pipelines li", has_text="inventory")).to_contain_text("Idle")
+    await expect(page.locator(".pipelines li", has_text="fraud-detection")).to_contain_text("Incomplete 71%")
+    await page.get_by_role("button", name="Recording now").click()
+    await expect(page.locator(".pipelines li")).to_have_count(1)
+
+
+async def test_history_is_filtered_and_pages(visit: Open, service: Service) -> None:
+    for number in range(100, 160):
+        console.put_good(service, number, b"x", secs_ago=100_000 - number, ordinal=2)
+    await service.settle()
+    page = await visit("pipelines/feldera/orders")
+    rows = page.locator(".history tbody tr")
+    await expect(rows).to_have_count(50)
+    await page.get_by_role("button", name="Older").click()
+    await expect(rows).to_have_count(14)
+    await page.get_by_role("button", name="Failed").click()
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("PerfDenied")
+    await page.get_by_role("button", name="All", exact=True).click()
+    await page.get_by_label("Ordinal", exact=True).select_option("1")
+    await expect(rows).to_have_count(1)
+
+
+async def test_a_profile_is_deleted_after_a_question(visit: Open, service: Service) -> None:
+    service.operator.act = lambda verb, profile_id: ActReply(profile_id, "Removed")
+    page = await visit("pipelines/feldera/orders")
+    await page.locator(".history tbody tr").first.get_by_role("button", name="Delete").click()
+    await page.get_by_role("button", name="Cancel").click()
+    assert service.operator.acts == []
+    await page.locator(".history tbody tr").first.get_by_role("button", name="Delete").click()
+    await page.get_by_role("button", name="Delete", exact=True).click()
+    await expect(page.get_by_text("Deleted.")).to_be_visible()
+    assert service.operator.acts == [("delete", make_id(2))]
+
+
+async def test_names_are_never_markup(visit: Open, service: Service) -> None:
+    """On each view; a name of 10,000 characters pushes nothing out of the window."""
+    console.put_good(service, 30, console.make_hostile(), requested_by=console.HOSTILE)
+    await service.settle()
+    for view in ("flame", "inverted", "tree", "table", "sandwich"):
+        page = await visit(f"profiles/orders/{make_id(30)}?view={view}&fn={console.find_key(console.HOSTILE)}")
+        await wait_drawn(page)
+        await expect(page.get_by_label("The chosen function")).to_contain_text("<script>")
+        await expect_unbitten(page)
+        await page.get_by_label("Search functions").fill("<script>")
+        await expect(page.locator(".trail")).to_contain_text("1 of 5 functions match")
+        await expect_unbitten(page)
+        await page.close()
+
+
+async def expect_unbitten(page: Page) -> None:
+    assert await page.locator("img").count() == 0
+    assert await page.locator("script").count() == 1
+    assert await page.title() == "orders 0 · samply-operator"
+    assert await measure_overhang(page) <= 0
+
+
+async def test_times_are_of_the_readers_zone(browser: Browser, service: Service, watch: Watch) -> None:
+    shown = []
+    for zone in ("Asia/Tokyo", "America/Lima"):
+        context = await browser.new_context(timezone_id=zone, locale="en-GB")
+        page = await context.new_page()
+        await page.add_init_script(f"sessionStorage.setItem('samply-console-token', '{KEY}')")
+        await page.goto(f"{watch.origin}/console/{PROFILE}")
+        shown.append(await page.locator(".head p").inner_text())
+        await context.close()
+    assert shown[0] != shown[1]

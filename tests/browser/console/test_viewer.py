@@ -1,0 +1,276 @@
+"""The profile's views: what they say is what the file says, one search and one selection drive them all, the address
+holds the state, and a frame that was left out comes when one zooms in.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from samply_operator.profiles.analysis import frame_tree
+from support import console
+from support.fake_operator import KEY
+from support.service import Service, make_id
+
+from .conftest import Open, Watch, check_accessibility, wait_drawn
+
+PROFILE = f"profiles/orders/{make_id(2)}"
+
+
+async def read_frame(page: Page) -> str:
+    return await page.locator(".flame [aria-live]").first.inner_text()
+
+
+async def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        await page.locator(".flame").first.press(key)
+
+
+async def test_the_graph_by_keyboard(visit: Open) -> None:
+    """Each frame is read out with its numbers; Enter zooms, and the address knows it."""
+    page = await visit(PROFILE)
+    await wait_drawn(page)
+    await press(page, "ArrowDown")
+    assert re.match(r"step_circuit, \d+\.\d%, [\d,]+ samples, of these in itself 0%", await read_frame(page))
+    await press(page, "ArrowDown", "ArrowDown")
+    assert (await read_frame(page)).startswith("hash_lookup, ")
+    await press(page, "Enter")
+    await expect(page.locator(".trail")).to_contain_text("hash_lookup")
+    assert f".{console.find_key('hash_lookup')}" in page.url
+    await expect(page.get_by_label("The chosen function")).to_contain_text("hash_lookup")
+    await press(page, "Escape")
+    await expect(page.locator(".trail button").last).to_have_text("join")
+
+
+async def test_the_graph_by_mouse(visit: Open) -> None:
+    """A click zooms, what is under the pointer is told, the way back is one click, and so is the browser's own."""
+    page = await visit(PROFILE)
+    await wait_drawn(page)
+    canvas = page.get_by_test_id("flame")
+    await canvas.hover(position={"x": 60, "y": 50})
+    await expect(page.locator(".tip")).to_contain_text("join")
+    await canvas.click(position={"x": 60, "y": 50})
+    await expect(page.locator(".trail button").last).to_have_text("join")
+    await page.go_back()
+    await expect(page.locator(".trail button")).to_have_count(1)
+
+
+async def test_one_search_drives_all_views(visit: Open) -> None:
+    page = await visit(PROFILE)
+    await page.get_by_label("Search functions").fill("merge")
+    await expect(page.locator(".trail")).to_contain_text("1 of 24 functions match, 12.7% of all")
+    await page.get_by_role("button", name="Functions").click()
+    await expect(page.locator(".grid-row")).to_have_count(1)
+    await page.get_by_role("button", name="Call tree").click()
+    await expect(page.locator(".grid-row.hit")).to_have_count(3)
+    assert "q=merge" in page.url
+
+
+async def test_the_table_says_what_the_file_says(visit: Open, tmp_path: Path) -> None:
+    """By hand from the samples, and sorted by any column."""
+    page = await visit(f"{PROFILE}?view=table")
+    rows = page.locator(".grid-row")
+    await expect(rows.first).to_contain_text("memcmp_avx2")
+    summary = await page.request.get(
+        page.url.split("/console")[0] + f"/v0/pipelines/orders/samply_profiles/{make_id(2)}/summary",
+        headers={"Authorization": f"Bearer {KEY}"},
+    )
+    top = (await summary.json())["all_threads"]["by_self"][0]
+    text = await rows.first.inner_text()
+    assert f"{int(top['self_weight']):,}" in text
+    assert f"{int(top['total_weight']):,}" in text
+    await page.get_by_role("button", name=re.compile("Function")).click()
+    await expect(rows.first).to_contain_text("0x7f31a2c0")
+
+
+async def test_a_selection_in_time_and_of_threads_filters_everything(visit: Open) -> None:
+    page = await visit(PROFILE)
+    await wait_drawn(page)
+    await expect(page.locator(".lane")).to_have_count(6)
+    await page.get_by_label("From second").fill("0.5")
+    await page.get_by_label("From second").press("Tab")
+    await expect(page.locator(".trail")).to_contain_text(re.compile(r"3,\d{3} samples"))
+    assert "t=0.5-" in page.url
+    await page.get_by_label("dbsp-worker-0").uncheck()
+    await expect(page.locator(".trail")).to_contain_text(re.compile(r"1,\d{3} samples"))
+    await page.reload()
+    await expect(page.locator(".trail")).to_contain_text(re.compile(r"1,\d{3} samples"))
+    plots = await page.locator(".lanes-plots").bounding_box()
+    assert plots is not None
+    await page.mouse.move(plots["x"] + plots["width"] * 0.25, plots["y"] + 20)
+    await page.mouse.down()
+    await page.mouse.move(plots["x"] + plots["width"] * 0.5, plots["y"] + 20, steps=4)
+    await page.mouse.up()
+    await expect(page).to_have_url(re.compile(r"t=0\.6\d*-1\.2"))
+
+
+async def test_sandwich(visit: Open) -> None:
+    """All calls of one function, wherever it is called from."""
+    page = await visit(f"{PROFILE}?fn={console.find_key('merge_batches')}")
+    await page.get_by_role("button", name="Callers and callees").click()
+    await expect(page.get_by_test_id("flame")).to_have_count(2)
+    callers = page.locator(".flame").first
+    await callers.press("ArrowUp")
+    assert (await callers.locator("[aria-live]").inner_text()).startswith("aggregate, ")
+
+
+@pytest.mark.parametrize("by", ["thread", "library", "group"])
+async def test_parted(visit: Open, by: str) -> None:
+    page = await visit(PROFILE)
+    await page.locator("label.pick select").select_option(by)
+    await expect(page).to_have_url(re.compile(f"by={by}"))
+    await wait_drawn(page)
+    await press(page, "Home")
+    expected = {"thread": "dbsp-worker-0 (0)", "library": "app", "group": "(no rule matches)"}[by]
+    assert (await read_frame(page)).startswith(expected)
+
+
+async def test_a_profile_without_markers_says_so(visit: Open) -> None:
+    page = await visit(f"{PROFILE}?by=operator")
+    await expect(page.locator(".note.bad")).to_contain_text("markers")
+
+
+async def test_what_was_left_out_comes_when_one_zooms_in(visit: Open, service: Service) -> None:
+    """A tree of more frames than are sent: the rest of a frame is asked for by its path."""
+    console.put_good(service, 31, console.make_wide(60_000))
+    await service.settle()
+    page = await visit(f"profiles/orders/{make_id(31)}")
+    await wait_drawn(page)
+    await expect(page.locator(".trail")).to_contain_text(re.compile(r"20,000 of \d\d,\d{3} frames"))
+    await press(page, "ArrowDown")
+    async with page.expect_response(lambda answer: "path=" in answer.url) as answer:
+        await press(page, "Enter")
+    body = await (await answer.value).json()
+    assert body["path_found"] == 2
+    assert sum(body["nodes"]["cut"]) == 0
+    await wait_drawn(page)
+    await press(page, *["ArrowDown"] * 5)
+    assert await read_frame(page)
+
+
+async def test_compared(visit: Open) -> None:
+    """The numbers of both, the difference, and swapped its opposite."""
+    page = await visit(f"compare?before=orders/{make_id(1)}&after=orders/{make_id(2)}&view=table")
+    row = page.locator(".grid-row", has_text="hash_lookup")
+    await expect(row).to_contain_text(re.compile(r"\+\d+\.\d\d pp"))
+    await page.get_by_role("button", name="Swap").click()
+    await expect(row).to_contain_text(re.compile(r"−\d+\.\d\d pp"))
+    assert f"before=orders%2F{make_id(2)}" in page.url
+
+
+async def test_two_profiles_are_chosen(visit: Open) -> None:
+    page = await visit("compare")
+    for side, number in (("Before", 6), ("After", 1)):
+        await page.get_by_label(side, exact=True).get_by_role("button", name="Choose").click()
+        dialog = page.get_by_role("dialog")
+        if side == "After":
+            await dialog.get_by_role("button", name="Another pipeline").click()
+        await dialog.get_by_role("button", name={6: "pricing", 1: "orders"}[number]).click()
+        await dialog.locator(".picker button").last.click()
+    await wait_drawn(page)
+    assert f"before=pricing%2F{make_id(6)}" in page.url
+    await expect(page.get_by_test_id("flame")).to_be_visible()
+
+
+async def test_the_report_is_one_file_that_needs_nothing(visit: Open, browser: Browser, tmp_path: Path) -> None:
+    """Opened from the disk without a network: the graph, the tree, the table, the lanes."""
+    page = await visit(PROFILE)
+    await wait_drawn(page)
+    await page.get_by_role("button", name="Open or save").click()
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="HTML report").click()
+    path = tmp_path / "report.html"
+    await (await download.value).save_as(path)
+    context = await browser.new_context(offline=True)
+    report = await context.new_page()
+    faults: list[str] = []
+    report.on("pageerror", lambda error: faults.append(str(error)))
+    report.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
+    report.on("request", lambda request: faults.append(request.url) if not request.url.startswith("file:") else None)
+    await report.goto(path.as_uri())
+    await expect(report.get_by_test_id("flame")).to_be_visible()
+    await expect(report.locator(".lane")).to_have_count(6)
+    await report.get_by_role("button", name="Functions").click()
+    await report.get_by_label("Search functions").fill("hash")
+    await expect(report.locator(".grid-row")).to_have_count(1)
+    await check_accessibility(report)
+    assert faults == []
+    await context.close()
+
+
+async def test_a_report_of_hostile_names_is_a_report(
+    visit: Open, service: Service, browser: Browser, tmp_path: Path
+) -> None:
+    console.put_good(service, 30, console.make_hostile())
+    await service.settle()
+    page = await visit(f"profiles/orders/{make_id(30)}?view=table")
+    await wait_drawn(page)
+    await page.get_by_role("button", name="Open or save").click()
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="HTML report").click()
+    path = tmp_path / "report.html"
+    await (await download.value).save_as(path)
+    report = await browser.new_page()
+    await report.goto(path.as_uri())
+    await expect(report.locator(".grid-row", has_text="<script>")).to_be_visible()
+    assert await report.locator("img").count() == 0
+    assert await report.title() == "orders 0"
+    await report.close()
+
+
+async def test_speedscope_in_place(visit: Open, watch: Watch) -> None:
+    """It gets the profile from the page; the API is out of its reach."""
+    page = await visit(PROFILE)
+    await page.get_by_role("button", name="Open or save").click()
+    await page.get_by_role("button", name="speedscope").click()
+    frame = page.frame_locator("iframe")
+    await expect(frame.locator("body")).to_contain_text("orders 0 (1/6)", timeout=20_000)
+    inside = page.frames[-1]
+    asked = await inside.evaluate("fetch('/v0/pipelines').then(() => 'reached', () => 'refused')")
+    assert asked == "refused"
+    watch.allowed = ("Content Security Policy", "Refused to connect", "violates the following")
+
+
+async def test_firefox_profiler_gets_a_link_that_expires(visit: Open, service: Service) -> None:
+    """To that one file; it holds as long as was chosen."""
+    page = await visit(PROFILE)
+    await page.get_by_role("button", name="Open or save").click()
+    await page.get_by_role("button", name="Firefox Profiler").click()
+    await page.get_by_role("button", name="15 min").click()
+    await page.get_by_role("button", name="Make a link").click()
+    opener = page.get_by_role("link", name="Open")
+    address = await opener.get_attribute("href")
+    assert address is not None
+    assert address.startswith("https://profiler.firefox.com/from-url/http%3A%2F%2F127.0.0.1")
+    assert "signature" in address
+    url = await page.locator(".command code").inner_text()
+    assert (await page.request.get(url)).status == 200
+
+
+async def test_the_file_itself_is_saved(visit: Open, tmp_path: Path) -> None:
+    page = await visit(PROFILE)
+    await page.get_by_role("button", name="Open or save").click()
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name=re.compile("As samply wrote it")).click()
+    saved = await download.value
+    assert saved.suggested_filename.endswith("samply_profile.json.gz")
+    await saved.save_as(tmp_path / "p")
+    assert (tmp_path / "p").read_bytes() == console.make_engine(2, heavier="join")
+
+
+async def test_warnings_stand_in_the_graph(visit: Open) -> None:
+    """How much of what ran is in it at all."""
+    page = await visit(f"profiles/fraud-detection/{make_id(5)}")
+    await wait_drawn(page)
+    evidence = page.get_by_role("img", name=re.compile("Of the CPU time"))
+    await expect(evidence).to_contain_text("29.0% not sampled")
+    await expect(evidence).to_contain_text("without names")
+    await expect(page.get_by_text("The CPU limit took 2.4 s")).to_be_visible()
+
+
+def test_the_key_of_a_function_is_the_servers() -> None:
+    """Links hold it: it may not change."""
+    assert frame_tree.find_key("join", "pipeline") == "9d77934d"
