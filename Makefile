@@ -69,6 +69,10 @@ test-cluster: ## only what needs a cluster, which is started where it is down
 test-slow: ## cluster tests that take minutes each, which make test leaves out
 	@hack/test slow
 
+.PHONY: test-vm
+test-vm: venv ## on Debian's kernel with cgroup v2, in an emulated machine: 5 min
+	@$(PY) -m pytest -q tests/vm
+
 .PHONY: demo
 demo: ## from nothing to a profile on the screen (20 min the first time, then one)
 	@hack/demo
