@@ -15,7 +15,8 @@ import pytest
 from samply_operator import profiles
 from samply_operator.errors import SamplyOperatorError
 from samply_operator.profiles.worker import bounded, jobs
-from support import profile_mutations
+from support import profile_maker, profile_mutations
+from support.profile_maker import Sample
 from support.profile_mutations import mutate
 
 CPU_SECS = 3.0
@@ -129,3 +130,22 @@ async def test_the_child_never_crashes_on_one(seed: int, tmp_path: Path) -> None
     except SamplyOperatorError as error:
         reason = error.details.get("reason")
     assert reason not in ("Crashed", "OutOfMemory", "Timeout")
+
+
+def test_a_very_long_chain_of_calls_takes_no_time_of_its_square(tmp_path: Path) -> None:
+    """Each function calls the next: 100,000 of them."""
+    depth = 100_000
+    document = profile_maker.build([[Sample(("f0",))]])
+    (thread,) = document["threads"]
+    rows = list(range(depth))
+    thread["stringArray"] = [f"f{row}" for row in rows]
+    thread["stackTable"] = {"length": depth, "prefix": [None, *rows[:-1]], "frame": rows}
+    frames, funcs = thread["frameTable"], thread["funcTable"]
+    thread["frameTable"] = {key: rows if key in ("func", "address") else [None] * depth for key in frames}
+    thread["funcTable"] = {"name": rows, "resource": [0] * depth, "fileName": [None] * depth}
+    thread["frameTable"]["length"] = funcs["length"] = thread["funcTable"]["length"] = depth
+    thread["samples"]["stack"] = [depth - 1]
+    profile = profiles.read(profile_maker.save(document, tmp_path / "p.json.gz"))
+    started = time.process_time()
+    assert profiles.top(profile, limit=1).all_threads.functions_total == depth
+    assert time.process_time() - started < 20

@@ -340,6 +340,14 @@ def test_fractions_of_a_unit_are_kept(files: Files) -> None:
     assert "1.75 bytes" in files.convert(path, "svg").decode()
 
 
+def test_what_is_too_large_for_a_format_is_told(files: Files) -> None:
+    samples = [Sample(("a",), weight=1e300)]
+    path = files.save(profile_maker.build([samples], weight_type="bytes", has_cpu=False))
+    assert "1e+300 bytes" in files.run("top", path)
+    files.run("convert", path, "--format", "pprof", "--out", str(files.folder / "out"), status=1)
+    assert "64 bits" in files.err
+
+
 def test_different_units_are_never_added_up_nor_compared(files: Files) -> None:
     samples = files.make("samples", {"a": 3})
     space = files.make("bytes", {"a": 3}, weight_type="bytes", has_cpu=False)

@@ -25,6 +25,9 @@ ROWS_AT_ONCE = 1 << 20
 MAX_LEVELS = 2048
 """A block with longer chains than this is walked node by node: level by level it would take longer."""
 
+MAX_ROUNDS = 64
+"""In which ends of call chains are taken away; longer ones are left to who looks for cycles."""
+
 TABLE_BITS = 20
 HASH = 0x9E3779B97F4A7C15 - (1 << 64)
 """Spreads keys over the table: 2^64 divided by the golden ratio, as a signed number."""
@@ -268,7 +271,7 @@ def find_edges(parent: array[int], func: array[int], width: int) -> set[tuple[in
     start, end = keys // width, keys % width
     own = start[start == end].tolist()
     start, end = start[start != end], end[start != end]
-    while True:
+    for _ in range(MAX_ROUNDS):
         has_in = np.zeros(width, dtype=bool)
         has_out = np.zeros(width, dtype=bool)
         has_in[end] = True

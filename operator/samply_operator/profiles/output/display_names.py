@@ -13,10 +13,14 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069
 """C0, C1, marks of direction and line, halves of surrogate pairs, and what XML doesn't allow."""
 
 MAX_NAME = 200
+HUGE = 1e15
+"""From here on a double has no fraction, and nobody counts the digits."""
 
 
 def show_number(value: float) -> str:
     """For people: thousands apart, and a fraction, to three digits, where there is one."""
+    if abs(value) >= HUGE:
+        return f"{value:.6g}"
     return f"{value:,.3f}".rstrip("0").rstrip(".")
 
 

@@ -15,6 +15,7 @@ from samply_operator.profiles.analysis import libraries, tally, weighing
 from samply_operator.profiles.analysis.calltree import FunctionIndex
 from samply_operator.profiles.analysis.weighing import Measure, WeighedThread
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
+from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.format.profile import Profile
 from samply_operator.profiles.symbols.renaming import Strings
 
@@ -23,6 +24,7 @@ SAMPLE_TYPE, SAMPLE, MAPPING, LOCATION, FUNCTION, STRING_TABLE = 1, 2, 3, 4, 5, 
 TIME_NANOS, DURATION_NANOS, PERIOD_TYPE, PERIOD, COMMENT, DEFAULT_SAMPLE_TYPE = 9, 10, 11, 12, 13, 14
 
 MAX_VARINT = 1 << 64
+MAX_VALUE = (1 << 63) - 1
 
 
 UNITS: dict[str, tuple[str, str, float]] = {
@@ -142,6 +144,10 @@ def _samples(weighed: WeighedThread, columns: Sequence[_Column], strings: String
         path = weighing.walk_up(weighed.forest, node)
         path.reverse()
         values = [round(per_unit * values.get(node, 0.0)) for values, per_unit in sums]
+        if max(values) > MAX_VALUE:
+            raise build_broken(
+                weighed.thread.samples.weight.where, "a sum has more than the 64 bits that pprof has for it"
+            )
         locations = message(1, b"".join(varint(func + 1) for func in path))
         yield message(SAMPLE, locations + message(2, b"".join(map(varint, values))) + labels)
 
