@@ -24,7 +24,8 @@ from samply_operator.store.bucket.objects import Objects
 from support import needs
 
 BUILT = Path(__file__).parents[2] / "build" / "out"
-START_SECS = 30
+START_SECS = 100
+"""moto imports for half a minute where many others work."""
 NAME = "profiles"
 KEYS = {"aws_access_key_id": "testkey", "aws_secret_access_key": "testsecret"}
 
