@@ -16,6 +16,7 @@ SamplyOperatorError            has a message, a remedy and details; `code` is wh
 │   ├── ProfilingNotEnabled
 │   ├── LinksNotEnabled
 │   ├── InvalidLink            a signed link that was changed, or whose time or key is over
+│   ├── ObjectRefused          a quota, policy or webhook of the cluster refuses the SamplyProfile
 │   ├── RangeNotSatisfiable
 │   └── TooManyRequests
 ├── ProfilingFailed            an admitted recording ended without a good profile
@@ -168,6 +169,12 @@ class RecordingFailed(ProfilingFailed):
         super().__init__(message, remedy=remedy, details={"reason": reason, "remedy": remedy, "log": log})
         self.reason = reason
         self.log = log
+
+
+class ObjectRefused(RequestError):
+    """Repeating it will not help; the message is the API server's."""
+
+    code = "ObjectRefused"
 
 
 class PipelineNotDeployed(SamplyOperatorError):

@@ -37,14 +37,21 @@ class Targets(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Namespaces to watch. Empty: only the operator's own, unless clusterWide."""
     cluster_wide: bool = False
     """Watch all namespaces (needs the ClusterRole of the chart)."""
+    namespace_selector: str = ""
+    """Label selector of namespaces, such as feldera.com/pipelines=yes: of all namespaces those are watched, from when
+    they are there. Needs clusterWide. Empty: all of them."""
     pod_selector: str = "app.kubernetes.io/name=feldera-pipeline"
-    """Label selector of pipeline pods (and of StatefulSets' pod templates)."""
+    """Label selector of pipelines' pods and of their StatefulSets: both carry these labels."""
     name_label: str = ""
     """A further label (or annotation) that holds the pipeline's name. Empty: none."""
     name_pattern: str = r"^(?:pipeline-)?(?P<pipeline>.+)$"
     """Regular expression with a group `pipeline` over the StatefulSet's name, where no label names the pipeline."""
     container: str = ""
     """The container to profile. Empty: kubectl's default-container annotation, else the pod's first one."""
+
+    def __post_init__(self) -> None:
+        if self.namespace_selector and not self.cluster_wide:
+            raise ValueError("targets.namespaceSelector needs clusterWide: true")
 
 
 class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):

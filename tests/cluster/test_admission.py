@@ -95,7 +95,7 @@ def test_an_exec_that_a_policy_refuses(home: Install, target: Pipeline, reason: 
         "validations": [validation],
     }
     with policy(home, "ValidatingAdmissionPolicy", spec):
-        failure = wait_failure(target, "AdmissionRefused", mode="InPlace")
+        failure = wait_failure(target, "AdmissionRefused", mode="InPlace", preflightOnly=True)
     assert SAYS in failure["message"]
     assert "exempt the operator's ServiceAccount" in failure["remedy"]
 
@@ -163,7 +163,7 @@ def test_a_quota_of_profiles_is_told(home: Install, target: Pipeline) -> None:
         )
         answer = service.profile(target.name, "?ordinal=0&duration_secs=1", "POST")
         status, code, _ = answer.problem()
-        assert (status, code) == (500, "KubernetesDenied")
+        assert (status, code) == (422, "ObjectRefused")
         assert "exceeded quota: case" in json.loads(answer.body)["message"]
         target.annotate_pod(0, "1s")
         kubectl.poll(

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from samply_operator.errors import ExecFailed, KubeConflict, KubeInvalid, KubeNotFound
 from samply_operator.kube import faults, objects
-from samply_operator.kube.client import ItemList
+from samply_operator.kube.client import ItemList, ObjectList
 from samply_operator.kube.exec import ExecResult
 from samply_operator.recorder import object_origin
 from samply_operator.recorder.pod import script_calls
@@ -255,6 +255,12 @@ class FakeCluster:
             and _has_field(raw, field_selector)
         ]
         return ItemList(tuple(items), str(self._version))
+
+    async def list_objects(
+        self, path: str, parse: Callable[[Any], Any], *, label_selector: str = "", **_: Any
+    ) -> ObjectList[Any]:
+        listed = await self.list_items(path, label_selector=label_selector)
+        return ObjectList([parse(raw) for raw in listed.items], [], listed.resource_version)
 
     async def create(self, path: str, body: Mapping[str, Any], **_: Any) -> Json:
         await self._enter("create", path)

@@ -1,13 +1,14 @@
 """A small API server on a loopback port: objects in a dict, with the answers that code must be able to bear.
 
-It keeps what is written, counts resource versions, refuses what conflicts, and can fail on demand. It knows no
-schema, no watch and no admission: what depends on these is tested on a real cluster. `tests/cluster/test_exec.py` asks
-a real one the same questions about conflicts, pages and preconditions.
+It keeps what is written, counts resource versions, refuses what conflicts, tells watches of changes, and can fail on
+demand. It knows no schema and no admission: what depends on these is tested on a real cluster.
+`tests/cluster/test_exec.py` asks a real one the same questions about conflicts, pages and preconditions.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections import deque
@@ -37,11 +38,20 @@ class FakeKube:
     is_slow: bool = False
     """Refusals come in two pieces."""
     is_allowed: Callable[[Json], bool] = lambda attributes: True
+    forbidden: set[str] = field(default_factory=set)
+    """Paths that are answered with 403."""
+    forgotten: int = 0
+    """Watches from this version or an older one are answered with 410."""
+    is_deaf: bool = False
+    """Watches are told nothing."""
     token: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
     exec: ExecServer = field(default_factory=ExecServer)
     url: str = ""
+    history: list[tuple[int, str, str, Json]] = field(default_factory=list)
+    """What happened: version, type, path, object."""
     _version: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -64,8 +74,21 @@ class FakeKube:
         self._version += 1
         raw["metadata"]["resourceVersion"] = str(self._version)
         raw["metadata"].setdefault("name", path.rsplit("/", 1)[-1])
+        self._note("MODIFIED" if path in self.objects else "ADDED", path, raw)
         self.objects[path] = raw
         return raw
+
+    def remove(self, path: str) -> None:
+        """As if the cluster had deleted it."""
+        raw = self.objects.pop(path)
+        self._version += 1
+        raw["metadata"]["resourceVersion"] = str(self._version)
+        self._note("DELETED", path, raw)
+
+    def _note(self, kind: str, path: str, raw: Json) -> None:
+        self.history.append((self._version, kind, path, json.loads(json.dumps(raw))))
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -85,8 +108,12 @@ class FakeKube:
         response: web.StreamResponse = await handler(request)
         return response
 
-    async def _serve(self, request: web.Request) -> web.Response:
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
         path = request.path.removesuffix("/status")
+        if path in self.forbidden:
+            return _status(403, "Forbidden", 'forbidden: User "operator" cannot do it')
+        if request.query.get("watch"):
+            return await self._watch(request, path)
         if path.endswith("/selfsubjectaccessreviews"):
             body = await request.json()
             allowed = self.is_allowed(body["spec"]["resourceAttributes"])
@@ -111,6 +138,26 @@ class FakeKube:
             meta["continue"] = str(start + limit)
         return web.json_response({"kind": "List", "metadata": meta, "items": found[start : start + limit]})
 
+    async def _watch(self, request: web.Request, path: str) -> web.StreamResponse:
+        version, loop = int(request.query["resourceVersion"]), asyncio.get_running_loop()
+        until = loop.time() + float(request.query["timeoutSeconds"])
+        response = web.StreamResponse()
+        await response.prepare(request)
+        if version <= self.forgotten:
+            gone = {"kind": "Status", "code": 410, "message": "too old resource version"}
+            await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            return response
+        while loop.time() < until and path not in self.forbidden:
+            changed = self._changed
+            for at, kind, where, raw in self.history:
+                if at > version and _is_in(where, path) and not self.is_deaf:
+                    await response.write(json.dumps({"type": kind, "object": raw}).encode() + b"\n")
+                    version = at
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(0.5, until - loop.time())):
+                    await changed.wait()
+        return response
+
     def _create(self, path: str, body: Json) -> web.Response:
         meta = body.setdefault("metadata", {})
         name = meta.get("name") or f"{meta.get('generateName', '')}{uuid.uuid4().hex[:5]}"
@@ -127,7 +174,7 @@ class FakeKube:
             wanted = (body.get("preconditions") or {}).items()
             if any(old["metadata"].get(key) != value for key, value in wanted):
                 return _status(409, "Conflict", "Precondition failed")
-            del self.objects[path]
+            self.remove(path)
             return web.json_response({"kind": "Status", "status": "Success"})
         if request.method == "PUT":
             if body["metadata"].get("resourceVersion", "") not in ("", old["metadata"]["resourceVersion"]):

@@ -33,7 +33,9 @@ def apply(document: Json, operations: Sequence[Mapping[str, Any]]) -> Json:
                 if last not in place:
                     raise TestFailed(f"no {operation['path']}")
                 del place[last]
-            case "add":
+            case "replace" if last not in place:
+                raise TestFailed(f"no {operation['path']}")
+            case "add" | "replace":
                 place[last] = copy.deepcopy(operation["value"])
             case unknown:
                 raise ValueError(f"an operation that no test needed yet: {unknown}")

@@ -10,18 +10,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from samply_operator.discovery.changes import Changes
+from samply_operator.discovery.claims import Claims
+from samply_operator.discovery.world import World
+from samply_operator.errors import KubeError
 from samply_operator.kube import objects
 from samply_operator.kube.events import EventSink
 from samply_operator.model import names
-from samply_operator.recorder.changes import Changes
+from samply_operator.model.profile import parse_object
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.requests import Requests
-from samply_operator.recorder.sync import Sync
-from samply_operator.recorder.world import World
 from samply_operator.settings import Settings
 from samply_operator.store.volume import Volume
 from support import shells
@@ -51,47 +54,90 @@ class OperatorProcess:
         self.volume = Volume(root, min_free_bytes=settings.recording.min_free_bytes, fault=fault)
         client: Any = cluster
         self.context = Context(client, self.volume, EventSink(client, "operator-0"), settings, time.time)
-        self.engine = Engine(self.context, World(settings.targets), Changes())
+        self.changes = Changes()
+        self.engine = Engine(self.context, World(settings.targets, self.changes), self.changes)
         self.requests = Requests(self.engine)
-        self.sync = Sync(self.context, self.engine, (NAMESPACE,))
+        self.claims = Claims(client, self.context.events, settings.targets, self.engine.world.sets)
         self._tasks: list[asyncio.Task[None]] = []
-        self._late: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self.volume.prepare()
         self.cluster.watchers.append(self._see)
         await self.engine.recover()
-        await self.sync.list_first()
-        self._tasks = [asyncio.create_task(self.engine.queue.run()), asyncio.create_task(self.sync.claims.run())]
-        for key in self.engine.world.profiles:
-            self.engine.queue.put(key)
+        await self._list_first()
+        work = (
+            self.engine.queue.run(), self.engine.deletions.queue.run(), self.claims.queue.run(),
+            self.engine.renew_leases(), self._clean_once(),
+        )  # fmt: skip
+        self._tasks = [asyncio.create_task(each) for each in work]
         return self
+
+    async def _list_first(self) -> None:
+        """Until it works."""
+        while True:
+            try:
+                await self.list_all()
+            except KubeError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+    async def _clean_once(self) -> None:
+        """As the first sweep does, at once; tests ask for the others."""
+        await self.engine.runs.clean(lambda profile_id: True)
 
     async def __aexit__(self, *_: object) -> None:
         self.cluster.watchers.remove(self._see)
         await self.engine.close()
-        for task in (*self._tasks, *self._late):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._late, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def change_context(self, **changes: Any) -> Context:
+        """Another clock, other settings, from now on; returns what was before."""
+        before, engine = self.engine.context, self.engine
+        engine.context = replace(before, **changes)
+        runs = [*engine.runs.values(), *engine.runs._ended.values()]
+        for part in (engine.runs, engine.admission, engine.deletions, engine.retention, *runs):
+            part._context = engine.context
+        return before
+
+    async def list_all(self, scope: str = NAMESPACE) -> None:
+        """Complete lists of everything, as discovery/scope.py makes them."""
+        world, client = self.engine.world, self.cluster
+        world.begin_profiles(scope)
+        source = (scope, "")
+        selector = self.context.settings.targets.pod_selector
+        pods = await client.list_objects(objects.pods(scope), objects.parse_pod, label_selector=selector)
+        sets = await client.list_objects(objects.stateful_sets(scope), objects.parse_stateful_set)
+        profiles = await client.list_objects(objects.samply_profiles(scope), parse_object)
+        world.replace_pods(pods.items, source=source)
+        world.replace_sets(sets.items, source=source)
+        world.replace_profiles(scope, profiles.items)
+        world.cover(scope)
+        for carrier in (*pods.items, *sets.items):
+            self.claims.see(carrier)
+        for profile in profiles.items:
+            self.engine.queue.put(profile.key)
 
     def _see(self, kind: str, raw: Json) -> None:
-        """As handlers/watches.py does."""
-        world, is_gone = self.engine.world, kind == "DELETED"
+        """As discovery/scope.py does."""
+        world, is_gone, source = self.engine.world, kind == "DELETED", (NAMESPACE, "")
         match raw.get("kind"):
             case names.KIND:
-                profile = world.see_profile(raw, is_gone=is_gone)
+                profile = parse_object(raw)
+                world.see_profile(profile, is_gone=is_gone)
                 if is_gone:
-                    task = asyncio.create_task(self.engine.see_deleted(profile))
-                    self._late.add(task)
-                    task.add_done_callback(self._late.discard)
+                    self.engine.deletions.see(profile)
                 self.engine.queue.put(profile.key)
             case "Pod":
-                world.see_pod(raw, is_gone=is_gone)
-                self.sync.see_carrier("Pod", raw)
+                pod = objects.parse_pod(raw)
+                world.see_pod(pod, source=source, is_gone=is_gone)
+                self.claims.see(pod)
             case "StatefulSet":
-                world.see_set(raw, is_gone=is_gone)
-                self.sync.see_carrier("StatefulSet", raw)
-        self.engine.changes.notify()
+                found = objects.parse_stateful_set(raw)
+                world.see_set(found, source=source, is_gone=is_gone)
+                self.claims.see(found)
 
     async def reach(self, is_so: Callable[[], object], secs: float = 30.0) -> None:
         """Wait until it is so."""
@@ -131,7 +177,7 @@ def add_pipeline(
         objects.stateful_sets(NAMESPACE, owner),
         {
             "kind": "StatefulSet",
-            "metadata": {"namespace": NAMESPACE, "name": owner},
+            "metadata": {"namespace": NAMESPACE, "name": owner, "labels": LABELS},
             "spec": {"replicas": ordinals, "template": {"metadata": {"labels": LABELS}}},
         },
     )

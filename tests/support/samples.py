@@ -12,7 +12,7 @@ import msgspec
 
 from samply_operator.model.manifest import JournalEntry, Manifest, Quality, StoredFile
 from samply_operator.model.pipeline import Container, Pod, StatefulSet
-from samply_operator.model.profile import SamplyProfile, Spec
+from samply_operator.model.profile import SamplyProfile, Spec, Status
 
 LABELS = {"app.kubernetes.io/name": "feldera-pipeline"}
 UID = "11111111-2222-4333-8444-555555555555"
@@ -37,20 +37,20 @@ def make_pod(name: str = "pipeline-a-0", **changes: Any) -> Pod:
 
 
 def make_set(name: str = "pipeline-a", **changes: Any) -> StatefulSet:
-    found = StatefulSet("prod", name, f"uid-of-{name}", replicas=1, template_labels=LABELS)
+    found = StatefulSet("prod", name, f"uid-of-{name}", replicas=1, template_labels=LABELS, labels=LABELS)
     return replace(found, **changes)
 
 
 def make_profile(**changes: Any) -> SamplyProfile:
-    spec = changes.pop("spec", Spec("a"))
+    """`status` as it is in JSON; `phase` goes into it."""
+    told = changes.pop("status", {}) | ({"phase": changes.pop("phase")} if "phase" in changes else {})
     profile = SamplyProfile(
         "prod",
         "p-1",
         UID,
-        spec,
-        phase=None,
+        changes.pop("spec", Spec("a")),
         created_at="2027-01-15T07:59:59Z",
-        raw={"status": changes.pop("status", {})},
+        status=msgspec.convert(told, Status),
     )
     return replace(profile, **changes)
 

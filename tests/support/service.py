@@ -147,7 +147,7 @@ class Service:
             if live is None or not view.is_ready:
                 return False
             seen = set(live.pipelines), set(live.by_id), view.catalog.by_id.keys()
-            return seen == (pipelines, recordings, ids) and live.snapshot.is_synced == self.operator.is_synced
+            return seen == (pipelines, recordings, ids) and live.is_synced == self.operator.is_synced
 
         await wait_until(is_shown)
 

@@ -4,7 +4,7 @@
   resources: [samplyprofiles]
   verbs:
     - get     # read an object again before acting on it
-    - list    # the state at start, and the periodic resync
+    - list    # the whole state, at start and every ten minutes
     - watch   # new objects, deletions, changed annotations
     - create  # one object per ordinal, for a trigger annotation or a POST
     - patch   # annotations: stop, pin

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from samply_operator.api.server.measures import FAULTS
-from samply_operator.control.messages import OrdinalState, PipelineState, RecordingState, Snapshot
+from samply_operator.control.live import Live
+from samply_operator.control.messages import OrdinalState, PipelineState, RecordingState
 from samply_operator.errors import CorruptManifest, StoreError
 from samply_operator.model.manifest import Manifest
 from samply_operator.rules.serving import serve
@@ -39,17 +40,6 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
-    """A snapshot, looked up by name."""
-
-    snapshot: Snapshot
-    pipelines: Mapping[Key, PipelineState]
-    namespaces: Mapping[str, frozenset[str]]
-    recordings: Mapping[tuple[str, str, int], RecordingState]
-    by_id: Mapping[str, RecordingState]
-
-
-@dataclass(frozen=True, slots=True)
 class View:
     """One consistent picture. `live` None: the operator is away."""
 
@@ -63,13 +53,13 @@ class View:
 
     @property
     def is_certain(self) -> bool:
-        return self.live is not None and self.live.snapshot.is_synced
+        return self.live is not None and self.live.is_synced
 
     def find_namespaces(self, pipeline: str) -> frozenset[str]:
         """Namespaces that hold the name, in the cluster or on the volume."""
         found = self._namespaces.get(pipeline)
         if found is None:
-            live = self.live.namespaces.get(pipeline, frozenset()) if self.live else frozenset()
+            live = self.live.find_namespaces(pipeline) if self.live else frozenset[str]()
             found = live | self.catalog.find_namespaces(pipeline)
             if found and len(self._namespaces) < MAX_KEPT:
                 self._namespaces[pipeline] = found
@@ -81,7 +71,7 @@ class View:
 
     def count_widest(self) -> int:
         """Namespaces of the name that most of them hold; 1 where there is no name at all."""
-        names = self.catalog.namespaces.keys() | (self.live.namespaces.keys() if self.live else set())
+        names = self.catalog.namespaces.keys() | (self.live.list_names() if self.live else set())
         return max((len(self.find_namespaces(name)) for name in names), default=1)
 
     def find_pipeline(self, namespace: str, pipeline: str) -> PipelineState | None:
@@ -122,8 +112,7 @@ class View:
 
     def list_recordings(self, namespace: str, pipeline: str) -> tuple[RecordingState, ...]:
         """Those of one pipeline that haven't ended, newest first; what is stored already is left out."""
-        live = self.live.by_id.values() if self.live else ()
-        found = [r for r in live if (r.namespace, r.pipeline) == (namespace, pipeline)]
+        found = self.live.list_recordings(namespace, pipeline) if self.live else []
         unstored = [r for r in found if self.catalog.get(r.id) is None]
         return tuple(sorted(unstored, key=lambda r: (r.requested_at, r.id), reverse=True))
 
@@ -140,28 +129,6 @@ class View:
     def without(self, ids: Collection[str]) -> View:
         """The same, as if these profiles had never been stored."""
         return View(self.catalog.without(ids), self.live, self.is_ready) if ids else self
-
-
-def build_live(snapshot: Snapshot) -> Live:
-    """Look-ups over a snapshot. Preflights are no recordings that a GET could wait for."""
-    namespaces: dict[str, set[str]] = {}
-    for pipeline in snapshot.pipelines:
-        namespaces.setdefault(pipeline.name, set()).add(pipeline.namespace)
-    for recording in snapshot.recordings:
-        namespaces.setdefault(recording.pipeline, set()).add(recording.namespace)
-    return Live(
-        snapshot=snapshot,
-        pipelines={(p.namespace, p.name): p for p in snapshot.pipelines},
-        namespaces={name: frozenset(found) for name, found in namespaces.items()},
-        recordings={(r.namespace, r.pipeline, r.ordinal): r for r in _order(snapshot.recordings)},
-        by_id={r.id: r for r in snapshot.recordings},
-    )
-
-
-def _order(recordings: Collection[RecordingState]) -> list[RecordingState]:
-    """The one that runs comes last and so counts, before others that wait for the same target."""
-    real = [r for r in recordings if not r.preflight_only]
-    return sorted(real, key=lambda r: (r.ends_at is not None, r.requested_at, r.id))
 
 
 def _is_running(ordinals: Collection[OrdinalState], ordinal: int) -> bool:
@@ -187,7 +154,7 @@ class Board:
         """The process was asked to end: no longer ready."""
         self._volume = volume
         self._index = Index()
-        self._snapshot: Snapshot | None = None
+        self._live: Live | None = None
         self._read_generation: int | None = None
         self._losses = 0
         self._begun = 0
@@ -209,23 +176,23 @@ class Board:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def take(self, snapshot: Snapshot | None) -> None:
+    def take(self, live: Live | None) -> None:
         """A new snapshot, or None: the operator went (its generations start anew when it is back)."""
-        self._snapshot = snapshot
-        if snapshot is None:
+        self._live = live
+        if live is None:
             self._read_generation = None
             self._losses += 1
             self._show(None)
-        elif self._is_read(snapshot):
-            self._show(snapshot)
+        elif self._is_read(live):
+            self._show(live)
         else:
             self._wanted.set()
 
-    def _is_read(self, snapshot: Snapshot) -> bool:
+    def _is_read(self, live: Live) -> bool:
         """Whether the volume was read since anything of this snapshot could have been stored: its generation was,
         and no recording vanished from what is shown."""
         shown = self.view.live.by_id.keys() if self.view.live else set()
-        return snapshot.store_generation == self._read_generation and shown <= {r.id for r in snapshot.recordings}
+        return live.store_generation == self._read_generation and shown <= live.by_id.keys()
 
     async def look_again(self) -> None:
         """What the index says isn't so: read the volume now. Returns when it was read, LOOK_SECS later at most."""
@@ -243,8 +210,7 @@ class Board:
             return False
         return True
 
-    def _show(self, snapshot: Snapshot | None) -> None:
-        live = build_live(snapshot) if snapshot else None
+    def _show(self, live: Live | None) -> None:
         self.view = View(self._index.catalog, live, is_ready=self.view.is_ready)
         self._wake()
 
@@ -280,7 +246,7 @@ class Board:
 
     async def _read(self) -> bool:
         """Read the volume for the snapshot at hand, then show both. False: the volume can't be read."""
-        snapshot, losses = self._snapshot, self._losses
+        live, losses = self._live, self._losses
         try:
             faults = await self._refresh()
         except StoreError as error:
@@ -289,11 +255,11 @@ class Board:
         for fault in faults:
             logger.error("%s", fault)
         self.view = View(self._index.catalog, self.view.live, is_ready=True)
-        if snapshot is None or losses != self._losses:
+        if live is None or losses != self._losses:
             self._show_unless_unread()
         else:
-            self._read_generation = snapshot.store_generation
-            self._show(snapshot)
+            self._read_generation = live.store_generation
+            self._show(live)
             self._show_unless_unread()
         return True
 
@@ -310,10 +276,10 @@ class Board:
 
     def _show_unless_unread(self) -> None:
         """The newest snapshot, if the volume was read for its generation; else read again."""
-        if self._snapshot is None:
+        if self._live is None:
             self._show(None)
-        elif self._is_read(self._snapshot):
-            self._show(self._snapshot)
+        elif self._is_read(self._live):
+            self._show(self._live)
         else:
             self._wanted.set()
             self._wake()

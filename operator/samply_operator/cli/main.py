@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from samply_operator import __version__, settings
+from samply_operator.controller import signals
 from samply_operator.errors import SamplyOperatorError
 
 EXIT_FAILED = 1
@@ -69,12 +70,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "heartbeat":
         return _check_heartbeat(options.max_age)
+    signals.exit_on_signals()
     from samply_operator import logs  # noqa: PLC0415
 
     config, identity = settings.load(options.settings), settings.load_identity()
     logs.configure(config.log_level)
     if options.command == "operator":
-        from samply_operator.handlers import main as operator_main  # noqa: PLC0415
+        from samply_operator.controller import main as operator_main  # noqa: PLC0415
 
         asyncio.run(operator_main.run(config, identity))
     else:

@@ -1,6 +1,6 @@
 """The api's side of the unix socket: two streams kept open, and calls that act.
 
-`snapshot` is the operator's last word while the stream lives, and None as soon as it broke or fell silent: what can't
+`live` is the operator's last word while the stream lives, and None as soon as it broke or fell silent: what can't
 be known is never guessed from an old picture. `credentials` are kept when the operator goes, so that stored profiles
 are still served; `read_at` in them says how old they are. Touches the socket only.
 """
@@ -19,6 +19,7 @@ import msgspec
 
 from samply_operator import errors, logs
 from samply_operator.control import streams
+from samply_operator.control.live import Live, build_live
 from samply_operator.control.messages import (
     GIVE_UP_AT,
     REQUEST_ID,
@@ -36,6 +37,7 @@ from samply_operator.control.messages import (
     StartRequest,
     SupportBundleReply,
     SupportBundleRequest,
+    Update,
 )
 
 logger = logging.getLogger(__name__)
@@ -49,11 +51,11 @@ METRICS_SECS = 5.0
 
 AWAY_REMEDY = "Try again in a few seconds; stored profiles are served meanwhile."
 
-OnChange = Callable[[Snapshot | None], None]
+OnChange = Callable[[Live | None], None]
 Reply = TypeVar("Reply")
 
 _credentials = msgspec.json.Decoder(Credentials)
-_snapshots = msgspec.json.Decoder(Snapshot)
+_states = msgspec.json.Decoder(Snapshot | Update)
 _review_replies = msgspec.json.Decoder(ReviewReply)
 _start_replies = msgspec.json.Decoder(StartReply)
 _start_all_replies = msgspec.json.Decoder(StartAllReply)
@@ -63,18 +65,18 @@ _act_replies = msgspec.json.Decoder(ActReply)
 _error_replies = msgspec.json.Decoder(ErrorReply)
 
 
-def _ignore(snapshot: Snapshot | None) -> None:
+def _ignore(live: Live | None) -> None:
     """Nobody listens."""
 
 
 class OperatorClient:
-    """Use as `async with`; `on_change` is called in the loop with each new snapshot, and with None on loss."""
+    """Use as `async with`; `on_change` is called in the loop with each new state, and with None on loss."""
 
     def __init__(self, socket_path: str, *, on_change: OnChange = _ignore, silence_secs: float = SILENCE_SECS) -> None:
         self.on_change = on_change
         self._socket_path = socket_path
         self._silence_secs = silence_secs
-        self._snapshot: Snapshot | None = None
+        self._live: Live | None = None
         self._session: aiohttp.ClientSession | None = None
         self._credentials = Credentials()
         self._tasks: list[asyncio.Task[None]] = []
@@ -85,9 +87,9 @@ class OperatorClient:
         return self._credentials
 
     @property
-    def snapshot(self) -> Snapshot | None:
+    def live(self) -> Live | None:
         """The operator's state; None while the operator is away."""
-        return self._snapshot
+        return self._live
 
     async def __aenter__(self) -> OperatorClient:
         self._session = aiohttp.ClientSession(
@@ -182,7 +184,7 @@ class OperatorClient:
     async def _watch(self, session: aiohttp.ClientSession) -> None:
         silence_secs = self._silence_secs
         await streams.follow(
-            session, "/v1/watch", _snapshots, silence_secs=silence_secs, on_message=self._change, on_loss=self._lose
+            session, "/v1/watch", _states, silence_secs=silence_secs, on_message=self._take, on_loss=self._lose
         )
 
     async def _watch_credentials(self, session: aiohttp.ClientSession) -> None:
@@ -201,15 +203,21 @@ class OperatorClient:
             self._credentials = credentials
 
     def _lose(self, reason: str) -> None:
-        if self._snapshot is not None:
+        if self._live is not None:
             logger.warning("the operator is away: %s", reason)
             self._change(None)
 
-    def _change(self, snapshot: Snapshot | None) -> None:
-        if self._snapshot is None and snapshot is not None:
+    def _take(self, message: Snapshot | Update) -> None:
+        if isinstance(message, Snapshot):
+            self._change(build_live(message))
+        elif self._live is not None:
+            self._change(self._live.apply(message))
+
+    def _change(self, live: Live | None) -> None:
+        if self._live is None and live is not None:
             logger.info("the operator is there")
-        self._snapshot = snapshot
-        self.on_change(snapshot)
+        self._live = live
+        self.on_change(live)
 
 
 def _unavailable(why: str) -> errors.OperatorUnavailable:

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import msgspec
 
 from samply_operator.control.messages import Credentials
+from samply_operator.discovery.changes import Changes
 from samply_operator.errors import KubeError, KubeNotFound
 from samply_operator.kube import objects
-from samply_operator.recorder.changes import Changes
 from samply_operator.rules.access import credentials
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,8 @@
 
 The protocol (HTTP over the socket):
   GET  /v1/metrics  → the operator's metrics, in Prometheus' text format
-  GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, one after each change, one at least every 5 s
+  GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, then an `Update` after changes: at most 4 in a
+                      second, and at least one every 5 s
   GET  /v1/credentials → the same for `Credentials`: who may, of what the Secrets say
   POST /v1/review   `ReviewRequest` → 200 `ReviewReply`, or an error: whose the bearer is, and what they may
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
@@ -69,7 +70,9 @@ class RecordingState(msgspec.Struct, frozen=True, rename="camel"):
     duration_secs: int = 0
 
 
-class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
+class Snapshot(msgspec.Struct, frozen=True, rename="camel", tag="snapshot"):
+    """All of it."""
+
     pipelines: tuple[PipelineState, ...]
     recordings: tuple[RecordingState, ...]
     store_generation: int
@@ -77,6 +80,21 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
     sent_at: float
     is_synced: bool = True
     """False until the operator has seen complete lists: an unknown name is not yet a 404."""
+    enabled: bool = True
+
+
+class Update(msgspec.Struct, frozen=True, rename="camel", tag="update", omit_defaults=True):
+    """What is another than before; the last four fields are always as they are now."""
+
+    pipelines: tuple[PipelineState, ...] = ()
+    gone_pipelines: tuple[tuple[str, str], ...] = ()
+    """Namespace and name."""
+    recordings: tuple[RecordingState, ...] = ()
+    gone_recordings: tuple[str, ...] = ()
+    """Ids."""
+    store_generation: int = 0
+    sent_at: float = 0.0
+    is_synced: bool = True
     enabled: bool = True
 
 

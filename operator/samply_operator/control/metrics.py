@@ -16,7 +16,7 @@ OBJECTS = gauge(OPERATOR, "objects", "Objects known from lists and watches.", ("
 QUEUE = gauge(OPERATOR, "queue_length", "SamplyProfiles that wait to be looked at.")
 SYNCED = gauge(OPERATOR, "synced", "1 once complete lists were seen.")
 SYNCED_AT = gauge(
-    OPERATOR, "last_sync_timestamp_seconds", "Unix time of the last complete lists; they are due every minute."
+    OPERATOR, "last_sync_timestamp_seconds", "Unix time of the last complete lists; they are due every 10 minutes."
 )
 SEEN_AT = gauge(OPERATOR, "last_event_timestamp_seconds", "Unix time of the last event that a watch brought.")
 GENERATION = gauge(OPERATOR, "store_generation", "Grows with each profile that is stored or removed.")
@@ -56,7 +56,7 @@ def _observe(engine: Engine, waiting: int) -> None:
     SYNCED.set(world.is_synced)
     SYNCED_AT.set(world.synced_at)
     SEEN_AT.set(world.seen_at)
-    GENERATION.set(engine.store_generation)
+    GENERATION.set(engine.changes.store_generation)
     for kind, number in (("profile", stored.profiles), ("failure", stored.failures), ("pinned", stored.pinned)):
         STORED.labels(kind).set(_known(engine, number))
     USED_BYTES.set(_known(engine, stored.used_bytes))

@@ -52,7 +52,6 @@ from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure
 from samply_operator.recorder import support_bundle
 from samply_operator.recorder.actions import Acts
-from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.requests import Requests, build_unknown_pipeline
 from samply_operator.rules.access import permissions
@@ -62,7 +61,9 @@ from samply_operator.settings import Verb
 logger = logging.getLogger(__name__)
 
 BEAT_SECS = 4.0
-"""A snapshot goes out at least this often, so that silence means that the operator is away."""
+"""Something goes out at least this often, so that silence means that the operator is away."""
+UPDATE_SECS = 0.25
+"""What changes within this time goes out together."""
 MAX_BODY_BYTES = 256 * 1024
 
 Call = TypeVar("Call")
@@ -119,29 +120,36 @@ class ControlServer:
         for task in self._streams:
             task.cancel()
 
-    async def _stream(
-        self, request: web.Request, changes: Changes, build: Callable[[], msgspec.Struct]
-    ) -> web.StreamResponse:
+    async def _open_stream(self, request: web.Request) -> web.StreamResponse:
         task = asyncio.current_task()
         if task is not None:
             self._streams.add(task)
             task.add_done_callback(self._streams.discard)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
+        return response
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        response, changes = await self._open_stream(request), self._engine.changes
+        with changes.feed() as feed:
+            count = changes.count
+            await _write(response, snapshots.build_snapshot(self._engine))
+            while True:
+                await asyncio.sleep(UPDATE_SECS)
+                await changes.wait(count, BEAT_SECS)
+                count = changes.count
+                await _write(response, snapshots.build_update(self._engine, feed))
+
+    async def _watch_credentials(self, request: web.Request) -> web.StreamResponse:
+        response, changes = await self._open_stream(request), self._source.changes
         while True:
             # The count is taken before the picture: what changes in between makes another picture.
             count = changes.count
-            await response.write(msgspec.json.encode(build()) + b"\n")
+            await _write(response, self._source.current)
             await changes.wait(count, BEAT_SECS)
 
-    async def _watch(self, request: web.Request) -> web.StreamResponse:
-        return await self._stream(request, self._engine.changes, lambda: snapshots.build_snapshot(self._engine))
-
-    async def _watch_credentials(self, request: web.Request) -> web.StreamResponse:
-        return await self._stream(request, self._source.changes, lambda: self._source.current)
-
     async def _tell_metrics(self, request: web.Request) -> web.Response:
-        waiting = sum(snapshots.is_waiting(profile, self._engine) for profile in self._engine.world.profiles.values())
+        waiting = sum(snapshots.is_waiting(profile, self._engine) for profile in self._engine.world.unended.values())
         free_bytes = await asyncio.to_thread(self._engine.context.volume.free_bytes)
         return web.Response(body=metrics.render(self._engine, waiting, free_bytes), content_type="text/plain")
 
@@ -223,7 +231,7 @@ class ControlServer:
         """Refused because another one records: the caller is told which and how long."""
         if failure is None or failure.reason != "AlreadyRecording":
             return
-        run = self._engine.find_run(namespace, call.pipeline, call.ordinal)
+        run = self._engine.runs.find(namespace, call.pipeline, call.ordinal)
         raise ProfilingInProgress(
             failure.message,
             remedy=failure.remedy,
@@ -282,6 +290,10 @@ class ControlServer:
         """Nothing begins for a caller who was told already that it didn't."""
         if self._engine.context.now() >= float(request.headers.get(GIVE_UP_AT, "inf")):
             raise OperatorUnavailable("The caller has given up.")
+
+
+async def _write(response: web.StreamResponse, message: msgspec.Struct) -> None:
+    await response.write(msgspec.json.encode(message) + b"\n")
 
 
 def read_bearer(request: web.Request) -> str:

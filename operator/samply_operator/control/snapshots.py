@@ -11,11 +11,13 @@ from samply_operator.control.messages import (
     RecordingState,
     Snapshot,
     StartReply,
+    Update,
 )
+from samply_operator.discovery.changes import Feed
 from samply_operator.model.pipeline import Pipeline
-from samply_operator.model.profile import SamplyProfile
+from samply_operator.model.profile import PreflightStatus, SamplyProfile, TargetStatus
 from samply_operator.recorder.engine import Engine
-from samply_operator.recorder.requests import Started, read_failure
+from samply_operator.recorder.requests import Started
 from samply_operator.recorder.run import Run
 from samply_operator.rules import times
 from samply_operator.rules.recording.preflight import Finding
@@ -57,7 +59,7 @@ def describe_run(run: Run) -> RecordingState:
 
 def is_waiting(profile: SamplyProfile, engine: Engine) -> bool:
     """Asked for and not yet admitted."""
-    return profile.phase in {None, "Pending"} and profile.uid not in engine.runs and not profile.is_deleted
+    return not profile.has_begun and profile.uid not in engine.runs and not profile.is_deleted
 
 
 def describe_waiting(profile: SamplyProfile) -> RecordingState:
@@ -74,14 +76,39 @@ def describe_waiting(profile: SamplyProfile) -> RecordingState:
     )
 
 
+def describe_recording(profile_id: str, engine: Engine) -> RecordingState | None:
+    """One that runs or waits; None: it has ended, or is gone."""
+    run, profile = engine.runs.get(profile_id), engine.world.unended.get(profile_id)
+    if run is not None:
+        return None if run.entry.outcome else describe_run(run)
+    return describe_waiting(profile) if profile is not None and is_waiting(profile, engine) else None
+
+
+def build_update(engine: Engine, feed: Feed) -> Update:
+    """What changed since the last one; `feed` is empty afterwards."""
+    keys, ids = feed.take()
+    pipelines = {key: engine.world.pipelines.get(key) for key in keys}
+    recordings = {profile_id: describe_recording(profile_id, engine) for profile_id in ids}
+    return Update(
+        pipelines=tuple(describe_pipeline(found) for found in pipelines.values() if found is not None),
+        gone_pipelines=tuple(key for key, found in pipelines.items() if found is None),
+        recordings=tuple(found for found in recordings.values() if found is not None),
+        gone_recordings=tuple(profile_id for profile_id, found in recordings.items() if found is None),
+        store_generation=engine.changes.store_generation,
+        sent_at=engine.context.now(),
+        is_synced=engine.world.is_synced,
+        enabled=engine.context.settings.recording.enabled,
+    )
+
+
 def build_snapshot(engine: Engine) -> Snapshot:
     return Snapshot(
         pipelines=tuple(map(describe_pipeline, engine.world.pipelines.values())),
         recordings=(
             *(describe_run(run) for run in engine.runs.values() if not run.entry.outcome),
-            *(describe_waiting(p) for p in engine.world.profiles.values() if is_waiting(p, engine)),
+            *(describe_waiting(p) for p in engine.world.unended.values() if is_waiting(p, engine)),
         ),
-        store_generation=engine.store_generation,
+        store_generation=engine.changes.store_generation,
         sent_at=engine.context.now(),
         is_synced=engine.world.is_synced,
         enabled=engine.context.settings.recording.enabled,
@@ -108,19 +135,18 @@ def describe_started(started: Started, now: float) -> StartReply:
 
 def describe_preflight(profile: SamplyProfile) -> PreflightReply:
     """Of a preflight that ended, as its object tells it."""
-    raw = profile.raw.get("status") or {}
-    target, found = raw.get("target") or {}, raw.get("preflight") or {}
-    failure = read_failure(raw)
+    target, found = profile.status.target or TargetStatus(), profile.status.preflight or PreflightStatus()
+    failure = profile.status.failure
     return PreflightReply(
         id=profile.uid,
         namespace=profile.namespace,
         name=profile.name,
         ordinal=profile.spec.ordinal,
-        verdict="Refuse" if failure else "GoWithWarning" if found.get("findings") else "Go",
-        pod=str(target.get("pod", "")),
-        container=str(target.get("container", "")),
-        mode=str(target.get("mode", "")),
-        findings=tuple(msgspec.convert(found.get("findings") or [], list[Finding])),
+        verdict="Refuse" if failure else "GoWithWarning" if found.findings else "Go",
+        pod=target.pod,
+        container=target.container,
+        mode=target.mode,
+        findings=tuple(msgspec.convert(found.findings, list[Finding])),
         failure=failure,
-        facts=msgspec.convert(found.get("facts") or {}, dict[str, str]),
+        facts=found.facts,
     )

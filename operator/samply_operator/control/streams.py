@@ -10,9 +10,10 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
+from samply_operator.ndjson import split_lines
+
 BACK_OFF_SECS = (0.1, 2.0)
 """First and longest pause between two attempts to connect."""
-MAX_LINE_BYTES = 64 * 1024 * 1024
 
 Message = TypeVar("Message")
 
@@ -50,18 +51,3 @@ async def _read(session: aiohttp.ClientSession, path: str, silence_secs: float) 
         response.raise_for_status()
         async for line in split_lines(response.content):
             yield line
-
-
-async def split_lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length (aiohttp's own reader stops at its buffer's size); what is cut off is dropped."""
-    pieces: list[bytes] = []
-    size = 0
-    async for data in stream.iter_any():
-        *ends, rest = data.split(b"\n")
-        for end in ends:
-            yield b"".join((*pieces, end))
-            pieces, size = [], 0
-        pieces.append(rest)
-        size += len(rest)
-        if size > MAX_LINE_BYTES:
-            raise aiohttp.ClientPayloadError("a line of the stream is too long")

@@ -2,7 +2,9 @@
 
     async with KubeClient() as client:
         await client.get(path) -> dict                      paths are built by kube/objects.py
-        await client.list_items(path, label_selector="…") -> ItemList(items, resource_version)
+        await client.list_items(path, field_selector="…") -> ItemList(items, resource_version)
+        await client.list_objects(path, parse, label_selector="…") -> ObjectList(items, faults, resource_version)
+        async for event in client.watch(path, version="…", …): event.type, event.object
         await client.create(path, body) / replace(path, body) -> dict
         await client.patch(path, body, kind="merge") -> dict     kind: json | merge | strategic | apply
         await client.delete(path, uid="…", propagation="Background")
@@ -14,12 +16,13 @@ All raise errors.Kube*; each has a time-out. A status is written by its path (`s
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import msgspec
 
@@ -28,6 +31,7 @@ from samply_operator.kube import channels, objects
 from samply_operator.kube import exec as exec_
 from samply_operator.kube.connection import CONNECT_SECS, Connection, Load, WebSocket, load_configuration
 from samply_operator.kube.limits import ExecLimits
+from samply_operator.ndjson import split_lines
 
 PatchKind = Literal["json", "merge", "strategic", "apply"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
@@ -35,6 +39,8 @@ Json = dict[str, Any]
 
 REQUEST_SECS = 30.0
 PAGE_SIZE = 500
+PIECE = 50
+"""Objects that are parsed in one piece, while nothing else goes on."""
 MAX_OUTPUT = 1024 * 1024
 CONTENT_TYPES: dict[PatchKind, str] = {
     "json": "application/json-patch+json",
@@ -50,6 +56,39 @@ class ItemList:
 
     items: tuple[Json, ...]
     resource_version: str
+
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectList(Generic[Item]):
+    """A complete list, parsed; `faults` says which of it could not be read, and why."""
+
+    items: list[Item]
+    faults: list[str]
+    resource_version: str
+
+
+class WatchEvent(msgspec.Struct, frozen=True):
+    """`type` is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR; of an ERROR the object is a Status."""
+
+    type: str
+    object: msgspec.Raw
+
+
+class _ListMeta(msgspec.Struct, frozen=True):
+    resource_version: str = msgspec.field(default="", name="resourceVersion")
+    next_page: str = msgspec.field(default="", name="continue")
+
+
+class _Page(msgspec.Struct, frozen=True):
+    metadata: _ListMeta
+    items: list[msgspec.Raw] | None = None
+
+
+_pages = msgspec.json.Decoder(_Page)
+_events = msgspec.json.Decoder(WatchEvent)
 
 
 class KubeClient:
@@ -98,6 +137,49 @@ class KubeClient:
             params["continue"] = meta.get("continue") or ""
             if not params["continue"]:
                 return ItemList(tuple(items), str(meta.get("resourceVersion", "")))
+
+    async def list_objects(
+        self,
+        path: str,
+        parse: Callable[[msgspec.Raw], Item],
+        *,
+        label_selector: str = "",
+        timeout_secs: float = REQUEST_SECS,
+    ) -> ObjectList[Item]:
+        """All pages, or an error: never a part. Each object is parsed as it comes, and one that cannot be costs nothing
+        but itself. The loop is never held for long."""
+        params = {"labelSelector": label_selector, "limit": str(PAGE_SIZE)}
+        found: ObjectList[Item] = ObjectList([], [], "")
+        while True:
+            given = {key: value for key, value in params.items() if value}
+            body = await self._connection.request("GET", path, params=given, timeout_secs=timeout_secs)
+            page = _decode_as(body, _pages)
+            for number, raw in enumerate(page.items or ()):
+                try:
+                    found.items.append(parse(raw))
+                except msgspec.ValidationError as error:
+                    found.faults.append(f"{_find_name(raw)}: {error}")
+                if number % PIECE == PIECE - 1:
+                    await asyncio.sleep(0)
+            params["continue"] = page.metadata.next_page
+            if not params["continue"]:
+                return ObjectList(found.items, found.faults, page.metadata.resource_version)
+
+    async def watch(
+        self, path: str, *, version: str, label_selector: str = "", secs: float
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """What happens after `version`, for about that long. Raises errors.Kube*, also when the connection breaks."""
+        params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(max(1, int(secs))),
+            "labelSelector": label_selector,
+        }
+        given = {key: value for key, value in params.items() if value}
+        async with self._connection.stream(path, params=given, silence_secs=secs + REQUEST_SECS) as body:
+            async for line in split_lines(body):
+                yield _decode_as(line, _events)
 
     async def create(self, path: str, body: Mapping[str, Any], *, timeout_secs: float = REQUEST_SECS) -> Json:
         raw = msgspec.json.encode(body)
@@ -224,6 +306,20 @@ def _decode(body: bytes) -> Json:
     if not isinstance(value, dict):
         raise KubeUnavailable("The API server's answer is no object.")
     return value
+
+
+def _decode_as(body: bytes, decoder: msgspec.json.Decoder[Item]) -> Item:
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise KubeUnavailable(f"The API server's answer cannot be read: {error}.") from error
+
+
+def _find_name(raw: msgspec.Raw) -> str:
+    try:
+        return objects.parse_name(raw)
+    except msgspec.ValidationError:
+        return "an object without a name"
 
 
 def _build_exec_params(container: str, command: Sequence[str], *, stdin: bool) -> tuple[tuple[str, str], ...]:

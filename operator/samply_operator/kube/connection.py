@@ -2,6 +2,7 @@
 
     async with Connection(load_configuration) as connection:
         await connection.request("GET", "/api/v1/…") -> bytes
+        async with connection.stream("/api/v1/…?watch=true…", …) as body: …
         await connection.open_websocket("/api/v1/…/exec?…", protocols) -> aiohttp WebSocket
 
 Every answer that isn't a success leaves here as one of errors.Kube*. A 401 renews the configuration once, since
@@ -12,7 +13,8 @@ who calls knows what may be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlencode
@@ -179,6 +181,25 @@ class Connection:
             return socket
 
         return await self._attempt(f"GET {path}", path, params, send, timeout_secs)
+
+    @asynccontextmanager
+    async def stream(self, path: str, *, params: Params, silence_secs: float) -> AsyncIterator[aiohttp.StreamReader]:
+        """The body of an answer that goes on. Raises errors.Kube*, also when it breaks or nothing comes for so long."""
+
+        async def send(session: aiohttp.ClientSession, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
+            headers["Accept"] = "application/json"
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECS, sock_read=silence_secs)
+            return await session.get(
+                url, headers=headers, allow_redirects=False, timeout=timeout, **self._transport_options()
+            )
+
+        response = await self._attempt(f"GET {path}", path, params, send, silence_secs)
+        try:
+            yield response.content
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _unavailable(f"GET {path}: {faults.cut(str(error) or type(error).__name__)}") from error
+        finally:
+            response.close()
 
     def _transport_options(self) -> dict[str, Any]:
         options = {

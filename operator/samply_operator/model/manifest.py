@@ -6,7 +6,7 @@ an older release can read a newer one's files.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -155,6 +155,8 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     """When the remote folder goes although its file was never copied; empty: at once."""
     warnings: tuple[str, ...] = ()
     origin: ObjectOrigin = ObjectOrigin()
+    preflight: dict[str, Any] = {}
+    """What was found before the recording, as its status has it."""
     lease: str = ""
     """The Lease that keeps other operators off this target; empty: none is needed."""
     schema: int = 1

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from samply_operator.settings import Mode
 
 Phase = Literal["Pending", "Recording", "Collecting", "Succeeded", "Failed", "Cancelled"]
 ENDED: frozenset[str] = frozenset({"Succeeded", "Failed", "Cancelled"})
+NOT_BEGUN: frozenset[str | None] = frozenset({None, "Pending"})
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What was asked. None means: as the installation's settings say."""
+class Spec(msgspec.Struct, frozen=True, rename={"duration_secs": "durationSeconds", "rate_hz": "rateHz",
+                                                "preflight_only": "preflightOnly"}, omit_defaults=True):  # fmt: skip
+    """What was asked. None means: as the installation's settings say. Types and ranges are the API server's work."""
 
     pipeline: str
     ordinal: int = 0
@@ -36,71 +39,116 @@ class Failure:
     log: str = ""
 
 
+class TargetStatus(msgspec.Struct, frozen=True, rename="camel"):
+    pod: str = ""
+    pod_uid: str = ""
+    container: str = ""
+    mode: str = ""
+
+
+class PreflightStatus(msgspec.Struct, frozen=True, rename="camel"):
+    findings: list[dict[str, Any]] = []
+    facts: dict[str, str] = {}
+
+
+class StoredStatus(msgspec.Struct, frozen=True, rename="camel"):
+    id: str = ""
+    removed_at: str | None = None
+
+
+class Status(msgspec.Struct, frozen=True, rename="camel"):
+    """What of it is read again."""
+
+    phase: Phase | None = None
+    message: str = ""
+    requested_by: str = ""
+    finished_at: str | None = None
+    target: TargetStatus | None = None
+    preflight: PreflightStatus | None = None
+    profile: StoredStatus | None = None
+    failure: Failure | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class SamplyProfile:
-    """One object as observed. `raw` is its JSON: status is rendered as a change of it."""
+    """One object as observed."""
 
     namespace: str
     name: str
     uid: str
     spec: Spec
-    phase: Phase | None
     created_at: str
+    status: Status = field(default_factory=Status)
     annotations: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
-    raw: Mapping[str, Any] = field(default_factory=dict)
     is_deleted: bool = False
+    fault: str = ""
+    """Why spec or status cannot be read; empty: they can. It is there all the same: absence would mean deletion."""
+
+    @property
+    def phase(self) -> Phase | None:
+        return self.status.phase
 
     @property
     def has_ended(self) -> bool:
         return self.phase in ENDED
 
     @property
+    def has_begun(self) -> bool:
+        return self.phase not in NOT_BEGUN
+
+    @property
     def key(self) -> tuple[str, str]:
         return self.namespace, self.name
 
 
-def parse_spec(raw: Mapping[str, Any]) -> Spec:
-    """The `spec` of an object that passed the CRD's schema: types and ranges are the API server's work."""
-    return Spec(
-        pipeline=str(raw["pipeline"]),
-        ordinal=int(raw.get("ordinal", 0)),
-        duration_secs=raw.get("durationSeconds"),
-        rate_hz=raw.get("rateHz"),
-        container=raw.get("container"),
-        process=raw.get("process"),
-        mode=raw.get("mode"),
-        preflight_only=bool(raw.get("preflightOnly", False)),
-    )
+class _Meta(msgspec.Struct, frozen=True, rename="camel"):
+    namespace: str
+    name: str
+    uid: str
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    annotations: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class _Identity(msgspec.Struct, frozen=True):
+    """What every object has, whatever else is in it."""
+
+    metadata: _Meta
+
+
+class _Object(_Identity, frozen=True):
+    spec: Spec
+    status: Status | None = None
 
 
 def render_spec(spec: Spec) -> dict[str, Any]:
-    """The other way round; what is None is left out."""
-    fields: dict[str, Any] = {
-        "pipeline": spec.pipeline,
-        "ordinal": spec.ordinal,
-        "durationSeconds": spec.duration_secs,
-        "rateHz": spec.rate_hz,
-        "container": spec.container,
-        "process": spec.process,
-        "mode": spec.mode,
-        "preflightOnly": spec.preflight_only or None,
-    }
-    return {key: value for key, value in fields.items() if value is not None}
+    """As it stands in an object; what is None is left out."""
+    fields: dict[str, Any] = msgspec.to_builtins(spec)
+    return {"ordinal": spec.ordinal} | fields
 
 
-def parse_object(raw: Mapping[str, Any]) -> SamplyProfile:
-    """An object from the API server. Raises KeyError only if it never was one."""
-    meta = raw["metadata"]
+def parse_object(raw: Mapping[str, Any] | msgspec.Raw) -> SamplyProfile:
+    """An object from the API server. Raises msgspec.ValidationError only if it never was one."""
+    try:
+        found, fault = _read(raw, _Object), ""
+    except msgspec.ValidationError as error:
+        found, fault = _Object(_read(raw, _Identity).metadata, Spec("")), str(error)
+    meta = found.metadata
     return SamplyProfile(
-        namespace=meta["namespace"],
-        name=meta["name"],
-        uid=meta["uid"],
-        spec=parse_spec(raw["spec"]),
-        phase=(raw.get("status") or {}).get("phase"),
-        created_at=meta.get("creationTimestamp") or "",
-        annotations=dict(meta.get("annotations") or {}),
-        labels=dict(meta.get("labels") or {}),
-        raw=raw,
-        is_deleted="deletionTimestamp" in meta,
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        spec=found.spec,
+        created_at=meta.creation_timestamp or "",
+        status=found.status or Status(),
+        annotations=meta.annotations or {},
+        labels=meta.labels or {},
+        is_deleted=meta.deletion_timestamp is not None,
+        fault=fault,
     )
+
+
+def _read(raw: Mapping[str, Any] | msgspec.Raw, kind: Any) -> Any:
+    return msgspec.json.decode(raw, type=kind) if isinstance(raw, msgspec.Raw) else msgspec.convert(raw, type=kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
+from samply_operator.discovery.world import Key
 from samply_operator.errors import (
     CorruptManifest,
     KubeConflict,
@@ -22,7 +23,6 @@ from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.profile import SamplyProfile
 from samply_operator.recorder.engine import Engine
-from samply_operator.recorder.world import Key
 from samply_operator.store import layout
 
 
@@ -86,7 +86,7 @@ class Acts:
         return (manifest.namespace, manifest.name) if manifest else None
 
     def _find_object(self, profile_id: str) -> SamplyProfile | None:
-        return next((p for p in self._engine.world.profiles.values() if p.uid == profile_id), None)
+        return self._engine.world.find_profile(profile_id)
 
     async def _is_stored(self, profile_id: str) -> bool:
         return layout.is_id(profile_id) and await asyncio.to_thread(self._engine.context.volume.has, profile_id)

@@ -1,174 +1,179 @@
 """From an object that waits to a recording that begins: may it, is it still wanted, is its target free of others?
 
 What the watch last showed only says whether it is worth asking: the object itself is read before it is begun, or told
-anything. No recording runs here; recorder/engine.py has them.
+anything.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from samply_operator.discovery.work_queue import WorkQueue
+from samply_operator.discovery.world import Key, World
 from samply_operator.errors import KubeDenied, KubeForbidden, KubeNotFound, StoreFull
 from samply_operator.kube import objects
 from samply_operator.model.manifest import JournalEntry
-from samply_operator.model.profile import Failure, SamplyProfile
+from samply_operator.model.profile import Failure, SamplyProfile, parse_object
 from samply_operator.recorder import measures, reports
-from samply_operator.recorder.changes import Changes
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.leases import Leases
-from samply_operator.recorder.queue import WorkQueue
 from samply_operator.recorder.requesters import Requesters
 from samply_operator.recorder.run import Run
-from samply_operator.recorder.world import Key, World
+from samply_operator.recorder.runs import Runs
 from samply_operator.rules.recording import admit, failures, lease, settle, status
 from samply_operator.rules.storage import retention
 
-NOT_BEGUN = frozenset({None, "Pending"})
-WAIT_SECS = 5.0
-"""How soon a recording that had to wait asks again, if no other one ends before."""
+UNKNOWN_SECS = 0.5
+"""How soon an object of a namespace that was not listed yet is looked at again."""
+HELD_SECS = 5.0
+"""The same where somebody else holds its target."""
+WAIT_SECS = 60.0
+"""The same of one that waits for its turn: it is called when the turn comes."""
 
 
-@dataclass(slots=True)
 class Admission:
-    """`runs` are those of this process, by id. `register` makes one that counts from then on, `spawn` lets it go;
-    `make_room` removes from the volume what retention allows."""
+    """`make_room` removes from the volume what retention allows."""
 
-    context: Context
-    world: World
-    changes: Changes
-    queue: WorkQueue[Key]
-    requesters: Requesters
-    leases: Leases
-    runs: dict[str, Run]
-    register: Callable[[JournalEntry], Run]
-    spawn: Callable[[Run], None]
-    make_room: Callable[[], Awaitable[None]]
-    _waiting: dict[str, admit.Waiting] = field(default_factory=dict)
+    def __init__(
+        self,
+        context: Context,
+        world: World,
+        runs: Runs,
+        leases: Leases,
+        queue: WorkQueue[Key],
+        requesters: Requesters,
+        make_room: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._context = context
+        self._world = world
+        self._runs = runs
+        self._leases = leases
+        self._queue = queue
+        self._requesters = requesters
+        self._make_room = make_room
+        self._waiting: dict[str, admit.Waiting] = {}
 
     async def begin(self, profile: SamplyProfile) -> None:
         """Call with an object that hasn't ended and has no recording in this process."""
-        manifest = await asyncio.to_thread(self.context.volume.read_manifest, profile.uid)
-        if manifest is not None:
-            # It ended, but the object was never told: the journal went first, or the object came from a backup.
-            now = self.context.now()
-            render = settle.choose_render(manifest, now)
-            await reports.write_status(self.context, *profile.key, profile.uid, reports.unless_ended(render))
+        if profile.uid not in self._waiting and await self._has_ended(profile):
             return
-        if not self.world.is_synced:
-            self.queue.put_later(profile.key, 0.5)
+        if not self._world.covers(profile.namespace):
+            self._queue.put_later(profile.key, UNKNOWN_SECS)
             return
         decision = self._decide(profile)
-        if isinstance(decision, admit.Wait) and _was_told(profile, decision.message):
-            self._waiting[profile.uid] = decision.waiting
-            self.queue.put_later(profile.key, WAIT_SECS)
+        if isinstance(decision, admit.Wait) and _says_as_much(profile, decision.message):
+            self._wait(profile, decision.waiting)
             return
-        fresh = await self._look(profile)
+        fresh = await self._read(profile)
         if fresh is not None:
             await self._carry_out(fresh)
         else:
             self._waiting.pop(profile.uid, None)
 
+    def call_next(self) -> None:
+        """One has ended: look at those whose turn it may be, and at those that have come closer."""
+        limits = self._context.settings.recording
+        known = {uid: p for uid, p in self._world.unended.items() if not p.has_begun}
+        self._waiting = {uid: waiting for uid, waiting in self._waiting.items() if uid in known}
+        on_node: Counter[str] = Counter()
+        for place, waiting in enumerate(sorted(self._waiting.values(), key=lambda w: w.age)):
+            is_near = place < limits.max_concurrent or on_node[waiting.node] < limits.max_per_node
+            on_node[waiting.node] += 1
+            profile = known[waiting.id]
+            if is_near or not _says_as_much(profile, admit.describe_wait(place, limits.max_concurrent)):
+                self._queue.put(profile.key)
+
+    async def _has_ended(self, profile: SamplyProfile) -> bool:
+        """It ended, but the object was never told: the journal went first, or the object came from a backup."""
+        manifest = await asyncio.to_thread(self._context.volume.read_manifest, profile.uid)
+        if manifest is None:
+            return False
+        render = reports.unless_ended(settle.choose_render(manifest, self._context.now()))
+        await reports.write_status(self._context, *profile.key, profile.uid, render)
+        return True
+
+    def _wait(self, profile: SamplyProfile, waiting: admit.Waiting) -> None:
+        self._waiting[profile.uid] = waiting
+        self._queue.put_later(profile.key, WAIT_SECS)
+
     async def _carry_out(self, profile: SamplyProfile) -> None:
-        if profile.phase not in NOT_BEGUN and await self._is_anothers(profile):
-            self.queue.put_later(profile.key, WAIT_SECS)
+        if profile.has_begun and await self._is_anothers(profile):
+            self._queue.put_later(profile.key, HELD_SECS)
             return
-        if self.world.is_gone(profile.uid):
+        if self._world.is_gone(profile.uid):
             return  # deleted while that was asked
         # No await between the decision and the registration: of two for one target one is admitted.
         decision = self._decide(profile)
         self._waiting.pop(profile.uid, None)
         match decision:
             case admit.Admit(target):
-                entry = admit.build_entry(profile, target, self.context.settings, self.context.now())
+                entry = admit.build_entry(profile, target, self._context.settings, self._context.now())
                 entry = msgspec.structs.replace(entry, requested_by=self._find_requester(profile))
                 await self._admit(profile, entry)
             case admit.Wait(message, waiting):
-                self._waiting[profile.uid] = waiting
-                await self._make_wait(profile, message)
+                self._wait(profile, waiting)
+                await self._report_wait(profile, message)
             case admit.Refuse(failure):
                 await self._refuse(profile, failure)
 
     def _decide(self, profile: SamplyProfile) -> admit.Decision:
-        active = [
-            admit.Active(
-                run.entry.id,
-                run.entry.name,
-                run.entry.pod_uid,
-                run.entry.container,
-                run.entry.node,
-                is_preflight=run.entry.preflight_only,
-            )
-            for run in self.runs.values()
-            if not run.entry.outcome
-        ]
-        return admit.decide(profile, self.world.pipelines, active, self.context.settings, self._list_waiting())
+        waiting = [w for uid, w in self._waiting.items() if uid in self._world.unended]
+        active = self._runs.list_active()
+        return admit.decide(profile, self._world.pipelines, active, self._context.settings, waiting)
 
-    async def _look(self, known: SamplyProfile) -> SamplyProfile | None:
+    async def _read(self, known: SamplyProfile) -> SamplyProfile | None:
         """The object as it is, whatever a watch that lags behind still shows. None: it is gone, or has ended."""
         try:
-            raw = await self.context.client.get(objects.samply_profiles(*known.key))
+            fresh = parse_object(await self._context.client.get(objects.samply_profiles(*known.key)))
         except KubeNotFound:
-            self.world.forget(known.key, known.uid)
+            self._world.forget(known.key, known.uid)
             return None
-        if self.world.is_gone(known.uid):
+        if self._world.is_gone(known.uid):
             return None  # deleted while it was read
-        fresh = self.world.see_read(known, raw)
-        self.changes.notify()
+        self._world.see_read(known, fresh)
         if fresh.uid != known.uid:
-            self.world.forget(known.key, known.uid)
-            self.queue.put(known.key)
+            self._world.forget(known.key, known.uid)
+            self._queue.put(known.key)
             return None
-        return None if fresh.is_deleted or fresh.has_ended or fresh.uid in self.runs else fresh
+        return None if fresh.is_deleted or fresh.has_ended or fresh.uid in self._runs else fresh
 
     async def _is_anothers(self, profile: SamplyProfile) -> bool:
         """Another operator records this very object: its status is that one's to write."""
-        name = admit.find_lease(profile, self.world.pipelines, self.context.settings)
+        name = admit.find_lease(profile, self._world.pipelines, self._context.settings)
         if name is None:
             return False
         try:
-            return await self.leases.is_anothers(profile.namespace, name, profile.uid)
+            return await self._leases.is_anothers(profile.namespace, name, profile.uid)
         except KubeForbidden:
-            return profile.phase not in NOT_BEGUN  # somebody made it begin
-
-    def _list_waiting(self) -> list[admit.Waiting]:
-        """Those whose objects are still there and wait, whoever may have begun them meanwhile."""
-        known = {
-            profile.uid
-            for profile in self.world.profiles.values()
-            if not profile.is_deleted and profile.phase in NOT_BEGUN
-        }
-        self._waiting = {uid: waiting for uid, waiting in self._waiting.items() if uid in known}
-        return list(self._waiting.values())
+            return profile.has_begun  # somebody made it begin
 
     async def _refuse(self, profile: SamplyProfile, failure: Failure) -> None:
         if await self._is_anothers(profile):
-            self.queue.put_later(profile.key, WAIT_SECS)
+            self._queue.put_later(profile.key, HELD_SECS)
             return
-        now, caller = self.context.now(), {"requestedBy": self._find_requester(profile) or "unknown"}
-        is_told = await self._write(profile, lambda old: status.render_failed(old, failure, now) | caller)
-        if not is_told:
+        now, caller = self._context.now(), {"requestedBy": self._find_requester(profile) or "unknown"}
+        is_written = await self._write(profile, lambda old: status.render_failed(old, failure, now) | caller)
+        if not is_written:
             return
         measures.count_refusal(profile, failure.reason)
-        await self.context.events.publish(
-            reports.refer(*profile.key, profile.uid), "Warning", failure.reason, f"{failure.message} {failure.remedy}"
-        )
+        about = reports.refer(*profile.key, profile.uid)
+        await self._context.events.publish(about, "Warning", failure.reason, f"{failure.message} {failure.remedy}")
 
-    async def _make_wait(self, profile: SamplyProfile, message: str) -> None:
-        self.queue.put_later(profile.key, WAIT_SECS)
-        if _was_told(profile, message) or await self._is_anothers(profile):
+    async def _report_wait(self, profile: SamplyProfile, message: str) -> None:
+        if _says_as_much(profile, message) or await self._is_anothers(profile):
             return
-        now, caller = self.context.now(), {"requestedBy": self._find_requester(profile) or "unknown"}
+        now, caller = self._context.now(), {"requestedBy": self._find_requester(profile) or "unknown"}
         await self._write(profile, lambda old: status.render_pending(old, "Waiting", message, now) | caller)
 
     async def _write(self, profile: SamplyProfile, render: Callable[[Mapping[str, Any]], status.Status]) -> bool:
         """The status of one that doesn't run here. What moved on since it was looked at is left alone: False."""
         return await reports.write_status(
-            self.context,
+            self._context,
             *profile.key,
             profile.uid,
             lambda old: render(old) if old.get("phase") == profile.phase else None,
@@ -176,42 +181,40 @@ class Admission:
 
     def _find_requester(self, profile: SamplyProfile) -> str:
         """From memory, else from the status, which only the operator may write; empty: it was not over HTTP."""
-        told = str((profile.raw.get("status") or {}).get("requestedBy") or "")
-        return self.requesters.find(profile.key) or told.removeprefix("unknown")
+        return self._requesters.find(profile.key) or profile.status.requested_by.removeprefix("unknown")
 
     async def _admit(self, profile: SamplyProfile, entry: JournalEntry) -> None:
         # From here on it counts as running: nobody else is admitted to its target meanwhile.
-        run = self.register(entry)
+        run = self._runs.register(entry)
         try:
             obstacle = await self._find_obstacle(entry)
         except asyncio.CancelledError:
-            self.runs.pop(entry.id, None)  # the process ends: the next one finds it in the journal
+            self._runs.unregister(run)  # the process ends: the next one finds it in the journal
             raise
         except Exception:
             await self._take_back(run)
             raise
         if obstacle is None or run.entry.stop == "discard":
-            self.spawn(run)  # what was deleted meanwhile ends before it has begun
+            self._runs.start(run)  # what was deleted meanwhile ends before it has begun
             return
         await self._take_back(run, obstacle if isinstance(obstacle, Failure) else None)
-        match obstacle:
-            case Failure():
-                await self._refuse(profile, obstacle)
-            case lease.Wait():
-                await self._make_wait(profile, obstacle.message)
-            case lease.Leave():
-                self.queue.put_later(profile.key, WAIT_SECS)
+        if isinstance(obstacle, Failure):
+            await self._refuse(profile, obstacle)
+            return
+        self._queue.put_later(profile.key, HELD_SECS)
+        if isinstance(obstacle, lease.Wait):
+            await self._report_wait(profile, obstacle.message)
 
     async def _take_back(self, run: Run, failure: Failure | None = None) -> None:
         """It doesn't begin after all: the journal forgets it once nothing writes there any more."""
         # First of all nobody may find it any more. The same object isn't begun anew meanwhile: a key has one turn.
-        self.runs.pop(run.entry.id, None)
+        self._runs.unregister(run)
         await run.withdraw(failure)
-        await asyncio.to_thread(self.context.volume.remove_entry, run.entry.id)
+        await run.journal.remove()
 
     async def _find_obstacle(self, entry: JournalEntry) -> Failure | lease.Wait | lease.Leave | None:
         """None: there is room, the journal has it, the Lease is ours."""
-        volume = self.context.volume
+        volume = self._context.volume
         failure = await self._check_room()
         if failure is not None:
             return failure
@@ -222,7 +225,7 @@ class Admission:
         if entry.preflight_only:
             return None
         try:
-            decision = await self.leases.acquire(entry)
+            decision = await self._leases.acquire(entry)
         except KubeDenied as error:
             return failures.build_failure("AdmissionRefused", error.message)
         except KubeForbidden as error:
@@ -233,13 +236,12 @@ class Admission:
 
     async def _check_room(self) -> Failure | None:
         """Whether the volume has room for one more; retention makes some first, if it can."""
-        volume, min_free_bytes = self.context.volume, self.context.settings.recording.min_free_bytes
+        volume, min_free_bytes = self._context.volume, self._context.settings.recording.min_free_bytes
         if retention.check_room(await asyncio.to_thread(volume.room_bytes), min_free_bytes) is not None:
-            await self.make_room()
+            await self._make_room()
         return retention.check_room(await asyncio.to_thread(volume.room_bytes), min_free_bytes)
 
 
-def _was_told(profile: SamplyProfile, message: str) -> bool:
+def _says_as_much(profile: SamplyProfile, message: str) -> bool:
     """It says already that it waits, and for what."""
-    current = profile.raw.get("status") or {}
-    return profile.phase == "Pending" and current.get("message") == message
+    return profile.phase == "Pending" and admit.says_as_much(profile.status.message, message)

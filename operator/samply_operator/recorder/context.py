@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from samply_operator.kube.client import KubeClient
@@ -27,6 +27,8 @@ class Context:
     """Unix time."""
     uptime: Callable[[], float] = time.monotonic
     """Seconds on a clock that nobody sets: for how long something has been so."""
+    bakes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """How many children that read a profile may run at once: each may take `finishMemoryBytes`."""
 
 
 @dataclass(slots=True)

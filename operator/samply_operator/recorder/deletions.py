@@ -8,47 +8,80 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
+from samply_operator.activity import Activity
+from samply_operator.discovery.work_queue import WorkQueue
+from samply_operator.discovery.world import World
 from samply_operator.errors import CorruptManifest, StoreError
 from samply_operator.model.manifest import JournalEntry, Manifest, ObjectOrigin, Tombstone
 from samply_operator.model.profile import SamplyProfile
 from samply_operator.recorder import object_origin
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.run import Run
-from samply_operator.recorder.world import World
 from samply_operator.rules import times
 from samply_operator.rules.storage import deletion
 
 logger = logging.getLogger(__name__)
 
 
-class Deletions:
-    """`runs` are those of this process, by id; `on_removed` is called after each removal."""
+STATES = 8
+"""Namespaces that are asked for at the same time."""
 
-    def __init__(self, context: Context, world: World, runs: Mapping[str, Run], on_removed: Callable[[], None]) -> None:
+
+class Deletions:
+    """`runs` are those of this process, by id; `on_removed` is called after each removal. `queue` is to be run."""
+
+    def __init__(
+        self,
+        context: Context,
+        world: World,
+        runs: Mapping[str, Run],
+        on_removed: Callable[[], None],
+        activity: Activity | None = None,
+    ) -> None:
         self.orphans: dict[str, str] = {}
         """Profiles whose objects are gone, but by no certain deletion, and why."""
         self._context = context
         self._world = world
         self._runs = runs
         self._on_removed = on_removed
+        self._seen: dict[str, SamplyProfile] = {}
         self._open: dict[str, Tombstone] = {}
         self._absent_since: dict[str, float] = {}
-        self._later: set[asyncio.Task[None]] = set()
+        self.queue: WorkQueue[str] = WorkQueue(self._take, name="deletions", activity=activity)
 
     def recover(self, tombstone: Tombstone) -> None:
-        """An earlier process saw the deletion; the next sweep carries it out."""
+        """An earlier process saw the deletion."""
         self._open[tombstone.id] = tombstone
+        self.queue.put(tombstone.id)
 
     # ------------------------------------------------------------------------------------------------------- seen
 
-    async def see(self, profile: SamplyProfile) -> None:
-        """The API server said that this object was deleted."""
+    def see(self, profile: SamplyProfile) -> None:
+        """The API server said that this object was deleted: cancel what runs, drop the file of what ended."""
+        self._seen[profile.uid] = profile
+        self.queue.put(profile.uid)
+
+    def recheck(self, profile_id: str) -> None:
+        """Its recording has ended: if its object was deleted meanwhile, now the profile can go."""
+        if profile_id in self._open:
+            self.queue.put(profile_id)
+
+    async def _take(self, profile_id: str) -> None:
+        profile = self._seen.pop(profile_id, None)
+        if profile is not None:
+            await self._open_tombstone(profile)
+        tombstone = self._open.get(profile_id)
+        if tombstone is not None:
+            await self._decide(tombstone, await object_origin.find_state(self._context.client, tombstone.namespace))
+
+    async def _open_tombstone(self, profile: SamplyProfile) -> None:
         run = self._runs.get(profile.uid)
         if run is None and not await asyncio.to_thread(self._context.volume.has, profile.uid):
             return
-        tombstone = Tombstone(
+        tombstone = self._open[profile.uid] = Tombstone(
             id=profile.uid,
             namespace=profile.namespace,
             name=profile.name,
@@ -56,18 +89,10 @@ class Deletions:
             at=times.format_time(self._context.now()),
             origin=run.entry.origin if run else await self._read_origin(profile.uid),
         )
-        self._open[profile.uid] = tombstone
         try:
             await asyncio.to_thread(self._context.volume.side_files.write_tombstone, tombstone)
         except StoreError as error:
             logger.warning("%s/%s: %s", profile.namespace, profile.name, error)
-        await self._decide(tombstone)
-
-    async def settle(self, profile_id: str) -> None:
-        """Its recording has ended: if its object was deleted meanwhile, now the profile can go."""
-        tombstone = self._open.get(profile_id)
-        if tombstone is not None:
-            await self._decide(tombstone)
 
     async def _read_origin(self, profile_id: str) -> ObjectOrigin:
         try:
@@ -76,8 +101,7 @@ class Deletions:
             return ObjectOrigin()
         return manifest.origin if manifest else ObjectOrigin()
 
-    async def _decide(self, tombstone: Tombstone) -> None:
-        state = await object_origin.find_state(self._context.client, tombstone.namespace)
+    async def _decide(self, tombstone: Tombstone, state: deletion.OriginState) -> None:
         seen_secs = self._context.now() - times.parse_time(tombstone.at)
         match deletion.decide_seen(tombstone.origin, state, seen_secs=seen_secs):
             case deletion.Remove():
@@ -88,21 +112,12 @@ class Deletions:
             case deletion.AskLater(after_secs, why):
                 logger.info("%s/%s: asked again in %g s: %s", tombstone.namespace, tombstone.name, after_secs, why)
                 if after_secs < deletion.NEXT_SWEEP_SECS:
-                    self._ask_later(tombstone, after_secs)
-
-    def _ask_later(self, tombstone: Tombstone, after_secs: float) -> None:
-        async def ask() -> None:
-            await asyncio.sleep(after_secs)
-            await self.settle(tombstone.id)
-
-        task = asyncio.create_task(ask(), name=f"deletion-{tombstone.name}")
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
+                    self.queue.put_later(tombstone.id, after_secs)
 
     async def _carry_out(self, tombstone: Tombstone) -> None:
         run = self._runs.get(tombstone.id)
         if run is not None:
-            run.stop("discard")  # `settle` comes when it has ended
+            run.stop("discard")  # `recheck` comes when it has ended
             return
         await self.remove(tombstone.id)
         await self._close(tombstone)
@@ -122,35 +137,48 @@ class Deletions:
 
     # ----------------------------------------------------------------------------------------------------- absent
 
-    async def sweep(self, manifests: Iterable[Manifest]) -> None:
-        """After complete lists: look again at what is open, and for objects that are gone though nobody saw it."""
-        for tombstone in list(self._open.values()):
-            await self._decide(tombstone)
-        missing = {item.id: item for item in self._find_missing(manifests)}
+    async def sweep(self, manifests: tuple[Manifest, ...]) -> None:
+        """Look again at what is open, and for objects that are gone though nobody saw it."""
+        missing = await asyncio.to_thread(
+            self._find_missing,
+            (*manifests, *(run.entry for run in self._runs.values())),
+            self._open.keys() | {profile.uid for profile in self._world.profiles.values()},
+        )
         uptime = self._context.uptime()
         self._absent_since = {profile_id: self._absent_since.get(profile_id, uptime) for profile_id in missing}
         self.orphans = {profile_id: why for profile_id, why in self.orphans.items() if profile_id in missing}
-        state = {
-            namespace: await object_origin.find_state(self._context.client, namespace)
-            for namespace in sorted({item.namespace for item in missing.values()})
-        }
+        tombstones = tuple(self._open.values())
+        states = await self._find_states({item.namespace for item in (*tombstones, *missing.values())})
+        for tombstone in tombstones:
+            await self._decide(tombstone, states[tombstone.namespace])
+        oldest = min(
+            (profile.created_at for profile in self._world.profiles.values() if profile.created_at), default=""
+        )
         for item in missing.values():
-            await self._decide_absent(item, state[item.namespace])
+            await self._decide_absent(item, states[item.namespace], oldest)
 
-    def _find_missing(self, manifests: Iterable[Manifest]) -> Iterator[Manifest | JournalEntry]:
-        known = self._open.keys() | {profile.uid for profile in self._world.profiles.values()}
-        found: dict[str, Manifest | JournalEntry] = {manifest.id: manifest for manifest in manifests}
-        found |= {run.entry.id: run.entry for run in self._runs.values()}
-        return (item for item in found.values() if item.id not in known and self._world.covers(item.namespace))
+    def _find_missing(
+        self, items: Iterable[Manifest | JournalEntry], known: AbstractSet[str]
+    ) -> dict[str, Manifest | JournalEntry]:
+        """In a thread: there may be thousands."""
+        return {item.id: item for item in items if item.id not in known and self._world.covers(item.namespace)}
 
-    async def _decide_absent(self, item: Manifest | JournalEntry, state: deletion.OriginState) -> None:
-        created = (profile.created_at for profile in self._world.profiles.values())
+    async def _find_states(self, namespaces: Iterable[str]) -> dict[str, deletion.OriginState]:
+        limit = asyncio.Semaphore(STATES)
+
+        async def find(namespace: str) -> tuple[str, deletion.OriginState]:
+            async with limit:
+                return namespace, await object_origin.find_state(self._context.client, namespace)
+
+        return dict(await asyncio.gather(*map(find, namespaces)))
+
+    async def _decide_absent(self, item: Manifest | JournalEntry, state: deletion.OriginState, oldest: str) -> None:
         verdict = deletion.decide_absent(
             item.origin,
             state,
             absent_secs=self._context.uptime() - self._absent_since[item.id],
             grace_secs=self._context.settings.retention.absence_grace_secs,
-            has_witness=deletion.has_witness(item.requested_at, created),
+            has_witness=deletion.has_witness(item.requested_at, [oldest] if oldest else []),
         )
         match verdict:
             case deletion.Remove():
@@ -166,8 +194,3 @@ class Deletions:
                 self.orphans[item.id] = why
             case deletion.AskLater():
                 pass  # the next sweep does
-
-    async def close(self) -> None:
-        for task in self._later:
-            task.cancel()
-        await asyncio.gather(*self._later, return_exceptions=True)

@@ -15,9 +15,10 @@ from typing import Any, Literal
 from samply_operator.errors import KubeError, KubeInvalid, KubeNotFound
 from samply_operator.kube import objects
 from samply_operator.model import names
-from samply_operator.model.manifest import JournalEntry
-from samply_operator.model.profile import ENDED
+from samply_operator.model.manifest import JournalEntry, Manifest
+from samply_operator.model.profile import ENDED, Failure
 from samply_operator.recorder.context import Context
+from samply_operator.recorder.journal import Journal
 from samply_operator.rules.recording import status
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def refer_pod(entry: JournalEntry) -> dict[str, str]:
     return {"apiVersion": "v1", "kind": "Pod", "namespace": entry.namespace, "name": entry.pod, "uid": entry.pod_uid}
 
 
-async def tell(
+async def publish(
     context: Context, entry: JournalEntry, type_: Literal["Normal", "Warning"], reason: str, message: str
 ) -> None:
     """The same Event on the object and on the pod: people look at either."""
@@ -84,13 +85,14 @@ async def tell(
 
 class Reporter:
     """Writes the newest wanted status of one object, and tries again until it is written, or the object is gone, or the
-    API server refuses it for good."""
+    API server refuses it for good. Whatever the journal knows is in it. Events go to the object and to its pod."""
 
-    def __init__(self, context: Context, namespace: str, name: str, uid: str) -> None:
+    def __init__(self, context: Context, journal: Journal) -> None:
         self._context = context
-        self._address = (namespace, name, uid)
+        self._journal = journal
         self._wanted: Render | None = None
         self._task: asyncio.Task[None] | None = None
+        self._events: set[asyncio.Task[None]] = set()
         self._refusals = 0
 
     @property
@@ -110,6 +112,12 @@ class Reporter:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write())
 
+    def publish(self, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """An Event, soon."""
+        task = asyncio.create_task(publish(self._context, self._journal.entry, type_, reason, message))
+        self._events.add(task)
+        task.add_done_callback(self._events.discard)
+
     async def flush(self) -> None:
         """Return when the newest wanted status is written, or refused, or takes too long: then it goes on alone."""
         with contextlib.suppress(TimeoutError):
@@ -117,17 +125,61 @@ class Reporter:
                 while self._task is not None and not self._task.done():
                     await asyncio.shield(self._task)
 
+    async def flush_events(self) -> None:
+        await asyncio.gather(*self._events, return_exceptions=True)
+
+    # ------------------------------------------------------------------------------------------ what there is to say
+
+    def report_pending(self, reason: str, message: str) -> None:
+        now = self._context.now()
+        self.want(lambda old: status.render_pending(old, reason, message, now) | self._render_known())
+
+    def report_recording(self) -> None:
+        entry, now = self._journal.entry, self._context.now()
+        self.want(lambda old: status.render_recording(old, entry, now) | self._render_known())
+        self.publish("Normal", "Recording", f"samply records {entry.pod} for {entry.duration_secs} s.")
+
+    def report_collecting(self) -> None:
+        entry, now = self._journal.entry, self._context.now()
+        self.want(lambda old: status.render_collecting(old, entry, now) | self._render_known())
+
+    def report_stored(self, manifest: Manifest) -> None:
+        now, quality = self._context.now(), manifest.quality
+        self.want(lambda old: status.render_stored(old, manifest, now) | self._render_known())
+        share = "" if quality.coverage is None else f", coverage {quality.coverage:.0%}"
+        size = manifest.file.size_bytes if manifest.file else 0
+        self.publish("Normal", "Stored", f"{status.show_samples(quality)}{share}, {size} bytes are stored.")
+
+    def report_failed(self, failure: Failure, manifest: Manifest | None) -> None:
+        """`manifest`: of a file that is kept although it is no success."""
+        now = self._context.now()
+        kept = status.render_file(manifest) if manifest else {}
+        kept |= {"warnings": [*(manifest or self._journal.entry).warnings]}
+        self.want(lambda old: status.render_failed(old, failure, now) | self._render_known() | kept)
+        self.publish("Warning", failure.reason, f"{failure.message} {failure.remedy}")
+
+    def report_preflight_passed(self) -> None:
+        entry, now = self._journal.entry, self._context.now()
+        self.want(lambda old: status.render_preflight_passed(old, entry, entry.warnings, now) | self._render_known())
+
+    def report_cancelled(self) -> None:
+        now = self._context.now()
+        self.want(lambda old: status.render_cancelled(old, "Cancelled; nothing was kept.", now) | self._render_known())
+
+    def _render_known(self) -> status.Status:
+        return status.render_known(self._journal.entry)
+
     async def _write(self) -> None:
-        pause = FIRST_PAUSE_SECS
+        pause, entry = FIRST_PAUSE_SECS, self._journal.entry
         while (render := self._wanted) is not None:
             try:
-                await write_status(self._context, *self._address, render)
+                await write_status(self._context, entry.namespace, entry.name, entry.id, render)
             except KubeError as error:
                 self._refusals += not error.is_transient
                 if isinstance(error, KubeInvalid) or self._refusals >= REFUSALS:
-                    logger.error("status of %s/%s is given up: %s", *self._address[:2], error)
+                    logger.error("status of %s/%s is given up: %s", entry.namespace, entry.name, error)
                     return
-                logger.warning("status of %s/%s: %s; again in %g s", *self._address[:2], error, pause)
+                logger.warning("status of %s/%s: %s; again in %g s", entry.namespace, entry.name, error, pause)
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE_SECS, pause * 2)
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from samply_operator.recorder.world import Key
+from samply_operator.discovery.world import Key
 
 MAX_KEPT = 10_000
 

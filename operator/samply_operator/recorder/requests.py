@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
+from samply_operator.discovery.claims import create_profile
 from samply_operator.errors import (
     AmbiguousPipeline,
     InvalidParam,
+    OperatorUnavailable,
     PipelineNotDeployed,
     PipelineUnreachable,
     ProfilingInProgress,
@@ -19,7 +21,6 @@ from samply_operator.errors import (
 )
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure, SamplyProfile, Spec, parse_object
-from samply_operator.recorder import claims
 from samply_operator.recorder.actions import Acts
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.run import Run
@@ -66,6 +67,7 @@ class Requests:
             if readable is None or where in readable
         ]
         if not found:
+            self._check_synced()
             raise build_unknown_pipeline(name)
         if len(found) > 1:
             listed = sorted(pipeline.namespace for pipeline in found)
@@ -75,6 +77,10 @@ class Requests:
                 details={"pipeline_name": name, "namespaces": listed},
             )
         return found[0]
+
+    def _check_synced(self) -> None:
+        if not self._engine.world.is_synced:
+            raise OperatorUnavailable("The operator has only begun: it doesn't know all pipelines yet.")
 
     async def start(
         self,
@@ -178,27 +184,40 @@ class Requests:
         )
 
     def _check_free(self, place: tuple[str, str, int]) -> None:
-        run = self._engine.find_run(*place)
-        if run is None and place not in self._starting:
+        """Raises ProfilingInProgress, with the id of the one that records, or that waits for its turn."""
+        run, waiting = self._engine.runs.find(*place), self._find_waiting(place)
+        if run is None and waiting is None and place not in self._starting:
             return
-        details = dict(self._engine.describe_run(run)) if run else {"profile": None, "retry_after_secs": 1}
-        raise ProfilingInProgress(
-            f"Ordinal {place[2]} of pipeline '{place[1]}' is being profiled; "
-            f"it takes about {details['retry_after_secs']} s more.",
-            details=details,
-        )
+        where = f"Ordinal {place[2]} of pipeline '{place[1]}'"
+        details: dict[str, object] = {"profile": None, "retry_after_secs": 1}
+        if run is not None:
+            details = dict(self._engine.describe_run(run))
+        elif waiting is not None:
+            details |= {"profile": waiting.uid}
+            message = f"{where} is to be profiled already: {waiting.name} waits for its turn."
+            raise ProfilingInProgress(message, remedy="DELETE cancels it.", details=details)
+        message = f"{where} is being profiled; it takes about {details['retry_after_secs']} s more."
+        raise ProfilingInProgress(message, details=details)
+
+    def _find_waiting(self, place: tuple[str, str, int]) -> SamplyProfile | None:
+        for profile in self._engine.world.unended.values():
+            spec = profile.spec
+            is_there = (profile.namespace, spec.pipeline, spec.ordinal) == place
+            if is_there and not (profile.has_begun or spec.preflight_only or profile.uid in self._engine.runs):
+                return profile
+        return None
 
     async def _make(self, pipeline: Pipeline, spec: Spec, request: str, requested_by: str) -> SamplyProfile:
         engine = self._engine
         name = triggers.build_name(request, spec.ordinal)
         # Before there is an object: the watch may show it, and the engine admit it, before the answer is here.
         engine.requesters.note((pipeline.namespace, name), requested_by)
-        raw = await claims.create_profile(engine.context, pipeline.namespace, name, spec, request=request)
+        raw = await create_profile(engine.context.client, pipeline.namespace, name, spec, request=request)
         if raw is None:
             raise SamplyOperatorError("The new object's name is taken; try again.")
         profile = parse_object(raw)
         if profile.key not in engine.world.profiles:  # else the watch was faster, and may know more
-            engine.world.see_profile(raw)
+            engine.world.see_profile(profile)
         engine.queue.put(profile.key)
         return profile
 
@@ -221,22 +240,14 @@ class Requests:
         while uid not in engine.runs and loop.time() < until:
             profile = engine.world.profiles.get(key)
             if profile is not None and profile.has_ended:
-                return None, read_failure(profile.raw.get("status") or {})
+                return None, profile.status.failure
             seen = await engine.changes.wait(seen, min(0.2, max(0.01, until - loop.time())))
         run = engine.runs.get(uid)
         if run is None:
             return None, None
         try:
             async with asyncio.timeout_at(until):
-                await run.settled.wait()
+                await run.has_answer.wait()
         except TimeoutError:
             return run, None
         return run, run.failure
-
-
-def read_failure(raw: Mapping[str, object]) -> Failure | None:
-    """Of an object's status."""
-    failure = raw.get("failure")
-    if not isinstance(failure, dict):
-        return None
-    return Failure(*(str(failure.get(key, "")) for key in ("reason", "message", "remedy", "log")))

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
+from samply_operator import settings
+from samply_operator.discovery.world import World
 from samply_operator.errors import KubeError, StoreError
 from samply_operator.model import names
 from samply_operator.model.manifest import Manifest, Tombstone
 from samply_operator.recorder import measures, reports
 from samply_operator.recorder.context import Context
-from samply_operator.recorder.world import World
 from samply_operator.rules import times
-from samply_operator.rules.storage import retention
+from samply_operator.rules.storage import clock, retention
 from samply_operator.rules.storage.retention import Reason, Removal
 from samply_operator.store.index import Catalog, Index
 
@@ -56,6 +60,9 @@ class Retention:
         self._index = Index()
         self._extras: dict[str, Collection[int]] = {}
         self._untold: dict[str, Tombstone] = {}
+        self._last_pass: tuple[float, float] | None = None
+        """By the wall clock, and by one that nobody sets."""
+        self._doubted_until = 0.0
         self._lock = asyncio.Lock()
 
     @property
@@ -72,15 +79,22 @@ class Retention:
     async def sweep(self, busy: Collection[str]) -> None:
         """One pass; `busy` are ids that a recording still works on. Raises StoreError if the volume can't be read."""
         async with self._lock:
-            volume, limits = self._context.volume, self._context.settings.retention
+            volume = self._context.volume
+            limits = await self._choose_limits()
             await self._refresh()
             pinned = await self._take_pins()
             free_bytes = await asyncio.to_thread(volume.free_bytes)
             room = retention.Room(free_bytes, self._context.settings.recording.min_free_bytes)
-            manifests = self.catalog.by_id.values()
             now = self._context.now()
-            removals = retention.decide(
-                manifests, pinned=pinned, busy=busy, room=room, limits=limits, now=now, extras=self._extras
+            removals = await asyncio.to_thread(
+                retention.decide,
+                tuple(self.catalog.by_id.values()),
+                pinned=pinned,
+                busy=frozenset(busy),
+                room=room,
+                limits=limits,
+                now=now,
+                extras=self._extras,
             )
             for removal in removals:
                 await self._remove(removal)
@@ -93,6 +107,27 @@ class Retention:
                     await self._tell(tombstone)
                 elif now - times.parse_time(tombstone.at) > TELL_SECS:
                     await self._close(tombstone)
+
+    async def _choose_limits(self) -> settings.Retention:
+        """Those of the settings; while the wall clock is in doubt, age removes nothing."""
+        limits, side_files = self._context.settings.retention, self._context.volume.side_files
+        now, uptime = self._context.now(), self._context.uptime()
+        if self._last_pass is None:
+            before = await asyncio.to_thread(side_files.read_clock)
+            self._last_pass = (now if before is None else before, uptime)
+        if clock.has_leapt(self._last_pass[0], now, uptime - self._last_pass[1]):
+            self._doubted_until = uptime + clock.DOUBT_SECS
+            hours = (now - self._last_pass[0]) / 3600
+            logger.warning("the clock is %.0f h further than expected: for a day age removes nothing", hours)
+        self._last_pass = (now, uptime)
+        if uptime < self._doubted_until:
+            # What the volume says stays as it was: a restart does not end the doubt.
+            return msgspec.structs.replace(limits, max_age_secs=math.inf)
+        try:
+            await asyncio.to_thread(side_files.write_clock, now)
+        except StoreError as error:
+            logger.warning("%s", error)
+        return limits
 
     async def _refresh(self) -> None:
         for fault in await asyncio.to_thread(self._index.refresh, self._context.volume):
@@ -177,11 +212,11 @@ class Retention:
         )
 
     async def _count(self, pinned: frozenset[str]) -> None:
-        settings = self._context.settings
+        config = self._context.settings
         free_bytes = await asyncio.to_thread(self._context.volume.free_bytes)
-        manifests: Collection[Manifest] = self.catalog.by_id.values()
-        used_bytes = sum(retention.measure(manifest, self._extras) for manifest in manifests)
-        room = retention.Room(free_bytes, settings.recording.min_free_bytes)
+        manifests: Collection[Manifest] = tuple(self.catalog.by_id.values())
+        used_bytes = await asyncio.to_thread(retention.measure_all, manifests, self._extras)
+        room = retention.Room(free_bytes, config.recording.min_free_bytes)
         profiles = sum(manifest.outcome == "Succeeded" for manifest in manifests)
         self.counts = Counts(
             profiles=profiles,
@@ -189,7 +224,7 @@ class Retention:
             pinned=len(pinned & self.catalog.by_id.keys()),
             used_bytes=used_bytes,
             free_bytes=free_bytes,
-            budget_bytes=retention.compute_budget(used_bytes, room, settings.retention.max_volume_percent),
+            budget_bytes=retention.compute_budget(used_bytes, room, config.retention.max_volume_percent),
             removed=self.counts.removed,
             removed_bytes=self.counts.removed_bytes,
             ended_at=self._context.now(),

@@ -29,16 +29,22 @@ class SupportBundle:
 async def gather(engine: Engine, namespace: str, name: str) -> SupportBundle:
     """Of one pipeline, as far as it is known. Raises nothing for what can't be listed."""
     world = engine.world
-    profiles = [p for p in world.profiles.values() if (p.namespace, p.spec.pipeline) == (namespace, name)]
+    profiles = {p.name for p in world.profiles.values() if (p.namespace, p.spec.pipeline) == (namespace, name)}
     pipeline = world.pipelines.get((namespace, name))
     pods = [pipeline.pods[ordinal] for ordinal in sorted(pipeline.pods)] if pipeline else []
     names = {
-        "SamplyProfile": {profile.name for profile in profiles},
+        "SamplyProfile": profiles,
         "Pod": {pod.name for pod in pods},
         "StatefulSet": {pod.owner for pod in pods},
     }
     found: list[Json] = []
+    listed_profiles: list[Json] = []
     missing: list[str] = []
+    try:
+        listed = await engine.context.client.list_items(objects.samply_profiles(namespace), timeout_secs=LIST_SECS)
+        listed_profiles = [raw for raw in listed.items if raw["metadata"]["name"] in profiles]
+    except KubeError as error:
+        missing.append(f"SamplyProfiles: {error}")
     for kind in support_bundle.KINDS:
         try:
             listed = await engine.context.client.list_items(
@@ -48,7 +54,7 @@ async def gather(engine: Engine, namespace: str, name: str) -> SupportBundle:
         except KubeError as error:
             missing.append(f"Events on {kind}: {error}")
     return SupportBundle(
-        objects=support_bundle.choose_objects(profile.raw for profile in profiles),
+        objects=support_bundle.choose_objects(listed_profiles),
         pods=tuple(map(_describe_pod, pods)),
         events=support_bundle.choose_events(found, names),
         missing=tuple(missing),

@@ -38,3 +38,8 @@ def parse_duration(text: str) -> int:
     if not 1 <= total <= MAX_DURATION_SECS:
         raise InvalidSpec(f"The duration {shown!r} is {total} s, out of range.", remedy=f"Give {ACCEPTED}.")
     return total
+
+
+def spread(secs: float, chance: float) -> float:
+    """A time near `secs` (75 to 125 %), so that many do not all act at once; `chance` is from 0 to 1."""
+    return secs * (0.75 + 0.5 * chance)

@@ -7,6 +7,7 @@
     journal/<id>.json                what a restarted operator must finish
     tombstones/<id>.json             a profile that is to go, or went and whose object must be told
     pins/<id>                        retention leaves it alone, even if its object is lost
+    clock                            the time of the last pass of retention
     ballast                          room held back for the journal
     lock                             locked by the one process that writes
     tmp/<id>-<name>                  files that grow; tmp/<id>-publish-… and tmp/<id>-removed-… are folders on their way
@@ -25,6 +26,7 @@ JOURNAL = "journal"
 TOMBSTONES = "tombstones"
 PINS = "pins"
 EMERGENCY = "ballast"
+CLOCK = "clock"
 LOCK = "lock"
 TMP = "tmp"
 PROFILE_FILE = "profile.json.gz"

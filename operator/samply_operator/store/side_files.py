@@ -1,4 +1,5 @@
 """What is known of a profile beside its own files: its tombstone (it is to go, or went and that must be told), its pin.
+And the time of the last pass of retention.
 
 Small files of their own, so that a manifest never changes. Here is the only place that touches them. All of it blocks.
 """
@@ -74,3 +75,19 @@ class SideFiles:
         with durable.translated(f"unpin profile {profile_id}"):
             path.unlink(missing_ok=True)
             durable.sync(path.parent)
+
+    # ------------------------------------------------------------------------------------------------------- time
+
+    def write_clock(self, at: float) -> None:
+        """Unix time. One that is lost by a power cut is written again soon."""
+        with durable.translated("note the time"):
+            draft = self._root / f"{layout.CLOCK}.new"
+            draft.write_text(f"{at:.0f}\n")
+            draft.rename(self._root / layout.CLOCK)
+
+    def read_clock(self) -> float | None:
+        """None: it was never written, or cannot be read."""
+        try:
+            return float((self._root / layout.CLOCK).read_text())
+        except (OSError, ValueError):
+            return None

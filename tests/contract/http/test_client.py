@@ -10,7 +10,8 @@ import pytest
 
 from samply_operator import errors
 from samply_operator.control.client import OperatorClient, build_error
-from samply_operator.control.messages import Credentials, ErrorReply, Snapshot, StartReply, StartRequest
+from samply_operator.control.live import Live
+from samply_operator.control.messages import Credentials, ErrorReply, StartReply, StartRequest
 from support.fake_operator import KEY, FakeOperator, make_pipeline
 
 from .conftest import wait_until
@@ -29,7 +30,7 @@ async def operator(path: Path) -> AsyncIterator[FakeOperator]:
 
 async def wait_for(client: OperatorClient, *, is_there: bool) -> None:
     async def is_so() -> bool:
-        return (client.snapshot is not None) == is_there
+        return (client.live is not None) == is_there
 
     await wait_until(is_so)
 
@@ -41,7 +42,7 @@ async def test_a_snapshot_comes_at_once_and_after_each_change(path: Path, operat
         operator.push()
 
         async def is_seen() -> bool:
-            return client.snapshot is not None and client.snapshot.pipelines == operator.pipelines
+            return client.live is not None and tuple(client.live.pipelines.values()) == operator.pipelines
 
         await wait_until(is_seen)
 
@@ -49,13 +50,13 @@ async def test_a_snapshot_comes_at_once_and_after_each_change(path: Path, operat
 async def test_an_operator_that_comes_later_is_found(path: Path) -> None:
     async with OperatorClient(str(path)) as client:
         await asyncio.sleep(0.05)
-        assert client.snapshot is None
+        assert client.live is None
         async with FakeOperator(path):
             await wait_for(client, is_there=True)
 
 
 async def test_a_broken_stream_means_away_and_a_new_one_means_there(path: Path, operator: FakeOperator) -> None:
-    seen: list[Snapshot | None] = []
+    seen: list[Live | None] = []
     async with OperatorClient(str(path), on_change=seen.append) as client:
         await wait_for(client, is_there=True)
         await operator.go_away()
@@ -78,8 +79,8 @@ async def test_a_picture_of_megabytes_arrives(path: Path, operator: FakeOperator
     operator.pipelines = tuple(make_pipeline(f"pipeline-{n}", running=tuple(range(8))) for n in range(5000))
     async with OperatorClient(str(path)) as client:
         await wait_for(client, is_there=True)
-        assert client.snapshot is not None
-        assert client.snapshot.pipelines == operator.pipelines
+        assert client.live is not None
+        assert tuple(client.live.pipelines.values()) == operator.pipelines
 
 
 async def test_start_gives_the_reply_or_the_operators_own_error(path: Path, operator: FakeOperator) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.api.state import Board, View, build_live
+from samply_operator.api.state import Board, View
+from samply_operator.control.live import Live, build_live
 from samply_operator.control.messages import OrdinalState, PipelineState, RecordingState, Snapshot
 from samply_operator.errors import StoreError
 from samply_operator.store.index import Index
@@ -23,8 +24,8 @@ def make_recording(number: int, *, ends_at: float | None, preflight_only: bool =
     )
 
 
-def make_snapshot(generation: int = 0, *recordings: RecordingState, is_synced: bool = True) -> Snapshot:
-    return Snapshot((PIPELINE,), recordings, generation, 0.0, is_synced)
+def make_snapshot(generation: int = 0, *recordings: RecordingState, is_synced: bool = True) -> Live:
+    return build_live(Snapshot((PIPELINE,), recordings, generation, 0.0, is_synced))
 
 
 @pytest.fixture
@@ -145,13 +146,13 @@ def test_the_recording_that_runs_counts_before_one_that_waits_and_preflights_nev
     runs, waits = make_recording(1, ends_at=9), make_recording(2, ends_at=None)
     preflight = make_recording(3, ends_at=20, preflight_only=True)
     for order in ((runs, waits, preflight), (preflight, waits, runs)):
-        live = build_live(make_snapshot(0, *order))
+        live = make_snapshot(0, *order)
         running = View(live=live).gather("n", "p", 0).running
         assert running is not None
         assert running.id == "1"
 
 
 def test_a_snapshot_that_is_not_synced_is_not_certain() -> None:
-    assert not View(live=build_live(make_snapshot(is_synced=False))).is_certain
-    assert View(live=build_live(make_snapshot())).is_certain
+    assert not View(live=make_snapshot(is_synced=False)).is_certain
+    assert View(live=make_snapshot()).is_certain
     assert not View().is_certain

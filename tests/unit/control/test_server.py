@@ -8,6 +8,7 @@ import socket
 import stat
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -20,8 +21,15 @@ from samply_operator.control.authorizer import Authorizer
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.jwks import KeySet
+from samply_operator.control.live import Live
 from samply_operator.control.local_auth import LocalAuthenticator
-from samply_operator.control.messages import Snapshot, StartAllRequest, StartRequest, SupportBundleRequest
+from samply_operator.control.messages import (
+    PipelineState,
+    RecordingState,
+    StartAllRequest,
+    StartRequest,
+    SupportBundleRequest,
+)
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import (
     InvalidParam,
@@ -73,7 +81,7 @@ async def server(operator: OperatorProcess, path: Path) -> AsyncIterator[Control
 @pytest.fixture
 async def client(server: ControlServer, path: Path) -> AsyncIterator[OperatorClient]:
     async with OperatorClient(str(path)) as client:
-        await reach(lambda: client.snapshot)
+        await reach(lambda: client.live)
         yield client
 
 
@@ -83,9 +91,27 @@ async def reach(is_so: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def see(client: OperatorClient) -> Snapshot:
-    assert client.snapshot is not None
-    return client.snapshot
+@dataclass(frozen=True)
+class Seen:
+    pipelines: tuple[PipelineState, ...]
+    recordings: tuple[RecordingState, ...]
+    store_generation: int
+    is_synced: bool
+    enabled: bool
+    sent_at: float
+
+
+def see(client: OperatorClient) -> Seen:
+    live = client.live
+    assert live is not None
+    return Seen(
+        tuple(live.pipelines.values()),
+        tuple(live.by_id.values()),
+        live.store_generation,
+        live.is_synced,
+        live.enabled,
+        live.sent_at,
+    )
 
 
 async def test_the_first_snapshot_is_the_whole_state(client: OperatorClient) -> None:
@@ -138,7 +164,7 @@ async def test_the_stream_speaks_even_when_nothing_changes(
     monkeypatch.setattr(server_, "BEAT_SECS", 0.05)
     server = await build_server(operator, path)
     await server.start()
-    seen: list[Snapshot | None] = []
+    seen: list[Live | None] = []
     async with OperatorClient(str(path), on_change=seen.append):
         await reach(lambda: len(seen) >= 3)
         await server.close()
@@ -270,7 +296,7 @@ async def test_a_client_that_goes_away_does_no_harm(
     """The others go on being told."""
     for _ in range(3):
         async with OperatorClient(str(path)) as other:
-            await reach(lambda other=other: other.snapshot)
+            await reach(lambda other=other: other.live)
     before = see(client).sent_at
     operator.engine.changes.notify()
     await reach(lambda: see(client).sent_at > before)
@@ -285,7 +311,7 @@ async def test_a_socket_that_a_killed_process_left_is_replaced(operator: Operato
     await server.start()
     assert find_mode(path) == 0o660
     async with OperatorClient(str(path)) as client:
-        await reach(lambda: client.snapshot)
+        await reach(lambda: client.live)
     await server.close()
     assert find_mode(path) is None
 

@@ -14,7 +14,7 @@ import yaml
 from aiohttp import web
 from kubernetes.aio.config import incluster_config, kube_config
 
-from samply_operator.handlers import login
+from samply_operator.discovery import kopf_login
 from samply_operator.kube import proxies
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.connection import load_configuration
@@ -141,7 +141,7 @@ async def test_both_clients_take_the_same_way(
     async with KubeClient() as client:
         assert await client.get("/api") == {"token": f"Bearer {TOKEN}"}
     assert proxy.asked == ([] if is_around else [f"127.0.0.1:{port}"])
-    told = await login.login()
+    told = await kopf_login.log_in()
     assert told.proxy_url == (None if is_around else url)
     assert not told.trust_env  # what is said is all: kopf doesn't look into the environment itself
     assert (told.server, told.ca_path) == (f"https://127.0.0.1:{port}", str(certificate))
@@ -161,5 +161,5 @@ async def test_in_a_pod_no_name_is_needed(
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(certificate))
     set_environment(monkeypatch, KUBERNETES_SERVICE_HOST=host, KUBERNETES_SERVICE_PORT="443")
     assert (await load_configuration()).host == server
-    told = await login.login()
+    told = await kopf_login.log_in()
     assert (told.server, told.ca_path, told.token) == (server, str(certificate), TOKEN)

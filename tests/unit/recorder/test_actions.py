@@ -6,6 +6,7 @@ import pytest
 
 from samply_operator.errors import KubeForbidden, NotRecording, UnknownProfile
 from samply_operator.kube import objects
+from samply_operator.model.profile import parse_object
 from samply_operator.recorder.actions import Acts
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
@@ -60,12 +61,12 @@ async def test_delete_cancels_a_recording(operator: OperatorProcess, cluster: Fa
 async def test_delete_removes_object_and_file(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """At once; a second time there is nothing."""
     profile_id = store(cluster, operator.volume, "p-1")
-    operator.engine.world.see_profile(cluster.objects[path_of("p-1")])
-    generation = operator.engine.store_generation
+    operator.engine.world.see_profile(parse_object(cluster.objects[path_of("p-1")]))
+    generation = operator.changes.store_generation
     assert await Acts(operator.engine).delete(profile_id) == "Removed"
     assert path_of("p-1") not in cluster.objects
     assert not operator.volume.has(profile_id)
-    assert operator.engine.store_generation > generation
+    assert operator.changes.store_generation > generation
     with pytest.raises(UnknownProfile):
         await Acts(operator.engine).delete(profile_id)
 
@@ -76,7 +77,7 @@ async def test_delete_removes_an_orphan_and_leaves_its_successor(
     """The object of the same name is another one."""
     profile_id = store(cluster, operator.volume, "p-1")
     forget(cluster, "p-1")
-    await operator.sync.list_all()
+    await operator.list_all()
     successor = store(cluster, operator.volume, "p-1")
     assert successor != profile_id
     assert await Acts(operator.engine).delete(profile_id) == "Removed"
@@ -95,7 +96,7 @@ async def test_an_orphan_of_a_namespace_without_rights_can_be_removed(
         await Acts(operator.engine).delete(profile_id)
     assert operator.volume.has(profile_id)
     forget(cluster, "p-1")
-    await operator.sync.list_all()
+    await operator.list_all()
     assert await Acts(operator.engine).delete(profile_id) == "Removed"
 
 

@@ -187,6 +187,6 @@ async def test_what_records_is_shown_as_recording_at_once(
         assert state.phase == "Recording"
         assert state.ends_at is not None
         (run,) = operator.engine.runs.values()
-        assert run.settled.is_set()
+        assert run.has_answer.is_set()
         run.stop("keep")
         await operator.reach_rest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from samply_operator.errors import KubeForbidden, KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model.manifest import ObjectOrigin
-from samply_operator.recorder import engine, object_origin
+from samply_operator.recorder import object_origin, runs
 from samply_operator.rules.storage import deletion
 from samply_operator.settings import Recording, Retention, Settings
 from support.fake_cluster import FakeCluster
@@ -39,12 +38,9 @@ def path_of(name: str) -> str:
 
 async def look(operator: OperatorProcess, later_secs: float = 0.0) -> None:
     """A resync, as if so much time had gone by."""
-    context = operator.engine.context
-    late = replace(context, now=lambda: time.time() + later_secs, uptime=lambda: time.monotonic() + later_secs)
-    engine = operator.engine
-    engine.context = engine.deletions._context = engine.retention._context = late
-    await operator.sync.list_all()
-    await engine.sweep()
+    operator.change_context(now=lambda: time.time() + later_secs, uptime=lambda: time.monotonic() + later_secs)
+    await operator.list_all()
+    await operator.engine.sweep()
 
 
 def find_tombstones(operator: OperatorProcess) -> list[str]:
@@ -88,7 +84,7 @@ async def test_files_survive_what_they_stood_on(
     kept = store(cluster, operator.volume, "p-1")
     happen(cluster)
     cluster.remove(path_of("p-1"))
-    await operator.reach(lambda: not operator.engine.deletions._open and not operator._late)
+    await operator.reach(lambda: not operator.engine.deletions._open and operator.engine.deletions.queue.is_idle)
     await look(operator)
     await look(operator, 10_000)
     assert operator.volume.list_ids() == {kept}
@@ -148,7 +144,7 @@ async def test_where_its_object_lived_is_found_after_a_restart_too(
     cluster: FakeCluster, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It isn't known when the process was killed, and the world knows nothing until the first lists are there."""
-    monkeypatch.setattr(engine, "RETRY_SECS", 0.05)
+    monkeypatch.setattr(runs, "RETRY_SECS", 0.05)
     add_pipeline(cluster)
     cluster.fault = lambda verb, what: KubeUnavailable("away") if what == PLACE else None
     async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
@@ -201,7 +197,7 @@ async def test_a_successor_says_nothing_of_where_its_predecessor_lived(
 ) -> None:
     """The object of that name is another one."""
     add_pipeline(cluster)
-    monkeypatch.setattr(engine, "RETRY_SECS", 0.05)
+    monkeypatch.setattr(runs, "RETRY_SECS", 0.05)
     cluster.fault = lambda verb, what: KubeUnavailable("away") if what == PLACE else None
     ask(cluster, durationSeconds=600)
     await operator.reach_phase("p-1", "Recording")
@@ -221,7 +217,7 @@ async def test_a_deletion_that_cannot_be_checked_waits(operator: OperatorProcess
     kept = store(cluster, operator.volume, "p-1")
     cluster.fault = lambda verb, what: KubeUnavailable("away") if what in {PLACE, object_origin.DEFINITION} else None
     cluster.remove(path_of("p-1"))
-    await operator.reach(lambda: find_tombstones(operator) == [kept] and not operator._late)
+    await operator.reach(lambda: find_tombstones(operator) == [kept] and operator.engine.deletions.queue.is_idle)
     assert operator.volume.list_ids() == {kept}
     cluster.fault = lambda verb, what: None
     await look(operator)
@@ -249,20 +245,23 @@ async def test_killed_between_seeing_the_deletion_and_the_end_of_the_file(
     async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
         store(cluster, first.volume, "p-1")
 
-        def die(*_: Any) -> Any:
-            raise KeyboardInterrupt(step)
+        died = asyncio.Event()
+
+        async def die(*_: Any) -> Any:
+            died.set()
+            await asyncio.Event().wait()
 
         # Nothing that comes after this point happens in this process.
         first.engine.deletions._decide = die if step == "tombstone" else first.engine.deletions._decide  # type: ignore[method-assign]
         first.engine.deletions._close = die if step == "removed" else first.engine.deletions._close  # type: ignore[method-assign]
         profile = first.engine.world.profiles[NAMESPACE, "p-1"]
         del cluster.objects[path_of("p-1")]
-        with pytest.raises(KeyboardInterrupt):
-            await first.engine.see_deleted(profile)
+        first.engine.deletions.see(profile)
+        await asyncio.wait_for(died.wait(), 10)
         assert len(find_tombstones(first)) == 1
     async with OperatorProcess(cluster, tmp_path / "data", settings) as second:
+        await second.reach(lambda: not find_tombstones(second))
         assert second.volume.list_ids() == frozenset()
-        assert find_tombstones(second) == []
 
 
 async def test_a_deletion_missed_while_the_operator_was_away_is_found(
@@ -354,7 +353,7 @@ async def test_nobody_asks_about_an_object_that_left_nothing(operator: OperatorP
     await operator.reach_phase("p-1", "Failed")
     cluster.calls.clear()
     await cluster.delete(path_of("p-1"))
-    await operator.reach(lambda: not operator._late)
+    await operator.reach(lambda: operator.engine.deletions.queue.is_idle)
     assert [what for verb, what in cluster.calls if verb == "get"] == []
 
 
@@ -362,8 +361,8 @@ async def test_who_is_sure_removes_at_once(operator: OperatorProcess, cluster: F
     """File and pin; the second time there is nothing."""
     kept = store(cluster, operator.volume, "p-1")
     operator.volume.side_files.pin(kept)
-    before = operator.engine.store_generation
+    before = operator.changes.store_generation
     assert await operator.engine.deletions.remove(kept)
     assert not await operator.engine.deletions.remove(kept)
     assert operator.volume.side_files.list_pins() == operator.volume.list_ids() == frozenset()
-    assert operator.engine.store_generation == before + 1
+    assert operator.changes.store_generation == before + 1

@@ -499,4 +499,4 @@ async def test_once_the_volume_is_its_own_whoever_shows_it_reads_it_again(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
     """An earlier process may have stored one after the api, which starts at the same time, had read all."""
-    assert operator.engine.store_generation == 1
+    assert operator.changes.store_generation == 1

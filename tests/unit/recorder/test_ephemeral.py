@@ -13,7 +13,9 @@ import msgspec
 import pytest
 
 from samply_operator.errors import KubeForbidden, KubeInvalid, KubeUnavailable
+from samply_operator.recorder.journal import Journal
 from samply_operator.recorder.pod import ephemeral, script_calls
+from samply_operator.recorder.pod.target_pod import TargetPod
 from samply_operator.rules.recording import pod_limits
 from samply_operator.settings import Ephemeral, Recording, Settings
 from support import samples
@@ -123,7 +125,8 @@ class TestAdded:
         add_pipeline(cluster)
         entry = samples.make_entry(namespace="prod", pod=POD)
         rival = msgspec.structs.replace(entry, id=entry.id[::-1])
-        names = {await ephemeral.choose_name(operator.context, each, once) for each in (entry, rival)}
+        pods = [TargetPod(operator.context, Journal(operator.volume, each)) for each in (entry, rival)]
+        names = {await ephemeral.choose_name(pod) for pod in pods}
         assert len(names) == 2
         assert all(name.startswith("samply-operator-1-") for name in names)
 

@@ -11,6 +11,7 @@ import pytest
 
 from samply_operator.errors import KubeUnavailable, PipelineUnreachable
 from samply_operator.kube import objects
+from samply_operator.model.profile import parse_object
 from samply_operator.recorder.actions import Acts
 from samply_operator.recorder.pod import script_calls
 from samply_operator.settings import Recording, Settings
@@ -181,12 +182,12 @@ async def test_lists_that_are_older_than_an_end_change_nothing(
     """They were asked for before it, and came after it."""
     add_pipeline(cluster)
     ask(cluster, preflightOnly=True)
-    world, replace = operator.engine.world, operator.engine.world.replace
+    world, replace = operator.engine.world, operator.engine.world.replace_profiles
     await operator.reach_phase("p-1", "Succeeded")
     await operator.reach_rest()
-    stale = cluster.objects[PATH] | {"status": {}}
-    monkeypatch.setattr(world, "replace", lambda pods, sets, profiles: replace(pods, sets, [stale]))
-    await operator.sync.list_all()
+    stale = parse_object(cluster.objects[PATH] | {"status": {}})
+    monkeypatch.setattr(world, "replace_profiles", lambda scope, profiles: replace(scope, [stale]))
+    await operator.list_all()
     assert world.profiles[NAMESPACE, "p-1"].phase is None
     await outlast(operator)
     assert count_preflights(cluster) == 1

@@ -279,7 +279,7 @@ async def kill_before_lease(cluster: FakeCluster, data: Path, name: str) -> None
     """A process that dies between the journal's first entry of this object and its Lease."""
     process = OperatorProcess(cluster, data, SETTINGS)
     process.volume.prepare()
-    await process.sync.list_first()
+    await process.list_all()
     process.engine.requesters.note((NAMESPACE, name), "Kubernetes/alice")
     cluster.fault = lambda verb, what: Killed() if verb == "create" and "/leases" in what else None
     with pytest.raises(Killed):
@@ -450,4 +450,4 @@ async def test_a_request_that_is_refused_isnt_told_that_it_is_being_profiled(
     started = await operator.requests.start(pipeline, 0, 1, 20.0, "Kubernetes/alice")
     assert started.failure is not None
     assert started.failure.reason == "AlreadyRecording"
-    assert operator.engine.find_run(NAMESPACE, "a", 0) is None
+    assert operator.engine.runs.find(NAMESPACE, "a", 0) is None

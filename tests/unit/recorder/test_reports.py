@@ -10,9 +10,11 @@ import pytest
 from samply_operator.errors import KubeConflict, KubeError, KubeForbidden, KubeInvalid, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.recorder import reports
+from samply_operator.recorder.journal import Journal
 from samply_operator.rules.recording import status
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
+from support.samples import UID, make_entry
 
 from .test_engine import assert_nothing_left, count_starts
 from .test_lag import count_preflights
@@ -21,6 +23,11 @@ from .test_trouble import fail
 
 def is_status(verb: str, what: str) -> bool:
     return verb == "patch" and what.endswith("/status")
+
+
+def make_reporter(operator: OperatorProcess, name: str, uid: str) -> reports.Reporter:
+    entry = make_entry(namespace=NAMESPACE, name=name, id=uid)
+    return reports.Reporter(operator.context, Journal(operator.volume, entry))
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ async def test_of_many_wanted_statuses_the_newest_is_written_at_last(
     uid = ask(cluster, pipeline="none")["metadata"]["uid"]
     await operator.reach_phase("p-1", "Failed")
     cluster.fault = fail(lambda verb, what: verb == "patch" and "/status" in what, KubeUnavailable("away"), 2)
-    reporter = reports.Reporter(operator.context, NAMESPACE, "p-1", uid)
+    reporter = make_reporter(operator, "p-1", uid)
     for number in range(5):
         reporter.want(lambda old, number=number: {"message": str(number)})
     await reporter.flush()
@@ -86,7 +93,7 @@ async def test_of_many_wanted_statuses_the_newest_is_written_at_last(
 
 async def test_a_report_to_an_object_that_is_gone_ends(operator: OperatorProcess) -> None:
     """There is nobody to be told."""
-    reporter = reports.Reporter(operator.context, NAMESPACE, "gone", "uid")
+    reporter = make_reporter(operator, "gone", UID)
     reporter.want(lambda old: {"message": "x"})
     await reporter.flush()
 
@@ -116,7 +123,7 @@ async def test_what_is_refused_for_good_is_given_up(
     uid = ask(cluster, pipeline="none")["metadata"]["uid"]
     await operator.reach_phase("p-1", "Failed")
     cluster.fault = fail(is_status, error)
-    reporter = reports.Reporter(operator.context, NAMESPACE, "p-1", uid)
+    reporter = make_reporter(operator, "p-1", uid)
     before = sum(is_status(*call) for call in cluster.calls)
     reporter.want(lambda old: {"message": "1"})
     await reporter.flush()
@@ -142,7 +149,7 @@ async def test_nobody_waits_for_a_report_for_long(
     uid = ask(cluster, pipeline="none")["metadata"]["uid"]
     await operator.reach_phase("p-1", "Failed")
     cluster.fault = fail(is_status, KubeUnavailable("away"))
-    reporter = reports.Reporter(operator.context, NAMESPACE, "p-1", uid)
+    reporter = make_reporter(operator, "p-1", uid)
     reporter.want(lambda old: {"message": "x"})
     async with asyncio.timeout(1):
         await reporter.flush()
@@ -175,7 +182,7 @@ async def test_an_end_that_cannot_be_told_is_no_beginning(
     """A preflight leaves no manifest: its object says Pending until it may be told, and nothing is done again."""
     add_pipeline(cluster)
     cluster.fault = fail(is_status, KubeInvalid("422"))
-    ask(cluster, preflightOnly=True)
+    uid = ask(cluster, preflightOnly=True)["metadata"]["uid"]
     await operator.reach(lambda: count_preflights(cluster) == 1)
     await operator.reach_rest()
     for _ in range(3):
@@ -186,4 +193,4 @@ async def test_an_end_that_cannot_be_told_is_no_beginning(
     assert (await operator.reach_phase("p-1", "Succeeded"))["phase"] == "Succeeded"
     assert count_preflights(cluster) == 1
     await operator.engine.sweep()
-    assert not operator.engine._untold
+    assert operator.engine.runs.find_ended(uid) is None

@@ -207,7 +207,7 @@ async def test_the_same_name_in_two_namespaces_needs_one(operator: OperatorProce
     """The error lists them; with the namespace it is clear."""
     add_pipeline(cluster)
     raw = cluster.objects[objects.pods(NAMESPACE, "pipeline-a-0")]
-    operator.engine.world.see_pod(raw | {"metadata": raw["metadata"] | {"namespace": "other"}})
+    operator.engine.world.see_pod(objects.parse_pod(raw | {"metadata": raw["metadata"] | {"namespace": "other"}}))
     with pytest.raises(AmbiguousPipeline) as caught:
         await start(operator)
     assert caught.value.details == {"pipeline_name": "a", "namespaces": ["other", NAMESPACE]}

@@ -209,7 +209,7 @@ async def sweep_until_rest(operator: OperatorProcess) -> None:
         )
 
     while not has_ended():
-        await operator.sync.list_all()
+        await operator.list_all()
         await operator.engine.sweep()
         await asyncio.sleep(0.1)
 
@@ -345,7 +345,7 @@ async def test_an_object_deleted_while_nobody_watched_is_not_recorded_to_its_end
             ask(cluster, durationSeconds=LONG_SECS)
             await operator.reach_phase("p-1", "Recording")
             # Where its object lives is on the volume with the next step; without that, nothing is certain.
-            run = operator.engine.find_run(NAMESPACE, "a", 0)
+            run = operator.engine.runs.find(NAMESPACE, "a", 0)
             assert run is not None
             await operator.reach(lambda: run.entry.origin.namespace_uid)
         cluster.remove(objects.samply_profiles(NAMESPACE, "p-1"))

@@ -47,10 +47,10 @@ def pin(cluster: FakeCluster, name: str, *, is_pinned: bool = True) -> None:
 async def test_the_oldest_go_and_their_objects_say_so(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """`removedAt`, why, and Stored is false; the facts stay; one Event; the object itself lives on."""
     ids = [store(cluster, operator.volume, f"p-{n}", age=100 - n) for n in range(4)]
-    generation = operator.engine.store_generation
+    generation = operator.changes.store_generation
     await operator.engine.sweep()
     assert operator.volume.list_ids() == set(ids[2:])
-    assert operator.engine.store_generation == generation + 2
+    assert operator.changes.store_generation == generation + 2
     for name in ("p-0", "p-1"):
         status = operator.find_status(name)
         assert status["profile"]["removedAt"]
@@ -87,7 +87,7 @@ async def test_a_pin_keeps_a_file_and_outlives_its_object(operator: OperatorProc
 
     forget(cluster, "p-0")
     pin(cluster, "p-1", is_pinned=False)
-    await operator.sync.list_all()
+    await operator.list_all()
     await operator.engine.sweep()
     assert operator.volume.list_ids() == {ids[0], *ids[3:]}
     assert operator.volume.side_files.list_pins() == {ids[0]}
@@ -117,13 +117,14 @@ async def test_an_object_whose_namespace_is_not_served_is_told_once_it_is_again(
     for n in range(3):
         store(cluster, operator.volume, f"p-{n}", age=100 - n)
     engine = operator.engine
-    engine.world.namespaces = ("another",)
+    engine.world.cover("another")
+    engine.world.uncover(NAMESPACE)
     before = len(cluster.calls)
     for _ in range(2):
         await engine.retention.sweep(())
     assert cluster.calls[before:] == []
     assert len(operator.volume.side_files.read_tombstones().items) == 1
-    engine.world.namespaces = ("another", NAMESPACE)
+    engine.world.cover(NAMESPACE)
     await engine.retention.sweep(())
     assert operator.find_status("p-0")["profile"]["removedAt"]
     assert operator.volume.side_files.read_tombstones().items == ()
@@ -136,7 +137,7 @@ async def test_an_object_whose_namespace_is_served_no_more_is_forgotten_in_the_e
     for n in range(3):
         store(cluster, operator.volume, f"p-{n}", age=100 - n)
     tested = operator.engine.retention
-    operator.engine.world.namespaces = ("another",)
+    operator.engine.world.uncover(NAMESPACE)
     before = len(cluster.calls)
     await tested.sweep(())
     (tombstone,) = operator.volume.side_files.read_tombstones().items
@@ -165,7 +166,7 @@ async def test_an_object_that_is_gone_has_nobody_to_be_told(operator: OperatorPr
     """Orphans are left to retention like others."""
     ids = [store(cluster, operator.volume, f"p-{n}", age=100 - n) for n in range(3)]
     forget(cluster, "p-0")
-    await operator.sync.list_all()
+    await operator.list_all()
     await operator.engine.sweep()
     assert operator.volume.list_ids() == set(ids[1:])
     assert operator.volume.side_files.read_tombstones().items == ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import gzip
 import json
 import os
@@ -100,12 +99,8 @@ async def test_a_recording_whose_shell_was_killed_is_ended_all_the_same(
     """Else samply would grow for ever; what it wrote isn't known, so it is a failure."""
     monkeypatch.setattr(follow, "OVERDUE_SECS", 0.5)
     settings = operator.context.settings
-    operator.engine.context = dataclasses.replace(
-        operator.context,
-        settings=msgspec.structs.replace(
-            settings, recording=msgspec.structs.replace(settings.recording, finish_deadline_secs=1)
-        ),
-    )
+    limits = msgspec.structs.replace(settings.recording, finish_deadline_secs=1)
+    operator.change_context(settings=msgspec.structs.replace(settings, recording=limits))
     (container,) = add_pipeline(cluster, **behaviour)
     ask(cluster, durationSeconds=2)
     await operator.reach_phase("p-1", "Recording")
@@ -129,9 +124,7 @@ async def test_nor_does_one_go_on_for_ever_whose_shell_was_killed_before_it_bega
     monkeypatch.setattr(follow, "OVERDUE_SECS", 0.5)
     settings = operator.context.settings
     limits = msgspec.structs.replace(settings.recording, attach_deadline_secs=2)
-    operator.engine.context = dataclasses.replace(
-        operator.context, settings=msgspec.structs.replace(settings, recording=limits)
-    )
+    operator.change_context(settings=msgspec.structs.replace(settings, recording=limits))
     (container,) = add_pipeline(cluster, attach_secs=1)
     ask(cluster, durationSeconds=600)
     await operator.reach(lambda: list(container.folder.glob(".samply-operator-*/timer")))
@@ -215,14 +208,12 @@ def _is_over(operator: OperatorProcess) -> bool:
 
 async def sweep_later(operator: OperatorProcess, secs: float) -> None:
     """Sweep with the clock moved on, until nothing is left in the journal."""
-    engine = operator.engine
-    before = engine.context
-    engine.context = dataclasses.replace(before, now=lambda: time.time() + secs)
+    before = operator.change_context(now=lambda: time.time() + secs)
     async with asyncio.timeout(10):
         while list((operator.volume.root / "journal").iterdir()):
-            await engine.sweep()
+            await operator.engine.sweep()
             await asyncio.sleep(0.05)
-    engine.context = before
+    operator.change_context(now=before.now)
 
 
 async def test_a_right_that_is_missing_is_told_apart_from_what_admission_refuses(

@@ -23,7 +23,7 @@ CALLS = {"build_failure": 0, "fail": 0, "_fail": 0, "_refuse": 0, "_forbid": 1}
 
 def walk_calls() -> Iterator[tuple[str, ast.expr]]:
     # profiles/ has reasons of its own, which never reach an object.
-    folders = ("rules", "recorder", "control", "handlers")
+    folders = ("rules", "recorder", "control", "controller", "discovery")
     for path in sorted(path for folder in folders for path in (SOURCE / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):

@@ -6,13 +6,24 @@ from typing import Any
 
 import pytest
 
+from samply_operator.discovery.pipeline_index import PipelineIndex
 from samply_operator.model import names
-from samply_operator.model.pipeline import Container, Pipeline
+from samply_operator.model.pipeline import Container, Pipeline, Pod, StatefulSet
 from samply_operator.rules.discovery import locate
 from samply_operator.settings import Targets
 from support.samples import LABELS, make_pod, make_set
 
 TARGETS = Targets()
+
+
+def find_pipelines(pods: list[Pod], sets: list[StatefulSet], targets: Targets) -> tuple[Pipeline, ...]:
+    """By namespace and name."""
+    index = PipelineIndex(targets)
+    for pod in pods:
+        index.put_pod(pod)
+    for each in sets:
+        index.put_set(each)
+    return tuple(index.pipelines[key] for key in sorted(index.pipelines))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +94,7 @@ def test_a_pods_ordinal_is(pod: str, labels: dict[str, str], ordinal: int | None
 
 
 def find_one(pods: list[str], *sets: tuple[str, int, int]) -> Pipeline:
-    (found,) = locate.find_pipelines(
+    (found,) = find_pipelines(
         [make_pod(name, owner="pipeline-a", labels=LABELS | {names.PIPELINE: "a"}) for name in pods],
         [
             make_set(name, start=start, replicas=replicas, labels={names.PIPELINE: "a"})
@@ -120,20 +131,14 @@ def test_a_running_pod_takes_the_place_of_a_dead_one_of_the_same_ordinal(order: 
     """In whatever order they are seen."""
     old = make_pod("old-0", owner="pipeline-a", phase="Failed")
     new = make_pod("new-0", owner="pipeline-a")
-    (found,) = locate.find_pipelines([old, new][::order], [], TARGETS)
+    (found,) = find_pipelines([old, new][::order], [], TARGETS)
     assert found.pods == {0: new}
-
-
-def test_pods_and_sets_that_the_selector_leaves_out_are_no_pipelines() -> None:
-    """Other people's pods in the same namespace are never shown, nor profiled."""
-    other = {"app.kubernetes.io/name": "postgres"}
-    assert locate.find_pipelines([make_pod(labels=other)], [make_set(template_labels=other)], TARGETS) == ()
 
 
 def test_the_same_name_in_two_namespaces_is_two_pipelines_in_order() -> None:
     """Namespaces keep them apart."""
     pods = [make_pod(namespace="z"), make_pod(namespace="b")]
-    assert [(p.namespace, p.name) for p in locate.find_pipelines(pods, [], TARGETS)] == [("b", "a"), ("z", "a")]
+    assert [(p.namespace, p.name) for p in find_pipelines(pods, [], TARGETS)] == [("b", "a"), ("z", "a")]
 
 
 def test_a_sets_name_is_what_its_pods_will_be_called() -> None:
@@ -184,17 +189,17 @@ def test_a_pod_without_containers_has_none_to_profile() -> None:
 )
 def test_a_set_can_switch_its_pipeline_off(annotations: dict[str, str], by: str) -> None:
     """Whatever isn't plainly yes is no: who writes it there wants to be left alone."""
-    (found,) = locate.find_pipelines([make_pod()], [make_set(annotations=annotations)], TARGETS)
+    (found,) = find_pipelines([make_pod()], [make_set(annotations=annotations)], TARGETS)
     assert found.switched_off_by == by
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"template_labels": {}}, {"labels": {names.PIPELINE: "orders"}}],
-    ids=["its template isn't selected", "it calls itself something else"],
+    [{"template_labels": {}}, {"template_labels": {names.PIPELINE: "orders"}}],
+    ids=["its template says nothing", "its next pods are called something else"],
 )
 def test_the_pods_of_a_set_that_is_switched_off_are_so_whatever_their_labels(changes: dict[str, Any]) -> None:
     """Who may label pods must not undo what the set's owner decided."""
     off = make_set(annotations={names.ENABLED: "false"}, **changes)
-    found = {p.name: p for p in locate.find_pipelines([make_pod()], [off], TARGETS)}
-    assert found["a"].switched_off_by == "pipeline-a"
+    found = [p for p in find_pipelines([make_pod()], [off], TARGETS) if p.pods]
+    assert [p.switched_off_by for p in found] == ["pipeline-a"]

@@ -118,7 +118,7 @@ def test_rendering_leaves_the_old_status_as_it_was() -> None:
 
 def test_a_recording_says_its_target_its_times_and_who_asked() -> None:
     """Who asked is unknown with kubectl."""
-    rendered = RENDERED["Recording"]
+    rendered = status.render_known(ENTRY)
     assert rendered["target"] == {
         "pod": ENTRY.pod, "podUid": ENTRY.pod_uid, "container": "pipeline", "containerId": ENTRY.container_id,
         "node": "node-1", "pid": 7, "mode": "InPlace", "samplyVersion": "0.13.1",
@@ -126,7 +126,16 @@ def test_a_recording_says_its_target_its_times_and_who_asked() -> None:
     assert (rendered["startedAt"], rendered["endsAt"]) == (ENTRY.started_at, ENTRY.ends_at)
     assert rendered["requestedBy"] == "unknown"
     asked = make_entry(requested_by="system:serviceaccount:x:y")
-    assert status.render_recording({}, asked, NOW)["requestedBy"] == asked.requested_by
+    assert status.render_known(asked)["requestedBy"] == asked.requested_by
+
+
+def test_whatever_the_journal_knows_is_said_in_every_phase() -> None:
+    """Also by a process that found it there: the columns of `kubectl get` have no holes."""
+    entry = make_entry(
+        preflight={"verdict": "Go"}, started_at="2027-01-15T08:00:00.000Z", ends_at="2027-01-15T08:00:30.000Z"
+    )
+    assert status.render_known(entry).keys() >= {"target", "startedAt", "endsAt", "requestedBy", "preflight"}
+    assert status.render_known(make_entry(started_at="", pod="", preflight={})).keys() <= {"requestedBy", "target"}
 
 
 def test_a_stored_profile_is_described_in_full() -> None:

@@ -120,7 +120,7 @@ class Gate:
 
     async def _ask(self, token: str, verbs: tuple[Verb, ...], namespaces: Sequence[str]) -> permissions.Who:
         """Raises OperatorUnavailable, AccessUndecided, and what the operator raises."""
-        if self._operator.snapshot is None:
+        if self._operator.live is None:
             # Known to be away: a process that hangs would be waited for.
             raise OperatorUnavailable(
                 "The operator is away: tokens of the cluster can't be reviewed.", remedy="Try again in a few seconds."

@@ -27,6 +27,7 @@ MEANINGS: Mapping[Kind, str] = {
     errors.ProfilingNotEnabled: "Profiling is switched off for this installation or pipeline.",
     errors.LinksNotEnabled: "Links are switched off for this installation.",
     errors.InvalidLink: "The link was changed, its time is over, or its key was replaced.",
+    errors.ObjectRefused: "A quota, policy or webhook of the cluster refuses the SamplyProfile; as it says.",
     errors.RangeNotSatisfiable: "The range lies outside of the file.",
     errors.TooManyRequests: "Too many at once: come back after `Retry-After`.",
     errors.ProfilingFailed: "The last recording failed, or this one did at once; `details` say why and what to do.",

@@ -51,6 +51,7 @@ KUBE = (
     errors.KubeConflict,
     errors.KubeForbidden,
     errors.KubeDenied,
+    errors.ObjectRefused,
     errors.KubeInvalid,
     errors.KubeUnavailable,
     errors.ExecFailed,

@@ -114,7 +114,7 @@ def _tell_failure(attempt: Manifest) -> str:
 def find_start_namespace(request: web.Request, caller: permissions.Caller, name: str, asked: str | None) -> str | None:
     """Only what is in the cluster can be started: stored profiles of the same name elsewhere don't count."""
     live = request.app[BOARD].view.live
-    found = serve.decide_namespace(live.namespaces.get(name, ()) if live else (), readable=caller.readable, asked=asked)
+    found = serve.decide_namespace(live.find_namespaces(name) if live else (), readable=caller.readable, asked=asked)
     return asked if found is None else permissions.require_one(found, name)
 
 

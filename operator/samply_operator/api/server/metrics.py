@@ -74,9 +74,9 @@ class Numbers:
             theirs = await self._operator.get_metrics()
         except errors.OperatorUnavailable:
             theirs = b""
-        snapshot = self._operator.snapshot
+        live = self._operator.live
         CONNECTED.set(bool(theirs))
-        SNAPSHOT_SECS.set(time.time() - snapshot.sent_at if snapshot else float("nan"))
+        SNAPSHOT_SECS.set(time.time() - live.sent_at if live else float("nan"))
         return measures.render(measures.API) + theirs
 
 

@@ -61,6 +61,7 @@ STATUS: Mapping[type[errors.SamplyOperatorError], int] = {
     errors.CorruptManifest: 500,
     errors.ProfileError: 500,
     errors.KubeError: 500,
+    errors.ObjectRefused: 422,
     errors.KubeNotFound: 500,
     errors.KubeConflict: 500,
     errors.KubeForbidden: 500,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 import time
@@ -19,7 +18,8 @@ from samply_operator.model.profile import Failure
 from samply_operator.profiles import ProfileFacts
 from samply_operator.recorder import measures
 from samply_operator.recorder.context import Backoff, Context
-from samply_operator.recorder.pod import finish, follow, script_calls
+from samply_operator.recorder.pod import finish, script_calls
+from samply_operator.recorder.pod.target_pod import TargetPod
 from samply_operator.rules import times
 from samply_operator.rules.recording import coverage, failures, record_output
 from samply_operator.rules.recording.record_output import Progress, RemoteFile
@@ -37,15 +37,14 @@ EXPANSION = 3
 """Space to reserve, as a multiple of what is copied: raw file, sidecar and baked file stand side by side."""
 
 
-async def copy(context: Context, entry: JournalEntry, file: RemoteFile) -> Path:
+async def copy(pod: TargetPod, file: RemoteFile) -> Path:
     """One file, proved by size and SHA-256. Ends the recording if there is none in time, or its container is gone."""
-    path, began = context.volume.tmp_path(entry.id, file.name), time.monotonic()
+    path, began = pod.context.volume.tmp_path(pod.entry.id, file.name), time.monotonic()
     try:
-        await _copy_out(context, entry, file, path)
+        await _copy_out(pod, file, path)
     except KubeError as error:
         # A container that went is told as that, whatever its last session said.
-        with contextlib.suppress(KubeError):
-            await follow.check_target(context, entry)
+        await pod.blame()
         if isinstance(error, transfer.TransferCorrupt):
             failures.fail("TransferCorrupt", error.message)
         failures.fail("TransferFailed", f"{file.name} ({file.size_bytes} bytes): {error.message}")
@@ -54,25 +53,24 @@ async def copy(context: Context, entry: JournalEntry, file: RemoteFile) -> Path:
     return path
 
 
-async def _copy_out(context: Context, entry: JournalEntry, file: RemoteFile, path: Path) -> None:
+async def _copy_out(pod: TargetPod, file: RemoteFile, path: Path) -> None:
     """Until it is there. A kubelet that has just been restarted doesn't find containers that run: it is asked again."""
-    limit_secs = context.settings.recording.copy_deadline_secs
+    limit_secs = pod.context.settings.recording.copy_deadline_secs
     until, backoff = time.monotonic() + limit_secs, Backoff(limit_secs)
     while True:
         try:
             await transfer.copy_out(
-                context.client,
-                script_calls.place_of(entry),
-                f"{entry.folder}/{file.name}",
+                pod.client,
+                script_calls.place_of(pod.entry),
+                f"{pod.entry.folder}/{file.name}",
                 size=file.size_bytes,
                 sha256=file.sha256,
                 local_path=path,
                 deadline_secs=until - time.monotonic(),
             )
         except KubeNotFound as error:
-            logger.info("%s/%s: copying %s: %s", entry.namespace, entry.name, file.name, error)
-            with contextlib.suppress(KubeError):
-                await follow.check_target(context, entry)
+            logger.info("%s: copying %s: %s", pod, file.name, error)
+            await pod.blame()
             await backoff.pause(error)
             if time.monotonic() > until:
                 raise
@@ -80,22 +78,25 @@ async def _copy_out(context: Context, entry: JournalEntry, file: RemoteFile, pat
             return
 
 
-async def collect(context: Context, entry: JournalEntry, progress: Progress) -> Manifest:
+async def collect(pod: TargetPod, progress: Progress) -> Manifest:
     """Copy, finish, publish; returns the manifest that stands. Ends the recording with a failure if it can't, or raises
     HalfFileError."""
+    context, entry = pod.context, pod.entry
     files = [f for name in (record_output.PROFILE, record_output.SIDECAR) if (f := progress.find_file(name))]
     try:
         reservation = await asyncio.to_thread(context.volume.reserve, EXPANSION * sum(f.size_bytes for f in files))
         with reservation:
-            paths = {file.name: await copy(context, entry, file) for file in files}
-            with measures.BAKE_SECS.time():
-                finished = await finish.finish(
-                    context,
-                    entry,
-                    paths[record_output.PROFILE],
-                    paths.get(record_output.SIDECAR),
-                    progress.window_secs,
-                )
+            paths = {file.name: await copy(pod, file) for file in files}
+            # Each one takes as much memory as it may: they go one after the other.
+            async with context.bakes:
+                with measures.BAKE_SECS.time():
+                    finished = await finish.finish(
+                        context,
+                        entry,
+                        paths[record_output.PROFILE],
+                        paths.get(record_output.SIDECAR),
+                        progress.window_secs,
+                    )
             manifest = build_manifest(context, entry, progress, finished)
             if manifest.file is None:
                 return await asyncio.to_thread(context.volume.publish, manifest, None)

@@ -10,29 +10,28 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from samply_operator.errors import KubeDenied, KubeForbidden, KubeInvalid, KubeNotFound
 from samply_operator.kube import faults, objects
+from samply_operator.kube.client import KubeClient
 from samply_operator.model.manifest import JournalEntry
-from samply_operator.recorder.context import Context
 from samply_operator.recorder.pod import script_calls
+from samply_operator.recorder.pod.target_pod import TargetPod, find_helper_state
 from samply_operator.rules.recording import failures
 from samply_operator.settings import Recording, Settings
-
-Retry = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 PREFIX = "samply-operator-"
 CAPABILITIES = ("PERFMON", "SYS_PTRACE", "IPC_LOCK", "KILL", "SYS_CHROOT", "DAC_READ_SEARCH")
 """perf events; /proc/PID/root; ring buffers; stop and continue; the target's root; binaries under 0700 folders."""
 POLL_SECS = 0.25
+REWRITTEN = re.compile(r"samply-operator may only add its own image \(\S+\), not (\S+)")
+"""What the chart's policy says: the operator asks for its own image alone, so somebody gave it another name between."""
 MARGIN_SECS = 60
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 FOREIGN = ("no match for platform", "exec format error")
 """What container runtimes say of an image that is for another architecture."""
-REWRITTEN = re.compile(r"samply-operator may only add its own image \(\S+\), not (\S+)")
-"""What the chart's policy says: the operator asks for its own image alone, so somebody gave it another name between."""
 START_TROUBLE = frozenset({"CreateContainerError", "CreateContainerConfigError", "RunContainerError"})
 
 
@@ -54,8 +53,7 @@ def find_patience(settings: Settings) -> int:
     return math.ceil(settings.recording.unreachable_secs + settings.ephemeral.start_deadline_secs + MARGIN_SECS)
 
 
-def build_container(context: Context, entry: JournalEntry, name: str, command: list[str]) -> dict[str, Any]:
-    settings = context.settings
+def build_container(settings: Settings, entry: JournalEntry, name: str, command: list[str]) -> dict[str, Any]:
     return {
         "name": name,
         "image": settings.ephemeral.image,
@@ -77,11 +75,11 @@ def build_container(context: Context, entry: JournalEntry, name: str, command: l
     }
 
 
-async def choose_name(context: Context, entry: JournalEntry, retry: Retry) -> str:
+async def choose_name(pod: TargetPod) -> str:
     """The next number of this pod, and which recording's it is: two that choose at once, for two containers of the pod,
     choose differently. Ends the recording where the cap is reached."""
-    taken = list_names(await _read_pod(context, entry, retry))
-    limit = context.settings.ephemeral.max_per_pod
+    taken, entry = list_names(await pod.read()), pod.entry
+    limit = pod.context.settings.ephemeral.max_per_pod
     if len(taken) >= limit:
         failures.fail("EphemeralLimit", f"Pod {entry.pod} has had {len(taken)} of {limit} ephemeral containers.")
     return f"{PREFIX}{max(map(_parse_number, taken), default=0) + 1}-{entry.id[:8]}"
@@ -92,55 +90,51 @@ def _parse_number(name: str) -> int:
     return int(number) if number.isascii() and number.isdigit() else 0
 
 
-async def _read_pod(context: Context, entry: JournalEntry, retry: Retry) -> Mapping[str, Any]:
-    pod: Mapping[str, Any] = await retry(lambda: context.client.get(objects.pods(entry.namespace, entry.pod)))
-    return pod
-
-
-async def start(context: Context, entry: JournalEntry, retry: Retry) -> None:
-    """Add the container `entry.helper` (unless it is there) and wait until it runs. `retry` repeats a call until it
-    works or the target is gone."""
-    life, patience = find_life(entry, context.settings.recording), find_patience(context.settings)
+async def start(pod: TargetPod) -> None:
+    """Add the container `entry.helper` (unless it is there) and wait until it runs."""
+    entry, settings = pod.entry, pod.context.settings
+    life, patience = find_life(entry, settings.recording), find_patience(settings)
     command = script_calls.build_command("hold.sh", str(life), str(patience))
-    await retry(lambda: _ensure(context, entry, build_container(context, entry, entry.helper, command)))
-    await _wait(context, entry, retry)
+    await pod.repeat(_ensure, build_container(settings, entry, entry.helper, command))
+    await _wait(pod)
 
 
-async def has_ended(context: Context, entry: JournalEntry, retry: Retry) -> bool:
+async def has_ended(pod: TargetPod) -> bool:
     """Whether the container `entry.helper` has come and gone."""
-    return "terminated" in find_state(await _read_pod(context, entry, retry), entry.helper)
+    return "terminated" in find_helper_state(await pod.read(), pod.entry.helper)
 
 
-async def wake(context: Context, entry: JournalEntry) -> bool:
+async def wake(pod: TargetPod) -> bool:
     """Continue a target that the lost container left stopped, where the target's own has no shell to do it: one more
     container, which does only that. True if it did. Raises KubeError, RecordingFailed."""
+    entry, settings = pod.entry, pod.context.settings
     name = f"{PREFIX}wake-{entry.id[:8]}"
     command = script_calls.build_command("wake.sh", str(entry.pid), str(entry.pid_started))
-    await _ensure(context, entry, build_container(context, entry, name, command))
-    until = time.monotonic() + context.settings.ephemeral.start_deadline_secs
+    await _ensure(pod.client, entry, build_container(settings, entry, name, command))
+    until = time.monotonic() + settings.ephemeral.start_deadline_secs
     while time.monotonic() < until:
-        pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
-        if (ended := find_state(pod, name).get("terminated")) is not None:
+        raw = await pod.client.get(objects.pods(entry.namespace, entry.pod))
+        if (ended := find_helper_state(raw, name).get("terminated")) is not None:
             return bool(ended.get("exitCode") == 0)
         await asyncio.sleep(POLL_SECS)
     return False
 
 
-async def _ensure(context: Context, entry: JournalEntry, container: Mapping[str, Any]) -> None:
+async def _ensure(client: KubeClient, entry: JournalEntry, container: Mapping[str, Any]) -> None:
     """Asked again after an answer that was lost, it finds what the first call made."""
-    pod = await context.client.get(objects.pods(entry.namespace, entry.pod))
+    pod = await client.get(objects.pods(entry.namespace, entry.pod))
     if container["name"] not in list_names(pod):
-        await _add(context, entry, container)
+        await _add(client, entry, container)
 
 
-async def _add(context: Context, entry: JournalEntry, container: Mapping[str, Any]) -> None:
+async def _add(client: KubeClient, entry: JournalEntry, container: Mapping[str, Any]) -> None:
     body = {"spec": {"ephemeralContainers": [container]}}
     path = objects.pods(entry.namespace, entry.pod, "ephemeralcontainers")
     try:
-        await context.client.patch(path, body, kind="strategic")
+        await client.patch(path, body, kind="strategic")
     except KubeDenied as error:
         if rewritten := REWRITTEN.search(error.message):
-            _tell_rewritten(context, rewritten[1], "The chart's policy refuses it under that name.")
+            _tell_rewritten(container["image"], rewritten[1], "The chart's policy refuses it under that name.")
         failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}")
     except KubeForbidden as error:
         if faults.NOT_AUTHORIZED.search(error.message):
@@ -152,35 +146,34 @@ async def _add(context: Context, entry: JournalEntry, container: Mapping[str, An
         failures.fail("PodDeleted", f"Pod {entry.pod} was deleted.")
 
 
-async def _wait(context: Context, entry: JournalEntry, retry: Retry) -> None:
-    until = time.monotonic() + context.settings.ephemeral.start_deadline_secs
+async def _wait(pod: TargetPod) -> None:
+    image = pod.context.settings.ephemeral.image
+    until = time.monotonic() + pod.context.settings.ephemeral.start_deadline_secs
     trouble = ""
     while True:
-        pod = await _read_pod(context, entry, retry)
-        state = find_state(pod, entry.helper)
+        raw = await pod.read()
+        state = find_helper_state(raw, pod.entry.helper)
         waiting = state.get("waiting") or {}
         reason = str(waiting.get("reason") or "")
         if "running" in state:
             return
         if "terminated" in state:
             ended = state["terminated"]
-            _check_platform(context, str(ended.get("message") or ""))
+            _check_platform(image, str(ended.get("message") or ""))
             failures.fail("EphemeralTimeout", f"The ephemeral container ended at once: {ended.get('reason')}.")
         if reason in PULL_TROUBLE | START_TROUBLE:
             trouble = f"{reason}: {str(waiting.get('message') or '')[:300]}"
-            _check_platform(context, trouble)
+            _check_platform(image, trouble)
         if reason in {"InvalidImageName", "ErrImageNeverPull"} or time.monotonic() >= until:
-            image = context.settings.ephemeral.image
             if any(word in trouble for word in PULL_TROUBLE):
-                if (actual := find_image(pod, entry.helper)) not in {"", image}:
-                    _tell_rewritten(context, actual, f"The node can't pull it. {trouble}")
+                if (actual := find_image(raw, pod.entry.helper)) not in {"", image}:
+                    _tell_rewritten(image, actual, f"The node can't pull it. {trouble}")
                 failures.fail("ImagePullFailed", f"The node can't pull {image}. {trouble}")
             failures.fail("EphemeralTimeout", f"The ephemeral container doesn't run. {trouble or reason}".strip())
         await asyncio.sleep(POLL_SECS)
 
 
-def _tell_rewritten(context: Context, actual: str, why: str) -> NoReturn:
-    own = context.settings.ephemeral.image
+def _tell_rewritten(own: str, actual: str, why: str) -> NoReturn:
     failures.fail("ImageRewritten", f"Admission replaced the image {own} by {actual}. {why}")
 
 
@@ -190,13 +183,6 @@ def find_image(pod: Mapping[str, Any], name: str) -> str:
     return next((str(c.get("image", "")) for c in containers if c.get("name") == name), "")
 
 
-def _check_platform(context: Context, said: str) -> None:
+def _check_platform(image: str, said: str) -> None:
     if any(words in said for words in FOREIGN):
-        image = context.settings.ephemeral.image
         failures.fail("UnsupportedArchitecture", f"{image} isn't built for the node's architecture. {said}")
-
-
-def find_state(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """`waiting`, `running` or `terminated`, as Kubernetes has it; empty: not known yet."""
-    statuses = (pod.get("status") or {}).get("ephemeralContainerStatuses") or []
-    return next((s.get("state") or {} for s in statuses if s.get("name") == name), {})

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 from samply_operator.errors import ExecFailed, KubeNotFound, KubeUnavailable
-from samply_operator.kube import objects
 from samply_operator.model.manifest import JournalEntry
-from samply_operator.recorder.context import Backoff, Context
-from samply_operator.recorder.pod import ephemeral, script_calls
+from samply_operator.recorder.context import Backoff
+from samply_operator.recorder.pod import script_calls
+from samply_operator.recorder.pod.target_pod import TargetPod
 from samply_operator.rules.recording import failures, record_output
 from samply_operator.rules.recording.record_output import Progress
 from samply_operator.settings import Recording
@@ -31,23 +29,23 @@ OnProgress = Callable[[Progress, float | None], None]
 """Called after each change; the second is Unix time at which sampling began, if it did."""
 
 
-@dataclass(slots=True)
 class Follower:
-    context: Context
-    entry: JournalEntry
-    on_progress: OnProgress
-    progress: Progress = field(default_factory=Progress)
-    started: float | None = None
+    def __init__(self, pod: TargetPod, on_progress: OnProgress) -> None:
+        self.pod = pod
+        self.progress = Progress()
+        self.started: float | None = None
+        self._on_progress = on_progress
+        self._limits = pod.context.settings.recording
+        self._now = pod.context.now
 
     async def launch(self) -> Progress:
         """Start the recording and follow it to its end; look after it if the session breaks or it began before."""
-        backoff = Backoff(self.context.settings.recording.unreachable_secs)
+        backoff = Backoff(self._limits.unreachable_secs)
         while True:
             try:
                 code = await self._follow_session()
             except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
-                where = f"{self.entry.namespace}/{self.entry.name}"
-                logger.info("%s: the exec session broke (%s); looking after it", where, error)
+                logger.info("%s: the exec session broke (%s); looking after it", self.pod, error)
                 progress = await self._look_after()
                 if progress is not None:
                     return progress
@@ -56,16 +54,14 @@ class Follower:
             if self.progress.is_done:
                 return self.progress
             if code == script_calls.FOLDER_REFUSED:
-                failures.fail("NoWritableFolder", f"{self.entry.folder} can't be made in the container.")
+                failures.fail("NoWritableFolder", f"{self.pod.entry.folder} can't be made in the container.")
             return await self.adopt(may_launch=False)
 
     async def _follow_session(self) -> int:
-        settings = self.context.settings.recording
-        async with script_calls.record(
-            self.context.client, self.entry, settings, find_life(self.entry, settings)
-        ) as session:
+        pod, limits = self.pod, self._limits
+        async with script_calls.record(pod.client, pod.entry, limits, find_life(pod.entry, limits)) as session:
             async for line in session.lines():
-                self._take(record_output.observe(self.progress, line), self.context.now())
+                self._take(record_output.observe(self.progress, line), self._now())
                 if self.progress.is_done:
                     return 0  # its shell stays until somebody cleans up
             return await session.wait()
@@ -76,49 +72,49 @@ class Follower:
         if progress is not None:
             return progress
         if not may_launch:
-            failures.fail("Lost", f"{self.entry.folder} is gone from the container.")
+            failures.fail("Lost", f"{self.pod.entry.folder} is gone from the container.")
         return await self.launch()
 
     async def _look_after(self) -> Progress | None:
         """Look until the recording is over. None: there is nothing of it in the pod."""
-        backoff = Backoff(self.context.settings.recording.unreachable_secs)
-        was_there, since = False, self.context.uptime()
+        backoff = Backoff(self._limits.unreachable_secs)
+        was_there, since = False, self.pod.context.uptime()
         while True:
             try:
-                await check_target(self.context, self.entry)
-                sight = await script_calls.look(self.context.client, self.entry)
+                await self.pod.check()
+                sight = await script_calls.look(self.pod.client, self.pod.entry)
             except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
                 await backoff.pause(error)
                 continue
             backoff.reset()
             if not sight.has_folder and was_there:
-                failures.fail("Lost", f"{self.entry.folder} went from the container while it was used.")
+                failures.fail("Lost", f"{self.pod.entry.folder} went from the container while it was used.")
             if not sight.has_folder:
                 return None
             was_there = True
             self._adopt(sight)
             if sight.progress.is_done or not sight.is_alive:
                 return self.progress
-            await self._end_overdue(sight, self.context.uptime() - since)
+            await self._end_overdue(sight, self.pod.context.uptime() - since)
             await asyncio.sleep(self._choose_poll())
 
     async def _end_overdue(self, sight: script_calls.Sight, watched_secs: float) -> None:
         """The pod ends its recordings itself; where it doesn't, samply would grow for ever."""
         began, stopping, clock = sight.progress.recording_at, sight.progress.stopping_at, sight.clock
-        settings = self.context.settings.recording
+        pod, limits = self.pod, self._limits
         try:
             if began is None or clock is None:
-                if watched_secs > settings.attach_deadline_secs + OVERDUE_SECS:
-                    await script_calls.stop(self.context.client, self.entry, "discard")
-            elif stopping is None and clock > began + self.entry.duration_secs + OVERDUE_SECS:
-                await script_calls.stop(self.context.client, self.entry, "keep")
-            elif stopping is not None and clock > stopping + settings.finish_deadline_secs + OVERDUE_SECS:
-                await script_calls.stop(self.context.client, self.entry, "discard")
+                if watched_secs > limits.attach_deadline_secs + OVERDUE_SECS:
+                    await script_calls.stop(pod.client, pod.entry, "discard")
+            elif stopping is None and clock > began + pod.entry.duration_secs + OVERDUE_SECS:
+                await script_calls.stop(pod.client, pod.entry, "keep")
+            elif stopping is not None and clock > stopping + limits.finish_deadline_secs + OVERDUE_SECS:
+                await script_calls.stop(pod.client, pod.entry, "discard")
         except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
-            logger.info("%s/%s: it is overdue: %s", self.entry.namespace, self.entry.name, error)
+            logger.info("%s: it is overdue: %s", pod, error)
 
     def _adopt(self, sight: script_calls.Sight) -> None:
-        began, now = sight.progress.recording_at, self.context.now()
+        began, now = sight.progress.recording_at, self._now()
         if began is not None and sight.clock is not None:
             now -= sight.clock - began
         self._take(sight.progress, now)
@@ -129,12 +125,12 @@ class Follower:
         if progress.recording_at is not None and self.started is None:
             self.started = now
         self.progress = progress
-        self.on_progress(progress, self.started)
+        self._on_progress(progress, self.started)
 
     def _choose_poll(self) -> float:
         if self.started is None:
             return SHORTEST_POLL_SECS
-        left = self.started + self.entry.duration_secs - self.context.now()
+        left = self.started + self.pod.entry.duration_secs - self._now()
         return min(LONGEST_POLL_SECS, max(SHORTEST_POLL_SECS, left))
 
 
@@ -144,26 +140,3 @@ def find_life(entry: JournalEntry, settings: Recording) -> float:
     if entry.helper:
         return 0
     return settings.copy_deadline_secs + settings.unreachable_secs + settings.remote_ttl_secs
-
-
-async def check_target(context: Context, entry: JournalEntry) -> None:
-    """Ends the recording if the container that it ran in is no more."""
-    try:
-        raw = await context.client.get(objects.pods(entry.namespace, entry.pod))
-    except KubeNotFound:
-        failures.fail("PodDeleted", f"Pod {entry.pod} was deleted.")
-    judge_pod(entry, raw)
-
-
-def judge_pod(entry: JournalEntry, raw: Mapping[str, Any]) -> None:
-    """The same of a pod that was read."""
-    pod = objects.parse_pod(raw)
-    if pod.uid != entry.pod_uid:
-        failures.fail("PodDeleted", f"Pod {entry.pod} was deleted; another one of this name has taken its place.")
-    container = pod.find_container(entry.container)
-    if container is None or container.id != entry.container_id or not container.is_running:
-        if pod.is_deleted:
-            failures.fail("PodDeleted", f"Pod {entry.pod} is being deleted.")
-        failures.fail("ContainerRestarted", f"Container {entry.container} of {entry.pod} ended or restarted.")
-    if entry.helper and "terminated" in ephemeral.find_state(raw, entry.helper):
-        failures.fail("Lost", f"The ephemeral container {entry.helper} of {entry.pod} has ended.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ import msgspec
 
 from samply_operator.errors import KubeError, RecordingFailed
 from samply_operator.kube import objects, transfer
+from samply_operator.kube.client import KubeClient
 from samply_operator.model.container import ContainerFacts, Process
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.profile import Failure
-from samply_operator.recorder.context import Context
-from samply_operator.recorder.pod import ephemeral, follow, script_calls
+from samply_operator.recorder.pod import ephemeral, script_calls, target_pod
+from samply_operator.recorder.pod.target_pod import Raw, TargetPod
 from samply_operator.rules.recording import failures, modes, pod_limits, preflight, processes
 from samply_operator.rules.recording.preflight import Verdict
 
@@ -33,21 +33,11 @@ class Prepared:
 
 
 class Preparer:
-    """`save` writes the journal; `retry` repeats a call until it works or the target is gone."""
-
-    def __init__(
-        self,
-        context: Context,
-        get_entry: Callable[[], JournalEntry],
-        save: Callable[..., Awaitable[None]],
-        retry: ephemeral.Retry,
-    ) -> None:
-        self._context = context
-        self._get_entry = get_entry
-        self._save = save
-        self._retry = retry
-        self._pod: Mapping[str, Any] = {}
-        """As last seen."""
+    def __init__(self, pod: TargetPod) -> None:
+        self._pod = pod
+        self._settings = pod.context.settings
+        self._raw: Raw = {}
+        """The pod as last seen."""
         self.verdict: Verdict | None = None
         """On the way that was tried last: told also where it forbids the recording."""
         self.facts: ContainerFacts | None = None
@@ -59,7 +49,7 @@ class Preparer:
         """Ends the recording (RecordingFailed) where no way is open."""
         situation, process = await self._explore()
         while True:
-            choice = modes.choose(situation, self._context.settings)
+            choice = modes.choose(situation, self._settings)
             if isinstance(choice, Failure):
                 failures.raise_failure(choice)
             try:
@@ -73,15 +63,14 @@ class Preparer:
 
     async def _give_up_helper(self) -> None:
         """It ends at once, if it runs; else by its own timer, should it ever start."""
-        entry = self._get_entry()
-        if entry.helper:
+        if self._pod.entry.helper:
             with contextlib.suppress(KubeError):
-                await script_calls.release(self._context.client, entry)
-        await self._save(helper="")
+                await script_calls.release(self._pod.client, self._pod.entry)
+        await self._pod.journal.save(helper="")
 
     async def _explore(self) -> tuple[modes.Situation, Process | None]:
         """Look at the container from inside; where it has no shell, that is the finding."""
-        entry = self._get_entry()
+        entry = self._pod.entry
         facts: ContainerFacts | None = None
         found: Process | Failure
         if entry.wanted_mode == "Ephemeral":
@@ -102,7 +91,7 @@ class Preparer:
             process = self.process = found
             in_place = self.verdict = preflight.decide(facts, self._plan(found, is_own=False))
             bring_own = preflight.decide(facts, self._plan(found, is_own=True))
-            is_limited = pod_limits.is_memory_limited(self._pod)
+            is_limited = pod_limits.is_memory_limited(self._raw)
             hopeless = preflight.check_pod(facts, self._plan(found, is_own=True), is_memory_limited=is_limited)
         if entry.refused is not None:
             # What samply itself said of it outweighs what was found before.
@@ -119,30 +108,29 @@ class Preparer:
         return situation, process
 
     async def _gather(self, entry: JournalEntry) -> ContainerFacts:
-        client = self._context.client
+        """As `entry` says where: from the target's own container, or from the one beside it."""
         entry = await self._check_pod(entry)
-        facts: ContainerFacts = await self._retry(lambda: script_calls.gather_facts(client, entry))
-        facts = pod_limits.add_pod(facts, self._pod, entry.container, beside=bool(entry.helper))
+        facts = await self._pod.repeat(_gather_facts, entry)
+        facts = pod_limits.add_pod(facts, self._raw, entry.container, beside=bool(entry.helper))
         self.facts = facts
         return facts
 
     async def _check_pod(self, entry: JournalEntry) -> JournalEntry:
         """Read the pod: it must be the one that was admitted, which may be long ago. A container that restarted
         meanwhile will do, since nothing of the recording is in it yet: returns the entry with its id."""
-        client = self._context.client
-        self._pod = await self._retry(lambda: client.get(objects.pods(entry.namespace, entry.pod)))
-        pod = objects.parse_pod(self._pod)
+        self._raw = await self._pod.read()
+        pod = objects.parse_pod(self._raw)
         container = pod.find_container(entry.container)
         if container is not None and container.is_running and pod.uid == entry.pod_uid:
             if container.id != entry.container_id:
-                await self._save(container_id=container.id)
+                await self._pod.journal.save(container_id=container.id)
             return msgspec.structs.replace(entry, container_id=container.id)
-        follow.judge_pod(entry, self._pod)
+        target_pod.judge_pod(entry, self._raw)
         return entry
 
     def _plan(self, process: Process, *, is_own: bool) -> preflight.Plan:
-        entry = self._get_entry()
-        least = self._context.settings.recording.min_free_bytes
+        entry = self._pod.entry
+        least = self._settings.recording.min_free_bytes
         return preflight.Plan(process, entry.duration_secs, entry.rate_hz, least, is_own)
 
     async def _take(self, choice: modes.Choice, situation: modes.Situation, process: Process | None) -> Prepared:
@@ -153,7 +141,7 @@ class Preparer:
         if facts is None or process is None or isinstance(verdict, Failure):
             raise ValueError("a way was chosen that wasn't looked at")
         self.verdict = verdict
-        folder = build_folder(facts, self._get_entry())
+        folder = build_folder(facts, self._pod.entry)
         changes = {**describe(process, verdict, folder), "mode": choice.way, "helper": ""}
         if choice.way == "InPlace":
             changes |= {
@@ -167,20 +155,20 @@ class Preparer:
 
     async def _take_ephemeral(self, choice: modes.Choice) -> Prepared:
         # Before anything is added to it.
-        entry = await self._check_pod(self._get_entry())
-        if entry.helper and await ephemeral.has_ended(self._context, entry, self._retry):
+        pod, journal = self._pod, self._pod.journal
+        await self._check_pod(pod.entry)
+        if pod.entry.helper and await ephemeral.has_ended(pod):
             # It wasn't used for too long: the operator was away.
-            await self._save(helper="")
-            entry = self._get_entry()
-        if not entry.helper:
+            await journal.save(helper="")
+        if not pod.entry.helper:
             # The journal first: a container whose name nobody remembers could never be ended.
-            await self._save(helper=await ephemeral.choose_name(self._context, entry, self._retry), mode="Ephemeral")
-        await ephemeral.start(self._context, self._get_entry(), self._retry)
-        entry = self._get_entry()
+            await journal.save(helper=await ephemeral.choose_name(pod), mode="Ephemeral")
+        await ephemeral.start(pod)
+        entry = pod.entry
         facts = await self._gather(entry)
         if (unfit := modes.check_arch(facts)) is not None:
             failures.raise_failure(unfit)
-        if pod_limits.is_memory_limited(self._pod):
+        if pod_limits.is_memory_limited(self._raw):
             facts = preflight.share_memory(facts)
         process = processes.choose_process(facts.processes, entry.process or None)
         if isinstance(process, Failure):
@@ -198,6 +186,10 @@ class Preparer:
             "symbol_flag": OWN_FLAG,
         }
         return finish(changes, choice, verdict)
+
+
+async def _gather_facts(client: KubeClient, _: JournalEntry, entry: JournalEntry) -> ContainerFacts:
+    return await script_calls.gather_facts(client, entry)
 
 
 def replace_helper(entry: JournalEntry) -> JournalEntry:
@@ -224,24 +216,28 @@ def finish(changes: dict[str, Any], choice: modes.Choice, verdict: Verdict) -> P
     return Prepared({**changes, "warnings": (*notes, *verdict.warnings)})
 
 
-async def bring(context: Context, entry: JournalEntry) -> None:
+async def bring(pod: TargetPod) -> None:
     """Copy the project's samply into the target's container, proved by its SHA-256 there."""
-    path = Path(context.settings.paths.samply)
+    await pod.repeat(_copy_own, pod)
+
+
+async def _copy_own(client: KubeClient, entry: JournalEntry, pod: TargetPod) -> None:
+    settings = pod.context.settings
+    path = Path(settings.paths.samply)
     if not await asyncio.to_thread(path.exists):
         failures.fail("OwnSamplyMissing", "This image of the operator was built without the project's samply.")
     try:
         await transfer.copy_in(
-            context.client,
+            client,
             script_calls.place_of(entry),
             path,
             entry.samply,
-            deadline_secs=context.settings.recording.copy_deadline_secs,
+            deadline_secs=settings.recording.copy_deadline_secs,
             mode="700",
         )
     except (transfer.TransferCorrupt, transfer.TransferFailed) as error:
         # A container that went is told as that, whatever its last session said.
-        with contextlib.suppress(KubeError):
-            await follow.check_target(context, entry)
+        await pod.blame()
         is_corrupt = isinstance(error, transfer.TransferCorrupt)
         failures.fail("TransferCorrupt" if is_corrupt else name_obstacle(error.message), error.message)
 

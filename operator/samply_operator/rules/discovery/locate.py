@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 
 from samply_operator.model import names
 from samply_operator.model.pipeline import Container, Pipeline, Pod, StatefulSet
-from samply_operator.rules.discovery import selectors
 from samply_operator.settings import Targets
 
 _TRAILING_NUMBER = re.compile(r"-(\d{1,9})$")
@@ -33,8 +32,11 @@ def find_name(owner: str, labels: Mapping[str, str], annotations: Mapping[str, s
     return match["pipeline"] if match else None
 
 
-def name_of_pod(pod: Pod, targets: Targets) -> str | None:
-    return find_name(pod.owner, pod.labels, pod.annotations, targets)
+def name_of_pod(pod: Pod, targets: Targets, owner: StatefulSet | None = None) -> str | None:
+    """The pod's own word first, then what its StatefulSet says, then the StatefulSet's name."""
+    if owner is None:
+        return find_name(pod.owner, pod.labels, pod.annotations, targets)
+    return find_name(pod.owner, {**owner.labels, **pod.labels}, {**owner.annotations, **pod.annotations}, targets)
 
 
 def name_of_set(stateful_set: StatefulSet, targets: Targets) -> str | None:
@@ -52,42 +54,26 @@ def is_switched_off(annotations: Mapping[str, str]) -> bool:
     return annotations.get(names.ENABLED, "true").strip().lower() != "true"
 
 
-def find_pipelines(pods: Iterable[Pod], sets: Iterable[StatefulSet], targets: Targets) -> tuple[Pipeline, ...]:
-    """All pipelines, by namespace and name. A pod that a newer one of the same ordinal replaces is left out, as is what
-    has a name that no pipeline can have: an object for it would be refused."""
-    selector = selectors.parse_selector(targets.pod_selector)
-    ordinals: dict[tuple[str, str], set[int]] = {}
-    found: dict[tuple[str, str], dict[int, Pod]] = {}
-    sets = tuple(sets)
-    off = {(s.namespace, s.name) for s in sets if is_switched_off(s.annotations)}
-    switched_off: dict[tuple[str, str], str] = {}
-    for stateful_set in sets:
-        name = name_of_set(stateful_set, targets)
-        if name and names.is_pipeline_name(name) and selectors.matches(selector, stateful_set.template_labels):
-            ordinals.setdefault((stateful_set.namespace, name), set()).update(stateful_set.ordinals)
-            if (stateful_set.namespace, stateful_set.name) in off:
-                switched_off[stateful_set.namespace, name] = stateful_set.name
+def build_pipeline(
+    namespace: str, name: str, sets: Iterable[StatefulSet], pods: Iterable[Pod], owners: Iterable[StatefulSet] = ()
+) -> Pipeline:
+    """From the StatefulSets and pods of that name, and the StatefulSets that own those pods. A pod that a newer one of
+    the same ordinal replaces is left out."""
+    sets, found = tuple(sets), dict[int, Pod]()
     for pod in pods:
-        name, ordinal = name_of_pod(pod, targets), find_ordinal(pod)
-        if not name or not names.is_pipeline_name(name) or ordinal is None:
+        ordinal = find_ordinal(pod)
+        if ordinal is None:
             continue
-        if not selectors.matches(selector, pod.labels):
-            continue
-        key = (pod.namespace, name)
-        if (pod.namespace, pod.owner) in off:  # whatever labels it has of its own
-            switched_off[key] = pod.owner
-        known = found.setdefault(key, {}).get(ordinal)
+        known = found.get(ordinal)
         if known is None or (pod.is_running and not known.is_running):
-            found[key][ordinal] = pod
-    return tuple(
-        Pipeline(
-            namespace=namespace,
-            name=name,
-            ordinals=tuple(sorted(ordinals.get((namespace, name), set()))),
-            pods=found.get((namespace, name), {}),
-            switched_off_by=switched_off.get((namespace, name), ""),
-        )
-        for namespace, name in sorted(ordinals.keys() | found.keys())
+            found[ordinal] = pod
+    off = [each.name for each in (*sets, *owners) if is_switched_off(each.annotations)]
+    return Pipeline(
+        namespace=namespace,
+        name=name,
+        ordinals=tuple(sorted({ordinal for each in sets for ordinal in each.ordinals})),
+        pods=dict(sorted(found.items())),
+        switched_off_by=off[-1] if off else "",
     )
 
 

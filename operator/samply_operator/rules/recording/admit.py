@@ -116,21 +116,40 @@ def find_switch(pipeline: Pipeline | None, ordinal: int, settings: Settings) -> 
 def _check_limits(
     profile: SamplyProfile, target: Target, others: list[Active], older: list[Waiting], settings: Settings
 ) -> Wait | None:
+    limits = settings.recording
     ahead = sum(not w.is_for_node for w in older)
-    if len(others) + ahead >= settings.recording.max_concurrent:
-        message = (
-            f"{len(others)} recordings run and {ahead} older ones wait; {settings.recording.max_concurrent} may run."
-        )
-        return Wait(message, _build_waiting(profile, target, is_for_node=False))
+    if len(others) + ahead >= limits.max_concurrent:
+        waiting = _build_waiting(profile, target, is_for_node=False)
+        return Wait(describe_wait(ahead, limits.max_concurrent), waiting)
     running = sum(a.node == target.node for a in others)
     ahead = sum(w.node == target.node for w in older)
-    if target.node and running + ahead >= settings.recording.max_per_node:
-        message = (
-            f"{running} recordings run on node {target.node} and {ahead} older ones wait; "
-            f"{settings.recording.max_per_node} may run there."
-        )
-        return Wait(message, _build_waiting(profile, target, is_for_node=True))
+    if target.node and running + ahead >= limits.max_per_node:
+        waiting = _build_waiting(profile, target, is_for_node=True)
+        return Wait(describe_wait(ahead, limits.max_per_node, f" on node {target.node}"), waiting)
     return None
+
+
+PLACES = (
+    "it is the next one",
+    "fewer than 10 are before it",
+    "fewer than 100 are before it",
+    "100 or more are before it",
+)
+"""What is said of a place in the queue. It changes three times at the most: each change is a write for each object."""
+
+
+def describe_wait(ahead: int, limit: int, where: str = "") -> str:
+    """`ahead`: how many have to begin before it."""
+    place = PLACES[min(len(str(ahead)), len(PLACES) - 1) if ahead else 0]
+    return f"Waits for its turn: {limit} recordings may run at once{where}, and {place}."
+
+
+def says_as_much(told: str, message: str) -> bool:
+    """Whether an object that says `told` needs no `message`: a place that is not better, or the same words."""
+    ranks = [next((rank for rank, place in enumerate(PLACES) if place in text), None) for text in (told, message)]
+    if ranks[0] is None or ranks[1] is None:
+        return told == message
+    return ranks[0] <= ranks[1]
 
 
 def _build_waiting(profile: SamplyProfile, target: Target, *, is_for_node: bool) -> Waiting:
@@ -142,9 +161,9 @@ def find_lease(profile: SamplyProfile, pipelines: Mapping[tuple[str, str], Pipel
 
     Once it records, its status says where; before that it is sought where we would record it.
     """
-    target = (profile.raw.get("status") or {}).get("target") or {}
-    if target.get("podUid") and target.get("container"):
-        return lease.build_name(str(target["podUid"]), str(target["container"]))
+    target = profile.status.target
+    if target is not None and target.pod_uid and target.container:
+        return lease.build_name(target.pod_uid, target.container)
     pipeline = pipelines.get((profile.namespace, profile.spec.pipeline))
     found = find_target(pipeline, profile.spec, settings) if pipeline else None
     return lease.build_name(found.pod_uid, found.container) if isinstance(found, Target) else None

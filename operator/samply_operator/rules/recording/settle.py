@@ -7,7 +7,7 @@ from typing import Any
 
 from samply_operator.model import names
 from samply_operator.model.manifest import Manifest
-from samply_operator.model.profile import SamplyProfile
+from samply_operator.model.profile import SamplyProfile, StoredStatus
 from samply_operator.rules import times
 from samply_operator.rules.recording import failures, status
 
@@ -16,21 +16,21 @@ Render = Callable[[Mapping[str, Any]], status.Status]
 
 def choose_render(manifest: Manifest, now: float) -> Render:
     """How the object's status must look, given how its attempt ended."""
+    known = status.render_attempt(manifest)
     if manifest.outcome == "Succeeded":
-        return lambda old: status.render_stored(old, manifest, now)
+        return lambda old: status.render_stored(old, manifest, now) | known
     failure = manifest.failure or failures.build_failure("InternalError", "It failed; the reason was lost.")
     found = status.render_file(manifest) | {"warnings": list(manifest.warnings)}
-    return lambda old: status.render_failed(old, failure, now) | found
+    return lambda old: status.render_failed(old, failure, now) | found | known
 
 
 def is_expired(profile: SamplyProfile, now: float, ttl_secs: float) -> bool:
     """True for an ended object that owns no stored profile and isn't pinned, `ttl_secs` after its end or removal."""
-    current = profile.raw.get("status") or {}
-    stored = current.get("profile") or {}
-    if not profile.has_ended or names.PIN in profile.annotations or (stored.get("id") and not stored.get("removedAt")):
+    stored = profile.status.profile or StoredStatus()
+    if not profile.has_ended or names.PIN in profile.annotations or (stored.id and not stored.removed_at):
         return False
     try:
-        ended = times.parse_time(stored.get("removedAt") or current.get("finishedAt") or "")
+        ended = times.parse_time(stored.removed_at or profile.status.finished_at or "")
     except ValueError:
         return False
     return ended > 0 and now - ended > ttl_secs

@@ -83,10 +83,37 @@ def render_target(entry: JournalEntry) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value}
 
 
+def render_known(entry: JournalEntry) -> Status:
+    """What the journal knows of it, whatever phase it is in: also a process that found it there says all of it."""
+    known: Status = {"requestedBy": entry.requested_by or "unknown"}
+    if target := render_target(entry):
+        known["target"] = target
+    if entry.started_at:
+        known |= {"startedAt": entry.started_at, "endsAt": entry.ends_at}
+    return known | ({"preflight": entry.preflight} if entry.preflight else {})
+
+
+def render_attempt(manifest: Manifest) -> Status:
+    """The same from a stored attempt, which outlives the journal."""
+    target = manifest.target
+    known: Status = {"requestedBy": manifest.requested_by or "unknown"}
+    if target.pod:
+        fields = {
+            "pod": target.pod,
+            "podUid": target.pod_uid,
+            "container": target.container,
+            "containerId": target.container_id,
+            "node": target.node,
+            "pid": target.pid,
+            "mode": target.mode,
+            "samplyVersion": target.samply_version,
+        }
+        known["target"] = {key: value for key, value in fields.items() if value}
+    return known | ({"startedAt": manifest.started_at} if manifest.started_at else {})
+
+
 def render_recording(old: Mapping[str, Any], entry: JournalEntry, now: float) -> Status:
-    status = _render(old, "Recording", "Sampling", f"samply records process {entry.pid} of {entry.pod}.", now)
-    status |= {"target": render_target(entry), "startedAt": entry.started_at, "endsAt": entry.ends_at}
-    return status | {"requestedBy": entry.requested_by or "unknown"}
+    return _render(old, "Recording", "Sampling", f"samply records process {entry.pid} of {entry.pod}.", now)
 
 
 def render_collecting(old: Mapping[str, Any], entry: JournalEntry, now: float) -> Status:
@@ -160,28 +187,26 @@ def render_cancelled(old: Mapping[str, Any], message: str, now: float) -> Status
 
 
 def render_preflight(word: str, findings: Sequence[Finding], facts: Mapping[str, str]) -> Status:
-    """What was found before the recording, with the cures."""
+    """What was found before the recording, with the cures: the value of `preflight`."""
     return {
-        "preflight": {
-            "verdict": word,
-            "facts": dict(facts),
-            "findings": [
-                {
-                    "check": finding.check,
-                    "severity": finding.severity,
-                    "reason": finding.reason,
-                    "message": finding.message,
-                    "remedy": finding.remedy,
-                    "measured": finding.measured,
-                    "needed": finding.needed,
-                }
-                for finding in findings
-            ],
-        }
+        "verdict": word,
+        "facts": dict(facts),
+        "findings": [
+            {
+                "check": finding.check,
+                "severity": finding.severity,
+                "reason": finding.reason,
+                "message": finding.message,
+                "remedy": finding.remedy,
+                "measured": finding.measured,
+                "needed": finding.needed,
+            }
+            for finding in findings
+        ],
     }
 
 
 def render_preflight_passed(old: Mapping[str, Any], entry: JournalEntry, warnings: Sequence[str], now: float) -> Status:
     status = _render(old, "Succeeded", "PreflightPassed", "A recording would work; nothing was recorded.", now)
     status["conditions"] = set_condition(status["conditions"], "Stored", "False", "PreflightOnly", "As asked.", now)
-    return status | {"target": render_target(entry), "warnings": list(warnings), "finishedAt": times.format_time(now)}
+    return status | {"warnings": list(warnings), "finishedAt": times.format_time(now)}

@@ -80,7 +80,7 @@ def decide(
     kept = sorted(manifests, key=order.build_key)
     safe = find_newest_good(kept) | frozenset(pinned) | frozenset(busy)
     removals = [Removal(m, "Age") for m in kept if m.id not in safe and _is_older(m, limits.max_age_secs, now)]
-    budget = compute_budget(sum(measure(m, extras) for m in kept), room, limits.max_volume_percent)
+    budget = compute_budget(measure_all(kept, extras), room, limits.max_volume_percent)
     kept = _without(kept, removals)
     for limit in _build_limits(limits, frozenset(pinned), budget, extras):
         found = _trim(kept, safe, limit)
@@ -111,6 +111,10 @@ def measure(manifest: Manifest, extras: Extras = NO_EXTRAS) -> int:
     """Bytes on the disk: the profile, and whatever else lies in its folder."""
     sizes = (manifest.file.size_bytes if manifest.file else 0, *extras.get(manifest.id, ()))
     return sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in sizes) + OVERHEAD_BYTES
+
+
+def measure_all(manifests: Iterable[Manifest], extras: Extras) -> int:
+    return sum(measure(manifest, extras) for manifest in manifests)
 
 
 def check_room(room_bytes: int, min_free_bytes: int) -> Failure | None:

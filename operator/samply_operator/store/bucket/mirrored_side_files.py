@@ -41,3 +41,10 @@ class MirroredSideFiles:
         self._mirror.announce(name)
         change()
         self._send(name)
+
+    def write_clock(self, at: float) -> None:
+        """Of this spool alone: another process asks its own."""
+        self._local.write_clock(at)
+
+    def read_clock(self) -> float | None:
+        return self._local.read_clock()

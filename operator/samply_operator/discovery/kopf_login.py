@@ -5,14 +5,12 @@ kopf's own login takes the name kubernetes.default.svc, which a pod without DNS 
 
 from __future__ import annotations
 
-from typing import Any
-
 import kopf
 
 from samply_operator.kube.connection import load_configuration
 
 
-async def login(**_: Any) -> kopf.ConnectionInfo:
+async def log_in() -> kopf.ConnectionInfo:
     """Asked for again by kopf when the API server takes the token no more. Raises SettingsError."""
     configuration = await load_configuration()
     token = await configuration.get_api_key_with_prefix("BearerToken")

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from samply_operator.discovery import work_queue as queue
+from samply_operator.discovery.work_queue import WorkQueue
 from samply_operator.errors import KubeUnavailable
-from samply_operator.recorder import queue
-from samply_operator.recorder.queue import WorkQueue
 
 
 @asynccontextmanager

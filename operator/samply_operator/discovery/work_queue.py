@@ -10,12 +10,15 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from samply_operator.activity import Activity
 from samply_operator.errors import SamplyOperatorError
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECS = 0.5
 LONGEST_PAUSE_SECS = 60.0
+PATIENCE_SECS = 600.0
+"""How long the work on one key may take until it counts as stuck: each request in it has a time-out of its own."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -23,8 +26,17 @@ Key = TypeVar("Key", bound=Hashable)
 class WorkQueue(Generic[Key]):
     """`work` is called with one key at a time per key; a key put in meanwhile is worked on again afterwards."""
 
-    def __init__(self, work: Callable[[Key], Awaitable[None]], *, workers: int = 4) -> None:
+    def __init__(
+        self,
+        work: Callable[[Key], Awaitable[None]],
+        *,
+        name: str = "queue",
+        workers: int = 4,
+        activity: Activity | None = None,
+    ) -> None:
         self._work = work
+        self._name = name
+        self._activity = activity or Activity()
         self._workers = workers
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._waiting: set[Key] = set()
@@ -37,6 +49,11 @@ class WorkQueue(Generic[Key]):
     def length(self) -> int:
         """Keys that wait for a worker."""
         return len(self._waiting) + len(self._again)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is worked on, and nothing waits for a worker."""
+        return not (self._waiting or self._busy or self._again)
 
     def put(self, key: Key) -> None:
         """Work on `key` as soon as possible."""
@@ -81,7 +98,8 @@ class WorkQueue(Generic[Key]):
 
     async def _attempt(self, key: Key) -> None:
         try:
-            await self._work(key)
+            with self._activity.doing(f"{self._name}: {key}", PATIENCE_SECS):
+                await self._work(key)
         except SamplyOperatorError as error:
             attempt = self._attempts[key] = self._attempts.get(key, 0) + 1
             pause = min(LONGEST_PAUSE_SECS, FIRST_PAUSE_SECS * 2 ** (attempt - 1))

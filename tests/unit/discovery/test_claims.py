@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from samply_operator.errors import KubeUnavailable
+from samply_operator.discovery import claims
+from samply_operator.discovery.claims import Claims, Kind
+from samply_operator.errors import KubeForbidden, KubeInvalid, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.kube.events import EventSink
 from samply_operator.model import names
-from samply_operator.recorder import claims
-from samply_operator.recorder.claims import Kind
 from samply_operator.recorder.context import Context
 from samply_operator.settings import Settings, Targets
 from samply_operator.store.volume import Volume
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE
-from support.samples import LABELS, REQUEST
+from support.samples import LABELS, REQUEST, make_pod, make_set
 
 SET = objects.stateful_sets(NAMESPACE, "pipeline-a")
 POD = objects.pods(NAMESPACE, "pipeline-a-1")
@@ -82,7 +82,8 @@ def find_events(cluster: FakeCluster) -> list[str]:
 
 
 async def take(context: Context, kind: Kind = "StatefulSet") -> None:
-    await claims.take(context, kind, NAMESPACE, "pipeline-a" if kind == "StatefulSet" else "pipeline-a-1")
+    work = Claims(context.client, context.events, context.settings.targets, {})
+    await work.take((kind, NAMESPACE, "pipeline-a" if kind == "StatefulSet" else "pipeline-a-1"))
 
 
 async def test_a_trigger_on_a_set_makes_one_object_for_each_ordinal(cluster: FakeCluster, context: Context) -> None:
@@ -280,7 +281,80 @@ async def test_the_pipelines_name_is_found_as_everywhere(cluster: FakeCluster, t
     ("annotations", "has"),
     [({}, False), ({names.TRIGGER: ""}, True), ({names.CLAIM: "x"}, True), ({names.REFUSED: "x"}, False)],
 )
-def test_a_trigger_is_seen(annotations: dict[str, str], has: bool) -> None:
+async def test_a_trigger_is_seen(context: Context, annotations: dict[str, str], has: bool) -> None:
     """An empty one too, so that it is refused rather than overlooked."""
-    assert claims.has_trigger({"metadata": {"annotations": annotations}}) is has
-    assert claims.has_trigger({"metadata": {}}) is False
+    work = Claims(context.client, context.events, context.settings.targets, {})
+    work.see(make_pod(annotations=annotations))
+    work.see(make_set(annotations=annotations))
+    assert work.queue.length == 2 * has
+
+
+def refuse(error: Exception, *ordinals: int) -> Callable[[str, str], Exception | None]:
+    """As admission does, for some of the objects."""
+    left = list(ordinals)
+
+    def fault(verb: str, what: str) -> Exception | None:
+        if verb != "create" or not what.endswith(names.PLURAL):
+            return None
+        return error if left.pop(0) else None
+
+    return fault
+
+
+QUOTA = 'samplyprofiles "x" is forbidden: exceeded quota: few, requested: 1, used: 1, limited: 1'
+LASTING = [
+    pytest.param(KubeForbidden(QUOTA), "raise the ResourceQuota", id="quota"),
+    pytest.param(KubeInvalid('admission webhook "no.example.com" denied the request: no'), "webhook", id="webhook"),
+    pytest.param(KubeForbidden("ValidatingAdmissionPolicy 'p' denied request: no"), "policy", id="policy"),
+    pytest.param(KubeInvalid('SamplyProfile "x" is invalid: spec.pipeline: Too long'), "Correct the value", id="name"),
+]
+
+
+@pytest.mark.parametrize(("error", "cure"), LASTING)
+async def test_what_the_cluster_refuses_for_good_goes_the_way_of_a_bad_value(
+    context: Context, cluster: FakeCluster, error: Exception, cure: str
+) -> None:
+    """The other ordinals are recorded; the reason and its cure are in the annotation and in an Event."""
+    put_set(cluster, replicas=3, **{names.TRIGGER: "30s"})
+    cluster.fault = refuse(error, False, True, False)
+    await take(context)
+    assert len(list(cluster.find(f"/{names.PLURAL}/profile"))) == 2
+    annotations = cluster.objects[SET]["metadata"]["annotations"]
+    assert list(annotations) == [names.REFUSED]
+    assert "ordinal 1: " in annotations[names.REFUSED]
+    assert cure in annotations[names.REFUSED]
+    events = {raw["reason"]: raw["message"] for raw in cluster.find("/events/")}
+    assert set(events) == {"ProfileRequested", "ProfileRefused"}
+    assert cure in events["ProfileRefused"]
+
+
+async def test_an_ordinal_is_recorded_once_whatever_is_refused_or_deleted_meanwhile(
+    context: Context, cluster: FakeCluster
+) -> None:
+    """Its object had ended and was deleted before the claim could be carried out for the others."""
+    put_set(cluster, replicas=2, **{names.TRIGGER: "30s"})
+    cluster.fault = refuse(KubeUnavailable("away"), False, True)
+    with pytest.raises(KubeUnavailable):
+        await take(context)
+    (first,) = [path for path in cluster.objects if f"/{names.PLURAL}/" in path]
+    assert cluster.objects[SET]["metadata"]["annotations"][names.CLAIM].endswith("/30s#0")
+    cluster.remove(first)
+    cluster.fault = lambda verb, what: None
+    await take(context)
+    assert [path[-1] for path in cluster.objects if f"/{names.PLURAL}/" in path] == ["1"]
+    assert not cluster.objects[SET]["metadata"]["annotations"]
+
+
+async def test_a_right_that_is_missing_is_waited_for_and_then_refused(
+    context: Context, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Role that was just made takes a moment to act."""
+    put_set(cluster, replicas=1, **{names.TRIGGER: "30s"})
+    lack = KubeForbidden('forbidden: User "operator" cannot create resource "samplyprofiles"', remedy="Grant it.")
+    cluster.fault = lambda verb, what: lack if verb == "create" and what.endswith(names.PLURAL) else None
+    work = Claims(context.client, context.events, context.settings.targets, {})
+    with pytest.raises(KubeForbidden):
+        await work.take(("StatefulSet", NAMESPACE, "pipeline-a"))
+    monkeypatch.setattr(claims, "RIGHTS_SECS", 0)
+    await work.take(("StatefulSet", NAMESPACE, "pipeline-a"))
+    assert "Grant it." in cluster.objects[SET]["metadata"]["annotations"][names.REFUSED]

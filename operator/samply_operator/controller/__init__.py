@@ -1,0 +1,1 @@
+"""The `operator` container: what lives in its process, and when that ends."""

@@ -1,0 +1,164 @@
+"""The `operator` container, on one page: the doors open, what was under way goes on, then everything is watched.
+
+    main task ── run: until SIGTERM
+      └─ Supervisor: each of these lives as long as the process, or ends it
+           heartbeat          touches the file of the liveness probe while no worker is stuck
+           credentials        reads the Secrets that say who may
+           watcher            one scope per namespace (or one for all); in each:
+             ├─ reflectors    pods and StatefulSets: list, watch, list again
+             ├─ lists         of SamplyProfiles
+             └─ kopf          SamplyProfiles' watch, in a thread and a loop of its own
+           recordings         the queue of objects to look at; each recording is a task of recorder/runs.py
+           deletions, claims  the queues of deleted objects, and of annotations
+           leases, sweep      renewed every 10 s; every minute
+      └─ the unix socket to `api`
+
+Only recordings are tasks that may end by themselves: a defect met by one is logged, and the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from samply_operator.activity import Activity
+from samply_operator.control.authorizer import Authorizer
+from samply_operator.control.credentials import CredentialSource
+from samply_operator.control.jwks import KeySet
+from samply_operator.control.local_auth import LocalAuthenticator
+from samply_operator.control.server import ControlServer
+from samply_operator.controller import signals
+from samply_operator.controller.supervisor import Supervisor
+from samply_operator.discovery.changes import Changes
+from samply_operator.discovery.claims import Claims
+from samply_operator.discovery.kopf_login import log_in
+from samply_operator.discovery.scope import Listener, Surroundings
+from samply_operator.discovery.watcher import Watcher
+from samply_operator.discovery.world import World, check_targets
+from samply_operator.errors import KubeError
+from samply_operator.kube import own_rights
+from samply_operator.kube.client import KubeClient
+from samply_operator.kube.events import EventSink
+from samply_operator.recorder import memory
+from samply_operator.recorder.context import Context
+from samply_operator.recorder.engine import Engine
+from samply_operator.recorder.requests import Requests
+from samply_operator.settings import Identity, Settings, namespaces_of
+from samply_operator.store import opening
+from samply_operator.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECS = 5.0
+LOCK_SECS = 2.0
+
+
+async def run(settings: Settings, identity: Identity) -> None:
+    """Until SIGTERM or SIGINT. Recordings go on in their pods. Raises what ended it before."""
+    await signals.run_until_signal(_run(settings, identity))
+
+
+async def _run(settings: Settings, identity: Identity) -> None:
+    check_targets(settings.targets)
+    volume = opening.open_store(settings, identity)
+    await asyncio.to_thread(volume.prepare)
+    activity = Activity()
+    async with KubeClient() as client, KeySet(settings.auth.oidc) as keys, Supervisor() as supervisor:
+        supervisor.start("heartbeat", _beat(Path(settings.paths.heartbeat), activity))
+        context = Context(
+            client,
+            volume,
+            EventSink(client, identity.pod),
+            settings,
+            time.time,
+            bakes=asyncio.Semaphore(memory.count_bakes(settings.recording.finish_memory_bytes)),
+        )
+        changes = Changes()
+        world = World(settings.targets, changes)
+        engine = Engine(context, world, changes, f"{identity.namespace}/{identity.release}", activity)
+        source = CredentialSource(
+            client,
+            identity.namespace,
+            key_secret=settings.auth.api_keys.secret_name if settings.auth.api_keys.enabled else "",
+            link_secret=settings.api.links.secret_name,
+            now=context.now,
+        )
+        supervisor.start("credentials", source.run())
+        callers = LocalAuthenticator(settings.auth, keys, lambda: source.current, now=context.now)
+        authorizer = Authorizer(settings.auth, client, callers, identity.namespace)
+        server = ControlServer(engine, Requests(engine), settings.paths.socket, source, authorizer)
+        try:
+            await server.start()
+            await _become_writer(volume)
+            await _report_missing_rights(client, namespaces_of(settings, identity), settings)
+            await _record(supervisor, engine, settings, identity)
+            await asyncio.Event().wait()
+        finally:
+            await server.close()
+            await engine.close()
+            volume.unlock()
+
+
+async def _become_writer(volume: Store) -> None:
+    """Two pods of one release, by mistake: the second one waits, and takes over when the first one ends."""
+    while not await asyncio.to_thread(volume.lock):
+        logger.warning("another operator writes to this store; waiting for its end")
+        await asyncio.sleep(LOCK_SECS)
+
+
+async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, identity: Identity) -> None:
+    """From here on this process is the one that acts."""
+    context, namespaces = engine.context, namespaces_of(settings, identity)
+    claims = Claims(context.client, context.events, settings.targets, engine.world.sets, engine.activity)
+    listener = Listener(
+        see_profile=lambda profile: engine.queue.put(profile.key),
+        see_deleted=engine.deletions.see,
+        see_carrier=claims.see,
+    )
+    surroundings = Surroundings(
+        client=context.client,
+        world=engine.world,
+        listener=listener,
+        activity=engine.activity,
+        login=log_in,
+        identity=identity.pod,
+        selectors=(settings.targets.pod_selector,),
+        now=context.now,
+    )
+    watcher = Watcher(surroundings, namespaces, settings.targets.namespace_selector)
+    # What is under way goes on even while nothing can be listed, such as without the CRD.
+    await engine.recover()
+    supervisor.start("watcher", watcher.run())
+    supervisor.start("recordings", engine.queue.run())
+    supervisor.start("deletions", engine.deletions.queue.run())
+    supervisor.start("claims", claims.queue.run())
+    supervisor.start("leases", engine.renew_leases())
+    supervisor.start("sweep", engine.sweep_forever())
+
+
+async def _report_missing_rights(client: KubeClient, namespaces: tuple[str, ...], settings: Settings) -> None:
+    """At start, so that nobody has to guess later why nothing happens."""
+    try:
+        found = list(await own_rights.find_missing(client, namespaces))
+        if ephemeral := own_rights.list_ephemeral(settings, namespaces):
+            found += await own_rights.find_missing(client, ephemeral, own_rights.EPHEMERAL)
+        if settings.auth.kubernetes.enabled and not settings.auth.unsafe_let_anyone_in_without_authentication:
+            found += await own_rights.find_missing(client, (), own_rights.REVIEWING)
+        for missing in found:
+            logger.error("missing right: %s", missing)
+    except KubeError as error:
+        logger.warning("rights can't be checked: %s", error)
+
+
+async def _beat(path: Path, activity: Activity) -> None:
+    """The liveness probe looks at this file's age: a loop that hangs doesn't touch it, nor is it touched while a worker
+    is stuck."""
+    while True:
+        stuck = activity.find_stuck()
+        if stuck:
+            logger.error("stuck: %s", ", ".join(stuck))
+        else:
+            await asyncio.to_thread(path.touch)
+        await asyncio.sleep(HEARTBEAT_SECS)

@@ -1,0 +1,83 @@
+"""What changed, for whoever shows the state: a bell, and which pipelines and recordings are to be read again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+Key = tuple[str, str]
+
+
+class Bell:
+    """Rings are counted, so that none is missed between two waits."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._bell = asyncio.Event()
+
+    def notify(self) -> None:
+        self.count += 1
+        self._bell.set()
+        self._bell = asyncio.Event()
+
+    async def wait(self, seen: int, timeout_secs: float) -> int:
+        """Return the count as soon as it differs from `seen`, or when the time is over."""
+        if self.count == seen:
+            bell = self._bell
+            try:
+                async with asyncio.timeout(timeout_secs):
+                    await bell.wait()
+            except TimeoutError:
+                pass
+        return self.count
+
+
+@dataclass(slots=True)
+class Feed:
+    """What one reader has still to read: keys of pipelines, ids of recordings."""
+
+    pipelines: set[Key] = field(default_factory=set)
+    recordings: set[str] = field(default_factory=set)
+
+    def take(self) -> tuple[set[Key], set[str]]:
+        """All of it, once."""
+        taken = self.pipelines, self.recordings
+        self.pipelines, self.recordings = set(), set()
+        return taken
+
+
+class Changes(Bell):
+    """A change costs the same, however much there is: each reader is told what to read, not all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store_generation = 0
+        """Grows with each manifest that is written or removed."""
+        self._feeds: list[Feed] = []
+
+    @contextmanager
+    def feed(self) -> Iterator[Feed]:
+        """Everything that changes while this lasts."""
+        feed = Feed()
+        self._feeds.append(feed)
+        try:
+            yield feed
+        finally:
+            self._feeds.remove(feed)
+
+    def note_pipeline(self, key: Key) -> None:
+        for feed in self._feeds:
+            feed.pipelines.add(key)
+        self.notify()
+
+    def note_stored(self) -> None:
+        """A manifest was written or removed."""
+        self.store_generation += 1
+        self.notify()
+
+    def note_recording(self, profile_id: str) -> None:
+        for feed in self._feeds:
+            feed.recordings.add(profile_id)
+        self.notify()
