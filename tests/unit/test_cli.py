@@ -85,7 +85,7 @@ def test_the_probe_fails_when_the_loop_has_not_beaten_lately(
 
 def test_the_probe_needs_neither_kopf_nor_the_client() -> None:
     """It runs every few seconds in a small container."""
-    text = "import sys; from samply_operator import cli; cli.main(['heartbeat']); print(*sorted(sys.modules))"
+    text = "import sys; from samply_operator.cli import main; main.main(['heartbeat']); print(*sorted(sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True
     ).stdout.split()  # fmt: skip

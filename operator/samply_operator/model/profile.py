@@ -126,7 +126,7 @@ class _Object(_Identity, frozen=True):
 def render_spec(spec: Spec) -> dict[str, Any]:
     """As it stands in an object; what is None is left out."""
     fields: dict[str, Any] = msgspec.to_builtins(spec)
-    return {"ordinal": spec.ordinal} | fields
+    return {"pipeline": spec.pipeline, "ordinal": spec.ordinal} | fields
 
 
 def parse_object(raw: Mapping[str, Any] | msgspec.Raw) -> SamplyProfile:

@@ -11,7 +11,7 @@ import pytest
 
 from samply_operator.discovery import claims
 from samply_operator.discovery.claims import Claims, Kind
-from samply_operator.errors import KubeForbidden, KubeInvalid, KubeUnavailable
+from samply_operator.errors import KubeDenied, KubeForbidden, KubeInvalid, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.kube.events import EventSink
 from samply_operator.model import names
@@ -303,9 +303,9 @@ def refuse(error: Exception, *ordinals: int) -> Callable[[str, str], Exception |
 
 QUOTA = 'samplyprofiles "x" is forbidden: exceeded quota: few, requested: 1, used: 1, limited: 1'
 LASTING = [
-    pytest.param(KubeForbidden(QUOTA), "raise the ResourceQuota", id="quota"),
-    pytest.param(KubeInvalid('admission webhook "no.example.com" denied the request: no'), "webhook", id="webhook"),
-    pytest.param(KubeForbidden("ValidatingAdmissionPolicy 'p' denied request: no"), "policy", id="policy"),
+    pytest.param(KubeDenied(QUOTA), "raise the ResourceQuota", id="quota"),
+    pytest.param(KubeDenied('admission webhook "no.example.com" denied the request: no'), "webhook", id="webhook"),
+    pytest.param(KubeDenied("ValidatingAdmissionPolicy 'p' denied request: no"), "policy", id="policy"),
     pytest.param(KubeInvalid('SamplyProfile "x" is invalid: spec.pipeline: Too long'), "Correct the value", id="name"),
 ]
 

@@ -63,7 +63,7 @@ def test_what_no_object_can_name_is_no_pipeline(name: str) -> None:
     own = {names.PIPELINE: name}
     pod, stateful_set = make_pod("orders-0", annotations=own), make_set("orders", annotations=own)
     assert locate.name_of_pod(pod, TARGETS) == name
-    assert locate.find_pipelines([pod], [stateful_set], TARGETS) == ()
+    assert find_pipelines([pod], [stateful_set], TARGETS) == ()
 
 
 @pytest.mark.parametrize(
