@@ -29,7 +29,7 @@ from samply_operator.store.volume import Volume
 from support import openapi
 from support.fake_operator import KEY, FakeOperator, bearer
 
-DEADLINE_SECS = 10.0
+DEADLINE_SECS = 30.0
 KEYS = Auth(api_keys=ApiKeys(enabled=True))
 """Kubernetes tokens and API keys."""
 

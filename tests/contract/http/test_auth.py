@@ -56,7 +56,7 @@ GUARDED = (
     ("DELETE", f"{HISTORY}/{make_id(1)}"),
 )
 CONSOLE = {"/console", "/console/{path}"}
-"""Pages and scripts, the same for everybody; what they show they ask for as any client. tests/browser/console has them."""
+"""Pages and scripts, the same for everybody; what they show they ask for as any client does."""
 READER = credentials.build_key("reader", b"r" * 32)
 ELSEWHERE = credentials.build_key("elsewhere", b"e" * 32)
 
