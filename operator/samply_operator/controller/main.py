@@ -30,7 +30,6 @@ from samply_operator.control.jwks import KeySet
 from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.server import ControlServer
 from samply_operator.controller import signals
-from samply_operator.controller.supervisor import Supervisor
 from samply_operator.discovery.changes import Changes
 from samply_operator.discovery.claims import Claims
 from samply_operator.discovery.kopf_login import log_in
@@ -48,6 +47,7 @@ from samply_operator.recorder.requests import Requests
 from samply_operator.settings import Identity, Settings, namespaces_of
 from samply_operator.store import opening
 from samply_operator.store.store import Store
+from samply_operator.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 

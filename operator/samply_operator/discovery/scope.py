@@ -25,6 +25,7 @@ from samply_operator.kube.client import KubeClient
 from samply_operator.model.pipeline import Pod, StatefulSet
 from samply_operator.model.profile import SamplyProfile, parse_object
 from samply_operator.rules import times
+from samply_operator.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +94,11 @@ class Scope:
             on_event=self._see_profile,
             on_gap=self._gap.set,
         )
-        async with asyncio.TaskGroup() as group:
+        async with Supervisor(passing=(KubeForbidden,)) as supervisor:
             for kind in kinds:
-                group.create_task(self._build_reflector(kind).run(), name=kind.name)
-            group.create_task(self._list_profiles(), name=f"lists of SamplyProfiles in {self.name}")
-            group.create_task(kopf_watch.run(), name=f"kopf in {self.name}")
+                supervisor.start(kind.name, self._build_reflector(kind).run())
+            supervisor.start(f"lists of SamplyProfiles in {self.name}", self._list_profiles())
+            supervisor.start(f"kopf in {self.name}", kopf_watch.run())
 
     def _build_reflector(self, kind: Kind[Any]) -> Reflector[Any]:
         return Reflector(self._it.client, kind, self._it.activity, lambda: self._note_listed(kind.name))

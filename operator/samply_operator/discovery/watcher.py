@@ -13,6 +13,7 @@ from samply_operator.discovery.scope import FORBIDDEN_SECS, Scope, Surroundings
 from samply_operator.errors import KubeForbidden
 from samply_operator.kube import objects
 from samply_operator.model.pipeline import Pod, StatefulSet
+from samply_operator.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,11 @@ class Watcher:
 
     async def run(self) -> None:
         """For ever."""
-        async with asyncio.TaskGroup() as group:
+        async with Supervisor() as supervisor:
             for scope in self._scopes:
-                group.create_task(scope.run(), name=f"scope {scope.name or '(all)'}")
+                supervisor.start(f"scope {scope.name or '(all)'}", scope.run())
             if self._namespace_selector:
-                group.create_task(self._select_namespaces(), name="namespaces")
+                supervisor.start("namespaces", self._select_namespaces())
 
     async def _select_namespaces(self) -> None:
         kind = Kind(objects.namespaces(), objects.parse_name, self._replace, self._see, self._namespace_selector)

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from samply_operator.activity import Activity
 from samply_operator.errors import SamplyOperatorError
+from samply_operator.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +80,9 @@ class WorkQueue(Generic[Key]):
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._workers):
-                group.create_task(self._run_worker())
+        async with Supervisor() as supervisor:
+            for number in range(self._workers):
+                supervisor.start(f"{self._name}, worker {number}", self._run_worker())
 
     async def _run_worker(self) -> None:
         while True:

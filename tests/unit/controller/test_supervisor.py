@@ -15,7 +15,7 @@ import pytest
 
 from samply_operator.activity import Activity
 from samply_operator.controller import main, signals
-from samply_operator.controller.supervisor import Supervisor, WorkerEnded
+from samply_operator.supervisor import Supervisor, WorkerEnded
 
 
 async def last() -> None:
@@ -59,6 +59,41 @@ async def test_what_ends_unasked_ends_everything(work: object, said: str, caplog
     assert said in error.message
     assert others[0].cancelled()
     assert "worker" in caplog.text
+
+
+async def test_a_worker_that_somebody_cancels_ends_everything(caplog: pytest.LogCaptureFixture) -> None:
+    """Also one that is held by another worker: a TaskGroup would go on without it."""
+    held: list[asyncio.Task[None]] = []
+
+    async def hold() -> None:
+        async with Supervisor() as inner:
+            held.append(inner.start("held", last()))
+
+    async def live() -> None:
+        async with Supervisor() as supervisor:
+            supervisor.start("holder", hold())
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(live())
+    await asyncio.sleep(0.01)
+    held[0].cancel()
+    with pytest.raises(ExceptionGroup, match="unhandled"):
+        await task
+    assert "held: it was cancelled" in caplog.text
+
+
+async def test_what_a_worker_may_end_with_is_handed_on() -> None:
+    others: list[asyncio.Task[None]] = []
+
+    async def live() -> None:
+        async with Supervisor(passing=(ValueError,)) as supervisor:
+            others.append(supervisor.start("other", last()))
+            supervisor.start("worker", fail())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await live()
+    assert [type(error) for error in caught.value.exceptions] == [ValueError]
+    assert others[0].cancelled()
 
 
 async def test_a_cancellation_from_outside_ends_all_of_them() -> None:
