@@ -33,7 +33,7 @@ SECRET = "profiles-tls"
 VALUES = {
     "tls": {"secretName": SECRET},
     "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
-    "ingress": {"enabled": True, "host": "profiles.example"},
+    "ingress": {"enabled": True, "hosts": ["profiles.example"]},
     "config": {"api": {"basePath": "/profiles"}, "auth": {"unsafeLetAnyoneInWithoutAuthentication": True}},
 }
 

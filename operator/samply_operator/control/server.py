@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,8 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECS = 4.0
 """Something goes out at least this often, so that silence means that the operator is away."""
-UPDATE_SECS = 0.25
-"""What changes within this time goes out together."""
+UPDATES_PER_SEC = 4
+"""What changes faster goes out together."""
 MAX_BODY_BYTES = 256 * 1024
 
 Call = TypeVar("Call")
@@ -131,14 +132,25 @@ class ControlServer:
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response, changes = await self._open_stream(request), self._engine.changes
+        sent: deque[float] = deque(maxlen=UPDATES_PER_SEC)
         with changes.feed() as feed:
-            count = changes.count
+            count, generation = changes.count, changes.store_generation
             await _write(response, snapshots.build_snapshot(self._engine))
             while True:
-                await asyncio.sleep(UPDATE_SECS)
                 await changes.wait(count, BEAT_SECS)
-                count = changes.count
+                await self._await_turn(sent, generation)
+                count, generation = changes.count, changes.store_generation
                 await _write(response, snapshots.build_update(self._engine, feed))
+
+    async def _await_turn(self, sent: deque[float], generation: int) -> None:
+        """Until another update may go out; what was stored or removed goes out at once: whoever reads that an object
+        has ended finds its file."""
+        loop, changes = asyncio.get_running_loop(), self._engine.changes
+        while len(sent) == sent.maxlen and (left := sent[0] + 1 - loop.time()) > 0:
+            if changes.store_generation != generation:
+                break
+            await changes.wait(changes.count, left)
+        sent.append(loop.time())
 
     async def _watch_credentials(self, request: web.Request) -> web.StreamResponse:
         response, changes = await self._open_stream(request), self._source.changes

@@ -11,9 +11,10 @@ import tempfile
 import time
 import webbrowser
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from samply_operator import __version__
 from samply_operator.cli import profile_commands
