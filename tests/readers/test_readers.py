@@ -31,7 +31,7 @@ DATA = ROOT / "tests" / "data" / "profiles"
 MODULES = ROOT / "build" / "out" / "readers" / "node_modules"
 PROFILER_CLI = MODULES / "@firefox-devtools" / "profiler-cli" / "dist" / "profiler-cli.js"
 SPEEDSCOPE = MODULES / "speedscope" / "dist" / "release"
-VERSIONS = [49, 55, 57, 58, 60, 66, 70]
+VERSIONS = [49, 55, 57, 58, 60, 66, 70, 71, 74, 75]
 
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or not PROFILER_CLI.exists(), reason="run tests/readers/install (needs node)"
@@ -145,7 +145,7 @@ def test_firefox_profiler_reads_a_real_version_49(tmp_path: Path, viewer: Viewer
 
 
 @needs_node
-@pytest.mark.parametrize("version", [60, 66, 70])
+@pytest.mark.parametrize("version", [60, 66, 70, 71, 75])
 def test_firefox_profiler_reads_names_that_were_put_into_shared_tables(
     version: int, tmp_path: Path, viewer: Viewer
 ) -> None:

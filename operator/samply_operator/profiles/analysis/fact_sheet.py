@@ -73,7 +73,8 @@ def gather(profile: Profile, window: TimeRange | None = None) -> ProfileFacts:
     by_pid: Counter[str] = Counter()
     within: Counter[str] = Counter()
     span = tally.Span()
-    names: list[tuple[str, bool]] | None = None
+    labels = libraries.label(profile.libs)
+    nameless: list[bool] = []
     key: int | None = None
     for thread in profile.threads:
         tables = thread.load_tables()
@@ -88,13 +89,12 @@ def gather(profile: Profile, window: TimeRange | None = None) -> ProfileFacts:
         used = tally.sum_cpu_ms(thread, profile.meta)
         if used is not None:
             cpu_ms = used + (cpu_ms or 0.0)
-        if names is None or thread.table_key != key:
-            names, key = _name_frames(tables, profile), thread.table_key
+        if thread.table_key != key:
+            key, nameless = thread.table_key, [naming.is_unresolved(tables.strings[name]) for name in tables.func_name]
         for frame, count in counts.items():
-            lib, has_no_name = names[frame]
-            share = by_lib[lib]
+            share = by_lib[labels[tables.frame_lib[frame]]]
             share[0] += count
-            share[1] += count if has_no_name else 0
+            share[1] += count if nameless[tables.frame_func[frame]] else 0
     shares = [LibShare(lib, samples, unresolved) for lib, (samples, unresolved) in by_lib.items()]
     unresolved = sum(share.unresolved for share in shares)
     return ProfileFacts(
@@ -127,10 +127,3 @@ def _find_leaves(tables: Tables) -> array[int]:
     leaves = array("i", tables.stack_frame)
     leaves.append(-1)
     return leaves
-
-
-def _name_frames(tables: Tables, profile: Profile) -> list[tuple[str, bool]]:
-    """Per frame: its library, and whether its function has no name."""
-    labels = libraries.label(profile.libs)
-    has_no_name = [naming.is_unresolved(tables.strings[name]) for name in tables.func_name]
-    return [(labels[lib], has_no_name[func]) for func, lib in zip(tables.frame_func, tables.frame_lib, strict=True)]
