@@ -125,6 +125,16 @@ def test_cpu_times_of_some_threads_are_not_those_of_all(files: Files) -> None:
     files.run("convert", path, "--format", "folded", "--measure", "cpu", status=1)
 
 
+def test_a_thread_without_any_cpu_time_costs_the_others_nothing(files: Files) -> None:
+    """It has been sampled once, at its end."""
+    path = files.save(profile_maker.build([[Sample(("a",), cpu_us=4000)], [Sample(("b",), cpu_us=0)]]))
+    assert files.ask("top", path)["all_threads"]["cpu_ms"] == 4.0
+    assert files.convert(path, "folded", "--measure", "cpu") == b"app;thread-0;a 4000\n"
+    shown = json.loads(files.convert(path, "speedscope", "--measure", "cpu"))["profiles"]
+    assert [each["endValue"] for each in shown] == [4000, 0]
+    assert b"4,000 \xc2\xb5s of CPU" in files.convert(path, "svg", "--measure", "cpu")
+
+
 def test_a_unit_of_cpu_time_that_is_no_time_is_none(files: Files) -> None:
     document = profile_maker.build([[Sample(("a",))]])
     document["meta"]["sampleUnits"]["threadCPUDelta"] = "variable CPU cycles"

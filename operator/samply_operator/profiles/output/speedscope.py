@@ -31,9 +31,9 @@ def convert(profile: Profile, *, measure: Measure = "samples", choice: Choice = 
     """JSON in pieces. Threads without samples are left out, and each has its own unit. The operator or group is the
     outermost frame. Raises NotInProfile before the first piece.
     """
-    for thread in profile.threads:
-        weighing.check(profile, measure, [thread])
-    weighing.check(profile, measure, profile.threads if measure == "cpu" else ())
+    # Of samples each thread has its own unit; CPU times are those of all.
+    for threads in [profile.threads] if measure == "cpu" else [[thread] for thread in profile.threads]:
+        weighing.check(profile, measure, threads)
     weighing.require_samples(profile)
     index = FunctionIndex()
     attribution = choice.build(profile)
