@@ -9,7 +9,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from samply_operator.api.auth.auth_cache import HIDDEN_SECS, Found, Verdicts
 from samply_operator.api.state import View
@@ -33,8 +34,7 @@ Charge = Callable[[int], None]
 """Takes so many from what the caller may still ask. Raises TooManyRequests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, gc=False):
     """What a caller wants to know. `pipeline` is its name as the request has it (None: all of them), `namespaces` those
     that hold it: none, for a name that nobody has."""
 

@@ -41,7 +41,7 @@ OUTCOMES: Mapping[Decision, str] = {
 """As metrics call them."""
 
 
-CALLER = web.RequestKey("caller", str)
+CALLER = web.RequestKey("caller", Who)
 """Who was let in; not set where nobody is asked."""
 
 
@@ -100,7 +100,7 @@ async def admit(request: web.Request, other: str = "") -> Caller:
     caller = Caller(who, bearer)
     if who.way != "Unsafe":
         rates.trust(request)
-        request[CALLER] = who.describe()
+        request[CALLER] = who
     if namespaces and not any(map(caller.may_read, namespaces)):
         _note(request, "Hide", who, "")
     else:
@@ -111,7 +111,8 @@ async def admit(request: web.Request, other: str = "") -> Caller:
 
 def find_caller(request: web.Request) -> str:
     """Whom the work for a request is counted for, whatever tokens they come with: who was let in, else the address."""
-    return request.get(CALLER) or request.remote or ""
+    who = request.get(CALLER)
+    return who.describe() if who else request.remote or ""
 
 
 def list_namespaces(request: web.Request) -> frozenset[str]:

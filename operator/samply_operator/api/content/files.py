@@ -9,7 +9,6 @@ import asyncio
 import errno
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -84,19 +83,25 @@ async def check_there(request: web.Request, manifest: Manifest) -> None:
     await request.app[FILES].check_there(manifest)
 
 
-async def send(request: web.Request, body: Body) -> web.StreamResponse:
-    """Answer with `body`, as the request's conditions and range want it."""
-    size_bytes, facts = body.size_bytes, dict(body.headers)
+async def _check_all_there(request: web.Request, body: Body) -> None:
+    """Of an answer that opens no file: it must not speak of one that is gone."""
     for piece in body.pieces:
         if isinstance(piece, Manifest):
             await check_there(request, piece)
+
+
+async def send(request: web.Request, body: Body) -> web.StreamResponse:
+    """Answer with `body`, as the request's conditions and range want it."""
+    size_bytes, facts = body.size_bytes, dict(body.headers)
     plan = conditional.decide(
         request.headers, tag=body.tag, modified=body.modified, size_bytes=size_bytes, method=request.method
     )
     match plan:
         case conditional.NotModified() | conditional.PreconditionFailed():
+            await _check_all_there(request, body)
             return build_unsent(plan, facts)
         case conditional.Unsatisfiable():
+            await _check_all_there(request, body)
             size: dict[str, str] = {hdrs.CONTENT_RANGE: f"bytes */{size_bytes}"}
             message = f"The range lies outside of the {size_bytes} bytes that there are."
             return problems.build_response(
@@ -206,16 +211,23 @@ async def transmit(
     return response
 
 
+async def _send_parts(sender: Sender, parts: Sequence[Part]) -> None:
+    for piece, start, stop in parts:
+        if isinstance(piece, bytes):
+            await sender.send_bytes(piece[start:stop])
+        elif isinstance(piece, RemoteFile):
+            await sender.send_stream(piece.stream(start, stop))
+        else:
+            await sender.send_file(piece, start, stop)
+
+
 async def _send_body(request: web.Request, sender: Sender, parts: Sequence[Part], secs: float | None) -> None:
     try:
-        async with asyncio.timeout(secs) if secs else nullcontext():
-            for piece, start, stop in parts:
-                if isinstance(piece, bytes):
-                    await sender.send_bytes(piece[start:stop])
-                elif isinstance(piece, RemoteFile):
-                    await sender.send_stream(piece.stream(start, stop))
-                else:
-                    await sender.send_file(piece, start, stop)
+        if secs is None:
+            await _send_parts(sender, parts)
+        else:
+            async with asyncio.timeout(secs):
+                await _send_parts(sender, parts)
     except (ConnectionError, TimeoutError):
         sender.abort()
     except (OSError, EOFError, errors.StoreError, errors.UnknownProfile) as error:

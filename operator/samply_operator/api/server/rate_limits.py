@@ -56,10 +56,10 @@ class Rates:
         if not self._limit.per_sec or shown is None:
             return
         key = hash(shown)
-        self._good[key] = None
-        self._good.move_to_end(key)
-        if len(self._good) > MAX_KEPT:
-            self._good.popitem(last=False)
+        if key not in self._good:
+            self._good[key] = None
+            if len(self._good) > MAX_KEPT:
+                self._good.popitem(last=False)
 
     def distrust(self, request: web.Request) -> None:
         """The request's credential was refused (401). If it was trusted, its address hasn't paid yet."""
@@ -72,7 +72,10 @@ class Rates:
         if shown is None:
             return request.remote or "", "address"
         key = hash(shown)  # seeded anew in each process: no credential is kept
-        return (key, "credential") if key in self._good else (request.remote or "", "stranger")
+        if key not in self._good:
+            return request.remote or "", "stranger"
+        self._good.move_to_end(key)
+        return key, "credential"
 
     def _find(self, key: Key) -> Bucket:
         bucket = self._buckets.get(key)
