@@ -203,9 +203,10 @@ def _number_functions(tables: Tables, profile: Profile, index: FunctionIndex) ->
     """Of each frame. Frames of one row of the function table may be of several libraries."""
     labels = libraries.label(profile.libs)
     builds = [*map(libraries.find_build, profile.libs), ""]
-    numbers: dict[tuple[int, int], int] = {}
-    for func, lib in dict.fromkeys(zip(tables.frame_func, tables.frame_lib, strict=True)):
+    pairs, row_of_frame = vectors.group_pairs(tables.frame_func, tables.frame_lib)
+    numbers = []
+    for func, lib in pairs:
         file = tables.func_file[func]
         name, path = tables.strings[tables.func_name[func]], tables.files[file] if file >= 0 else ""
-        numbers[func, lib] = index.number(name, labels[lib], path, builds[lib])
-    return list(map(numbers.__getitem__, zip(tables.frame_func, tables.frame_lib, strict=True)))
+        numbers.append(index.number(name, labels[lib], path, builds[lib]))
+    return list(map(numbers.__getitem__, row_of_frame))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from samply_operator.profiles.analysis import libraries, naming, tally
 from samply_operator.profiles.analysis.tally import TimeRange
+from samply_operator.profiles.format import vectors
 from samply_operator.profiles.format.profile import Profile, Tables
 
 MIN_SAMPLES_TO_JUDGE = 20
@@ -72,31 +73,31 @@ def gather(profile: Profile, window: TimeRange | None = None) -> ProfileFacts:
     by_lib: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     by_pid: Counter[str] = Counter()
     within: Counter[str] = Counter()
-    span = tally.Span()
     labels = libraries.label(profile.libs)
     nameless: list[bool] = []
     key: int | None = None
     for thread in profile.threads:
         tables = thread.load_tables()
-        counts, without = tally.count(thread, _find_leaves(tables), len(tables.frame_func))
+        pairs, rows = vectors.group_pairs(tables.frame_func, tables.frame_lib)
+        counts, without = tally.count(thread, _find_leaves(tables, rows), len(pairs))
         empty += without
         total += sum(counts.values())
         by_pid[thread.pid] += sum(counts.values())
-        times = tally.read_times(thread)
-        span.extend(times)
         if window is not None:
-            within[thread.pid] += tally.count_within(thread, times, window, profile.meta.clock_start_ms)
+            within[thread.pid] += tally.count_within(thread, window, profile.meta.clock_start_ms)
         used = tally.sum_cpu_ms(thread, profile.meta)
         if used is not None:
             cpu_ms = used + (cpu_ms or 0.0)
         if thread.table_key != key:
             key, nameless = thread.table_key, [naming.is_unresolved(tables.strings[name]) for name in tables.func_name]
-        for frame, count in counts.items():
-            share = by_lib[labels[tables.frame_lib[frame]]]
+        for row, count in counts.items():
+            func, lib = pairs[row]
+            share = by_lib[labels[lib]]
             share[0] += count
-            share[1] += count if nameless[tables.frame_func[frame]] else 0
+            share[1] += count if nameless[func] else 0
     shares = [LibShare(lib, samples, unresolved) for lib, (samples, unresolved) in by_lib.items()]
     unresolved = sum(share.unresolved for share in shares)
+    span = tally.find_span(profile.threads)
     return ProfileFacts(
         version=profile.meta.version,
         product=profile.meta.product,
@@ -105,7 +106,7 @@ def gather(profile: Profile, window: TimeRange | None = None) -> ProfileFacts:
         threads=len(profile.threads),
         symbolicated=profile.meta.symbolicated,
         interval_ms=profile.meta.interval_ms,
-        duration_ms=span.length_ms if profile.meta.has_times else 0.0,
+        duration_ms=span[1] - span[0] if span and profile.meta.has_times else 0.0,
         started_at_ms=profile.meta.start_time_ms,
         cpu_ms=cpu_ms,
         unresolved_percent=100.0 * unresolved / total if total else None,
@@ -122,8 +123,8 @@ def _find_weight_type(profile: Profile) -> str:
     return "mixed" if len(types) > 1 else next(iter(types), "samples")
 
 
-def _find_leaves(tables: Tables) -> array[int]:
-    """The innermost frame of each stack, and -1 for no stack at the end."""
-    leaves = array("i", tables.stack_frame)
+def _find_leaves(tables: Tables, row_of_frame: array[int]) -> array[int]:
+    """The row of each stack's innermost frame, and -1 for no stack at the end."""
+    leaves = vectors.take(row_of_frame, tables.stack_frame)
     leaves.append(-1)
     return leaves

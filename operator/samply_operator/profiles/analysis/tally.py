@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -200,24 +199,9 @@ def read_times(thread: Thread) -> Floats:
     return times.cumsum() if samples.has_time_deltas else times
 
 
-@dataclass(slots=True)
-class Span:
-    """From the first to the last of the times that it is given."""
-
-    first_ms: float = math.inf
-    last_ms: float = -math.inf
-
-    def extend(self, times: Floats) -> None:
-        if len(times):
-            self.first_ms, self.last_ms = min(self.first_ms, times.min()), max(self.last_ms, times.max())
-
-    @property
-    def length_ms(self) -> float:
-        return float(max(0.0, self.last_ms - self.first_ms))
-
-
-def count_within(thread: Thread, times: Floats, window: TimeRange, clock_start_ms: float) -> int:
-    """The samples with a stack in a part of the time on the node's clock. `times`: of the thread's samples."""
+def count_within(thread: Thread, window: TimeRange, clock_start_ms: float) -> int:
+    """The samples with a stack in a part of the time on the node's clock."""
+    times = read_times(thread)
     stacks = read_stacks(thread)[: len(times)]
     rows = vectors.find_between(times + clock_start_ms, window.start_ms, window.end_ms, len(stacks))
     return len(rows) - vectors.count_negative(stacks[rows])

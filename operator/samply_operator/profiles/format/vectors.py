@@ -107,6 +107,16 @@ def keep_flagged(column: array[int], flags: array[int], bit: int) -> array[int]:
     return kept
 
 
+def group_pairs(first: array[int], second: array[int]) -> tuple[list[tuple[int, int]], array[int]]:
+    """The different pairs of two columns (of numbers from -1 on), and which of them each row has."""
+    if not first:
+        return [], array("i")
+    width = int(view(second).max()) + 2
+    keys, rows = np.unique(view(first).astype(np.int64) * width + view(second) + 1, return_inverse=True)
+    pairs = zip((keys // width).tolist(), (keys % width - 1).tolist(), strict=True)
+    return list(pairs), pack(rows)
+
+
 def are_parents_earlier(prefixes: array[int]) -> bool:
     column = view(prefixes)
     return not len(column) or bool((column < np.arange(len(column), dtype=np.int32)).all() and column.min() >= -1)
