@@ -16,7 +16,7 @@ from samply_operator.profiles.errors import UnreadableSymbols
 from samply_operator.profiles.format.profile import Lib
 from samply_operator.profiles.symbols import baking
 from samply_operator.profiles.symbols import sidecar as sidecar_file
-from support import profile_maker
+from support import marker_maker, profile_maker, profile_versions
 
 Document = dict[str, Any]
 
@@ -246,3 +246,19 @@ def test_ids_are_compared_without_case_hyphens_and_age(one: str, other: str, *, 
 )
 def test_which_names_tell_nothing(name: str, *, unresolved: bool) -> None:
     assert naming.is_unresolved(name) is unresolved
+
+
+@pytest.mark.parametrize("version", [49, 55, 60, 70, 75])
+def test_markers_are_kept_as_they_are(
+    version: int, raw_document: dict[str, Any], sidecar: Path, tmp_path: Path, label: profiles.Label
+) -> None:
+    """Through baking, and so through every sum and comparison of what was baked."""
+    marker_maker.add(raw_document, 1, [marker_maker.evaluate(1, 4, "Map nn2"), marker_maker.evaluate(4, 9, "Join nn3")])
+    document = profile_versions.rewrite(raw_document, version)
+    path, out = profile_maker.save(document, tmp_path / "p.json.gz"), tmp_path / "out.json.gz"
+    profiles.bake(path, sidecar, out, label=label)
+    baked = json.loads(gzip.decompress(out.read_bytes()))
+    assert [thread["markers"] for thread in baked["threads"]] == [thread["markers"] for thread in document["threads"]]
+    before, after = (profiles.read(each).threads[1].load_markers() for each in (path, out))
+    assert (after.text, after.start_ms.tolist()) == (before.text, before.start_ms.tolist())
+    assert len(after.text) == 2
