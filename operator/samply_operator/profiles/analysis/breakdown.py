@@ -9,7 +9,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from samply_operator.profiles.analysis import summary, tally, weighing
@@ -131,6 +130,7 @@ def break_down(
         summary.check_range(profile, time_range, sums.samples)
     built = _Builder(attribution, sums, told)
     numbers = sorted(built.totals.keys() | told.keys(), key=built.rank)
+    built.inner = sums.find_inner(numbers[:limit], is_cpu=built.measure == "cpu")
     outside = (pair for label, pair in built.own.items() if built.labels[label].kind == "outside")
     return Breakdown(
         by=by,
@@ -230,22 +230,25 @@ class _Sums:
         sums = kept.sum_by(rows, len(keys))
         self._inner.append((keys, sums.weight, _choose_cpu(sums)))
 
-    def find_inner(self, *, is_cpu: bool) -> dict[int, list[tuple[int, _Pair]]]:
-        """By label its most expensive functions, as the innermost, and what they took."""
-        if not self._inner:
+    def find_inner(self, wanted: Iterable[int], *, is_cpu: bool) -> dict[int, list[tuple[int, _Pair]]]:
+        """Of each of the labels its most expensive functions, as the innermost, and what they took."""
+        labels = list(wanted)
+        if not self._inner or not labels:
             return {}
-        keys, rows = np.unique(np.concatenate([part[0] for part in self._inner]), return_inverse=True)
+        # Of the few that are shown: all pairs may be nearly as many as there are samples.
+        is_wanted = np.zeros(len(self.attribution.buckets.labels), dtype=bool)
+        is_wanted[labels] = True
+        rows_of_parts = [np.flatnonzero(is_wanted[part[0] >> SHIFT]) for part in self._inner]
+        kept = [[column[rows] for column in part] for part, rows in zip(self._inner, rows_of_parts, strict=True)]
+        keys, rows = np.unique(np.concatenate([part[0] for part in kept]), return_inverse=True)
         weight, cpu_us = (
-            vectors.sum_by_row(rows, len(keys), np.concatenate([part[column] for part in self._inner]))
-            for column in (1, 2)
+            vectors.sum_by_row(rows, len(keys), np.concatenate([part[column] for part in kept])) for column in (1, 2)
         )
-        order = np.lexsort((-(cpu_us if is_cpu else weight), keys >> SHIFT))
         top: dict[int, list[tuple[int, _Pair]]] = {}
-        starts = np.flatnonzero(np.diff(keys[order] >> SHIFT, prepend=-1))
-        for start, end in pairwise([*starts.tolist(), len(order)]):
-            for at in order[start : min(end, start + FUNCTIONS)].tolist():
-                label, function = int(keys[at]) >> SHIFT, int(keys[at]) & MASK
-                top.setdefault(label, []).append((function, _Pair(float(weight[at]), float(cpu_us[at]))))
+        for label in labels:
+            start, end = np.searchsorted(keys, [label << SHIFT, (label + 1) << SHIFT]).tolist()
+            order = start + np.argsort(-(cpu_us if is_cpu else weight)[start:end], kind="stable")[:FUNCTIONS]
+            top[label] = [(int(keys[at]) & MASK, _Pair(float(weight[at]), float(cpu_us[at]))) for at in order.tolist()]
         return top
 
     def find_selves(self) -> dict[int, dict[int, _Pair]]:
@@ -289,7 +292,7 @@ class _Builder:
         self.own = {label: sum(row.values(), NOTHING) for label, row in self.selves.items()}
         self.whole = sum(self.own.values(), NOTHING)
         self.measure: Measure = "cpu" if sums.has_cpu and self.whole.cpu_us else "samples"
-        self.inner = sums.find_inner(is_cpu=self.measure == "cpu")
+        self.inner: dict[int, list[tuple[int, _Pair]]] = {}
         operators = {label for label, each in enumerate(self.labels) if each.kind == "operator"}
         self.operator_whole = sum(self.pick(pair) for label, pair in self.own.items() if label in operators)
         tops = {bucket[0] for bucket in attribution.buckets.buckets}

@@ -76,7 +76,8 @@ def read(markers: Markers, index: NodeIndex) -> Evaluations:
     """The evaluations among one thread's markers."""
     is_named = [True] if markers.name.count(NAME) == len(markers.name) else [name == NAME for name in markers.name]
     rows = np.flatnonzero(markers.find_category(CATEGORY) & np.array(is_named, dtype=bool))
-    heads, cpu_us = marker_texts.parse([markers.text[row] for row in rows.tolist()])
+    is_all = len(rows) == len(markers.text)
+    heads, cpu_us = marker_texts.parse(markers.text if is_all else [markers.text[row] for row in rows.tolist()])
     nodes = index.number_all(heads)
     good = np.flatnonzero(nodes >= 0)
     starts, ends = markers.start_ms[rows[good]], markers.end_ms[rows[good]]

@@ -27,36 +27,49 @@ class Groups:
         self.buckets = Buckets()
         self.names = list(dict.fromkeys(rule.name for rule in rules))
         self._rules = [(rule, self.names.index(rule.name)) for rule in rules]
-        self._group_of_function: list[int] = []
+        self._known: dict[int, int] = {}
+        """Groups of functions by their number in `_index`."""
         self._index: FunctionIndex | None = None
         self._labels = [self.buckets.number_label(Label(name, "group")) for name in self.names]
         self._labels.append(self.buckets.number_label(Label(UNMATCHED, "outside")))
 
     def attribute(self, thread: Thread, tree: Stacks, index: FunctionIndex, nodes: Ints, times: Floats) -> Ints:
         """See `labels.Attribution`."""
-        own = self._find_own(tree, index)
+        own = self._match(index, vectors.view(tree.func))
         parent = vectors.view(tree.parent)
         buckets = self._number_buckets(ancestors.find_nearest(parent, own), ancestors.unite_upwards(parent, own))
         # One entry more, for samples without a stack.
         return np.append(buckets, self._number((), len(self.names)))[nodes]
 
     def find_innermost(self, tree: Stacks, index: FunctionIndex, nodes: Ints) -> Ints:
-        """For each sample the number of its group among `names`; `len(names)` where no rule matches."""
-        inner = ancestors.find_nearest(vectors.view(tree.parent), self._find_own(tree, index))
+        """For each sample the number of its group among `names`; `len(names)` where no rule matches. Where the samples
+        are few, only what lies above them is looked at."""
+        parent, func = vectors.view(tree.parent), vectors.view(tree.func)
+        wanted = np.zeros(len(parent))
+        wanted[nodes[nodes >= 0]] = 1.0
+        touched = vectors.find_touched(parent, [wanted])
+        if touched is None:
+            inner = ancestors.find_nearest(parent, self._match(index, func))
+        else:
+            few = vectors.renumber(parent, touched)
+            inner = np.full(len(parent), -1)
+            inner[touched] = ancestors.find_nearest(few, self._match(index, func[touched]))
         found = np.append(inner, -1)[nodes]
         return np.where(found >= 0, found, len(self.names))
 
-    def _find_own(self, tree: Stacks, index: FunctionIndex) -> Ints:
-        """For each node the group of its own function, -1 for none."""
-        return np.array(self._match_all(index), dtype=np.int32)[vectors.view(tree.func)]
-
-    def _match_all(self, index: FunctionIndex) -> list[int]:
+    def _match(self, index: FunctionIndex, numbers: Ints) -> Ints:
+        """The group of each of the functions, -1 for none."""
         if self._index is not index:
-            self._index, self._group_of_function = index, []
-        for function in index.functions[len(self._group_of_function) :]:
-            found = next((group for rule, group in self._rules if rule.matches(function)), -1)
-            self._group_of_function.append(found)
-        return self._group_of_function
+            self._index, self._known = index, {}
+        distinct, places = np.unique(numbers, return_inverse=True)
+        groups = [self._match_one(index, number) for number in distinct.tolist()]
+        return np.array(groups, dtype=np.int32)[places]
+
+    def _match_one(self, index: FunctionIndex, number: int) -> int:
+        if number not in self._known:
+            function = index.functions[number]
+            self._known[number] = next((group for rule, group in self._rules if rule.matches(function)), -1)
+        return self._known[number]
 
     def _number_buckets(self, inner: Ints, sets: Longs) -> Ints:
         """The bucket of each node. There are few different ones."""
