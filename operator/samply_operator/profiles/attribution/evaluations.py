@@ -1,14 +1,13 @@
 """Evaluations of operators, as the engine's markers tell them: which node, from when to when, how much CPU time. Pure.
 
-Category `Operator`, name `eval`, text `<node name> <node id> used Nμs real time, Mμs CPU time`: one for each evaluation
-(crate `dbsp`, `CircuitBase::eval_node`). The end is written after an await, so evaluations on one thread may
-interleave; that of a nested circuit holds those of its inner nodes.
+Category `Operator` (the engine has no others in it), text `<node name> <node id> used Nμs real time, Mμs CPU time`: one
+for each evaluation (crate `dbsp`, `CircuitBase::eval_node`). The end is written after an await, so evaluations on one
+thread may interleave; that of a nested circuit holds those of its inner nodes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from samply_operator.profiles.format.markers import Markers
 if TYPE_CHECKING:
     from samply_operator.profiles.format.vectors import Floats, Ints, Longs
 
-CATEGORY, NAME = "Operator", "eval"
+CATEGORY = "Operator"
 NODE_ID = re.compile(r"n(?:n\d+(?:_n\d+)*)?", re.ASCII)
 
 
@@ -50,12 +49,6 @@ class NodeIndex:
             self._by_head[head] = number
         return number
 
-    def number_all(self, heads: Sequence[bytes]) -> Longs:
-        """There are few different ones."""
-        for head in dict.fromkeys(heads):
-            self.number(head)
-        return np.array(list(map(self._by_head.__getitem__, heads)), dtype=np.int64)
-
 
 @dataclass(frozen=True, slots=True)
 class Evaluations:
@@ -74,11 +67,10 @@ class Evaluations:
 
 def read(markers: Markers, index: NodeIndex) -> Evaluations:
     """The evaluations among one thread's markers."""
-    is_named = [True] if markers.name.count(NAME) == len(markers.name) else [name == NAME for name in markers.name]
-    rows = np.flatnonzero(markers.find_category(CATEGORY) & np.array(is_named, dtype=bool))
+    rows = np.flatnonzero(markers.find_category(CATEGORY))
     is_all = len(rows) == len(markers.text)
-    heads, cpu_us = marker_texts.parse(markers.text if is_all else [markers.text[row] for row in rows.tolist()])
-    nodes = index.number_all(heads)
+    parsed = marker_texts.parse(markers.text if is_all else [markers.text[row] for row in rows.tolist()])
+    nodes = np.array([index.number(head) for head in parsed.heads], dtype=np.int64)[parsed.head]
     good = np.flatnonzero(nodes >= 0)
     starts, ends = markers.start_ms[rows[good]], markers.end_ms[rows[good]]
     order = intervals.sort(starts, ends)
@@ -86,6 +78,6 @@ def read(markers: Markers, index: NodeIndex) -> Evaluations:
         start_ms=starts[order],
         end_ms=ends[order],
         node=nodes[good][order].astype(np.int32),
-        cpu_us=cpu_us[good][order],
+        cpu_us=parsed.cpu_us[good][order],
         unparsed=len(rows) - len(good),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from samply_operator.profiles.format.lazy_numpy import np
@@ -13,15 +14,25 @@ if TYPE_CHECKING:
     from samply_operator.profiles.format.vectors import Longs
 
 MAX_DIGITS = 15
+FACTOR = 0x9E3779B97F4A7C15
 PADDING = 32
 """Behind the last line, so that a literal may be looked for anywhere."""
 CPU, REAL, USED = ("μs CPU time".encode(), "μs real time, ".encode(), b" used ")
 
 
-def parse(texts: Sequence[str]) -> tuple[list[bytes], Longs]:
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """`head`: for each text its row in `heads`, of which there are few; `cpu_us` as the text tells."""
+
+    heads: list[bytes]
+    head: Longs
+    cpu_us: Longs
+
+
+def parse(texts: Sequence[str]) -> Parsed:
     """Of each `<head> used Nμs real time, Mμs CPU time` the head and M; of another text an empty head."""
     if not texts:
-        return [], np.zeros(0, dtype=np.int64)
+        return Parsed([], np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
     data = "\n".join(texts).encode("utf-8", "replace")
     if data.count(b"\n") != len(texts) - 1:
         return parse([text.replace("\n", " ") for text in texts])
@@ -31,9 +42,10 @@ def parse(texts: Sequence[str]) -> tuple[list[bytes], Longs]:
     cursor.pass_literal(REAL)
     cursor.pass_number()
     cursor.pass_literal(USED)
-    ends = np.where(cursor.is_good, cursor.at, cursor.starts)
-    heads = [data[start:end] for start, end in zip(cursor.starts.tolist(), ends.tolist(), strict=True)]
-    return heads, cpu_us
+    starts, ends = cursor.starts, np.where(cursor.is_good, cursor.at, cursor.starts)
+    _, first, head = np.unique(cursor.hash_between(starts, ends), return_index=True, return_inverse=True)
+    heads = [data[start:end] for start, end in zip(starts[first].tolist(), ends[first].tolist(), strict=True)]
+    return Parsed(heads, head, cpu_us)
 
 
 class _Cursor:
@@ -78,6 +90,21 @@ class _Cursor:
         self.at[rows] = at
         self.is_good &= has_digit
         return values
+
+    def hash_between(self, starts: Longs, ends: Longs) -> NDArray[np.uint64]:
+        """A number of 64 bits for the bytes from each start to its end: by chance 1 in 2^64 others share it."""
+        words, lengths = self._words[8], ends - starts
+        hashes = lengths.astype(np.uint64)
+        for step in range(int(lengths.max()) // 8):
+            rows = np.flatnonzero(lengths >= 8 * (step + 1))
+            hashes[rows] = _mix(hashes[rows], words[starts[rows] + 8 * step])
+        masks = np.array([(1 << 8 * size) - 1 for size in range(8)], dtype=np.uint64)
+        return _mix(hashes, words[ends - lengths % 8] & masks[lengths % 8])
+
+
+def _mix(hashes: NDArray[np.uint64], words: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.uint64]:
+    mixed = (hashes ^ words) * np.uint64(FACTOR)
+    return mixed ^ (mixed >> np.uint64(29))
 
 
 def _view_words(data: bytes, size: int) -> NDArray[np.unsignedinteger[Any]]:

@@ -97,8 +97,10 @@ class Operators:
 
     def _read_spans(self, markers: Markers) -> _Spans:
         rows = np.flatnonzero(~markers.find_category(OTHER, evaluations.CATEGORY))
-        named = zip(markers.category[rows].tolist(), rows.tolist(), strict=True)
-        names = [name_span(markers.categories[each], markers.name[row], markers.text[row]) for each, row in named]
+        names = [
+            name_span(markers.categories[markers.category[row]], markers.strings[markers.name[row]], markers.text[row])
+            for row in rows.tolist()
+        ]
         buckets = np.array([self._number_outside(name) for name in names], dtype=np.int32)
         starts, ends = (column[rows] for column in (markers.start_ms, markers.end_ms))
         order = intervals.sort(starts, ends)

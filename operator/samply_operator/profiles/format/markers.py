@@ -40,16 +40,17 @@ class _Data(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Markers:
-    """Columns of one length, in the order of the file. Times are in ms; `category` is an index into `categories`.
-    `broken`: how many more have no start, no end, or end before they begin.
+    """Columns of one length, in the order of the file. Times are in ms; `category` and `name` are indexes into
+    `categories` and `strings`. `broken`: how many more have no start, no end, or end before they begin.
     """
 
     start_ms: Floats
     end_ms: Floats
     category: Longs
-    name: list[str]
+    name: Longs
     text: list[str]
     categories: tuple[str, ...] = ()
+    strings: Sequence[str] = ()
     broken: int = 0
 
     def find_category(self, *names: str) -> NDArray[np.bool_]:
@@ -61,7 +62,8 @@ class Markers:
 def read(raw: RawMarkers | None, where: str, categories: Sequence[str], strings: Sequence[str]) -> Markers:
     """One thread's markers. Raises BrokenProfile where columns differ in length or an index leads nowhere."""
     if raw is None or TYPE.encode() not in bytes(raw.data):
-        return Markers(vectors.join_floats(()), vectors.join_floats(()), vectors.as_longs([]), [], [])
+        none = vectors.as_longs([])
+        return Markers(vectors.join_floats(()), vectors.join_floats(()), none, none, [])
     ours, text = _read_data(raw, f"{where}.data")
     start, end = (
         vectors.as_floats(_decode(column, list[float | None], f"{where}.{name}", raw.length))
@@ -73,15 +75,17 @@ def read(raw: RawMarkers | None, where: str, categories: Sequence[str], strings:
     )
     good = np.flatnonzero((phase[ours] == INTERVAL) & (end[ours] >= start[ours]))
     rows = ours[good]
-    if len(rows) and not (category[rows].min() >= 0 and category[rows].max() < len(categories)):
-        raise build_broken(f"{where}.category", f"an index is outside the table of {len(categories)} rows")
+    _check(category[rows], categories, f"{where}.category")
+    _check(name[rows], strings, f"{where}.name")
+    _check(text[good], strings, f"{where}.data")
     return Markers(
         start_ms=start[rows],
         end_ms=end[rows],
         category=category[rows],
-        name=_look_up(strings, name[rows], f"{where}.name"),
-        text=_look_up(strings, text[good], f"{where}.data"),
+        name=name[rows],
+        text=list(map(strings.__getitem__, text[good].tolist())),
         categories=tuple(categories),
+        strings=strings,
         broken=len(ours) - len(rows),
     )
 
@@ -113,7 +117,6 @@ def _decode(raw: msgspec.Raw, shape: type[list[Item]], where: str, length: int) 
     return items
 
 
-def _look_up(items: Sequence[str], rows: Longs, where: str) -> list[str]:
+def _check(rows: Longs, items: Sequence[str], where: str) -> None:
     if len(rows) and not (rows.min() >= 0 and rows.max() < len(items)):
         raise build_broken(where, f"an index is outside the table of {len(items)} rows")
-    return list(map(items.__getitem__, rows.tolist()))

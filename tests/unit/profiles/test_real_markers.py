@@ -1,0 +1,110 @@
+"""The markers of a real circuit: Feldera's engine (crate dbsp 0.349, two workers), annotated by its own crate.
+
+The recording was taken on a machine so busy that samply's samples are missing from it: here they are put where the
+markers say that CPU time was used, so that what is tested is the join, on the engine's own nesting and interleaving.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from samply_operator import profiles
+from samply_operator.profiles.analysis import breakdown
+from samply_operator.profiles.attribution.choosing import Choice
+from samply_operator.profiles.attribution.operators import Operators
+from support import profile_maker
+
+STEP_US = 200
+"""CPU time between two samples."""
+
+
+@pytest.fixture
+def document(data: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(gzip.decompress((data / "dbsp-v57.json.gz").read_bytes()))
+    return loaded
+
+
+def save(document: dict[str, Any], tmp_path: Path) -> profiles.Profile:
+    return profiles.read(profile_maker.save(document, tmp_path / "p.json.gz"))
+
+
+def read_evaluations(document: dict[str, Any], thread: dict[str, Any]) -> list[tuple[float, float, str, int]]:
+    """Start, end, node with its name, and CPU time in microseconds: read plainly, apart from the code under test."""
+    strings, markers, out = document["shared"]["stringArray"], thread["markers"], []
+    for row in range(markers["length"]):
+        if strings[markers["name"][row]] == "eval":
+            node, _, used = strings[markers["data"][row]["name"]].partition(" used ")
+            cpu_us = int(used.split("real time, ")[1].removesuffix("μs CPU time"))
+            out.append((markers["startTime"][row], markers["endTime"][row], node, cpu_us))
+    return sorted(out)
+
+
+def put_samples(document: dict[str, Any], thread: dict[str, Any]) -> None:
+    """One for each STEP_US of CPU time, somewhere in the evaluation that used it."""
+    times: list[float] = []
+    left = STEP_US / 2
+    for start, end, _, cpu_us in read_evaluations(document, thread):
+        at = left
+        while at < cpu_us:
+            times.append(start + (end - start) * at / cpu_us)
+            at += STEP_US
+        left = at - cpu_us
+    times.sort()
+    count = len(times)
+    document["shared"]["stringArray"].append("work")
+    name = len(document["shared"]["stringArray"]) - 1
+    thread["funcTable"] = {"length": 1, "name": [name], "resource": [-1], "fileName": [None]}
+    thread["frameTable"] = {"length": 1, "func": [0], "address": [-1], "line": [None]}
+    thread["stackTable"] = {"length": 1, "frame": [0], "prefix": [None]}
+    thread["resourceTable"] = {"length": 0, "lib": [], "name": [], "host": [], "type": []}
+    thread["samples"] = {
+        "length": count,
+        "weightType": "samples",
+        "stack": [0] * count,
+        "time": times,
+        "threadCPUDelta": [STEP_US] * count,
+    }
+
+
+def test_every_marker_of_an_evaluation_is_read(document: dict[str, Any], tmp_path: Path) -> None:
+    expected = [each for thread in document["threads"] for each in read_evaluations(document, thread)]
+    attribution = Choice("operator").build(save(document, tmp_path))
+    assert isinstance(attribution, Operators)
+    facts = attribution.facts
+    assert (facts.evaluations, facts.unparsed, facts.broken) == (len(expected), 0, 0)
+    assert facts.nodes == len({node for _, _, node, _ in expected})
+    assert facts.worker_threads == 2
+
+
+def test_a_file_without_samples_has_what_the_markers_tell(document: dict[str, Any], tmp_path: Path) -> None:
+    profile = save(document, tmp_path)
+    attribution = Choice("operator").build(profile)
+    assert attribution is not None
+    sums = breakdown.break_down(profile, attribution, by="operator", limit=1000)
+    assert sums.samples == 0
+    told = {label.name: round(1000 * (label.marker_cpu_ms or 0)) for label in sums.labels}
+    expected: dict[str, int] = {}
+    for thread in document["threads"]:
+        for _, _, node, cpu_us in read_evaluations(document, thread):
+            expected[node] = expected.get(node, 0) + cpu_us
+    assert told == expected
+
+
+def test_samples_and_markers_agree(document: dict[str, Any], tmp_path: Path) -> None:
+    """Within 5 points for each operator above 5 %."""
+    for thread in document["threads"]:
+        if thread["name"].startswith("dbsp-worker"):
+            put_samples(document, thread)
+    profile = save(document, tmp_path)
+    attribution = Choice("operator").build(profile)
+    assert attribution is not None
+    sums = breakdown.break_down(profile, attribution, by="operator", limit=1000)
+    large = [label for label in sums.labels if label.self_percent > 5]
+    assert len(large) >= 3
+    assert all(abs(label.difference_points or 0) < 5 for label in large)
+    assert sums.outside_percent < 1
