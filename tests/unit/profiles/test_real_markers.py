@@ -17,6 +17,7 @@ from samply_operator import profiles
 from samply_operator.profiles.analysis import breakdown
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.operators import Operators
+from samply_operator.profiles.output import breakdown_text
 from support import profile_maker
 
 STEP_US = 200
@@ -93,6 +94,8 @@ def test_a_file_without_samples_has_what_the_markers_tell(document: dict[str, An
         for _, _, node, cpu_us in read_evaluations(document, thread):
             expected[node] = expected.get(node, 0) + cpu_us
     assert told == expected
+    assert [label.name for label in sums.labels][0] == max(expected, key=lambda node: expected[node])
+    assert "no samples, so there are no percentages" in breakdown_text.render(sums)
 
 
 def test_samples_and_markers_agree(document: dict[str, Any], tmp_path: Path) -> None:

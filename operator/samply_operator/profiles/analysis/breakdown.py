@@ -305,8 +305,10 @@ class _Builder:
         whole = self.pick(self.whole)
         return 100.0 * self.pick(pair) / whole if whole else 0.0
 
-    def rank(self, label: int) -> tuple[float, float, Label]:
-        return -self.pick(self.own.get(label, NOTHING)), -self.pick(self.totals.get(label, NOTHING)), self.labels[label]
+    def rank(self, label: int) -> tuple[float, float, float, Label]:
+        """By what it took itself; without samples by what the markers tell."""
+        own, total, told = self.own.get(label, NOTHING), self.totals.get(label, NOTHING), self.told.get(label)
+        return -self.pick(own), -self.pick(total), -told.cpu_us if told else 0.0, self.labels[label]
 
     def read_ms(self, cpu_us: float) -> float | None:
         return cpu_us / 1000 if self.sums.has_cpu else None

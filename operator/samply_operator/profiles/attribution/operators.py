@@ -212,7 +212,7 @@ def build_absence(profile: Profile, facts: MarkerFacts) -> NoMarkers:
     return NoMarkers(
         f"{profile.path.name} has no markers of operators"
         + (f" that can be read: the text or times of {bad} are of another form." if bad else "."),
-        remedy="Feldera writes them into the samply file of its own endpoint, and our mode Pipeline asks for it. "
+        remedy="Feldera writes them into the samply file of its own endpoint (POST, then GET …/samply_profile there). "
         "By group (--by group, ?by=group) needs none.",
         details={"unparsed": facts.unparsed, "broken": facts.broken},
     )

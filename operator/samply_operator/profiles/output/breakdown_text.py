@@ -27,7 +27,9 @@ def render(breakdown: Breakdown) -> str:
         *text.render_notes(breakdown.notes),
         *_render_markers(breakdown),
         *([f"without Feldera's names: {clean(breakdown.names_problem)}"] if breakdown.names_problem else []),
-        f"{breakdown.outside_percent:.1f} % {outside}; percentages are of the {unit} of all threads",
+        f"{breakdown.outside_percent:.1f} % {outside}; percentages are of the {unit} of all threads"
+        if breakdown.weight
+        else "no samples, so there are no percentages",
         "",
         OPERATOR_HEAD if is_operator else GROUP_HEAD,
     ]
