@@ -94,7 +94,7 @@ def test_a_file_without_samples_has_what_the_markers_tell(document: dict[str, An
         for _, _, node, cpu_us in read_evaluations(document, thread):
             expected[node] = expected.get(node, 0) + cpu_us
     assert told == expected
-    assert [label.name for label in sums.labels][0] == max(expected, key=lambda node: expected[node])
+    assert sums.labels[0].name == max(expected, key=lambda node: expected[node])
     assert "no samples, so there are no percentages" in breakdown_text.render(sums)
 
 
