@@ -38,4 +38,4 @@ def test_what_failed_takes_nothing() -> None:
     for _ in range(9):
         with pytest.raises(RuntimeError), spool.open("a"):
             raise RuntimeError
-    assert not spool._taken
+    assert not spool.taken_bytes

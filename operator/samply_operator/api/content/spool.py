@@ -26,10 +26,14 @@ class Spool:
         self._taken: Counter[str] = Counter()
         """By caller: what is being written counts as the most that it may become."""
 
+    @property
+    def taken_bytes(self) -> int:
+        return self._taken.total()
+
     @contextmanager
     def open(self, caller: str) -> Iterator[Answer]:
         """Raises TooManyRequests if there is no room now."""
-        if self._taken[caller] >= self.answer_bytes or self._taken.total() + self.answer_bytes > self._limit_bytes:
+        if self._taken[caller] >= self.answer_bytes or self.taken_bytes + self.answer_bytes > self._limit_bytes:
             raise errors.TooManyRequests(
                 "Too many answers were made and not taken yet.", remedy="Take them, or try again in a few seconds."
             )
