@@ -86,7 +86,10 @@ def _decide_range(wanted: str, size_bytes: int) -> Plan:
 
 def find(headers: Headers, name: str) -> str | None:
     """All lines of a header, as one."""
-    return ", ".join(headers.getall(name)) if name in headers else None
+    if name not in headers:
+        return None
+    lines = headers.getall(name)
+    return lines[0] if len(lines) == 1 else ", ".join(lines)
 
 
 def _find_one(headers: Headers, name: str) -> str | None:

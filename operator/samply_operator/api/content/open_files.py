@@ -102,11 +102,15 @@ class OpenFiles:
         StoreError."""
         return Loan(self, wanted)
 
+    def is_open(self, manifest: Manifest) -> bool:
+        """Whether the file is kept open, and still there: costs next to nothing."""
+        return manifest.file is not None and self._find(manifest.id, manifest.file.size_bytes) is not None
+
     async def check_there(self, manifest: Manifest) -> None:
-        """Raises UnknownProfile, StoreError. Costs next to nothing while the file is kept open."""
-        size_bytes = manifest.file.size_bytes if manifest.file else 0
-        if self._find(manifest.id, size_bytes) is not None:
+        """Raises UnknownProfile, StoreError."""
+        if self.is_open(manifest):
             return
+        size_bytes = manifest.file.size_bytes if manifest.file else 0
         found = await self.take(manifest.id, size_bytes)
         if isinstance(found, OpenFile):
             self.give_back(manifest.id, found)

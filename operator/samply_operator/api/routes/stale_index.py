@@ -21,7 +21,7 @@ async def answer(request: web.Request, build: Callable[[View], Awaitable[web.Str
     is still named when the volume was read again (its manifest is there, its file isn't) is left out."""
     board, gone = request.app[BOARD], set[str]()
     for _ in range(TRIES):
-        view = board.view.without(gone)
+        view = board.view.without(gone) if gone else board.view
         try:
             return await build(view)
         except errors.UnknownProfile as error:

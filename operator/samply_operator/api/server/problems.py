@@ -173,9 +173,14 @@ def answer_first(handler: Serve) -> Serve:
     """Before aiohttp and its middlewares: what they would answer in a shape of their own, or not at all. An `Expect`
     that nobody can meet; and CONNECT, whose body would be taken for the next request."""
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        expected = request.headers.get(hdrs.EXPECT)
-        if expected is not None and expected.lower() != CONTINUE:
+    def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        if hdrs.EXPECT in request.headers or request.method == hdrs.METH_CONNECT:
+            return handle_odd(request)
+        return handler(request)  # without a frame of its own: a poll costs 70 µs in all
+
+    async def handle_odd(request: web.BaseRequest) -> web.StreamResponse:
+        expected = request.headers.get(hdrs.EXPECT, CONTINUE)
+        if expected.lower() != CONTINUE:
             name_request(request.headers.get(REQUEST_ID))
             return build_response(417, errors.RequestError.code, "No such expectation can be met here.", {})
         response = await handler(request)

@@ -44,8 +44,10 @@ class Rates:
         at all. Raises TooManyRequests."""
         if not self._limit.per_sec or count <= 0:
             return
+        if count > 1:
+            count = min(count, max(1, self._limit.burst // 2))
         key, whose = self._find_payer(request)
-        wait_secs = rates.take(self._find(key), self._limit, self._now(), min(count, max(1, self._limit.burst // 2)))
+        wait_secs = rates.take(self._find(key), self._limit, self._now(), count)
         if wait_secs:
             REFUSED.labels(whose).inc()
             raise _build_refusal(self._limit, wait_secs)
