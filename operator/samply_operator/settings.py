@@ -40,18 +40,35 @@ class Targets(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     namespace_selector: str = ""
     """Label selector of namespaces, such as feldera.com/pipelines=yes: of all namespaces those are watched, from when
     they are there. Needs clusterWide. Empty: all of them."""
-    pod_selector: str = "app.kubernetes.io/name=feldera-pipeline"
-    """Label selector of pipelines' pods and of their StatefulSets: both carry these labels."""
+    pod_selector: str | tuple[str, ...] = ("feldera.com/part-of=pipeline", "app.kubernetes.io/name=feldera-pipeline")
+    """Label selectors of pipeline pods (and of StatefulSets' pod templates): one, or several of which one matches."""
     name_label: str = ""
     """A further label (or annotation) that holds the pipeline's name. Empty: none."""
     name_pattern: str = r"^(?:pipeline-)?(?P<pipeline>.+)$"
     """Regular expression with a group `pipeline` over the StatefulSet's name, where no label names the pipeline."""
     container: str = ""
-    """The container to profile. Empty: kubectl's default-container annotation, else the pod's first one."""
+    """The container to profile. Empty: the one named pipeline, else kubectl's default-container annotation, else the
+    first that is not a known sidecar."""
 
     def __post_init__(self) -> None:
         if self.namespace_selector and not self.cluster_wide:
             raise ValueError("targets.namespaceSelector needs clusterWide: true")
+        if not self.selectors:
+            raise ValueError("targets.podSelector: give at least one; an empty string selects every pod")
+
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        return (self.pod_selector,) if isinstance(self.pod_selector, str) else self.pod_selector
+
+
+class Feldera(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Feldera's own API server: what pipelines are called, and who may see them."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$")] = ""
+    """Such as http://feldera-api-server.feldera:8080. Empty: Feldera is not asked."""
+    secret_name: str = ""
+    """Secret in the release's namespace; each entry is an API key of Feldera's with the role read, one for each tenant
+    whose pipelines are to be called by their names. Empty: none is sent, as for a Feldera without authentication."""
 
 
 class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -247,23 +264,36 @@ class ApiKeys(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Secret in the release's namespace with one entry for each key (`samply-operator key new` tells what)."""
 
 
+class FelderaWay(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Keys and tokens of Feldera: who may see a pipeline there may read its profiles here. Needs feldera.url."""
+
+    enabled: bool = False
+    may_start: bool = True
+    """They may start and stop recordings too, as Feldera's role read may."""
+    issuers: tuple[str, ...] = ()
+    """What `iss` of Feldera's JWTs is, letter by letter. Empty: its API keys (`apikey:…`) alone."""
+
+
 class Auth(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Who is let in over HTTP: at least one way is on."""
 
     kubernetes: KubernetesWay = KubernetesWay()
     oidc: Oidc = Oidc()
     api_keys: ApiKeys = ApiKeys()
+    feldera: FelderaWay = FelderaWay()
     unsafe_let_anyone_in_without_authentication: bool = False
     """True: no token is looked at, and everybody may read, start and delete everything."""
 
     def __post_init__(self) -> None:
-        ways = (self.kubernetes.enabled, self.oidc.enabled, self.api_keys.enabled)
+        ways = (self.kubernetes.enabled, self.oidc.enabled, self.api_keys.enabled, self.feldera.enabled)
         if not (any(ways) or self.unsafe_let_anyone_in_without_authentication):
-            raise ValueError("auth: nobody could come in; enable kubernetes, oidc or apiKeys")
+            raise ValueError("auth: nobody could come in; enable kubernetes, oidc, apiKeys or feldera")
         if self.kubernetes.enabled and not any(self.kubernetes.audiences):
             raise ValueError("auth.kubernetes needs an audience")
         if self.api_keys.enabled and not self.api_keys.secret_name:
             raise ValueError("auth.apiKeys needs a secretName")
+        if self.oidc.enabled and self.oidc.issuer in self.feldera.issuers:
+            raise ValueError("auth: one issuer is oidc's or feldera's, not of both")
 
 
 class Links(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -354,10 +384,13 @@ class Paths(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     cache: str = "/tmp/cache"  # noqa: S108 - an emptyDir of the pod's own
     socket: str = "/run/samply-operator/control.sock"
     heartbeat: str = "/tmp/heartbeat"  # noqa: S108 - an emptyDir of the pod's own
+    feldera_keys: str = "/etc/samply-operator-feldera-keys"
+    """Where the Secret of feldera.secretName is mounted, in the container operator."""
 
 
 class Settings(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     targets: Targets = Targets()
+    feldera: Feldera = Feldera()
     recording: Recording = Recording()
     ephemeral: Ephemeral = Ephemeral()
     bring_own: BringOwn = BringOwn()
@@ -371,6 +404,8 @@ class Settings(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.api.console.sign_in.client_id and not self.auth.oidc.enabled:
             raise ValueError("api.console.signIn.clientId needs auth.oidc.enabled: its provider is where one signs in")
+        if self.auth.feldera.enabled and not self.feldera.url:
+            raise ValueError("auth.feldera asks Feldera: give feldera.url")
 
 
 class Identity(msgspec.Struct, frozen=True):

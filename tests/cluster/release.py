@@ -114,14 +114,15 @@ class Install:
         done = helm.run(*arguments, *where, values=values, kubeconfig=os.environ["KUBECONFIG"])
         assert done.returncode == 0, done.stderr
 
-    def install(self) -> None:
+    def install(self, *, is_awaited: bool = True) -> None:
         values = {
             "image": {"repository": "docker.io/library/samply-operator", "tag": TAG},
             "persistence": {"size": "500Mi"},
             **self.values,
         }
         self._run_helm("install", self.release, str(helm.CHART), values=values)
-        self.wait()
+        if is_awaited:
+            self.wait()
 
     def wait(self) -> None:
         done = kubectl.run("-n", self.namespace, "rollout", "status", self.deployment, "--timeout=100s")

@@ -20,8 +20,10 @@ def need_sdk() -> None:
         needs.lack("Feldera's SDK", "tests/sdk/install")
 
 
-async def run(url: str, *steps: str, key: str = "", tenant: str = "") -> list[dict[str, Any]]:
-    """What each step gave; see client.py."""
+async def run(
+    url: str, *steps: str, key: str = "", tenant: str = "", warnings: list[str] | None = None
+) -> list[dict[str, Any]]:
+    """What each step gave; see client.py. What the SDK logs is added to `warnings`."""
     env = {"PATH": os.environ["PATH"], "FELDERA_API_KEY": key, "FELDERA_TENANT": tenant}
     process = await asyncio.create_subprocess_exec(
         str(PYTHON), str(HERE / "client.py"), url, *steps,
@@ -30,4 +32,6 @@ async def run(url: str, *steps: str, key: str = "", tenant: str = "") -> list[di
     async with asyncio.timeout(RUN_SECS):
         out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
+    if warnings is not None:
+        warnings += err.decode().splitlines()
     return [json.loads(line) for line in out.splitlines()]

@@ -37,6 +37,8 @@ from samply_operator.control.messages import (
     SupportBundleRequest,
 )
 from samply_operator.errors import SamplyOperatorError, Unauthenticated, UnknownPipeline, UnknownProfile
+from samply_operator.feldera.client import TENANT, Login
+from samply_operator.model.check import Report
 from samply_operator.rules.access import credentials
 from samply_operator.settings import Verb
 
@@ -49,6 +51,7 @@ Act = Callable[[str, str], ActReply]
 Review = Callable[[str, ReviewRequest], ReviewReply]
 
 KEY = credentials.build_key("test", bytes(32))
+LOGIN = Login(KEY)
 """An API key that may do everything; `bearer(KEY)` is the header."""
 
 
@@ -80,11 +83,16 @@ def refuse_act(verb: str, profile_id: str) -> ActReply:
 
 
 def make_pipeline(
-    name: str, *, namespace: str = "feldera", running: tuple[int, ...] = (0,), stopped: tuple[int, ...] = ()
+    name: str,
+    *,
+    namespace: str = "feldera",
+    running: tuple[int, ...] = (0,),
+    stopped: tuple[int, ...] = (),
+    ids: tuple[str, ...] = (),
 ) -> PipelineState:
     """A pipeline with pods that run and ordinals whose pods don't."""
     states = [OrdinalState(n, f"{name}-{n}", n in running) for n in sorted((*running, *stopped))]
-    return PipelineState(namespace, name, tuple(states))
+    return PipelineState(namespace, name, tuple(states), ids)
 
 
 def make_recording(
@@ -95,6 +103,7 @@ def make_recording(
     ordinal: int = 0,
     ends_in_secs: float | None = 30,
     preflight_only: bool = False,
+    pipeline_id: str = "",
 ) -> RecordingState:
     return RecordingState(
         id=profile_id,
@@ -107,6 +116,7 @@ def make_recording(
         preflight_only=preflight_only,
         ends_at=None if ends_in_secs is None else time.time() + ends_in_secs,
         duration_secs=30,
+        pipeline_id=pipeline_id,
     )
 
 
@@ -121,6 +131,9 @@ class FakeOperator:
         self.credentials = Credentials((make_key(KEY),), read_at=time.time())
         self.review: Review = refuse_review
         self.reviewed: list[tuple[str, ReviewRequest]] = []
+        self.examine: Callable[[], Report] = lambda: Report("Passed", ())
+        self.tenants: list[str] = []
+        """Of calls to start."""
         self.bearers: list[str] = []
         """Of the calls that act."""
         self.is_silent = False
@@ -157,6 +170,7 @@ class FakeOperator:
         app.router.add_post("/v1/start", self._start)
         app.router.add_post("/v1/start-all", self._start_all)
         app.router.add_post("/v1/preflight", self._preflight)
+        app.router.add_post("/v1/doctor", self._examine)
         app.router.add_post("/v1/support-bundle", self._gather_support_bundle)
         app.router.add_post("/v1/{verb:stop|delete}", self._act)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
@@ -218,6 +232,7 @@ class FakeOperator:
 
     async def _start(self, request: web.Request) -> web.StreamResponse:
         self.bearers.append(_read_bearer(request))
+        self.tenants.append(request.headers.get(TENANT, ""))
         self.request_ids.append(request.headers[REQUEST_ID])
         wanted = msgspec.json.decode(await request.read(), type=StartRequest)
         self.started.append(wanted)
@@ -245,6 +260,10 @@ class FakeOperator:
         wanted = msgspec.json.decode(await request.read(), type=StartRequest)
         self.judged.append(wanted)
         return self._tell(lambda: self.judge(wanted))
+
+    async def _examine(self, request: web.Request) -> web.StreamResponse:
+        self.bearers.append(_read_bearer(request))
+        return self._tell(self.examine)
 
     async def _gather_support_bundle(self, request: web.Request) -> web.StreamResponse:
         self.exported.append(msgspec.json.decode(await request.read(), type=SupportBundleRequest))

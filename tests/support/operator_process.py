@@ -107,15 +107,18 @@ class OperatorProcess:
         world, client = self.engine.world, self.cluster
         world.begin_profiles(scope)
         source = (scope, "")
-        selector = self.context.settings.targets.pod_selector
-        pods = await client.list_objects(objects.pods(scope), objects.parse_pod, label_selector=selector)
+        lists = [
+            await client.list_objects(objects.pods(scope), objects.parse_pod, label_selector=selector)
+            for selector in self.context.settings.targets.selectors
+        ]
+        pods = [pod for each in lists for pod in each.items]
         sets = await client.list_objects(objects.stateful_sets(scope), objects.parse_stateful_set)
         profiles = await client.list_objects(objects.samply_profiles(scope), parse_object)
-        world.replace_pods(pods.items, source=source)
+        world.replace_pods(pods, source=source)
         world.replace_sets(sets.items, source=source)
         world.replace_profiles(scope, profiles.items)
         world.cover(scope)
-        for carrier in (*pods.items, *sets.items):
+        for carrier in (*pods, *sets.items):
             self.claims.see(carrier)
         for profile in profiles.items:
             self.engine.queue.put(profile.key)

@@ -22,7 +22,7 @@ from samply_operator.api.state import Board
 from samply_operator.control.client import OperatorClient
 from samply_operator.model.manifest import Manifest, StoredFile
 from samply_operator.model.profile import Failure
-from samply_operator.settings import Api, ApiKeys, Auth, Identity, Paths, Settings, Storage
+from samply_operator.settings import Api, ApiKeys, Auth, Feldera, Identity, Paths, Settings, Storage
 from samply_operator.store import opening
 from samply_operator.store.store import Store
 from samply_operator.store.volume import Volume
@@ -184,13 +184,15 @@ async def serving(
     storage: Storage | None = None,
     writes: bool = True,
     tls: Path | None = None,
+    feldera_url: str = "",
 ) -> AsyncIterator[Service]:
     """Everything in `folder`, whose path must be short: a unix socket is in it. `storage`: a bucket, whose credentials
     are in `folder`; what is put there comes from another pod, unless it `writes` nothing."""
     socket_path = folder / "control.sock"
     api = msgspec.structs.replace(settings or Api(requests_per_sec=0), host="127.0.0.1", port=0, metrics_port=0)
     paths = Paths(data=str(folder / "data"), storage=str(folder), socket=str(socket_path), cache=str(folder / "cache"))
-    whole, identity = Settings(auth=auth, api=api, paths=paths), Identity("feldera", "pod", "release")
+    whole = Settings(feldera=Feldera(feldera_url), auth=auth, api=api, paths=paths)
+    identity = Identity("feldera", "pod", "release")
     volume: Store = Volume(folder / "data")
     volume.prepare()
     if storage is not None:

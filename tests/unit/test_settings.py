@@ -62,7 +62,7 @@ def test_an_unknown_key_is_refused_by_name(path: str) -> None:
         ("recording.copyDeadlineSecs", "x", "Expected `float`"),
         ("recording.minFreeBytes", None, "Expected `int`"),
         ("targets.namespaces", "prod", "Expected `array`"),
-        ("targets.podSelector", 1, "Expected `str`"),
+        ("targets.podSelector", 1, "Expected `str | array`"),
         ("targets.clusterWide", 1, "Expected `bool`"),
         ("retention.objectTtlSecs", 0, "> 0"),
         ("api.port", 70_000, "<= 65535"),

@@ -127,9 +127,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- /* Fails where nobody could come in, or not as the values seem to say. The same as settings.py refuses. */ -}}
 {{- define "samply-operator.checkAuth" -}}
 {{- $auth := .Values.config.auth -}}
-{{- $some := or $auth.kubernetes.enabled $auth.oidc.enabled $auth.apiKeys.enabled -}}
+{{- $some := or $auth.kubernetes.enabled $auth.oidc.enabled $auth.apiKeys.enabled $auth.feldera.enabled -}}
 {{- if not (or $some $auth.unsafeLetAnyoneInWithoutAuthentication) -}}
-{{- fail "config.auth: nobody could come in. Enable kubernetes, oidc or apiKeys; or let anyone in with unsafeLetAnyoneInWithoutAuthentication: true." -}}
+{{- fail "config.auth: nobody could come in. Enable kubernetes, oidc, apiKeys or feldera; or let anyone in with unsafeLetAnyoneInWithoutAuthentication: true." -}}
 {{- end -}}
 {{- if and $auth.kubernetes.enabled (not $auth.kubernetes.audiences) -}}
 {{- fail "config.auth.kubernetes: give at least one audience." -}}
@@ -139,6 +139,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- if and $auth.apiKeys.enabled (not $auth.apiKeys.secretName) -}}
 {{- fail "config.auth.apiKeys: give secretName." -}}
+{{- end -}}
+{{- if and $auth.feldera.enabled (not .Values.config.feldera.url) -}}
+{{- fail "config.auth.feldera asks Feldera: give config.feldera.url." -}}
+{{- end -}}
+{{- if and $auth.oidc.enabled (has $auth.oidc.issuer $auth.feldera.issuers) -}}
+{{- fail "config.auth: one issuer is oidc's or feldera's, not of both." -}}
 {{- end -}}
 {{- end -}}
 
@@ -174,4 +180,24 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- $found = append $found (dict "path" (print $base "/console") "pathType" "Prefix") -}}
 {{- end -}}
 {{ append $found (dict "path" (print $base "/v0/pipelines") "pathType" "Prefix") | toJson }}
+{{- end -}}
+
+{{- /* "true" where StatefulSets can be looked up and none is a pipeline's. Only selectors of the form key=value are
+       understood; with others nothing is said. */ -}}
+{{- define "samply-operator.matchesNothing" -}}
+{{- $targets := .Values.config.targets -}}
+{{- $places := ternary (list "") (include "samply-operator.namespaces" . | fromJson).items $targets.clusterWide -}}
+{{- $selectors := ternary (list $targets.podSelector) $targets.podSelector (kindIs "string" $targets.podSelector) -}}
+{{- $says := dict "found" (not (lookup "v1" "Namespace" "" .Release.Namespace)) -}}
+{{- range $selectors }}{{ if not (regexMatch "^[^=!,() ]+=[^=!,() ]+$" .) }}{{ $_ := set $says "found" true }}{{ end }}{{ end -}}
+{{- range $places -}}
+{{- range ((lookup "apps/v1" "StatefulSet" . "").items | default list) -}}
+{{- $labels := merge (dict) (.spec.template.metadata.labels | default dict) (.metadata.labels | default dict) -}}
+{{- range $selectors -}}
+{{- $parts := splitn "=" 2 . -}}
+{{- if eq (get $labels $parts._0 | default "" | toString) ($parts._1 | default "" | toString) }}{{ $_ := set $says "found" true }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if not $says.found }}true{{ end -}}
 {{- end -}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from samply_operator.api import app_keys
+from samply_operator.api.auth import aliases
 from samply_operator.api.auth.authentication import Gate
 from samply_operator.api.auth.sign_in import Provider
 from samply_operator.api.content.conversions import CONVERSIONS, Conversions
@@ -14,6 +15,7 @@ from samply_operator.api.routes import (
     api_docs,
     console,
     console_sign_in,
+    doctor,
     export,
     links,
     pipelines,
@@ -44,6 +46,7 @@ TABLES = (
     export.routes,
     pipelines.routes,
     service.routes,
+    doctor.routes,
     api_docs.routes,
 )
 
@@ -59,7 +62,9 @@ def build_app(
     sign_in: Provider,
 ) -> web.Application:
     """All routes over the given parts, whose lives are the caller's care."""
-    app = web.Application(middlewares=[problems.answer, cors.answer_preflight], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[problems.answer, cors.answer_preflight, aliases.resolve], client_max_size=MAX_BODY_BYTES
+    )
     app.on_response_prepare.append(cors.add_headers)
     app[app_keys.SETTINGS] = settings
     app[app_keys.BASE_PATH] = settings.api.base_path

@@ -24,6 +24,7 @@ from samply_operator.api.server.tls import Tls
 from samply_operator.api.state import Board
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.jwks import KeySet
+from samply_operator.feldera.client import FelderaClient
 from samply_operator.settings import Identity, Settings
 from samply_operator.store import opening
 from samply_operator.store.bucket.reader import BucketReader
@@ -56,7 +57,10 @@ async def serve(settings: Settings, identity: Identity, tls_folder: Path | None 
             await stack.enter_async_context(part)
         files = await stack.enter_async_context(OpenFiles(volume, _open_remote(settings, volume)))
         keys = await stack.enter_async_context(KeySet(settings.auth.oidc))
-        gate = Gate(settings.auth, operator, keys, home=identity.namespace)
+        feldera = FelderaClient(settings.feldera.url) if settings.auth.feldera.enabled else None
+        if feldera:
+            await stack.enter_async_context(feldera)
+        gate = Gate(settings.auth, operator, keys, feldera, home=identity.namespace)
         sign_in = await stack.enter_async_context(Provider(settings.auth.oidc, settings.api.console.sign_in))
         app = build_app(settings, identity, files=files, board=board, operator=operator, gate=gate, sign_in=sign_in)
         host, limits = settings.api.host, settings.api

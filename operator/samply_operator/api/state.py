@@ -65,6 +65,13 @@ class View:
                 self._namespaces[pipeline] = found
         return found
 
+    def find_name(self, pipeline_id: str) -> str | None:
+        """What the pipeline of Feldera's id is called; None: it is not known."""
+        live = self.live.pipelines if self.live else {}
+        found = (pipeline.name for pipeline in live.values() if pipeline_id in pipeline.pipeline_ids)
+        stored = (m.pipeline for m in self.catalog.by_id.values() if m.pipeline_id == pipeline_id)
+        return next(found, None) or next(stored, None)
+
     def list_namespaces(self) -> frozenset[str]:
         """Namespaces of all pipelines."""
         return frozenset(namespace for namespace, _ in self.list_keys())
@@ -179,6 +186,8 @@ class Board:
     def take(self, live: Live | None) -> None:
         """A new snapshot, or None: the operator went (its generations start anew when it is back)."""
         self._live = live
+        if live is not None:
+            self._index.rename(live.names)
         if live is None:
             self._read_generation = None
             self._losses += 1

@@ -32,6 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--tls", metavar="FOLDER", type=Path, help="serve HTTPS with tls.crt and tls.key of this folder"
             )
+    doctor = commands.add_parser("doctor", help="check the installation, as JSON; exit 1 if a check failed")
+    doctor.add_argument("--settings", metavar="FILE", help="settings file (default: $SAMPLY_OPERATOR_SETTINGS)")
     for name, text in (
         ("profile", "work on profile files"),
         ("key", "make API keys of the HTTP service"),
@@ -75,6 +77,10 @@ def _run(options: argparse.Namespace) -> int:
 
     config, identity = settings.load(options.settings), settings.load_identity()
     logs.configure(config.log_level)
+    if options.command == "doctor":
+        from samply_operator.cli import doctor_command  # noqa: PLC0415
+
+        return doctor_command.run(config, identity)
     if options.command == "operator":
         from samply_operator.controller import main as operator_main  # noqa: PLC0415
 

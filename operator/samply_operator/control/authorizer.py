@@ -1,4 +1,4 @@
-"""The operator's own word on who calls and what they may, from the bearer token and nothing else that `api` says.
+"""The operator's own word on who calls and what they may, from their login and nothing else that `api` says.
 
 Nothing is kept between two calls: `api` remembers for a few seconds what it read here, calls that act are always fresh.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
+from samply_operator.control.feldera_auth import FelderaAuthenticator
 from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.errors import AccessUndecided, Unauthenticated
+from samply_operator.feldera.client import FelderaClient, Login
 from samply_operator.kube import reviews
 from samply_operator.rules.access import permissions
 from samply_operator.settings import Auth, Verb
 
 MAX_REVIEWS = 32
-"""Questions to Kubernetes at the same time; further ones wait."""
+"""Questions to Kubernetes, and to Feldera, at the same time; further ones wait."""
 WAIT_SECS = 8.0
 """Longest wait for all of them together."""
 
@@ -24,24 +26,37 @@ class Authorizer:
     """`home` is a namespace that is asked about where there is none to ask about: a name that nobody has takes as long
     as one that may not be seen."""
 
-    def __init__(self, auth: Auth, client: reviews.Creator, callers: LocalAuthenticator, home: str) -> None:
+    def __init__(
+        self,
+        auth: Auth,
+        client: reviews.Creator,
+        callers: LocalAuthenticator,
+        home: str,
+        feldera: FelderaClient | None = None,
+    ) -> None:
         self._auth = auth
         self._client = client
         self._callers = callers
+        self._feldera = FelderaAuthenticator(auth, feldera)
         self._home = home
         self._gate = asyncio.Semaphore(MAX_REVIEWS)
 
-    async def identify(self, bearer: str, verbs: Sequence[Verb], namespaces: Collection[str]) -> permissions.Who:
-        """Whose it is, with what they may of what is asked. Raises Unauthenticated, AccessUndecided."""
+    async def identify(
+        self, login: Login, verbs: Sequence[Verb], namespaces: Collection[str], *, pipeline: str | None = None
+    ) -> permissions.Who:
+        """Whose it is, with what they may of what is asked. Whom Feldera knows comes back with what they see there of
+        `pipeline` (its name or id; None: all), and without grants. Raises Unauthenticated, AccessUndecided."""
         if self._auth.unsafe_let_anyone_in_without_authentication:
             return permissions.ANYBODY
         try:
-            return await self._identify(bearer, verbs, namespaces)
+            return await self._identify(login, verbs, namespaces, pipeline)
         except Unauthenticated as error:
             raise Unauthenticated(error.message, remedy=permissions.tell_cure(self._auth)) from error
 
-    async def _identify(self, bearer: str, verbs: Sequence[Verb], namespaces: Collection[str]) -> permissions.Who:
-        token = permissions.parse_header([f"Bearer {bearer}"] if bearer else [])
+    async def _identify(
+        self, login: Login, verbs: Sequence[Verb], namespaces: Collection[str], pipeline: str | None
+    ) -> permissions.Who:
+        token = permissions.parse_header([f"Bearer {login.bearer}"] if login.bearer else [])
         match permissions.choose_way(token, self._auth):
             case "ApiKey":
                 return self._callers.identify_key(token)
@@ -49,6 +64,9 @@ class Authorizer:
                 return (await self._callers.identify_jwt(token))[0]
             case "Kubernetes":
                 return await self._review(token, verbs, namespaces)
+            case "Feldera":
+                async with self._gate:
+                    return await self._feldera.identify(login, pipeline)
 
     async def _review(self, token: str, verbs: Sequence[Verb], namespaces: Collection[str]) -> permissions.Who:
         audiences = self._auth.kubernetes.audiences

@@ -27,6 +27,7 @@ from samply_operator.control.messages import (
     ActRequest,
     Credentials,
     ErrorReply,
+    ExamineRequest,
     PreflightReply,
     ReviewReply,
     ReviewRequest,
@@ -39,6 +40,8 @@ from samply_operator.control.messages import (
     SupportBundleRequest,
     Update,
 )
+from samply_operator.feldera.client import Login
+from samply_operator.model.check import Report
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,8 @@ SILENCE_SECS = 12.0
 """Longest gap in the stream: the operator speaks at least every 5 s."""
 ANSWER_SECS = 15.0
 """Longest wait for the answer to a call, on top of the wait that the call itself asks for."""
+EXAMINE_SECS = 30.0
+"""Longest time that the checks of an installation take: some ask the API server dozens of questions."""
 METRICS_SECS = 5.0
 """Longest wait for the metrics: whoever asks for them waits 10 s, as a rule."""
 
@@ -61,6 +66,7 @@ _start_replies = msgspec.json.Decoder(StartReply)
 _start_all_replies = msgspec.json.Decoder(StartAllReply)
 _preflight_replies = msgspec.json.Decoder(PreflightReply)
 _support_bundle_replies = msgspec.json.Decoder(SupportBundleReply)
+_reports = msgspec.json.Decoder(Report)
 _act_replies = msgspec.json.Decoder(ActReply)
 _error_replies = msgspec.json.Decoder(ErrorReply)
 
@@ -111,33 +117,37 @@ class OperatorClient:
         if self._session:
             await self._session.close()
 
-    async def review(self, bearer: str, request: ReviewRequest) -> ReviewReply:
+    async def review(self, login: Login, request: ReviewRequest) -> ReviewReply:
         """Ask who the bearer is of, and what they may. Raises as `start` does."""
-        return await self._call("/v1/review", bearer, request, _review_replies)
+        return await self._call("/v1/review", login, request, _review_replies)
 
-    async def start(self, bearer: str, request: StartRequest) -> StartReply:
+    async def start(self, login: Login, request: StartRequest) -> StartReply:
         """Ask for a recording, as whoever the bearer is of. Raises the operator's own error, or OperatorUnavailable."""
-        return await self._call("/v1/start", bearer, request, _start_replies, request.wait_secs)
+        return await self._call("/v1/start", login, request, _start_replies, request.wait_secs)
 
-    async def start_all(self, bearer: str, request: StartAllRequest) -> StartAllReply:
+    async def start_all(self, login: Login, request: StartAllRequest) -> StartAllReply:
         """Ask for a recording of each ordinal. Raises as `start` does, for what holds for all of them."""
-        return await self._call("/v1/start-all", bearer, request, _start_all_replies, request.wait_secs)
+        return await self._call("/v1/start-all", login, request, _start_all_replies, request.wait_secs)
 
-    async def preflight(self, bearer: str, request: StartRequest) -> PreflightReply:
+    async def preflight(self, login: Login, request: StartRequest) -> PreflightReply:
         """Ask whether a recording would work. Raises as `start` does."""
-        return await self._call("/v1/preflight", bearer, request, _preflight_replies, request.wait_secs)
+        return await self._call("/v1/preflight", login, request, _preflight_replies, request.wait_secs)
 
-    async def gather_evidence(self, bearer: str, request: SupportBundleRequest) -> SupportBundleReply:
+    async def gather_evidence(self, login: Login, request: SupportBundleRequest) -> SupportBundleReply:
         """Ask for what only the operator knows of a pipeline. Raises as `start` does."""
-        return await self._call("/v1/support-bundle", bearer, request, _support_bundle_replies)
+        return await self._call("/v1/support-bundle", login, request, _support_bundle_replies)
 
-    async def stop(self, bearer: str, profile_id: str) -> ActReply:
+    async def examine(self, login: Login) -> Report:
+        """Ask for the checks of the installation. Raises as `start` does."""
+        return await self._call("/v1/doctor", login, ExamineRequest(), _reports, EXAMINE_SECS)
+
+    async def stop(self, login: Login, profile_id: str) -> ActReply:
         """Ask for the end of a recording, which is kept. Raises as `start` does."""
-        return await self._call("/v1/stop", bearer, ActRequest(profile_id), _act_replies)
+        return await self._call("/v1/stop", login, ActRequest(profile_id), _act_replies)
 
-    async def delete(self, bearer: str, profile_id: str) -> ActReply:
+    async def delete(self, login: Login, profile_id: str) -> ActReply:
         """Ask for the removal of a profile, or for the cancellation of its recording. Raises as `start` does."""
-        return await self._call("/v1/delete", bearer, ActRequest(profile_id), _act_replies)
+        return await self._call("/v1/delete", login, ActRequest(profile_id), _act_replies)
 
     async def get_metrics(self) -> bytes:
         """What the operator counts, in Prometheus' text format. Raises OperatorUnavailable."""
@@ -153,12 +163,12 @@ class OperatorClient:
     async def _call(
         self,
         path: str,
-        bearer: str,
+        login: Login,
         request: msgspec.Struct,
         replies: msgspec.json.Decoder[Reply],
         wait_secs: float = 0.0,
     ) -> Reply:
-        status, body = await self._post(path, bearer, msgspec.json.encode(request), wait_secs)
+        status, body = await self._post(path, login, msgspec.json.encode(request), wait_secs)
         try:
             if status == 200:
                 return replies.decode(body)
@@ -167,14 +177,13 @@ class OperatorClient:
             raise _unavailable("its answer can't be read") from error
         raise build_error(reply)
 
-    async def _post(self, path: str, bearer: str, body: bytes, wait_secs: float) -> tuple[int, bytes]:
+    async def _post(self, path: str, login: Login, body: bytes, wait_secs: float) -> tuple[int, bytes]:
         if self._session is None:
             raise _unavailable("not connected")
         total = wait_secs + ANSWER_SECS
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=5)
         headers = {GIVE_UP_AT: str(time.time() + total), REQUEST_ID: logs.request_id.get()}
-        if bearer:
-            headers["Authorization"] = f"Bearer {bearer}"
+        headers |= login.build_headers()
         try:
             async with self._session.post(path, data=body, timeout=timeout, headers=headers) as response:
                 return response.status, await response.read()

@@ -30,6 +30,8 @@ class Live:
     sent_at: float = 0.0
     is_synced: bool = False
     enabled: bool = True
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What pipelines are called now, by Feldera's id; also those that are gone."""
     _namespaces: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Of pipelines, by name."""
     _ids_by_name: Mapping[str, Ids] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Live:
             sent_at=update.sent_at,
             is_synced=update.is_synced,
             enabled=update.enabled,
+            names=self.names if update.names is None else update.names,
         )
 
     def _apply_recordings(self, update: Update) -> Live:
@@ -100,6 +103,7 @@ def build_live(snapshot: Snapshot) -> Live:
             sent_at=snapshot.sent_at,
             is_synced=snapshot.is_synced,
             enabled=snapshot.enabled,
+            names=snapshot.names,
         )
     )
 

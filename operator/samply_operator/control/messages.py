@@ -10,6 +10,7 @@ The protocol (HTTP over the socket):
   POST /v1/start-all `StartAllRequest` → 200 `StartAllReply`, or an error: one recording for each ordinal
   POST /v1/preflight `StartRequest` → 200 `PreflightReply`, or an error: whether it would work; nothing is recorded
   POST /v1/support-bundle `SupportBundleRequest` → 200 `SupportBundleReply`, or an error
+  POST /v1/doctor   `ExamineRequest` → 200 `Report` (model/check.py), or an error: the checks of the installation
   POST /v1/stop     `ActRequest` → 200 `ActReply`, or an error: end the recording now and keep it
   POST /v1/delete   `ActRequest` → 200 `ActReply`, or an error: cancel it, or remove what is stored
 
@@ -48,6 +49,8 @@ class PipelineState(msgspec.Struct, frozen=True, rename="camel"):
     namespace: str
     name: str
     ordinals: tuple[OrdinalState, ...]
+    pipeline_ids: tuple[str, ...] = ()
+    """Feldera's ids: one, none where it is not Feldera's, several where a label gives them one name."""
 
     @property
     def is_running(self) -> bool:
@@ -68,6 +71,8 @@ class RecordingState(msgspec.Struct, frozen=True, rename="camel"):
     ends_at: float | None = None
     """Unix time at which sampling ends; None until it runs."""
     duration_secs: int = 0
+    pipeline_id: str = ""
+    """Feldera's id of the pipeline; empty: it has none, or none is known yet."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, rename="camel", tag="snapshot"):
@@ -81,6 +86,8 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel", tag="snapshot"):
     is_synced: bool = True
     """False until the operator has seen complete lists: an unknown name is not yet a 404."""
     enabled: bool = True
+    names: dict[str, str] = {}
+    """What pipelines are called now, by Feldera's id; also those that are gone."""
 
 
 class Update(msgspec.Struct, frozen=True, rename="camel", tag="update", omit_defaults=True):
@@ -92,6 +99,8 @@ class Update(msgspec.Struct, frozen=True, rename="camel", tag="update", omit_def
     recordings: tuple[RecordingState, ...] = ()
     gone_recordings: tuple[str, ...] = ()
     """Ids."""
+    names: dict[str, str] | None = None
+    """All of them; None: as before."""
     store_generation: int = 0
     sent_at: float = 0.0
     is_synced: bool = True
@@ -123,6 +132,10 @@ class ReviewReply(msgspec.Struct, frozen=True, rename="camel"):
 
     subject: str
     allowed: dict[Verb, tuple[str, ...]]
+
+
+class ExamineRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Nothing has to be said."""
 
 
 class StartRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

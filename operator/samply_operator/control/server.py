@@ -29,6 +29,7 @@ from samply_operator.control.messages import (
     ActReply,
     ActRequest,
     ErrorReply,
+    ExamineRequest,
     PreflightReply,
     Refusal,
     ReviewReply,
@@ -49,6 +50,8 @@ from samply_operator.errors import (
     SamplyOperatorError,
     Unauthenticated,
 )
+from samply_operator.feldera.client import TENANT, Login
+from samply_operator.model.check import Check, Report
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure
 from samply_operator.recorder import support_bundle
@@ -57,6 +60,7 @@ from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.requests import Requests, build_unknown_pipeline
 from samply_operator.rules.access import permissions
 from samply_operator.rules.access.permissions import NOBODY, Decision, Who
+from samply_operator.rules.installation import checks
 from samply_operator.settings import Verb
 
 logger = logging.getLogger(__name__)
@@ -72,6 +76,13 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 BEARER = "Bearer "
 
 
+Examiner = Callable[[], Awaitable[tuple[Check, ...]]]
+
+
+async def _examine_nothing() -> tuple[Check, ...]:
+    return ()
+
+
 @dataclass(slots=True)
 class Note:
     """What is known for the audit log so far."""
@@ -82,8 +93,19 @@ class Note:
 
 class ControlServer:
     def __init__(
-        self, engine: Engine, requests: Requests, socket_path: str, source: CredentialSource, authorizer: Authorizer
+        self,
+        engine: Engine,
+        requests: Requests,
+        socket_path: str,
+        source: CredentialSource,
+        authorizer: Authorizer,
+        *,
+        namespaces: tuple[str, ...] = (),
+        examiner: Examiner = _examine_nothing,
     ) -> None:
+        """`namespaces` are those that are watched, none: all of them; `examiner` checks the installation."""
+        self._namespaces = namespaces
+        self._examiner = examiner
         self._engine = engine
         self._source = source
         self._authorizer = authorizer
@@ -101,6 +123,7 @@ class ControlServer:
         app.router.add_post("/v1/start-all", self._answer(StartAllRequest, self._start_all))
         app.router.add_post("/v1/preflight", self._answer(StartRequest, self._preflight))
         app.router.add_post("/v1/support-bundle", self._answer(SupportBundleRequest, self._gather_support_bundle))
+        app.router.add_post("/v1/doctor", self._answer(ExamineRequest, self._examine))
         app.router.add_post("/v1/stop", self._answer(ActRequest, self._stop))
         app.router.add_post("/v1/delete", self._answer(ActRequest, self._delete))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -165,7 +188,7 @@ class ControlServer:
         free_bytes = await asyncio.to_thread(self._engine.context.volume.free_bytes)
         return web.Response(body=metrics.render(self._engine, waiting, free_bytes), content_type="text/plain")
 
-    def _answer(self, kind: type[Call], work: Callable[[str, Call], Awaitable[msgspec.Struct]]) -> Handler:
+    def _answer(self, kind: type[Call], work: Callable[[Login, Call], Awaitable[msgspec.Struct]]) -> Handler:
         """A route: read the call, do it, tell its outcome."""
 
         async def handle(request: web.Request) -> web.Response:
@@ -173,7 +196,7 @@ class ControlServer:
             try:
                 call = parse_call(await request.read(), kind)
                 self._check_time(request)
-                answer = _build_answer(200, await work(read_bearer(request), call))
+                answer = _build_answer(200, await work(read_login(request), call))
                 logger.info("%s: done", request.path)
             except SamplyOperatorError as error:
                 logger.info("%s: %s: %s", request.path, error.code, error.message)
@@ -182,14 +205,14 @@ class ControlServer:
 
         return handle
 
-    async def _review(self, bearer: str, call: ReviewRequest) -> ReviewReply:
-        who = await self._authorizer.identify(bearer, call.verbs, call.namespaces)
+    async def _review(self, login: Login, call: ReviewRequest) -> ReviewReply:
+        who = await self._authorizer.identify(login, call.verbs, call.namespaces)
         allowed = {verb: tuple(n for n in call.namespaces if who.may(verb, n)) for verb in call.verbs}
         return ReviewReply(who.subject, allowed)
 
-    async def _start_all(self, bearer: str, call: StartAllRequest) -> StartAllReply:
+    async def _start_all(self, login: Login, call: StartAllRequest) -> StartAllReply:
         """At the same time, and as one request."""
-        who, pipeline = await self._admit_start(bearer, call.pipeline, call.namespace)
+        who, pipeline = await self._admit_start(login, call.pipeline, call.namespace)
         ordinals = sorted({*pipeline.ordinals, *pipeline.pods}) or [0]
         request = str(uuid.uuid4())
         wanted = [
@@ -202,12 +225,16 @@ class ControlServer:
             refused=tuple(answer for answer in answers if isinstance(answer, Refusal)),
         )
 
-    async def _admit_start(self, bearer: str, name: str, namespace: str | None) -> tuple[Who, Pipeline]:
+    async def _admit_start(self, login: Login, name: str, namespace: str | None) -> tuple[Who, Pipeline]:
         """Who calls, and which pipeline they mean. Raises Unauthenticated, UnknownPipeline, Forbidden, …"""
         candidates = self._requests.list_namespaces(name, namespace)
         with self._audit("create", pipeline=name, namespace=namespace or "") as note:
-            note.who = await self._authorizer.identify(bearer, ("get", "create"), candidates)
-            pipeline = self._requests.find_pipeline(name, namespace, readable=note.who.readable)
+            note.who = await self._authorizer.identify(login, ("get", "create"), candidates, pipeline=name)
+            if note.who.visible is None:
+                pipeline = self._requests.find_pipeline(name, namespace, readable=note.who.readable)
+            else:
+                pipeline = self._requests.find_visible(name, namespace, note.who.visible)
+                note.who = permissions.limit_namespaces(note.who, {pipeline.namespace})
             note.namespace = pipeline.namespace
             permissions.check(note.who, "create", pipeline.namespace)
         return note.who, pipeline
@@ -218,8 +245,8 @@ class ControlServer:
         except SamplyOperatorError as error:
             return Refusal(call.ordinal, describe_error(error))
 
-    async def _start(self, bearer: str, call: StartRequest) -> StartReply:
-        who, pipeline = await self._admit_start(bearer, call.pipeline, call.namespace)
+    async def _start(self, login: Login, call: StartRequest) -> StartReply:
+        who, pipeline = await self._admit_start(login, call.pipeline, call.namespace)
         return await self._begin(who, pipeline, call)
 
     async def _begin(self, who: Who, pipeline: Pipeline, call: StartRequest, request: str | None = None) -> StartReply:
@@ -230,8 +257,8 @@ class ControlServer:
         reply = snapshots.describe_started(started, self._engine.context.now())
         return msgspec.structs.replace(reply, ordinal=call.ordinal)
 
-    async def _preflight(self, bearer: str, call: StartRequest) -> PreflightReply:
-        who, pipeline = await self._admit_start(bearer, call.pipeline, call.namespace)
+    async def _preflight(self, login: Login, call: StartRequest) -> PreflightReply:
+        who, pipeline = await self._admit_start(login, call.pipeline, call.namespace)
         profile = await self._requests.preflight(
             pipeline, call.ordinal, call.duration_secs, call.wait_secs, who.describe()
         )
@@ -250,28 +277,49 @@ class ControlServer:
             details=self._engine.describe_run(run) if run else {"profile": None, "retry_after_secs": 1},
         )
 
-    async def _gather_support_bundle(self, bearer: str, call: SupportBundleRequest) -> SupportBundleReply:
+    async def _gather_support_bundle(self, login: Login, call: SupportBundleRequest) -> SupportBundleReply:
         with self._audit("get", pipeline=call.pipeline, namespace=call.namespace) as note:
-            note.who = await self._authorizer.identify(bearer, ("get",), [call.namespace])
+            note.who = await self._authorizer.identify(login, ("get",), [call.namespace], pipeline=call.pipeline)
+            if note.who.visible is not None:
+                pipeline = self._requests.find_visible(call.pipeline, call.namespace, note.who.visible)
+                call = msgspec.structs.replace(call, pipeline=pipeline.name)
+                note.who = permissions.limit_namespaces(note.who, {pipeline.namespace})
             if not note.who.may("get", call.namespace):
                 raise build_unknown_pipeline(call.pipeline)
         found = await support_bundle.gather(self._engine, call.namespace, call.pipeline)
         return SupportBundleReply(found.objects, found.pods, found.events, found.missing)
 
-    async def _stop(self, bearer: str, call: ActRequest) -> ActReply:
-        await self._admit_act(bearer, "create", call.id)
+    async def _examine(self, login: Login, call: ExamineRequest) -> Report:
+        """For whoever may read everything that is watched: the checks name objects of all of it."""
+        places = self._namespaces or ("",)
+        with self._audit("get", namespace="") as note:
+            note.who = await self._authorizer.identify(login, ("get",), places)
+            for place in places:
+                if not note.who.may("get", place):
+                    raise Forbidden(
+                        "The checks are for those who may read profiles in every namespace that is watched.",
+                        remedy=f"It needs `get` on samplyprofiles in {place or 'all namespaces'}.",
+                        details={"verb": "get", "namespace": place},
+                    )
+        return checks.build_report(await self._examiner())
+
+    async def _stop(self, login: Login, call: ActRequest) -> ActReply:
+        await self._admit_act(login, "create", call.id)
         await self._acts.stop(call.id)
         return ActReply(call.id, "Stopping")
 
-    async def _delete(self, bearer: str, call: ActRequest) -> ActReply:
-        await self._admit_act(bearer, "delete", call.id)
+    async def _delete(self, login: Login, call: ActRequest) -> ActReply:
+        await self._admit_act(login, "delete", call.id)
         return ActReply(call.id, await self._acts.delete(call.id))
 
-    async def _admit_act(self, bearer: str, verb: Verb, profile_id: str) -> None:
+    async def _admit_act(self, login: Login, verb: Verb, profile_id: str) -> None:
         """Raises Unauthenticated, UnknownProfile, Forbidden, …"""
         namespace = await self._acts.find_namespace(profile_id)
         with self._audit(verb, profile=profile_id, namespace=namespace or "") as note:
-            note.who = await self._authorizer.identify(bearer, ("get", verb), [namespace] if namespace else ())
+            note.who = await self._authorizer.identify(login, ("get", verb), [namespace] if namespace else ())
+            if note.who.visible is not None and namespace is not None:
+                is_theirs = await self._acts.find_pipeline_id(profile_id) in note.who.visible
+                note.who = permissions.limit_namespaces(note.who, {namespace} if is_theirs else ())
             if namespace is None or not note.who.may("get", namespace):
                 raise self._acts.build_unknown(profile_id)
             permissions.check(note.who, verb, namespace)
@@ -308,10 +356,10 @@ async def _write(response: web.StreamResponse, message: msgspec.Struct) -> None:
     await response.write(msgspec.json.encode(message) + b"\n")
 
 
-def read_bearer(request: web.Request) -> str:
+def read_login(request: web.Request) -> Login:
     """What `api` was given; empty: nothing."""
     value = request.headers.get("Authorization", "")
-    return value.removeprefix(BEARER) if value.startswith(BEARER) else ""
+    return Login(value.removeprefix(BEARER) if value.startswith(BEARER) else "", request.headers.get(TENANT, ""))
 
 
 def parse_call(body: bytes, kind: type[Call]) -> Call:

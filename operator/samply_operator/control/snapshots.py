@@ -14,6 +14,7 @@ from samply_operator.control.messages import (
     Update,
 )
 from samply_operator.discovery.changes import Feed
+from samply_operator.discovery.world import World
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import PreflightStatus, SamplyProfile, TargetStatus
 from samply_operator.recorder.engine import Engine
@@ -38,22 +39,25 @@ def describe_pipeline(pipeline: Pipeline) -> PipelineState:
             )
             for ordinal in ordinals
         ),
+        pipeline_ids=pipeline.ids,
     )
 
 
-def describe_run(run: Run) -> RecordingState:
+def describe_run(run: Run, world: World) -> RecordingState:
+    """By the name that its pipeline has now."""
     entry = run.entry
     return RecordingState(
         id=entry.id,
         namespace=entry.namespace,
         name=entry.name,
-        pipeline=entry.pipeline,
+        pipeline=world.find_name(entry.pipeline_id) or entry.pipeline,
         ordinal=entry.ordinal,
         phase=run.phase,
         requested_at=entry.requested_at,
         preflight_only=entry.preflight_only,
         ends_at=times.parse_time(entry.ends_at) if entry.ends_at else None,
         duration_secs=entry.duration_secs,
+        pipeline_id=entry.pipeline_id,
     )
 
 
@@ -62,17 +66,20 @@ def is_waiting(profile: SamplyProfile, engine: Engine) -> bool:
     return not profile.has_begun and profile.uid not in engine.runs and not profile.is_deleted
 
 
-def describe_waiting(profile: SamplyProfile) -> RecordingState:
+def describe_waiting(profile: SamplyProfile, world: World) -> RecordingState:
+    spec = world.resolve(profile).spec
+    pipeline = world.pipelines.get((profile.namespace, spec.pipeline))
     return RecordingState(
         id=profile.uid,
         namespace=profile.namespace,
         name=profile.name,
-        pipeline=profile.spec.pipeline,
+        pipeline=spec.pipeline,
         ordinal=profile.spec.ordinal,
         phase="Pending",
         requested_at=profile.created_at,
         preflight_only=profile.spec.preflight_only,
         duration_secs=profile.spec.duration_secs or 0,
+        pipeline_id=pipeline.ids[0] if pipeline and len(pipeline.ids) == 1 else "",
     )
 
 
@@ -80,8 +87,8 @@ def describe_recording(profile_id: str, engine: Engine) -> RecordingState | None
     """One that runs or waits; None: it has ended, or is gone."""
     run, profile = engine.runs.get(profile_id), engine.world.unended.get(profile_id)
     if run is not None:
-        return None if run.entry.outcome else describe_run(run)
-    return describe_waiting(profile) if profile is not None and is_waiting(profile, engine) else None
+        return None if run.entry.outcome else describe_run(run, engine.world)
+    return describe_waiting(profile, engine.world) if profile is not None and is_waiting(profile, engine) else None
 
 
 def build_update(engine: Engine, feed: Feed) -> Update:
@@ -98,6 +105,7 @@ def build_update(engine: Engine, feed: Feed) -> Update:
         sent_at=engine.context.now(),
         is_synced=engine.world.is_synced,
         enabled=engine.context.settings.recording.enabled,
+        names=feed.take_names(),
     )
 
 
@@ -105,13 +113,14 @@ def build_snapshot(engine: Engine) -> Snapshot:
     return Snapshot(
         pipelines=tuple(map(describe_pipeline, engine.world.pipelines.values())),
         recordings=(
-            *(describe_run(run) for run in engine.runs.values() if not run.entry.outcome),
-            *(describe_waiting(p) for p in engine.world.unended.values() if is_waiting(p, engine)),
+            *(describe_run(run, engine.world) for run in engine.runs.values() if not run.entry.outcome),
+            *(describe_waiting(p, engine.world) for p in engine.world.unended.values() if is_waiting(p, engine)),
         ),
         store_generation=engine.changes.store_generation,
         sent_at=engine.context.now(),
         is_synced=engine.world.is_synced,
         enabled=engine.context.settings.recording.enabled,
+        names=engine.changes.names,
     )
 
 

@@ -3,6 +3,7 @@
     main task ── run: until SIGTERM
       └─ Supervisor: each of these lives as long as the process, or ends it
            heartbeat          touches the file of the liveness probe while no worker is stuck
+           names              asks Feldera what its pipelines are called
            credentials        reads the Secrets that say who may
            watcher            one scope per namespace (or one for all); in each:
              ├─ reflectors    pods and StatefulSets: list, watch, list again
@@ -10,6 +11,7 @@
              └─ kopf          SamplyProfiles' watch, in a thread and a loop of its own
            recordings         the queue of objects to look at; each recording is a task of recorder/runs.py
            deletions, claims  the queues of deleted objects, and of annotations
+           unwatched          says what is asked for and not watched
            leases, sweep      renewed every 10 s; every minute
       └─ the unix socket to `api`
 
@@ -21,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from samply_operator.activity import Activity
@@ -32,11 +35,15 @@ from samply_operator.control.server import ControlServer
 from samply_operator.controller import signals
 from samply_operator.discovery.changes import Changes
 from samply_operator.discovery.claims import Claims
+from samply_operator.discovery.feldera_names import FelderaNames
 from samply_operator.discovery.kopf_login import log_in
 from samply_operator.discovery.scope import Listener, Surroundings
+from samply_operator.discovery.unwatched_sweep import UnwatchedSweep
 from samply_operator.discovery.watcher import Watcher
 from samply_operator.discovery.world import World, check_targets
+from samply_operator.doctor.examination import Examination
 from samply_operator.errors import KubeError
+from samply_operator.feldera.client import FelderaClient
 from samply_operator.kube import own_rights
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.events import EventSink
@@ -65,7 +72,12 @@ async def _run(settings: Settings, identity: Identity) -> None:
     volume = opening.open_store(settings, identity)
     await asyncio.to_thread(volume.prepare)
     activity = Activity()
-    async with KubeClient() as client, KeySet(settings.auth.oidc) as keys, Supervisor() as supervisor:
+    async with (
+        AsyncExitStack() as stack,
+        KubeClient() as client,
+        KeySet(settings.auth.oidc) as keys,
+        Supervisor() as supervisor,
+    ):
         supervisor.start("heartbeat", _beat(Path(settings.paths.heartbeat), activity))
         context = Context(
             client,
@@ -87,13 +99,28 @@ async def _run(settings: Settings, identity: Identity) -> None:
         )
         supervisor.start("credentials", source.run())
         callers = LocalAuthenticator(settings.auth, keys, lambda: source.current, now=context.now)
-        authorizer = Authorizer(settings.auth, client, callers, identity.namespace)
-        server = ControlServer(engine, Requests(engine), settings.paths.socket, source, authorizer)
+        feldera = FelderaClient(settings.feldera.url) if settings.feldera.url else None
+        if feldera is not None:
+            await stack.enter_async_context(feldera)
+        asked = feldera if settings.auth.feldera.enabled else None
+        authorizer = Authorizer(settings.auth, client, callers, identity.namespace, asked)
+        feldera_names = FelderaNames(feldera, settings, world, changes)
+        server = ControlServer(
+            engine,
+            Requests(engine),
+            settings.paths.socket,
+            source,
+            authorizer,
+            namespaces=namespaces_of(settings, identity),
+            examiner=lambda: Examination(client, settings, identity, feldera).run(),
+        )
         try:
             await server.start()
             await _become_writer(volume)
             await _report_missing_rights(client, namespaces_of(settings, identity), settings)
+            await feldera_names.load()
             await _record(supervisor, engine, settings, identity)
+            supervisor.start("names", feldera_names.run())
             await asyncio.Event().wait()
         finally:
             await server.close()
@@ -111,7 +138,10 @@ async def _become_writer(volume: Store) -> None:
 async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, identity: Identity) -> None:
     """From here on this process is the one that acts."""
     context, namespaces = engine.context, namespaces_of(settings, identity)
-    claims = Claims(context.client, context.events, settings.targets, engine.world.sets, engine.activity)
+    world = engine.world
+    claims = Claims(
+        context.client, context.events, settings.targets, world.sets, engine.activity, lambda: world.known_names
+    )
     listener = Listener(
         see_profile=lambda profile: engine.queue.put(profile.key),
         see_deleted=engine.deletions.see,
@@ -124,7 +154,7 @@ async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, id
         activity=engine.activity,
         login=log_in,
         identity=identity.pod,
-        selectors=(settings.targets.pod_selector,),
+        selectors=settings.targets.selectors,
         now=context.now,
     )
     watcher = Watcher(surroundings, namespaces, settings.targets.namespace_selector)
@@ -134,6 +164,8 @@ async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, id
     supervisor.start("recordings", engine.queue.run())
     supervisor.start("deletions", engine.deletions.queue.run())
     supervisor.start("claims", claims.queue.run())
+    sweep = UnwatchedSweep(context.client, context.events, settings.targets, world, namespaces, claims.see)
+    supervisor.start("unwatched", sweep.run())
     supervisor.start("leases", engine.renew_leases())
     supervisor.start("sweep", engine.sweep_forever())
 

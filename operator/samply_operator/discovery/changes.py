@@ -40,6 +40,13 @@ class Feed:
 
     pipelines: set[Key] = field(default_factory=set)
     recordings: set[str] = field(default_factory=set)
+    names: dict[str, str] | None = None
+    """What pipelines are called, by Feldera's id; None: as before."""
+
+    def take_names(self) -> dict[str, str] | None:
+        """Once."""
+        taken, self.names = self.names, None
+        return taken
 
     def take(self) -> tuple[set[Key], set[str]]:
         """All of it, once."""
@@ -55,6 +62,8 @@ class Changes(Bell):
         super().__init__()
         self.store_generation = 0
         """Grows with each manifest that is written or removed."""
+        self.names: dict[str, str] = {}
+        """What pipelines are called now, by Feldera's id; also those that are gone."""
         self._feeds: list[Feed] = []
 
     @contextmanager
@@ -70,6 +79,12 @@ class Changes(Bell):
     def note_pipeline(self, key: Key) -> None:
         for feed in self._feeds:
             feed.pipelines.add(key)
+        self.notify()
+
+    def note_names(self, names: dict[str, str]) -> None:
+        self.names = names
+        for feed in self._feeds:
+            feed.names = names
         self.notify()
 
     def note_stored(self) -> None:

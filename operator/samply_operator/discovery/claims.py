@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ from samply_operator.kube.events import EventSink
 from samply_operator.model import names
 from samply_operator.model.pipeline import Pod, StatefulSet
 from samply_operator.model.profile import Spec, render_spec
-from samply_operator.rules.discovery import locate, selectors, triggers
+from samply_operator.rules.discovery import locate, naming, selectors, triggers
 from samply_operator.settings import Targets
 
 logger = logging.getLogger(__name__)
@@ -71,28 +71,28 @@ class Carrier:
         }
 
 
-def parse_carrier(targets: Targets, kind: Kind, raw: Mapping[str, Any], owner: StatefulSet | None) -> Carrier | None:
-    """None: it is no pipeline's. `owner` is the Pod's StatefulSet, where that is known."""
-    selector = selectors.parse_selector(targets.pod_selector)
+def parse_carrier(
+    targets: Targets, kind: Kind, raw: Mapping[str, Any], owner: StatefulSet | None, known: Mapping[str, str]
+) -> Carrier | None:
+    """None: it is no pipeline's. `owner` is the Pod's StatefulSet, where that is known; `known` Feldera's names."""
     if kind == "StatefulSet":
         found = objects.parse_stateful_set(raw)
-        pipeline = locate.name_of_set(found, targets)
-        labelled = (found.template_labels, found.labels)
-        if not pipeline or not any(selectors.matches(selector, labels) for labels in labelled):
+        naming_ = naming.name_set(found, targets, known)
+        if naming_ is None or not selectors.is_selected(targets.selectors, found.template_labels, found.labels):
             return None
         path, ordinals = objects.stateful_sets(found.namespace, found.name), found.ordinals[:MAX_ORDINALS]
         at = (found.namespace, found.name, found.uid)
-        return Carrier("StatefulSet", "apps/v1", path, *at, pipeline, ordinals, found.annotations)
+        return Carrier("StatefulSet", "apps/v1", path, *at, naming_.name, ordinals, found.annotations)
     pod = objects.parse_pod(raw)
-    pipeline, ordinal = locate.name_of_pod(pod, targets, owner), locate.find_ordinal(pod)
-    if not pipeline or ordinal is None or not selectors.matches(selector, pod.labels):
+    naming_, ordinal = naming.name_pod(pod, owner, targets, known), locate.find_ordinal(pod)
+    if naming_ is None or ordinal is None or not selectors.is_selected(targets.selectors, pod.labels):
         return None
     path = objects.pods(pod.namespace, pod.name)
-    return Carrier("Pod", "v1", path, pod.namespace, pod.name, pod.uid, pipeline, (ordinal,), pod.annotations)
+    return Carrier("Pod", "v1", path, pod.namespace, pod.name, pod.uid, naming_.name, (ordinal,), pod.annotations)
 
 
 class Claims:
-    """`sets` are those that are known, by namespace and name. `queue` is to be run."""
+    """`sets` are those that are known, by namespace and name; `known` gives Feldera's names. `queue` is to be run."""
 
     def __init__(
         self,
@@ -101,11 +101,13 @@ class Claims:
         targets: Targets,
         sets: Mapping[tuple[str, str], StatefulSet],
         activity: Activity | None = None,
+        known: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._client = client
         self._events = events
         self._targets = targets
         self._sets = sets
+        self._known = known
         self._forbidden_since: dict[str, float] = {}
         """By request."""
         self.queue: WorkQueue[ClaimKey] = WorkQueue(self.take, name="claims", activity=activity)
@@ -148,7 +150,7 @@ class Claims:
         except KubeNotFound:
             return None
         owner = self._sets.get((namespace, objects.parse_pod(raw).owner)) if kind == "Pod" else None
-        return parse_carrier(self._targets, kind, raw, owner)
+        return parse_carrier(self._targets, kind, raw, owner, self._known())
 
     async def _carry_out(self, carrier: Carrier, claim: triggers.Claim) -> None:
         made, refused = set(claim.made), dict[int, str]()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from msgspec import structs
 
 from samply_operator.discovery.changes import Changes
 from samply_operator.discovery.object_table import Item, Key, ObjectTable, Source, key_of
@@ -68,6 +70,34 @@ class World:
     def pipelines(self) -> Mapping[Key, Pipeline]:
         """By namespace and pipeline name."""
         return self._index.pipelines
+
+    @property
+    def known_names(self) -> Mapping[str, str]:
+        """What Feldera calls its pipelines, by id."""
+        return self._index.known
+
+    def rename(self, known: Mapping[str, str]) -> None:
+        """Feldera calls its pipelines this from now on."""
+        for key in self._index.rename(known):
+            self._changes.note_pipeline(key)
+
+    def find_pipelines(self, name: str) -> list[Pipeline]:
+        """In all namespaces, by name or by Feldera's id."""
+        return [found for key, found in self.pipelines.items() if key[1] == name or name in found.ids]
+
+    def list_names(self) -> dict[str, str]:
+        """What pipelines are called, by Feldera's id."""
+        return self._index.list_names()
+
+    def find_name(self, pipeline_id: str) -> str | None:
+        """What the pipeline of Feldera's id is called; None: it is not there."""
+        return self._index.find_name(pipeline_id)
+
+    def resolve(self, profile: SamplyProfile) -> SamplyProfile:
+        """The same, by the pipeline's name where it was asked for by its id."""
+        spec = profile.spec
+        name = None if (profile.namespace, spec.pipeline) in self.pipelines else self.find_name(spec.pipeline)
+        return profile if name is None else replace(profile, spec=structs.replace(spec, pipeline=name))
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -236,7 +266,7 @@ def _see(table: ObjectTable[Item], source: Source, item: Item, *, is_gone: bool)
 
 def check_targets(targets: Targets) -> None:
     """Fail at start, not at the first pod, when selector or pattern can't be read."""
-    for selector in (targets.pod_selector, targets.namespace_selector):
+    for selector in (*targets.selectors, targets.namespace_selector):
         selectors.parse_selector(selector)
     try:
         found = re.compile(targets.name_pattern).groupindex

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar
 from urllib.parse import quote
@@ -28,6 +28,8 @@ TENANT = "Feldera-Tenant"
 ANSWER_SECS = 5.0
 CONNECT_SECS = 3.0
 DOWNLOAD_SECS = 300.0
+AUTHORITIES_SECS = 60.0
+"""How long the trusted certificates are kept."""
 MAX_BYTES = 8 * 1024 * 1024
 """Of an answer that is kept in memory; thousands of pipelines fit."""
 MAX_GRAPH_BYTES = 64 * 1024 * 1024
@@ -64,13 +66,12 @@ class FelderaClient:
     """Use as `async with`. Every call may raise FelderaError: FelderaUnauthenticated and FelderaForbidden for the
     login, FelderaNotFound, FelderaRejected, and FelderaUnavailable where repeating may help."""
 
-    def __init__(self, url: str, *, ca_file: str = "", answer_secs: float = ANSWER_SECS) -> None:
-        """`url` is that of the API server, such as https://feldera-api-server.feldera:8080. `ca_file` is a bundle of
-        certificates to trust beside the system's; it is read again when it changes. Empty: none."""
+    def __init__(self, url: str, *, answer_secs: float = ANSWER_SECS) -> None:
+        """`url` is that of the API server, such as https://feldera-api-server.feldera:8080. Authorities are those that
+        OpenSSL trusts, a private one by its variable SSL_CERT_FILE (the chart's extraCaBundle)."""
         self.url = url.rstrip("/")
-        self._ca_file = Path(ca_file) if ca_file else None
-        self._ca_seen: tuple[int, int] = (0, 0)
-        self._context = ssl.create_default_context()
+        self._context: ssl.SSLContext | None = None
+        self._loaded_at = 0.0
         self._answer_secs = answer_secs
         self._session: aiohttp.ClientSession | None = None
 
@@ -186,12 +187,10 @@ class FelderaClient:
             raise _build_unavailable(self.url, error) from error
 
     def _load_context(self) -> ssl.SSLContext:
-        """With the file's certificates, once for each change of it."""
-        if self._ca_file is not None:
-            found = self._ca_file.stat()
-            if (found.st_mtime_ns, found.st_size) != self._ca_seen:
-                self._context.load_verify_locations(cafile=str(self._ca_file))
-                self._ca_seen = found.st_mtime_ns, found.st_size
+        """With the authorities' files as they are, or were a moment ago: they change without a restart."""
+        if self._context is None or time.monotonic() - self._loaded_at > AUTHORITIES_SECS:
+            self._context = ssl.create_default_context()
+            self._loaded_at = time.monotonic()
         return self._context
 
 
@@ -252,7 +251,7 @@ def _build_unreadable(why: str, response: aiohttp.ClientResponse) -> errors.Feld
 def _build_unavailable(url: str, error: Exception) -> errors.FelderaUnavailable:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):
         why = "its certificate is not trusted"
-        remedy = "Name the authority that signed it in config.feldera.caConfigMap."
+        remedy = "Give the authority that signed it in the chart's extraCaBundle."
     elif isinstance(error, TimeoutError):
         why, remedy = "there was no answer in time", "Try again in a few seconds."
     else:

@@ -95,6 +95,8 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     sequence: int = 0
     """Its place among the attempts of the volume (rules/storage/order.py), in ms, where `finished_at` gives a wrong
     one: the clock had been set back. 0: `finished_at` is right."""
+    pipeline_id: str = ""
+    """Feldera's id of the pipeline; empty: it has none. `pipeline` is what it was called when it was recorded."""
     schema: int = 1
 
 
@@ -157,6 +159,9 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     origin: ObjectOrigin = ObjectOrigin()
     preflight: dict[str, Any] = {}
     """What was found before the recording, as its status has it."""
+    pipeline_id: str = ""
+    doubt: str = ""
+    """Why the container was chosen by guess; empty: it was not."""
     lease: str = ""
     """The Lease that keeps other operators off this target; empty: none is needed."""
     schema: int = 1
@@ -173,4 +178,13 @@ class Tombstone(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
     at: str
     message: str = ""
     origin: ObjectOrigin = ObjectOrigin()
+    schema: int = 1
+
+
+class PipelineNames(msgspec.Struct, frozen=True, rename="camel"):
+    """By Feldera's id: what Feldera calls its pipelines (`pairs`; two tenants may have the same name), and what
+    pipelines are called here, also those that are gone (`shown`)."""
+
+    pairs: dict[str, str] = {}
+    shown: dict[str, str] = {}
     schema: int = 1

@@ -10,6 +10,8 @@ PLURAL = "samplyprofiles"
 
 PIPELINE = f"{GROUP}/pipeline"
 """Label (short names) or annotation (long ones) on pods and StatefulSets: the pipeline's name."""
+FELDERA_ID = "feldera.com/pipeline-id"
+"""Label that Feldera sets on a pipeline's pods: `pipeline-<uuid>`, where the uuid is the pipeline's id in its API."""
 TRIGGER = f"{GROUP}/profile"
 """Annotation on a Pod or StatefulSet: take a profile of this length."""
 CLAIM = f"{GROUP}/claim"

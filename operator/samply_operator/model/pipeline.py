@@ -71,6 +71,8 @@ class Pipeline:
     pods: Mapping[int, Pod] = field(default_factory=dict)
     switched_off_by: str = ""
     """The StatefulSet whose annotation switches profiling off for all of it, else empty."""
+    ids: tuple[str, ...] = ()
+    """Feldera's ids: one; none where it is not Feldera's; several where a label gives them one name."""
 
     @property
     def is_running(self) -> bool:
@@ -88,3 +90,7 @@ class Target:
     container_id: str
     node: str = ""
     pid: int = 1
+    pipeline_id: str = ""
+    """Feldera's id of the pipeline; empty: it has none."""
+    doubt: str = ""
+    """Why the container was chosen by guess; empty: it was not."""

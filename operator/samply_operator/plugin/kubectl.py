@@ -28,8 +28,9 @@ class Kubectl:
     flags: tuple[str, ...] = ()
     program: str = "kubectl"
 
-    def run(self, *arguments: str, body: Mapping[str, Any] | None = None) -> str:
-        """Its output. Raises KubeError with kubectl's own words."""
+    def run(self, *arguments: str, body: Mapping[str, Any] | None = None, is_exit_code_ignored: bool = False) -> str:
+        """Its output. Raises KubeError with kubectl's own words, unless the exit code of what an exec ran is to be
+        ignored and something was said."""
         stdin = None if body is None else json.dumps(body)
         try:
             done = subprocess.run(
@@ -39,7 +40,7 @@ class Kubectl:
             raise KubeError(
                 "kubectl isn't on the PATH.", remedy="Install it, or call this as `kubectl samply`."
             ) from error
-        if done.returncode != 0:
+        if done.returncode != 0 and not (is_exit_code_ignored and done.stdout):
             raise _build_error(done.stderr.strip())
         return done.stdout
 

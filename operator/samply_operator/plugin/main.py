@@ -19,8 +19,9 @@ from msgspec.structs import replace
 from samply_operator import __version__
 from samply_operator.cli import profile_commands
 from samply_operator.errors import InvalidSpec, SamplyOperatorError
+from samply_operator.model.check import Report
 from samply_operator.model.profile import Spec
-from samply_operator.plugin import completion, console, objects, service, viewer
+from samply_operator.plugin import completion, console, doctor, objects, service, viewer
 from samply_operator.plugin.kubectl import Kubectl
 from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.attribution.labels import BYS
@@ -39,6 +40,7 @@ examples:
   kubectl samply open orders                         open it in Firefox Profiler
   kubectl samply console --service-account reader    the web console, until Ctrl-C
   kubectl samply export orders                       everything about it in one zip, for a support bundle
+  kubectl samply doctor                              what is wrong with the installation, and the cures
   source <(kubectl samply completion bash)
 """
 
@@ -82,6 +84,10 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     export.add_argument("--limit", type=int, default=50, metavar="N", help="newest attempts (default: 50, at most 200)")
     page = _add(commands, "console", "the web console in a browser, signed in")
     page.add_argument("--no-browser", action="store_true", help="print the address only; it holds the token")
+    checkup = _add(
+        commands, "doctor", "check the installation: rights, selector, names, kernel, image, volume, Feldera"
+    )
+    checkup.add_argument("--no-probe", action="store_true", help="start no pod to try the helper's image on the nodes")
     shells = commands.add_parser("completion", help="print a completion script")
     shells.add_argument("shell", choices=sorted(completion.SCRIPTS))
     return parser, dict(commands.choices)
@@ -277,6 +283,17 @@ class Plugin:
             size = door.export(pipeline, self.namespace, self.options.limit, out)
         self._print({"file": str(out), "size_bytes": size}, f"{out}: {size} bytes; README.txt in it says what is there")
         return 0
+
+    def run_doctor(self) -> int:
+        place = service.find_service(self.kubectl, self.namespace, self.options.service)
+        ask = self._ask_doctor if self.options.token or self.options.service_account else None
+        found = doctor.Doctor(self.kubectl, place, ask, is_probing=not self.options.no_probe).examine()
+        self._print(doctor.render_json(found), doctor.render(found, place))
+        return 1 if found.status == "Failed" else 0
+
+    def _ask_doctor(self) -> Report:
+        with self._open() as door:
+            return door.examine()
 
     def _find(self, which: str, ordinal: int | None) -> objects.Shown:
         """An object by its name, else the newest good profile of a pipeline."""

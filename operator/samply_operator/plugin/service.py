@@ -7,13 +7,16 @@ import http.client
 import json
 import shutil
 import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from samply_operator.errors import KubeForbidden, KubeNotFound, SamplyOperatorError
+from samply_operator.model.check import Report
 from samply_operator.plugin.kubectl import Kubectl
 
 AUDIENCE = "samply-operator"
@@ -37,6 +40,8 @@ class Place:
     name: str
     port: int
     is_tls: bool = False
+    selector: Mapping[str, str] = field(default_factory=dict)
+    """Labels of its pods."""
 
 
 def find_service(kubectl: Kubectl, namespace: str, wanted: str | None) -> Place:
@@ -58,7 +63,8 @@ def _place(service: dict[str, Any]) -> Place:
     ports = service["spec"]["ports"]
     chosen = next((p for p in ports if p.get("name") in {"http", "https"}), ports[0])
     is_tls = chosen.get("appProtocol") == "https"
-    return Place(service["metadata"]["namespace"], service["metadata"]["name"], int(chosen["port"]), is_tls)
+    about = service["metadata"]
+    return Place(about["namespace"], about["name"], int(chosen["port"]), is_tls, service["spec"].get("selector") or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,10 @@ class Door:
             if (found["name"], found["namespace"]) == (pipeline, namespace)
             for ordinal in found["ordinals"]
         ]
+
+    def examine(self) -> Report:
+        """The installation's checks, as far as the caller may see them."""
+        return msgspec.json.decode(self._read("/v0/doctor"), type=Report)
 
     def _read(self, path: str) -> bytes:
         connection = self._connect()

@@ -101,6 +101,20 @@ class Acts:
         key = await self._read_key(profile_id)
         return key[0] if key else None
 
+    async def find_pipeline_id(self, profile_id: str) -> str:
+        """Feldera's id of the pipeline that it is, or was, of; empty: it has none, or nothing is known of it."""
+        profile, run = self._find_object(profile_id), self._engine.runs.get(profile_id)
+        if run is not None:
+            return run.entry.pipeline_id
+        if profile is not None and not profile.has_ended:
+            world = self._engine.world
+            pipeline = world.pipelines.get((profile.namespace, world.resolve(profile).spec.pipeline))
+            return pipeline.ids[0] if pipeline is not None and len(pipeline.ids) == 1 else ""
+        if not layout.is_id(profile_id):
+            return ""
+        manifest = await asyncio.to_thread(self._engine.context.volume.read_manifest, profile_id)
+        return manifest.pipeline_id if manifest else ""
+
     def build_unknown(self, profile_id: str) -> UnknownProfile | OperatorUnavailable:
         if not self._engine.world.is_synced:
             return OperatorUnavailable("The operator has only begun: it doesn't know all profiles yet.")

@@ -112,7 +112,9 @@ class Admission:
         self._waiting.pop(profile.uid, None)
         match decision:
             case admit.Admit(target):
-                entry = admit.build_entry(profile, target, self._context.settings, self._context.now())
+                entry = admit.build_entry(
+                    self._world.resolve(profile), target, self._context.settings, self._context.now()
+                )
                 entry = msgspec.structs.replace(entry, requested_by=self._find_requester(profile))
                 await self._admit(profile, entry)
             case admit.Wait(message, waiting):
@@ -124,7 +126,9 @@ class Admission:
     def _decide(self, profile: SamplyProfile) -> admit.Decision:
         waiting = [w for uid, w in self._waiting.items() if uid in self._world.unended]
         active = self._runs.list_active()
-        return admit.decide(profile, self._world.pipelines, active, self._context.settings, waiting)
+        return admit.decide(
+            self._world.resolve(profile), self._world.pipelines, active, self._context.settings, waiting
+        )
 
     async def _read(self, known: SamplyProfile) -> SamplyProfile | None:
         """The object as it is, whatever a watch that lags behind still shows. None: it is gone, or has ended."""
@@ -144,7 +148,7 @@ class Admission:
 
     async def _is_anothers(self, profile: SamplyProfile) -> bool:
         """Another operator records this very object: its status is that one's to write."""
-        name = admit.find_lease(profile, self._world.pipelines, self._context.settings)
+        name = admit.find_lease(self._world.resolve(profile), self._world.pipelines, self._context.settings)
         if name is None:
             return False
         try:

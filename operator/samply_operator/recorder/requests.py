@@ -54,18 +54,25 @@ class Requests:
         self._starting: set[tuple[str, str, int]] = set()
 
     def list_namespaces(self, name: str, namespace: str | None) -> tuple[str, ...]:
-        """Where the name is."""
-        return tuple(
-            where for where, called in self._engine.world.pipelines if called == name and namespace in {None, where}
-        )
+        """Where the name, or id, is."""
+        return tuple(found.namespace for found in self._find(name, namespace))
+
+    def _find(self, name: str, namespace: str | None) -> list[Pipeline]:
+        return [p for p in self._engine.world.find_pipelines(name) if namespace in {None, p.namespace}]
+
+    def find_visible(self, name: str, namespace: str | None, ids: Collection[str]) -> Pipeline:
+        """Of whom Feldera knows: the pipeline that has one of these ids, and no other one. `name` is what the caller
+        calls it. Raises UnknownPipeline, OperatorUnavailable."""
+        for pipeline_id in ids:
+            for found in self._find(pipeline_id, namespace):
+                if set(found.ids) <= set(ids):
+                    return found
+        self._check_synced()
+        raise build_unknown_pipeline(name)
 
     def find_pipeline(self, name: str, namespace: str | None, *, readable: Collection[str] | None = None) -> Pipeline:
         """By name; the namespace is needed only where several have it that may be read. `readable` None: all."""
-        found = [
-            self._engine.world.pipelines[where, name]
-            for where in self.list_namespaces(name, namespace)
-            if readable is None or where in readable
-        ]
+        found = [p for p in self._find(name, namespace) if readable is None or p.namespace in readable]
         if not found:
             self._check_synced()
             raise build_unknown_pipeline(name)

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from samply_operator.errors import CorruptManifest, StoreError
-from samply_operator.model.manifest import JournalEntry, Manifest, Tombstone
+from samply_operator.model.manifest import JournalEntry, Manifest, PipelineNames, Tombstone
 
 MAX_BYTES = 1024 * 1024
 """No document comes near; a larger file is damage, and isn't read."""
@@ -31,6 +31,7 @@ Document = TypeVar("Document")
 _manifests = msgspec.json.Decoder(Manifest)
 _entries = msgspec.json.Decoder(JournalEntry)
 _tombstones = msgspec.json.Decoder(Tombstone)
+_names = msgspec.json.Decoder(PipelineNames)
 _encoder = msgspec.json.Encoder()
 
 
@@ -42,7 +43,7 @@ class Reading(Generic[Document]):
     faults: tuple[CorruptManifest, ...] = ()
 
 
-def encode(document: Manifest | JournalEntry | Tombstone) -> bytes:
+def encode(document: Manifest | JournalEntry | Tombstone | PipelineNames) -> bytes:
     return msgspec.json.format(_encoder.encode(document), indent=1) + b"\n"
 
 
@@ -100,6 +101,12 @@ def read_tombstone(path: Path, profile_id: str) -> Tombstone | None:
     if tombstone.id != profile_id:
         raise _fault(profile_id, "it names another id")
     return tombstone
+
+
+def read_names(path: Path) -> PipelineNames:
+    """Empty if there is none. Raises CorruptManifest, OSError."""
+    data = _read(path, "pipelines")
+    return PipelineNames() if data is None else _decode(_names, data, "pipelines")
 
 
 def _read(path: Path, profile_id: str) -> bytes | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from samply_operator.errors import CorruptManifest
 from samply_operator.model.manifest import Manifest
 from samply_operator.rules.storage import order
@@ -56,8 +58,9 @@ class Catalog:
         return tuple(sorted((m for attempts in found.values() for m in attempts), key=order.build_key, reverse=True))
 
 
-def build_catalog(manifests: Iterable[Manifest]) -> Catalog:
-    by_id = {manifest.id: manifest for manifest in manifests}
+def build_catalog(manifests: Iterable[Manifest], names: Mapping[str, str] | None = None) -> Catalog:
+    """`names` are what pipelines are called now, by Feldera's id: attempts follow when one is renamed."""
+    by_id = {manifest.id: _rename(manifest, names or {}) for manifest in manifests}
     grouped: dict[Key, dict[int, list[Manifest]]] = {}
     for manifest in sorted(by_id.values(), key=order.build_key, reverse=True):
         ordinals = grouped.setdefault((manifest.namespace, manifest.pipeline), {})
@@ -72,6 +75,11 @@ def build_catalog(manifests: Iterable[Manifest]) -> Catalog:
     )
 
 
+def _rename(manifest: Manifest, names: Mapping[str, str]) -> Manifest:
+    name = names.get(manifest.pipeline_id, manifest.pipeline)
+    return manifest if name == manifest.pipeline else msgspec.structs.replace(manifest, pipeline=name)
+
+
 class Index:
     """Keeps a Catalog up to date. `refresh` blocks (use a thread, one at a time); `catalog` may be read meanwhile."""
 
@@ -80,6 +88,7 @@ class Index:
         self.fault_count = 0
         """Manifests that couldn't be read the last time."""
         self._known_faults: frozenset[str] = frozenset()
+        self._names: Mapping[str, str] = {}
 
     def refresh(self, store: StoreReader) -> tuple[CorruptManifest, ...]:
         """Read unseen manifests, forget those that went. Returns faults not reported before. Raises StoreError."""
@@ -88,9 +97,15 @@ class Index:
         reading = store.read_manifests(ids - known.keys())
         if reading.items or known.keys() - ids:
             kept = [manifest for profile_id, manifest in known.items() if profile_id in ids]
-            self.catalog = build_catalog([*kept, *reading.items])
+            self.catalog = build_catalog([*kept, *reading.items], self._names)
         faults = {str(fault.details["profile"]): fault for fault in reading.faults}
         fresh = tuple(fault for profile_id, fault in faults.items() if profile_id not in self._known_faults)
         self._known_faults = frozenset(faults)
         self.fault_count = len(faults)
         return fresh
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Pipelines are called this from now on, by Feldera's id; what was recorded before follows."""
+        if names != self._names:
+            self._names = names
+            self.catalog = build_catalog(self.catalog.by_id.values(), names)

@@ -8,6 +8,7 @@
     tombstones/<id>.json             a profile that is to go, or went and whose object must be told
     pins/<id>                        retention leaves it alone, even if its object is lost
     clock                            the time of the last pass of retention
+    pipelines.json                   what the pipelines of Feldera's ids are called now
     ballast                          room held back for the journal
     lock                             locked by the one process that writes
     tmp/<id>-<name>                  files that grow; tmp/<id>-publish-… and tmp/<id>-removed-… are folders on their way
@@ -28,6 +29,7 @@ PINS = "pins"
 EMERGENCY = "ballast"
 CLOCK = "clock"
 LOCK = "lock"
+PIPELINES = "pipelines.json"
 TMP = "tmp"
 PROFILE_FILE = "profile.json.gz"
 MANIFEST_FILE = "manifest.json"

@@ -26,35 +26,11 @@ from samply_operator.logs import AUDIT, FIELDS
 from samply_operator.rules.access import credentials
 from samply_operator.settings import ApiKeys, Auth, KubernetesWay, Oidc, OidcGrant, Verb
 from support.fake_operator import KEY, make_key, make_pipeline, make_recording
+from support.guarded import GUARDED, HISTORY, OPEN, PROFILE
 from support.identity import AUDIENCE, Provider, build_claims, sign
 
 from .conftest import Answer, Service, make_id, wait_until
 
-PROFILE = "/v0/pipelines/orders/samply_profile"
-HISTORY = f"{PROFILE}s"
-OPEN = ("/healthz", "/readyz", "/v0/config", "/openapi.json", "/docs")
-GUARDED = (
-    ("GET", "/v0/pipelines"),
-    ("GET", PROFILE),
-    ("HEAD", PROFILE),
-    ("GET", f"{PROFILE}?ordinal=all"),
-    ("POST", PROFILE),
-    ("POST", f"{PROFILE}?ordinal=all"),
-    ("POST", f"{PROFILE}/preflight"),
-    ("GET", HISTORY),
-    ("GET", f"{HISTORY}/{make_id(1)}"),
-    ("GET", f"{HISTORY}/{make_id(1)}/profile"),
-    ("GET", f"{HISTORY}/{make_id(1)}/summary"),
-    ("GET", f"{HISTORY}/{make_id(1)}/operators"),
-    ("GET", f"{HISTORY}/{make_id(1)}/tree"),
-    ("GET", f"{HISTORY}/{make_id(1)}/timeline"),
-    ("GET", f"/v0/pipelines/orders/diff?before={make_id(1)}&after={make_id(1)}"),
-    ("GET", "/v0/pipelines/orders/export"),
-    ("GET", "/v0/pipelines/orders/summary"),
-    ("POST", f"{HISTORY}/{make_id(1)}/links"),
-    ("POST", f"{HISTORY}/{make_id(1)}/stop"),
-    ("DELETE", f"{HISTORY}/{make_id(1)}"),
-)
 CONSOLE = {"/console", "/console/{path}"}
 """Pages and scripts, the same for everybody; what they show they ask for as any client does."""
 READER = credentials.build_key("reader", b"r" * 32)
@@ -190,7 +166,7 @@ async def test_a_key_of_another_namespace_sees_nothing(service: Service) -> None
     service.operator.recordings = (make_recording(make_id(7), "orders"),)
     await service.settle()
     await set_keys(service, make_key(ELSEWHERE, credentials.VERBS, ("elsewhere",)))
-    for method, path in GUARDED[1:]:
+    for method, path in GUARDED[2:]:
         if method != "GET":
             continue
         hidden = await service.ask(method, path, Authorization=bearer(ELSEWHERE))

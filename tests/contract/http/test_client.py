@@ -12,7 +12,7 @@ from samply_operator import errors
 from samply_operator.control.client import OperatorClient, build_error
 from samply_operator.control.live import Live
 from samply_operator.control.messages import Credentials, ErrorReply, StartReply, StartRequest
-from support.fake_operator import KEY, FakeOperator, make_pipeline
+from support.fake_operator import LOGIN, FakeOperator, make_pipeline
 
 from .conftest import wait_until
 
@@ -87,7 +87,7 @@ async def test_start_gives_the_reply_or_the_operators_own_error(path: Path, oper
     reply = StartReply("id", "n", "r", "Recording", 30)
     operator.answer = lambda request: reply
     async with OperatorClient(str(path)) as client:
-        assert await client.start(KEY, StartRequest("p", ordinal=1)) == reply
+        assert await client.start(LOGIN, StartRequest("p", ordinal=1)) == reply
         assert operator.started == [StartRequest("p", ordinal=1)]
 
         def refuse(request: StartRequest) -> StartReply:
@@ -95,7 +95,7 @@ async def test_start_gives_the_reply_or_the_operators_own_error(path: Path, oper
 
         operator.answer = refuse
         with pytest.raises(errors.StoreFull) as caught:
-            await client.start(KEY, StartRequest("p"))
+            await client.start(LOGIN, StartRequest("p"))
         assert (caught.value.message, caught.value.remedy) == ("Full.", "Delete.")
         assert caught.value.details == {"needed": 1}
 
@@ -103,7 +103,7 @@ async def test_start_gives_the_reply_or_the_operators_own_error(path: Path, oper
 async def test_start_without_an_operator_is_told_as_such(path: Path) -> None:
     async with OperatorClient(str(path)) as client:
         with pytest.raises(errors.OperatorUnavailable):
-            await client.start(KEY, StartRequest("p"))
+            await client.start(LOGIN, StartRequest("p"))
 
 
 def test_an_error_of_a_newer_operator_keeps_its_words() -> None:

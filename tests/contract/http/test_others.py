@@ -8,6 +8,8 @@ import logging
 import pytest
 
 from samply_operator import __version__
+from samply_operator.errors import Forbidden
+from samply_operator.model.check import Check, Report
 from samply_operator.model.profile import Failure
 from support.fake_operator import make_pipeline, make_recording
 
@@ -18,7 +20,35 @@ HISTORY = "/v0/pipelines/orders/samply_profiles"
 
 async def test_the_sdk_finds_an_edition_and_a_version(service: Service) -> None:
     answer = await service.get("/v0/config")
-    assert answer.read_json() == {"edition": "Open source", "version": __version__}
+    known = {"edition": "Open source", "version": __version__, "samply_operator": {"version": __version__}}
+    assert answer.read_json() == known
+
+
+async def test_the_checks_of_the_installation_are_the_operators(service: Service) -> None:
+    """Who may have them is its decision too."""
+    check = Check("Rights", "Failed", "It may not get pods.", "Grant it.")
+    service.operator.examine = lambda: Report("Failed", (check,))
+    answer = await service.get("/v0/doctor")
+    assert answer.read_json() == {
+        "status": "Failed",
+        "checks": [
+            {
+                "area": "Rights",
+                "status": "Failed",
+                "message": "It may not get pods.",
+                "remedy": "Grant it.",
+                "namespace": "",
+            }
+        ],
+    }
+
+    def refuse() -> Report:
+        raise Forbidden("Not all namespaces.", details={"verb": "get", "namespace": ""})
+
+    service.operator.examine = refuse
+    (await service.get("/v0/doctor")).assert_error(403, "InsufficientPermissions")
+    await service.send_away()
+    (await service.get("/v0/doctor")).assert_error(503, "OperatorUnavailable")
 
 
 async def test_health(service: Service) -> None:

@@ -28,6 +28,7 @@ from samply_operator.errors import (
     UnknownPipeline,
     UnknownProfile,
 )
+from samply_operator.feldera.client import Login
 from samply_operator.kube import objects, reviews
 from samply_operator.logs import AUDIT, FIELDS
 from samply_operator.rules.access import permissions
@@ -81,7 +82,7 @@ def build_authorizer(kubernetes: Kubernetes, auth: Auth | None = None) -> Author
 async def test_what_is_asked_is_what_is_answered(kubernetes: Kubernetes) -> None:
     kubernetes.allow("get", namespace="a")
     kubernetes.allow("get", "create", namespace="b")
-    who = await build_authorizer(kubernetes).identify("token", ("get", "create"), ("a", "b", "c"))
+    who = await build_authorizer(kubernetes).identify(Login("token"), ("get", "create"), ("a", "b", "c"))
     assert (who.subject, who.way, who.readable) == (ALICE, "Kubernetes", {"a", "b"})
     assert [who.may("create", n) for n in "abc"] == [False, True, False]
     assert sorted(kubernetes.asked) == sorted([("token",), *((v, n) for v in ("get", "create") for n in "abc")])
@@ -90,18 +91,18 @@ async def test_what_is_asked_is_what_is_answered(kubernetes: Kubernetes) -> None
 async def test_nothing_is_remembered(kubernetes: Kubernetes) -> None:
     kubernetes.allow("get", namespace="a")
     authorizer = build_authorizer(kubernetes)
-    assert (await authorizer.identify("token", ("get",), ("a",))).may("get", "a")
+    assert (await authorizer.identify(Login("token"), ("get",), ("a",))).may("get", "a")
     kubernetes.rights.clear()
-    assert not (await authorizer.identify("token", ("get",), ("a",))).may("get", "a")
+    assert not (await authorizer.identify(Login("token"), ("get",), ("a",))).may("get", "a")
     kubernetes.tokens.clear()
     with pytest.raises(Unauthenticated):
-        await authorizer.identify("token", ("get",), ("a",))
+        await authorizer.identify(Login("token"), ("get",), ("a",))
 
 
 async def test_a_name_that_nobody_has_costs_the_same_questions(kubernetes: Kubernetes) -> None:
     """So that time doesn't tell it from one that may not be seen; and it grants nothing."""
     kubernetes.allow("get", "create", namespace="home")
-    who = await build_authorizer(kubernetes).identify("token", ("get", "create"), ())
+    who = await build_authorizer(kubernetes).identify(Login("token"), ("get", "create"), ())
     assert kubernetes.asked == [("token",), ("get", "home"), ("create", "home")]
     assert who.readable == frozenset()
 
@@ -109,7 +110,7 @@ async def test_a_name_that_nobody_has_costs_the_same_questions(kubernetes: Kuber
 @pytest.mark.parametrize("bearer", ["", "unknown", "a b", "apikey:x", "samply_ci_00"])
 async def test_a_bearer_that_is_nobodys(kubernetes: Kubernetes, bearer: str) -> None:
     with pytest.raises(Unauthenticated) as caught:
-        await build_authorizer(kubernetes).identify(bearer, ("get",), ("a",))
+        await build_authorizer(kubernetes).identify(Login(bearer), ("get",), ("a",))
     assert "kubectl create token" in caught.value.remedy
     assert bearer == "" or bearer not in str(caught.value)
 
@@ -118,12 +119,12 @@ async def test_no_answer_in_time_is_no_yes(kubernetes: Kubernetes, monkeypatch: 
     monkeypatch.setattr(authorizer_, "WAIT_SECS", 0.05)
     kubernetes.delay_secs = 60
     with pytest.raises(AccessUndecided):
-        await build_authorizer(kubernetes).identify("token", ("get",), ("a",))
+        await build_authorizer(kubernetes).identify(Login("token"), ("get",), ("a",))
 
 
 async def test_switched_off_nobody_is_asked(kubernetes: Kubernetes) -> None:
     auth = Auth(unsafe_let_anyone_in_without_authentication=True)
-    assert await build_authorizer(kubernetes, auth).identify("", ("get",), ("a",)) is permissions.ANYBODY
+    assert await build_authorizer(kubernetes, auth).identify(Login(""), ("get",), ("a",)) is permissions.ANYBODY
     assert kubernetes.asked == []
 
 
@@ -157,7 +158,7 @@ async def test_who_asked_is_in_the_status_and_in_the_audit_log(
     caplog.set_level(logging.INFO)
     kubernetes.allow("get", "create")
     add_pipeline(cluster)
-    reply = await client.start("token", StartRequest("a", duration_secs=600, wait_secs=20))
+    reply = await client.start(Login("token"), StartRequest("a", duration_secs=600, wait_secs=20))
     assert reply.state == "Recording"
     await operator.reach(lambda: operator.find_status(reply.name).get("requestedBy"))
     assert operator.find_status(reply.name)["requestedBy"] == f"Kubernetes/{ALICE}"
@@ -179,7 +180,7 @@ async def test_who_asked_is_told_of_a_failure_too(
     kubernetes.allow("get", "create")
     (container,) = add_pipeline(cluster)
     container.facts["max_rate"] = "1"
-    reply = await client.start("token", StartRequest("a", wait_secs=20))
+    reply = await client.start(Login("token"), StartRequest("a", wait_secs=20))
     assert reply.state == "Failed"
     await operator.reach_phase(reply.name, "Failed")
     assert operator.find_status(reply.name)["requestedBy"] == f"Kubernetes/{ALICE}"
@@ -210,9 +211,9 @@ async def test_who_may_not_starts_nothing(
     kubernetes.allow(*verbs)
     add_pipeline(cluster)
     for call in (
-        client.start(bearer, StartRequest("a", wait_secs=5)),
-        client.start_all(bearer, StartAllRequest("a", wait_secs=5)),
-        client.preflight(bearer, StartRequest("a", wait_secs=5)),
+        client.start(Login(bearer), StartRequest("a", wait_secs=5)),
+        client.start_all(Login(bearer), StartAllRequest("a", wait_secs=5)),
+        client.preflight(Login(bearer), StartRequest("a", wait_secs=5)),
     ):
         with pytest.raises(error):
             await call
@@ -226,23 +227,23 @@ async def test_who_may_not_stops_and_deletes_nothing(
     """Stopping needs `create`, deleting `delete`; who may not read is told that it doesn't exist."""
     kubernetes.allow("get", "create")
     add_pipeline(cluster)
-    started = await client.start("token", StartRequest("a", duration_secs=600, wait_secs=20))
+    started = await client.start(Login("token"), StartRequest("a", duration_secs=600, wait_secs=20))
     with pytest.raises(Forbidden):
-        await client.delete("token", started.id)
+        await client.delete(Login("token"), started.id)
     kubernetes.rights = {(ALICE, "get", NAMESPACE), (ALICE, "delete", NAMESPACE)}
     with pytest.raises(Forbidden):
-        await client.stop("token", started.id)
+        await client.stop(Login("token"), started.id)
     kubernetes.rights = {(ALICE, "delete", NAMESPACE), (ALICE, "create", NAMESPACE)}
-    for call in (client.stop("token", started.id), client.delete("token", started.id)):
+    for call in (client.stop(Login("token"), started.id), client.delete(Login("token"), started.id)):
         with pytest.raises(UnknownProfile) as hidden:
             await call
     with pytest.raises(UnknownProfile) as absent:
-        await client.delete("token", started.id[:-4] + "0000")
+        await client.delete(Login("token"), started.id[:-4] + "0000")
     assert hidden.value.message.replace(started.id, "") == absent.value.message.replace(started.id[:-4] + "0000", "")
     assert started.id in operator.engine.runs
     assert objects.samply_profiles(NAMESPACE, started.name) in cluster.objects
     kubernetes.allow("get")
-    assert (await client.delete("token", started.id)).state == "Cancelling"
+    assert (await client.delete(Login("token"), started.id)).state == "Cancelling"
 
 
 async def test_a_name_in_two_namespaces_means_the_readable_one(
@@ -257,10 +258,10 @@ async def test_a_name_in_two_namespaces_means_the_readable_one(
     kubernetes.allow("get", "create")
     kubernetes.allow("get", "create", namespace="other")
     with pytest.raises(AmbiguousPipeline) as caught:
-        await client.start("token", StartRequest("a", wait_secs=5))
+        await client.start(Login("token"), StartRequest("a", wait_secs=5))
     assert caught.value.details["namespaces"] == ["other", NAMESPACE]
     kubernetes.rights -= {(ALICE, "get", "other")}
-    reply = await client.start("token", StartRequest("a", duration_secs=600, wait_secs=20))
+    reply = await client.start(Login("token"), StartRequest("a", duration_secs=600, wait_secs=20))
     assert reply.namespace == NAMESPACE
 
 
@@ -270,14 +271,14 @@ async def test_a_review_that_fails_starts_nothing(
     add_pipeline(cluster)
     kubernetes.error = KubeUnavailable("no answer")
     with pytest.raises(AccessUndecided):
-        await client.start("token", StartRequest("a", wait_secs=5))
+        await client.start(Login("token"), StartRequest("a", wait_secs=5))
     assert operator.list_profiles() == []
 
 
 async def test_a_review_over_the_socket(kubernetes: Kubernetes, client: OperatorClient) -> None:
     kubernetes.allow("get", "create", namespace="a")
     kubernetes.allow("create", namespace="b")
-    reply = await client.review("token", ReviewRequest(("get", "create"), ("a", "b")))
+    reply = await client.review(Login("token"), ReviewRequest(("get", "create"), ("a", "b")))
     assert reply == ReviewReply(ALICE, {"get": ("a",), "create": ("a",)})
     with pytest.raises(Unauthenticated):
-        await client.review("old", ReviewRequest(("get",), ("a",)))
+        await client.review(Login("old"), ReviewRequest(("get",), ("a",)))

@@ -47,7 +47,7 @@ from samply_operator.model import names
 from samply_operator.rules.access import credentials
 from samply_operator.settings import ApiKeys, Auth
 from support.fake_cluster import FakeCluster
-from support.fake_operator import KEY, bearer
+from support.fake_operator import KEY, LOGIN, bearer
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
 
 
@@ -176,12 +176,12 @@ async def test_a_start_is_answered_with_the_new_profile(
 ) -> None:
     """And with the time left, in whole seconds."""
     add_pipeline(cluster)
-    reply = await client.start(KEY, StartRequest("a", 0, 600, None, wait_secs=20))
+    reply = await client.start(LOGIN, StartRequest("a", 0, 600, None, wait_secs=20))
     assert (reply.namespace, reply.state, reply.failure) == (NAMESPACE, "Recording", None)
     assert 590 <= reply.retry_after_secs <= 600
     assert operator.find_status(reply.name) is not None
     with pytest.raises(ProfilingInProgress) as caught:
-        await client.start(KEY, StartRequest("a", 0, 600, None, wait_secs=20))
+        await client.start(LOGIN, StartRequest("a", 0, 600, None, wait_secs=20))
     assert caught.value.details["profile"] == reply.id
 
 
@@ -189,7 +189,7 @@ async def test_a_start_that_fails_at_once_says_why(cluster: FakeCluster, client:
     """Reason and cure, as the object will."""
     (container,) = add_pipeline(cluster)
     container.facts["max_rate"] = "1"
-    reply = await client.start(KEY, StartRequest("a", wait_secs=20))
+    reply = await client.start(LOGIN, StartRequest("a", wait_secs=20))
     assert reply.state == "Failed"
     assert reply.failure is not None
     assert (reply.failure.reason, bool(reply.failure.remedy)) == ("RateTooHigh", True)
@@ -198,7 +198,7 @@ async def test_a_start_that_fails_at_once_says_why(cluster: FakeCluster, client:
 async def test_a_start_whose_time_is_over_is_pending(cluster: FakeCluster, client: OperatorClient) -> None:
     """It goes on."""
     add_pipeline(cluster, attach_secs=2.0)
-    reply = await client.start(KEY, StartRequest("a", wait_secs=0.2))
+    reply = await client.start(LOGIN, StartRequest("a", wait_secs=0.2))
     assert (reply.state, reply.retry_after_secs >= 1) == ("Pending", True)
 
 
@@ -217,7 +217,7 @@ async def test_an_error_crosses_the_socket_as_itself(
     add_pipeline(cluster)
     add_pipeline(cluster, "z", ordinals=0)
     with pytest.raises(kind):
-        await client.start(KEY, request_)
+        await client.start(LOGIN, request_)
 
 
 async def test_all_ordinals_are_started_as_one_request(
@@ -225,8 +225,8 @@ async def test_all_ordinals_are_started_as_one_request(
 ) -> None:
     """What is refused is told beside what runs."""
     add_pipeline(cluster, ordinals=3)
-    first = await client.start(KEY, StartRequest("a", 1, 600, None, wait_secs=20))
-    reply = await client.start_all(KEY, StartAllRequest("a", 600, None, wait_secs=20))
+    first = await client.start(LOGIN, StartRequest("a", 1, 600, None, wait_secs=20))
+    reply = await client.start_all(LOGIN, StartAllRequest("a", 600, None, wait_secs=20))
     assert [(r.ordinal, r.state) for r in reply.started] == [(0, "Recording"), (2, "Recording")]
     assert [(r.ordinal, r.error.error_code) for r in reply.refused] == [(1, "SamplyProfilingInProgress")]
     assert reply.refused[0].error.details["profile"] == first.id
@@ -235,13 +235,13 @@ async def test_all_ordinals_are_started_as_one_request(
     assert len(requests) == 1
     assert raw[first.id]["metadata"]["labels"][names.REQUEST] not in requests
     with pytest.raises(UnknownPipeline):
-        await client.start_all(KEY, StartAllRequest("b"))
+        await client.start_all(LOGIN, StartAllRequest("b"))
 
 
 async def test_all_ordinals_of_none_is_a_refusal(cluster: FakeCluster, client: OperatorClient) -> None:
     """A pipeline without pods."""
     add_pipeline(cluster, "z", ordinals=0)
-    reply = await client.start_all(KEY, StartAllRequest("z"))
+    reply = await client.start_all(LOGIN, StartAllRequest("z"))
     assert (reply.started, [r.error.error_code for r in reply.refused]) == ((), ["PipelineInteractionNotDeployed"])
 
 
@@ -250,15 +250,15 @@ async def test_stop_and_delete_cross_the_socket(
 ) -> None:
     """One that runs is stopped, then what is stored is removed; then it is unknown."""
     add_pipeline(cluster)
-    started = await client.start(KEY, StartRequest("a", 0, 600, None, wait_secs=20))
-    assert (await client.stop(KEY, started.id)).state == "Stopping"
+    started = await client.start(LOGIN, StartRequest("a", 0, 600, None, wait_secs=20))
+    assert (await client.stop(LOGIN, started.id)).state == "Stopping"
     await operator.reach_phase(started.name, "Succeeded")
     await operator.reach_rest()
     with pytest.raises(NotRecording):
-        await client.stop(KEY, started.id)
-    assert (await client.delete(KEY, started.id)).state == "Removed"
+        await client.stop(LOGIN, started.id)
+    assert (await client.delete(LOGIN, started.id)).state == "Removed"
     with pytest.raises(UnknownProfile):
-        await client.delete(KEY, started.id)
+        await client.delete(LOGIN, started.id)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ async def test_a_preflight_is_answered_with_its_verdict(cluster: FakeCluster, cl
     """Nothing is recorded; the object keeps the verdict."""
     add_pipeline(cluster)
     await reach(lambda: see(client).pipelines)
-    reply = await client.preflight(KEY, StartRequest("a", wait_secs=20))
+    reply = await client.preflight(LOGIN, StartRequest("a", wait_secs=20))
     assert (reply.verdict, reply.failure) in {("Go", None), ("GoWithWarning", None)}
     assert (reply.pod, reply.container, reply.mode) == ("pipeline-a-0", "pipeline", "InPlace")
     raw = cluster.objects[objects.samply_profiles(NAMESPACE, reply.name)]
@@ -337,7 +337,7 @@ async def test_a_preflight_that_refuses_says_what_was_found(cluster: FakeCluster
     (container,) = add_pipeline(cluster)
     container.facts["max_rate"] = "1"
     await reach(lambda: see(client).pipelines)
-    reply = await client.preflight(KEY, StartRequest("a", wait_secs=20))
+    reply = await client.preflight(LOGIN, StartRequest("a", wait_secs=20))
     assert reply.verdict == "Refuse"
     assert reply.failure is not None
     assert reply.failure.reason == "RateTooHigh"
@@ -352,7 +352,7 @@ async def test_a_preflight_while_one_records_is_refused_as_a_start_is(
     raw = ask(cluster, durationSeconds=600)
     await operator.reach_phase("p-1", "Recording")
     with pytest.raises(ProfilingInProgress) as caught:
-        await client.preflight(KEY, StartRequest("a"))
+        await client.preflight(LOGIN, StartRequest("a"))
     assert caught.value.details["profile"] == raw["metadata"]["uid"]
 
 
@@ -361,7 +361,7 @@ async def test_a_preflight_that_takes_too_long_is_told_so(cluster: FakeCluster, 
     add_pipeline(cluster)
     await reach(lambda: see(client).pipelines)
     with pytest.raises(PipelineUnreachable) as caught:
-        await client.preflight(KEY, StartRequest("a", wait_secs=0))
+        await client.preflight(LOGIN, StartRequest("a", wait_secs=0))
     assert "kubectl get samplyprofile -n prod profile-" in caught.value.remedy
 
 
@@ -421,7 +421,7 @@ async def test_the_operators_lines_carry_the_id_of_the_request(
     caplog.handler.addFilter(lambda record: seen.append(logs.request_id.get()) or True)
     logs.request_id.set("from-a-proxy-1")
     with pytest.raises(UnknownProfile):
-        await client.stop(KEY, "00000000-0000-4000-8000-000000000001")
+        await client.stop(LOGIN, "00000000-0000-4000-8000-000000000001")
     assert "from-a-proxy-1" in seen
     assert any("/v1/stop: UnknownProfile" in message for message in caplog.messages)
 
@@ -439,7 +439,7 @@ async def test_evidence_is_the_objects_the_pods_and_their_events(
     await operator.context.events.publish(about, "Warning", "Other", "of another pipeline")
     about["name"] = "pipeline-a-0"
     await operator.context.events.publish(about, "Warning", "BackOff", "back-off")
-    found = await client.gather_evidence(KEY, SupportBundleRequest("a", NAMESPACE))
+    found = await client.gather_evidence(LOGIN, SupportBundleRequest("a", NAMESPACE))
     assert [each["spec"]["pipeline"] for each in found.objects] == ["a"]
     assert [pod["name"] for pod in found.pods] == ["pipeline-a-0"]
     assert ("Pod/pipeline-a-0", "BackOff") in {(event["object"], event["reason"]) for event in found.events}
@@ -457,7 +457,7 @@ async def test_evidence_without_the_right_to_list_events_has_a_hole(
         return KubeForbidden("may not list events") if (verb, what.endswith("/events")) == ("list", True) else None
 
     cluster.fault = fault
-    found = await client.gather_evidence(KEY, SupportBundleRequest("a", NAMESPACE))
+    found = await client.gather_evidence(LOGIN, SupportBundleRequest("a", NAMESPACE))
     assert found.missing == tuple(
         f"Events on {kind}: may not list events" for kind in ("SamplyProfile", "Pod", "StatefulSet")
     )

@@ -180,23 +180,18 @@ def test_how_long_to_wait(text: str, secs: int) -> None:
     assert client_._parse_retry_after(text) == secs
 
 
-async def test_a_private_authority(tmp_path: Path) -> None:
-    """Trusted once its file is there, and again when it was exchanged for another."""
+async def test_a_private_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trusted by OpenSSL's own variable; and again when its file was exchanged, without a new client."""
     write_pair(tmp_path / "a")
+    write_pair(tmp_path / "b", "another")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tmp_path / "a" / "tls.crt", tmp_path / "a" / "tls.key")
-    authority = tmp_path / "ca.crt"
-    async with FakeFeldera(context=context) as feldera:
-        async with FelderaClient(feldera.url) as client:
-            with pytest.raises(errors.FelderaUnavailable, match="not trusted"):
-                await client.list_pipelines(ALICE)
-        async with FelderaClient(feldera.url, ca_file=str(authority)) as client:
-            with pytest.raises(errors.FelderaUnavailable):
-                await client.list_pipelines(ALICE)
-            write_pair(tmp_path / "b", "another")
-            authority.write_bytes((tmp_path / "b" / "tls.crt").read_bytes())
-            with pytest.raises(errors.FelderaUnavailable, match="not trusted"):
-                await client.list_pipelines(ALICE)
-            both = [(tmp_path / name / "tls.crt").read_bytes() for name in "ab"]
-            authority.write_bytes(b"".join(both))
-            assert await client.list_pipelines(ALICE) == ()
+    bundle = tmp_path / "ca.crt"
+    bundle.write_bytes((tmp_path / "b" / "tls.crt").read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.setattr(client_, "AUTHORITIES_SECS", 0.0)
+    async with FakeFeldera(context=context) as feldera, FelderaClient(feldera.url) as client:
+        with pytest.raises(errors.FelderaUnavailable, match="not trusted"):
+            await client.list_pipelines(ALICE)
+        bundle.write_bytes((tmp_path / "a" / "tls.crt").read_bytes())
+        assert await client.list_pipelines(ALICE) == ()

@@ -78,10 +78,6 @@ WAITING = (Container("pipeline", state_reason="CrashLoopBackOff"),)
             PIPELINE, Spec("a"), Settings(targets=Targets(container="y")), "UnknownContainer", "no container 'y'",
             id="the configured container isn't there",
         ),
-        pytest.param(
-            with_pod(annotations={names.DEFAULT_CONTAINER: "z"}), Spec("a"), SETTINGS, "UnknownContainer",
-            "no container 'z'", id="kubectl's default container isn't there",
-        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_recorded_is_refused_with_a_reason(

@@ -1,4 +1,4 @@
-"""Which pods are a pipeline, under which name and ordinal, and which container of a pod is meant."""
+"""Which pods are a pipeline, and at which ordinal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from samply_operator.discovery.pipeline_index import PipelineIndex
 from samply_operator.model import names
-from samply_operator.model.pipeline import Container, Pipeline, Pod, StatefulSet
+from samply_operator.model.pipeline import Pipeline, Pod, StatefulSet
 from samply_operator.rules.discovery import locate
 from samply_operator.settings import Targets
 from support.samples import LABELS, make_pod, make_set
@@ -26,44 +26,12 @@ def find_pipelines(pods: list[Pod], sets: list[StatefulSet], targets: Targets) -
     return tuple(index.pipelines[key] for key in sorted(index.pipelines))
 
 
-@pytest.mark.parametrize(
-    ("owner", "labels", "annotations", "targets", "name"),
-    [
-        pytest.param("pipeline-0198", {}, {}, TARGETS, "0198", id="set's name without its prefix"),
-        pytest.param("orders", {}, {}, TARGETS, "orders", id="set's name that has no prefix"),
-        pytest.param("pipeline-", {}, {}, TARGETS, "pipeline-", id="prefix alone is a name"),
-        pytest.param("pipeline-x", {names.PIPELINE: "Orders_v2"}, {}, TARGETS, "Orders_v2", id="own label wins"),
-        pytest.param("pipeline-x", {}, {names.PIPELINE: "o" * 100}, TARGETS, "o" * 100, id="long name by annotation"),
-        pytest.param("p", {names.PIPELINE: "a"}, {names.PIPELINE: "b"}, TARGETS, "a", id="label before annotation"),
-        pytest.param("p", {names.PIPELINE: ""}, {names.PIPELINE: "b"}, TARGETS, "b", id="empty label counts as none"),
-        pytest.param("p", {"team/pipe": "c"}, {}, Targets(name_label="team/pipe"), "c", id="configured label"),
-        pytest.param("p", {}, {"team/pipe": "c"}, Targets(name_label="team/pipe"), "c", id="configured annotation"),
-        pytest.param("p", {"team/pipe": "c"}, {}, TARGETS, "p", id="a label that isn't configured means nothing"),
-        pytest.param(
-            "p", {"x": "c", names.PIPELINE: "a"}, {}, Targets(name_label="x"), "a", id="own label before configured"
-        ),
-        pytest.param("p-1-x", {}, {}, Targets(name_pattern=r"p-(?P<pipeline>\d)-x"), "1", id="configured pattern"),
-        pytest.param(
-            "p-1-xy", {}, {}, Targets(name_pattern=r"p-(?P<pipeline>\d)-x"), None, id="pattern must fit whole"
-        ),
-        pytest.param("", {}, {}, TARGETS, None, id="a pod without owner and label has no name"),
-        pytest.param("", {names.PIPELINE: "a"}, {}, TARGETS, "a", id="a label is enough without an owner"),
-    ],
-)
-def test_a_pipelines_name_comes_from(
-    owner: str, labels: dict[str, str], annotations: dict[str, str], targets: Targets, name: str | None
-) -> None:
-    """Own label, own annotation, configured label, then the owner's name, in this order."""
-    assert locate.find_name(owner, labels, annotations, targets) == name
-
-
 @pytest.mark.parametrize("name", ["..", ".x", "a/b", "a b", "Ü", "x" * 101, "a\nb"])
-def test_what_no_object_can_name_is_no_pipeline(name: str) -> None:
-    """Its trigger is refused with the API server's own words, since the object can't be made."""
+def test_what_no_object_can_name_is_passed_over(name: str) -> None:
+    """No pipeline is called so: the StatefulSet's name counts."""
     own = {names.PIPELINE: name}
     pod, stateful_set = make_pod("orders-0", annotations=own), make_set("orders", annotations=own)
-    assert locate.name_of_pod(pod, TARGETS) == name
-    assert find_pipelines([pod], [stateful_set], TARGETS) == ()
+    assert [found.name for found in find_pipelines([pod], [stateful_set], TARGETS)] == ["orders"]
 
 
 @pytest.mark.parametrize(
@@ -139,41 +107,6 @@ def test_the_same_name_in_two_namespaces_is_two_pipelines_in_order() -> None:
     """Namespaces keep them apart."""
     pods = [make_pod(namespace="z"), make_pod(namespace="b")]
     assert [(p.namespace, p.name) for p in find_pipelines(pods, [], TARGETS)] == [("b", "a"), ("z", "a")]
-
-
-def test_a_sets_name_is_what_its_pods_will_be_called() -> None:
-    """The template's label wins over the set's own: pods get the template's."""
-    found = make_set(labels={names.PIPELINE: "set"}, template_labels={names.PIPELINE: "template"})
-    assert locate.name_of_set(found, TARGETS) == "template"
-
-
-TWO = (Container("sidecar", "1", is_running=True), Container("pipeline", "2", is_running=True))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "configured", "annotation", "container"),
-    [
-        pytest.param(None, "", None, "sidecar", id="first"),
-        pytest.param(None, "", "pipeline", "pipeline", id="kubectl's default"),
-        pytest.param(None, "pipeline", "sidecar", "pipeline", id="configured before kubectl's default"),
-        pytest.param("sidecar", "pipeline", "pipeline", "sidecar", id="wanted before all"),
-        pytest.param("nope", "pipeline", "pipeline", None, id="a wanted one that isn't there is not replaced"),
-        pytest.param(None, "nope", "pipeline", None, id="a configured one that isn't there is not replaced"),
-    ],
-)
-def test_the_container_to_profile_is(
-    wanted: str | None, configured: str, annotation: str | None, container: str | None
-) -> None:
-    """The wanted one, the configured one, kubectl's default, else the first."""
-    annotations = {names.DEFAULT_CONTAINER: annotation} if annotation else {}
-    pod = make_pod(containers=TWO, annotations=annotations)
-    found = locate.find_container(pod, wanted, Targets(container=configured))
-    assert (found.name if found else None) == container
-
-
-def test_a_pod_without_containers_has_none_to_profile() -> None:
-    """Such as one that was just made."""
-    assert locate.find_container(make_pod(containers=()), None, TARGETS) is None
 
 
 @pytest.mark.parametrize(

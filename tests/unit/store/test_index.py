@@ -74,3 +74,17 @@ def test_damage_is_told_once_and_forgotten_when_mended(volume: Volume) -> None:
     path.write_bytes(whole)
     assert index.refresh(volume) == ()
     assert index.catalog.get(manifest.id) == manifest
+
+
+def test_profiles_follow_a_renamed_pipeline(volume: Volume) -> None:
+    """Those of its id, again and again, and those that come later; the others stay."""
+    index = Index()
+    for number, pipeline_id in ((1, "id-1"), (2, "")):
+        put(volume, number, None, pipeline_id=pipeline_id)
+    for name in ("billing", "Billing_v2"):
+        index.rename({"id-1": name})
+        index.refresh(volume)
+        assert {m.id: m.pipeline for m in index.catalog.by_id.values()} == {make_id(1): name, make_id(2): "orders"}
+        assert index.catalog.find_namespaces(name) == {"feldera"}
+        assert index.catalog.find_last_attempt("feldera", name, 0) is not None
+        assert index.catalog.find_last_attempt(*WHERE) is not None

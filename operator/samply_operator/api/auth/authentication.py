@@ -1,4 +1,5 @@
-"""Checks tokens for the routes: API keys and JWTs by itself, the cluster's own by asking the operator.
+"""Checks tokens for the routes: API keys and JWTs by itself, the cluster's own by asking the operator, Feldera's by
+asking Feldera.
 
 What is decided here lets somebody read. Calls that act are decided again by the operator, from the token.
 """
@@ -13,18 +14,22 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from samply_operator.api.auth.auth_cache import HIDDEN_SECS, Found, Verdicts
+from samply_operator.api.auth.platform import Platform
 from samply_operator.api.state import View
 from samply_operator.control.client import OperatorClient
+from samply_operator.control.feldera_auth import FelderaAuthenticator
 from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.messages import ReviewRequest
 from samply_operator.control.tokens import Keys
 from samply_operator.errors import AccessUndecided, OperatorUnavailable, Unauthenticated
+from samply_operator.feldera.answers import Config
+from samply_operator.feldera.client import FelderaClient, Login
 from samply_operator.rules.access import permissions
 from samply_operator.rules.access.credentials import EVERYWHERE
 from samply_operator.settings import Auth, Verb
 
 MAX_REVIEWS = 32
-"""Questions to the operator at the same time."""
+"""Questions to the operator, or to Feldera, at the same time."""
 WAIT_SECS = 5.0
 """How long one more waits for its turn."""
 PART = 16
@@ -45,13 +50,15 @@ class Question(msgspec.Struct, frozen=True, gc=False):
 
 class Gate:
     """One for the process; `keys` are the identity provider's. `home` is a namespace to ask about where there are fewer
-    than of any other name, so that the number of questions tells nothing."""
+    than of any other name, so that the number of questions tells nothing. `feldera` None: it is not
+    asked about callers."""
 
     def __init__(
         self,
         auth: Auth,
         operator: OperatorClient,
         keys: Keys,
+        feldera: FelderaClient | None = None,
         *,
         home: str,
         now: Callable[[], float] = time.time,
@@ -60,6 +67,8 @@ class Gate:
         self._auth = auth
         self._operator = operator
         self._callers = LocalAuthenticator(auth, keys, lambda: operator.credentials, now=now)
+        self._feldera = FelderaAuthenticator(auth, feldera, clock=clock)
+        self._platform = Platform(feldera, clock=clock)
         self._home = home
         self._now = now
         self._verdicts = Verdicts(clock=clock)
@@ -67,21 +76,35 @@ class Gate:
         self._widest: tuple[View | None, int] = (None, 1)
 
     async def identify(
-        self, headers: Sequence[str], question: Question, *, view: View, charge: Charge
-    ) -> tuple[permissions.Who, str]:
-        """The caller, with what they may of what is asked, and their token. `headers` are all `Authorization` headers.
+        self, headers: Sequence[str], question: Question, *, view: View, charge: Charge, tenant: str = ""
+    ) -> tuple[permissions.Who, Login]:
+        """The caller, with what they may of what is asked, and their login. `headers` are all `Authorization` headers;
+        `tenant` matters to Feldera alone.
 
         Raises Unauthenticated, AccessUndecided, OperatorUnavailable, TooManyRequests.
         """
         if self._auth.unsafe_let_anyone_in_without_authentication:
-            return permissions.ANYBODY, ""
+            return permissions.ANYBODY, Login()
         try:
-            token = permissions.parse_header(headers)
-            return await self._find(token, question, view, charge), token
+            login = Login(permissions.parse_header(headers), tenant)
+            return await self._find(login, question, view, charge), login
         except Unauthenticated as error:
             raise Unauthenticated(error.message, remedy=permissions.tell_cure(self._auth)) from error
 
-    async def _find(self, token: str, question: Question, view: View, charge: Charge) -> permissions.Who:
+    def is_felderas(self, headers: Sequence[str]) -> bool:
+        """Whether the token is one that Feldera is asked about."""
+        try:
+            return permissions.choose_way(permissions.parse_header(headers), self._auth) == "Feldera"
+        except Unauthenticated:
+            return False
+
+    async def find_platform(self, headers: Sequence[str], tenant: str) -> Config | None:
+        """Feldera's edition and version, if a caller whom Feldera knows asks, or did; None: not known."""
+        login = Login(permissions.parse_header(headers), tenant) if self.is_felderas(headers) else None
+        return await self._platform.find(login)
+
+    async def _find(self, login: Login, question: Question, view: View, charge: Charge) -> permissions.Who:
+        token = login.bearer
         match permissions.choose_way(token, self._auth):
             case "ApiKey":
                 # Not remembered: a removed key is unknown at once.
@@ -91,23 +114,31 @@ class Gate:
             case "Kubernetes":
                 # By the name and not by the namespaces: a hidden name is asked about as often as one that nobody has.
                 key = self._verdicts.hash_token(token), question.verbs, question.pipeline
-                return await self._verdicts.find(key, lambda: self._review(token, question, view, charge))
+                return await self._verdicts.find(key, lambda: self._review(login, question, view, charge))
+            case "Feldera":
+                seen = self._verdicts.hash_token(token), login.tenant, question.pipeline
+                return await self._verdicts.find(seen, lambda: self._ask_feldera(login, question.pipeline))
 
     async def _verify(self, token: str) -> Found:
         who, until = await self._callers.identify_jwt(token)
         return Found(who, keep_secs=until - self._now())
 
-    async def _review(self, token: str, question: Question, view: View, charge: Charge) -> Found:
+    async def _ask_feldera(self, login: Login, pipeline: str | None) -> Found:
+        async with self._turn():
+            who = await self._feldera.identify(login, pipeline)
+        return Found(who, sees_something=bool(who.visible))
+
+    async def _review(self, login: Login, question: Question, view: View, charge: Charge) -> Found:
         if question.pipeline is None:
-            who = await self._ask(token, question.verbs, (EVERYWHERE,))
+            who = await self._ask(login, question.verbs, (EVERYWHERE,))
             if who.readable is not None and question.namespaces:
                 charge(len(question.namespaces))
-                who = await self._ask(token, question.verbs, sorted(question.namespaces))
+                who = await self._ask(login, question.verbs, sorted(question.namespaces))
         else:
             asked = sorted(question.namespaces)
             asked += [self._home] * (self._count_widest(view) - len(asked))
             charge(len(asked) - 1)  # the request has paid for one
-            who = await self._ask(token, question.verbs, asked)
+            who = await self._ask(login, question.verbs, asked)
         if any(who.may("get", namespace) for namespace in question.namespaces):
             return Found(who)
         return Found(who, keep_secs=HIDDEN_SECS, sees_something=False)
@@ -118,7 +149,7 @@ class Gate:
             self._widest = view, view.count_widest()
         return self._widest[1]
 
-    async def _ask(self, token: str, verbs: tuple[Verb, ...], namespaces: Sequence[str]) -> permissions.Who:
+    async def _ask(self, login: Login, verbs: tuple[Verb, ...], namespaces: Sequence[str]) -> permissions.Who:
         """Raises OperatorUnavailable, AccessUndecided, and what the operator raises."""
         if self._operator.live is None:
             # Known to be away: a process that hangs would be waited for.
@@ -129,7 +160,7 @@ class Gate:
         for start in range(0, max(1, len(namespaces)), PART):
             async with self._turn():
                 part = ReviewRequest(verbs, tuple(namespaces[start : start + PART]))
-                reply = await self._operator.review(token, part)
+                reply = await self._operator.review(login, part)
             subject = reply.subject
             for verb, found in reply.allowed.items():
                 allowed.setdefault(verb, []).extend(found)

@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
 from samply_operator import errors
+from samply_operator.api import scoped_view
 from samply_operator.api.app_keys import BOARD, GATE, RATES
 from samply_operator.api.auth.authentication import Question
 from samply_operator.api.server import measures
 from samply_operator.api.state import View
 from samply_operator.control import audit
+from samply_operator.feldera.client import TENANT, Login
+from samply_operator.rules.access import permissions
 from samply_operator.rules.access.permissions import NOBODY, Decision, Way, Who
 from samply_operator.rules.serving import serve
 from samply_operator.settings import Verb
@@ -27,6 +30,7 @@ WAYS: Mapping[Way, str] = {
     "Kubernetes": "kubernetes",
     "Oidc": "jwt",
     "ApiKey": "api-key",
+    "Feldera": "feldera",
     "Link": "link",
     "Unsafe": "none",
     "Unknown": "none",
@@ -39,6 +43,10 @@ OUTCOMES: Mapping[Decision, str] = {
     "Undecided": "unavailable",
 }
 """As metrics call them."""
+VISIBLE: web.RequestKey[Mapping[str, str]] = web.RequestKey("visible", Mapping)
+"""Of a request: the only pipelines that its caller may see, names by Feldera's id."""
+VIEWS: web.RequestKey[tuple[View, View]] = web.RequestKey("views", tuple)
+"""Of a request: the whole view, and what of it its caller may look at."""
 
 
 CALLER = web.RequestKey("caller", Who)
@@ -47,10 +55,10 @@ CALLER = web.RequestKey("caller", Who)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`bearer` goes with calls that act: the operator decides about those itself, from it alone."""
+    """`login` goes with calls that act: the operator decides about those itself, from it alone."""
 
     who: Who
-    bearer: str = field(default="", repr=False)
+    login: Login
 
     @property
     def subject(self) -> str:
@@ -74,7 +82,8 @@ class Caller:
 
 
 async def admit(request: web.Request, other: str = "") -> Caller:
-    """Identify the caller. `other`: a further pipeline that the request is about.
+    """Identify the caller; `view_of` is then what they may look at. `other`: a further pipeline that the request is
+    about.
 
     Raises Unauthenticated, AccessUndecided, OperatorUnavailable.
     """
@@ -85,11 +94,12 @@ async def admit(request: web.Request, other: str = "") -> Caller:
     question = Question(VERBS.get(request.method, READING), name, namespaces)
     rates = request.app[RATES]
     try:
-        who, bearer = await request.app[GATE].identify(
+        who, login = await request.app[GATE].identify(
             request.headers.getall(hdrs.AUTHORIZATION, ()),
             question,
             view=request.app[BOARD].view,
             charge=lambda count: rates.charge(request, count),
+            tenant=request.headers.get(TENANT, ""),
         )
     except errors.Unauthenticated as error:
         _note(request, "Unauthenticated", NOBODY, error.message)
@@ -97,16 +107,37 @@ async def admit(request: web.Request, other: str = "") -> Caller:
     except (errors.AccessUndecided, errors.OperatorUnavailable) as error:
         _note(request, "Undecided", NOBODY, error.code)
         raise
-    caller = Caller(who, bearer)
+    if who.visible is not None:
+        who = _limit(request, who, who.visible, name)
+        namespaces = view_of(request).list_namespaces()
+    caller = Caller(who, login)
     if who.way != "Unsafe":
         rates.trust(request)
         request[CALLER] = who
-    if namespaces and not any(map(caller.may_read, namespaces)):
+    if not any(map(caller.may_read, namespaces)) and (namespaces or who.visible is not None):
         _note(request, "Hide", who, "")
     else:
         request[measures.WAY] = WAYS[who.way]
         measures.count_decision(WAYS[who.way], OUTCOMES["Allow"])
     return caller
+
+
+def _limit(request: web.Request, who: Who, visible: Mapping[str, str], asked: str | None) -> Who:
+    """From here on there is only what they may see: a path's pipeline under the name that the path has."""
+    is_one = asked is not None and " " not in asked
+    request[VISIBLE] = dict.fromkeys(visible, asked or "") if is_one else visible
+    return permissions.limit_namespaces(who, view_of(request).list_namespaces())
+
+
+def view_of(request: web.Request) -> View:
+    """What the caller may look at now, once they were admitted; the whole of it while nobody was."""
+    whole, visible = request.app[BOARD].view, request.get(VISIBLE)
+    if visible is None:
+        return whole
+    known = request.get(VIEWS)
+    if known is None or known[0] is not whole:
+        known = request[VIEWS] = whole, scoped_view.limit(whole, visible)
+    return known[1]
 
 
 def find_caller(request: web.Request) -> str:
@@ -117,7 +148,7 @@ def find_caller(request: web.Request) -> str:
 
 def list_namespaces(request: web.Request) -> frozenset[str]:
     """Those that the request could be about: of the path's pipeline, or all."""
-    view, name = request.app[BOARD].view, request.match_info.get("pipeline_name")
+    view, name = view_of(request), request.match_info.get("pipeline_name")
     return view.list_namespaces() if name is None else view.find_namespaces(name)
 
 

@@ -11,6 +11,7 @@ from samply_operator.api.openapi.parts import BYTES, JSON, Answer, Operation, Pa
 from samply_operator.api.openapi.shapes import refer
 from samply_operator.api.routes import (
     actions,
+    doctor,
     export,
     links,
     preflight,
@@ -602,6 +603,17 @@ SERVICE = (
         answers=(_json(200, "Edition and version.", "Config"),),
         errors=(errors.TooManyRequests,),
         is_open=True,
+    ),
+    Operation(
+        "get",
+        doctor.PATH,
+        "examine",
+        "Service",
+        "What is wrong with this installation, and the cures",
+        "Rights, selector, names, kernel, Pod Security, the helper's image, the volume and Feldera's API, as the "
+        "operator sees them. For whoever may `get` samplyprofiles in every namespace that is watched.",
+        answers=(_json(200, "All checks; `status` is that of the worst.", "Report"),),
+        errors=(errors.Forbidden, *NOBODY),
     ),
     Operation(
         "get",

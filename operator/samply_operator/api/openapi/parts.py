@@ -129,7 +129,12 @@ IF_RANGE = Param(
     "If-Range", "header", {"type": "string"}, "The entity tag that the range belongs to; else the whole is sent."
 )
 IF_MATCH = Param("If-Match", "header", {"type": "string"}, "Entity tags: 412 if the file is none of them.")
-TENANT = Param("Feldera-Tenant", "header", {"type": "string"}, "Accepted and ignored.")
+TENANT = Param(
+    "Feldera-Tenant",
+    "header",
+    {"type": "string"},
+    "Which of the caller's tenants, for a token of Feldera's; ignored with any other.",
+)
 
 HEADERS: Mapping[str, tuple[Schema, str]] = {
     "X-Request-Id": ({"type": "string"}, "Finds the request in the log."),

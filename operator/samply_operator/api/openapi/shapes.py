@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from inspect import cleandoc
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from samply_operator.api import params
 from samply_operator.api.openapi import codes
+from samply_operator.model.check import Check, Status
 from samply_operator.model.manifest import Quality, RecordedTarget, StoredFile
 from samply_operator.model.profile import Failure
 from samply_operator.profiles.analysis.breakdown import Breakdown
@@ -278,12 +279,28 @@ def _build_link() -> Schema:
     )
 
 
+_STATUS_OF_CHECK: Schema = {"type": "string", "enum": list(get_args(Status))}
+
+
+def _build_check() -> Schema:
+    texts = {
+        "message": "What was found.",
+        "remedy": "What to do; empty where it passed.",
+        "namespace": "Empty: it is about the installation as a whole.",
+    }
+    return describe_struct(Check, texts, description="One check.")
+
+
 def _build_service() -> dict[str, Schema]:
     operator: Schema = {"type": "string", "enum": ["Connected", "Away"]}
     return {
         "Config": build_object(
-            {"edition": {"type": "string", "enum": ["Open source"]}, "version": TEXT},
-            example={"edition": "Open source", "version": "0.1.0"},
+            {"edition": TEXT, "version": TEXT, "samply_operator": build_object({"version": TEXT})},
+            example={"edition": "Enterprise", "version": "0.369.0", "samply_operator": {"version": "0.1.0"}},
+        ),
+        "Report": build_object(
+            {"status": _STATUS_OF_CHECK, "checks": build_list(_build_check())},
+            description="All checks; `status` is that of the worst.",
         ),
         "Health": build_object({"status": {"type": "string", "enum": ["ok"]}}),
         "Readiness": build_object({"status": TEXT, "operator": operator}),

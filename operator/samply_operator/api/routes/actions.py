@@ -25,7 +25,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
     """Remove a profile (204), or cancel the recording that would become one (202)."""
     caller = await permissions.admit(request)
     found = samply_profiles.find(request, caller)
-    reply = await request.app[OPERATOR].delete(caller.bearer, found.id)
+    reply = await request.app[OPERATOR].delete(caller.login, found.id)
     if reply.state == "Cancelling":
         return web.Response(status=202, headers={"Retry-After": "1", **NO_STORE})
     board = request.app[BOARD]
@@ -38,6 +38,6 @@ async def stop(request: web.Request) -> web.StreamResponse:
     """End sampling now and keep what was sampled (202); it is stored a little later."""
     caller = await permissions.admit(request)
     found = samply_profiles.find(request, caller)
-    await request.app[OPERATOR].stop(caller.bearer, found.id)
+    await request.app[OPERATOR].stop(caller.login, found.id)
     headers = {"Location": representations.build_href(found.pipeline, found.id), "Retry-After": "1", **NO_STORE}
     return web.Response(status=202, headers=headers)

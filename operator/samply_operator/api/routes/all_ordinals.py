@@ -55,7 +55,7 @@ def build_stamp(manifest: Manifest) -> str:
 
 async def start(request: web.Request, caller: permissions.Caller, wanted: StartAllRequest) -> web.StreamResponse:
     """202 and which ordinals were started, which not and why; the refusal itself where none was."""
-    reply = await request.app[OPERATOR].start_all(caller.bearer, wanted)
+    reply = await request.app[OPERATOR].start_all(caller.login, wanted)
     started = [each for each in reply.started if each.state != "Failed"]
     refused = _list_refused(reply, wanted.pipeline)
     if not started:

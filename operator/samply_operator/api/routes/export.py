@@ -69,7 +69,7 @@ async def _answer(
 
 async def _ask(request: web.Request, caller: permissions.Caller, namespace: str, name: str) -> SupportBundleReply:
     try:
-        return await request.app[OPERATOR].gather_evidence(caller.bearer, SupportBundleRequest(name, namespace))
+        return await request.app[OPERATOR].gather_evidence(caller.login, SupportBundleRequest(name, namespace))
     except errors.SamplyOperatorError as error:
         return SupportBundleReply(missing=(f"Objects, pods and Events: {error}",))
 

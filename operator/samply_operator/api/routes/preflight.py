@@ -30,7 +30,7 @@ async def post(request: web.Request) -> web.StreamResponse:
     namespace = samply_profile.find_start_namespace(request, caller, name, query.namespace)
     ordinal = 0 if query.ordinal == params.ALL else query.ordinal
     wanted = StartRequest(name, ordinal, query.duration_secs, namespace, WAIT_SECS)
-    asked = request.app[OPERATOR].preflight(caller.bearer, wanted)
+    asked = request.app[OPERATOR].preflight(caller.login, wanted)
     reply = await samply_profile.knowing_stored(request, caller, name, query.namespace, asked)
     return representations.build_json(_render(name, reply))
 

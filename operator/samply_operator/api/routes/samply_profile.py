@@ -113,7 +113,7 @@ def _tell_failure(attempt: Manifest) -> str:
 
 def find_start_namespace(request: web.Request, caller: permissions.Caller, name: str, asked: str | None) -> str | None:
     """Only what is in the cluster can be started: stored profiles of the same name elsewhere don't count."""
-    live = request.app[BOARD].view.live
+    live = permissions.view_of(request).live
     found = serve.decide_namespace(live.find_namespaces(name) if live else (), readable=caller.readable, asked=asked)
     return asked if found is None else permissions.require_one(found, name)
 
@@ -125,14 +125,14 @@ async def knowing_stored(
     try:
         return await work
     except errors.UnknownPipeline:
-        stored = request.app[BOARD].view.catalog.find_namespaces(name)
+        stored = permissions.view_of(request).catalog.find_namespaces(name)
         if any(caller.may_read(namespace) and asked in (None, namespace) for namespace in stored):
             raise _build_not_deployed(name) from None
         raise
 
 
 async def _start(request: web.Request, caller: permissions.Caller, wanted: StartRequest) -> StartReply:
-    reply = await request.app[OPERATOR].start(caller.bearer, wanted)
+    reply = await request.app[OPERATOR].start(caller.login, wanted)
     if reply.state != "Pending":  # else it waits for its turn: nothing to see yet
         board = request.app[BOARD]
         await board.wait_for(lambda view: bool(view.find_recording(reply.id) or view.get(reply.id)), SEEN_SECS)

@@ -6,7 +6,6 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import BOARD
 from samply_operator.api.auth import permissions, signed_links
 from samply_operator.api.content import files, representations
 from samply_operator.api.routes import formats, stale_index
@@ -24,8 +23,9 @@ async def get_history(request: web.Request) -> web.StreamResponse:
     """Attempts of one pipeline, newest first; on the first page those that run come before."""
     name = params.parse_pipeline(request.match_info)
     query = params.parse_history_query(request.rel_url.raw_query_string)
-    view = request.app[BOARD].view
-    namespace = permissions.find_namespace(view, await permissions.admit(request), name, query.namespace)
+    caller = await permissions.admit(request)
+    view = permissions.view_of(request)
+    namespace = permissions.find_namespace(view, caller, name, query.namespace)
     if namespace is None:
         raise build_absent(view, name)
     ended = [m for m in view.catalog.list_history(namespace, name) if is_wanted(query, m.ordinal, m.outcome)]
@@ -43,7 +43,7 @@ async def get_facts(request: web.Request) -> web.StreamResponse:
     found = find(request, await permissions.admit(request))
     if isinstance(found, Manifest):
         return representations.build_json(representations.render_attempt(found))
-    return representations.build_json(representations.render_recording(found, request.app[BOARD].view))
+    return representations.build_json(representations.render_recording(found, permissions.view_of(request)))
 
 
 @routes.get(PATH + "/{profile_id}/profile")
@@ -71,7 +71,7 @@ async def _send_linked(request: web.Request, view: View, profile_id: str) -> web
 def find(request: web.Request, caller: permissions.Caller) -> Manifest | RecordingState:
     """The attempt or recording that the path names. Raises UnknownProfile, OperatorUnavailable."""
     name, profile_id = params.parse_pipeline(request.match_info), request.match_info["profile_id"]
-    view = request.app[BOARD].view
+    view = permissions.view_of(request)
     for found in (view.get(profile_id), view.find_recording(profile_id)):
         if found and found.pipeline == name and caller.may_read(found.namespace):
             return found

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api.app_keys import BOARD
+from samply_operator.api.auth import permissions
 from samply_operator.api.state import View
 
 TRIES = 5
@@ -21,7 +22,8 @@ async def answer(request: web.Request, build: Callable[[View], Awaitable[web.Str
     is still named when the volume was read again (its manifest is there, its file isn't) is left out."""
     board, gone = request.app[BOARD], set[str]()
     for _ in range(TRIES):
-        view = board.view.without(gone) if gone else board.view
+        whole = permissions.view_of(request)
+        view = whole.without(gone) if gone else whole
         try:
             return await build(view)
         except errors.UnknownProfile as error:
@@ -30,4 +32,4 @@ async def answer(request: web.Request, build: Callable[[View], Awaitable[web.Str
                 raise
             gone.add(named.id)
             await board.look_again()
-    return await build(board.view.without(gone))
+    return await build(permissions.view_of(request).without(gone))

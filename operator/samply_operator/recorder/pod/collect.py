@@ -208,6 +208,7 @@ def describe_attempt(entry: JournalEntry, now: float, failure: Failure | None) -
         target=describe_target(entry),
         warnings=entry.warnings,
         origin=entry.origin,
+        pipeline_id=entry.pipeline_id,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from samply_operator.rules.access import credentials
 from samply_operator.rules.access.credentials import EVERYWHERE, ApiKey
 from samply_operator.settings import Auth, Oidc, Verb
 
-Way = Literal["Kubernetes", "Oidc", "ApiKey", "Link", "Unsafe", "Unknown"]
+Way = Literal["Kubernetes", "Oidc", "ApiKey", "Feldera", "Link", "Unsafe", "Unknown"]
 Decision = Literal["Allow", "Forbid", "Hide", "Unauthenticated", "Undecided"]
 """What a log says. Hide: the answer was the one for a name that nobody has."""
 
@@ -32,6 +32,7 @@ CURES: Mapping[str, str] = {
     "kubernetes": "a Kubernetes token: kubectl create token SERVICEACCOUNT --audience {audience}",
     "oidc": "a JWT of {issuer} for the audience {audience}",
     "apiKeys": "an API key: samply-operator key new",
+    "feldera": "an API key of Feldera's, or a token that it accepts",
 }
 
 
@@ -56,6 +57,9 @@ class Who:
     subject: str
     way: Way
     grants: tuple[Grant, ...] = ()
+    visible: Mapping[str, str] | None = None
+    """The only pipelines that may be seen, Feldera's name by its id; None: all of the readable namespaces. The grants
+    then hold for these alone, in the namespaces where they are."""
     readable: frozenset[str] | None = field(init=False)
     """Namespaces that may be read; None: all."""
 
@@ -108,9 +112,11 @@ def parse_header(values: Sequence[str]) -> str:
     return token
 
 
-def choose_way(token: str, auth: Auth) -> Literal["Kubernetes", "Oidc", "ApiKey"]:
+def choose_way(token: str, auth: Auth) -> Literal["Kubernetes", "Oidc", "ApiKey", "Feldera"]:
     """By what the token looks like; it is believed in nothing else. Raises Unauthenticated."""
     if token.startswith(FELDERA_PREFIX):
+        if auth.feldera.enabled:
+            return "Feldera"
         raise Unauthenticated("This is an API key of Feldera's, which this service doesn't know.")
     if credentials.is_api_key(token):
         if auth.api_keys.enabled:
@@ -119,6 +125,8 @@ def choose_way(token: str, auth: Auth) -> Literal["Kubernetes", "Oidc", "ApiKey"
     issuer = peek(token).get("iss")
     if auth.oidc.enabled and issuer == auth.oidc.issuer:
         return "Oidc"
+    if auth.feldera.enabled and issuer in auth.feldera.issuers:
+        return "Feldera"
     if auth.kubernetes.enabled:
         return "Kubernetes"
     raise Unauthenticated("The token is of no issuer that is trusted here.")
@@ -150,6 +158,7 @@ def tell_cure(auth: Auth) -> str:
         CURES["kubernetes"].format(audience=kubernetes.audiences[0]) if kubernetes.enabled else "",
         CURES["oidc"].format(issuer=oidc.issuer, audience=oidc.audience) if oidc.enabled else "",
         CURES["apiKeys"] if auth.api_keys.enabled else "",
+        CURES["feldera"] if auth.feldera.enabled else "",
     ]
     return f"Send `Authorization: Bearer TOKEN` with {', or '.join(filter(None, found))}."
 
@@ -197,6 +206,25 @@ def build_reviewed(subject: str, allowed: Mapping[Verb, Collection[str]]) -> Who
     """Whom Kubernetes knows, and where it allows them what was asked."""
     grants = tuple(Grant(frozenset({verb}), frozenset(found)) for verb, found in allowed.items() if found)
     return Who(subject, "Kubernetes", grants)
+
+
+def describe_feldera_caller(bearer: str, tenant: str) -> str:
+    """Its tenant, and of a JWT that Feldera has verified the subject: a key tells no name."""
+    subject = peek(bearer).get("sub", "")
+    return clean_subject("/".join(part for part in (tenant, subject) if isinstance(part, str) and part))
+
+
+def build_feldera_caller(subject: str, visible: Iterable[tuple[str, str]], *, may_start: bool) -> Who:
+    """Whom Feldera knows. Where the pipelines are that they see there is for the caller of this to say:
+    `limit_namespaces`; until then nothing is granted."""
+    verbs: tuple[Verb, ...] = ("get", "create") if may_start else ("get",)
+    return Who(subject, "Feldera", (Grant(frozenset(verbs), frozenset()),), dict(visible))
+
+
+def limit_namespaces(who: Who, namespaces: Collection[str]) -> Who:
+    """The same caller, whose grants hold in these namespaces."""
+    grants = tuple(Grant(grant.verbs, frozenset(namespaces)) for grant in who.grants)
+    return Who(who.subject, who.way, grants, who.visible)
 
 
 def check(who: Who, verb: Verb, namespace: str) -> None:

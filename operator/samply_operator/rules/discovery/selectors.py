@@ -6,7 +6,7 @@ Source of the grammar: "Labels and Selectors" in the Kubernetes documentation.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from samply_operator.errors import SettingsError
@@ -19,6 +19,16 @@ _TERM = re.compile(
     rf"|(?P<key>{_KEY})(?:\s*(?P<op>==|=|!=)\s*(?P<value>{_VALUE})"
     rf"|\s+(?P<set>in|notin)\s*\((?P<values>{_LIST})\))?)\s*",
 )
+
+
+KINDS = (
+    "feldera.com/part-of",
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/part-of",
+    "app",
+)
+"""Labels that say of what kind a pod is, the most telling one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,17 @@ def _requirement(match: re.Match[str]) -> Requirement:
         values = frozenset(value.strip() for value in match["values"].split(","))
         return Requirement(match["key"], values, match["set"] == "notin")
     return Requirement(match["key"])
+
+
+def is_selected(texts: Iterable[str], *labels: Mapping[str, str]) -> bool:
+    """Whether one of the selectors matches one of the sets of labels."""
+    return any(matches(parse_selector(text), each) for text in texts for each in labels)
+
+
+def choose_selector(labels: Mapping[str, str]) -> str:
+    """One that matches these labels, and others of their kind rather than this one alone; empty: there are none."""
+    key = next((key for key in KINDS if key in labels), None) or next(iter(sorted(labels)), "")
+    return f"{key}={labels[key]}" if key else ""
 
 
 def matches(selector: tuple[Requirement, ...], labels: Mapping[str, str]) -> bool:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.pipeline import Pipeline, Pod, Target
 from samply_operator.model.profile import Failure, SamplyProfile, Spec
 from samply_operator.rules import times
-from samply_operator.rules.discovery import locate
+from samply_operator.rules.discovery import containers, locate, naming
 from samply_operator.rules.recording import failures, lease
 from samply_operator.settings import Settings
 
@@ -174,10 +173,11 @@ def find_target(pipeline: Pipeline, spec: Spec, settings: Settings) -> Target | 
     pod = pipeline.pods.get(spec.ordinal)
     if pod is None:
         return _missing(pipeline, spec.ordinal)
-    container = locate.find_container(pod, spec.container, settings.targets)
+    choice = containers.choose(pod, spec.container, settings.targets)
+    container = choice.container
     if container is None:
         listed = ", ".join(c.name for c in pod.containers)
-        wanted = spec.container or settings.targets.container or pod.annotations.get(names.DEFAULT_CONTAINER, "")
+        wanted = spec.container or settings.targets.container
         return failures.build_failure(
             "UnknownContainer", f"Pod {pod.name} has no container {wanted!r}; it has: {listed}."
         )
@@ -190,6 +190,8 @@ def find_target(pipeline: Pipeline, spec: Spec, settings: Settings) -> Target | 
         container=container.name,
         container_id=container.id,
         node=pod.node,
+        pipeline_id=naming.find_id(pod.labels, pod.owner),
+        doubt=choice.doubt,
     )
 
 
@@ -241,4 +243,6 @@ def build_entry(profile: SamplyProfile, target: Target, settings: Settings, now:
         lease="" if spec.preflight_only else lease.build_name(target.pod_uid, target.container),
         wanted_mode=spec.mode or defaults.mode,
         process=spec.process or "",
+        pipeline_id=target.pipeline_id,
+        doubt=target.doubt,
     )

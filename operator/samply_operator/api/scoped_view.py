@@ -1,0 +1,51 @@
+"""The view of a caller who may see some pipelines only, by Feldera's ids: everything else is as if it were not there.
+
+Routes get this view in place of the whole one, so that none of them has to know of it. A pipeline without an id, or one
+of which a part may not be seen, is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from samply_operator.api.state import View
+from samply_operator.control.live import Live
+from samply_operator.control.messages import PipelineState, Update
+from samply_operator.store.index import build_catalog
+
+
+def limit(view: View, visible: Mapping[str, str]) -> View:
+    """`visible` are names by id: those that the caller knows the pipelines by."""
+    stored = (
+        replace(manifest, pipeline=visible[manifest.pipeline_id])
+        for manifest in view.catalog.by_id.values()
+        if manifest.pipeline_id in visible
+    )
+    return View(build_catalog(stored), _limit_live(view.live, visible) if view.live else None, view.is_ready)
+
+
+def _limit_live(live: Live, visible: Mapping[str, str]) -> Live:
+    return Live().apply(
+        Update(
+            pipelines=tuple(
+                replace(pipeline, name=visible[pipeline.pipeline_ids[0]])
+                for pipeline in live.pipelines.values()
+                if _is_visible(pipeline, visible)
+            ),
+            recordings=tuple(
+                replace(recording, pipeline=visible[recording.pipeline_id])
+                for recording in live.by_id.values()
+                if recording.pipeline_id in visible
+            ),
+            store_generation=live.store_generation,
+            sent_at=live.sent_at,
+            is_synced=live.is_synced,
+            enabled=live.enabled,
+        )
+    )
+
+
+def _is_visible(pipeline: PipelineState, visible: Mapping[str, str]) -> bool:
+    return bool(pipeline.pipeline_ids) and all(each in visible for each in pipeline.pipeline_ids)

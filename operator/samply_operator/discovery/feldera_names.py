@@ -1,0 +1,91 @@
+"""What Feldera calls its pipelines: asked again and again, remembered on the volume, handed to the world.
+
+While Feldera, or one of its tenants, does not answer, the names that were known stay. What pipelines are called here is
+remembered as well, so that what was recorded under an earlier name is found under the present one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from samply_operator.discovery.changes import Changes
+from samply_operator.discovery.world import World
+from samply_operator.errors import FelderaError, StoreError
+from samply_operator.feldera import directory
+from samply_operator.feldera.client import FelderaClient
+from samply_operator.feldera.directory import Directory
+from samply_operator.model.manifest import PipelineNames
+from samply_operator.rules.discovery import naming
+from samply_operator.settings import Settings
+from samply_operator.store import pipeline_names
+
+logger = logging.getLogger(__name__)
+
+POLL_SECS = 15.0
+MAX_SHOWN = 20_000
+"""Names that are remembered; of more the oldest go."""
+
+
+class FelderaNames:
+    """`feldera` None: it is not asked, and names are those of labels and ids."""
+
+    def __init__(self, feldera: FelderaClient | None, settings: Settings, world: World, changes: Changes) -> None:
+        self._feldera = feldera
+        self._settings = settings
+        self._world = world
+        self._changes = changes
+        self._root = Path(settings.paths.data)
+        self._known = PipelineNames()
+        self._said: dict[str, str] = {}
+
+    async def load(self) -> None:
+        """What was remembered. Call before anything is watched."""
+        try:
+            self._known = await asyncio.to_thread(pipeline_names.read, self._root)
+        except StoreError as error:
+            logger.error("names of pipelines: %s", error)
+        self._use(self._known)
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await self.update()
+            await asyncio.sleep(POLL_SECS)
+
+    async def update(self) -> None:
+        """Ask once, and note what pipelines are called now."""
+        pairs = self._known.pairs if self._feldera is None else await self._ask(self._feldera)
+        self._world.rename(naming.drop_ambiguous(pairs.items()))
+        shown = {**self._known.shown, **self._world.list_names()}
+        found = PipelineNames(pairs, dict(list(shown.items())[-MAX_SHOWN:]))
+        if found != self._known:
+            self._use(found)
+            try:
+                await asyncio.to_thread(pipeline_names.write, self._root, found)
+            except StoreError as error:
+                logger.error("names of pipelines are not remembered: %s", error)
+
+    def _use(self, found: PipelineNames) -> None:
+        self._known = found
+        self._world.rename(naming.drop_ambiguous(found.pairs.items()))
+        self._changes.note_names(found.shown)
+
+    async def _ask(self, feldera: FelderaClient) -> dict[str, str]:
+        try:
+            answer = await directory.look_up(feldera, self._settings)
+        except FelderaError as error:
+            answer = Directory(faults={self._settings.feldera.secret_name: error})
+        self._tell({name: str(error) for name, error in answer.faults.items()})
+        heard = dict(answer.pairs)
+        return {**self._known.pairs, **heard} if answer.faults else heard
+
+    def _tell(self, faults: dict[str, str]) -> None:
+        """Each once, until it changes."""
+        for name, text in faults.items():
+            if self._said.get(name) != text:
+                logger.error("names of Feldera's pipelines, key %s: %s", name, text)
+        for name in self._said.keys() - faults.keys():
+            logger.info("names of Feldera's pipelines, key %s: it answers again", name)
+        self._said = faults

@@ -1,0 +1,1 @@
+"""Looks at an installation from inside: gathers the facts that rules/installation judges."""

@@ -1,0 +1,72 @@
+"""What Feldera calls its pipelines, in all tenants that there is a key of. Reads the mounted Secret, keeps nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from samply_operator import errors
+from samply_operator.feldera.client import FelderaClient, Login
+from samply_operator.settings import Feldera, Settings
+
+MAX_KEYS = 100
+MAX_KEY_BYTES = 8000
+NO_SECRET = "no key"  # noqa: S105 - a word for a message
+"""What stands for the entry where no Secret is configured: Feldera is asked without a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """`pairs` are ids with their names, of all tenants: two tenants may have the same name. `faults` by entry of the
+    Secret: of that tenant nothing was heard."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+    faults: Mapping[str, errors.FelderaError] = field(default_factory=dict)
+
+
+def read_logins(feldera: Feldera, folder: Path) -> dict[str, Login]:
+    """By entry of the Secret that is mounted there. Raises FelderaUnauthenticated where it is missing or empty."""
+    if not feldera.secret_name:
+        return {NO_SECRET: Login()}
+    paths = [path for path in sorted(folder.glob("[!.]*")) if path.is_file()] if folder.is_dir() else []
+    found = {path.name: _read_key(path) for path in paths[:MAX_KEYS]}
+    logins = {name: Login(key) for name, key in found.items() if key}
+    if not logins:
+        raise errors.FelderaUnauthenticated(
+            f"Secret {feldera.secret_name} has no entry with a key of Feldera's.",
+            remedy="Make an API key with the role read in Feldera, then: kubectl create secret generic "
+            f"{feldera.secret_name} --from-literal=TENANT=apikey:…",
+        )
+    return logins
+
+
+def _read_key(path: Path) -> str:
+    with path.open("rb") as file:
+        key = file.read(MAX_KEY_BYTES).decode(errors="replace").strip()
+    return key if key.isascii() and key.isprintable() and " " not in key else ""
+
+
+async def fetch(client: FelderaClient, logins: Mapping[str, Login]) -> Directory:
+    """Ask for all of them at once; what one of them does not answer leaves the others alone."""
+    names = list(logins)
+    answers = await asyncio.gather(*(_list(client, logins[name]) for name in names))
+    pairs = tuple(pair for answer in answers if isinstance(answer, tuple) for pair in answer)
+    faults = {
+        name: answer for name, answer in zip(names, answers, strict=True) if isinstance(answer, errors.FelderaError)
+    }
+    return Directory(pairs, faults)
+
+
+async def _list(client: FelderaClient, login: Login) -> tuple[tuple[str, str], ...] | errors.FelderaError:
+    try:
+        return tuple((found.id, found.name) for found in await client.list_pipelines(login))
+    except errors.FelderaError as error:
+        return error
+
+
+async def look_up(client: FelderaClient, settings: Settings) -> Directory:
+    """With the keys as they are now. Raises FelderaUnauthenticated where there is none."""
+    logins = await asyncio.to_thread(read_logins, settings.feldera, Path(settings.paths.feldera_keys))
+    return await fetch(client, logins)

@@ -1,0 +1,98 @@
+"""What a pipeline is called: by a label or annotation, by Feldera, or by its id. Pure.
+
+The order: our own label or annotation on the pod, then on its StatefulSet; the configured one, in the same order;
+Feldera's name of the pipeline's id; the StatefulSet's name. A word that no pipeline can be called is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from samply_operator.model import names
+from samply_operator.model.pipeline import Pod, StatefulSet
+from samply_operator.settings import Targets
+
+SHOWN = 100
+"""Characters of a word that is passed over."""
+
+_ID = re.compile(r"(?:pipeline-)?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
+
+Marks = tuple[Mapping[str, str], ...]
+"""Labels and annotations, those that count first come first."""
+Source = Literal["Label", "ConfiguredLabel", "Feldera", "StatefulSet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """`pipeline_id` is Feldera's id, empty where nothing tells it. `feldera_name` is Feldera's name of it, as far as it
+    is known; with another `name` a label contradicts it. `passed_over` are words that cannot be names."""
+
+    name: str
+    source: Source
+    pipeline_id: str = ""
+    feldera_name: str = ""
+    passed_over: tuple[str, ...] = ()
+
+
+def find_id(labels: Mapping[str, str], owner: str) -> str:
+    """Feldera's id of the pipeline, from the label that it sets, else from the StatefulSet's name; empty: neither."""
+    for text in (labels.get(names.FELDERA_ID, ""), owner):
+        if found := _ID.fullmatch(text):
+            return found[1]
+    return ""
+
+
+def find_id_of_set(stateful_set: StatefulSet) -> str:
+    return find_id({**stateful_set.labels, **stateful_set.template_labels}, stateful_set.name)
+
+
+def drop_ambiguous(known: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Names by id, without those that two ids have, in two tenants: neither may pass for the other. What is no name
+    here is left out too."""
+    found = dict(known)
+    counts = Counter(found.values())
+    return {
+        pipeline_id: name for pipeline_id, name in found.items() if counts[name] == 1 and names.is_pipeline_name(name)
+    }
+
+
+def name_pod(pod: Pod, owner: StatefulSet | None, targets: Targets, known: Mapping[str, str]) -> Naming | None:
+    """`owner` None: its StatefulSet is not known. `known`: Feldera's names by id. None: nothing names it."""
+    marks: Marks = (pod.labels, pod.annotations)
+    if owner is not None:
+        marks += (owner.labels, owner.annotations)
+    return _decide(marks, find_id(pod.labels, pod.owner), pod.owner, targets, known)
+
+
+def name_set(stateful_set: StatefulSet, targets: Targets, known: Mapping[str, str]) -> Naming | None:
+    """As its pods will be named: they get the template's labels."""
+    template = (stateful_set.template_labels, stateful_set.template_annotations)
+    marks = (*template, stateful_set.labels, stateful_set.annotations)
+    return _decide(marks, find_id_of_set(stateful_set), stateful_set.name, targets, known)
+
+
+def _decide(marks: Marks, pipeline_id: str, owner: str, targets: Targets, known: Mapping[str, str]) -> Naming | None:
+    feldera_name = known.get(pipeline_id, "")
+    passed_over: list[str] = []
+    for name, source in _list_candidates(marks, feldera_name, owner, targets):
+        if names.is_pipeline_name(name):
+            return Naming(name, source, pipeline_id, feldera_name, tuple(passed_over))
+        passed_over.append(name[:SHOWN])
+    return None
+
+
+def _list_candidates(marks: Marks, feldera_name: str, owner: str, targets: Targets) -> Iterator[tuple[str, Source]]:
+    """In the order in which they count; empty words are none."""
+    keys: tuple[tuple[str, Source], ...] = ((names.PIPELINE, "Label"), (targets.name_label, "ConfiguredLabel"))
+    for key, source in keys:
+        for mark in marks if key else ():
+            if word := mark.get(key):
+                yield word, source
+    if feldera_name:
+        yield feldera_name, "Feldera"
+    if owner and (match := re.fullmatch(targets.name_pattern, owner)):
+        yield match["pipeline"], "StatefulSet"

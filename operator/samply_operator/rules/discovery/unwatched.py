@@ -1,0 +1,63 @@
+"""What somebody wants to be profiled, or looks like Feldera's, and no selector matches. Pure.
+
+An annotation on one of them would wait for ever, without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from samply_operator.model import names
+from samply_operator.model.pipeline import Pod, StatefulSet
+from samply_operator.rules.discovery import naming, selectors
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatched:
+    """`selector` would match it; empty: it has no labels. `is_annotated`: somebody asked for a profile of it."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    selector: str
+    is_annotated: bool
+
+    def describe(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+def find_sets(sets: Iterable[StatefulSet], wanted: Sequence[str]) -> Iterator[Unwatched]:
+    """`wanted` are the selectors."""
+    for each in sets:
+        labels = each.template_labels or each.labels
+        is_annotated = names.TRIGGER in each.annotations
+        is_like = names.FELDERA_ID in labels or bool(naming.find_id_of_set(each))
+        if (is_annotated or is_like) and not selectors.is_selected(wanted, each.template_labels, each.labels):
+            selector = selectors.choose_selector(labels)
+            yield Unwatched("StatefulSet", each.namespace, each.name, each.uid, selector, is_annotated)
+
+
+def find_pods(pods: Iterable[Pod], wanted: Sequence[str]) -> Iterator[Unwatched]:
+    """Annotated ones alone: of those without, their StatefulSet tells."""
+    for pod in pods:
+        if names.TRIGGER in pod.annotations and not selectors.is_selected(wanted, pod.labels):
+            yield Unwatched("Pod", pod.namespace, pod.name, pod.uid, selectors.choose_selector(pod.labels), True)
+
+
+def suggest(unwatched: Iterable[Unwatched], wanted: Sequence[str]) -> str:
+    """The values that would find them; empty: none would."""
+    more = [text for text in dict.fromkeys(each.selector for each in unwatched) if text]
+    if not more:
+        return ""
+    listed = ", ".join(f'"{text}"' for text in [*wanted, *more])
+    return f"Set config.targets.podSelector to [{listed}] in the chart's values."
+
+
+def describe(unwatched: Unwatched, wanted: Sequence[str]) -> str:
+    """For its Event."""
+    selected = " or ".join(text or "everything" for text in wanted)
+    cure = suggest((unwatched,), wanted) or "Give it a label, and select that in config.targets.podSelector."
+    told = f"It is not watched, so the annotation {names.TRIGGER} has no effect"
+    return f"{told}: config.targets.podSelector is {selected}. {cure}"

@@ -1,0 +1,155 @@
+"""What the facts of an installation mean, each failing check with its cure. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from samply_operator.errors import SamplyOperatorError
+from samply_operator.model import names
+from samply_operator.model.check import Check, Report, Status
+from samply_operator.rules.discovery.naming import Naming
+from samply_operator.rules.discovery.unwatched import Unwatched, suggest
+from samply_operator.rules.recording import failures
+
+ENFORCE = "pod-security.kubernetes.io/enforce"
+STRICT = frozenset({"baseline", "restricted"})
+MIB = 1024 * 1024
+SHOWN = 5
+"""Names in one message; of more their number is said."""
+
+
+def judge_rights(missing: Sequence[str]) -> Check:
+    if not missing:
+        return Check("Rights", "Passed", "The operator's ServiceAccount has every right that it needs.")
+    return Check(
+        "Rights",
+        "Failed",
+        f"The operator's ServiceAccount {_join(missing)}.",
+        "Set rbac.create=true in the chart's values, or grant these yourself (docs/security.md).",
+    )
+
+
+def judge_selector(
+    selectors: Sequence[str], pipelines: int, unwatched: Sequence[Unwatched], namespaces: Sequence[str]
+) -> Check:
+    """`pipelines` is how many are found."""
+    where = ", ".join(namespaces) or "all namespaces"
+    wanted = [each.describe() for each in unwatched if each.is_annotated]
+    if wanted:
+        return Check(
+            "Selector",
+            "Failed",
+            f"Annotated, and not watched: {_join(wanted)}.",
+            suggest(unwatched, selectors),
+        )
+    if pipelines:
+        found = f"{pipelines} pipeline{'s' if pipelines > 1 else ''}"
+        return Check("Selector", "Passed", f"{found} found in {where}.")
+    message = f"No StatefulSet or pod in {where} matches {describe_selectors(selectors)}"
+    if unwatched:
+        message += f"; {_join([each.describe() for each in unwatched])} could be meant"
+    remedy = suggest(unwatched, selectors) or (
+        "Set config.targets.podSelector to the labels of your pipelines' pods, and config.targets.namespaces to where "
+        "they are; nothing is to be done if there are none yet."
+    )
+    return Check("Selector", "Failed" if unwatched else "Warning", message + ".", remedy)
+
+
+def describe_selectors(selectors: Sequence[str]) -> str:
+    return "config.targets.podSelector (" + " or ".join(text or "everything" for text in selectors) + ")"
+
+
+def judge_names(namings: Sequence[Naming], *, is_feldera_asked: bool) -> Check:
+    """Of all pipelines that were found."""
+    passed_over = [repr(word) for naming in namings for word in naming.passed_over]
+    if passed_over:
+        return Check(
+            "Names",
+            "Warning",
+            f"These cannot be names of pipelines, and are passed over: {_join(passed_over)}.",
+            "A name has 1 to 100 letters, digits, dashes, underscores and dots, and begins with none of the latter.",
+        )
+    contradicted = [f"{n.name} (in Feldera {n.feldera_name})" for n in namings if n.feldera_name not in {"", n.name}]
+    if contradicted:
+        return Check(
+            "Names",
+            "Warning",
+            f"A label contradicts Feldera, and counts: {_join(contradicted)}.",
+            f"Remove the label or annotation {names.PIPELINE}, or make it the same.",
+        )
+    by_id = [naming.name for naming in namings if naming.pipeline_id and naming.name == naming.pipeline_id]
+    if not by_id:
+        return Check("Names", "Passed", "Every pipeline that was found has a name.")
+    if is_feldera_asked:
+        remedy = (
+            "Give the Secret of config.feldera.secretName a key of each tenant. Of two with one name neither has it."
+        )
+    else:
+        remedy = f"Set config.feldera.url and secretName, or label the StatefulSets with {names.PIPELINE}."
+    return Check("Names", "Warning", f"Called by their ids, for want of a name: {_join(by_id)}.", remedy)
+
+
+def judge_kernel(paranoid: int | None, node: str) -> Check:
+    """Of the node that the operator is on: the others are tried by a preflight. samply 0.13.1 gives up at 2."""
+    where = f"node {node}" if node else "the operator's node"
+    if paranoid is None:
+        return Check("Kernel", "Unknown", f"kernel.perf_event_paranoid of {where} cannot be read.", "Try a preflight.")
+    told = f"kernel.perf_event_paranoid is {paranoid} on {where}"
+    if paranoid <= 1:
+        return Check("Kernel", "Passed", f"{told}: samply may record.")
+    return Check("Kernel", "Failed", f"{told}.", failures.REMEDIES["PerfEventParanoid"])
+
+
+def judge_pod_security(namespace: str, labels: Mapping[str, str], *, is_ephemeral: bool) -> Check:
+    level = labels.get(ENFORCE, "")
+    if level not in STRICT:
+        message = f"Namespace {namespace} enforces no Pod Security level that refuses PERFMON."
+        return Check("PodSecurity", "Passed", message, namespace=namespace)
+    message = f"Namespace {namespace} enforces Pod Security {level}: it admits neither PERFMON nor "
+    message += "ephemeral containers with it." if is_ephemeral else "containers with it."
+    return Check("PodSecurity", "Failed", message, failures.REMEDIES["EphemeralRefused"], namespace)
+
+
+def judge_helper_image(image: str, stuck: Sequence[str], *, is_enabled: bool) -> Check:
+    """`stuck` are pods whose ephemeral container waits for its image, with the reason."""
+    if not is_enabled:
+        return Check("HelperImage", "Passed", "Mode Ephemeral is switched off: no image is needed for it.")
+    if stuck:
+        message = f"The image {image} of mode Ephemeral cannot be pulled: {_join(stuck)}."
+        return Check("HelperImage", "Failed", message, failures.REMEDIES["ImagePullFailed"])
+    return Check("HelperImage", "Passed", f"No pod waits for the image {image} of mode Ephemeral.")
+
+
+def judge_volume(free_bytes: int | None, min_free_bytes: int, fault: str) -> Check:
+    """`fault`: why it cannot be written; empty: it can."""
+    if fault or free_bytes is None:
+        return Check("Volume", "Failed", f"The volume cannot be used: {fault}.", "Look at the PersistentVolumeClaim.")
+    told = f"{free_bytes // MIB} MiB are free on the volume"
+    if free_bytes < min_free_bytes:
+        remedy = "Enlarge the claim, or lower what config.retention keeps."
+        return Check("Volume", "Failed", f"{told}: less than config.recording.minFreeBytes.", remedy)
+    return Check("Volume", "Passed", f"{told}.")
+
+
+def judge_feldera(url: str, known: int, faults: Mapping[str, SamplyOperatorError]) -> Check:
+    """`known` is how many pipelines Feldera has, `faults` by entry of the Secret."""
+    if not url:
+        message = "Feldera's API is not asked: config.feldera.url is empty."
+        return Check("Feldera", "Passed", message)
+    if not faults:
+        return Check("Feldera", "Passed", f"Feldera's API at {url} answers: {known} pipelines.")
+    entry, error = next(iter(faults.items()))
+    others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return Check("Feldera", "Failed", f"With the key {entry}{others}: {error.message}", error.remedy)
+
+
+def build_report(found: Sequence[Check]) -> Report:
+    """The worst of them is the whole's."""
+    statuses = {check.status for check in found}
+    order: tuple[Status, ...] = ("Failed", "Unknown", "Warning")
+    return Report(next((status for status in order if status in statuses), "Passed"), tuple(found))
+
+
+def _join(items: Sequence[str]) -> str:
+    rest = f", and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return "; ".join(items[:SHOWN]) + rest

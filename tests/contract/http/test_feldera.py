@@ -1,0 +1,317 @@
+"""Feldera's keys: they open what their holders see in Feldera, nothing else, and only while Feldera says so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from samply_operator import __version__
+from samply_operator.api.auth import auth_cache
+from samply_operator.control import feldera_auth
+from samply_operator.control.messages import StartReply
+from samply_operator.feldera import client as client_
+from samply_operator.logs import AUDIT, FIELDS
+from samply_operator.settings import ApiKeys, Auth, FelderaWay
+from support.fake_feldera import READER, STRANGER, VERSION, FakeFeldera, Key, make_pipeline_id
+from support.fake_operator import make_pipeline, make_recording
+from support.guarded import GUARDED, PROFILE
+from support.identity import forge
+from support.service import serving
+
+from .conftest import Answer, Service, make_id, wait_until
+
+ACME, OTHER = make_pipeline_id(1), make_pipeline_id(2)
+
+
+@pytest.fixture
+async def feldera() -> AsyncIterator[FakeFeldera]:
+    """Two tenants, each with a pipeline called orders."""
+    async with FakeFeldera() as feldera:
+        feldera.add(1, "orders")
+        feldera.add(2, "orders", tenant="other")
+        yield feldera
+
+
+@pytest.fixture
+def auth() -> Auth:
+    return Auth(api_keys=ApiKeys(enabled=True), feldera=FelderaWay(enabled=True, issuers=("https://login.example",)))
+
+
+@pytest.fixture
+async def service(folder: Path, auth: Auth, feldera: FakeFeldera) -> AsyncIterator[Service]:
+    """Both pipelines run in one namespace, as those of two tenants do, and so neither has the name; and one that isn't
+    Feldera's has it."""
+    async with serving(folder, auth=auth, feldera_url=feldera.url) as service:
+        service.operator.pipelines = (
+            make_pipeline(ACME, ids=(ACME,)),
+            make_pipeline(OTHER, ids=(OTHER,)),
+            make_pipeline("orders", namespace="elsewhere"),
+        )
+        service.put(1, b"of acme", pipeline=ACME, pipeline_id=ACME)
+        service.put(2, b"of other", pipeline=OTHER, pipeline_id=OTHER)
+        service.put(3, b"of nobody", pipeline="orders", namespace="elsewhere")
+        await service.settle()
+        yield service
+
+
+async def ask(service: Service, token: str, path: str = PROFILE, *, method: str = "GET", tenant: str = "") -> Answer:
+    return await service.ask(method, path, Authorization=f"Bearer {token}", Feldera_Tenant=tenant)
+
+
+async def list_names(service: Service, token: str, **options: str) -> list[tuple[str, str]]:
+    answer = await ask(service, token, "/v0/pipelines", **options)
+    assert answer.status == 200, answer.body
+    return [(found["namespace"], found["name"]) for found in answer.read_json()["pipelines"]]
+
+
+# ------------------------------------------------------------------------------------------------------- what is seen
+
+
+async def test_each_key_reads_the_pipeline_that_it_sees_by_its_name_there(service: Service) -> None:
+    """Two tenants have the same name: to each of them it means their own."""
+    assert (await ask(service, READER)).body == b"of acme"
+    assert (await ask(service, STRANGER)).body == b"of other"
+    assert await list_names(service, READER) == [("feldera", "orders")]
+    assert await list_names(service, STRANGER) == [("feldera", "orders")]
+
+
+async def test_the_id_is_a_name_too(service: Service) -> None:
+    """For whom Feldera knows, and for everybody else."""
+    path = PROFILE.replace("orders", ACME)
+    assert (await ask(service, READER, path)).body == b"of acme"
+    (await ask(service, STRANGER, path)).assert_error(404, "UnknownPipelineName")
+    assert (await service.get(path)).body == b"of acme"
+
+
+async def test_an_id_leads_to_the_name_that_the_pipeline_has_here(service: Service) -> None:
+    """Whoever comes by another way may use it too."""
+    service.operator.pipelines = (make_pipeline("mine", ids=(ACME,)),)
+    service.put(4, b"of mine", pipeline="mine", pipeline_id=ACME)
+    await service.settle()
+    answer = await service.get(f"/v0/pipelines/{ACME}/samply_profiles")
+    assert {found["pipeline_name"] for found in answer.read_json()["profiles"]} == {"mine"}
+    assert (await ask(service, READER)).body == b"of mine", "Feldera's name counts for whom it knows"
+
+
+async def test_a_users_tenant_is_passed_on(service: Service, feldera: FakeFeldera) -> None:
+    """And what was found out for one tenant is not taken for another."""
+    feldera.keys["apikey:both"] = Key(("acme", "other"))
+    for tenant, body in (("acme", b"of acme"), ("other", b"of other"), ("acme", b"of acme")):
+        assert (await ask(service, "apikey:both", tenant=tenant)).body == body
+    (await ask(service, READER, tenant="other")).assert_error(404, "UnknownPipelineName")
+
+
+async def test_a_token_of_felderas_issuer(service: Service, feldera: FakeFeldera) -> None:
+    """Its subject is what the log says; another issuer's token never goes there."""
+    token = forge({"alg": "RS256"}, {"iss": "https://login.example", "sub": "alice"}, signature=b"x")
+    feldera.keys[token] = Key(("acme",))
+    assert (await ask(service, token)).body == b"of acme"
+    stranger = forge({"alg": "RS256"}, {"iss": "https://evil.example", "sub": "alice"}, signature=b"x")
+    feldera.keys[stranger] = Key(("acme",))
+    asked = len(feldera.asked)
+    (await ask(service, stranger)).assert_error(401, "Unauthenticated")
+    assert len(feldera.asked) == asked
+
+
+async def test_a_key_that_may_see_nothing(service: Service, feldera: FakeFeldera) -> None:
+    """It is good, and there is nothing: as if no pipeline were there."""
+    feldera.keys["apikey:new"] = Key(("empty",))
+    nothing = await ask(service, "apikey:new")
+    assert nothing.assert_error(404, "UnknownPipelineName") == {"pipeline_name": "orders"}
+    assert await list_names(service, "apikey:new") == []
+    feldera.keys["apikey:none"] = Key(())
+    (await ask(service, "apikey:none")).assert_error(404, "UnknownPipelineName")
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+async def test_no_route_shows_what_feldera_does_not(
+    service: Service, feldera: FakeFeldera, method: str, path: str
+) -> None:
+    """Nor that it is there, nor to the operator: the answer is that for a name that nobody has."""
+    feldera.pipelines = [pipeline for pipeline in feldera.pipelines if pipeline.tenant != "other"]
+    answer = await ask(service, STRANGER, path, method=method)
+    if path == "/v0/doctor":
+        assert service.operator.bearers == [STRANGER], "the operator decides"
+        return
+    if path == "/v0/pipelines":
+        assert answer.read_json()["pipelines"] == []
+        return
+    assert answer.status in {400, 404} if "/links" in path else answer.status == 404, answer.body
+    assert service.operator.reviewed == []
+    for trace in (b"of acme", b"of other", b"of nobody", b"elsewhere", b'feldera"'):
+        assert trace not in answer.body
+
+
+async def test_a_profile_of_another_pipeline_is_not_reached_by_its_id(service: Service) -> None:
+    """Not by the path of the own one either."""
+    for profile_id in (make_id(2), make_id(3)):
+        for what in ("", "/profile", "/summary"):
+            path = f"{PROFILE}s/{profile_id}{what}"
+            (await ask(service, READER, path)).assert_error(404, "UnknownProfile")
+    path = f"/v0/pipelines/orders/diff?before={make_id(1)}&after={make_id(2)}"
+    (await ask(service, READER, path)).assert_error(404, "UnknownProfile")
+    assert (await ask(service, READER, f"{PROFILE}s/{make_id(1)}")).status == 200
+
+
+async def test_a_pipeline_of_which_a_part_may_not_be_seen_is_not_seen(service: Service) -> None:
+    """Two that a label gives one name."""
+    service.operator.pipelines = (make_pipeline("both", ids=(ACME, OTHER)),)
+    await service.settle()
+    answer = await ask(service, READER, "/v0/pipelines/orders/samply_profile", method="POST")
+    assert answer.status in {404, 503}
+    assert [name for _, name in await list_names(service, READER)] == ["orders"], "what is stored alone"
+
+
+# ---------------------------------------------------------------------------------------------------------- starting
+
+
+def start(service: Service) -> None:
+    def answer(_: object) -> StartReply:
+        service.operator.recordings = (make_recording(make_id(9), ACME, pipeline_id=ACME),)
+        service.operator.push()
+        return StartReply(make_id(9), "feldera", "r", "Recording")
+
+    service.operator.answer = answer
+
+
+async def test_a_start_is_handed_to_the_operator_with_the_login(service: Service) -> None:
+    """Which decides itself; the answer speaks of the pipeline as the caller calls it."""
+    start(service)
+    answer = await ask(service, READER, method="POST", tenant="acme")
+    assert answer.status == 202
+    assert answer.headers["Location"] == f"{PROFILE}s/{make_id(9)}"
+    assert (service.operator.bearers, service.operator.tenants) == ([READER], ["acme"])
+    assert [call.pipeline for call in service.operator.started] == ["orders"]
+    assert (await ask(service, READER, f"{PROFILE}?latest=true")).status == 204
+    assert (await ask(service, STRANGER, f"{PROFILE}?latest=true")).body == b"of other"
+
+
+# ----------------------------------------------------------------------------------------------- for how long it holds
+
+
+async def test_a_revoked_key_is_refused_after_what_is_remembered(
+    service: Service, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5 s, and here less."""
+    assert auth_cache.KEEP_SECS <= 5
+    monkeypatch.setattr(auth_cache, "KEEP_SECS", 0.2)
+    assert (await ask(service, READER)).status == 200
+    del feldera.keys[READER]
+
+    async def is_refused() -> bool:
+        return (await ask(service, READER)).status == 401
+
+    await wait_until(is_refused, secs=3)
+
+
+async def test_pollers_do_not_ask_feldera_each_time(service: Service, feldera: FakeFeldera) -> None:
+    await ask(service, READER)
+    asked = len(feldera.asked)
+    for _ in range(20):
+        assert (await ask(service, READER)).status == 200
+    assert len(feldera.asked) == asked
+
+
+# --------------------------------------------------------------------------------------------------- Feldera's trouble
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        lambda: web.Response(status=500, text="oops"),
+        lambda: web.Response(text="<html>Sign in</html>", content_type="text/html"),
+        lambda: web.Response(status=302, headers={"Location": "https://login.example"}),
+        lambda: web.Response(text="[]", content_type="application/json"),
+    ],
+    ids=["500", "HTML", "a redirect", "another shape"],
+)
+async def test_a_feldera_in_trouble_opens_nothing_and_closes_nothing_else(
+    service: Service, feldera: FakeFeldera, trouble: Callable[[], web.Response]
+) -> None:
+    """The answer says what is unknown and is worth repeating; other callers read on."""
+    feldera.break_with = trouble
+    answer = await ask(service, READER)
+    answer.assert_error(503, "AccessUndecided")
+    assert answer.headers["Retry-After"] == "5"
+    assert "Feldera" in answer.read_json()["message"]
+    assert (await service.get(PROFILE)).body == b"of nobody"
+    feldera.break_with = None
+    assert (await ask(service, READER)).body == b"of acme", "an error is not remembered"
+
+
+async def test_an_absent_feldera(service: Service, feldera: FakeFeldera) -> None:
+    await feldera.stop()
+    (await ask(service, READER)).assert_error(503, "AccessUndecided")
+    assert (await service.get(PROFILE)).status == 200
+    await feldera.start()
+    assert (await ask(service, READER)).status == 200
+
+
+async def test_a_slow_feldera_is_not_waited_for(
+    folder: Path, auth: Auth, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client_.ANSWER_SECS <= 5
+    monkeypatch.setattr(client_, "ANSWER_SECS", 0.3)
+    monkeypatch.setattr(client_.FelderaClient.__init__, "__kwdefaults__", {"answer_secs": 0.3})
+    feldera.delay_secs = 30
+    async with serving(folder, auth=auth, feldera_url=feldera.url) as service:
+        (await ask(service, READER)).assert_error(503, "AccessUndecided")
+
+
+async def test_a_feldera_without_authentication_vouches_for_nobody(service: Service, feldera: FakeFeldera) -> None:
+    """It would accept any key."""
+    feldera.has_authentication = False
+    answer = await ask(service, "apikey:anything")
+    answer.assert_error(401, "Unauthenticated")
+    assert "without authentication" in answer.read_json()["message"]
+
+
+async def test_felderas_word_about_keys_is_tried_again(
+    service: Service, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Authentication may be switched off later."""
+    monkeypatch.setattr(feldera_auth, "PROVED_SECS", 0.0)
+    assert (await ask(service, READER)).status == 200
+    feldera.has_authentication = False
+    (await ask(service, STRANGER)).assert_error(401, "Unauthenticated")
+
+
+# -------------------------------------------------------------------------------------------------- who hears of what
+
+
+async def test_other_tokens_never_reach_feldera_and_its_keys_nobody_else(
+    service: Service, feldera: FakeFeldera, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for token in ("a.b.c", "opaque", "samply_ci_00"):
+        (await ask(service, token)).assert_error(401, "Unauthenticated")
+    await service.get(PROFILE)
+    await service.get("/v0/config")
+    assert feldera.asked == []
+    service.operator.reviewed.clear()
+    await ask(service, READER)
+    await ask(service, "apikey:very-secret")
+    assert service.operator.reviewed == []
+    assert "apikey:" not in "".join(line for line in caplog.text.splitlines() if "aiohttp" not in line)
+
+
+async def test_the_log_says_who_and_by_which_way(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    await ask(service, READER, "/v0/pipelines/nothing/samply_profile")
+    (line,) = [getattr(record, FIELDS) for record in caplog.records if record.name == AUDIT]
+    assert (line["decision"], line["way"], line["who"]) == ("Hide", "Feldera", "acme")
+
+
+async def test_the_platform_is_felderas_where_it_is_known(service: Service, feldera: FakeFeldera) -> None:
+    """So that the SDK sees the version that it was made for; ours stands beside it."""
+    before = (await service.get("/v0/config")).read_json()
+    assert before == {"edition": "Open source", "version": __version__, "samply_operator": {"version": __version__}}
+    known = {"edition": "Enterprise", "version": VERSION, "samply_operator": {"version": __version__}}
+    assert (await ask(service, "apikey:wrong", "/v0/config")).read_json() == before
+    assert (await ask(service, READER, "/v0/config")).read_json() == known
+    await feldera.stop()
+    assert (await service.get("/v0/config")).read_json() == known

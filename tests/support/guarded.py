@@ -1,0 +1,32 @@
+"""Every route of the api: those that need no token, and those that do."""
+
+from __future__ import annotations
+
+from support.service import make_id
+
+PROFILE = "/v0/pipelines/orders/samply_profile"
+HISTORY = f"{PROFILE}s"
+OPEN = ("/healthz", "/readyz", "/v0/config", "/openapi.json", "/docs")
+GUARDED = (
+    ("GET", "/v0/pipelines"),
+    ("GET", "/v0/doctor"),
+    ("GET", PROFILE),
+    ("HEAD", PROFILE),
+    ("GET", f"{PROFILE}?ordinal=all"),
+    ("POST", PROFILE),
+    ("POST", f"{PROFILE}?ordinal=all"),
+    ("POST", f"{PROFILE}/preflight"),
+    ("GET", HISTORY),
+    ("GET", f"{HISTORY}/{make_id(1)}"),
+    ("GET", f"{HISTORY}/{make_id(1)}/profile"),
+    ("GET", f"{HISTORY}/{make_id(1)}/summary"),
+    ("GET", f"{HISTORY}/{make_id(1)}/operators"),
+    ("GET", f"{HISTORY}/{make_id(1)}/tree"),
+    ("GET", f"{HISTORY}/{make_id(1)}/timeline"),
+    ("GET", f"/v0/pipelines/orders/diff?before={make_id(1)}&after={make_id(1)}"),
+    ("GET", "/v0/pipelines/orders/export"),
+    ("GET", "/v0/pipelines/orders/summary"),
+    ("POST", f"{HISTORY}/{make_id(1)}/links"),
+    ("POST", f"{HISTORY}/{make_id(1)}/stop"),
+    ("DELETE", f"{HISTORY}/{make_id(1)}"),
+)
