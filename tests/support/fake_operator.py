@@ -239,11 +239,11 @@ class FakeOperator:
         return self._tell(lambda: self.answer(wanted))
 
     async def _start_all(self, request: web.Request) -> web.StreamResponse:
-        """Asks `answer` for each ordinal of the pipeline."""
+        """Asks `answer` for each ordinal of the pipeline; a hidden one is refused as a whole."""
         self.bearers.append(_read_bearer(request))
         wanted = msgspec.json.decode(await request.read(), type=StartAllRequest)
         found = next((p for p in self.pipelines if p.name == wanted.pipeline), None)
-        if found is None:
+        if found is None or self.answer is refuse_unknown:
             return self._tell(lambda: refuse_unknown(StartRequest(wanted.pipeline)))
         started, refused = [], []
         for ordinal in (o.ordinal for o in found.ordinals):

@@ -17,7 +17,7 @@ from samply_operator.rules.access import permissions
 from samply_operator.settings import Auth, Verb
 
 MAX_REVIEWS = 32
-"""Questions to Kubernetes, and to Feldera, at the same time; further ones wait."""
+"""Questions to Kubernetes at the same time; further ones wait."""
 WAIT_SECS = 8.0
 """Longest wait for all of them together."""
 
@@ -65,8 +65,7 @@ class Authorizer:
             case "Kubernetes":
                 return await self._review(token, verbs, namespaces)
             case "Feldera":
-                async with self._gate:
-                    return await self._feldera.identify(login, pipeline)
+                return await self._feldera.identify(login, pipeline)
 
     async def _review(self, token: str, verbs: Sequence[Verb], namespaces: Collection[str]) -> permissions.Who:
         audiences = self._auth.kubernetes.audiences

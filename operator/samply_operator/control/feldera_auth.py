@@ -15,11 +15,16 @@ from collections.abc import Callable
 from samply_operator import errors
 from samply_operator.feldera.answers import UUID, PipelineInfo, Session
 from samply_operator.feldera.client import FelderaClient, Login
+from samply_operator.model import names
 from samply_operator.rules.access import permissions
 from samply_operator.settings import Auth
 
 PROVED_SECS = 60.0
 """How long a Feldera that refused a made-up key is taken for one that looks at keys."""
+MAX_ASKED = 16
+"""Callers whom Feldera is asked about at the same time. A slow Feldera holds up nobody who comes by another way."""
+WAIT_SECS = 10.0
+"""Longest wait for all that is asked about one caller."""
 
 
 class FelderaAuthenticator:
@@ -32,6 +37,7 @@ class FelderaAuthenticator:
         self._client = client
         self._clock = clock
         self._proved_until = float("-inf")
+        self._turns = asyncio.Semaphore(MAX_ASKED)
 
     async def identify(self, login: Login, pipeline: str | None) -> permissions.Who:
         """The caller, and which of the pipelines called this they see in Feldera: a name or an id, several with a space
@@ -39,10 +45,11 @@ class FelderaAuthenticator:
         if self._client is None:
             raise errors.Unauthenticated("Feldera's keys are not accepted here.")
         try:
-            await self._prove(self._client)
-            session, found = await asyncio.gather(
-                self._find_session(self._client, login), self._find_all(self._client, login, pipeline)
-            )
+            async with asyncio.timeout(WAIT_SECS), self._turns:
+                await self._prove(self._client)
+                session, found = await asyncio.gather(
+                    self._find_session(self._client, login), self._find_all(self._client, login, pipeline)
+                )
         except errors.FelderaUnauthenticated as error:
             raise errors.Unauthenticated(
                 "Feldera does not accept the token: it is unknown there, or was removed."
@@ -50,6 +57,10 @@ class FelderaAuthenticator:
         except errors.FelderaError as error:
             raise errors.AccessUndecided(
                 f"Who calls cannot be found out: {error.message}", remedy="Try again in a few seconds."
+            ) from error
+        except TimeoutError as error:
+            raise errors.AccessUndecided(
+                "Who calls cannot be found out: Feldera does not answer in time.", remedy="Try again in a few seconds."
             ) from error
         visible = tuple((info.id, info.name) for info in found)
         subject = permissions.describe_feldera_caller(login.bearer, session.tenant_name or "")
@@ -84,6 +95,8 @@ class FelderaAuthenticator:
         try:
             if pipeline is None:
                 return await client.list_pipelines(login)
+            if not names.is_pipeline_name(pipeline):
+                return ()
             if re.fullmatch(UUID, pipeline):
                 listed = await client.list_pipelines(login)
                 return tuple(info for info in listed if pipeline in {info.id, info.name})

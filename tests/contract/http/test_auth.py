@@ -25,6 +25,7 @@ from samply_operator.errors import AccessUndecided, Forbidden, Unauthenticated
 from samply_operator.logs import AUDIT, FIELDS
 from samply_operator.rules.access import credentials
 from samply_operator.settings import ApiKeys, Auth, KubernetesWay, Oidc, OidcGrant, Verb
+from support.fake_feldera import make_pipeline_id
 from support.fake_operator import KEY, make_key, make_pipeline, make_recording
 from support.guarded import GUARDED, HISTORY, OPEN, PROFILE
 from support.identity import AUDIENCE, Provider, build_claims, sign
@@ -175,6 +176,24 @@ async def test_a_key_of_another_namespace_sees_nothing(service: Service) -> None
         assert strip(hidden, "orders") == strip(absent, "absent")
     listed = await service.get("/v0/pipelines", Authorization=bearer(ELSEWHERE))
     assert listed.read_json()["pipelines"] == []
+
+
+async def test_the_id_of_a_hidden_pipeline_does_not_tell_its_name(service: Service) -> None:
+    """By Feldera's id, too, a hidden pipeline is one that nobody has."""
+    service.operator.pipelines = (make_pipeline("secret", ids=(make_pipeline_id(1),)),)
+    service.put(1, pipeline="secret", pipeline_id=make_pipeline_id(1))
+    await service.settle()
+    await set_keys(service, make_key(ELSEWHERE, credentials.VERBS, ("elsewhere",)))
+    for method, path in GUARDED[2:]:
+        if method == "HEAD":
+            continue
+        hidden, absent = [
+            await service.ask(method, path.replace("orders", make_pipeline_id(each)), Authorization=bearer(ELSEWHERE))
+            for each in (1, 2)
+        ]
+        assert hidden.status == absent.status == 404, path
+        assert b"secret" not in hidden.body
+        assert strip(hidden, make_pipeline_id(1)) == strip(absent, make_pipeline_id(2))
 
 
 def strip(answer: Answer, name: str) -> tuple[bytes, set[str]]:

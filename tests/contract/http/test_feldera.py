@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -12,18 +14,19 @@ from aiohttp import web
 from samply_operator import __version__
 from samply_operator.api.auth import auth_cache
 from samply_operator.control import feldera_auth
-from samply_operator.control.messages import StartReply
+from samply_operator.control.messages import Credentials, ReviewReply, StartReply
 from samply_operator.feldera import client as client_
 from samply_operator.logs import AUDIT, FIELDS
-from samply_operator.settings import ApiKeys, Auth, FelderaWay
+from samply_operator.settings import Api, ApiKeys, Auth, FelderaWay, Links
 from support.fake_feldera import READER, STRANGER, VERSION, FakeFeldera, Key, make_pipeline_id
-from support.fake_operator import make_pipeline, make_recording
+from support.fake_operator import KEY, make_pipeline, make_recording
 from support.guarded import GUARDED, PROFILE
 from support.identity import forge
 from support.service import serving
 
 from .conftest import Answer, Service, make_id, wait_until
 
+DEMO = (Path(__file__).parents[2] / "data" / "profiles" / "demo-v55.json.gz").read_bytes()
 ACME, OTHER = make_pipeline_id(1), make_pipeline_id(2)
 
 
@@ -157,6 +160,35 @@ async def test_a_profile_of_another_pipeline_is_not_reached_by_its_id(service: S
     assert (await ask(service, READER, f"{PROFILE}s/{make_id(1)}")).status == 200
 
 
+async def test_a_profile_is_compared_with_one_of_another_pipeline_by_name_and_by_id(
+    service: Service, feldera: FakeFeldera
+) -> None:
+    """Both are asked for in Feldera; for other callers too an id stands for the name."""
+    feldera.add(3, "billing")
+    for number, pipeline_id in ((5, ACME), (6, make_pipeline_id(3))):
+        service.put(number, DEMO, pipeline=pipeline_id, pipeline_id=pipeline_id)
+    await service.settle()
+    for token in (READER, KEY):
+        for one in (ACME, "orders") if token == READER else (ACME,):
+            for two in (make_pipeline_id(3), "billing") if token == READER else (make_pipeline_id(3),):
+                path = f"/v0/pipelines/{one}/samply_profiles/{make_id(5)}/tree"
+                answer = await ask(service, token, f"{path}?before={make_id(6)}&before_pipeline={two}")
+                assert answer.status == 200, (one, two, answer.body)
+    path = f"{PROFILE}s/{make_id(5)}/tree?before={make_id(6)}&before_pipeline=billing"
+    (await ask(service, STRANGER, path)).assert_error(404, "UnknownProfile")
+
+
+async def test_a_link_that_was_made_with_felderas_key_opens(folder: Path, auth: Auth, feldera: FakeFeldera) -> None:
+    """Whatever the pipeline is called there and here."""
+    async with serving(folder, Api(links=Links(secret_name="links")), auth=auth, feldera_url=feldera.url) as service:
+        service.operator.pipelines = (make_pipeline("mine", ids=(ACME,)),)
+        service.put(1, b"of acme", pipeline="mine", pipeline_id=ACME)
+        service.operator.credentials = Credentials(link_keys=(b"k" * 32,), read_at=time.time())
+        await service.settle()
+        link = await ask(service, READER, f"{PROFILE}s/{make_id(1)}/links", method="POST")
+        assert (await service.get(link.read_json()["href"], Authorization="")).body == b"of acme"
+
+
 async def test_a_pipeline_of_which_a_part_may_not_be_seen_is_not_seen(service: Service) -> None:
     """Two that a label gives one name."""
     service.operator.pipelines = (make_pipeline("both", ids=(ACME, OTHER)),)
@@ -260,6 +292,44 @@ async def test_a_slow_feldera_is_not_waited_for(
     feldera.delay_secs = 30
     async with serving(folder, auth=auth, feldera_url=feldera.url) as service:
         (await ask(service, READER)).assert_error(503, "AccessUndecided")
+
+
+async def test_callers_who_wait_for_a_slow_feldera_hold_up_nobody_else(
+    service: Service, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are: each is told after a while, and all others are answered meanwhile."""
+    assert feldera_auth.WAIT_SECS <= 10
+    monkeypatch.setattr(feldera_auth, "WAIT_SECS", 3.0)
+    assert (await ask(service, READER)).status == 200, "Feldera is known to look at keys"
+    feldera.delay_secs = 30
+
+    async def is_busy() -> bool:
+        return len(feldera.asked) >= feldera_auth.MAX_ASKED
+
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(ask(service, f"apikey:{number}")) for number in range(2 * feldera_auth.MAX_ASKED + 8)]
+        await wait_until(is_busy)
+        service.operator.review = lambda token, asked: ReviewReply("ana", {"get": ("elsewhere",)})
+        answer = await ask(service, forge({"alg": "RS256"}, {"iss": "kubernetes"}, signature=b"x"))
+        assert answer.body == b"of nobody"
+        assert not [task.result().body for task in waiting if task.done()]
+    for task in waiting:
+        task.result().assert_error(503, "AccessUndecided")
+
+
+@pytest.mark.parametrize("name", ["..", "%2e%2e%2fconfig", "a%20b", "a%2fb", "x" * 101, "%00", "ordérs"])
+async def test_what_cannot_be_a_name_is_not_asked_for(service: Service, feldera: FakeFeldera, name: str) -> None:
+    """It would be another path of Feldera's."""
+    await ask(service, READER)
+    answer = await ask(service, READER, f"/v0/pipelines/{name}/samply_profile")
+    assert answer.status == 404, answer.body
+    assert {path for path, _, _ in feldera.asked} <= {"/v0/config/session", "/v0/pipelines/orders"}
+
+
+@pytest.mark.parametrize("name", ["Orders_V2", "x" * 100])
+async def test_what_is_a_name_in_feldera_is_one_here(service: Service, feldera: FakeFeldera, name: str) -> None:
+    feldera.pipelines[0].name = name
+    assert (await ask(service, READER, f"/v0/pipelines/{name}/samply_profile")).body == b"of acme"
 
 
 async def test_a_feldera_without_authentication_vouches_for_nobody(service: Service, feldera: FakeFeldera) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from samply_operator.api.app_keys import BOARD, GATE
+from samply_operator.errors import OperatorUnavailable, UnknownPipeline
 from samply_operator.feldera.answers import UUID
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -15,9 +16,23 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def resolve(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Routes see the name. Of a caller whom Feldera knows the path stays as it is: what they may see, and how it is
-    called, is for Feldera to say."""
+    """Routes see the name. A refusal tells only what was asked for: the name may be hidden from the caller."""
     asked = request.match_info.get("pipeline_name", "")
-    if re.fullmatch(UUID, asked) and not request.app[GATE].is_felderas(request.headers.getall(hdrs.AUTHORIZATION, ())):
-        request.match_info["pipeline_name"] = request.app[BOARD].view.find_name(asked) or asked
-    return await handler(request)
+    name = find_name(request, asked)
+    if name == asked:
+        return await handler(request)
+    request.match_info["pipeline_name"] = name
+    try:
+        return await handler(request)
+    except (UnknownPipeline, OperatorUnavailable) as error:
+        message = error.message.replace(f"'{name}'", f"'{asked}'")
+        told = {**error.details, "pipeline_name": asked} if "pipeline_name" in error.details else error.details
+        raise type(error)(message, remedy=error.remedy, details=told) from error
+
+
+def find_name(request: web.Request, asked: str) -> str:
+    """The name of the pipeline that has this id; what is no known id stays as it is. So does the id that a caller with
+    Feldera's key asks for: Feldera says what they may see, and what it is called."""
+    if not re.fullmatch(UUID, asked) or request.app[GATE].is_felderas(request.headers.getall(hdrs.AUTHORIZATION, ())):
+        return asked
+    return request.app[BOARD].view.find_name(asked) or asked

@@ -29,7 +29,7 @@ from samply_operator.rules.access.credentials import EVERYWHERE
 from samply_operator.settings import Auth, Verb
 
 MAX_REVIEWS = 32
-"""Questions to the operator, or to Feldera, at the same time."""
+"""Questions to the operator at the same time."""
 WAIT_SECS = 5.0
 """How long one more waits for its turn."""
 PART = 16
@@ -124,8 +124,7 @@ class Gate:
         return Found(who, keep_secs=until - self._now())
 
     async def _ask_feldera(self, login: Login, pipeline: str | None) -> Found:
-        async with self._turn():
-            who = await self._feldera.identify(login, pipeline)
+        who = await self._feldera.identify(login, pipeline)
         return Found(who, sees_something=bool(who.visible))
 
     async def _review(self, login: Login, question: Question, view: View, charge: Charge) -> Found:

@@ -123,9 +123,9 @@ async def admit(request: web.Request, other: str = "") -> Caller:
 
 
 def _limit(request: web.Request, who: Who, visible: Mapping[str, str], asked: str | None) -> Who:
-    """From here on there is only what they may see: a path's pipeline under the name that the path has."""
-    is_one = asked is not None and " " not in asked
-    request[VISIBLE] = dict.fromkeys(visible, asked or "") if is_one else visible
+    """From here on there is only what they may see: by Feldera's names, or by the id where that was asked for."""
+    words = (asked or "").split(" ")
+    request[VISIBLE] = {each: each if each in words else name for each, name in visible.items()}
     return permissions.limit_namespaces(who, view_of(request).list_namespaces())
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import SETTINGS
+from samply_operator.api.app_keys import BOARD, SETTINGS
 from samply_operator.api.auth import permissions, signed_links
 from samply_operator.api.content import files, representations
 from samply_operator.api.routes import samply_profiles, stale_index
@@ -42,7 +42,9 @@ async def _answer(
     await files.check_there(request, manifest)
     expires = int(time.time()) + (query.expires_secs or min(DEFAULT_SECS, settings.max_secs))
     link = links.build(signed_links.list_keys(request)[0], manifest.namespace, manifest.id, expires)
-    path = representations.build_href(manifest.pipeline, manifest.id)
+    # The link is opened without a token, so under the name that the pipeline has here.
+    public = request.app[BOARD].view.get(manifest.id) or manifest
+    path = representations.build_href(public.pipeline, manifest.id)
     href = f"{path}/profile?expires={expires}&signature={link.signature}"
     url = f"{settings.public_url.rstrip('/') or _find_origin(request)}{href}"
     stamp = files.parse_modified(manifest.finished_at).strftime("%Y-%m-%d %H:%M:%SZ")

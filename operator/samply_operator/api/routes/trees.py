@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from samply_operator.api import params
-from samply_operator.api.auth import permissions
+from samply_operator.api.auth import aliases, permissions
 from samply_operator.api.content import conversions
 from samply_operator.api.routes import formats, samply_profiles, stale_index
 from samply_operator.api.state import View
@@ -22,7 +22,7 @@ async def get_tree(request: web.Request) -> web.StreamResponse:
     """A part of the call tree; with `before` that of two profiles, which may be of two pipelines."""
     query = params.parse_tree_query(request.rel_url.raw_query_string)
     name = params.parse_pipeline(request.match_info)
-    other = query.before_pipeline or name
+    other = aliases.find_name(request, query.before_pipeline) if query.before_pipeline else name
     caller = await permissions.admit(request, other)
 
     async def answer(view: View) -> web.StreamResponse:
