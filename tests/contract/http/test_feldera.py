@@ -307,7 +307,9 @@ async def test_callers_who_wait_for_a_slow_feldera_hold_up_nobody_else(
         return len(feldera.asked) >= feldera_auth.MAX_ASKED
 
     async with asyncio.TaskGroup() as group:
-        waiting = [group.create_task(ask(service, f"apikey:{number}")) for number in range(2 * feldera_auth.MAX_ASKED + 8)]
+        waiting = [
+            group.create_task(ask(service, f"apikey:{number}")) for number in range(2 * feldera_auth.MAX_ASKED + 8)
+        ]
         await wait_until(is_busy)
         service.operator.review = lambda token, asked: ReviewReply("ana", {"get": ("elsewhere",)})
         answer = await ask(service, forge({"alg": "RS256"}, {"iss": "kubernetes"}, signature=b"x"))
