@@ -136,10 +136,10 @@ def run(field: Field, folder: Path, tag: str, rounds: int, secs: float) -> None:
         "Kubernetes, reviewed before (warm)": ask(reviewed, "poll"),
         "Kubernetes, each a new token (cold)": ask(open_, "poll", lua=NEW_TOKEN),
     }
-    title = "What authentication costs: 204 polls, 8 connections"
-    show(title, "requests/s", load.measure(rounds, ways), "told; the reviewer is a script behind the socket")
+    title = "Cost of authentication: 204 polls, 8 connections"
+    show(title, "requests/s", load.measure(rounds, ways), "none; a script behind the socket answers the reviews")
     print(f"\n### Memory of the process: {CROWD} downloads at once, of 50 MiB each\n\nGoal: flat.\n")
-    print("| | before | most | grown | took |\n| --- | ---: | ---: | ---: | ---: |")
+    print("| | before | maximum | growth | time |\n| --- | ---: | ---: | ---: | ---: |")
     show_memory("plain TCP", load.crowd(ours, "big", 50 * MIB, CROWD))
     show_memory("TLS", load.crowd(ours_tls, "big", 50 * MIB, CROWD, tls=True))
 

@@ -11,7 +11,7 @@ from chart import helm
 from samply_operator.rules.recording import preflight
 
 DOCS = helm.REPOSITORY / "docs"
-COSTS = (DOCS / "usage.md").read_text().partition("\n## What it costs\n")[2].partition("\n## ")[0]
+COSTS = (DOCS / "usage.md").read_text().partition("\n## Overhead\n")[2].partition("\n## ")[0]
 ROWS = re.findall(r"^\| (.*) \| (.*) \(\[\w+\]\((\S+)\)\) \|$", COSTS, re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""The operator's metrics as text: how things stand is read from the engine at the moment of asking."""
+"""The operator's metrics as text. Gauges are read from the engine at the time of the request."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from samply_operator.measures import OPERATOR, gauge
 from samply_operator.recorder.engine import Engine
 
 BUILD = gauge(OPERATOR, "build_info", "1; the version is the label.", ("version",))
-RUNNING = gauge(OPERATOR, "recordings_running", "Recordings that are under way, by phase.", ("phase",))
-WAITING = gauge(OPERATOR, "recordings_waiting", "Recordings that were asked for and are not admitted yet.")
+RUNNING = gauge(OPERATOR, "recordings_running", "Recordings in progress, by phase.", ("phase",))
+WAITING = gauge(OPERATOR, "recordings_waiting", "Recordings requested but not yet admitted.")
 OBJECTS = gauge(OPERATOR, "objects", "Objects known from lists and watches.", ("kind",))
-QUEUE = gauge(OPERATOR, "queue_length", "SamplyProfiles that wait to be looked at.")
+QUEUE = gauge(OPERATOR, "queue_length", "SamplyProfiles queued for reconciliation.")
 SYNCED = gauge(OPERATOR, "synced", "1 once complete lists were seen.")
 SYNCED_AT = gauge(
-    OPERATOR, "last_sync_timestamp_seconds", "Unix time of the last complete lists; they are due every 10 minutes."
+    OPERATOR, "last_sync_timestamp_seconds", "Unix time of the last complete lists, made every 10 minutes."
 )
-SEEN_AT = gauge(OPERATOR, "last_event_timestamp_seconds", "Unix time of the last event that a watch brought.")
-GENERATION = gauge(OPERATOR, "store_generation", "Grows with each profile that is stored or removed.")
+SEEN_AT = gauge(OPERATOR, "last_event_timestamp_seconds", "Unix time of the last watch event.")
+GENERATION = gauge(OPERATOR, "store_generation", "Incremented with each profile stored or removed.")
 STORED = gauge(
-    OPERATOR, "store_attempts", "What is stored: profiles, failures; pinned counts those of both that stay.", ("kind",)
+    OPERATOR, "store_attempts", "Stored profiles and failures; pinned counts those of both that are pinned.", ("kind",)
 )
-USED_BYTES = gauge(OPERATOR, "store_used_bytes", "Bytes that profiles take, as of the last pass of retention.")
+USED_BYTES = gauge(OPERATOR, "store_used_bytes", "Bytes used by profiles, as of the last retention pass.")
 FREE_BYTES = gauge(OPERATOR, "store_free_bytes", "Free bytes of the volume.")
-BUDGET_BYTES = gauge(OPERATOR, "store_budget_bytes", "What profiles may take before the oldest go.")
-RETAINED_AT = gauge(OPERATOR, "last_retention_timestamp_seconds", "Unix time of the last pass of retention; 0: none.")
+BUDGET_BYTES = gauge(OPERATOR, "store_budget_bytes", "Bytes that profiles may use before retention removes the oldest.")
+RETAINED_AT = gauge(OPERATOR, "last_retention_timestamp_seconds", "Unix time of the last retention pass; 0: none.")
 
 PHASES = ("Pending", "Recording", "Collecting")
 
 
 def render(engine: Engine, waiting: int, free_bytes: int) -> bytes:
-    """All that the operator counts, in Prometheus' text format."""
+    """All metrics of the operator, in Prometheus' text format."""
     _observe(engine, waiting)
     FREE_BYTES.set(free_bytes)
     return measures.render(OPERATOR)
 
 
 def _known(engine: Engine, number: float) -> float:
-    """What is worked out by retention isn't known before its first pass: NaN, which no alert takes for 0."""
+    """What retention calculates is unknown before its first pass: NaN, which no alert mistakes for 0."""
     return number if engine.retention.counts.ended_at else math.nan
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from samply_operator.measures import OPERATOR, count
 
-REQUESTS = count(OPERATOR, "kubernetes_requests_total", "Requests to the API server, exec included.", ("method",))
+REQUESTS = count(OPERATOR, "kubernetes_requests_total", "Requests to the API server, including exec.", ("method",))
 ERRORS = count(
-    OPERATOR, "kubernetes_errors_total", "Requests that the API server refused or left unanswered.", ("method", "code")
+    OPERATOR, "kubernetes_errors_total", "Requests that the API server refused or did not answer.", ("method", "code")
 )

@@ -17,30 +17,34 @@ SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 RECORDINGS = count(
     OPERATOR,
     "recordings_total",
-    "Recordings that ended: Succeeded, Failed, Cancelled, or Refused before they began; why, and in which mode.",
+    "Ended recordings: Succeeded, Failed, Cancelled, or Refused before they started.",
     ("outcome", "reason", "mode"),
 )
-PREFLIGHTS = count(OPERATOR, "preflights_total", "Objects that asked for a preflight only.", ("outcome", "reason"))
+PREFLIGHTS = count(OPERATOR, "preflights_total", "Objects with preflightOnly.", ("outcome", "reason"))
 RECORDING_SECS = histogram(
-    OPERATOR, "recording_duration_seconds", "From the first sample until samply's file was there.", LONG_SECS
+    OPERATOR, "recording_duration_seconds", "From the first sample until samply's file was complete.", LONG_SECS
 )
 FINISH_SECS = histogram(
-    OPERATOR, "finish_duration_seconds", "From the end of sampling until samply's file was there.", SHORT_SECS
+    OPERATOR, "finish_duration_seconds", "From the end of sampling until samply's file was complete.", SHORT_SECS
 )
-COPY_SECS = histogram(OPERATOR, "copy_duration_seconds", "To copy one file out of a pod.", SHORT_SECS)
-BAKE_SECS = histogram(OPERATOR, "bake_duration_seconds", "To put names into a profile and count it.", SHORT_SECS)
+COPY_SECS = histogram(OPERATOR, "copy_duration_seconds", "Time to copy one file out of a pod.", SHORT_SECS)
+BAKE_SECS = histogram(OPERATOR, "bake_duration_seconds", "Time to bake a profile and compute its facts.", SHORT_SECS)
 COPIED_BYTES = count(OPERATOR, "copied_bytes_total", "Bytes copied out of pods.")
 COVERAGE = histogram(
-    OPERATOR, "coverage_ratio", "Samples taken over samples due, also of profiles that hold too few.", SHARES, ("mode",)
+    OPERATOR,
+    "coverage_ratio",
+    "Samples taken divided by samples expected, also of profiles with too few.",
+    SHARES,
+    ("mode",),
 )
-LAST_COVERAGE = gauge(OPERATOR, "last_coverage_ratio", "The same of the last profile.", ("mode",))
-SAMPLES = count(OPERATOR, "samples_total", "Samples in profiles that were stored.")
-THREADS = histogram(OPERATOR, "profile_threads", "Threads in a profile that was stored.", THREAD_COUNTS)
+LAST_COVERAGE = gauge(OPERATOR, "last_coverage_ratio", "Coverage of the last profile.", ("mode",))
+SAMPLES = count(OPERATOR, "samples_total", "Samples in stored profiles.")
+THREADS = histogram(OPERATOR, "profile_threads", "Threads in a stored profile.", THREAD_COUNTS)
 LOST_EVENTS = count(OPERATOR, "lost_events_total", "Events that the kernel dropped before samply read them.")
 RETENTION_REMOVED = count(
     OPERATOR, "retention_removed_total", "Stored profiles and failures that retention removed.", ("reason",)
 )
-RETENTION_BYTES = count(OPERATOR, "retention_removed_bytes_total", "Bytes that retention gave back.")
+RETENTION_BYTES = count(OPERATOR, "retention_removed_bytes_total", "Bytes that retention freed.")
 
 
 def count_end(entry: JournalEntry, outcome: str, reason: str = "") -> None:

@@ -17,29 +17,29 @@ OTHER = "other"
 """What no route knows, and what is no HTTP."""
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 
-REQUESTS = count(API, "http_requests_total", "Answers, by the route's template.", ("route", "method", "status"))
+REQUESTS = count(API, "http_requests_total", "Responses, by the route's template.", ("route", "method", "status"))
 DURATION = histogram(
-    API, "http_request_duration_seconds", "From the request's head to the answer's end.", SECS, ("route",)
+    API, "http_request_duration_seconds", "From the request's head to the end of the response.", SECS, ("route",)
 )
-SENT_BYTES = count(API, "http_sent_bytes_total", "Bytes of bodies that were sent.", ("route",))
-CONNECTIONS = gauge(API, "http_connections", "Connections that are open.")
+SENT_BYTES = count(API, "http_sent_bytes_total", "Bytes sent in bodies.", ("route",))
+CONNECTIONS = gauge(API, "http_connections", "Open connections.")
 CLOSED = count(
-    API, "http_connections_refused_total", "Connections closed at once, by what there was too much of.", ("limit",)
+    API, "http_connections_refused_total", "Connections closed immediately, by the limit exceeded.", ("limit",)
 )
-REFUSED = count(API, "http_rate_limited_total", "Requests refused with 429, by whose rate was too high.", ("caller",))
+REFUSED = count(API, "http_rate_limited_total", "Requests refused with 429, by the kind of caller.", ("caller",))
 DECISIONS = count(
     API,
     "auth_decisions_total",
-    "Callers let in or not, and what the operator then forbade them.",
+    "Decisions of authentication and authorization, the operator's included.",
     ("way", "outcome"),
 )
-CONNECTED = gauge(API, "operator_connected", "1 while the operator is heard over the socket.")
-SNAPSHOT_SECS = gauge(API, "operator_snapshot_age_seconds", "Age of the operator's last word; it speaks every 4 s.")
-FAULTS = gauge(
-    API, "store_unreadable_manifests", "Entries of the volume that can't be read: left out, and named in api's log."
+CONNECTED = gauge(API, "operator_connected", "1 while api is connected to the operator over the socket.")
+SNAPSHOT_SECS = gauge(
+    API, "operator_snapshot_age_seconds", "Age of the operator's last snapshot; one is due every 4 s."
 )
+FAULTS = gauge(API, "store_unreadable_manifests", "Unreadable entries of the volume: omitted, and named in api's log.")
 TLS_UNTIL = gauge(
-    API, "tls_certificate_expiry_timestamp_seconds", "Unix time until which the certificate holds; 0: no TLS."
+    API, "tls_certificate_expiry_timestamp_seconds", "Unix time at which the certificate expires; 0: no TLS."
 )
 
 MAX_KEPT = 512
