@@ -1,7 +1,10 @@
 //! A demo pipeline on Feldera's own engine: orders that come and go, joined with customers, aggregated by region.
 //!
 //! It runs until SIGTERM. The worker threads are dbsp's own and have the names that it gives them. As orders leave
-//! again after `WINDOW` steps, its memory stays the same however long it runs.
+//! again after `WINDOW` steps, its memory stays the same however long it runs. Over HTTP it runs samply on itself.
+
+mod http;
+mod samply;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,6 +117,21 @@ fn read_load() -> f64 {
     }
 }
 
+fn serve_http() -> std::io::Result<()> {
+    let name = read("DEMO_NAME", "dbsp");
+    let profiler = Arc::new(samply::Profiler::new(&name));
+    let pipeline = http::Pipeline {
+        id: read("DEMO_ID", "0197f5a0-8d24-7c11-a6e0-2b7c9d4e1f55"),
+        name,
+        profiler,
+    };
+    http::serve(pipeline, read("DEMO_LISTEN", "0.0.0.0:8080"))
+}
+
+fn read(variable: &str, default: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| default.to_owned())
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // PID 1 has no default for SIGTERM: without this it would be killed only after the grace period.
     let stop = Arc::new(AtomicBool::new(false));
@@ -121,6 +139,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let load = read_load();
+    serve_http()?;
     let (mut engine, handles) =
         Runtime::init_circuit(WORKERS, |circuit| Ok(build_circuit(circuit)))?;
     println!(
