@@ -14,7 +14,7 @@ import msgspec
 
 from samply_operator.errors import SettingsError
 
-Mode = Literal["Auto", "InPlace", "BringOwn", "Ephemeral"]
+Mode = Literal["Auto", "InPlace", "BringOwn", "Ephemeral", "Pipeline"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 ChildBytes = Annotated[int, msgspec.Meta(ge=160 * 1024 * 1024)]
@@ -69,6 +69,8 @@ class Feldera(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     secret_name: str = ""
     """Secret in the release's namespace; each entry is an API key of Feldera's with the role read, one for each tenant
     whose pipelines are to be called by their names. Empty: none is sent, as for a Feldera without authentication."""
+    prefer_own_samply: bool = False
+    """Mode Auto first has the pipeline run samply on itself (mode Pipeline): its file names the SQL operators."""
 
 
 class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -406,6 +408,8 @@ class Settings(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
             raise ValueError("api.console.signIn.clientId needs auth.oidc.enabled: its provider is where one signs in")
         if self.auth.feldera.enabled and not self.feldera.url:
             raise ValueError("auth.feldera asks Feldera: give feldera.url")
+        if self.feldera.prefer_own_samply and not self.feldera.url:
+            raise ValueError("feldera.preferOwnSamply asks Feldera: give feldera.url")
 
 
 class Identity(msgspec.Struct, frozen=True):

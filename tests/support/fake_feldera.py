@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -81,7 +82,18 @@ class Pipeline:
     """What its own samply gave."""
     retry_after_secs: int | None = None
     """Its own samply runs: so long still."""
+    ends_by_itself: bool = False
+    """Its own samply does, after the duration that was asked for; else a test ends it."""
     is_profiling_enabled: bool = True
+    samply_problem: str = ""
+    """Why its own samply gives no profile."""
+    cores: float = 0.0
+    """CPUs that it keeps busy, as its stats say; 0: cpu_msecs is what `global_metrics` says."""
+    program_version: int = 1
+
+    def tell_metrics(self) -> Json:
+        busy = {"cpu_msecs": int(1000 * self.cores * time.monotonic())} if self.cores else {}
+        return _describe_metrics() | busy | self.global_metrics
 
     def describe(self) -> Json:
         since = {f"{name}_since": NOW for name in STATES}
@@ -95,7 +107,7 @@ class Pipeline:
             "created_at": NOW,
             "version": 1,
             "platform_version": VERSION,
-            "program_version": 1,
+            "program_version": self.program_version,
             "program_status": "Success",
             "program_status_since": NOW,
             "refresh_version": 1,
@@ -236,7 +248,7 @@ class FakeFeldera:
             case "circuit_json_profile":
                 return _build(path, "GET", 200, pipeline.circuit_profile)
             case "stats":
-                stats = {"global_metrics": _describe_metrics() | pipeline.global_metrics, "inputs": [], "outputs": []}
+                stats = {"global_metrics": pipeline.tell_metrics(), "inputs": [], "outputs": []}
                 return _build(path, "GET", 200, stats)
             case "metrics":
                 return web.Response(body=pipeline.metrics.encode(), content_type="application/octet-stream")
@@ -248,18 +260,24 @@ class FakeFeldera:
 
     def _start_samply(self, pipeline: Pipeline, path: str, request: web.Request) -> web.Response:
         if not pipeline.is_profiling_enabled:
-            return _refuse(path, "POST", 400, "ProfilingNotEnabled", "Profiling is not enabled")
+            # its document leaves it out; its web console knows the code
+            refusal = {"message": "Profiling is not enabled", "error_code": "ProfilingNotEnabled", "details": {}}
+            return web.json_response(refusal, status=400)
         if pipeline.retry_after_secs is not None:
             return _refuse(path, "POST", 409, "SamplyProfilingInProgress", "One is in progress")
         duration_secs = int(request.query.get("duration_secs", "30"))
         self.started.append((pipeline.name, int(request.query.get("ordinal", "0")), duration_secs))
         pipeline.retry_after_secs = duration_secs
+        if pipeline.ends_by_itself:
+            asyncio.get_running_loop().call_later(duration_secs, lambda: setattr(pipeline, "retry_after_secs", None))
         return web.Response(status=202)
 
 
 def _send_samply(pipeline: Pipeline, path: str) -> web.Response:
     if pipeline.retry_after_secs is not None:
         return web.Response(status=204, headers={"Retry-After": str(pipeline.retry_after_secs)})
+    if pipeline.samply_problem:
+        return _refuse(path, "GET", 500, "SamplyProfilingFailure", pipeline.samply_problem)
     if pipeline.profile is None:
         return _refuse(path, "GET", 400, "NoSamplyProfile", "No samply profile exists")
     return web.Response(body=pipeline.profile, content_type="application/gzip")

@@ -18,6 +18,7 @@ from samply_operator.discovery.changes import Changes
 from samply_operator.discovery.claims import Claims
 from samply_operator.discovery.world import World
 from samply_operator.errors import KubeError
+from samply_operator.feldera.client import FelderaClient
 from samply_operator.kube import objects
 from samply_operator.kube.events import EventSink
 from samply_operator.model import names
@@ -48,12 +49,20 @@ def nothing(step: str) -> None:
 
 class OperatorProcess:
     def __init__(
-        self, cluster: FakeCluster, root: Path, settings: Settings, *, fault: Callable[[str], None] = nothing
+        self,
+        cluster: FakeCluster,
+        root: Path,
+        settings: Settings,
+        *,
+        fault: Callable[[str], None] = nothing,
+        feldera: FelderaClient | None = None,
     ) -> None:
         self.cluster = cluster
         self.volume = Volume(root, min_free_bytes=settings.recording.min_free_bytes, fault=fault)
         client: Any = cluster
-        self.context = Context(client, self.volume, EventSink(client, "operator-0"), settings, time.time)
+        self.context = Context(
+            client, self.volume, EventSink(client, "operator-0"), settings, time.time, feldera=feldera
+        )
         self.changes = Changes()
         self.engine = Engine(self.context, World(settings.targets, self.changes), self.changes)
         self.requests = Requests(self.engine)

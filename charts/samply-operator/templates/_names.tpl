@@ -143,6 +143,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- if and $auth.feldera.enabled (not .Values.config.feldera.url) -}}
 {{- fail "config.auth.feldera asks Feldera: give config.feldera.url." -}}
 {{- end -}}
+{{- if and .Values.config.feldera.preferOwnSamply (not .Values.config.feldera.url) -}}
+{{- fail "config.feldera.preferOwnSamply asks Feldera: give config.feldera.url." -}}
+{{- end -}}
 {{- if and $auth.oidc.enabled (has $auth.oidc.issuer $auth.feldera.issuers) -}}
 {{- fail "config.auth: one issuer is oidc's or feldera's, not of both." -}}
 {{- end -}}

@@ -79,6 +79,9 @@ async def _run(settings: Settings, identity: Identity) -> None:
         Supervisor() as supervisor,
     ):
         supervisor.start("heartbeat", _beat(Path(settings.paths.heartbeat), activity))
+        feldera = FelderaClient(settings.feldera.url) if settings.feldera.url else None
+        if feldera is not None:
+            await stack.enter_async_context(feldera)
         context = Context(
             client,
             volume,
@@ -99,9 +102,6 @@ async def _run(settings: Settings, identity: Identity) -> None:
         )
         supervisor.start("credentials", source.run())
         callers = LocalAuthenticator(settings.auth, keys, lambda: source.current, now=context.now)
-        feldera = FelderaClient(settings.feldera.url) if settings.feldera.url else None
-        if feldera is not None:
-            await stack.enter_async_context(feldera)
         asked = feldera if settings.auth.feldera.enabled else None
         authorizer = Authorizer(settings.auth, client, callers, identity.namespace, asked)
         feldera_names = FelderaNames(feldera, settings, world, changes)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import BinaryIO, Self, TypeVar
+from typing import IO, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -37,6 +37,9 @@ MAX_PROFILE_BYTES = 1024 * 1024 * 1024
 MAX_TEXT = 200
 """Characters of Feldera's own words in an error."""
 MAX_RETRY_SECS = 3600
+
+NO_PROFILE = frozenset({"NoSamplyProfile", "SamplyProfilingFailure"})
+"""Feldera's own words for: none was taken, or the last one failed."""
 
 Answer = TypeVar("Answer")
 
@@ -133,7 +136,7 @@ class FelderaClient:
         async with self._ask(hdrs.METH_POST, path, login) as response:
             await _read(response, MAX_BYTES)
 
-    async def save_samply_profile(self, name: str, login: Login, out: BinaryIO, *, ordinal: int = 0) -> int | None:
+    async def save_samply_profile(self, name: str, login: Login, out: IO[bytes], *, ordinal: int = 0) -> int | None:
         """Write the pipeline's newest own profile, gzip, to `out`. Returns None when all is written; the seconds to
         wait where one is still being taken. A profile that failed raises FelderaUnavailable or FelderaRejected."""
         path = f"{_path(name)}/samply_profile?ordinal={ordinal}&latest=true"
@@ -146,6 +149,19 @@ class FelderaClient:
                 if size > MAX_PROFILE_BYTES:
                     raise _build_unreadable("the profile is too long", response)
                 await asyncio.to_thread(out.write, data)
+        return None
+
+    async def find_samply_wait(self, name: str, login: Login, *, ordinal: int = 0) -> int | None:
+        """Whether the pipeline runs samply on itself now: in how many seconds to ask again. None: it does not."""
+        path = f"{_path(name)}/samply_profile?ordinal={ordinal}&latest=true"
+        try:
+            async with self._ask(hdrs.METH_GET, path, login) as response:
+                if response.status == 204:
+                    return _parse_retry_after(response.headers.get(hdrs.RETRY_AFTER, ""))
+                response.close()  # a profile that is there is not read
+        except errors.FelderaError as error:
+            if error.details.get("error_code") not in NO_PROFILE:
+                raise
         return None
 
     # ------------------------------------------------------------------------------------------------------ inside

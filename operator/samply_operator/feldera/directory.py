@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from samply_operator import errors
+from samply_operator.feldera.answers import PipelineInfo
 from samply_operator.feldera.client import FelderaClient, Login
 from samply_operator.settings import Feldera, Settings
 
@@ -64,6 +65,26 @@ async def _list(client: FelderaClient, login: Login) -> tuple[tuple[str, str], .
         return tuple((found.id, found.name) for found in await client.list_pipelines(login))
     except errors.FelderaError as error:
         return error
+
+
+async def find(client: FelderaClient, settings: Settings, pipeline_id: str) -> tuple[PipelineInfo, Login]:
+    """The pipeline with this id, and a login that sees it. Raises FelderaError: the first fault where not all logins
+    were answered, else FelderaNotFound."""
+    logins = await asyncio.to_thread(read_logins, settings.feldera, Path(settings.paths.feldera_keys))
+    fault: errors.FelderaError | None = None
+    for login in logins.values():
+        try:
+            known = await client.list_pipelines(login)
+        except errors.FelderaError as error:
+            fault = fault or error
+        else:
+            found = next((info for info in known if info.id == pipeline_id), None)
+            if found is not None:
+                return found, login
+    raise fault or errors.FelderaNotFound(
+        f"Feldera has no pipeline with the id {pipeline_id} that a key of config.feldera.secretName may see.",
+        remedy="Add a key of the pipeline's tenant to that Secret.",
+    )
 
 
 async def look_up(client: FelderaClient, settings: Settings) -> Directory:

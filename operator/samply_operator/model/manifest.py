@@ -137,7 +137,7 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     pid_started: int = 0
     """Start time of the target in clock ticks since boot (/proc/PID/stat): tells it from a successor."""
     mode: str = "InPlace"
-    """Or Ephemeral, BringOwn; empty: not chosen yet. InPlace is what older journals leave out."""
+    """Or Ephemeral, BringOwn, Pipeline; empty: not chosen yet. InPlace is what older journals leave out."""
     samply_version: str = ""
     samply: str = ""
     """Path of samply in the container."""
@@ -153,6 +153,8 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     failure: Failure | None = None
     refused: Failure | None = None
     """What the container's own samply said when it couldn't begin: mode Auto goes another way."""
+    refused_by_feldera: str = ""
+    """Why the pipeline's own samply could not begin: mode Auto goes another way."""
     clean_after: str = ""
     """When the remote folder goes although its file was never copied; empty: at once."""
     warnings: tuple[str, ...] = ()

@@ -49,7 +49,7 @@ OF_FILES = frozenset({"--out", "-O", "--kubeconfig"})
 VALUES: Mapping[str, tuple[str, ...]] = {
     "--output": ("text", "json"),
     "-o": ("text", "json"),
-    "--mode": ("Auto", "InPlace", "BringOwn", "Ephemeral"),
+    "--mode": ("Auto", "InPlace", "BringOwn", "Ephemeral", "Pipeline"),
     "--ordinal": ("all", "0"),
     "--duration": ("10s", "30s", "1m", "5m"),
 }

@@ -113,7 +113,7 @@ def _add(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 def _add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pipeline")
     parser.add_argument("--ordinal", default="0", metavar="N|all", help="which pod (default: 0)")
-    parser.add_argument("--mode", choices=("Auto", "InPlace", "BringOwn", "Ephemeral"))
+    parser.add_argument("--mode", choices=("Auto", "InPlace", "BringOwn", "Ephemeral", "Pipeline"))
     parser.add_argument("--container")
     parser.add_argument("--process", metavar="NAME", help="which process, where the container runs several")
 

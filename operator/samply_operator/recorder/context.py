@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from samply_operator.feldera.client import FelderaClient
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.events import EventSink
 from samply_operator.settings import Settings
@@ -29,6 +30,8 @@ class Context:
     """Seconds on a clock that nobody sets: for how long something has been so."""
     bakes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """How many children that read a profile may run at once: each may take `finishMemoryBytes`."""
+    feldera: FelderaClient | None = None
+    """None: Feldera is not asked."""
 
 
 @dataclass(slots=True)

@@ -27,14 +27,16 @@ from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.model.profile import Failure, Phase
 from samply_operator.recorder import measures
 from samply_operator.recorder.context import Context
+from samply_operator.recorder.feldera_calls import FelderaCalls
 from samply_operator.recorder.journal import Journal
 from samply_operator.recorder.leases import Leases
+from samply_operator.recorder.pipeline_samply import PipelineSamply
 from samply_operator.recorder.pod import collect, finish, follow, prepare, script_calls
 from samply_operator.recorder.pod.cleaning import Left, clean
 from samply_operator.recorder.pod.target_pod import TargetPod
 from samply_operator.recorder.reports import Reporter
 from samply_operator.rules import times
-from samply_operator.rules.recording import failures, modes, preflight, record_output, status
+from samply_operator.rules.recording import failures, modes, pipeline_samply, preflight, record_output, status
 from samply_operator.rules.recording.record_output import Progress
 
 logger = logging.getLogger(__name__)
@@ -127,6 +129,8 @@ class Run:
     async def _decide_outcome(self) -> None:
         if await self._was_decided():
             return
+        if pipeline_samply.is_wanted(self.entry, self._context.settings) and await self._ask_pipeline():
+            return
         progress: Progress | None = None
         if self.entry.stop:
             self._send_stop()
@@ -147,6 +151,15 @@ class Run:
             await self._end_early()
         else:
             await self._conclude(progress)
+
+    async def _ask_pipeline(self) -> bool:
+        """In mode Pipeline, to its end. False: it could not begin, and mode Auto has other ways."""
+        own = PipelineSamply(self._context, self._journal, self._pod, self._note_start, self._note_end)
+        if not await own.begin():
+            return False
+        manifest = await own.follow()
+        await (self._end_early() if manifest is None else self._judge(manifest))
+        return True
 
     async def _goes_another_way(self, progress: Progress) -> bool:
         """True if the container's own samply couldn't begin, for a reason that another way may cure: what it leaves is
@@ -200,6 +213,8 @@ class Run:
             self._preparing = None
 
     async def _find_way(self) -> None:
+        if await FelderaCalls(self._context, self.entry).is_busy():
+            failures.raise_failure(pipeline_samply.build_in_progress())
         preparer = prepare.Preparer(self._pod)
         try:
             prepared = await preparer.prepare()
@@ -213,10 +228,7 @@ class Run:
         await self._journal.save(**prepared.changes)
 
     async def _conclude(self, progress: Progress) -> None:
-        self._set_phase("Collecting")
-        self._reporter.report_collecting()
-        if self.entry.step != "Collecting":
-            await self._journal.save(step="Collecting")
+        await self._note_end()
         if progress.find_file(record_output.PROFILE) and progress.stopping_at is None:
             # Whoever stopped it early told so in the pod's own file, not over this session.
             progress = (await self._pod.repeat(script_calls.look)).progress
@@ -233,6 +245,9 @@ class Run:
         except finish.HalfFileError:
             sight = await self._pod.repeat(script_calls.look)
             failures.raise_failure(record_output.judge_half(progress, sight.log))
+        await self._judge(manifest)
+
+    async def _judge(self, manifest: Manifest) -> None:
         measures.count_quality(manifest)
         if manifest.failure is not None:
             # It isn't a success, but it is kept: whoever asks for it by its id gets it.
@@ -243,8 +258,10 @@ class Run:
     # ----------------------------------------------------------------------------------------------- what happens
 
     def _observe(self, progress: Progress, started: float | None) -> None:
-        if started is None or self.entry.started_at:
-            return
+        if started is not None and not self.entry.started_at:
+            self._note_start(started)
+
+    def _note_start(self, started: float) -> None:
         self._journal.change(
             step="Recording",
             started_at=times.format_time(started),
@@ -254,6 +271,12 @@ class Run:
         self.has_answer.set()
         self._reporter.report_recording()
         self._observed = asyncio.create_task(self._journal.save())
+
+    async def _note_end(self) -> None:
+        self._set_phase("Collecting")
+        self._reporter.report_collecting()
+        if self.entry.step != "Collecting":
+            await self._journal.save(step="Collecting")
 
     def _note_trouble(self, trouble: str) -> None:
         """Whoever waits for it to begin sees why it does not."""
@@ -299,6 +322,8 @@ class Run:
         await self._journal.save_if_possible()
         while self.entry.step in {"Admitted", "Launching", "Recording"} and not self.entry.outcome:
             if self.entry.step == "Recording":
+                if self.entry.mode == "Pipeline":
+                    return  # Feldera cannot be told to stop
                 try:
                     await self._pod.repeat(script_calls.stop, self.entry.stop or "keep")
                 except SamplyOperatorError as error:

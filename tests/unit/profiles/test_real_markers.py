@@ -6,8 +6,6 @@ markers say that CPU time was used, so that what is tested is the join, on the e
 
 from __future__ import annotations
 
-import gzip
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,58 +16,17 @@ from samply_operator.profiles.analysis import breakdown
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.operators import Operators
 from samply_operator.profiles.output import breakdown_text
-from support import profile_maker
-
-STEP_US = 200
-"""CPU time between two samples."""
+from support import circuit_recording, profile_maker
+from support.circuit_recording import put_samples, read_evaluations
 
 
 @pytest.fixture
-def document(data: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(gzip.decompress((data / "dbsp-v57.json.gz").read_bytes()))
-    return loaded
+def document() -> dict[str, Any]:
+    return circuit_recording.load()
 
 
 def save(document: dict[str, Any], tmp_path: Path) -> profiles.Profile:
     return profiles.read(profile_maker.save(document, tmp_path / "p.json.gz"))
-
-
-def read_evaluations(document: dict[str, Any], thread: dict[str, Any]) -> list[tuple[float, float, str, int]]:
-    """Start, end, node with its name, and CPU time in microseconds: read plainly, apart from the code under test."""
-    strings, markers, out = document["shared"]["stringArray"], thread["markers"], []
-    for row in range(markers["length"]):
-        if strings[markers["name"][row]] == "eval":
-            node, _, used = strings[markers["data"][row]["name"]].partition(" used ")
-            cpu_us = int(used.split("real time, ")[1].removesuffix("μs CPU time"))
-            out.append((markers["startTime"][row], markers["endTime"][row], node, cpu_us))
-    return sorted(out)
-
-
-def put_samples(document: dict[str, Any], thread: dict[str, Any]) -> None:
-    """One for each STEP_US of CPU time, somewhere in the evaluation that used it."""
-    times: list[float] = []
-    left = STEP_US / 2
-    for start, end, _, cpu_us in read_evaluations(document, thread):
-        at = left
-        while at < cpu_us:
-            times.append(start + (end - start) * at / cpu_us)
-            at += STEP_US
-        left = at - cpu_us
-    times.sort()
-    count = len(times)
-    document["shared"]["stringArray"].append("work")
-    name = len(document["shared"]["stringArray"]) - 1
-    thread["funcTable"] = {"length": 1, "name": [name], "resource": [-1], "fileName": [None]}
-    thread["frameTable"] = {"length": 1, "func": [0], "address": [-1], "line": [None]}
-    thread["stackTable"] = {"length": 1, "frame": [0], "prefix": [None]}
-    thread["resourceTable"] = {"length": 0, "lib": [], "name": [], "host": [], "type": []}
-    thread["samples"] = {
-        "length": count,
-        "weightType": "samples",
-        "stack": [0] * count,
-        "time": times,
-        "threadCPUDelta": [STEP_US] * count,
-    }
 
 
 def test_every_marker_of_an_evaluation_is_read(document: dict[str, Any], tmp_path: Path) -> None:

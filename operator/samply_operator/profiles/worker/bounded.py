@@ -24,6 +24,7 @@ from samply_operator.profiles.analysis.comparing import Comparison
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts
 from samply_operator.profiles.analysis.summary import Summary
 from samply_operator.profiles.analysis.tally import TimeRange
+from samply_operator.profiles.attribution.naming import NodeNames
 from samply_operator.profiles.format import source
 from samply_operator.profiles.format.gzipping import Written
 from samply_operator.profiles.symbols.baking import BakeResult, Label
@@ -64,6 +65,11 @@ async def bake(
         max_raw_bytes=limits.max_raw_bytes,
     )
     return await _ask(job, BakeResult, limits)
+
+
+async def name(dataflow: Path, circuit: Path, limits: Limits) -> NodeNames:
+    """What Feldera calls the operators; see `naming.join`."""
+    return await _ask(jobs.Name(dataflow=str(dataflow), circuit=str(circuit)), NodeNames, limits)
 
 
 async def pack(profile: Path, out: Path, limits: Limits) -> Written:

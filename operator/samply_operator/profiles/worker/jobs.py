@@ -12,6 +12,7 @@ import msgspec
 from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, frame_tree, merging, summary, timeline
 from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.labels import By
 from samply_operator.profiles.format import gzipping, reading, source
@@ -138,14 +139,21 @@ class Timeline(Job, frozen=True, tag="timeline"):
     limit: int = 200
 
 
-AnyJob = Facts | Bake | Pack | Top | Convert | Diff | Merge | Tree | Timeline
+class Name(Job, frozen=True, tag="name"):
+    """Answers `naming.NodeNames` as JSON, from the files of Feldera's two answers."""
+
+    dataflow: str
+    circuit: str
+
+
+AnyJob = Facts | Bake | Pack | Top | Convert | Diff | Merge | Tree | Timeline | Name
 
 
 def run(job: AnyJob) -> Iterable[bytes]:
     """The answer in pieces. Raises ProfileError, possibly after the first pieces."""
     match job:
-        case Facts():
-            return _json(fact_sheet.gather(_read(job.profile, job)))
+        case Facts() | Name():
+            return _json(_tell(job))
         case Bake():
             return _json(_bake(job))
         case Pack():
@@ -164,6 +172,12 @@ def run(job: AnyJob) -> Iterable[bytes]:
             return _json(frame_tree.build([_read(path, job) for path in job.profiles], job.query))
         case Timeline():
             return _json(timeline.build(_read(job.profile, job), buckets=job.buckets, limit=job.limit))
+
+
+def _tell(job: Facts | Name) -> fact_sheet.ProfileFacts | naming.NodeNames:
+    if isinstance(job, Facts):
+        return fact_sheet.gather(_read(job.profile, job))
+    return naming.join(Path(job.dataflow).read_bytes(), Path(job.circuit).read_bytes())
 
 
 def convert(job: Convert) -> Iterator[bytes]:

@@ -167,7 +167,8 @@ def measure_coverage(entry: JournalEntry, progress: Progress, facts: ProfileFact
     """Of the target, in the time between the two readings of its CPU time."""
     own = coverage.count_own(facts.samples_by_pid, facts.within_by_pid, entry.pid)
     window = progress.window_secs
-    return coverage.measure(own, facts.interval_ms, progress.cpu_secs, window[1] - window[0] if window else None)
+    window_secs = window[1] - window[0] if window else None
+    return coverage.measure(own, facts.interval_ms, progress.cpu_secs, window_secs, progress.off_secs)
 
 
 def _describe_emptiness(entry: JournalEntry, progress: Progress) -> str:

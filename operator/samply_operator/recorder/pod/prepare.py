@@ -151,7 +151,7 @@ class Preparer:
             }
         else:
             changes |= {"samply": f"{folder}.bin", "samply_version": OWN_VERSION, "symbol_flag": OWN_FLAG}
-        return finish(changes, choice, verdict, self._pod.entry.doubt)
+        return finish(changes, choice, verdict, self._pod.entry)
 
     async def _take_ephemeral(self, choice: modes.Choice) -> Prepared:
         # Before anything is added to it.
@@ -185,7 +185,7 @@ class Preparer:
             "samply_version": OWN_VERSION,
             "symbol_flag": OWN_FLAG,
         }
-        return finish(changes, choice, verdict, self._pod.entry.doubt)
+        return finish(changes, choice, verdict, self._pod.entry)
 
 
 async def _gather_facts(client: KubeClient, _: JournalEntry, entry: JournalEntry) -> ContainerFacts:
@@ -211,9 +211,10 @@ def describe(process: Process, verdict: Verdict, folder: str) -> dict[str, Any]:
     }
 
 
-def finish(changes: dict[str, Any], choice: modes.Choice, verdict: Verdict, doubt: str) -> Prepared:
-    notes = (f"Mode {choice.way} was chosen: {choice.why}",) if choice.why else ()
-    return Prepared({**changes, "warnings": (*((doubt,) if doubt else ()), *notes, *verdict.warnings)})
+def finish(changes: dict[str, Any], choice: modes.Choice, verdict: Verdict, entry: JournalEntry) -> Prepared:
+    why = f"Mode {choice.way} was chosen: {choice.why}" if choice.why else ""
+    notes = (note for note in (entry.doubt, entry.refused_by_feldera, why) if note)
+    return Prepared({**changes, "warnings": (*notes, *verdict.warnings)})
 
 
 async def bring(pod: TargetPod) -> None:

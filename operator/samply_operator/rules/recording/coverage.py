@@ -52,21 +52,24 @@ def _is_own(name: str, pid: int) -> bool:
     return name.partition(".")[0] == str(pid)
 
 
-def measure(samples: int, interval_ms: float, cpu_secs: float | None, window_secs: float | None) -> Coverage:
-    """`window_secs`: from one reading of the CPU time to the other; None where it isn't known."""
+def measure(
+    samples: int, interval_ms: float, cpu_secs: float | None, window_secs: float | None, off_secs: float = 0.0
+) -> Coverage:
+    """`window_secs`: from one reading of the CPU time to the other; None where it isn't known. `off_secs`: how far the
+    samples' window may be from that."""
     if cpu_secs is None or cpu_secs < LEAST_CPU_SECS or interval_ms <= 0:
         return Coverage(samples)
-    share, error = samples * interval_ms / 1000 / cpu_secs, find_error(interval_ms, cpu_secs, window_secs)
+    share, error = samples * interval_ms / 1000 / cpu_secs, find_error(interval_ms, cpu_secs, window_secs, off_secs)
     return Coverage(samples, round(min(share, 1.0), 3), round(error, 3), has_excess=share > 1 + error)
 
 
-def find_error(interval_ms: float, cpu_secs: float, window_secs: float | None) -> float:
+def find_error(interval_ms: float, cpu_secs: float, window_secs: float | None, off_secs: float = 0.0) -> float:
     """By how much the share may be off. Each reading of the CPU time lacks up to a tick of user and of system time,
     and what each running thread used since the kernel's last tick; each end of the window is off by up to a tick of
     the clock, in which a busy CPU has samples; and one sample stands for an interval.
     """
     busy = math.ceil(cpu_secs / window_secs) if window_secs else 1
-    return (2 * TICK_SECS + busy * (3 * TICK_SECS + interval_ms / 1000)) / cpu_secs
+    return (2 * TICK_SECS + busy * (3 * TICK_SECS + interval_ms / 1000 + off_secs)) / cpu_secs
 
 
 def has_blind_warning(warnings: Iterable[str]) -> bool:
@@ -103,7 +106,7 @@ def count_missing(samples: int, interval_ms: float, cpu_secs: float | None) -> i
 def find_cure(mode: str, warnings: Iterable[str], lost_events: int | None, missing: int) -> str:
     """What would bring the samples that are missing: known where the container's own samply was blind, or where the
     kernel dropped about as many events. Empty: not known."""
-    if mode == "InPlace" and has_blind_warning(warnings):
+    if mode in {"InPlace", "Pipeline"} and has_blind_warning(warnings):
         return (
             "The container's samply doesn't see all CPUs: use mode Ephemeral, whose samply does, or remove the limit."
         )

@@ -69,6 +69,11 @@ REMEDIES: dict[str, str] = {
     "SamplyKilled": "samply was killed, most likely for want of memory: raise the container's memory limit, or record "
     "for a shorter time.",
     "NoProfileWritten": "Look at samply's log in this failure, and at the space in the pod's folder.",
+    "FelderaNotConfigured": "Give config.feldera.url in the chart's values (docs/feldera.md), or use another mode.",
+    "FelderaUnreachable": "Look at config.feldera.url and at Feldera's API server, or use another mode.",
+    "FelderaRefused": "Look at the keys in config.feldera.secretName and at Feldera's message, or use another mode.",
+    "PipelineSamplyFailed": "Look at the pipeline's log: samply must be in its image and be allowed to record "
+    "(pipeline.allowProfiling in Feldera's chart). Or use another mode.",
     "EmptyProfile": "No samples were taken: if the pipeline was busy, look at docs/troubleshooting.md, CPU limits.",
     "TransferCorrupt": "The copy's SHA-256 never matched: ask again; if it stays, look at the container runtime.",
     "TransferFailed": "The file couldn't be copied in time: look at the connection to the pod's node, then ask again.",

@@ -52,6 +52,13 @@ def is_memory_limited(pod: Mapping[str, Any]) -> bool:
     return bool(everyone) and all("memory" in _limits(c) for c in everyone)
 
 
+def is_cpu_limited(pod: Mapping[str, Any], container: str) -> bool:
+    """The container of that name is, or the pod as a whole."""
+    spec = pod.get("spec") or {}
+    mine = (c for c in spec.get("containers") or () if c.get("name") == container)
+    return any("cpu" in _limits(part) for part in (spec, *mine))
+
+
 def _limits(part: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of a container, or of a pod's spec."""
     limits: Mapping[str, Any] = (part.get("resources") or {}).get("limits") or {}

@@ -46,6 +46,8 @@ class Progress:
     """`attach` or `finish`: samply was killed because it took too long; `memory`: because it took too much."""
     throttled_usecs: tuple[int, ...] = ()
     """What the CPU limit had taken from the container when sampling began, when it ended, and at the end."""
+    off_secs: float = 0.0
+    """How far the two readings may be from where sampling began and ended, beyond the clock's ticks."""
     is_done: bool = False
 
     def find_file(self, name: str) -> RemoteFile | None:

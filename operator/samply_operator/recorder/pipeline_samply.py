@@ -1,0 +1,196 @@
+"""A recording in mode Pipeline: Feldera is asked to have the pipeline run samply on itself, and for the file.
+
+Nothing is done in the pod. Feldera cannot be told to stop: what is cancelled ends there by itself and is not fetched.
+The journal is written before each step, as in run.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from samply_operator.errors import ProfileError, RecordingFailed, StoreError, StoreFull
+from samply_operator.model.manifest import JournalEntry, Manifest
+from samply_operator.profiles.attribution.naming import NodeNames
+from samply_operator.recorder.context import Context
+from samply_operator.recorder.feldera_calls import FelderaCalls
+from samply_operator.recorder.journal import Journal
+from samply_operator.recorder.pod import collect, finish
+from samply_operator.recorder.pod.target_pod import TargetPod
+from samply_operator.rules import times
+from samply_operator.rules.recording import failures, pipeline_samply, pod_limits, record_output
+from samply_operator.rules.recording.pipeline_samply import Reading
+from samply_operator.store import durable, layout
+
+BEFORE_RECORDING = frozenset({"Admitted", "Launching"})
+POLL_SECS = 2.0
+"""How often a cancellation is looked for while Feldera samples."""
+
+
+class PipelineSamply:
+    """One recording. `on_start` is called with the Unix time at which sampling began, `on_end` when it has ended."""
+
+    def __init__(
+        self,
+        context: Context,
+        journal: Journal,
+        pod: TargetPod,
+        on_start: Callable[[float], None],
+        on_end: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._context = context
+        self._journal = journal
+        self._pod = pod
+        self._on_start = on_start
+        self._on_end = on_end
+        self._calls = FelderaCalls(context, journal.entry)
+        self._before: Reading | None = None
+        self._after: Reading | None = None
+
+    @property
+    def entry(self) -> JournalEntry:
+        return self._journal.entry
+
+    async def begin(self) -> bool:
+        """False: it could not, and mode Auto has other ways. Raises RecordingFailed where there is no other."""
+        if self.entry.step not in BEFORE_RECORDING:
+            return True
+        try:
+            if not self._is_discarded():
+                await self._prepare()
+            if not (self.entry.preflight_only or self._is_discarded()):
+                await self._start()
+        except RecordingFailed as error:
+            failure = failures.failure_of(error)
+            if pipeline_samply.is_final(self.entry, failure):
+                raise
+            refused = f"Mode Pipeline was tried first: {failure.message}"
+            await self._journal.save(
+                step="Admitted", mode="", samply_version="", warnings=(), refused_by_feldera=refused
+            )
+            return False
+        return True
+
+    async def _prepare(self) -> None:
+        """Would it work, as far as can be told without trying?"""
+        place = await self._calls.find()
+        await self._pod.check()
+        is_limited = pod_limits.is_cpu_limited(await self._pod.read(), self.entry.container)
+        await self._journal.save(
+            mode="Pipeline",
+            samply_version=f"of Feldera {place.info.platform_version}",
+            warnings=pipeline_samply.list_warnings(self.entry, is_limited=is_limited),
+        )
+        if self.entry.step == "Admitted":
+            await self._calls.check_idle()
+
+    async def _start(self) -> None:
+        """Have Feldera begin. After a kill in between, one that runs by then is taken to be ours."""
+        was_launched = self.entry.step == "Launching"
+        await self._journal.save(step="Launching")
+        began = self._context.now()
+        await self._calls.start(may_run=was_launched)
+        self._on_start(began)
+        self._before = await self._read_cpu()
+
+    async def follow(self) -> Manifest | None:
+        """To the end; returns the manifest that stands. None: nothing is to be kept. Raises RecordingFailed."""
+        if self.entry.preflight_only or not await self._wait():
+            return None
+        await self._on_end()
+        path = self._context.volume.tmp_path(self.entry.id, record_output.PROFILE)
+        try:
+            if not await self._fetch(path):
+                return None
+            await self._pod.check()
+            names = await self._calls.fetch_names()
+            return await self._publish(path, names)
+        except StoreFull as error:
+            failures.fail("StoreFull", error.message)
+        except OSError as error:
+            failures.fail("StoreFull" if error.errno in durable.FULL else "StoreFailed", str(error))
+        except StoreError as error:
+            failures.fail("StoreFailed", error.message)
+
+    async def _wait(self) -> bool:
+        """Until sampling has ended; shortly before, the CPU time is read. False: nobody wants it any more."""
+        until = times.parse_time(self.entry.ends_at) if self.entry.ends_at else 0.0
+        read_at = until - pipeline_samply.find_margin(self.entry.duration_secs)
+        while not self._is_discarded() and (now := self._context.now()) < until:
+            if self._after is None and self._before is not None and now >= read_at:
+                self._after = await self._read_cpu()
+            await asyncio.sleep(min(POLL_SECS, max(0.05, (read_at if now < read_at else until) - now)))
+        return not self._is_discarded()
+
+    async def _read_cpu(self) -> Reading | None:
+        cpu_secs = await self._calls.read_cpu()
+        return None if cpu_secs is None else Reading(self._context.uptime(), cpu_secs)
+
+    def _is_discarded(self) -> bool:
+        return self.entry.stop == "discard"
+
+    async def _fetch(self, path: Path) -> bool:
+        """As long as Feldera says that it is being made, until the deadline. False: nobody wants it any more."""
+        limits = self._context.settings.recording
+        deadline = self._context.uptime() + limits.finish_deadline_secs
+        room = await asyncio.to_thread(self._context.volume.room_bytes)
+        with await asyncio.to_thread(_BoundedFile, path, max(0, room // collect.EXPANSION)) as out:
+            while (wait_secs := await self._calls.save(out)) is not None:
+                if self._is_discarded():
+                    return False
+                if self._context.uptime() > deadline:
+                    failures.fail("FinishTimeout", "Feldera was still making the profile at the deadline.")
+                await asyncio.sleep(min(wait_secs, POLL_SECS))
+        return True
+
+    async def _publish(self, raw: Path, names: NodeNames) -> Manifest:
+        context, entry = self._context, self.entry
+        size = (await asyncio.to_thread(raw.stat)).st_size
+        with await asyncio.to_thread(context.volume.reserve, (collect.EXPANSION - 1) * size):
+            try:
+                async with context.bakes:
+                    finished = await finish.finish(context, entry, raw, None, None)
+            except finish.HalfFileError:
+                failures.fail("PipelineSamplyFailed", "What Feldera handed out is no profile.")
+            except ProfileError as error:
+                failures.fail("PipelineSamplyFailed", f"What Feldera handed out cannot be kept: {error.message}")
+            facts = finished.facts
+            cpu_ms, span_ms = (facts.cpu_ms, facts.duration_ms) if facts else (None, 0.0)
+            measured = pipeline_samply.measure(self._before, self._after, entry.duration_secs, cpu_ms, span_ms)
+            manifest = collect.build_manifest(context, entry, measured.progress, finished)
+            more = (*measured.warnings, *pipeline_samply.list_late_warnings(entry, names.problem))
+            manifest = msgspec.structs.replace(manifest, warnings=(*manifest.warnings, *more))
+            if manifest.file is None:
+                return await asyncio.to_thread(context.volume.publish, manifest, None)
+            extras = await self._keep_extras(raw, finished.path, names)
+            return await asyncio.to_thread(context.volume.publish, manifest, finished.path, extras=extras)
+
+    async def _keep_extras(self, raw: Path, published: Path, names: NodeNames) -> dict[str, Path]:
+        path = self._context.volume.tmp_path(self.entry.id, layout.OPERATORS_FILE)
+        await asyncio.to_thread(path.write_bytes, msgspec.json.encode(names))
+        is_raw_kept = self._context.settings.recording.keep_raw
+        kept = collect.choose_extras({record_output.PROFILE: raw}, published) if is_raw_kept else {}
+        return {**kept, layout.OPERATORS_FILE: path}
+
+
+class _BoundedFile(FileIO):
+    """A file that takes only so much. What cannot be written is the volume's fault, not Feldera's."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        super().__init__(path, "w")
+        self._max_bytes = max_bytes
+
+    def write(self, data: Any, /) -> int:
+        """All of it. Raises StoreFull, StoreError."""
+        if self.tell() + len(data) > self._max_bytes:
+            raise StoreFull("there is no room for the profile that the pipeline took.", remedy=durable.FULL_REMEDY)
+        with durable.translated("write the profile that the pipeline took"):
+            view = memoryview(data)
+            while view:
+                view = view[super().write(view) :]
+        return len(data)
