@@ -20,6 +20,7 @@ from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.format import reading
 from samply_operator.recorder import pipeline_samply
+from samply_operator.rules.recording.failures import REMEDIES
 from samply_operator.settings import Feldera, Paths, Settings
 from support import circuit_recording
 from support.fake_cluster import FakeCluster, Json
@@ -206,27 +207,28 @@ async def test_a_preflight_records_nothing(
     assert feldera.started == []
 
 
-@pytest.mark.parametrize(
-    ("change", "reason", "says"),
-    [
-        pytest.param({"is_profiling_enabled": False}, "PipelineSamplyFailed", "not enabled", id="not enabled"),
-        pytest.param({"samply_problem": "samply: no such file"}, "PipelineSamplyFailed", "no such file", id="fails"),
-        pytest.param({"status": "Stopped"}, "FelderaUnreachable", "not deployed", id="stopped"),
-        pytest.param({"id": make_pipeline_id(7)}, "FelderaRefused", "no pipeline with the id", id="unknown"),
-        pytest.param({"retry_after_secs": 9}, "AlreadyRecording", "runs samply on itself", id="in progress"),
-        pytest.param({"profile": b"<html>login</html>"}, "PipelineSamplyFailed", "no profile", id="a page"),
-        pytest.param({"profile": MARKED[:5000]}, "PipelineSamplyFailed", "no profile", id="half a file"),
-    ],
-)
+WRONG = [
+    pytest.param({"is_profiling_enabled": False}, "PipelineSamplyFailed", "not enabled", id="not enabled"),
+    pytest.param({"samply_problem": "samply: no such file"}, "PipelineSamplyFailed", "no such file", id="fails"),
+    pytest.param({"status": "Stopped"}, "FelderaUnreachable", "not deployed", id="stopped"),
+    pytest.param({"id": make_pipeline_id(7)}, "FelderaRefused", "no pipeline with the id", id="unknown"),
+    pytest.param({"retry_after_secs": 9}, "AlreadyRecording", "runs samply on itself", id="in progress"),
+    pytest.param({"profile": b"<html>login</html>"}, "PipelineSamplyFailed", "no profile", id="a page"),
+    pytest.param({"profile": MARKED[:5000]}, "PipelineSamplyFailed", "no profile", id="half a file"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason", "says"), WRONG)
 async def test_what_goes_wrong_at_feldera_is_told_with_its_cure(
     change: dict[str, Any], reason: str, says: str, operator: OperatorProcess, cluster: FakeCluster, orders: Pipeline
 ) -> None:
     for name, value in change.items():
         setattr(orders, name, value)
     request(cluster)
-    found, message, _ = await reach_failure(operator)
+    found, message, remedy = await reach_failure(operator)
     assert found == reason, message
     assert says in message
+    assert remedy.startswith(REMEDIES[reason])
 
 
 @pytest.mark.parametrize("bearer", ["", "apikey:revoked"])

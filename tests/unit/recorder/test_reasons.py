@@ -27,6 +27,7 @@ from samply_operator.settings import BringOwn, Ephemeral, Paths, Recording, Sett
 from support.fake_cluster import Container, FakeCluster, Fault, Json
 from support.operator_process import NAMESPACE, RECORDED, OperatorProcess, add_pipeline, add_pod, ask
 
+from . import test_pipeline_samply
 from .test_engine import POD
 from .test_trouble import fail, make_sparse
 
@@ -292,6 +293,7 @@ CASES = {
     "SamplyFailed": Case("samply's log", samply={"refuses": "something that nobody knows"}),
     "SamplyKilled": Case("memory limit", {"durationSeconds": 600}, during=kill_samply),
     "NoProfileWritten": Case("space in the pod's folder", samply={"no_file": True}),
+    "FelderaNotConfigured": Case("config.feldera.url", {"mode": "Pipeline"}),
     "EmptyProfile": Case("CPU limits", {"durationSeconds": 8}, is_busy=True, before=take_nothing),
     "TransferCorrupt": Case("container runtime", before=put_program("dd", "/bin/dd \"$@\" | tr 'a-f' 'b-g'")),
     "TransferFailed": Case("connection to the pod's node", before=put_program("dd", "echo 'I/O error' >&2; exit 1")),
@@ -341,7 +343,8 @@ def endings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Futu
 
 def test_every_reason_has_a_case() -> None:
     """A new reason needs a test that provokes it; one that is gone has none."""
-    assert list(CASES) == list(REMEDIES)
+    elsewhere = {case.values[1] for case in test_pipeline_samply.WRONG} - CASES.keys()
+    assert list(CASES) == [reason for reason in REMEDIES if reason not in elsewhere]
 
 
 @pytest.mark.parametrize("reason", CASES)

@@ -112,3 +112,17 @@ def test_the_runtime_is_read_from_the_containers_id() -> None:
     status = {"containerStatuses": [{"name": "pipeline", "containerID": "containerd://ab12"}]}
     assert pod_limits.add_pod(ContainerFacts(), {"status": status}, "pipeline").runtime == "containerd"
     assert pod_limits.add_pod(ContainerFacts(), {"status": status}, "other").runtime == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_limited"),
+    [
+        ({"containers": [{"name": "pipeline", "resources": {"limits": {"cpu": "1"}}}]}, True),
+        ({"containers": [{"name": "proxy", "resources": {"limits": {"cpu": "1"}}}, {"name": "pipeline"}]}, False),
+        ({"resources": {"limits": {"cpu": 2}}, "containers": [{"name": "pipeline"}]}, True),
+        ({"containers": [{"name": "pipeline", "resources": {"limits": {"memory": "1Gi"}}}]}, False),
+        ({}, False),
+    ],
+)
+def test_a_limit_of_the_cpu_is_the_containers_or_the_pods(spec: dict[str, Any], is_limited: bool) -> None:
+    assert pod_limits.is_cpu_limited({"spec": spec}, "pipeline") is is_limited

@@ -49,12 +49,12 @@ def explain(error: errors.FelderaError) -> Failure:
     else:
         reason = "FelderaRefused"
     failure = failures.build_failure(reason, error.message)
-    return replace(failure, remedy=f"{error.remedy} {failure.remedy}") if error.remedy else failure
+    return replace(failure, remedy=f"{failure.remedy} {error.remedy}") if error.remedy else failure
 
 
 def build_in_progress() -> Failure:
     failure = failures.build_failure("AlreadyRecording", "The pipeline runs samply on itself, as Feldera was asked to.")
-    return replace(failure, remedy="Wait until that profile is done; Feldera cannot end it early.")
+    return replace(failure, remedy=f"{failure.remedy} One that Feldera runs cannot be stopped: wait for it.")
 
 
 def list_warnings(entry: JournalEntry, *, is_limited: bool) -> tuple[str, ...]:
