@@ -152,7 +152,6 @@ def _build_api_server(plane: ControlPlane, etcd: int) -> list[str]:
         "--endpoint-reconciler-type=none",
         "--service-cluster-ip-range=10.232.0.0/24",
         f"--etcd-servers=http://127.0.0.1:{etcd}",
-        "--etcd-compaction-interval=1m",
         f"--cert-dir={folder}/certificates",
         f"--token-auth-file={folder}/tokens.csv",
         "--authorization-mode=RBAC",

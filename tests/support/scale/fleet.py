@@ -36,6 +36,7 @@ CONTAINER = "pipeline"
 IMAGE = "registry.example.com/feldera/pipeline-manager:0.140.0"
 FIELDS = 38
 """Environment variables of a pod: with them it is as large as a real one."""
+DEFINITION = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{names.PLURAL}.{names.GROUP}"
 BEGAN = "2027-01-15T08:00:00Z"
 
 
@@ -73,14 +74,21 @@ class Writer:
     async def apply_definition(self, path: Path) -> None:
         """The CRD of a source tree, in the place of another one's."""
         body = yaml.safe_load(path.read_text())  # noqa: ASYNC240 - nothing else runs in this loop
-        name = body["metadata"]["name"]
-        place = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
-        await self.ask("PATCH", place, body, "apply-patch+yaml", fieldManager="scale", force="true")
+        await self.ask("PATCH", DEFINITION, body, "apply-patch+yaml", fieldManager="scale", force="true")
         while True:
-            status = (await self.ask("GET", place)).get("status") or {}
+            status = (await self.ask("GET", DEFINITION)).get("status") or {}
             if any(c["type"] == "Established" and c["status"] == "True" for c in status.get("conditions") or ()):
                 return
             await asyncio.sleep(0.1)
+
+    async def remove_definition(self) -> None:
+        await self.ask("DELETE", DEFINITION)
+        while await self.has(DEFINITION):
+            await asyncio.sleep(0.1)
+
+    async def has(self, path: str) -> bool:
+        async with self._session.get(path) as answer:
+            return answer.status == 200
 
     async def create_namespace(self, name: str) -> None:
         await self.create("/api/v1/namespaces", {"metadata": {"name": name}})
@@ -166,6 +174,8 @@ class Fleet:
     has_nodes: bool = True
     """Without one, a pod cannot be reached: every exec is refused at once."""
     pods: list[FakePod] = field(default_factory=list)
+    changed_at: float = 0.0
+    """Unix time of the last change."""
 
     @property
     def names(self) -> list[str]:
@@ -214,6 +224,7 @@ class Fleet:
                 pod.restarts += 1
                 await self._report(writer, pod)
                 done += 1
+                self.changed_at = time.time()
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
         return done

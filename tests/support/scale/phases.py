@@ -23,6 +23,8 @@ READY_SECS = 180
 QUIET_SHARE = 0.05
 QUIET_SECS = 120
 """How long the work that was left behind may take before it isn't waited for any more."""
+SEEN_SECS = 5
+"""The last event may be so much older than the last change."""
 OPERATOR_LOOP = "MainThread"
 """The thread that records and answers."""
 RECORDING = {"mode": "InPlace"}
@@ -96,7 +98,7 @@ async def measure_changes(process: Process, writer: Writer, fleet: Fleet, load: 
     }  # fmt: skip
 
 
-async def measure_fleet(install: Install, writer: Writer, fleet: Fleet, load: Load, *, measure: bool = True) -> Numbers:
+async def measure_fleet(install: Install, writer: Writer, fleet: Fleet, load: Load) -> Numbers:
     """From the start until the API shows every pipeline; then what changes cost."""
     loop = asyncio.get_running_loop()
 
@@ -106,8 +108,10 @@ async def measure_fleet(install: Install, writer: Writer, fleet: Fleet, load: Lo
         return {"synced_secs": synced, "shown_secs": shown}
 
     found = await loop.run_in_executor(None, wait_ready)
-    if measure:
-        found |= await measure_changes(install.operator, writer, fleet, load)
+    found |= await measure_changes(install.operator, writer, fleet, load)
+    seen = (await asyncio.to_thread(install.read_metrics))["samply_operator_last_event_timestamp_seconds"]
+    if seen < fleet.changed_at - SEEN_SECS:
+        raise RuntimeError(f"the operator saw nothing of the last {fleet.changed_at - seen:.0f} s of changes")
     return found | {"api_rest_mib": install.api.read_memory(), "api_most_mib": install.api.read_peak()}
 
 

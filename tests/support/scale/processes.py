@@ -53,7 +53,16 @@ class Process:
         """The most that was ever resident, MiB."""
         return self._read_status("VmHWM")
 
+    def check(self) -> None:
+        """Raises RuntimeError with the end of its log if it has ended."""
+        if self.popen.poll() is not None:
+            raise RuntimeError(f"{self.log.name}: exit status {self.popen.returncode}:\n{self.read_end()}")
+
+    def read_end(self) -> str:
+        return "\n".join(self.log.read_text().splitlines()[-20:])
+
     def _read_status(self, key: str) -> float:
+        self.check()
         text = Path(f"/proc/{self.popen.pid}/status").read_text()
         return int(next(line.split()[1] for line in text.splitlines() if line.startswith(key))) / 1024
 
@@ -111,10 +120,10 @@ class Install:
         """Seconds since the operator's start until it is so. Raises with the end of its log when it never is."""
         until = time.time() + secs
         while not is_so():
-            for process in (self.operator, self.api):
-                if process.popen.poll() is not None or time.time() > until:
-                    tail = "\n".join(process.log.read_text().splitlines()[-20:])
-                    raise RuntimeError(f"never came: {what}. The end of {process.log.name}:\n{tail}")
+            self.operator.check()
+            self.api.check()
+            if time.time() > until:
+                raise RuntimeError(f"never came: {what}.\n{self.operator.read_end()}\n{self.api.read_end()}")
             time.sleep(0.02)
         return time.time() - self.operator.began
 
