@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,12 @@ from cluster import pipelines, release
 from cluster.node import Node
 from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
+from support.needs import lack
+from support.scale import control_plane
+from support.scale.control_plane import ControlPlane
+from support.scale.fleet import Writer
+
+DEFINITION = Path(__file__).parents[2] / "manifests" / "crd.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +49,33 @@ def node() -> Iterator[Node]:
         found = Node(namespace)
         found.start()
         yield found
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One whose path is short enough for a unix socket in it."""
+    made = Path(tempfile.mkdtemp(prefix="test-", dir="/tmp"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    """An API server without nodes, beside the cluster."""
+    if missing := control_plane.find_missing():
+        if not Node.is_native():
+            pytest.skip(f"the cluster is kind's, and hack/native/build has not made {', '.join(missing)}")
+        lack(", ".join(missing), "hack/native/build")
+    with tempfile.TemporaryDirectory() as made, control_plane.running(Path(made)) as found:
+        yield found
+
+
+@pytest.fixture
+async def writer(plane: ControlPlane) -> AsyncIterator[Writer]:
+    """Writes to `plane`, which knows SamplyProfiles."""
+    async with Writer(plane.url) as made:
+        await made.apply_definition(DEFINITION)
+        yield made
 
 
 @pytest.fixture(autouse=True)
