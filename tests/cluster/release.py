@@ -9,6 +9,7 @@ import json
 import os
 import re
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -192,23 +193,32 @@ class Install:
         if token is None:
             self.make_caller()
             token = self.make_token()
-        forward = subprocess.Popen(
-            ["kubectl", "-n", self.namespace, "port-forward", f"service/{self.name}", ":80"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with self.forward(f"service/{self.name}", 80) as port:
+            yield Service(port, token)
+
+    @contextlib.contextmanager
+    def forward(self, target: str, port: int) -> Iterator[int]:
+        """A port of this machine that leads there."""
+        command = ["kubectl", "-n", self.namespace, "port-forward", target, f":{port}"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
-            assert forward.stdout is not None
-            line = forward.stdout.readline()
+            assert process.stdout is not None
+            line = process.stdout.readline()
             found = re.search(r"127\.0\.0\.1:(\d+)", line)
             assert found, f"port-forward: {line}"
-            yield Service(int(found[1]), token)
+            yield int(found[1])
         finally:
-            forward.terminate()
-            forward.wait()
-            if forward.stdout is not None:
-                forward.stdout.close()
+            process.terminate()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def read_metrics(self) -> dict[str, float]:
+        """Of both containers, by name and labels."""
+        with self.forward(self.deployment, 9090) as port:
+            text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+        lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
 
     @contextlib.contextmanager
     def open_with_key(self) -> Iterator[Service]:

@@ -5,11 +5,8 @@ download that outlives its pod's end.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import re
 import ssl
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -66,25 +63,6 @@ def edge(folder: Path) -> Iterator[Install]:
             install.uninstall()
 
 
-@contextlib.contextmanager
-def forward(install: Install, target: str, port: int) -> Iterator[int]:
-    """A port of this machine that leads there."""
-    process = subprocess.Popen(
-        ["kubectl", "-n", install.namespace, "port-forward", target, f":{port}"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        found = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
-        assert found
-        yield int(found[1])
-    finally:
-        process.terminate()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-
 def read_subject(port: int) -> str:
     """Of the certificate that is shown."""
     shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
@@ -97,7 +75,7 @@ def trusting(folder: Path, name: str) -> ssl.SSLContext:
 
 def test_the_service_speaks_https_with_the_secrets_certificate(edge: Install, folder: Path) -> None:
     """A client that trusts it needs no exception; below the base path too."""
-    with forward(edge, f"service/{edge.name}", 80) as port:
+    with edge.forward(f"service/{edge.name}", 80) as port:
         for path in ("/v0/config", "/profiles/v0/config"):
             url = f"https://127.0.0.1:{port}{path}"
             with urllib.request.urlopen(url, context=trusting(folder, "first"), timeout=10) as answer:
@@ -106,7 +84,7 @@ def test_the_service_speaks_https_with_the_secrets_certificate(edge: Install, fo
 
 def test_the_metrics_are_those_of_both_containers(edge: Install) -> None:
     with (
-        forward(edge, edge.deployment, 9090) as port,
+        edge.forward(edge.deployment, 9090) as port,
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer,
     ):
         text = answer.read().decode()
@@ -132,7 +110,7 @@ def test_the_api_server_takes_the_policy_and_the_ingress(edge: Install) -> None:
 def test_a_renewed_secret_is_shown_without_a_restart(edge: Install, folder: Path) -> None:
     before = edge.container("api")
     put_secret(edge.namespace, folder, "second")
-    with forward(edge, f"service/{edge.name}", 80) as port:
+    with edge.forward(f"service/{edge.name}", 80) as port:
         assert read_subject(port) == "first"
         kubectl.poll(
             lambda: read_subject(port) == "second", timeout=RENEWED_SECS, what="the new certificate is shown", pause=2
@@ -165,7 +143,7 @@ def test_a_download_under_way_outlives_the_end_of_its_pod(edge: Install, folder:
     run = ("exec", pod, "-c", "operator", "--", "python3", "-c", PUBLISH, str(LARGE_BYTES))
     digest = kubectl.succeed("-n", edge.namespace, *run).strip()
     context = ssl._create_unverified_context()
-    with forward(edge, f"pod/{pod}", 8080) as port:
+    with edge.forward(f"pod/{pod}", 8080) as port:
         url = f"https://127.0.0.1:{port}/v0/pipelines/large/samply_profile"
         answer = kubectl.poll(lambda: open_url(url, context), timeout=90, what="the large profile is served")
         with answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter
 
@@ -13,6 +14,7 @@ BUILD = gauge(OPERATOR, "build_info", "1; the version is the label.", ("version"
 RUNNING = gauge(OPERATOR, "recordings_running", "Recordings in progress, by phase.", ("phase",))
 WAITING = gauge(OPERATOR, "recordings_waiting", "Recordings requested but not yet admitted.")
 OBJECTS = gauge(OPERATOR, "objects", "Objects known from lists and watches.", ("kind",))
+TASKS = gauge(OPERATOR, "tasks", "Tasks of the operator's event loop. Many more tasks than work in progress are a leak.")
 QUEUE = gauge(OPERATOR, "queue_length", "SamplyProfiles queued for reconciliation.")
 SYNCED = gauge(OPERATOR, "synced", "1 once complete lists were seen.")
 SYNCED_AT = gauge(
@@ -53,6 +55,7 @@ def _observe(engine: Engine, waiting: int) -> None:
     for kind, known in (("Pod", world.pods), ("StatefulSet", world.sets), ("SamplyProfile", world.profiles)):
         OBJECTS.labels(kind).set(len(known))
     QUEUE.set(engine.queue.length)
+    TASKS.set(len(asyncio.all_tasks()))
     SYNCED.set(world.is_synced)
     SYNCED_AT.set(world.synced_at)
     SEEN_AT.set(world.seen_at)
