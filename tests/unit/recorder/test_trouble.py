@@ -30,7 +30,7 @@ from samply_operator.recorder.pod import follow, script_calls
 from samply_operator.rules import times
 from samply_operator.settings import Recording, Retention, Settings
 from samply_operator.store.volume import Volume
-from support.fake_cluster import FakeCluster
+from support.fake_cluster import FakeCluster, no_fault
 from support.operator_process import NAMESPACE, RECORDED, OperatorProcess, add_pipeline, ask
 
 from .test_engine import POD, assert_nothing_left, count_starts
@@ -352,6 +352,31 @@ async def test_a_container_without_a_shell_is_said_so(operator: OperatorProcess,
     ask(cluster)
     status = await operator.reach_phase("p-1", "Succeeded", "Failed")
     assert status["failure"]["reason"] == "NoShell"
+
+
+@pytest.mark.parametrize("cut_after", [None, 60], ids=["the session goes on", "the session breaks too"])
+async def test_rights_that_are_taken_away_meanwhile_and_given_back_cost_nothing(
+    operator: OperatorProcess, cluster: FakeCluster, cut_after: int | None
+) -> None:
+    """Neither while it records, nor when the profile is to be copied."""
+    add_pipeline(cluster)
+    cluster.cuts = [cut_after]
+    ask(cluster, durationSeconds=2)
+    await operator.reach_phase("p-1", "Recording")
+    refused = []
+
+    def refuse(verb: str, what: str) -> KubeError:
+        refused.append(verb)
+        return KubeForbidden('pods "p" is forbidden: User "u" cannot get resource "pods/exec" in API group ""')
+
+    cluster.fault = refuse
+    await operator.reach(lambda: refused.count("exec" if cut_after is None else "get") > 2)
+    cluster.fault = no_fault
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded", status
+    await operator.reach_rest()
+    assert count_starts(cluster) == 1
+    assert_nothing_left(operator)
 
 
 async def test_a_copy_that_breaks_is_taken_up_again(operator: OperatorProcess, cluster: FakeCluster) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from samply_operator.errors import KubeError, KubeNotFound, ProfileError, StoreError, StoreFull
+from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, ProfileError, StoreError, StoreFull
 from samply_operator.kube import transfer
 from samply_operator.model.manifest import JournalEntry, Manifest, Quality, RecordedTarget
 from samply_operator.model.profile import Failure
@@ -19,7 +19,7 @@ from samply_operator.profiles import ProfileFacts
 from samply_operator.recorder import measures
 from samply_operator.recorder.context import Backoff, Context
 from samply_operator.recorder.pod import finish, script_calls
-from samply_operator.recorder.pod.target_pod import TargetPod
+from samply_operator.recorder.pod.target_pod import TargetPod, may_pass
 from samply_operator.rules import times
 from samply_operator.rules.recording import coverage, failures, record_output
 from samply_operator.rules.recording.record_output import Progress, RemoteFile
@@ -54,7 +54,8 @@ async def copy(pod: TargetPod, file: RemoteFile) -> Path:
 
 
 async def _copy_out(pod: TargetPod, file: RemoteFile, path: Path) -> None:
-    """Until it is there. A kubelet that has just been restarted doesn't find containers that run: it is asked again."""
+    """Until it is there. A kubelet that has just been restarted doesn't find containers that run, and a right that was
+    taken away may come back: it is asked again."""
     limit_secs = pod.context.settings.recording.copy_deadline_secs
     until, backoff = time.monotonic() + limit_secs, Backoff(limit_secs)
     while True:
@@ -68,7 +69,9 @@ async def _copy_out(pod: TargetPod, file: RemoteFile, path: Path) -> None:
                 local_path=path,
                 deadline_secs=until - time.monotonic(),
             )
-        except KubeNotFound as error:
+        except (KubeNotFound, KubeForbidden) as error:
+            if not may_pass(error):
+                raise
             logger.info("%s: copying %s: %s", pod, file.name, error)
             await pod.blame()
             await backoff.pause(error)

@@ -9,11 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from samply_operator.errors import ExecFailed, KubeNotFound, KubeUnavailable
+from samply_operator.errors import KubeError
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.recorder.context import Backoff
 from samply_operator.recorder.pod import script_calls
-from samply_operator.recorder.pod.target_pod import TargetPod
+from samply_operator.recorder.pod.target_pod import TargetPod, may_pass
 from samply_operator.rules.recording import failures, record_output
 from samply_operator.rules.recording.record_output import Progress
 from samply_operator.settings import Recording
@@ -44,7 +44,9 @@ class Follower:
         while True:
             try:
                 code = await self._follow_session()
-            except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
+            except KubeError as error:
+                if not may_pass(error):
+                    raise
                 logger.info("%s: the exec session broke (%s); looking after it", self.pod, error)
                 progress = await self._look_after()
                 if progress is not None:
@@ -83,7 +85,9 @@ class Follower:
             try:
                 await self.pod.check()
                 sight = await script_calls.look(self.pod.client, self.pod.entry)
-            except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
+            except KubeError as error:
+                if not may_pass(error):
+                    raise
                 await backoff.pause(error)
                 continue
             backoff.reset()
@@ -110,7 +114,9 @@ class Follower:
                 await script_calls.stop(pod.client, pod.entry, "keep")
             elif stopping is not None and clock > stopping + limits.finish_deadline_secs + OVERDUE_SECS:
                 await script_calls.stop(pod.client, pod.entry, "discard")
-        except (ExecFailed, KubeUnavailable, KubeNotFound) as error:
+        except KubeError as error:
+            if not may_pass(error):
+                raise
             logger.info("%s: it is overdue: %s", pod, error)
 
     def _adopt(self, sight: script_calls.Sight) -> None:

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from samply_operator.errors import KubeError, KubeNotFound
+from samply_operator.errors import KubeDenied, KubeError, KubeForbidden, KubeNotFound
 from samply_operator.kube import objects
 from samply_operator.kube.client import KubeClient
 from samply_operator.model.manifest import JournalEntry
@@ -47,7 +47,8 @@ class TargetPod:
     async def repeat(
         self, call: Call[Arguments, Answer], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Answer:
-        """Raises RecordingFailed once the container is gone, KubeError when the time is over or it is refused."""
+        """Raises RecordingFailed once the container is gone, KubeError when the time is over or it is refused: a right
+        that goes after something was begun in the pod may come back."""
         backoff = Backoff(self.context.settings.recording.unreachable_secs)
         while True:
             try:
@@ -57,7 +58,7 @@ class TargetPod:
                     await self.check()
                 await self._wait(backoff, error)
             except KubeError as error:
-                if not error.is_transient:
+                if not error.is_transient and (self.entry.step == "Admitted" or not may_pass(error)):
                     raise
                 await self._wait(backoff, error)
                 with contextlib.suppress(KubeError):
@@ -86,6 +87,14 @@ class TargetPod:
         """The same where something else went wrong before: a container that is gone is the better reason."""
         with contextlib.suppress(KubeError):
             await self.check()
+
+
+def may_pass(error: KubeError) -> bool:
+    """Whether repeating it may help once a recording has begun: trouble on the way, a kubelet that does not find its
+    containers after a restart, a right that was taken away. What a policy denies stays denied."""
+    if isinstance(error, KubeForbidden):
+        return not isinstance(error, KubeDenied)
+    return error.is_transient or isinstance(error, KubeNotFound)
 
 
 async def _read(client: KubeClient, entry: JournalEntry) -> Raw:
