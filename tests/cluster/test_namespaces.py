@@ -17,7 +17,7 @@ from support import kubectl
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
-LONG = 20
+LONG = 12
 """Seconds of a recording in whose middle something happens."""
 SOON = 30
 """Within this time what is asked for in a namespace that has just come back is taken."""

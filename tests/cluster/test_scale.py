@@ -29,7 +29,7 @@ async def test_some_hundred_pods(plane: ControlPlane, writer: Writer, folder: Pa
     """All of their pipelines are shown; a change of one costs little, and the memory that it needs is small."""
     fleet = Fleet("some", pipelines=30, replicas=10)
     await fleet.create(writer)
-    load = Load(per_sec=50, secs=6, rest_secs=3, window=2)
+    load = Load(per_sec=50, secs=4, rest_secs=2, window=1)
     with processes.installed(plane, folder, fleet.namespace) as install:
         found = await phases.measure_fleet(install, writer, fleet, load)
     assert found["cpu_ms_per_change"] < 5, found
@@ -50,10 +50,10 @@ def check_waiting(found: dict[int, Numbers]) -> None:
 async def test_objects_that_wait_cost_requests_in_their_number(
     plane: ControlPlane, writer: Writer, folder: Path
 ) -> None:
-    """Two may be under way at once and 40 are asked for: each is written few times, however many wait with it."""
-    fleet = Fleet("waiting", pipelines=4, replicas=10, has_nodes=False)
+    """Two may be under way at once and 24 are asked for: each is written few times, however many wait with it."""
+    fleet = Fleet("waiting", pipelines=3, replicas=8, has_nodes=False)
     await fleet.create(writer)
-    check_waiting(await phases.measure_waiting(plane, folder, writer, fleet, [10, 40], limit_secs=60))
+    check_waiting(await phases.measure_waiting(plane, folder, writer, fleet, [6, 24], limit_secs=60))
 
 
 @pytest.mark.slow

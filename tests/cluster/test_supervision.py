@@ -89,8 +89,7 @@ async def end_all(plane: ControlPlane, folder: Path, namespace: str, tasks: Iter
     return [await end_one(plane, folder, namespace, task) for task in tasks]
 
 
-async def test_each_task_that_ends_ends_the_process(plane: ControlPlane, writer: Writer, folder: Path) -> None:
-    fleet = Fleet("supervised", pipelines=1, replicas=1)
+async def find_tasks(plane: ControlPlane, writer: Writer, folder: Path, fleet: Fleet) -> list[str]:
     await fleet.create(writer)
     with operating(plane, folder / "1", fleet.namespace) as operator:
         await operator.wait_watching()
@@ -99,6 +98,23 @@ async def test_each_task_that_ends_ends_the_process(plane: ControlPlane, writer:
         found = [task for task in operator.list_tasks() if task.startswith("MainThread: ")]
         tasks = sorted(task for task in found if not FURTHER.search(task))
     assert {task.partition(": ")[2] for task in tasks} >= WORKERS, tasks
+    return tasks
+
+
+async def test_a_task_that_ends_ends_the_process(plane: ControlPlane, writer: Writer, folder: Path) -> None:
+    """One of the process, and one of a namespace: they are held by different supervisors."""
+    fleet = Fleet("some-supervised", pipelines=1, replicas=1)
+    tasks = await find_tasks(plane, writer, folder, fleet)
+    chosen = [task for task in tasks if task.endswith(": claims") or "/pods?" in task]
+    assert len(chosen) == 2, tasks
+    wrong = await end_all(plane, folder / "1", fleet.namespace, chosen)
+    assert not any(wrong), "\n".join(wrong)
+
+
+@pytest.mark.slow
+async def test_each_task_that_ends_ends_the_process(plane: ControlPlane, writer: Writer, folder: Path) -> None:
+    fleet = Fleet("supervised", pipelines=1, replicas=1)
+    tasks = await find_tasks(plane, writer, folder, fleet)
     # Two at a time: a start takes two seconds of CPU.
     halves = ((folder / "1", tasks[::2]), (folder / "2", tasks[1::2]))
     ends = (end_all(plane, where, fleet.namespace, half) for where, half in halves)

@@ -141,6 +141,10 @@ class FakeOperator:
         self.judge: Judge = refuse_judging
         self.act: Act = refuse_act
         self.started: list[StartRequest] = []
+        """Without their names, which differ each time."""
+        self.named: list[object] = []
+        self.breaks = 0
+        """So many of the next starts are cut off without an answer, as by a kill."""
         self.judged: list[StartRequest] = []
         self.acts: list[tuple[str, str]] = []
         self.support_bundle = SupportBundleReply()
@@ -235,7 +239,13 @@ class FakeOperator:
         self.tenants.append(request.headers.get(TENANT, ""))
         self.request_ids.append(request.headers[REQUEST_ID])
         wanted = msgspec.json.decode(await request.read(), type=StartRequest)
+        self.named.append(wanted.request)
+        wanted = msgspec.structs.replace(wanted, request=None)
         self.started.append(wanted)
+        if self.breaks:
+            self.breaks -= 1
+            assert request.transport is not None
+            request.transport.abort()
         return self._tell(lambda: self.answer(wanted))
 
     async def _start_all(self, request: web.Request) -> web.StreamResponse:

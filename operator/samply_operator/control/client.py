@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TypeVar
@@ -51,6 +52,8 @@ ANSWER_SECS = 15.0
 """Longest wait for the answer to a call, on top of the wait that the call itself asks for."""
 EXAMINE_SECS = 30.0
 """Longest time that the checks of an installation take: some ask the API server dozens of questions."""
+REPEAT_SECS = 0.2
+"""Pause until a start is sent again whose operator ended while it was under way."""
 METRICS_SECS = 5.0
 """Longest wait for the metrics: whoever asks for them waits 10 s, as a rule."""
 
@@ -73,6 +76,10 @@ _error_replies = msgspec.json.Decoder(ErrorReply)
 
 def _ignore(live: Live | None) -> None:
     """Nobody listens."""
+
+
+class _ConnectionLost(errors.OperatorUnavailable):
+    """After the call was sent: nobody knows what became of it."""
 
 
 class OperatorClient:
@@ -123,11 +130,11 @@ class OperatorClient:
 
     async def start(self, login: Login, request: StartRequest) -> StartReply:
         """Ask for a recording, as whoever the bearer is of. Raises the operator's own error, or OperatorUnavailable."""
-        return await self._call("/v1/start", login, request, _start_replies, request.wait_secs)
+        return await self._start("/v1/start", login, request, _start_replies)
 
     async def start_all(self, login: Login, request: StartAllRequest) -> StartAllReply:
         """Ask for a recording of each ordinal. Raises as `start` does, for what holds for all of them."""
-        return await self._call("/v1/start-all", login, request, _start_all_replies, request.wait_secs)
+        return await self._start("/v1/start-all", login, request, _start_all_replies)
 
     async def preflight(self, login: Login, request: StartRequest) -> PreflightReply:
         """Ask whether a recording would work. Raises as `start` does."""
@@ -160,6 +167,21 @@ class OperatorClient:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unavailable(type(error).__name__) from error
 
+    async def _start(
+        self, path: str, login: Login, request: StartRequest | StartAllRequest, replies: msgspec.json.Decoder[Reply]
+    ) -> Reply:
+        """Sent again under the same name if the operator ends meanwhile: the next one finds what this one made."""
+        named, loop = msgspec.structs.replace(request, request=uuid.uuid4()), asyncio.get_running_loop()
+        until, was_lost = loop.time() + request.wait_secs, False
+        while True:
+            try:
+                return await self._call(path, login, named, replies, until - loop.time())
+            except (errors.OperatorUnavailable, errors.AccessUndecided) as error:
+                was_lost = was_lost or isinstance(error, _ConnectionLost)
+                if not was_lost or loop.time() + REPEAT_SECS > until + ANSWER_SECS:
+                    raise
+            await asyncio.sleep(REPEAT_SECS)
+
     async def _call(
         self,
         path: str,
@@ -187,8 +209,10 @@ class OperatorClient:
         try:
             async with self._session.post(path, data=body, timeout=timeout, headers=headers) as response:
                 return response.status, await response.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientConnectorError, TimeoutError) as error:
             raise _unavailable(type(error).__name__) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unavailable(type(error).__name__, _ConnectionLost) from error
 
     async def _watch(self, session: aiohttp.ClientSession) -> None:
         silence_secs = self._silence_secs
@@ -229,8 +253,10 @@ class OperatorClient:
         self.on_change(live)
 
 
-def _unavailable(why: str) -> errors.OperatorUnavailable:
-    return errors.OperatorUnavailable(f"The operator is away ({why}).", remedy=AWAY_REMEDY)
+def _unavailable(
+    why: str, kind: type[errors.OperatorUnavailable] = errors.OperatorUnavailable
+) -> errors.OperatorUnavailable:
+    return kind(f"The operator is away ({why}).", remedy=AWAY_REMEDY)
 
 
 def _walk(kind: type[errors.SamplyOperatorError]) -> Iterator[type[errors.SamplyOperatorError]]:

@@ -22,6 +22,7 @@ header `REQUEST_ID`: the operator's log lines carry it too.
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, Literal
 
 import msgspec
@@ -144,6 +145,8 @@ class StartRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     duration_secs: int | None = None
     namespace: str | None = None
     wait_secs: float = 2.0
+    request: uuid.UUID | None = None
+    """What names it: the same one again means the same recording."""
 
 
 class StartReply(msgspec.Struct, frozen=True, rename="camel"):
@@ -181,10 +184,13 @@ class ErrorReply(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class StartAllRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """`request` as in StartRequest."""
+
     pipeline: str
     duration_secs: int | None = None
     namespace: str | None = None
     wait_secs: float = 2.0
+    request: uuid.UUID | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, rename="camel"):

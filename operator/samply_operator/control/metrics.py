@@ -14,7 +14,9 @@ BUILD = gauge(OPERATOR, "build_info", "1; the version is the label.", ("version"
 RUNNING = gauge(OPERATOR, "recordings_running", "Recordings in progress, by phase.", ("phase",))
 WAITING = gauge(OPERATOR, "recordings_waiting", "Recordings requested but not yet admitted.")
 OBJECTS = gauge(OPERATOR, "objects", "Objects known from lists and watches.", ("kind",))
-TASKS = gauge(OPERATOR, "tasks", "Tasks of the operator's event loop. Many more tasks than work in progress are a leak.")
+TASKS = gauge(
+    OPERATOR, "tasks", "Tasks of the operator's event loop. Many more tasks than work in progress are a leak."
+)
 QUEUE = gauge(OPERATOR, "queue_length", "SamplyProfiles queued for reconciliation.")
 SYNCED = gauge(OPERATOR, "synced", "1 once complete lists were seen.")
 SYNCED_AT = gauge(

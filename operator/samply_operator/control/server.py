@@ -214,12 +214,12 @@ class ControlServer:
         """At the same time, and as one request."""
         who, pipeline = await self._admit_start(login, call.pipeline, call.namespace)
         ordinals = sorted({*pipeline.ordinals, *pipeline.pods}) or [0]
-        request = str(uuid.uuid4())
+        request = call.request or uuid.uuid4()
         wanted = [
-            StartRequest(pipeline.name, ordinal, call.duration_secs, pipeline.namespace, call.wait_secs)
+            StartRequest(pipeline.name, ordinal, call.duration_secs, pipeline.namespace, call.wait_secs, request)
             for ordinal in ordinals
         ]
-        answers = await asyncio.gather(*(self._try_start(who, pipeline, each, request) for each in wanted))
+        answers = await asyncio.gather(*(self._try_start(who, pipeline, each) for each in wanted))
         return StartAllReply(
             started=tuple(answer for answer in answers if isinstance(answer, StartReply)),
             refused=tuple(answer for answer in answers if isinstance(answer, Refusal)),
@@ -239,9 +239,9 @@ class ControlServer:
             permissions.check(note.who, "create", pipeline.namespace)
         return note.who, pipeline
 
-    async def _try_start(self, who: Who, pipeline: Pipeline, call: StartRequest, request: str) -> StartReply | Refusal:
+    async def _try_start(self, who: Who, pipeline: Pipeline, call: StartRequest) -> StartReply | Refusal:
         try:
-            return await self._begin(who, pipeline, call, request)
+            return await self._begin(who, pipeline, call)
         except SamplyOperatorError as error:
             return Refusal(call.ordinal, describe_error(error))
 
@@ -249,9 +249,9 @@ class ControlServer:
         who, pipeline = await self._admit_start(login, call.pipeline, call.namespace)
         return await self._begin(who, pipeline, call)
 
-    async def _begin(self, who: Who, pipeline: Pipeline, call: StartRequest, request: str | None = None) -> StartReply:
+    async def _begin(self, who: Who, pipeline: Pipeline, call: StartRequest) -> StartReply:
         started = await self._requests.start(
-            pipeline, call.ordinal, call.duration_secs, call.wait_secs, who.describe(), request=request
+            pipeline, call.ordinal, call.duration_secs, call.wait_secs, who.describe(), request=call.request
         )
         self._check_free(started.failure, started.namespace, call)
         reply = snapshots.describe_started(started, self._engine.context.now())

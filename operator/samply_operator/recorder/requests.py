@@ -37,6 +37,10 @@ def build_unknown_pipeline(name: str) -> UnknownPipeline:
     return UnknownPipeline(f"Unknown pipeline name '{name}'", details={"pipeline_name": name})
 
 
+def _build_unsynced(what: str) -> OperatorUnavailable:
+    return OperatorUnavailable(f"The operator has only begun: it doesn't know all {what} yet.")
+
+
 class Started:
     """What became of a request so far. `run` None: it was refused or has ended already."""
 
@@ -87,7 +91,7 @@ class Requests:
 
     def _check_synced(self) -> None:
         if not self._engine.world.is_synced:
-            raise OperatorUnavailable("The operator has only begun: it doesn't know all pipelines yet.")
+            raise _build_unsynced("pipelines")
 
     async def start(
         self,
@@ -97,12 +101,21 @@ class Requests:
         wait_secs: float,
         requested_by: str,
         *,
-        request: str | None = None,
+        request: uuid.UUID | None = None,
     ) -> Started:
-        """`request` is the uuid that the objects of several ordinals have in common; None: this one stands alone.
+        """`request` names it, with the ordinal: the same one again, also to the next process, is answered with what the
+        first one made. None: a new one.
 
-        Raises RequestError and PipelineNotDeployed for what can be said at once.
+        Raises RequestError, PipelineNotDeployed and OperatorUnavailable for what can be said at once.
         """
+        request = request or uuid.uuid4()
+        if not self._engine.world.covers(pipeline.namespace):
+            raise _build_unsynced("recordings")  # one of them may be this request's
+        made = self._find_made(pipeline, ordinal, request)
+        if made is not None:
+            if not made.has_begun:
+                self._engine.requesters.note(made.key, requested_by)
+            return await self._follow(pipeline, made, wait_secs)
         self._check(pipeline, ordinal)
         place = (pipeline.namespace, pipeline.name, ordinal)
         self._check_free(place)
@@ -110,13 +123,22 @@ class Requests:
         self._starting.add(place)
         try:
             spec = Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs)
-            profile = await self._make(pipeline, spec, request or str(uuid.uuid4()), requested_by)
-            run, failure = await self._wait(profile.key, profile.uid, wait_secs)
-            if run is not None and run.trouble and run.entry.step == "Admitted" and failure is None:
-                await self._take_back(pipeline, run)
-            return Started(profile.uid, profile.namespace, profile.name, run, failure)
+            profile = await self._make(pipeline, spec, request, requested_by)
+            return await self._follow(pipeline, profile, wait_secs)
         finally:
             self._starting.discard(place)
+
+    def _find_made(self, pipeline: Pipeline, ordinal: int, request: uuid.UUID) -> SamplyProfile | None:
+        """The object that this very request has made."""
+        name = triggers.build_name(str(request), ordinal)
+        found = self._engine.world.profiles.get((pipeline.namespace, name))
+        return found if found and found.spec.pipeline == pipeline.name else None
+
+    async def _follow(self, pipeline: Pipeline, profile: SamplyProfile, wait_secs: float) -> Started:
+        run, failure = await self._wait(profile.key, profile.uid, wait_secs)
+        if run is not None and run.trouble and run.entry.step == "Admitted" and failure is None:
+            await self._take_back(pipeline, run)
+        return Started(profile.uid, profile.namespace, profile.name, run, failure)
 
     async def preflight(
         self, pipeline: Pipeline, ordinal: int, duration_secs: int | None, wait_secs: float, requested_by: str
@@ -125,7 +147,7 @@ class Requests:
         self._check(pipeline, ordinal)
         self._check_free((pipeline.namespace, pipeline.name, ordinal))
         spec = Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs, preflight_only=True)
-        profile = await self._make(pipeline, spec, str(uuid.uuid4()), requested_by)
+        profile = await self._make(pipeline, spec, uuid.uuid4(), requested_by)
         ended = await self._wait_for_end(profile.key, wait_secs)
         if ended is None:
             raise PipelineUnreachable(
@@ -214,12 +236,12 @@ class Requests:
                 return profile
         return None
 
-    async def _make(self, pipeline: Pipeline, spec: Spec, request: str, requested_by: str) -> SamplyProfile:
+    async def _make(self, pipeline: Pipeline, spec: Spec, request: uuid.UUID, requested_by: str) -> SamplyProfile:
         engine = self._engine
-        name = triggers.build_name(request, spec.ordinal)
+        name = triggers.build_name(str(request), spec.ordinal)
         # Before there is an object: the watch may show it, and the engine admit it, before the answer is here.
         engine.requesters.note((pipeline.namespace, name), requested_by)
-        raw = await create_profile(engine.context.client, pipeline.namespace, name, spec, request=request)
+        raw = await create_profile(engine.context.client, pipeline.namespace, name, spec, request=str(request))
         if raw is None:
             raise SamplyOperatorError("The new object's name is taken; try again.")
         profile = parse_object(raw)

@@ -106,6 +106,26 @@ async def test_start_without_an_operator_is_told_as_such(path: Path) -> None:
             await client.start(LOGIN, StartRequest("p"))
 
 
+async def test_a_start_that_is_cut_off_is_sent_again_under_the_same_name(path: Path, operator: FakeOperator) -> None:
+    """Whatever the first one made, the second one finds it. Another start has another name."""
+    reply = StartReply(id="x", namespace="n", name="r", state="Pending")
+    operator.answer = lambda request: reply
+    operator.breaks = 2
+    async with OperatorClient(str(path)) as client:
+        assert await client.start(KEY, StartRequest("p")) == reply
+        await client.start(KEY, StartRequest("p"))
+    *same, other = operator.named
+    assert len(same) == 3
+    assert len(set(same)) == 1
+    assert other not in same
+
+
+async def test_a_start_that_no_operator_takes_is_refused_at_once(path: Path) -> None:
+    async with OperatorClient(str(path)) as client:
+        with pytest.raises(errors.OperatorUnavailable):
+            await asyncio.wait_for(client.start(KEY, StartRequest("p")), 2)
+
+
 def test_an_error_of_a_newer_operator_keeps_its_words() -> None:
     error = build_error(ErrorReply("OfANewerRelease", "Something new.", "Do this.", {"a": 1}))
     assert type(error) is errors.SamplyOperatorError

@@ -26,6 +26,7 @@ TREE = Path(__file__).parents[3] / "operator"
 """This one's sources."""
 TICKS = os.sysconf("SC_CLK_TCK")
 END_SECS = 40
+COMMAND = ("-m", "samply_operator.cli")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,13 @@ class Install:
     port: int
     metrics_port: int
     data: Path
+    environment: Mapping[str, str]
+
+    @contextmanager
+    def replace_operator(self) -> Iterator[Process]:
+        """Another one in the place of the operator, which was killed or ended."""
+        with measured("operator-2", self.data.parent, [*COMMAND, "operator"], self.environment) as process:
+            yield process
 
     def get(self, path: str, port: int = 0) -> str:
         """The API's answer; empty while it doesn't give one."""
@@ -178,11 +186,10 @@ def installed(
     port, metrics_port = find_port(), find_port()
     settings = build_settings(folder, namespaces, port, metrics_port, **config)
     environment = build_environment(plane.kubeconfig, tree, SAMPLY_OPERATOR_SETTINGS=str(settings))
-    command = ("-m", "samply_operator.cli")
     with ExitStack() as stack:
-        api = stack.enter_context(measured("api", folder, [*command, "api"], environment))
-        operator = stack.enter_context(measured("operator", folder, [*command, "operator"], environment))
-        yield Install(operator, api, port, metrics_port, folder / "data")
+        api = stack.enter_context(measured("api", folder, [*COMMAND, "api"], environment))
+        operator = stack.enter_context(measured("operator", folder, [*COMMAND, "operator"], environment))
+        yield Install(operator, api, port, metrics_port, folder / "data", environment)
 
 
 def pick(ordered: Sequence[float], share: float) -> float:

@@ -45,7 +45,7 @@ from samply_operator.errors import (
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.rules.access import credentials
-from samply_operator.settings import ApiKeys, Auth
+from samply_operator.settings import ApiKeys, Auth, Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.fake_operator import KEY, LOGIN, bearer
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
@@ -243,6 +243,29 @@ async def test_all_ordinals_of_none_is_a_refusal(cluster: FakeCluster, client: O
     add_pipeline(cluster, "z", ordinals=0)
     reply = await client.start_all(LOGIN, StartAllRequest("z"))
     assert (reply.started, [r.error.error_code for r in reply.refused]) == ((), ["PipelineInteractionNotDeployed"])
+
+
+async def test_a_start_whose_operator_ends_meanwhile_is_answered_by_the_next_one(
+    cluster: FakeCluster, tmp_path: Path, path: Path
+) -> None:
+    """With the id of the one object that was made, and the name of whoever asked."""
+    add_pipeline(cluster, attach_secs=1.0)
+    settings = Settings(recording=Recording(min_free_bytes=1, min_coverage=0))
+    async with OperatorClient(str(path)) as client:
+        async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
+            server = await build_server(first, path)
+            await server.start()
+            start = asyncio.create_task(client.start(KEY, StartRequest("a", 0, 600, wait_secs=20)))
+            await first.reach(first.list_profiles)
+            await server.close()
+        async with OperatorProcess(cluster, tmp_path / "data", settings) as second:
+            server = await build_server(second, path)
+            await server.start()
+            reply = await start
+            await server.close()
+            (made,) = second.list_profiles()
+            assert (reply.id, reply.state) == (made["metadata"]["uid"], "Recording")
+            await second.reach(lambda: "test" in second.find_status(reply.name).get("requestedBy", ""))
 
 
 async def test_stop_and_delete_cross_the_socket(

@@ -319,7 +319,8 @@ LAST = (
         "Profiles",
         "Take a profile",
         "Answers as soon as the recording runs or was refused, after `config.api.startWaitSecs` (2 s) at the latest. "
-        "To send it again after a time-out is harmless: the repeat gets 409.",
+        "If the operator ends meanwhile, the next one answers, with the profile that was begun. To send it again "
+        "after a time-out is harmless: the repeat gets 409.",
         (parts.NAME, parts.ORDINALS, parts.DURATION, parts.NAMESPACE, parts.TENANT),
         (
             Answer(
