@@ -112,8 +112,8 @@ async def test_a_start_that_is_cut_off_is_sent_again_under_the_same_name(path: P
     operator.answer = lambda request: reply
     operator.breaks = 2
     async with OperatorClient(str(path)) as client:
-        assert await client.start(KEY, StartRequest("p")) == reply
-        await client.start(KEY, StartRequest("p"))
+        assert await client.start(LOGIN, StartRequest("p")) == reply
+        await client.start(LOGIN, StartRequest("p"))
     *same, other = operator.named
     assert len(same) == 3
     assert len(set(same)) == 1
@@ -123,7 +123,7 @@ async def test_a_start_that_is_cut_off_is_sent_again_under_the_same_name(path: P
 async def test_a_start_that_no_operator_takes_is_refused_at_once(path: Path) -> None:
     async with OperatorClient(str(path)) as client:
         with pytest.raises(errors.OperatorUnavailable):
-            await asyncio.wait_for(client.start(KEY, StartRequest("p")), 2)
+            await asyncio.wait_for(client.start(LOGIN, StartRequest("p")), 2)
 
 
 def test_an_error_of_a_newer_operator_keeps_its_words() -> None:

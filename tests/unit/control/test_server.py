@@ -255,7 +255,7 @@ async def test_a_start_whose_operator_ends_meanwhile_is_answered_by_the_next_one
         async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
             server = await build_server(first, path)
             await server.start()
-            start = asyncio.create_task(client.start(KEY, StartRequest("a", 0, 600, wait_secs=20)))
+            start = asyncio.create_task(client.start(LOGIN, StartRequest("a", 0, 600, wait_secs=20)))
             await first.reach(first.list_profiles)
             await server.close()
         async with OperatorProcess(cluster, tmp_path / "data", settings) as second:
