@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from samply_operator.api.content import console_files
 from samply_operator.settings import Api, ApiKeys, Auth, Links
@@ -28,6 +28,16 @@ addEventListener("securitypolicyviolation", (event) =>
 """
 
 Open = Callable[..., Awaitable[Page]]
+
+expect.set_options(timeout=30_000)
+"""A busy machine has its time; what is there is seen at once."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each reads profiles in child processes and draws pages: on a busy machine that takes minutes."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(400))
 
 
 @pytest.fixture(autouse=True)
