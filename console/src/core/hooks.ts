@@ -34,10 +34,15 @@ export function useLoaded<T>(key: string | null, load: (signal: AbortSignal) => 
   return { ...state, reload: useCallback(() => setRound((value) => value + 1), []) };
 }
 
-/** Loads again every `secs`, never while the tab is hidden; after a passing problem it waits as long as it was told. */
+/** How long to wait before asking again by itself; null: that would change nothing. */
+export function waitAfter(problem: Problem | null): number | null {
+  return problem?.isPassing ? (problem.retryAfterSecs ?? 5) : null;
+}
+
+/** Loads again every `secs` (null: never), never while the tab is hidden; after a passing problem it waits as long as it was told. */
 export function usePolled<T>(key: string, secs: number | null, load: (signal: AbortSignal) => Promise<T>): Loaded<T> {
   const loaded = useLoaded(key, load);
-  const wait = loaded.problem?.isPassing ? (loaded.problem.retryAfterSecs ?? 5) : secs;
+  const wait = waitAfter(loaded.problem) ?? secs;
   useEffect(() => {
     if (wait === null || loaded.isLoading || (loaded.problem && !loaded.problem.isPassing)) return;
     const timer = setTimeout(function tick() {

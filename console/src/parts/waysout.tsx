@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { type Problem, profilePath, send } from "../core/api";
 import { config, consoleBase } from "../core/config";
-import { asProblem } from "../core/hooks";
+import { asProblem, usePolled } from "../core/hooks";
 import type { Attempt, Link } from "../core/types";
 import { buildReport } from "../report-file";
 import type { Source, ViewerState } from "../viewer/viewer";
@@ -105,30 +105,16 @@ function LinkDialog({ attempt, onClose }: { attempt: Attempt; onClose: () => voi
 
 /** speedscope gets the profile as a blob of this page: it cannot reach the API itself. */
 export function Speedscope({ attempt, onClose }: { attempt: Attempt; onClose: () => void }) {
-  const [address, setAddress] = useState("");
-  const [problem, setProblem] = useState<Problem | null>(null);
-  useEffect(() => {
-    let url = "";
-    const controller = new AbortController();
-    send("GET", `${profilePath(attempt.pipeline_name, attempt.id)}/profile?format=speedscope`, controller.signal).then(
-      async (response) => {
-        url = URL.createObjectURL(await response.blob());
-        const title = encodeURIComponent(`${attempt.pipeline_name} ${attempt.ordinal}`);
-        if (!controller.signal.aborted) setAddress(`${consoleBase}speedscope/#profileURL=${encodeURIComponent(url)}&title=${title}`);
-      },
-      (error) => !controller.signal.aborted && setProblem(asProblem(error)),
-    );
-    return () => {
-      controller.abort();
-      if (url) URL.revokeObjectURL(url);
-    };
-  }, [attempt.id]);
+  const path = `${profilePath(attempt.pipeline_name, attempt.id)}/profile?format=speedscope`;
+  const { data, problem, reload } = usePolled(path, null, async (signal) => URL.createObjectURL(await (await send("GET", path, signal)).blob()));
+  useEffect(() => () => { if (data) URL.revokeObjectURL(data); }, [data]);
+  const title = `${attempt.pipeline_name} ${attempt.ordinal}`;
   return (
     <section class="card" aria-label="speedscope">
       <header><h2 class="grow">speedscope</h2><button type="button" class="button small" onClick={onClose}><Icon name="close" /> Back</button></header>
-      {problem && <div class="pad"><ProblemNote problem={problem} /></div>}
-      {!address && !problem && <div class="pad"><Loading what="Converting the profile…" /></div>}
-      {address && <iframe class="frame-box" title="speedscope" src={address} />}
+      {problem && <div class="pad"><ProblemNote problem={problem} retry={reload} /></div>}
+      {!data && !problem && <div class="pad"><Loading what="Converting the profile…" /></div>}
+      {data && <iframe class="frame-box" title="speedscope" src={`${consoleBase}speedscope/#profileURL=${encodeURIComponent(data)}&title=${encodeURIComponent(title)}`} />}
     </section>
   );
 }

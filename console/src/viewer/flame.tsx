@@ -1,5 +1,5 @@
 // The flame graph: own drawing on a canvas, since a tree of SVG elements does not scroll fluently at 50,000 frames.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { formatPoints, formatShare, formatValue } from "../core/format";
 import { isDark, isNameless, paint } from "./colours";
 import type { Matches, Model } from "./model";
@@ -134,7 +134,7 @@ export function describe(model: Model, node: number): string {
 
 function Tip({ model, node, x, y }: { model: Model; node: number; x: number; y: number }) {
   const ref = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const element = ref.current!;
     const { offsetWidth, offsetHeight } = element;
     element.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - offsetWidth - 8))}px`;

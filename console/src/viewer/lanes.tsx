@@ -1,5 +1,5 @@
 // Threads as lanes with their CPU over time. What is chosen here filters everything below.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { cleanName, formatSecs } from "../core/format";
 import type { Lane, Timeline } from "../core/types";
 import { Icon } from "../parts/icons";
@@ -118,7 +118,8 @@ function useBrush(plots: { current: HTMLDivElement | null }, whole: number, show
 
 function Plot({ lane }: { lane: Lane }) {
   const ref = useRef<HTMLCanvasElement>(null);
-  useEffect(() => {
+  // A layout effect ends before the canvas is gone; a plain one only after the observer has seen that.
+  useLayoutEffect(() => {
     const paint = () => drawLane(ref.current!, lane.busy);
     const observer = new ResizeObserver(paint);
     observer.observe(ref.current!);

@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Problem } from "../core/api";
 import { cleanName, formatCount, formatPoints, formatShare, formatValue } from "../core/format";
-import { asProblem, useKey } from "../core/hooks";
+import { asProblem, useKey, waitAfter } from "../core/hooks";
 import type { FrameTree, Quality, Timeline } from "../core/types";
 import { Icon } from "../parts/icons";
 import { copyText, Loading, Note, ProblemNote } from "../parts/notes";
@@ -321,18 +321,35 @@ function useTree(source: Source, query: TreeQuery | null, zoom: string[]): Loade
     );
     return () => controller.abort();
   }, [key, zoom.join("."), round]);
-  return { tree: state.tree, problem: state.problem, isLoading: state.isLoading, reload: () => setRound(round + 1) };
+  const reload = () => setRound((before) => before + 1);
+  useEffect(() => {
+    const wait = waitAfter(state.problem);
+    if (wait === null) return;
+    const timer = setTimeout(reload, wait * 1000);
+    return () => clearTimeout(timer);
+  }, [state.problem]);
+  return { tree: state.tree, problem: state.problem, isLoading: state.isLoading, reload };
 }
 
-/** Null: on its way. Undefined: it cannot be had. */
+/** Null: on its way. Undefined: it cannot be had, and the page says all the rest. */
 function useTimeline(source: Source, isReady: boolean): Timeline | null | undefined {
+  const [round, setRound] = useState(0);
   const [timeline, setTimeline] = useState<Timeline | null | undefined>(null);
   useEffect(() => {
     if (!source.loadTimeline || !isReady) return;
     const controller = new AbortController();
-    // The graph comes first. Without lanes the page still says all the rest.
-    source.loadTimeline(controller.signal).then(setTimeline, () => !controller.signal.aborted && setTimeline(undefined));
-    return () => controller.abort();
-  }, [source, isReady]);
+    let timer = 0;
+    // The graph comes first.
+    source.loadTimeline(controller.signal).then(setTimeline, (error) => {
+      const wait = waitAfter(asProblem(error));
+      if (controller.signal.aborted) return;
+      if (wait === null) setTimeline(undefined);
+      else timer = window.setTimeout(() => setRound((before) => before + 1), wait * 1000);
+    });
+    return () => {
+      controller.abort();
+      clearTimeout(timer);
+    };
+  }, [source, isReady, round]);
   return timeline;
 }

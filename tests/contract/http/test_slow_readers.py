@@ -72,6 +72,23 @@ def list_children() -> set[str]:
     return set(path.read_text().split())
 
 
+async def test_the_room_of_who_hangs_up_is_the_next_ones(busy: Service, conversions: Conversions) -> None:
+    """A page whose reader chooses another view hangs up, and asks for that at once."""
+    _, first = await ask(busy, LARGE)
+
+    async def is_read() -> bool:
+        return bool(list_children())
+
+    async def is_waiting() -> bool:
+        return conversions.turns.waiting == 1
+
+    await wait_until(is_read)
+    second = asyncio.create_task(busy.get(SMALL))
+    await wait_until(is_waiting)
+    await hang_up(first)
+    assert (await second).status == 200
+
+
 async def test_who_takes_nothing_stops_nobody(busy: Service) -> None:
     """Its answer lies ready; the turn is the next one's."""
     reader, writer = await ask(busy, LARGE)

@@ -80,15 +80,17 @@ async def _make(request: web.Request, made: Made, kept: ExitStack) -> spool.Answ
     """`kept` holds the room that the answer takes."""
     conversions, caller = request.app[CONVERSIONS], permissions.find_caller(request)
     async with conversions.turns.take(caller):
-        answer = kept.enter_context(conversions.spool.open(caller))
-        try:
-            async with request.app[FILES].hold(made.sources):
-                await bounded.write(made.job, conversions.limits, answer.file)
-        except errors.ProfileError:
-            for manifest in made.sources:  # one may have been removed meanwhile
-                await files.check_there(request, manifest)
-            raise
-        answer.settle(os.fstat(answer.file.fileno()).st_size)
+        with ExitStack() as room:  # of what fails it is free before the next one's turn
+            answer = room.enter_context(conversions.spool.open(caller))
+            try:
+                async with request.app[FILES].hold(made.sources):
+                    await bounded.write(made.job, conversions.limits, answer.file)
+            except errors.ProfileError:
+                for manifest in made.sources:  # one may have been removed meanwhile
+                    await files.check_there(request, manifest)
+                raise
+            answer.settle(os.fstat(answer.file.fileno()).st_size)
+            kept.enter_context(room.pop_all())
     return answer
 
 
