@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 from samply_operator.errors import SettingsError
 
 Mode = Literal["Auto", "InPlace", "BringOwn", "Ephemeral", "Pipeline"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 ChildBytes = Annotated[int, msgspec.Meta(ge=160 * 1024 * 1024)]
@@ -22,6 +23,7 @@ ChildBytes = Annotated[int, msgspec.Meta(ge=160 * 1024 * 1024)]
 
 MAX_DURATION_SECS = 3600
 """The longest recording: the range of Feldera's web console."""
+MAX_RATE_HZ = 10_000
 MAX_LINK_SECS = 7 * 24 * 3600
 """The longest that an installation may let a link hold."""
 
@@ -77,7 +79,7 @@ class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """How a recording runs unless its object says otherwise."""
 
     duration_secs: Annotated[int, msgspec.Meta(ge=1, le=MAX_DURATION_SECS)] = 30
-    rate_hz: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    rate_hz: Annotated[int, msgspec.Meta(ge=1, le=MAX_RATE_HZ)] = 1000
     mode: Mode = "Auto"
     min_coverage: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.75
     """Share of the samples that were due, below which a recording ends as failed (LowCoverage); its file is kept."""

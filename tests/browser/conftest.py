@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
+from pytest_asyncio import is_async_test
 
 from samply_operator.settings import Auth
 from support import needs
@@ -23,8 +25,15 @@ def find_chromium() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One loop for all, as they share the browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def chromium() -> AsyncIterator[Browser]:
     program = find_chromium()
     if program is None:
         needs.lack("Chromium", "tests/browser/install, or name the program in $CHROMIUM")
@@ -36,6 +45,14 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(chromium: Browser) -> AsyncIterator[Browser]:
+    """What a test opens in it is closed after the test."""
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Short, as the path of a unix socket must be."""
@@ -43,7 +60,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def service(folder: Path) -> AsyncIterator[Service]:
     # A browser that follows a link shows no token.
     async with serving(folder, auth=Auth(unsafe_let_anyone_in_without_authentication=True)) as service:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page
@@ -30,7 +31,7 @@ ASK = """async ([url, headers, method]) => {
 }"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def elsewhere() -> AsyncIterator[str]:
     """An origin of its own, as a web console's or a viewer's is."""
     app = web.Application()
@@ -43,7 +44,7 @@ async def elsewhere() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.port}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, elsewhere: str) -> Page:
     page = await browser.new_page()
     await page.goto(elsewhere)
@@ -56,7 +57,7 @@ def origins() -> tuple[str, ...]:
     return ()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def service(origins: tuple[str, ...]) -> AsyncIterator[Service]:
     with tempfile.TemporaryDirectory(prefix="so-") as folder:
         api = Api(links=Links(secret_name="links"), cors=Cors(origins))

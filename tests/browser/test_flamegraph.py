@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from samply_operator import profiles
@@ -19,7 +20,7 @@ DATA = Path(__file__).parents[1] / "data" / "profiles"
 HOSTILE = "</title><script>document.title='bitten'</script><img src=x onerror=alert(1)>\x1b\u202e"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     page = await browser.new_page(viewport={"width": 1240, "height": 420})
     faults: list[str] = []
@@ -37,7 +38,7 @@ async def show(page: Page, service: Service, number: int) -> None:
     assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts;")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def graph(page: Page, service: Service, tmp_path: Path) -> Page:
     """That of a real recording."""
     path = tmp_path / "baked.json.gz"

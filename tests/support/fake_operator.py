@@ -127,6 +127,7 @@ class FakeOperator:
         self.pipelines: tuple[PipelineState, ...] = ()
         self.recordings: tuple[RecordingState, ...] = ()
         self.store_generation = 0
+        self.pinned: tuple[str, ...] = ()
         self.is_synced = True
         self.credentials = Credentials((make_key(KEY),), read_at=time.time())
         self.review: Review = refuse_review
@@ -176,7 +177,7 @@ class FakeOperator:
         app.router.add_post("/v1/preflight", self._preflight)
         app.router.add_post("/v1/doctor", self._examine)
         app.router.add_post("/v1/support-bundle", self._gather_support_bundle)
-        app.router.add_post("/v1/{verb:stop|delete}", self._act)
+        app.router.add_post("/v1/{verb:stop|delete|pin|unpin}", self._act)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
         await web.UnixSite(self._runner, str(self._socket_path)).start()
@@ -196,6 +197,7 @@ class FakeOperator:
         return Snapshot(
             pipelines=self.pipelines,
             recordings=self.recordings,
+            pinned=self.pinned,
             store_generation=self.store_generation,
             sent_at=time.time(),
             is_synced=self.is_synced,
@@ -257,7 +259,7 @@ class FakeOperator:
             return self._tell(lambda: refuse_unknown(StartRequest(wanted.pipeline)))
         started, refused = [], []
         for ordinal in (o.ordinal for o in found.ordinals):
-            call = StartRequest(wanted.pipeline, ordinal, wanted.duration_secs, wanted.namespace, wanted.wait_secs)
+            call = StartRequest(ordinal=ordinal, **msgspec.structs.asdict(wanted))
             self.started.append(call)
             try:
                 started.append(msgspec.structs.replace(self.answer(call), ordinal=ordinal))

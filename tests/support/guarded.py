@@ -28,5 +28,7 @@ GUARDED = (
     ("GET", "/v0/pipelines/orders/summary"),
     ("POST", f"{HISTORY}/{make_id(1)}/links"),
     ("POST", f"{HISTORY}/{make_id(1)}/stop"),
+    ("PUT", f"{HISTORY}/{make_id(1)}/pin"),
+    ("DELETE", f"{HISTORY}/{make_id(1)}/pin"),
     ("DELETE", f"{HISTORY}/{make_id(1)}"),
 )

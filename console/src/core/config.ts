@@ -12,7 +12,9 @@ export interface Config {
   durationSecs: number;
   maxDurationSecs: number;
   rateHz: number;
+  maxRateHz: number;
   mode: string;
+  modes: string[];
   minCoverage: number;
 }
 

@@ -5,7 +5,7 @@ import { formatExact, formatSecs, formatTime } from "../core/format";
 import { useNow, usePolled, useTitle } from "../core/hooks";
 import { go, href, setParams, usePlace } from "../core/router";
 import { type Attempt, type Entry, hasEnded, type Recording } from "../core/types";
-import { shortenWho } from "../parts/history";
+import { PinButton, shortenWho } from "../parts/history";
 import { Icon } from "../parts/icons";
 import { Confirm, copyText, Empty, Note, ProblemNote, Skeleton } from "../parts/notes";
 import { Facts } from "../parts/facts";
@@ -36,7 +36,7 @@ export function ProfilePage({ pipeline, id }: { pipeline: string; id: string }) 
     <>
       {loaded.problem && <div class="notes gap"><ProblemNote problem={loaded.problem} retry={loaded.reload} /></div>}
       {!entry && !loaded.problem && <Skeleton rows={5} height={60} />}
-      {entry && (hasEnded(entry) ? <Ended attempt={entry} /> : <Running recording={entry} />)}
+      {entry && (hasEnded(entry) ? <Ended attempt={entry} onChange={loaded.reload} /> : <Running recording={entry} />)}
     </>
   );
 }
@@ -93,7 +93,7 @@ function explain(recording: Recording, phase: Recording["state"]): string {
   }
 }
 
-function Ended({ attempt }: { attempt: Attempt }) {
+function Ended({ attempt, onChange }: { attempt: Attempt; onChange: () => void }) {
   const [isRemoving, setRemoving] = useState(false);
   const { params } = usePlace();
   const [shows, setShows] = useState<"own" | "speedscope">("own");
@@ -106,6 +106,7 @@ function Ended({ attempt }: { attempt: Attempt }) {
         {attempt.file && <a class="button" href={href(["compare"], { after: `${attempt.pipeline_name}/${attempt.id}` })}><Icon name="swap" /> Compare</a>}
         {attempt.file && <button type="button" class="button" onClick={() => copyText(location.href, "The address of this view")}><Icon name="link" /> Copy link</button>}
         {attempt.file && <WaysOut attempt={attempt} source={source} state={readState(params)} onSpeedscope={() => setShows("speedscope")} />}
+        <PinButton attempt={attempt} onChange={onChange} />
         <button type="button" class="button quiet icon" aria-label="Delete" title="Delete" onClick={() => setRemoving(true)}><Icon name="trash" /></button>
       </Head>
       <div class="stack">

@@ -7,7 +7,7 @@ import { type Attempt, type Entry, hasEnded, type Recording } from "../core/type
 import { Icon } from "./icons";
 import { Confirm } from "./notes";
 import { Coverage, Verdict } from "./quality";
-import { removeProfile } from "./record";
+import { pinProfile, removeProfile } from "./record";
 import { MiniRing } from "./ring";
 
 interface Props {
@@ -32,7 +32,7 @@ export function History({ entries, chosen, onChoose, onChange }: Props) {
         <tbody>
           {entries.map((each) =>
             hasEnded(each) ? (
-              <AttemptRow key={each.id} attempt={each} isChosen={chosen.includes(each.id)} onChoose={onChoose} onRemove={setRemoving} />
+              <AttemptRow key={each.id} attempt={each} isChosen={chosen.includes(each.id)} onChoose={onChoose} onRemove={setRemoving} onChange={onChange} />
             ) : (
               <RunningRow key={each.id} recording={each} />
             ),
@@ -57,9 +57,19 @@ interface RowProps {
   isChosen: boolean;
   onChoose: (id: string) => void;
   onRemove: (attempt: Attempt) => void;
+  onChange: () => void;
 }
 
-function AttemptRow({ attempt, isChosen, onChoose, onRemove }: RowProps) {
+/** Kept by retention until it is unpinned; a pin that is set is seen at once. */
+export function PinButton({ attempt, onChange }: { attempt: Attempt; onChange: () => void }) {
+  const label = attempt.pinned ? "Unpin: let retention remove it" : "Pin: keep it whatever retention says";
+  return (
+    <button type="button" class="button quiet small icon pin" aria-pressed={attempt.pinned ?? false} disabled={attempt.pinned === null} title={label} aria-label={`Pin the profile of ${formatTime(attempt.finished_at)}`}
+      onClick={async () => { await pinProfile(attempt.pipeline_name, attempt.id, !attempt.pinned); onChange(); }}><Icon name="pin" /></button>
+  );
+}
+
+function AttemptRow({ attempt, isChosen, onChoose, onRemove, onChange }: RowProps) {
   const now = useNow(30_000);
   const { quality, file, failure } = attempt;
   const when = `${formatAge(attempt.finished_at, now)}`;
@@ -83,6 +93,7 @@ function AttemptRow({ attempt, isChosen, onChoose, onRemove }: RowProps) {
       <td data-label="How">{attempt.target.mode ?? ""}</td>
       <td>
         <div class="actions">
+          <PinButton attempt={attempt} onChange={onChange} />
           <button type="button" class="button quiet small icon" aria-label={`Delete the profile of ${formatTime(attempt.finished_at)}`} title="Delete" onClick={() => onRemove(attempt)}><Icon name="trash" /></button>
         </div>
       </td>

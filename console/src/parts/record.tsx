@@ -10,16 +10,33 @@ import { Dialog, Note, ProblemNote, toast } from "./notes";
 
 const DURATIONS: [number, string][] = [[30, "30 s"], [60, "1 min"], [120, "2 min"], [300, "5 min"]];
 
+const MODES: Record<string, string> = {
+  Auto: "Automatic",
+  InPlace: "InPlace: samply of the image",
+  BringOwn: "BringOwn: samply is copied in",
+  Ephemeral: "Ephemeral: in a container beside it",
+  Pipeline: "Pipeline: run by Feldera, with SQL operators",
+};
+
+function isWhole(value: number, most: number): boolean {
+  return Number.isInteger(value) && value >= 1 && value <= most;
+}
+
 export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipeline; ordinal?: number; onClose: () => void }) {
   const running = pipeline.ordinals.filter((each) => each.status === "Running");
   const [chosen, setChosen] = useState<string>(ordinal !== undefined ? String(ordinal) : running.length > 1 ? "all" : String(running[0]?.ordinal ?? 0));
   const [secs, setSecs] = useState(config.durationSecs);
   const [isFree, setFree] = useState(!DURATIONS.some(([each]) => each === config.durationSecs));
+  const [rate, setRate] = useState(config.rateHz);
+  const [mode, setMode] = useState(config.mode);
   const [state, setState] = useState<"" | "checking" | "starting">("");
   const [problem, setProblem] = useState<Problem | null>(null);
   const [found, setFound] = useState<Preflight | null>(null);
-  const isValid = Number.isInteger(secs) && secs >= 1 && secs <= config.maxDurationSecs;
-  const wanted = query({ ordinal: chosen, duration_secs: secs, namespace: pipeline.namespace });
+  const [isLengthValid, isRateValid] = [isWhole(secs, config.maxDurationSecs), isWhole(rate, config.maxRateHz)];
+  const isValid = isLengthValid && isRateValid;
+  // What is as the installation has it anyway is left to it.
+  const build = (ordinal: string) =>
+    query({ ordinal, duration_secs: secs, rate_hz: rate === config.rateHz ? null : rate, mode: mode === config.mode ? null : mode, namespace: pipeline.namespace });
 
   async function act(what: "checking" | "starting", work: () => Promise<void>) {
     setState(what);
@@ -34,12 +51,11 @@ export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipelin
   const check = () =>
     act("checking", async () => {
       const one = chosen === "all" ? String(running[0]?.ordinal ?? 0) : chosen;
-      const asked = query({ ordinal: one, duration_secs: secs, namespace: pipeline.namespace });
-      setFound(await (await send("POST", `/v0/pipelines/${encodeURIComponent(pipeline.name)}/samply_profile/preflight${asked}`)).json());
+      setFound(await (await send("POST", `/v0/pipelines/${encodeURIComponent(pipeline.name)}/samply_profile/preflight${build(one)}`)).json());
     });
   const start = () =>
     act("starting", async () => {
-      const answer = await send("POST", `/v0/pipelines/${encodeURIComponent(pipeline.name)}/samply_profile${wanted}`);
+      const answer = await send("POST", `/v0/pipelines/${encodeURIComponent(pipeline.name)}/samply_profile${build(chosen)}`);
       onClose();
       await follow(answer, pipeline, chosen);
     });
@@ -49,7 +65,7 @@ export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipelin
       <form onSubmit={(event) => { event.preventDefault(); if (isValid && !state) void start(); }}>
         <div>
           <h2 class="name">Record {pipeline.name}</h2>
-          <p class="soft">CPU samples of every thread at {config.rateHz} Hz.</p>
+          <p class="soft">CPU samples of every thread, while the pipeline runs.</p>
         </div>
         {pipeline.ordinals.length > 1 && (
           <fieldset class="plain field">
@@ -77,8 +93,21 @@ export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipelin
               </label>
             )}
           </div>
-          {!isValid && <small class="bad-text">A whole number of seconds from 1 to {config.maxDurationSecs}.</small>}
+          {!isLengthValid && <small class="bad-text">A whole number of seconds from 1 to {config.maxDurationSecs}.</small>}
         </fieldset>
+        <div class="row wrap options">
+          <label class="field">
+            Samples per second
+            <span class="row"><input class="input short num" type="number" min={1} max={config.maxRateHz} value={rate} onInput={(event) => setRate(event.currentTarget.valueAsNumber)} /> Hz</span>
+          </label>
+          <label class="field">
+            Mode
+            <select class="input" value={mode} onChange={(event) => setMode(event.currentTarget.value)}>
+              {config.modes.map((each) => <option key={each} value={each}>{MODES[each] ?? each}</option>)}
+            </select>
+          </label>
+        </div>
+        {!isRateValid && <small class="bad-text">A whole number of samples per second from 1 to {config.maxRateHz}.</small>}
         {problem && <ProblemNote problem={problem} />}
         {found && <Findings found={found} />}
         {!config.enabled && <Note tone="warn" title="Recording is switched off">This installation has <code>config.recording.enabled: false</code>.</Note>}
@@ -144,6 +173,15 @@ export async function stopRecording(pipeline: string, id: string): Promise<void>
   try {
     await send("POST", `${profilePath(pipeline, id)}/stop`);
     toast("info", "Stopping: what was sampled so far is kept.");
+  } catch (error) {
+    toast("bad", asProblem(error).message);
+  }
+}
+
+export async function pinProfile(pipeline: string, id: string, isWanted: boolean): Promise<void> {
+  try {
+    await send(isWanted ? "PUT" : "DELETE", `${profilePath(pipeline, id)}/pin`);
+    toast("info", isWanted ? "Pinned: it is kept until you unpin or delete it." : "Unpinned: it goes when its time has come.");
   } catch (error) {
     toast("bad", asProblem(error).message);
   }

@@ -18,7 +18,7 @@ from samply_operator.profiles.attribution.labels import BYS, By
 from samply_operator.profiles.worker import jobs
 from samply_operator.profiles.worker.jobs import Format, Output
 from samply_operator.rules.access import links
-from samply_operator.settings import MAX_DURATION_SECS
+from samply_operator.settings import MAX_DURATION_SECS, MAX_RATE_HZ, MODES, Mode
 
 MAX_ORDINAL = names.MAX_ORDINAL
 ALL: Literal["all"] = "all"
@@ -80,10 +80,12 @@ class ProfileQuery:
 
 @dataclass(frozen=True, slots=True)
 class StartQuery:
-    """POST …/samply_profile. `duration_secs` None: as the installation says."""
+    """POST …/samply_profile. None: as the installation says."""
 
     ordinal: Ordinal = 0
     duration_secs: int | None = None
+    rate_hz: int | None = None
+    mode: Mode | None = None
     namespace: str | None = None
 
 
@@ -182,15 +184,23 @@ def parse_profile_query(text: str) -> ProfileQuery:
 
 def parse_start_query(text: str) -> StartQuery:
     query = split(text)
-    duration = _parse_whole(query, "duration_secs", 1, MAX_DURATION_SECS)
-    return StartQuery(ordinal=_parse_ordinals(query), duration_secs=duration, namespace=parse_namespace(query))
+    return _parse_start(query, _parse_ordinals(query))
 
 
 def parse_preflight_query(text: str) -> StartQuery:
     """As for a start, of one ordinal."""
     query = split(text)
-    duration = _parse_whole(query, "duration_secs", 1, MAX_DURATION_SECS)
-    return StartQuery(ordinal=_parse_ordinal(query) or 0, duration_secs=duration, namespace=parse_namespace(query))
+    return _parse_start(query, _parse_ordinal(query) or 0)
+
+
+def _parse_start(query: Query, ordinal: Ordinal) -> StartQuery:
+    return StartQuery(
+        ordinal=ordinal,
+        duration_secs=_parse_whole(query, "duration_secs", 1, MAX_DURATION_SECS),
+        rate_hz=_parse_whole(query, "rate_hz", 1, MAX_RATE_HZ),
+        mode=_parse_choice(query, "mode", MODES),
+        namespace=parse_namespace(query),
+    )
 
 
 def parse_history_query(text: str) -> HistoryQuery:

@@ -133,6 +133,10 @@ class View:
     def get(self, profile_id: str) -> Manifest | None:
         return self.catalog.get(profile_id)
 
+    def is_pinned(self, profile_id: str) -> bool | None:
+        """Whether retention keeps it; None: the operator, which knows that, is away."""
+        return profile_id in self.live.pinned if self.live else None
+
     def without(self, ids: Collection[str]) -> View:
         """The same, as if these profiles had never been stored."""
         return View(self.catalog.without(ids), self.live, self.is_ready) if ids else self

@@ -156,6 +156,14 @@ class OperatorClient:
         """Ask for the removal of a profile, or for the cancellation of its recording. Raises as `start` does."""
         return await self._call("/v1/delete", login, ActRequest(profile_id), _act_replies)
 
+    async def pin(self, login: Login, profile_id: str) -> ActReply:
+        """Ask that retention keeps a profile. Raises as `start` does."""
+        return await self._call("/v1/pin", login, ActRequest(profile_id), _act_replies)
+
+    async def unpin(self, login: Login, profile_id: str) -> ActReply:
+        """Ask that retention may remove it again. Raises as `start` does."""
+        return await self._call("/v1/unpin", login, ActRequest(profile_id), _act_replies)
+
     async def get_metrics(self) -> bytes:
         """What the operator counts, in Prometheus' text format. Raises OperatorUnavailable."""
         if self._session is None:

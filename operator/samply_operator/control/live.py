@@ -26,6 +26,8 @@ class Live:
     """Recordings and preflights that have not ended."""
     recordings: Mapping[Place, RecordingState] = field(default_factory=dict)
     """The one that counts for each ordinal: that runs, or that was asked for last. A GET waits for no preflight."""
+    pinned: frozenset[str] = frozenset()
+    """Ids of profiles that retention keeps."""
     store_generation: int = 0
     sent_at: float = 0.0
     is_synced: bool = False
@@ -58,8 +60,10 @@ class Live:
         for pipeline in update.pipelines:
             pipelines[pipeline.namespace, pipeline.name] = pipeline
             _add(namespaces, pipeline.name, pipeline.namespace)
+        named = {*update.gone_recordings, *(recording.id for recording in update.recordings)}
         return replace(
             self._apply_recordings(update),
+            pinned=(self.pinned - named).union(update.pinned),
             pipelines=pipelines,
             _namespaces=namespaces,
             store_generation=update.store_generation,
@@ -99,6 +103,7 @@ def build_live(snapshot: Snapshot) -> Live:
         Update(
             pipelines=snapshot.pipelines,
             recordings=snapshot.recordings,
+            pinned=snapshot.pinned,
             store_generation=snapshot.store_generation,
             sent_at=snapshot.sent_at,
             is_synced=snapshot.is_synced,

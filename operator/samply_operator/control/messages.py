@@ -13,6 +13,7 @@ The protocol (HTTP over the socket):
   POST /v1/doctor   `ExamineRequest` → 200 `Report` (model/check.py), or an error: the checks of the installation
   POST /v1/stop     `ActRequest` → 200 `ActReply`, or an error: end the recording now and keep it
   POST /v1/delete   `ActRequest` → 200 `ActReply`, or an error: cancel it, or remove what is stored
+  POST /v1/pin      `ActRequest` → 200 `ActReply`, or an error: retention keeps it; /v1/unpin: no longer
 
 A call that acts says in the header `GIVE_UP_AT` until when its caller waits: an operator that hung meanwhile, and reads
 it later, does nothing. It carries the bearer token of whoever called, and the operator finds out itself what they may:
@@ -30,7 +31,7 @@ import msgspec
 from samply_operator.model.profile import Failure
 from samply_operator.rules.access.credentials import ApiKey
 from samply_operator.rules.recording.preflight import Finding
-from samply_operator.settings import Verb
+from samply_operator.settings import Mode, Verb
 
 GIVE_UP_AT = "Give-Up-At"
 """Header: Unix time."""
@@ -89,6 +90,8 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel", tag="snapshot"):
     enabled: bool = True
     names: dict[str, str] = {}
     """What pipelines are called now, by Feldera's id; also those that are gone."""
+    pinned: tuple[str, ...] = ()
+    """Ids of profiles that retention keeps."""
 
 
 class Update(msgspec.Struct, frozen=True, rename="camel", tag="update", omit_defaults=True):
@@ -100,6 +103,8 @@ class Update(msgspec.Struct, frozen=True, rename="camel", tag="update", omit_def
     recordings: tuple[RecordingState, ...] = ()
     gone_recordings: tuple[str, ...] = ()
     """Ids."""
+    pinned: tuple[str, ...] = ()
+    """Of the ids that this update names, those that are pinned."""
     names: dict[str, str] | None = None
     """All of them; None: as before."""
     store_generation: int = 0
@@ -147,6 +152,8 @@ class StartRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     wait_secs: float = 2.0
     request: uuid.UUID | None = None
     """What names it: the same one again means the same recording."""
+    rate_hz: int | None = None
+    mode: Mode | None = None
 
 
 class StartReply(msgspec.Struct, frozen=True, rename="camel"):
@@ -168,10 +175,10 @@ class ActRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
 
 
 class ActReply(msgspec.Struct, frozen=True, rename="camel"):
-    """Stopping and Cancelling go on; Removed is done."""
+    """Stopping and Cancelling go on; the others are done."""
 
     id: str
-    state: Literal["Stopping", "Cancelling", "Removed"]
+    state: Literal["Stopping", "Cancelling", "Removed", "Pinned", "Unpinned"]
 
 
 class ErrorReply(msgspec.Struct, frozen=True, rename="camel"):
@@ -191,6 +198,8 @@ class StartAllRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknow
     namespace: str | None = None
     wait_secs: float = 2.0
     request: uuid.UUID | None = None
+    rate_hz: int | None = None
+    mode: Mode | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, rename="camel"):

@@ -53,7 +53,7 @@ from samply_operator.errors import (
 from samply_operator.feldera.client import TENANT, Login
 from samply_operator.model.check import Check, Report
 from samply_operator.model.pipeline import Pipeline
-from samply_operator.model.profile import Failure
+from samply_operator.model.profile import Failure, Spec
 from samply_operator.recorder import support_bundle
 from samply_operator.recorder.actions import Acts
 from samply_operator.recorder.engine import Engine
@@ -126,6 +126,8 @@ class ControlServer:
         app.router.add_post("/v1/doctor", self._answer(ExamineRequest, self._examine))
         app.router.add_post("/v1/stop", self._answer(ActRequest, self._stop))
         app.router.add_post("/v1/delete", self._answer(ActRequest, self._delete))
+        app.router.add_post("/v1/pin", self._answer(ActRequest, self._pin))
+        app.router.add_post("/v1/unpin", self._answer(ActRequest, self._unpin))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
 
     async def start(self) -> None:
@@ -216,7 +218,16 @@ class ControlServer:
         ordinals = sorted({*pipeline.ordinals, *pipeline.pods}) or [0]
         request = call.request or uuid.uuid4()
         wanted = [
-            StartRequest(pipeline.name, ordinal, call.duration_secs, pipeline.namespace, call.wait_secs, request)
+            StartRequest(
+                pipeline.name,
+                ordinal,
+                call.duration_secs,
+                pipeline.namespace,
+                call.wait_secs,
+                request,
+                call.rate_hz,
+                call.mode,
+            )
             for ordinal in ordinals
         ]
         answers = await asyncio.gather(*(self._try_start(who, pipeline, each) for each in wanted))
@@ -251,7 +262,7 @@ class ControlServer:
 
     async def _begin(self, who: Who, pipeline: Pipeline, call: StartRequest) -> StartReply:
         started = await self._requests.start(
-            pipeline, call.ordinal, call.duration_secs, call.wait_secs, who.describe(), request=call.request
+            pipeline, _build_spec(pipeline, call), call.wait_secs, who.describe(), request=call.request
         )
         self._check_free(started.failure, started.namespace, call)
         reply = snapshots.describe_started(started, self._engine.context.now())
@@ -259,9 +270,8 @@ class ControlServer:
 
     async def _preflight(self, login: Login, call: StartRequest) -> PreflightReply:
         who, pipeline = await self._admit_start(login, call.pipeline, call.namespace)
-        profile = await self._requests.preflight(
-            pipeline, call.ordinal, call.duration_secs, call.wait_secs, who.describe()
-        )
+        spec = _build_spec(pipeline, call, preflight_only=True)
+        profile = await self._requests.preflight(pipeline, spec, call.wait_secs, who.describe())
         reply = snapshots.describe_preflight(profile)
         self._check_free(reply.failure, profile.namespace, call)
         return reply
@@ -312,7 +322,18 @@ class ControlServer:
         await self._admit_act(login, "delete", call.id)
         return ActReply(call.id, await self._acts.delete(call.id))
 
-    async def _admit_act(self, login: Login, verb: Verb, profile_id: str) -> None:
+    async def _pin(self, login: Login, call: ActRequest) -> ActReply:
+        who = await self._admit_act(login, "create", call.id)
+        await self._acts.pin(call.id, who.describe())
+        return ActReply(call.id, "Pinned")
+
+    async def _unpin(self, login: Login, call: ActRequest) -> ActReply:
+        """Retention may remove it from now on."""
+        await self._admit_act(login, "delete", call.id)
+        await self._acts.pin(call.id, None)
+        return ActReply(call.id, "Unpinned")
+
+    async def _admit_act(self, login: Login, verb: Verb, profile_id: str) -> Who:
         """Raises Unauthenticated, UnknownProfile, Forbidden, …"""
         namespace = await self._acts.find_namespace(profile_id)
         with self._audit(verb, profile=profile_id, namespace=namespace or "") as note:
@@ -323,6 +344,7 @@ class ControlServer:
             if namespace is None or not note.who.may("get", namespace):
                 raise self._acts.build_unknown(profile_id)
             permissions.check(note.who, verb, namespace)
+        return note.who
 
     @contextlib.contextmanager
     def _audit(self, verb: Verb, *, namespace: str, pipeline: str = "", profile: str = "") -> Iterator[Note]:
@@ -350,6 +372,17 @@ class ControlServer:
         """Nothing begins for a caller who was told already that it didn't."""
         if self._engine.context.now() >= float(request.headers.get(GIVE_UP_AT, "inf")):
             raise OperatorUnavailable("The caller has given up.")
+
+
+def _build_spec(pipeline: Pipeline, call: StartRequest, *, preflight_only: bool = False) -> Spec:
+    return Spec(
+        pipeline=pipeline.name,
+        ordinal=call.ordinal,
+        duration_secs=call.duration_secs,
+        rate_hz=call.rate_hz,
+        mode=call.mode,
+        preflight_only=preflight_only,
+    )
 
 
 async def _write(response: web.StreamResponse, message: msgspec.Struct) -> None:

@@ -15,6 +15,7 @@ from samply_operator.control.messages import (
 )
 from samply_operator.discovery.changes import Feed
 from samply_operator.discovery.world import World
+from samply_operator.model import names
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import PreflightStatus, SamplyProfile, TargetStatus
 from samply_operator.recorder.engine import Engine
@@ -91,6 +92,10 @@ def describe_recording(profile_id: str, engine: Engine) -> RecordingState | None
     return describe_waiting(profile, engine.world) if profile is not None and is_waiting(profile, engine) else None
 
 
+def is_pinned(profile: SamplyProfile | None) -> bool:
+    return profile is not None and names.PIN in profile.annotations
+
+
 def build_update(engine: Engine, feed: Feed) -> Update:
     """What changed since the last one; `feed` is empty afterwards."""
     keys, ids = feed.take()
@@ -101,6 +106,7 @@ def build_update(engine: Engine, feed: Feed) -> Update:
         gone_pipelines=tuple(key for key, found in pipelines.items() if found is None),
         recordings=tuple(found for found in recordings.values() if found is not None),
         gone_recordings=tuple(profile_id for profile_id, found in recordings.items() if found is None),
+        pinned=tuple(profile_id for profile_id in ids if is_pinned(engine.world.find_profile(profile_id))),
         store_generation=engine.changes.store_generation,
         sent_at=engine.context.now(),
         is_synced=engine.world.is_synced,
@@ -116,6 +122,7 @@ def build_snapshot(engine: Engine) -> Snapshot:
             *(describe_run(run, engine.world) for run in engine.runs.values() if not run.entry.outcome),
             *(describe_waiting(p, engine.world) for p in engine.world.unended.values() if is_waiting(p, engine)),
         ),
+        pinned=tuple(profile.uid for profile in engine.world.profiles.values() if is_pinned(profile)),
         store_generation=engine.changes.store_generation,
         sent_at=engine.context.now(),
         is_synced=engine.world.is_synced,

@@ -1,4 +1,4 @@
-"""What is asked over the socket about a profile that is there: end its recording now and keep it, or remove it.
+"""What is asked over the socket about a profile that is there: end its recording now and keep it, remove it, or pin it.
 
 The object is the truth: it is annotated or deleted, and what follows is what would follow if kubectl had done it. An
 orphan has no object left; its file is all there is to remove.
@@ -21,7 +21,7 @@ from samply_operator.errors import (
 )
 from samply_operator.kube import objects
 from samply_operator.model import names
-from samply_operator.model.profile import SamplyProfile
+from samply_operator.model.profile import SamplyProfile, parse_object
 from samply_operator.recorder.engine import Engine
 from samply_operator.store import layout
 
@@ -43,6 +43,18 @@ class Acts:
         except (KubeNotFound, KubeConflict) as error:
             raise _build_not_recording(profile_id, "Ended") from error
         run.stop("keep")
+
+    async def pin(self, profile_id: str, note: str | None) -> None:
+        """Retention keeps it, and its object says why: `note`; None: no longer. Raises UnknownProfile, KubeError."""
+        profile = self._find_object(profile_id)
+        if profile is None:
+            raise self.build_unknown(profile_id)
+        body = {"metadata": {"uid": profile_id, "annotations": {names.PIN: note}}}
+        try:
+            raw = await self._engine.context.client.patch(objects.samply_profiles(*profile.key), body)
+        except (KubeNotFound, KubeConflict) as error:
+            raise self.build_unknown(profile_id) from error
+        self._engine.world.see_profile(parse_object(raw))
 
     async def delete(self, profile_id: str) -> Literal["Cancelling", "Removed"]:
         """Delete the object, cancel what runs, remove what is stored. Raises UnknownProfile, KubeError, StoreError."""

@@ -96,8 +96,7 @@ class Requests:
     async def start(
         self,
         pipeline: Pipeline,
-        ordinal: int,
-        duration_secs: int | None,
+        spec: Spec,
         wait_secs: float,
         requested_by: str,
         *,
@@ -111,18 +110,17 @@ class Requests:
         request = request or uuid.uuid4()
         if not self._engine.world.covers(pipeline.namespace):
             raise _build_unsynced("recordings")  # one of them may be this request's
-        made = self._find_made(pipeline, ordinal, request)
+        made = self._find_made(pipeline, spec.ordinal, request)
         if made is not None:
             if not made.has_begun:
                 self._engine.requesters.note(made.key, requested_by)
             return await self._follow(pipeline, made, wait_secs)
-        self._check(pipeline, ordinal)
-        place = (pipeline.namespace, pipeline.name, ordinal)
+        self._check(pipeline, spec.ordinal)
+        place = (pipeline.namespace, pipeline.name, spec.ordinal)
         self._check_free(place)
         # Between the check and this there is no await: of two requests one goes on, the other is refused.
         self._starting.add(place)
         try:
-            spec = Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs)
             profile = await self._make(pipeline, spec, request, requested_by)
             return await self._follow(pipeline, profile, wait_secs)
         finally:
@@ -140,13 +138,10 @@ class Requests:
             await self._take_back(pipeline, run)
         return Started(profile.uid, profile.namespace, profile.name, run, failure)
 
-    async def preflight(
-        self, pipeline: Pipeline, ordinal: int, duration_secs: int | None, wait_secs: float, requested_by: str
-    ) -> SamplyProfile:
+    async def preflight(self, pipeline: Pipeline, spec: Spec, wait_secs: float, requested_by: str) -> SamplyProfile:
         """The object of a preflight that ended. Raises as `start` does; PipelineUnreachable if it takes too long."""
-        self._check(pipeline, ordinal)
-        self._check_free((pipeline.namespace, pipeline.name, ordinal))
-        spec = Spec(pipeline=pipeline.name, ordinal=ordinal, duration_secs=duration_secs, preflight_only=True)
+        self._check(pipeline, spec.ordinal)
+        self._check_free((pipeline.namespace, pipeline.name, spec.ordinal))
         profile = await self._make(pipeline, spec, uuid.uuid4(), requested_by)
         ended = await self._wait_for_end(profile.key, wait_secs)
         if ended is None:

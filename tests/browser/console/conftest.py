@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from samply_operator.api.content import console_files
@@ -56,7 +57,7 @@ def api() -> Api:
     return Api(requests_per_sec=0, links=Links(secret_name="links"))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def service(folder: Path, api: Api, auth: Auth) -> AsyncIterator[Service]:
     async with serving(folder, api, auth=auth) as service:
         console.fill(service)
@@ -93,14 +94,14 @@ class Watch:
         assert [each for each in self.faults if not any(part in each for part in self.allowed)] == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def watch(service: Service) -> AsyncIterator[Watch]:
     watch = Watch(f"http://127.0.0.1:{service.port}")
     yield watch
     watch.check()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     context = await browser.new_context(
         viewport={"width": 1440, "height": 1000}, color_scheme="light", reduced_motion="reduce"
@@ -109,7 +110,7 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     await context.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(context: BrowserContext, service: Service, watch: Watch) -> AsyncIterator[Open]:
     """Opens an address of the console with a token; afterwards no page may have violated its policy."""
     pages: list[Page] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from samply_operator.control.messages import ActReply
@@ -30,7 +31,7 @@ PAGES = {
 }
 
 
-@pytest.fixture(autouse=True)
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
 async def running(service: Service) -> None:
     service.operator.recordings = (make_recording(make_id(50), "clickstream-sessions", ordinal=2, ends_in_secs=20),)
     await service.settle()
@@ -108,6 +109,27 @@ async def test_a_profile_is_deleted_after_a_question(visit: Open, service: Servi
     await page.get_by_role("button", name="Delete", exact=True).click()
     await expect(page.get_by_text("Deleted.")).to_be_visible()
     assert service.operator.acts == [("delete", make_id(2))]
+
+
+async def test_a_pin_is_set_and_taken_away(visit: Open, service: Service) -> None:
+    """In the history, and on the profile's own page."""
+
+    def act(verb: str, profile_id: str) -> ActReply:
+        service.operator.pinned = (profile_id,) if verb == "pin" else ()
+        service.operator.push()
+        return ActReply(profile_id, "Pinned" if verb == "pin" else "Unpinned")
+
+    service.operator.act = act
+    page = await visit("pipelines/feldera/orders")
+    pin = page.locator(".history tbody tr").first.get_by_role("button", name="Pin")
+    await pin.click()
+    await expect(pin).to_have_attribute("aria-pressed", "true")
+    other = await visit(PROFILE)
+    pin = other.get_by_role("button", name="Pin the profile")
+    await expect(pin).to_have_attribute("aria-pressed", "true")
+    await pin.click()
+    await expect(pin).to_have_attribute("aria-pressed", "false")
+    assert service.operator.acts == [("pin", make_id(2)), ("unpin", make_id(2))]
 
 
 async def test_names_are_never_markup(visit: Open, service: Service) -> None:

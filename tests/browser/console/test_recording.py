@@ -62,11 +62,14 @@ async def test_the_profile_opens_by_itself(visit: Open, service: Service, script
     page = await press_record(visit)
     await page.get_by_role("dialog").get_by_text("0", exact=True).click()
     await page.get_by_text("2 min").click()
+    await page.get_by_label("Samples per second").fill("499")
+    await page.get_by_label("Mode").select_option("BringOwn")
     await script.show("Pending")
     await page.get_by_role("dialog").get_by_role("button", name="Record").click()
     await expect(page.get_by_text("place 1 in the queue")).to_be_visible()
     [asked] = service.operator.started
     assert (asked.pipeline, asked.ordinal, asked.duration_secs, asked.namespace) == ("orders", 0, 120, "feldera")
+    assert (asked.rate_hz, asked.mode) == (499, "BringOwn")
     await script.show("Recording", ends_in_secs=18)
     await expect(page.locator(".ring")).to_contain_text("seconds left")
     await page.reload()
@@ -152,9 +155,15 @@ async def test_nonsense_is_not_sent(visit: Open, script: Script) -> None:
         await page.get_by_label("Seconds").fill(text)
         await expect(page.get_by_role("dialog").get_by_role("button", name="Record")).to_be_disabled()
     await page.get_by_label("Seconds").fill("45")
+    for text in ("0", "10001", ""):
+        await page.get_by_label("Samples per second").fill(text)
+        await expect(page.get_by_role("dialog").get_by_role("button", name="Record")).to_be_disabled()
+    await page.get_by_label("Samples per second").fill("1000")
     await page.get_by_role("dialog").get_by_role("button", name="Record").click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
-    assert {each.duration_secs for each in script.service.operator.started} == {45}
+    assert {(each.duration_secs, each.rate_hz, each.mode) for each in script.service.operator.started} == {
+        (45, None, None)
+    }
 
 
 async def test_the_check_before(visit: Open, service: Service) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, BrowserContext, Page, expect
@@ -140,7 +141,7 @@ class TestProvider:
         links = Links(secret_name="links", public_url=f"http://127.0.0.1:{ports[1]}")
         return Api(requests_per_sec=0, links=links, console=Console(sign_in=SignIn(client_id="console")))
 
-    @pytest.fixture
+    @pytest_asyncio.fixture(loop_scope="session")
     async def provider(self, ports: tuple[int, int]) -> AsyncIterator[str]:
         if shutil.which("node") is None or not (PROVIDER.parent / "node_modules").exists():
             needs.lack("an OpenID provider", "tests/browser/oidc/install (needs Node.js)")
@@ -156,7 +157,7 @@ class TestProvider:
         process.terminate()
         await process.wait()
 
-    @pytest.fixture
+    @pytest_asyncio.fixture(loop_scope="session")
     async def page(
         self, browser: Browser, service: Service, provider: str, ports: tuple[int, int]
     ) -> AsyncIterator[Page]:

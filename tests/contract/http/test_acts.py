@@ -1,4 +1,4 @@
-"""DELETE of a profile and POST …/stop: the operator does it, the api tells it faithfully."""
+"""DELETE of a profile, POST …/stop, PUT and DELETE …/pin: the operator does it, the api tells it faithfully."""
 
 from __future__ import annotations
 
@@ -56,6 +56,26 @@ async def test_stop_is_202_and_says_where_the_profile_will_be(service: Service) 
     assert (answer.status, answer.body) == (202, b"")
     assert answer.headers["Location"] == f"{HISTORY}/{make_id(9)}"
     assert service.operator.acts == [("stop", make_id(9))]
+
+
+async def test_a_pin_is_seen_by_the_next_get(service: Service) -> None:
+    def act(verb: str, profile_id: str) -> ActReply:
+        service.operator.pinned = (profile_id,) if verb == "pin" else ()
+        service.operator.push()
+        return ActReply(profile_id, "Pinned" if verb == "pin" else "Unpinned")
+
+    service.put(1)
+    await service.settle()
+    service.operator.act = act
+    url = f"{HISTORY}/{make_id(1)}"
+    for method, is_pinned in (("PUT", True), ("DELETE", False)):
+        answer = await service.ask(method, f"{url}/pin")
+        assert (answer.status, answer.body) == (204, b"")
+        assert (await service.get(url)).read_json()["pinned"] is is_pinned
+        assert (await service.get(HISTORY)).read_json()["profiles"][0]["pinned"] is is_pinned
+    assert service.operator.acts == [("pin", make_id(1)), ("unpin", make_id(1))]
+    await service.send_away()
+    assert (await service.get(url)).read_json()["pinned"] is None
 
 
 async def test_a_refusal_is_told_as_the_operator_has_it(service: Service) -> None:

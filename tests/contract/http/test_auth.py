@@ -289,6 +289,8 @@ async def test_a_review_that_cant_be_had_is_503_and_never_a_pass(service: Servic
         ("POST", f"{PROFILE}/preflight", "InsufficientPermissions"),
         ("POST", f"{HISTORY}/{make_id(1)}/stop", "InsufficientPermissions"),
         ("DELETE", f"{HISTORY}/{make_id(1)}", "InsufficientPermissions"),
+        ("PUT", f"{HISTORY}/{make_id(1)}/pin", "InsufficientPermissions"),
+        ("DELETE", f"{HISTORY}/{make_id(1)}/pin", "InsufficientPermissions"),
     ],
 )
 async def test_what_acts_is_the_operators_to_decide_from_the_callers_own_token(

@@ -29,6 +29,8 @@ PATHS = (
     ("GET", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/summary"),
     ("POST", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/links"),
     ("POST", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/stop"),
+    ("PUT", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/pin"),
+    ("DELETE", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/pin"),
     ("DELETE", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}"),
     ("POST", "/v0/pipelines/{}/samply_profile"),
     ("GET", "/v0/pipelines/{}/export"),

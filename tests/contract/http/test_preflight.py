@@ -21,14 +21,14 @@ async def test_go(service: Service) -> None:
     service.operator.pipelines = (make_pipeline("orders", running=(0, 1)),)
     await service.settle()
     service.operator.judge = lambda request: REPLY
-    answer = await service.post(URL + "?duration_secs=60&ordinal=1")
+    answer = await service.post(URL + "?duration_secs=60&ordinal=1&rate_hz=99&mode=InPlace")
     assert answer.status == 200
     assert answer.read_json() == {
         "verdict": "Go", "pipeline_name": "orders", "namespace": "feldera", "ordinal": 0, "profile": make_id(1),
         "object": "profile-1", "pod": "orders-0", "container": "pipeline", "mode": "InPlace", "facts": {},
         "findings": [], "failure": None,
     }  # fmt: skip
-    assert service.operator.judged == [StartRequest("orders", 1, 60, "feldera", 30.0)]
+    assert service.operator.judged == [StartRequest("orders", 1, 60, "feldera", 30.0, rate_hz=99, mode="InPlace")]
     assert service.operator.started == []
 
 

@@ -185,6 +185,16 @@ async def test_a_start_is_answered_with_the_new_profile(
     assert caught.value.details["profile"] == reply.id
 
 
+async def test_what_was_asked_is_in_the_object(
+    operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
+) -> None:
+    add_pipeline(cluster, ordinals=2)
+    await client.start_all(LOGIN, StartAllRequest("a", 600, None, wait_secs=20, rate_hz=99, mode="InPlace"))
+    specs = [raw["spec"] for raw in operator.list_profiles()]
+    assert sorted(spec.pop("ordinal", 0) for spec in specs) == [0, 1]
+    assert specs == 2 * [{"pipeline": "a", "durationSeconds": 600, "rateHz": 99, "mode": "InPlace"}]
+
+
 async def test_a_start_that_fails_at_once_says_why(cluster: FakeCluster, client: OperatorClient) -> None:
     """Reason and cure, as the object will."""
     (container,) = add_pipeline(cluster)
@@ -282,6 +292,32 @@ async def test_stop_and_delete_cross_the_socket(
     assert (await client.delete(LOGIN, started.id)).state == "Removed"
     with pytest.raises(UnknownProfile):
         await client.delete(LOGIN, started.id)
+
+
+async def test_a_pin_is_in_the_object_and_in_the_state(
+    operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
+) -> None:
+    """With who asked."""
+    add_pipeline(cluster)
+    started = await client.start(LOGIN, StartRequest("a", 0, 1, None, wait_secs=20))
+    await operator.reach_phase(started.name, "Succeeded")
+
+    def is_shown() -> bool:
+        return client.live is not None and started.id in client.live.pinned
+
+    def read_note() -> str | None:
+        [raw] = operator.list_profiles()
+        note: str | None = raw["metadata"].get("annotations", {}).get(names.PIN)
+        return note
+
+    assert (await client.pin(LOGIN, started.id)).state == "Pinned"
+    await reach(is_shown)
+    assert read_note()
+    assert (await client.unpin(LOGIN, started.id)).state == "Unpinned"
+    await reach(lambda: not is_shown())
+    assert read_note() is None
+    with pytest.raises(UnknownProfile):
+        await client.pin(LOGIN, "00000000-0000-4000-8000-000000000001")
 
 
 @pytest.mark.parametrize(

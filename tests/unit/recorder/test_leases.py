@@ -15,6 +15,7 @@ import pytest
 from samply_operator.errors import KubeForbidden, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model import names
+from samply_operator.model.profile import Spec
 from samply_operator.recorder.pod import script_calls
 from samply_operator.rules.recording import lease
 from samply_operator.settings import Recording, Settings, Targets
@@ -447,7 +448,7 @@ async def test_a_request_that_is_refused_isnt_told_that_it_is_being_profiled(
     add_pipeline(cluster)
     put_lease(cluster, THEIRS)
     pipeline = operator.requests.find_pipeline("a", None)
-    started = await operator.requests.start(pipeline, 0, 1, 20.0, "Kubernetes/alice")
+    started = await operator.requests.start(pipeline, Spec(pipeline.name, 0, 1), 20.0, "Kubernetes/alice")
     assert started.failure is not None
     assert started.failure.reason == "AlreadyRecording"
     assert operator.engine.runs.find(NAMESPACE, "a", 0) is None

@@ -21,6 +21,7 @@ from samply_operator.errors import (
     UnknownPipeline,
 )
 from samply_operator.kube import objects
+from samply_operator.model.profile import Spec
 from samply_operator.recorder.requests import Started
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
@@ -38,7 +39,8 @@ async def start(
     wait_secs: float = 20.0,
 ) -> Started:
     pipeline = operator.requests.find_pipeline(name, namespace)
-    return await operator.requests.start(pipeline, ordinal, duration_secs, wait_secs, "Kubernetes/alice")
+    spec = Spec(pipeline.name, ordinal, duration_secs)
+    return await operator.requests.start(pipeline, spec, wait_secs, "Kubernetes/alice")
 
 
 async def test_a_request_is_answered_as_soon_as_it_records(operator: OperatorProcess, cluster: FakeCluster) -> None:

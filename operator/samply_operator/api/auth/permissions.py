@@ -23,7 +23,11 @@ from samply_operator.rules.access.permissions import NOBODY, Decision, Way, Who
 from samply_operator.rules.serving import serve
 from samply_operator.settings import Verb
 
-VERBS: Mapping[str, tuple[Verb, ...]] = {hdrs.METH_POST: ("get", "create"), hdrs.METH_DELETE: ("get", "delete")}
+VERBS: Mapping[str, tuple[Verb, ...]] = {
+    hdrs.METH_POST: ("get", "create"),
+    hdrs.METH_PUT: ("get", "create"),
+    hdrs.METH_DELETE: ("get", "delete"),
+}
 """What is found out about a caller, by the request's method; else whether they may read."""
 READING: tuple[Verb, ...] = ("get",)
 WAYS: Mapping[Way, str] = {

@@ -50,7 +50,7 @@ def render_failure(manifest: Manifest) -> Json:
     }
 
 
-def render_attempt(manifest: Manifest) -> Json:
+def render_attempt(manifest: Manifest, view: View) -> Json:
     """An attempt that ended."""
     href = build_href(manifest.pipeline, manifest.id)
     body: Json = {
@@ -69,6 +69,7 @@ def render_attempt(manifest: Manifest) -> Json:
         "target": _snake(msgspec.structs.asdict(manifest.target)),
         "quality": _snake(msgspec.structs.asdict(manifest.quality)),
         "warnings": list(manifest.warnings),
+        "pinned": view.is_pinned(manifest.id),
         "href": href,
     }
     if manifest.file:

@@ -321,7 +321,7 @@ LAST = (
         "Answers as soon as the recording runs or was refused, after `config.api.startWaitSecs` (2 s) at the latest. "
         "If the operator ends meanwhile, the next one answers, with the profile that was begun. To send it again "
         "after a time-out is harmless: the repeat gets 409.",
-        (parts.NAME, parts.ORDINALS, parts.DURATION, parts.NAMESPACE, parts.TENANT),
+        (parts.NAME, parts.ORDINALS, parts.DURATION, parts.RATE, parts.MODE, parts.NAMESPACE, parts.TENANT),
         (
             Answer(
                 202,
@@ -341,7 +341,7 @@ LAST = (
         "Profiles",
         "Would a recording work?",
         "Looks at the pod as a recording would, and records nothing. A refusal is an answer (200).",
-        (parts.NAME, parts.ORDINAL, parts.DURATION, parts.NAMESPACE),
+        (parts.NAME, parts.ORDINAL, parts.DURATION, parts.RATE, parts.MODE, parts.NAMESPACE),
         (_json(200, "The verdict, with what was found.", "Preflight", example=PREFLIGHT_EXAMPLE),),
         START,
     ),
@@ -446,6 +446,28 @@ HISTORY = (
         (parts.NAME, parts.PROFILE),
         (Answer(202, "It is stored a little later.", headers=("Location", "Retry-After", *parts.NO_STORE)),),
         (*FIND, errors.NotRecording, *STORE, *KUBE),
+    ),
+    Operation(
+        "put",
+        actions.PATH + "/pin",
+        "pinSamplyProfile",
+        "Profiles",
+        "Pin a profile",
+        "Retention keeps it, and its object says who asked. Whoever may start a recording may pin one.",
+        (parts.NAME, parts.PROFILE),
+        (Answer(204, "It is pinned.", headers=parts.NO_STORE),),
+        (*FIND, *STORE, *KUBE),
+    ),
+    Operation(
+        "delete",
+        actions.PATH + "/pin",
+        "unpinSamplyProfile",
+        "Profiles",
+        "Unpin a profile",
+        "Retention may remove it from now on: whoever may delete it may unpin it.",
+        (parts.NAME, parts.PROFILE),
+        (Answer(204, "It is not pinned.", headers=parts.NO_STORE),),
+        (*FIND, *STORE, *KUBE),
     ),
 )
 

@@ -12,7 +12,7 @@ from samply_operator.api.openapi import shapes
 from samply_operator.api.openapi.shapes import Schema
 from samply_operator.model import names
 from samply_operator.profiles.attribution import labels
-from samply_operator.settings import MAX_DURATION_SECS
+from samply_operator.settings import MAX_DURATION_SECS, MAX_RATE_HZ, MODES
 
 Kind = type[errors.SamplyOperatorError]
 JSON = "application/json"
@@ -92,6 +92,21 @@ DURATION = Param(
     {"type": "integer", "minimum": 1, "maximum": MAX_DURATION_SECS},
     "Seconds to sample. Left out: as the installation says (30).",
     example=30,
+)
+RATE = Param(
+    "rate_hz",
+    "query",
+    {"type": "integer", "minimum": 1, "maximum": MAX_RATE_HZ},
+    "Samples per second and thread. Left out: as the installation says (1000).",
+    example=1000,
+)
+MODE = Param(
+    "mode",
+    "query",
+    {"type": "string", "enum": list(MODES)},
+    "How samply gets to the process: it is in the container's image (`InPlace`), is copied there (`BringOwn`), runs in "
+    "an ephemeral container (`Ephemeral`), or is run by Feldera (`Pipeline`). Left out: as the installation "
+    "says (`Auto`).",
 )
 NAMESPACE = Param(
     "namespace",

@@ -161,6 +161,9 @@ def _build_profiles() -> dict[str, Schema]:
         "target": refer("Target"),
         "quality": refer("Quality"),
         "warnings": build_list(TEXT),
+        "pinned": allow_null(
+            {"type": "boolean", "description": "Whether retention keeps it; null: the operator is away."}
+        ),
         "file": refer("File"),
         "failure": refer("Failure"),
     }

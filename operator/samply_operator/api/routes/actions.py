@@ -1,4 +1,4 @@
-"""What is done to one profile: DELETE …/samply_profiles/{profile_id}, and POST …/{profile_id}/stop.
+"""What is done to one profile: DELETE …/samply_profiles/{profile_id}, POST …/{profile_id}/stop, PUT and DELETE …/pin.
 
 The operator does it and answers for it; here it is only waited until a GET would see what was done.
 """
@@ -15,7 +15,7 @@ from samply_operator.api.server.problems import NO_STORE
 
 PATH = samply_profiles.PATH + "/{profile_id}"
 SEEN_SECS = 1.0
-"""How long a DELETE waits until a GET would no longer see the profile."""
+"""How long a request waits until a GET would see what it did."""
 
 routes = web.RouteTableDef()
 
@@ -41,3 +41,23 @@ async def stop(request: web.Request) -> web.StreamResponse:
     await request.app[OPERATOR].stop(caller.login, found.id)
     headers = {"Location": representations.build_href(found.pipeline, found.id), "Retry-After": "1", **NO_STORE}
     return web.Response(status=202, headers=headers)
+
+
+@routes.put(PATH + "/pin")
+async def pin(request: web.Request) -> web.StreamResponse:
+    """Retention keeps it (204)."""
+    return await _pin(request, is_wanted=True)
+
+
+@routes.delete(PATH + "/pin")
+async def unpin(request: web.Request) -> web.StreamResponse:
+    """Retention may remove it again (204)."""
+    return await _pin(request, is_wanted=False)
+
+
+async def _pin(request: web.Request, *, is_wanted: bool) -> web.StreamResponse:
+    caller = await permissions.admit(request)
+    found, operator = samply_profiles.find(request, caller), request.app[OPERATOR]
+    await (operator.pin if is_wanted else operator.unpin)(caller.login, found.id)
+    await request.app[BOARD].wait_for(lambda view: view.is_pinned(found.id) is is_wanted, SEEN_SECS)
+    return web.Response(status=204, headers=NO_STORE)

@@ -11,7 +11,7 @@ from samply_operator import __version__
 from samply_operator.api.app_keys import SETTINGS
 from samply_operator.api.content import conditional, console_files
 from samply_operator.api.server import base_path
-from samply_operator.settings import MAX_DURATION_SECS, Settings
+from samply_operator.settings import MAX_DURATION_SECS, MAX_RATE_HZ, MODES, Settings
 
 FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
@@ -79,7 +79,9 @@ def build_config(settings: Settings) -> dict[str, Any]:
         "enabled": recording.enabled,
         "durationSecs": recording.duration_secs,
         "maxDurationSecs": MAX_DURATION_SECS,
+        "maxRateHz": MAX_RATE_HZ,
         "rateHz": recording.rate_hz,
         "mode": recording.mode,
+        "modes": MODES,
         "minCoverage": recording.min_coverage,
     }

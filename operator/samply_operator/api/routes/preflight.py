@@ -29,7 +29,9 @@ async def post(request: web.Request) -> web.StreamResponse:
     caller = await permissions.admit(request)
     namespace = samply_profile.find_start_namespace(request, caller, name, query.namespace)
     ordinal = 0 if query.ordinal == params.ALL else query.ordinal
-    wanted = StartRequest(name, ordinal, query.duration_secs, namespace, WAIT_SECS)
+    wanted = StartRequest(
+        name, ordinal, query.duration_secs, namespace, WAIT_SECS, rate_hz=query.rate_hz, mode=query.mode
+    )
     asked = request.app[OPERATOR].preflight(caller.login, wanted)
     reply = await samply_profile.knowing_stored(request, caller, name, query.namespace, asked)
     return representations.build_json(_render(name, reply))

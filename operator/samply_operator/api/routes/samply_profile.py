@@ -85,11 +85,15 @@ async def post(request: web.Request) -> web.StreamResponse:
     namespace = find_start_namespace(request, caller, name, query.namespace)
     wait_secs = request.app[SETTINGS].api.start_wait_secs
     if query.ordinal == params.ALL:
-        everything = StartAllRequest(name, query.duration_secs, namespace, wait_secs)
+        everything = StartAllRequest(
+            name, query.duration_secs, namespace, wait_secs, rate_hz=query.rate_hz, mode=query.mode
+        )
         return await knowing_stored(
             request, caller, name, query.namespace, all_ordinals.start(request, caller, everything)
         )
-    wanted = StartRequest(name, query.ordinal, query.duration_secs, namespace, wait_secs)
+    wanted = StartRequest(
+        name, query.ordinal, query.duration_secs, namespace, wait_secs, rate_hz=query.rate_hz, mode=query.mode
+    )
     reply = await knowing_stored(request, caller, name, query.namespace, _start(request, caller, wanted))
     if reply.state == "Failed":
         raise all_ordinals.build_start_failure(reply, name)

@@ -33,7 +33,7 @@ async def get_history(request: web.Request) -> web.StreamResponse:
     page, following = cut_page(ended, query.after, query.limit)
     shown = [] if query.after else [representations.render_recording(recording, view) for recording in running]
     return representations.build_json(
-        {"profiles": shown + [representations.render_attempt(m) for m in page], "next": following}
+        {"profiles": shown + [representations.render_attempt(m, view) for m in page], "next": following}
     )
 
 
@@ -41,9 +41,10 @@ async def get_history(request: web.Request) -> web.StreamResponse:
 async def get_facts(request: web.Request) -> web.StreamResponse:
     """One attempt, or one recording that hasn't ended."""
     found = find(request, await permissions.admit(request))
+    view = permissions.view_of(request)
     if isinstance(found, Manifest):
-        return representations.build_json(representations.render_attempt(found))
-    return representations.build_json(representations.render_recording(found, permissions.view_of(request)))
+        return representations.build_json(representations.render_attempt(found, view))
+    return representations.build_json(representations.render_recording(found, view))
 
 
 @routes.get(PATH + "/{profile_id}/profile")

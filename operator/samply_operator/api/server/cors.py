@@ -21,7 +21,7 @@ EXPOSED = ", ".join((
     hdrs.CONTENT_DISPOSITION, hdrs.RETRY_AFTER, hdrs.CONTENT_LENGTH, hdrs.ETAG, hdrs.LAST_MODIFIED, hdrs.ACCEPT_RANGES,
     hdrs.CONTENT_RANGE, hdrs.LOCATION, "X-Request-Id", "Samply-Last-Failure", "Samply-Missing-Ordinals",
 ))  # fmt: skip
-METHODS = "GET, HEAD, POST, DELETE"
+METHODS = "GET, HEAD, POST, PUT, DELETE"
 HEADERS = ", ".join((
     hdrs.AUTHORIZATION, hdrs.CONTENT_TYPE, hdrs.RANGE, hdrs.IF_RANGE, hdrs.IF_MATCH, hdrs.IF_NONE_MATCH,
     "Feldera-Tenant", "X-Request-Id",

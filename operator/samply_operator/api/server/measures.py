@@ -15,7 +15,7 @@ from samply_operator.measures import API, count, gauge, histogram
 SECS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 OTHER = "other"
 """What no route knows, and what is no HTTP."""
-METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 REQUESTS = count(API, "http_requests_total", "Responses, by the route's template.", ("route", "method", "status"))
 DURATION = histogram(
