@@ -24,7 +24,7 @@ from playwright.sync_api import sync_playwright
 from samply_operator import profiles
 from samply_operator.profiles.analysis.summary import FunctionCost
 from samply_operator.profiles.output import pprof, speedscope
-from support import profile_maker, profile_versions
+from support import profile_maker, profile_versions, slab_maker
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "profiles"
@@ -129,6 +129,20 @@ def test_firefox_profiler_counts_the_same(version: int, baked: Path, tmp_path: P
         expected = expect(path, thread["name"])
         assert {each["name"]: (each["selfSamples"], each["totalSamples"]) for each in found["functions"]} == {
             name: (cost.self_weight, cost.total_weight) for name, cost in expected.items()
+        }
+
+
+@needs_node
+def test_firefox_profiler_reads_the_slabs_that_the_tests_make(baked: Path, tmp_path: Path, viewer: Viewer) -> None:
+    """So what is read here is JsonSlabs."""
+    document = profile_versions.rewrite(json.loads(gzip.decompress(baked.read_bytes())), 70)
+    path = tmp_path / "p.jslb"
+    path.write_bytes(slab_maker.make(document, columns=slab_maker.BINARY))
+    viewer.load(path)
+    for thread in viewer.ask("thread", "list")["threads"]:
+        found = viewer.ask("thread", "functions", "--thread", thread["threadHandle"], "--limit", "0", "--include-idle")
+        assert {each["name"]: each["totalSamples"] for each in found["functions"]} == {
+            name: cost.total_weight for name, cost in expect(path, thread["name"]).items()
         }
 
 

@@ -16,7 +16,7 @@ from samply_operator import profiles
 from samply_operator.cli import profile_commands
 from samply_operator.errors import ProfileError
 from samply_operator.profiles.output import pprof, speedscope
-from support import profile_maker
+from support import profile_maker, slab_maker
 from support.profile_maker import Sample
 
 SAMPLES = [[Sample(("main", "run"))] * 7 + [Sample(("main",))] * 3]
@@ -81,7 +81,27 @@ FOREIGN: dict[str, tuple[Callable[[Path], bytes], str, str]] = {
         "perf script",
         "profiler.firefox.com",
     ),
-    "JsonSlabs": (lambda _: b"\xdc\xdfJSLB\x01\x00" + bytes(12), "JsonSlabs", ".json.gz"),
+    "JsonSlabs of another version": (lambda _: slab_maker.make({}, version=2), "JsonSlabs of version 2", "again"),
+    "JsonSlabs that is cut": (lambda _: slab_maker.make({"a": [1, 2]})[:60], "middle of a slab", "again"),
+    "JsonSlabs that is hardly there": (lambda _: b"\xdc\xdfJSLB\x01\x00", "middle of its header", "again"),
+    "JsonSlabs without a slab": (lambda _: slab_maker.pack([(10, b'{"a":{"$s":7}}')]), "no slab 7", "again"),
+    "JsonSlabs in a ring": (lambda _: slab_maker.pack([(10, b'{"a":{"$s":0}}')]), "without an end", "again"),
+    "JsonSlabs of numbers": (lambda _: slab_maker.pack([(4, bytes(8))]), "root that is not JSON", "again"),
+    "JsonSlabs with half a number": (
+        lambda _: slab_maker.pack([(10, b'{"a":{"$s":1}}'), (4, bytes(7))]),
+        "middle of a number",
+        "again",
+    ),
+    "JsonSlabs of a new type": (
+        lambda _: slab_maker.pack([(10, b'{"a":{"$s":1}}'), (99, bytes(8))]),
+        "unknown type 99",
+        "again",
+    ),
+    "JsonSlabs with NaN": (
+        lambda _: slab_maker.pack([(10, b'{"a":{"$s":1}}'), (7, b"\xff" * 8)]),
+        "NaN or infinite",
+        "again",
+    ),
     "pprof": (lambda tmp_path: of(pprof.convert, tmp_path), "pprof", "go tool pprof"),
     "speedscope": (lambda tmp_path: of(speedscope.convert, tmp_path), "speedscope", "Open it with speedscope"),
     "folded": (lambda _: b"app;main;run 7\napp;main 3\n", "folded stacks", "flamegraph.pl"),

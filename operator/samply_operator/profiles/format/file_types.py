@@ -36,13 +36,6 @@ MAGIC: tuple[tuple[bytes, FileType], ...] = (
         b"PERFILE2",
         FileType("a recording of perf (perf.data)", "Import it: samply import FILE --save-only -o O.json.gz."),
     ),
-    (
-        b"\xdc\xdfJSLB",
-        FileType(
-            "a profile in JsonSlabs (.jslb)",
-            "Let samply write JSON (a name that ends in .json.gz), or save it as JSON at profiler.firefox.com.",
-        ),
-    ),
     (b"SIMPLEPERF", FileType("a recording of simpleperf", VIEWER)),
     (b"FLR\x00", FileType("a recording of Java Flight Recorder", "Open it with JDK Mission Control.")),
     (b"\x7fELF", FileType("a program or library (ELF)", "Name the profile that was recorded of it.")),

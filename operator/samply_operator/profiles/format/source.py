@@ -13,7 +13,7 @@ from typing import BinaryIO
 from isal import isal_zlib
 
 from samply_operator.profiles.errors import ProfileTooLarge, UnreadableProfile
-from samply_operator.profiles.format import file_types
+from samply_operator.profiles.format import file_types, slabs
 
 GZIP_MAGIC = b"\x1f\x8b"
 PIECE = 1 << 20
@@ -52,7 +52,8 @@ def load(path: Path, *, max_raw_bytes: int = MAX_RAW_BYTES) -> bytearray:
 
 
 def load_json(path: Path, *, max_raw_bytes: int = MAX_RAW_BYTES) -> bytearray:
-    """The text of a JSON object in UTF-8, whatever it was wrapped in: gzip (also twice, as a proxy may do), UTF-16.
+    """The text of a JSON object in UTF-8, whatever it was wrapped in: gzip (also twice, as a proxy may do), UTF-16,
+    JsonSlabs.
 
     Raises UnreadableProfile, which says what the file is where it is something else.
     """
@@ -61,11 +62,23 @@ def load_json(path: Path, *, max_raw_bytes: int = MAX_RAW_BYTES) -> bytearray:
         if not data.startswith(GZIP_MAGIC):
             break
         data = _gunzip(io.BytesIO(data), path, max_raw_bytes)
+    data = _unpack_slabs(data, path, max_raw_bytes)
     data = _use_utf8(data, path, max_raw_bytes)
     found = file_types.recognize(bytes(data[: file_types.HEAD_BYTES]))
     if found is not None:
         raise UnreadableProfile(f"{path.name} is {found.what}.", remedy=found.remedy, details={"path": path.name})
     return data
+
+
+def _unpack_slabs(data: bytearray, path: Path, limit: int) -> bytearray:
+    if not data.startswith(slabs.MAGIC[:6]):
+        return data
+    try:
+        return slabs.unpack(data, max_bytes=limit)
+    except slabs.SlabsError as error:
+        raise _unreadable(path, str(error)) from error
+    except slabs.TooLargeError as error:
+        raise _too_large(path, limit) from error
 
 
 def _use_utf8(data: bytearray, path: Path, limit: int) -> bytearray:
