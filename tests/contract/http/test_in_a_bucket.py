@@ -111,3 +111,10 @@ async def test_callers_are_sent_to_the_bucket_where_a_setting_says_so(folder: Pa
         head = await service.ask("HEAD", URL)
         assert (head.status, head.headers["Content-Length"]) == (200, "100000")
         assert (await service.get(URL, If_None_Match=head.headers["ETag"])).status == 304
+        service.put(2, b"newer")
+        await service.settle()
+        assert (await service.get(URL)).status == 307
+        service.volume._objects.delete([find_object(service, 2)])  # type: ignore[attr-defined]
+        answer = await service.get(URL)
+        async with session.get(answer.headers["Location"]) as response:
+            assert await response.read() == data, "nobody is sent to what is gone"

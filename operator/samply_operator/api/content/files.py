@@ -121,7 +121,7 @@ async def _find_redirect(request: web.Request, manifest: Manifest) -> str | None
     remote = request.app[FILES].remote
     if remote is None or request.method != hdrs.METH_GET or not request.headers.keys().isdisjoint(CONDITIONS):
         return None
-    return await asyncio.to_thread(remote.sign, manifest)
+    return await remote.sign(manifest)
 
 
 def build_unsent(

@@ -103,14 +103,21 @@ class RemoteFiles:
         now = time.monotonic()
         if now - self._seen.get(manifest.id, -KNOWN_SECS) < KNOWN_SECS:
             return
-        await self.find(manifest).open(0, min(1, manifest.file.size_bytes if manifest.file else 0))
+        await self._check_now(manifest)
         if len(self._seen) >= MAX_SEEN:
             self._seen.clear()
         self._seen[manifest.id] = now
 
-    def sign(self, manifest: Manifest) -> str | None:
-        """A URL of the bucket that gives the file; None where callers aren't sent there."""
-        return self._source.sign(manifest)
+    async def _check_now(self, manifest: Manifest) -> None:
+        await self.find(manifest).open(0, min(1, manifest.file.size_bytes if manifest.file else 0))
+
+    async def sign(self, manifest: Manifest) -> str | None:
+        """A URL of the bucket that gives the file; None where callers aren't sent there. Raises UnknownProfile if it is
+        gone, which the bucket would only tell the caller; StoreUnavailable."""
+        url = await asyncio.to_thread(self._source.sign, manifest)
+        if url is not None:
+            await self._check_now(manifest)
+        return url
 
     def find_path(self, profile_id: str) -> Path:
         """Where `hold` puts the file."""
