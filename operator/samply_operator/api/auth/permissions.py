@@ -91,17 +91,18 @@ async def admit(request: web.Request, other: str = "") -> Caller:
 
     Raises Unauthenticated, AccessUndecided, OperatorUnavailable.
     """
-    namespaces, name = list_namespaces(request), request.match_info.get("pipeline_name")
+    app = request.app
+    view, rates, name = app[BOARD].view, app[RATES], request.match_info.get("pipeline_name")
+    namespaces = view.list_namespaces() if name is None else view.find_namespaces(name)
     if other not in ("", name):
         # No name has a space: what was found out about both together is kept apart.
-        namespaces, name = namespaces | request.app[BOARD].view.find_namespaces(other), f"{name} {other}"
+        namespaces, name = namespaces | view.find_namespaces(other), f"{name} {other}"
     question = Question(VERBS.get(request.method, READING), name, namespaces)
-    rates = request.app[RATES]
     try:
-        who, login = await request.app[GATE].identify(
+        who, login = await app[GATE].identify(
             request.headers.getall(hdrs.AUTHORIZATION, ()),
             question,
-            view=request.app[BOARD].view,
+            view=view,
             charge=lambda count: rates.charge(request, count),
             tenant=request.headers.get(TENANT, ""),
         )
@@ -148,12 +149,6 @@ def find_caller(request: web.Request) -> str:
     """Whom the work for a request is counted for, whatever tokens they come with: who was let in, else the address."""
     who = request.get(CALLER)
     return who.describe() if who else request.remote or ""
-
-
-def list_namespaces(request: web.Request) -> frozenset[str]:
-    """Those that the request could be about: of the path's pipeline, or all."""
-    view, name = view_of(request), request.match_info.get("pipeline_name")
-    return view.list_namespaces() if name is None else view.find_namespaces(name)
 
 
 def _note(request: web.Request, decision: Decision, who: Who, reason: str) -> None:

@@ -41,9 +41,9 @@ async def get(request: web.Request) -> web.StreamResponse:
     shape = params.parse_format_query(request.rel_url.raw_query_string)
     caller = await permissions.admit(request)
 
-    async def answer(view: View) -> web.StreamResponse:
+    def answer(view: View) -> Awaitable[web.StreamResponse]:
         namespace = permissions.find_namespace(view, caller, name, query.namespace)
-        return await _answer(request, _decide(view, namespace or "", name, query), name, query, shape)
+        return _answer(request, _decide(view, namespace or "", name, query), name, query, shape)
 
     return await stale_index.answer(request, answer)
 

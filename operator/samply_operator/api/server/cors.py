@@ -6,7 +6,7 @@ origins of the settings.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import hdrs, web
 
@@ -34,7 +34,7 @@ MAX_AGE_SECS = 600
 async def answer_preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A browser asks before it asks: without a token, so it is answered before anybody looks for one."""
     is_preflight = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
-    if not is_preflight or find_allowed(request) is None:
+    if not is_preflight or find_allowed(request, find_origins(request)) is None:
         return await handler(request)
     headers: dict[str, str] = {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: METHODS,
@@ -47,18 +47,24 @@ async def answer_preflight(request: web.Request, handler: Handler) -> web.Stream
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """On each answer, errors too: a page that may not read why is told a network error."""
-    allowed = find_allowed(request)
+    origins = find_origins(request)
+    allowed = find_allowed(request, origins)
     if allowed is not None:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = allowed
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
-    if is_by_origin(request):
+    if is_by_origin(request, origins):
         varied = response.headers.get(hdrs.VARY)
         response.headers[hdrs.VARY] = f"{varied}, {hdrs.ORIGIN}" if varied else hdrs.ORIGIN
 
 
-def find_allowed(request: web.Request) -> str | None:
+def find_origins(request: web.Request) -> Collection[str]:
+    """Those that the settings allow."""
+    return request.app[SETTINGS].api.cors.allow_origins
+
+
+def find_allowed(request: web.Request, origins: Collection[str]) -> str | None:
     """What Access-Control-Allow-Origin says; None: nothing."""
-    origin, origins = request.headers.get(hdrs.ORIGIN), request.app[SETTINGS].api.cors.allow_origins
+    origin = request.headers.get(hdrs.ORIGIN)
     if origin is None:
         return None
     if ANY in origins or signed_links.is_used(request):
@@ -66,7 +72,6 @@ def find_allowed(request: web.Request) -> str | None:
     return origin if origin in origins else None
 
 
-def is_by_origin(request: web.Request) -> bool:
+def is_by_origin(request: web.Request, origins: Collection[str]) -> bool:
     """Whether another origin would get another answer: caches must know, also where no origin was said."""
-    origins = request.app[SETTINGS].api.cors.allow_origins
     return bool(origins) and ANY not in origins and not signed_links.is_used(request)

@@ -146,8 +146,9 @@ def name_request(given: str | None = None) -> str:
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost: refusals in the project's shape. What is no refusal goes on to `listener.Connection.handle_error`."""
     name_request(request.headers.get(REQUEST_ID))
-    limits = request.app.get(RATES)
-    base_path.current.set(request.app.get(BASE_PATH, ""))
+    app = request.app
+    limits = app.get(RATES)
+    base_path.current.set(app.get(BASE_PATH, ""))
     if resource := request.match_info.route.resource:
         request[ROUTE] = resource
     try:

@@ -37,15 +37,17 @@ class Rates:
     def admit(self, request: web.Request) -> None:
         """Charge for a request. Raises TooManyRequests."""
         if request.path not in FREE:
-            self.charge(request, 1)
+            self._take(request, 1)
 
     def charge(self, request: web.Request, count: int) -> None:
         """For what is done for the request's caller: nothing costs more than half a full bucket, so that it can be paid
         at all. Raises TooManyRequests."""
-        if not self._limit.per_sec or count <= 0:
+        if count > 0:
+            self._take(request, min(count, max(1, self._limit.burst // 2)))
+
+    def _take(self, request: web.Request, count: int) -> None:
+        if not self._limit.per_sec:
             return
-        if count > 1:
-            count = min(count, max(1, self._limit.burst // 2))
         key, whose = self._find_payer(request)
         wait_secs = rates.take(self._find(key), self._limit, self._now(), count)
         if wait_secs:
