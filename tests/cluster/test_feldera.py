@@ -106,10 +106,15 @@ def pipeline(install: Install, feldera: ThreadedFeldera) -> Pipeline:
 @pytest.fixture(scope="module")
 def service(install: Install, pipeline: Pipeline) -> Iterator[Service]:
     """With a key of Feldera's that sees the pipeline there."""
+    install.make_caller()
+    token = install.make_token()
     with install.open(READER) as opened:
-        kubectl.poll(
-            lambda: list_names(opened) == ["orders"], timeout=RENAMED_SECS, what="the pipeline is called orders"
-        )
+        for each in (READER, token):
+            kubectl.poll(
+                lambda each=each: list_names(opened, each) == ["orders"],
+                timeout=RENAMED_SECS,
+                what="the pipeline is called orders",
+            )
         yield opened
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 
 from samply_operator.discovery.changes import Changes
@@ -24,6 +25,8 @@ from samply_operator.store import pipeline_names
 logger = logging.getLogger(__name__)
 
 POLL_SECS = 15.0
+LOOK_SECS = 1.0
+"""About a pipeline that is new here Feldera is asked this soon, so that its first profile has its name."""
 MAX_SHOWN = 20_000
 """Names that are remembered; of more the oldest go."""
 
@@ -52,7 +55,14 @@ class FelderaNames:
         """For ever."""
         while True:
             await self.update()
-            await asyncio.sleep(POLL_SECS)
+            await asyncio.sleep(LOOK_SECS)
+            until = time.monotonic() + POLL_SECS
+            while not self._is_new() and (left := until - time.monotonic()) > 0:
+                await self._changes.wait(self._changes.count, left)
+
+    def _is_new(self) -> bool:
+        """Whether a pipeline came, or got another name, since Feldera was asked."""
+        return not self._world.list_names().items() <= self._known.shown.items()
 
     async def update(self) -> None:
         """Ask once, and note what pipelines are called now."""

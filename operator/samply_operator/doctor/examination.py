@@ -59,8 +59,11 @@ class Examination:
         try:
             return tuple(await work())
         except (SamplyOperatorError, OSError) as error:
-            remedy = error.remedy if isinstance(error, SamplyOperatorError) else ""
-            return (Check(area, "Unknown", f"This cannot be checked: {error}", remedy),)
+            message, remedy = (
+                (error.message, error.remedy) if isinstance(error, SamplyOperatorError) else (str(error), "")
+            )
+            remedy = remedy or "Correct what the other checks find, then try again."
+            return (Check(area, "Unknown", f"This cannot be checked: {message}", remedy),)
 
     async def _look_up(self) -> Directory:
         if self._feldera is None:
@@ -132,7 +135,10 @@ class Examination:
             remedy = "Make it, or correct config.targets.namespaces."
             return [Check("PodSecurity", "Failed", f"There is no namespace {place}.", remedy, place)]
         except KubeError as error:
-            return [Check("PodSecurity", "Unknown", f"Namespace {place} cannot be read: {error.message}", "", place)]
+            remedy = error.remedy or f"It needs `get` on namespaces in {place}."
+            return [
+                Check("PodSecurity", "Unknown", f"Namespace {place} cannot be read: {error.message}", remedy, place)
+            ]
         labels = raw["metadata"].get("labels") or {}
         is_ephemeral = modes.is_ephemeral_allowed(self._settings, place)
         return [checks.judge_pod_security(place, labels, is_ephemeral=is_ephemeral)]

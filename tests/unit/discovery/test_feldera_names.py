@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from samply_operator.discovery import feldera_names
 from samply_operator.discovery.changes import Changes
 from samply_operator.discovery.feldera_names import FelderaNames
 from samply_operator.discovery.world import World
@@ -67,6 +69,34 @@ async def test_pipelines_are_called_as_in_feldera(settings: Settings, client: Fe
     assert operator.list_pipelines() == [OTHER, "orders"]
     pipeline = operator.world.pipelines["prod", "orders"]
     assert (pipeline.ids, sorted(pipeline.pods), pipeline.ordinals) == ((ID,), [0], (0,))
+
+
+async def test_what_changes_here_is_asked_about_at_once(
+    settings: Settings, feldera: FakeFeldera, client: FelderaClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new pipeline, a label; then no more until it is time again."""
+    monkeypatch.setattr(feldera_names, "LOOK_SECS", 0.01)
+    operator = Operator(settings, client)
+    new = make_pipeline_id(3)
+    task = asyncio.create_task(operator.names.run())
+    try:
+        await poll(lambda: operator.list_pipelines() == [OTHER, "orders"])
+        feldera.add(3, "billing")
+        operator.world.see_set(make_set(f"pipeline-{new}"))
+        await poll(lambda: operator.list_pipelines() == [OTHER, "billing", "orders"])
+        operator.world.see_set(make_set(f"pipeline-{new}", labels={names.PIPELINE: "mine"}))
+        await poll(lambda: operator.changes.names[new] == "mine")
+        asked = len(feldera.asked)
+        await asyncio.sleep(0.2)
+        assert len(feldera.asked) == asked
+    finally:
+        task.cancel()
+
+
+async def poll(is_met: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not is_met():
+            await asyncio.sleep(0.01)
 
 
 async def test_the_id_is_a_name_too(settings: Settings, client: FelderaClient) -> None:
