@@ -200,6 +200,7 @@ def test_a_revoked_key_is_refused(recorded: dict[str, Any], feldera: ThreadedFel
         kubectl.poll(lambda: ask(service, "orders", READER)[0] == 401, timeout=10, what="401 for a revoked key")
     finally:
         feldera.fake.keys[READER] = key
+    kubectl.poll(lambda: ask(service, "orders", READER)[0] == 200, timeout=10, what="200 for a good key")
 
 
 def test_a_name_on_the_set_alone_names_its_pods_too(
