@@ -111,6 +111,8 @@ class Outcome:
     """States of the ephemeral containers."""
     manifests: tuple[Manifest, ...]
     trouble: str
+    told: frozenset[str]
+    """Fields of the status, and of its target."""
 
 
 def make_settings(root: Path) -> Settings:
@@ -193,6 +195,7 @@ async def live_on(cluster: FakeCluster, root: Path) -> Outcome:
             list_helper_states(cluster),
             operator.volume.read_manifests().items,
             trouble,
+            frozenset(status) | {f"target.{key}" for key in status.get("target") or {}},
         )
 
 
@@ -240,6 +243,11 @@ def play(root: Path, story: str, step: str, count: int) -> Outcome | None:
             ask(cluster, mode=story)
         return asyncio.run(live_on(cluster, root))
 
+
+TOLD = frozenset({"startedAt", "endsAt", "finishedAt", "requestedBy", "preflight", "profile"}) | {
+    f"target.{key}" for key in ("pod", "podUid", "container", "node", "pid", "mode", "samplyVersion")
+}
+"""What is known of each recording that succeeded, whichever process it was that ended it."""
 
 Point = tuple[str, str, int]
 CUT = "cut at byte"
@@ -292,7 +300,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Point, F
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: " ".join(map(str, point)))
 def test_a_kill_after(point: Point, outcomes: dict[Point, Future[Outcome | None]]) -> None:
     """Exactly one profile, recorded exactly once and ended by one SIGINT, told as stored; of a cancelled one none.
-    Nothing is left in the pod, on the volume or in the cluster, and an ephemeral container has ended."""
+    Nothing is left in the pod, on the volume or in the cluster, and an ephemeral container has ended. The status of
+    what succeeded has no holes."""
     story, step, count = point
     mode = story.split()[0]
     outcome = outcomes[point].result(timeout=190)
@@ -313,6 +322,7 @@ def test_a_kill_after(point: Point, outcomes: dict[Point, Future[Outcome | None]
     assert [manifest.target.mode for manifest in outcome.manifests] == [mode]
     assert outcome.starts == 1
     assert outcome.signals == ("SIGINT",)
+    assert outcome.told >= TOLD
     assert set(outcome.helpers) <= {"terminated"}
     assert len(outcome.helpers) == (mode == "Ephemeral")
 

@@ -243,6 +243,26 @@ async def test_a_clock_that_was_set_back_costs_no_profile(operator: OperatorProc
     assert times.parse_time(good.finished_at) < time.time()
 
 
+async def test_a_clock_that_is_set_far_forward_costs_no_profile(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Neither while it is wrong, nor after a restart meanwhile. Two days later it has turned out to be right."""
+    ids = {store(cluster, operator.volume, f"p-{n}", age=100 - n) for n in range(2)}
+    await operator.engine.sweep()
+    years = 10 * 365 * 86400.0
+    operator.change_context(now=lambda: time.time() + years)
+    await operator.engine.sweep()
+    assert operator.volume.list_ids() == ids
+    async with OperatorProcess(cluster, operator.volume.root, operator.context.settings) as restarted:
+        restarted.change_context(now=lambda: time.time() + years)
+        await restarted.engine.sweep()
+        assert restarted.volume.list_ids() == ids
+    operator.change_context(uptime=lambda: time.monotonic() + 2 * 86400)
+    operator.change_context(now=lambda: time.time() + years + 2 * 86400)
+    await operator.engine.sweep()
+    assert len(operator.volume.list_ids()) == 1
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """50 MB."""

@@ -249,6 +249,38 @@ async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, clu
     await operator.reach_phase("p-1", "Succeeded")
 
 
+async def test_one_that_is_deleted_while_its_stop_is_on_the_way_is_not_kept(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """The pod is not reached when it is to be stopped and kept; then it is deleted. Once it is reached again, it is told
+    of that alone: the weaker word has gone."""
+    add_pipeline(cluster)
+    ask(cluster, durationSeconds=600)
+    await operator.reach_phase("p-1", "Recording")
+    stop = script_calls.read_script("stop.sh")
+    asked: list[str] = []
+
+    def refuse(verb: str, what: str) -> KubeError | None:
+        if verb == "exec" and stop in what:
+            asked.append(what.rsplit(maxsplit=1)[-1])
+            return KubeUnavailable("away")
+        return None
+
+    cluster.fault = refuse
+    (run,) = operator.engine.runs.values()
+    run.stop("keep")
+    await operator.reach(lambda: asked)
+    await cluster.delete(objects.samply_profiles(NAMESPACE, "p-1"))
+    await operator.reach(lambda: "discard" in asked)
+    cluster.fault = no_fault
+    await operator.reach_rest()
+    words = [what.split()[-1] for verb, what in cluster.calls if verb == "exec" and stop in what]
+    assert asked[0] == "keep"
+    assert words[-1] == "discard"
+    assert not operator.volume.list_ids()
+    assert_nothing_left(operator)
+
+
 async def test_one_that_is_deleted_while_it_cannot_begin_ends_at_once(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
