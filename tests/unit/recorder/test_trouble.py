@@ -252,7 +252,7 @@ async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, clu
 async def test_one_that_is_deleted_while_its_stop_is_on_the_way_is_not_kept(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """The pod is not reached when it is to be stopped and kept; then it is deleted. Once it is reached again, it is told
+    """The pod is not reached when it is to be stopped and kept; then it is deleted. Once it is reached again it is told
     of that alone: the weaker word has gone."""
     add_pipeline(cluster)
     ask(cluster, durationSeconds=600)
