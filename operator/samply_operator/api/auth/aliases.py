@@ -11,6 +11,8 @@ from samply_operator.api.app_keys import BOARD, GATE
 from samply_operator.errors import OperatorUnavailable, UnknownPipeline
 from samply_operator.feldera.answers import UUID
 
+_ID = re.compile(UUID)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -33,6 +35,6 @@ async def resolve(request: web.Request, handler: Handler) -> web.StreamResponse:
 def find_name(request: web.Request, asked: str) -> str:
     """The name of the pipeline that has this id; what is no known id stays as it is. So does the id that a caller with
     Feldera's key asks for: Feldera says what they may see, and what it is called."""
-    if not re.fullmatch(UUID, asked) or request.app[GATE].is_felderas(request.headers.getall(hdrs.AUTHORIZATION, ())):
+    if _ID.fullmatch(asked) is None or request.app[GATE].is_felderas(request.headers.getall(hdrs.AUTHORIZATION, ())):
         return asked
     return request.app[BOARD].view.find_name(asked) or asked
