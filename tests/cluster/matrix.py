@@ -232,9 +232,9 @@ ROWS = (
     Row("small-room", "InPlace", "InPlace", secs=3),
     Row("small-room", "InPlace", "TooLittleSpace", says="emptyDir", secs=600),
     Row("unwritable", "Auto", "Ephemeral"),
-    Row("unwritable", "InPlace", "NoWritableFolder", says="Or: Ask for mode Ephemeral"),
+    Row("unwritable", "InPlace", "NoWritableFolder", says="Or: Use mode Ephemeral"),
     Row("distroless", "Auto", "Ephemeral", is_usual=True),
-    Row("distroless", "InPlace", "NoShell", says="Or: Ask for mode Ephemeral"),
+    Row("distroless", "InPlace", "NoShell", says="Or: Use mode Ephemeral"),
     Row("distroless", "BringOwn", "NoShell", says="POSIX shell"),
     Row("busybox", "Auto", "Ephemeral"),
     Row("busybox", "BringOwn", "BringOwn", is_usual=True),
@@ -279,7 +279,7 @@ ROWS = (
         is_usual=True,
     ),
     Row("closed", "Auto", "SamplyNotFound", says="Or: Allow mode Ephemeral", place="closed"),
-    Row("closed", "Ephemeral", "ModeNotAllowed", says="isn't allowed in", place="closed"),
+    Row("closed", "Ephemeral", "ModeNotAllowed", says="is not allowed in", place="closed"),
 )
 
 

@@ -1,1 +1,1 @@
-"""Decisions: facts and `now` in, a frozen decision out. No input or output, no clock, no logger."""
+"""Decisions: pure functions of facts and `now` that return frozen data. No I/O, no clock, no logger."""

@@ -132,7 +132,7 @@ async def test_all_ordinals_at_once(visit: Open, service: Service, script: Scrip
     ("error", "told"),
     [
         (ProfilingInProgress("One runs already.", details={"retry_after_secs": 9}), "A recording runs already"),
-        (Forbidden("You may not start or stop recordings in namespace feldera."), "You may not do this"),
+        (Forbidden("You are not allowed to start or stop recordings in namespace feldera."), "You may not do this"),
     ],
     ids=["409", "403"],
 )

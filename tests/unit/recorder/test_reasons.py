@@ -219,8 +219,8 @@ PULL = "Back-off pulling image: not found"
 
 CASES = {
     "UnknownPipeline": Case("config.targets.podSelector", {"pipeline": "b"}),
-    "UnknownOrdinal": Case("ordinals that the message lists", {"ordinal": 5}),
-    "UnknownContainer": Case("leave spec.container out", {"container": "x"}),
+    "UnknownOrdinal": Case("ordinals listed in the message", {"ordinal": 5}),
+    "UnknownContainer": Case("omit spec.container", {"container": "x"}),
     "PodNotRunning": Case("wait until its pod is Running", before=pend),
     "ProfilingNotEnabled": Case("config.recording.enabled=true", settings=make_settings(enabled=False)),
     "SwitchedOff": Case("remove the annotation samply.feldera.com/enabled", before=switch_off),
@@ -255,7 +255,7 @@ CASES = {
     "TightMemory": Case(
         "raise the container's memory limit", facts={"memory_limit": str(60 * MIB), "memory_used": str(30 * MIB)}
     ),
-    "NodeMemory": Case("node has more memory", facts={"available_kib": "100000"}),
+    "NodeMemory": Case("node has more free memory", facts={"available_kib": "100000"}),
     "MemoryNear": Case(
         "shorter time",
         {"durationSeconds": 60},
@@ -298,11 +298,11 @@ CASES = {
     "TransferCorrupt": Case("container runtime", before=put_program("dd", "/bin/dd \"$@\" | tr 'a-f' 'b-g'")),
     "TransferFailed": Case("connection to the pod's node", before=put_program("dd", "echo 'I/O error' >&2; exit 1")),
     "StoreFull": Case("persistence.size", settings=make_settings(min_free_bytes=1 << 60)),
-    "StoreFailed": Case("at the volume", disk=break_at("profile-staged")),
-    "Unreachable": Case("look at the node", fault=fail(is_exec, KubeUnavailable("exec: 503 from the API server"))),
-    "NotPermitted": Case("Role that the chart made", fault=fail(is_exec, KubeForbidden("pods/exec is forbidden"))),
+    "StoreFailed": Case("and the volume", disk=break_at("profile-staged")),
+    "Unreachable": Case("check the node", fault=fail(is_exec, KubeUnavailable("exec: 503 from the API server"))),
+    "NotPermitted": Case("chart's Role", fault=fail(is_exec, KubeForbidden("pods/exec is forbidden"))),
     "AdmissionRefused": Case("exempt the operator's ServiceAccount", fault=fail(is_exec, KubeDenied("no exec here"))),
-    "Lost": Case("ask again", {"durationSeconds": 600}, before=cut_session, during=lose_folder),
+    "Lost": Case("retry", {"durationSeconds": 600}, before=cut_session, during=lose_folder),
     "InternalError": Case("report it", fault=be_defect),
 }
 

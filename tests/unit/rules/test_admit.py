@@ -59,7 +59,7 @@ WAITING = (Container("pipeline", state_reason="CrashLoopBackOff"),)
         pytest.param(POD_OFF, Spec("a"), SETTINGS, "SwitchedOff", "of Pod pipeline-a-0", id="off by the pod"),
         pytest.param(None, Spec("b"), SETTINGS, "UnknownPipeline", "'b' in namespace prod", id="unknown pipeline"),
         pytest.param(PIPELINE, Spec("a", 7), SETTINGS, "UnknownOrdinal", "has: 0, 1", id="unknown ordinal"),
-        pytest.param(PIPELINE, Spec("a", 1), SETTINGS, "PodNotRunning", "no pod now", id="ordinal without a pod"),
+        pytest.param(PIPELINE, Spec("a", 1), SETTINGS, "PodNotRunning", "has no pod", id="ordinal without a pod"),
         pytest.param(Pipeline("prod", "a", ()), Spec("a"), SETTINGS, "PodNotRunning", "scaled to 0", id="scaled to 0"),
         pytest.param(
             with_pod(phase="Pending"), Spec("a"), SETTINGS, "PodNotRunning", "is Pending", id="pod is pending"

@@ -45,6 +45,6 @@ def test_the_container_to_profile_is(
 def test_a_guess_names_the_choice_the_others_and_the_cure() -> None:
     pod = make_pod(containers=(Container("app"), Container("log")))
     doubt = containers.choose(pod, None, Targets()).doubt
-    assert "Container app was chosen by guess" in doubt
+    assert "Container app was guessed" in doubt
     assert "log" in doubt
     assert names.DEFAULT_CONTAINER in doubt

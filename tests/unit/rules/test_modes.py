@@ -91,7 +91,7 @@ def test_both_reasons_are_told_where_both_ways_are_closed() -> None:
     ("situation", "settings", "words", "cure"),
     [
         pytest.param(
-            replace(AUTO, in_place=NO_SAMPLY), ELSEWHERE, "isn't allowed in here", "config.ephemeral", id="not allowed"
+            replace(AUTO, in_place=NO_SAMPLY), ELSEWHERE, "is not allowed in here", "config.ephemeral", id="not allowed"
         ),
         pytest.param(
             replace(AUTO, in_place=NO_SAMPLY, facts=ContainerFacts(arch="aarch64")), EPHEMERAL,
@@ -116,7 +116,7 @@ def test_what_keeps_both_ways_is_told_once() -> None:
     """Such as a node without memory."""
     both = Failure("NodeMemory", "The node has none left.", "Ask again.")
     failure = modes.choose(replace(AUTO, in_place=both, ephemeral_failure=both), EPHEMERAL)
-    assert failure == replace(both, message="The node has none left. Mode Ephemeral wouldn't change that.")
+    assert failure == replace(both, message="The node has none left. Mode Ephemeral would not change that.")
 
 
 def test_a_blind_recording_says_why_there_was_no_better_one() -> None:
@@ -128,8 +128,8 @@ def test_a_blind_recording_says_why_there_was_no_better_one() -> None:
 @pytest.mark.parametrize(
     ("wanted", "reason", "settings", "words"),
     [
-        pytest.param("InPlace", "PerfEventParanoid", EPHEMERAL, "Ask for mode Ephemeral", id="another way is open"),
-        pytest.param("BringOwn", "NoShell", EPHEMERAL, "Ask for mode Ephemeral", id="also of a brought samply"),
+        pytest.param("InPlace", "PerfEventParanoid", EPHEMERAL, "Use mode Ephemeral", id="another way is open"),
+        pytest.param("BringOwn", "NoShell", EPHEMERAL, "Use mode Ephemeral", id="also of a brought samply"),
         pytest.param("InPlace", "SamplyNotFound", ELSEWHERE, "Allow mode Ephemeral", id="it would have to be allowed"),
         pytest.param("InPlace", "TightMemory", EPHEMERAL, "", id="what another way lacks as well"),
         pytest.param("Ephemeral", "PerfNotPermitted", EPHEMERAL, "", id="it was this way"),

@@ -143,8 +143,8 @@ def test_which_way_a_token_goes(token: str, way: str) -> None:
     [
         pytest.param("apikey:0123", "Feldera", id="Feldera's own key"),
         pytest.param("samply_ci_00", "switched off", id="a key, where they are off"),
-        pytest.param("opaque", "no issuer", id="nothing else"),
-        pytest.param(make_token({"iss": "https://other"}), "no issuer", id="of another issuer"),
+        pytest.param("opaque", "issuer is not trusted", id="nothing else"),
+        pytest.param(make_token({"iss": "https://other"}), "issuer is not trusted", id="of another issuer"),
     ],
 )
 def test_a_token_of_no_way_that_is_on(token: str, said: str) -> None:
@@ -162,7 +162,7 @@ def test_the_cure_names_each_way_that_is_on() -> None:
 
 def test_a_token_for_another_audience_is_told_so() -> None:
     said = permissions.explain_rejected(make_token({"aud": ["https://kubernetes.default.svc"]}), ["samply-operator"])
-    assert said == "The token is for the audience https://kubernetes.default.svc, not for samply-operator."
+    assert said == "The token has the audience https://kubernetes.default.svc, not samply-operator."
     assert "not valid" in permissions.explain_rejected(make_token({"aud": "samply-operator"}), ["samply-operator"])
     assert "not valid" in permissions.explain_rejected("opaque", ["samply-operator"])
 

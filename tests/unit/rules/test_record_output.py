@@ -199,7 +199,7 @@ def test_what_samply_said_last_is_in_the_message_without_control_characters() ->
     """It ends up in a terminal."""
     failure = record_output.judge(Progress(exit_code=1), "first\n\x1b[31mOperation not permitted\x07\n\n")
     assert failure is not None
-    assert failure.message == "samply couldn't record: [31mOperation not permitted"
+    assert failure.message == "samply could not record: [31mOperation not permitted"
     assert "\x1b" not in failure.log
 
 

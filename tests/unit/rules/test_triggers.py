@@ -45,7 +45,7 @@ def test_a_claim_with_a_wrong_value_is_refused(value: str) -> None:
 )
 def test_a_claim_that_somebody_wrote_by_hand_is_refused(text: str) -> None:
     """Its uuid becomes part of an object's name: only the operator's own form counts."""
-    with pytest.raises(InvalidSpec, match="the operator's own"):
+    with pytest.raises(InvalidSpec, match="reserved for the operator"):
         triggers.parse_claim(text)
 
 

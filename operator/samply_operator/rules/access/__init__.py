@@ -1,1 +1,1 @@
-"""Who may do what over HTTP: permissions, credentials, signed links, request rates."""
+"""Permissions over HTTP: API keys, signed links, request rates."""

@@ -1,8 +1,8 @@
-"""The Secrets that hold who may: entries in, keys out; and which key a token is. Pure.
+"""The Secrets with API keys and link keys: parsing of their entries, and lookup of a key by its token. Pure.
 
-An API key is `samply_<name>_<random>`. The Secret holds no key, only what tells one: the entry `<name>` is the JSON
-`{"sha256": …, "verbs": […], "namespaces": […], "expires": …}`. A key has 256 random bits, so a plain hash can't be
-searched. An entry that can't be read lets nobody in, and is told; it never hides the others.
+An API key is `samply_<name>_<random>`. The Secret holds only its hash: the entry `<name>` is the JSON `{"sha256": …,
+"verbs": […], "namespaces": […], "expires": …}`. A key has 256 random bits, so a plain hash is safe from search. An
+invalid entry grants nothing and is reported; it does not affect the others.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from samply_operator.settings import NAMESPACE, Verb
 
 VERBS: tuple[Verb, ...] = ("get", "create", "delete")
 EVERYWHERE = "*"
-"""In place of a namespace: all of them."""
+"""As a namespace: all of them."""
 
 PREFIX = "samply_"
 RANDOM_BYTES = 32
 MAX_KEYS = 1000
 MIN_LINK_KEY_BYTES = 32
 LINK_ENTRIES = ("current", "previous")
-"""Entries of the Secret that signs links: the first signs, both are believed."""
+"""Entries of the Secret that signs links: the first one signs, both verify."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
@@ -36,7 +36,7 @@ Namespace = Annotated[str, msgspec.Meta(pattern=NAMESPACE)]
 
 
 class ApiKey(msgspec.Struct, frozen=True, rename="camel"):
-    """What a key is known by, and what it allows. `namespaces` may hold EVERYWHERE; `expires_at` is Unix time."""
+    """The hash of a key and what it grants. `namespaces` may contain EVERYWHERE; `expires_at` is Unix time."""
 
     name: str
     sha256: str
@@ -56,7 +56,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """`faults` name entries that let nobody in, never their content."""
+    """`faults` name invalid entries, never their content."""
 
     keys: tuple[ApiKey, ...] = ()
     faults: tuple[str, ...] = ()
@@ -71,41 +71,41 @@ def parse_keys(data: Mapping[str, bytes]) -> Parsed:
         except ValueError as error:
             faults.append(f"entry {name}: {str(error)[:200]}")
     if len(keys) > MAX_KEYS:
-        faults.append(f"there are {len(keys)} keys: only the first {MAX_KEYS} count")
+        faults.append(f"there are {len(keys)} keys; only the first {MAX_KEYS} are used")
     return Parsed(tuple(keys[:MAX_KEYS]), tuple(faults))
 
 
 def _parse_key(name: str, raw: bytes) -> ApiKey:
     """Raises ValueError (msgspec's errors are such)."""
     if not is_name(name):
-        raise ValueError("it is no name: small letters, digits and dashes, at most 63")
+        raise ValueError("invalid name: use at most 63 lower-case letters, digits and dashes")
     entry = msgspec.json.decode(raw, type=Entry)
     expires_at = None
     if entry.expires is not None:
         if not entry.expires.endswith("Z"):
-            raise ValueError("expires is no time in UTC, such as 2027-01-31T00:00:00Z")
+            raise ValueError("expires is not a time in UTC, such as 2027-01-31T00:00:00Z")
         expires_at = times.parse_time(entry.expires)
     return ApiKey(name, entry.sha256, entry.verbs, entry.namespaces, expires_at)
 
 
 def parse_link_keys(data: Mapping[str, bytes]) -> tuple[bytes, ...]:
-    """The keys that sign links, the current one first. Short ones are dropped: they could be guessed."""
+    """The keys that sign links, the current one first. Short keys are dropped, since they could be guessed."""
     found = (data.get(entry, b"") for entry in LINK_ENTRIES)
     return tuple(key for key in found if len(key) >= MIN_LINK_KEY_BYTES)
 
 
 def is_name(name: str) -> bool:
-    """Whether an entry of the Secret, and so a key, can be called this."""
+    """Whether it is a valid name of a key and of its entry in the Secret."""
     return _NAME.fullmatch(name) is not None
 
 
 def build_key(name: str, random: bytes) -> str:
-    """The key to hand out. `random` must be RANDOM_BYTES from the system's own source."""
+    """The key to give to a user. `random` must be RANDOM_BYTES from the system's own source."""
     return f"{PREFIX}{name}_{random.hex()}"
 
 
 def build_entry(key: str, verbs: Iterable[str], namespaces: Iterable[str], expires: str | None = None) -> bytes:
-    """What goes into the Secret for a key; `parse_keys` says whether it is right."""
+    """The entry of the Secret for a key; `parse_keys` validates it."""
     entry = {"sha256": hash_key(key), "verbs": list(verbs), "namespaces": list(namespaces)}
     return msgspec.json.encode(entry | ({"expires": expires} if expires else {}))
 
@@ -119,7 +119,8 @@ def is_api_key(token: str) -> bool:
 
 
 def find_key(token: str, keys: Iterable[ApiKey], now: float) -> ApiKey | None:
-    """The key that a token is; None: none, or it has expired. All are looked at, so that time tells nothing."""
+    """The key that matches a token; None: none, or it has expired. Compares all keys, so that the time discloses
+    nothing."""
     digest, found = hash_key(token), None
     for key in keys:
         if hmac.compare_digest(digest, key.sha256):

@@ -1,8 +1,8 @@
-"""Links to one stored profile that need no credentials: what is signed, and whether a signature holds. Pure.
+"""Links to one stored profile that need no credentials: signing and verification. Pure.
 
-A link is the right to read exactly one file until its time is over. The signature is HMAC-SHA-256 over purpose,
-namespace, profile and time; nothing of it can be changed, and it tells nothing of the key. A link can't be taken back
-by itself: replacing the key takes back all of them.
+A link grants reading exactly one file until it expires. The signature is HMAC-SHA-256 over purpose, namespace, profile
+and expiry; it discloses nothing about the key. Links cannot be revoked one by one: replacing the key revokes all of
+them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """As it stands in a URL. `expires` is Unix time in whole seconds."""
+    """The query parameters of a link. `expires` is Unix time in whole seconds."""
 
     expires: int
     signature: str
 
 
 def sign(key: bytes, namespace: str, profile_id: str, expires: int) -> str:
-    """43 characters that need no escaping. No part may hold a line break: none that Kubernetes lets in does."""
+    """43 URL-safe characters. No part may contain a line break; Kubernetes allows none."""
     message = "\n".join((PURPOSE, namespace, profile_id, str(expires))).encode()
     return base64.urlsafe_b64encode(hmac.digest(key, message, hashlib.sha256)).decode().rstrip("=")
 
@@ -41,20 +41,20 @@ def build(key: bytes, namespace: str, profile_id: str, expires: int) -> Link:
 
 
 def parse(expires: str, signature: str) -> Link | None:
-    """None: nothing that was ever signed here."""
+    """None: not the format of a link."""
     if _EXPIRES.fullmatch(expires) is None or not signature.isascii():
         return None
     return Link(int(expires), signature)
 
 
 def is_valid(link: Link, keys: Sequence[bytes], namespace: str, profile_id: str, now: float) -> bool:
-    """Whether one of the keys made it, and its time isn't over. All keys are tried, so that time tells nothing."""
+    """Whether one of the keys signed it and it has not expired. Tries all keys, so that the time discloses nothing."""
     matches = [hmac.compare_digest(link.signature, sign(key, namespace, profile_id, link.expires)) for key in keys]
     return any(matches) and now < link.expires
 
 
 def build_origin(scheme: str, host: str) -> str | None:
-    """Where a request came to, by its Host header, which is any text. None: no host of a URL."""
+    """The origin that a request was sent to, from its Host header, which is untrusted. None: not a valid host."""
     found = _HOST.fullmatch(host)
     if found is None or int(found["port"] or 0) > 65535:
         return None
@@ -62,8 +62,8 @@ def build_origin(scheme: str, host: str) -> str | None:
 
 
 def build_viewer_url(url: str, name: str, viewer: str) -> str | None:
-    """Firefox Profiler, which is at `viewer`, with the profile at `url`. None: a browser wouldn't load it, since a page
-    that is https may load only https, or http of the browser's own machine."""
+    """URL of Firefox Profiler at `viewer` with the profile at `url`. None: a browser would not load it, since an https
+    page may load only https, or http from the local machine."""
     parts = urlsplit(url)
     if viewer.startswith("https:") and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         return None

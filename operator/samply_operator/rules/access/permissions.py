@@ -1,7 +1,7 @@
-"""Who may: what a grant allows, what a refusal may tell, which way a token is to be checked. Facts in, decision out.
+"""Permissions: what a grant allows, what a refusal may disclose, and how to check a token. Pure.
 
-`get` is to read, `create` to start, to stop and to try (preflight), `delete` to remove or cancel, each in a namespace.
-Whoever may not `get` in a namespace is told of it what is told of one that doesn't exist.
+`get` allows reading, `create` starting, stopping and preflights, `delete` removing and cancelling, each in a namespace.
+A caller without `get` in a namespace gets the same answer as for one that does not exist.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from samply_operator.settings import Auth, Oidc, Verb
 
 Way = Literal["Kubernetes", "Oidc", "ApiKey", "Feldera", "Link", "Unsafe", "Unknown"]
 Decision = Literal["Allow", "Forbid", "Hide", "Unauthenticated", "Undecided"]
-"""What a log says. Hide: the answer was the one for a name that nobody has."""
+"""As logged. Hide: the answer was that for a name that does not exist."""
 
 MAX_TOKEN_LENGTH = 7500
 """A header line may have 8190 bytes."""
@@ -32,13 +32,13 @@ CURES: Mapping[str, str] = {
     "kubernetes": "a Kubernetes token: kubectl create token SERVICEACCOUNT --audience {audience}",
     "oidc": "a JWT of {issuer} for the audience {audience}",
     "apiKeys": "an API key: samply-operator key new",
-    "feldera": "an API key of Feldera's, or a token that it accepts",
+    "feldera": "a Feldera API key, or a token that Feldera accepts",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """These verbs in these namespaces; EVERYWHERE in place of a namespace means all."""
+    """These verbs in these namespaces; EVERYWHERE means all namespaces."""
 
     verbs: frozenset[Verb]
     namespaces: frozenset[str]
@@ -52,35 +52,35 @@ EVERYTHING = Grant(frozenset(credentials.VERBS), frozenset({EVERYWHERE}))
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """A caller whose token was found good. `subject` is what the way calls them."""
+    """An authenticated caller. `subject` is its name according to `way`."""
 
     subject: str
     way: Way
     grants: tuple[Grant, ...] = ()
     visible: Mapping[str, str] | None = None
-    """The only pipelines that may be seen, Feldera's name by its id; None: all of the readable namespaces. The grants
-    then hold for these alone, in the namespaces where they are."""
+    """The only visible pipelines, as Feldera's names by id; None: all in the readable namespaces. The grants then apply
+    only to these, in their namespaces."""
     readable: frozenset[str] | None = field(init=False)
-    """Namespaces that may be read; None: all."""
+    """Readable namespaces; None: all."""
 
     def __post_init__(self) -> None:
         found = frozenset[str]().union(*(grant.namespaces for grant in self.grants if "get" in grant.verbs))
         object.__setattr__(self, "readable", None if EVERYWHERE in found else found)
 
     def may(self, verb: Verb, namespace: str) -> bool:
-        """Nothing may be done in a namespace that may not be read."""
+        """Nothing is allowed in a namespace that is not readable."""
         is_readable = self.readable is None or namespace in self.readable
         return is_readable and any(grant.allows(verb, namespace) for grant in self.grants)
 
     def describe(self) -> str:
-        """For status and logs: two ways never say the same."""
+        """For status and logs: unique across authentication methods."""
         return f"{self.way}/{self.subject}"
 
 
 ANYBODY = Who("anybody", "Unsafe", (EVERYTHING,))
 """Where authentication is switched off."""
 NOBODY = Who("", "Unknown")
-"""Who calls could not be found out."""
+"""The caller could not be identified."""
 
 
 def decide(who: Who, verb: Verb, namespace: str) -> Decision:
@@ -90,7 +90,7 @@ def decide(who: Who, verb: Verb, namespace: str) -> Decision:
 
 
 def clean_subject(text: str) -> str:
-    """Somebody else's name for a caller, as it may stand in a log and in an object's status."""
+    """An external name of a caller, made safe for logs and an object's status."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:MAX_SUBJECT_LENGTH]
 
 
@@ -98,7 +98,7 @@ def clean_subject(text: str) -> str:
 
 
 def parse_header(values: Sequence[str]) -> str:
-    """The token of all `Authorization` headers of a request. Raises Unauthenticated."""
+    """The token from the `Authorization` headers of a request. Raises Unauthenticated."""
     if not values:
         raise Unauthenticated("No token was sent.")
     if len(values) > 1:
@@ -108,16 +108,16 @@ def parse_header(values: Sequence[str]) -> str:
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("The Authorization header is not `Bearer TOKEN`.")
     if len(token) > MAX_TOKEN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
-        raise Unauthenticated("The token can't be one.")
+        raise Unauthenticated("The token is malformed.")
     return token
 
 
 def choose_way(token: str, auth: Auth) -> Literal["Kubernetes", "Oidc", "ApiKey", "Feldera"]:
-    """By what the token looks like; it is believed in nothing else. Raises Unauthenticated."""
+    """The authentication method for a token, by its format only. Raises Unauthenticated."""
     if token.startswith(FELDERA_PREFIX):
         if auth.feldera.enabled:
             return "Feldera"
-        raise Unauthenticated("This is an API key of Feldera's, which this service doesn't know.")
+        raise Unauthenticated("This is a Feldera API key, and config.auth.feldera is not enabled.")
     if credentials.is_api_key(token):
         if auth.api_keys.enabled:
             return "ApiKey"
@@ -129,11 +129,11 @@ def choose_way(token: str, auth: Auth) -> Literal["Kubernetes", "Oidc", "ApiKey"
         return "Feldera"
     if auth.kubernetes.enabled:
         return "Kubernetes"
-    raise Unauthenticated("The token is of no issuer that is trusted here.")
+    raise Unauthenticated("The token's issuer is not trusted.")
 
 
 def peek(token: str) -> dict[str, Any]:
-    """What a JWT says of itself, unverified; empty if it is none."""
+    """The unverified claims of a JWT; empty if it is not one."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}
@@ -152,7 +152,7 @@ def list_audiences(claims: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def tell_cure(auth: Auth) -> str:
-    """Which tokens are taken here."""
+    """The remedy of a 401: which tokens are accepted."""
     kubernetes, oidc = auth.kubernetes, auth.oidc
     found = [
         CURES["kubernetes"].format(audience=kubernetes.audiences[0]) if kubernetes.enabled else "",
@@ -164,12 +164,12 @@ def tell_cure(auth: Auth) -> str:
 
 
 def explain_rejected(token: str, audiences: Collection[str]) -> str:
-    """Why a Kubernetes token was not found good, as far as it can be told from what its holder knows anyway."""
+    """Why a Kubernetes token was rejected, as far as this may be disclosed to its holder."""
     told = list_audiences(peek(token))
     if told and not set(told) & set(audiences):
         shown = ", ".join(map(clean_subject, told))[:200]
-        return f"The token is for the audience {shown}, not for {' or '.join(audiences)}."
-    return "The token is not valid, not valid any more, or of somebody who is gone."
+        return f"The token has the audience {shown}, not {' or '.join(audiences)}."
+    return "The token is not valid, has expired, or its subject was deleted."
 
 
 # -------------------------------------------------------------------------------------------------------------- grants
@@ -181,7 +181,7 @@ def build_key_holder(key: ApiKey) -> Who:
 
 
 def build_token_holder(claims: Mapping[str, Any], oidc: Oidc) -> Who:
-    """Of verified claims. Raises Unauthenticated where the subject's claim isn't there."""
+    """The caller from verified claims. Raises Unauthenticated if the subject's claim is missing."""
     subject = claims.get(oidc.subject_claim)
     if not isinstance(subject, str) or not subject:
         raise Unauthenticated(f"The token has no claim {oidc.subject_claim}.")
@@ -203,36 +203,36 @@ def _list_texts(value: object) -> frozenset[str]:
 
 
 def build_reviewed(subject: str, allowed: Mapping[Verb, Collection[str]]) -> Who:
-    """Whom Kubernetes knows, and where it allows them what was asked."""
+    """A caller authenticated by Kubernetes, with the namespaces in which it allows the verbs."""
     grants = tuple(Grant(frozenset({verb}), frozenset(found)) for verb, found in allowed.items() if found)
     return Who(subject, "Kubernetes", grants)
 
 
 def describe_feldera_caller(bearer: str, tenant: str) -> str:
-    """Its tenant, and of a JWT that Feldera has verified the subject: a key tells no name."""
+    """The tenant, and the subject of a JWT that Feldera has verified: a key has no name."""
     subject = peek(bearer).get("sub", "")
     return clean_subject("/".join(part for part in (tenant, subject) if isinstance(part, str) and part))
 
 
 def build_feldera_caller(subject: str, visible: Iterable[tuple[str, str]], *, may_start: bool) -> Who:
-    """Whom Feldera knows. Where the pipelines are that they see there is for the caller of this to say:
-    `limit_namespaces`; until then nothing is granted."""
+    """A caller authenticated by Feldera. Nothing is granted until `limit_namespaces` sets the namespaces of the
+    pipelines that it can see."""
     verbs: tuple[Verb, ...] = ("get", "create") if may_start else ("get",)
     return Who(subject, "Feldera", (Grant(frozenset(verbs), frozenset()),), dict(visible))
 
 
 def limit_namespaces(who: Who, namespaces: Collection[str]) -> Who:
-    """The same caller, whose grants hold in these namespaces."""
+    """The same caller, with grants limited to these namespaces."""
     grants = tuple(Grant(grant.verbs, frozenset(namespaces)) for grant in who.grants)
     return Who(who.subject, who.way, grants, who.visible)
 
 
 def check(who: Who, verb: Verb, namespace: str) -> None:
-    """Raises Forbidden. Whoever may not read there was told already that it doesn't exist."""
+    """Raises Forbidden. A caller that may not read there has already got the answer for a missing namespace."""
     if not who.may(verb, namespace):
         doing = {"create": "start or stop recordings", "delete": "delete profiles", "get": "read profiles"}[verb]
         raise Forbidden(
-            f"You may not {doing} in namespace {namespace}.",
-            remedy=f"It needs `{verb}` on samplyprofiles there.",
+            f"You are not allowed to {doing} in namespace {namespace}.",
+            remedy=f"This needs the verb `{verb}` on samplyprofiles there.",
             details={"verb": verb, "namespace": namespace},
         )

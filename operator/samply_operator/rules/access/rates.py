@@ -1,4 +1,4 @@
-"""How often one caller may ask: a bucket that fills steadily, from which a request takes one, and a costly one more."""
+"""Rate limit of one caller: a token bucket, from which each request takes one, and expensive ones more."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Bucket:
-    """What was left at a moment. Starts full."""
+    """The level of the bucket at a time. Starts full."""
 
     left: float
     at: float
-    """In seconds of any clock that only goes forward."""
+    """Seconds on any monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Limit:
     per_sec: float
     """0: no limit."""
     burst: int
-    """Room of the bucket."""
+    """Capacity of the bucket."""
 
 
 def open_bucket(limit: Limit, now: float) -> Bucket:
@@ -28,7 +28,7 @@ def open_bucket(limit: Limit, now: float) -> Bucket:
 
 
 def take(bucket: Bucket, limit: Limit, now: float, count: int = 1) -> int:
-    """Take so many, in place. 0: they were there; else whole seconds until they are."""
+    """Take `cost` tokens, in place. Returns 0 if available, else whole seconds until they are."""
     fill(bucket, limit, now)
     if bucket.left >= count:
         bucket.left -= count
@@ -37,6 +37,6 @@ def take(bucket: Bucket, limit: Limit, now: float, count: int = 1) -> int:
 
 
 def fill(bucket: Bucket, limit: Limit, now: float) -> None:
-    """What came in since the last look."""
+    """Add what has accrued since the last call."""
     bucket.left = min(float(limit.burst), bucket.left + (now - bucket.at) * limit.per_sec)
     bucket.at = now

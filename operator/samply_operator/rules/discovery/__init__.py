@@ -1,1 +1,1 @@
-"""Which pods are which pipeline, and what an annotation asks for."""
+"""Which pods belong to which pipeline, and how annotations request profiles."""

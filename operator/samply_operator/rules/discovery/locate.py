@@ -1,4 +1,4 @@
-"""Which pods are a pipeline, and at which ordinal. What it is called: naming.py; which container: containers.py."""
+"""Which pods belong to a pipeline, and their ordinals. For names see naming.py, for containers containers.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TRAILING_NUMBER = re.compile(r"-(\d{1,9})$")
 
 
 def find_ordinal(pod: Pod) -> int | None:
-    """The label that the StatefulSet controller sets, else the number that the pod's name ends in."""
+    """The StatefulSet controller's label, else the number at the end of the pod's name."""
     index = pod.labels.get(names.POD_INDEX, "")
     if index.isascii() and index.isdigit():
         return int(index) if len(index) <= 10 and int(index) <= names.MAX_ORDINAL else None
@@ -22,15 +22,15 @@ def find_ordinal(pod: Pod) -> int | None:
 
 
 def is_switched_off(annotations: Mapping[str, str]) -> bool:
-    """Whoever writes the annotation wants something: what isn't plainly `true` means no."""
+    """Any value except `true` switches profiling off: setting the annotation at all shows the intent."""
     return annotations.get(names.ENABLED, "true").strip().lower() != "true"
 
 
 def build_pipeline(
     namespace: str, name: str, sets: Iterable[StatefulSet], pods: Iterable[Pod], owners: Iterable[StatefulSet] = ()
 ) -> Pipeline:
-    """From the StatefulSets and pods of that name, and the StatefulSets that own those pods. A pod that a newer one of
-    the same ordinal replaces is left out."""
+    """From the StatefulSets and pods of that name, and the StatefulSets that own those pods. Omits pods replaced by a
+    newer one of the same ordinal."""
     sets, found = tuple(sets), dict[int, Pod]()
     for pod in pods:
         ordinal = find_ordinal(pod)

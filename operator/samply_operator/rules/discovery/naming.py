@@ -1,7 +1,7 @@
-"""What a pipeline is called: by a label or annotation, by Feldera, or by its id. Pure.
+"""The name of a pipeline: from a label or annotation, from Feldera, or from its id. Pure.
 
-The order: our own label or annotation on the pod, then on its StatefulSet; the configured one, in the same order;
-Feldera's name of the pipeline's id; the StatefulSet's name. A word that no pipeline can be called is passed over.
+The first of: our own label or annotation on the pod, then on its StatefulSet; the configured one, in the same order;
+Feldera's name for the pipeline's id; the StatefulSet's name. Invalid names are skipped.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from samply_operator.model.pipeline import Pod, StatefulSet
 from samply_operator.settings import Targets
 
 SHOWN = 100
-"""Characters of a word that is passed over."""
+"""Characters kept of a skipped name."""
 
 _ID = re.compile(r"(?:pipeline-)?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
 
 Marks = tuple[Mapping[str, str], ...]
-"""Labels and annotations, those that count first come first."""
+"""Labels and annotations, in order of precedence."""
 Source = Literal["Label", "ConfiguredLabel", "Feldera", "StatefulSet"]
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """`pipeline_id` is Feldera's id, empty where nothing tells it. `feldera_name` is Feldera's name of it, as far as it
-    is known; with another `name` a label contradicts it. `passed_over` are words that cannot be names."""
+    """`pipeline_id` is Feldera's id, empty if unknown. `feldera_name` is Feldera's name for it, if known; if `name`
+    differs, a label contradicts it. `passed_over` are invalid names that were skipped."""
 
     name: str
     source: Source
@@ -39,7 +39,7 @@ class Naming:
 
 
 def find_id(labels: Mapping[str, str], owner: str) -> str:
-    """Feldera's id of the pipeline, from the label that it sets, else from the StatefulSet's name; empty: neither."""
+    """Feldera's id of the pipeline, from its label, else from the StatefulSet's name; empty: neither."""
     for text in (labels.get(names.FELDERA_ID, ""), owner):
         if found := _ID.fullmatch(text):
             return found[1]
@@ -51,8 +51,8 @@ def find_id_of_set(stateful_set: StatefulSet) -> str:
 
 
 def drop_ambiguous(known: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Names by id, without those that two ids have, in two tenants: neither may pass for the other. What is no name
-    here is left out too."""
+    """Names by id, without invalid names and without names that two ids have in two tenants: neither may be mistaken
+    for the other."""
     found = dict(known)
     counts = Counter(found.values())
     return {
@@ -61,7 +61,7 @@ def drop_ambiguous(known: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def name_pod(pod: Pod, owner: StatefulSet | None, targets: Targets, known: Mapping[str, str]) -> Naming | None:
-    """`owner` None: its StatefulSet is not known. `known`: Feldera's names by id. None: nothing names it."""
+    """`owner` None: its StatefulSet is unknown. `known`: Feldera's names by id. Returns None if nothing names it."""
     marks: Marks = (pod.labels, pod.annotations)
     if owner is not None:
         marks += (owner.labels, owner.annotations)
@@ -69,7 +69,7 @@ def name_pod(pod: Pod, owner: StatefulSet | None, targets: Targets, known: Mappi
 
 
 def name_set(stateful_set: StatefulSet, targets: Targets, known: Mapping[str, str]) -> Naming | None:
-    """As its pods will be named: they get the template's labels."""
+    """The name that its pods will have: they get the template's labels."""
     template = (stateful_set.template_labels, stateful_set.template_annotations)
     marks = (*template, stateful_set.labels, stateful_set.annotations)
     return _decide(marks, find_id_of_set(stateful_set), stateful_set.name, targets, known)
@@ -86,7 +86,7 @@ def _decide(marks: Marks, pipeline_id: str, owner: str, targets: Targets, known:
 
 
 def _list_candidates(marks: Marks, feldera_name: str, owner: str, targets: Targets) -> Iterator[tuple[str, Source]]:
-    """In the order in which they count; empty words are none."""
+    """In order of precedence, without empty ones."""
     keys: tuple[tuple[str, Source], ...] = ((names.PIPELINE, "Label"), (targets.name_label, "ConfiguredLabel"))
     for key, source in keys:
         for mark in marks if key else ():

@@ -1,4 +1,4 @@
-"""Kubernetes label selectors, for objects that the API server can't filter for us (pod templates).
+"""Kubernetes label selectors, for objects that the API server cannot filter (pod templates).
 
 Source of the grammar: "Labels and Selectors" in the Kubernetes documentation.
 """
@@ -28,12 +28,12 @@ KINDS = (
     "app.kubernetes.io/part-of",
     "app",
 )
-"""Labels that say of what kind a pod is, the most telling one first."""
+"""Labels that identify the kind of a pod, the most specific one first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """`values` None: the key must (or, negated, must not) be there."""
+    """`values` None: the key must exist (or, negated, must not)."""
 
     key: str
     values: frozenset[str] | None = None
@@ -42,7 +42,7 @@ class Requirement:
     def matches(self, labels: Mapping[str, str]) -> bool:
         if self.values is None:
             return (self.key in labels) is not self.is_negated
-        # As Kubernetes has it: a negated term also holds where the key is absent.
+        # As in Kubernetes, a negated term also matches if the key is absent.
         return (labels.get(self.key) in self.values) is not self.is_negated
 
 
@@ -54,8 +54,8 @@ def parse_selector(text: str) -> tuple[Requirement, ...]:
         match = _TERM.match(text, position)
         if match is None or (match.end() < len(text) and text[match.end()] != ","):
             raise SettingsError(
-                f"label selector {text!r}: can't read {text[position:]!r}.",
-                remedy="Write it as for kubectl's -l, such as app=feldera,tier in (a,b).",
+                f"label selector {text!r}: cannot parse {text[position:]!r}.",
+                remedy="Use the syntax of kubectl's -l, such as app=feldera,tier in (a,b).",
             )
         requirements.append(_requirement(match))
         position = match.end() + 1
@@ -74,16 +74,16 @@ def _requirement(match: re.Match[str]) -> Requirement:
 
 
 def is_selected(texts: Iterable[str], *labels: Mapping[str, str]) -> bool:
-    """Whether one of the selectors matches one of the sets of labels."""
+    """Whether a selector matches a set of labels."""
     return any(matches(parse_selector(text), each) for text in texts for each in labels)
 
 
 def choose_selector(labels: Mapping[str, str]) -> str:
-    """One that matches these labels, and others of their kind rather than this one alone; empty: there are none."""
+    """A selector for the kind of pod with these labels, not only this one; empty: no labels."""
     key = next((key for key in KINDS if key in labels), None) or next(iter(sorted(labels)), "")
     return f"{key}={labels[key]}" if key else ""
 
 
 def matches(selector: tuple[Requirement, ...], labels: Mapping[str, str]) -> bool:
-    """True if every requirement holds."""
+    """True if every requirement matches."""
     return all(requirement.matches(labels) for requirement in selector)

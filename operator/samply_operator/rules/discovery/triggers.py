@@ -1,8 +1,8 @@
-"""The annotation trigger: what a value means, how it turns into a claim, how the objects of a claim are named.
+"""The annotation trigger: its value, its conversion to a claim, and the names of a claim's objects.
 
-One annotation gives exactly one profile per ordinal, whatever is killed in between: a JSON patch with a `test` turns
-the trigger into a claim `<uuid>/<value>`; the objects' names follow from the uuid; then the claim goes. A claim that
-could not be carried out at once becomes `<uuid>/<value>#<ordinals that have their objects>`.
+One annotation creates exactly one profile per ordinal, whatever is killed in between: a JSON patch with a `test`
+converts the trigger to a claim `<uuid>/<value>`; the objects' names follow from the uuid; then the claim is removed. A
+claim that could not be completed at once becomes `<uuid>/<value>#<ordinals with objects>`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Patch = list[dict[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A trigger that was taken: `request` is the uuid that names its objects."""
+    """A trigger in progress: `request` is the uuid that names its objects."""
 
     request: str
     duration_secs: int
     text: str
     made: frozenset[int] = frozenset()
-    """Ordinals that have their objects, or had them."""
+    """Ordinals whose objects were created."""
 
 
 def _pointer(annotation: str) -> str:
@@ -43,18 +43,18 @@ def render_claim(request: str, value: str) -> str:
 
 
 def parse_claim(text: str) -> Claim:
-    """Raises InvalidSpec when somebody wrote the annotation by hand."""
+    """Raises InvalidSpec for an annotation that the operator did not write."""
     match = _CLAIM.fullmatch(text)
     if match is None:
         raise InvalidSpec(
-            f"The annotation {names.CLAIM} is the operator's own.", remedy=f"Set {names.TRIGGER} instead."
+            f"The annotation {names.CLAIM} is reserved for the operator.", remedy=f"Set {names.TRIGGER} instead."
         )
     made = frozenset(int(ordinal) for ordinal in (match["made"] or "").split(",") if ordinal)
     return Claim(match["request"], times.parse_duration(match["value"]), text, made)
 
 
 def build_claim_patch(value: str, request: str) -> Patch:
-    """Trigger → claim. Fails as a whole if somebody else took or changed the trigger."""
+    """Trigger → claim. Fails completely if the trigger was changed or removed in between."""
     return [
         {"op": "test", "path": _pointer(names.TRIGGER), "value": value},
         {"op": "remove", "path": _pointer(names.TRIGGER)},
@@ -63,7 +63,7 @@ def build_claim_patch(value: str, request: str) -> Patch:
 
 
 def build_progress_patch(claim: Claim, made: Iterable[int]) -> Patch:
-    """The claim says which ordinals have their objects."""
+    """Records in the claim which ordinals have their objects."""
     listed = ",".join(map(str, sorted(made)))
     return [
         {"op": "test", "path": _pointer(names.CLAIM), "value": claim.text},
@@ -72,7 +72,7 @@ def build_progress_patch(claim: Claim, made: Iterable[int]) -> Patch:
 
 
 def describe_refusals(refused: Mapping[int, str]) -> str:
-    """Ordinals with the same reason together."""
+    """Groups ordinals with the same reason."""
     by_reason: dict[str, list[int]] = {}
     for ordinal, why in sorted(refused.items()):
         by_reason.setdefault(why, []).append(ordinal)
@@ -83,16 +83,16 @@ def describe_refusals(refused: Mapping[int, str]) -> str:
 
 
 def find_cure(message: str) -> str:
-    """What to do about an object that the API server refused, from what it says."""
+    """Remedy for an object that the API server refused, by its message."""
     if "exceeded quota" in message:
         return "Delete SamplyProfiles that have ended, or raise the ResourceQuota of the namespace."
     if "is invalid" in message:
-        return "Correct the value that the message names."
-    return "Ask whoever owns that policy or webhook, or exempt samplyprofiles.samply.feldera.com from it."
+        return "Correct the value named in the message."
+    return "Ask the owner of that policy or webhook, or exempt samplyprofiles.samply.feldera.com from it."
 
 
 def build_refusal_patch(annotation: str, value: str, message: str) -> Patch:
-    """A trigger that can't be carried out → the reason, so that the same command works again after a correction."""
+    """An invalid trigger → the reason, so that the same command works again after a correction."""
     return [
         {"op": "test", "path": _pointer(annotation), "value": value},
         {"op": "remove", "path": _pointer(annotation)},
@@ -101,7 +101,7 @@ def build_refusal_patch(annotation: str, value: str, message: str) -> Patch:
 
 
 def build_release_patch(claim: Claim, *, had_refusal: bool) -> Patch:
-    """All objects of the claim exist: it goes, and so does an older refusal."""
+    """All objects of the claim exist: remove it and an older refusal."""
     patch: Patch = [
         {"op": "test", "path": _pointer(names.CLAIM), "value": claim.text},
         {"op": "remove", "path": _pointer(names.CLAIM)},
@@ -112,5 +112,5 @@ def build_release_patch(claim: Claim, *, had_refusal: bool) -> Patch:
 
 
 def build_name(request: str, ordinal: int) -> str:
-    """The object's name, from the request's uuid and the ordinal alone: the same claim always gives the same name."""
+    """The object's name, from the request's uuid and the ordinal: a claim always gives the same names."""
     return f"profile-{request.replace('-', '')[:16]}-{ordinal}"

@@ -1,6 +1,6 @@
-"""What somebody wants to be profiled, or looks like Feldera's, and no selector matches. Pure.
+"""Objects with a trigger, or that look like Feldera's, that no selector matches. Pure.
 
-An annotation on one of them would wait for ever, without a word.
+A trigger on one of them would otherwise be ignored silently.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from samply_operator.rules.discovery import naming, selectors
 
 @dataclass(frozen=True, slots=True)
 class Unwatched:
-    """`selector` would match it; empty: it has no labels. `is_annotated`: somebody asked for a profile of it."""
+    """`selector` would match it; empty: it has no labels. `is_annotated`: it has a trigger."""
 
     kind: str
     namespace: str
@@ -29,7 +29,7 @@ class Unwatched:
 
 
 def find_sets(sets: Iterable[StatefulSet], wanted: Sequence[str]) -> Iterator[Unwatched]:
-    """`wanted` are the selectors."""
+    """`wanted` are the configured selectors."""
     for each in sets:
         labels = each.template_labels or each.labels
         is_annotated = names.TRIGGER in each.annotations
@@ -40,14 +40,14 @@ def find_sets(sets: Iterable[StatefulSet], wanted: Sequence[str]) -> Iterator[Un
 
 
 def find_pods(pods: Iterable[Pod], wanted: Sequence[str]) -> Iterator[Unwatched]:
-    """Annotated ones alone: of those without, their StatefulSet tells."""
+    """Only annotated ones: others are reported with their StatefulSet."""
     for pod in pods:
         if names.TRIGGER in pod.annotations and not selectors.is_selected(wanted, pod.labels):
             yield Unwatched("Pod", pod.namespace, pod.name, pod.uid, selectors.choose_selector(pod.labels), True)
 
 
 def suggest(unwatched: Iterable[Unwatched], wanted: Sequence[str]) -> str:
-    """The values that would find them; empty: none would."""
+    """Values that would match them; empty: none would."""
     more = [text for text in dict.fromkeys(each.selector for each in unwatched) if text]
     if not more:
         return ""
@@ -56,7 +56,7 @@ def suggest(unwatched: Iterable[Unwatched], wanted: Sequence[str]) -> str:
 
 
 def describe(unwatched: Unwatched, wanted: Sequence[str]) -> str:
-    """For its Event."""
+    """The message of its Event."""
     selected = " or ".join(text or "everything" for text in wanted)
     cure = suggest((unwatched,), wanted) or "Give it a label, and select that in config.targets.podSelector."
     told = f"It is not watched, so the annotation {names.TRIGGER} has no effect"

@@ -1,1 +1,1 @@
-"""One recording: admission, preflight, mode, what samply said, what the status says."""
+"""One recording: admission, preflight, mode, samply's output, status."""

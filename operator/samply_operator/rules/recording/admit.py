@@ -1,7 +1,7 @@
-"""May this object record now? One recording per target; a limit in all and per node; oldest first.
+"""Admission: one recording per target, a limit in total and per node, oldest first.
 
-A preflight records nothing: it keeps no recording off its target, and takes none's place within the limits. How many of
-them go on at once is limited all the same.
+A preflight records nothing: it does not block a recording of its target and does not count within the limits. The
+number of concurrent preflights is limited too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from samply_operator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """A recording that hasn't ended, as far as admission cares."""
+    """A recording in progress, as needed for admission."""
 
     id: str
     name: str
@@ -32,13 +32,13 @@ class Active:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One that has to wait for its turn; the older goes first."""
+    """A queued recording; older ones go first."""
 
     id: str
     created_at: str
     node: str
     is_for_node: bool
-    """There would be room, but not on its node: it doesn't keep others from other nodes."""
+    """Only its node is full: it does not block recordings on other nodes."""
     is_preflight: bool = False
 
     @property
@@ -72,7 +72,7 @@ def decide(
     settings: Settings,
     waiting: Iterable[Waiting] = (),
 ) -> Decision:
-    """What becomes of a SamplyProfile that hasn't begun. `waiting`: those that had to wait before."""
+    """The decision on a SamplyProfile that has not started. `waiting`: those already queued."""
     spec = profile.spec
     pipeline = pipelines.get((profile.namespace, spec.pipeline))
     off = find_switch(pipeline, spec.ordinal, settings)
@@ -96,7 +96,7 @@ def decide(
 
 
 def find_switch(pipeline: Pipeline | None, ordinal: int, settings: Settings) -> Failure | None:
-    """Why profiling is switched off, here or everywhere; None: it isn't."""
+    """Why profiling is switched off for this pipeline or everywhere; None: it is not."""
     if not settings.recording.enabled:
         return failures.build_failure("ProfilingNotEnabled", "Profiling is switched off for this installation.")
     if pipeline is None:
@@ -134,17 +134,18 @@ PLACES = (
     "fewer than 100 are before it",
     "100 or more are before it",
 )
-"""What is said of a place in the queue. It changes three times at the most: each change is a write for each object."""
+"""Places in the queue. The place of an object changes at most three times, and each change is one write."""
 
 
 def describe_wait(ahead: int, limit: int, where: str = "") -> str:
-    """`ahead`: how many have to begin before it."""
+    """`ahead`: how many go first."""
     place = PLACES[min(len(str(ahead)), len(PLACES) - 1) if ahead else 0]
-    return f"Waits for its turn: {limit} recordings may run at once{where}, and {place}."
+    return f"Queued: {limit} recordings may run at once{where}, and {place}."
 
 
 def says_as_much(told: str, message: str) -> bool:
-    """Whether an object that says `told` needs no `message`: a place that is not better, or the same words."""
+    """Whether an object with the message `told` needs no update to `message`: the place is not better, or the text is
+    the same."""
     ranks = [next((rank for rank, place in enumerate(PLACES) if place in text), None) for text in (told, message)]
     if ranks[0] is None or ranks[1] is None:
         return told == message
@@ -156,10 +157,9 @@ def _build_waiting(profile: SamplyProfile, target: Target, *, is_for_node: bool)
 
 
 def find_lease(profile: SamplyProfile, pipelines: Mapping[tuple[str, str], Pipeline], settings: Settings) -> str | None:
-    """The name of the Lease that another operator holds if it records this object; None: that can't be known.
+    """The name of the Lease that another operator holds if it records this object; None: unknown.
 
-    Once it records, its status says where; before that it is sought where we would record it.
-    """
+    While it is being recorded, its status has the target; before that, it is the target that we would choose."""
     target = profile.status.target
     if target is not None and target.pod_uid and target.container:
         return lease.build_name(target.pod_uid, target.container)
@@ -169,7 +169,7 @@ def find_lease(profile: SamplyProfile, pipelines: Mapping[tuple[str, str], Pipel
 
 
 def find_target(pipeline: Pipeline, spec: Spec, settings: Settings) -> Target | Failure:
-    """The running container of the ordinal, or why there is none."""
+    """The running container of the ordinal, or the reason why there is none."""
     pod = pipeline.pods.get(spec.ordinal)
     if pod is None:
         return _missing(pipeline, spec.ordinal)
@@ -199,7 +199,7 @@ def _missing(pipeline: Pipeline, ordinal: int) -> Failure:
     listed = ", ".join(str(o) for o in sorted({*pipeline.ordinals, *pipeline.pods})) or "none"
     if ordinal in pipeline.ordinals:
         return failures.build_failure(
-            "PodNotRunning", f"Ordinal {ordinal} of pipeline {pipeline.name!r} has no pod now."
+            "PodNotRunning", f"Ordinal {ordinal} of pipeline {pipeline.name!r} currently has no pod."
         )
     if not pipeline.ordinals and not pipeline.pods:
         return failures.build_failure("PodNotRunning", f"Pipeline {pipeline.name!r} is scaled to 0: it has no pods.")
@@ -218,7 +218,7 @@ def _refuse(reason: str, message: str) -> Refuse:
 
 
 def build_entry(profile: SamplyProfile, target: Target, settings: Settings, now: float) -> JournalEntry:
-    """The journal's first entry of an admitted recording; its folder in the pod is chosen at the preflight."""
+    """The journal's first entry of an admitted recording; preflight chooses its folder in the pod later."""
     spec, defaults = profile.spec, settings.recording
     return JournalEntry(
         id=profile.uid,

@@ -1,11 +1,10 @@
-"""How much of what was due was sampled: samples × interval, over the CPU time that the process used meanwhile.
+"""Coverage: samples × interval, divided by the CPU time that the process used.
 
-Both are of one window: CPU time (/proc/PID/stat) is read together with the node's clock when samply said that it
-records and right before its SIGINT, and of the samples those count whose times lie between the two. So it does not
-matter how long a busy machine lets either wait. Where the file's times are of another clock, all samples count. What is
-left of the error is bounded by the clock's ticks (`find_error`). Below `LEAST_CPU_SECS` there is no verdict: the
-process was idle, and few samples are what was due. samply records the processes that the target starts as well; neither
-their samples nor their CPU time count here.
+Both are of one window: CPU time (/proc/PID/stat) is read together with the node's clock when samply reports that it
+records and right before its SIGINT, and only samples between the two count. So delays on a busy machine do not matter.
+If the file's times are of another clock, all samples count. The remaining error is bounded by the clock's ticks
+(`find_error`). Below `LEAST_CPU_SECS` there is no verdict: the process was idle, and few samples are expected. samply
+also records processes started by the target; neither their samples nor their CPU time count here.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from typing import Literal
 LEAST_CPU_SECS = 0.5
 GOOD_COVERAGE = 0.9
 TICK_SECS = 0.01
-"""Of /proc: CPU times and the clock are told in whole ones."""
+"""Of /proc: resolution of CPU times and clock."""
 BLIND = "samply sees only the first CPUs"
-"""Words of preflight's finding BlindCpus: of its findings the journal keeps the messages alone."""
+"""Text of preflight's finding BlindCpus: the journal keeps only the messages of findings."""
 
 ByPid = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """`samples` of the target alone, in the window. `share` of what was due (1 is all, and the most), None where it
-    can't be known; it may be off by `error`, either way. `has_excess`: more were counted than that explains.
+    """`samples` of the target in the window. `share` of the expected samples (1 is all and the maximum), None if
+    unknown; its error is at most `error` either way. `has_excess`: more samples were counted than the error explains.
     """
 
     samples: int
@@ -41,9 +40,8 @@ NOTHING = Coverage(0)
 
 
 def count_own(by_pid: ByPid, within_by_pid: ByPid, pid: int) -> int:
-    """Samples of the target alone, of those by process; of all, where none has its number. samply names a process that
-    became another program `PID.1`. `within_by_pid`: those of the window; empty if the file has another clock.
-    """
+    """Samples of the target; of all processes if none has its PID. samply names a process that executed another program
+    `PID.1`. `within_by_pid`: samples in the window; empty if the file has another clock."""
     has_own = any(_is_own(name, pid) for name, _ in by_pid)
     return sum(samples for name, samples in within_by_pid or by_pid if not has_own or _is_own(name, pid))
 
@@ -55,8 +53,8 @@ def _is_own(name: str, pid: int) -> bool:
 def measure(
     samples: int, interval_ms: float, cpu_secs: float | None, window_secs: float | None, off_secs: float = 0.0
 ) -> Coverage:
-    """`window_secs`: from one reading of the CPU time to the other; None where it isn't known. `off_secs`: how far the
-    samples' window may be from that."""
+    """`window_secs`: time between the two readings of the CPU time; None if unknown. `off_secs`: maximum difference
+    between the samples' window and that."""
     if cpu_secs is None or cpu_secs < LEAST_CPU_SECS or interval_ms <= 0:
         return Coverage(samples)
     share, error = samples * interval_ms / 1000 / cpu_secs, find_error(interval_ms, cpu_secs, window_secs, off_secs)
@@ -64,28 +62,26 @@ def measure(
 
 
 def find_error(interval_ms: float, cpu_secs: float, window_secs: float | None, off_secs: float = 0.0) -> float:
-    """By how much the share may be off. Each reading of the CPU time lacks up to a tick of user and of system time,
-    and what each running thread used since the kernel's last tick; each end of the window is off by up to a tick of
-    the clock, in which a busy CPU has samples; and one sample stands for an interval.
-    """
+    """Maximum error of the share. Each reading of the CPU time lacks up to a tick of user and of system time, and what
+    each running thread used since the kernel's last tick; each end of the window is off by up to a tick of the clock,
+    in which a busy CPU has samples; and one sample stands for an interval."""
     busy = math.ceil(cpu_secs / window_secs) if window_secs else 1
     return (2 * TICK_SECS + busy * (3 * TICK_SECS + interval_ms / 1000 + off_secs)) / cpu_secs
 
 
 def has_blind_warning(warnings: Iterable[str]) -> bool:
-    """Whether preflight said that samply won't see all CPUs."""
+    """Whether preflight warned that samply will not see all CPUs."""
     return any(BLIND in warning for warning in warnings)
 
 
 Verdict = Literal["", "Idle", "Degraded", "LowCoverage", "Unread"]
 UNREAD: Verdict = "Unread"
-"""This release can't read the profile, which is stored and served as samply wrote it: nobody knows how good it is."""
+"""This release cannot read the profile, which is stored and served as samply wrote it: its quality is unknown."""
 
 
 def judge(coverage: Coverage, cpu_secs: float | None, least: float) -> Verdict:
-    """Of a profile that was read. Empty: good, or not to be known. `Idle`: it did nothing. `LowCoverage`: below
-    `least`, no answer to trust. `Degraded`: between that and good. The error counts in its favour.
-    """
+    """The verdict on a readable profile. Empty: good, or unknown. `Idle`: the process used almost no CPU.
+    `LowCoverage`: below `least`, not reliable. `Degraded`: in between. The error counts in the profile's favour."""
     if cpu_secs is not None and cpu_secs < LEAST_CPU_SECS:
         return "Idle"
     if coverage.share is None:
@@ -97,22 +93,22 @@ def judge(coverage: Coverage, cpu_secs: float | None, least: float) -> Verdict:
 
 
 def count_missing(samples: int, interval_ms: float, cpu_secs: float | None) -> int:
-    """Samples that were due and not taken; 0 where that isn't known."""
+    """Samples expected but not taken; 0 if unknown."""
     if cpu_secs is None or interval_ms <= 0:
         return 0
     return max(0, round(cpu_secs * 1000 / interval_ms) - samples)
 
 
 def find_cure(mode: str, warnings: Iterable[str], lost_events: int | None, missing: int) -> str:
-    """What would bring the samples that are missing: known where the container's own samply was blind, or where the
-    kernel dropped about as many events. Empty: not known."""
+    """The remedy for missing samples, if the container's own samply was blind or the kernel dropped about as many
+    events. Empty: unknown."""
     if mode in {"InPlace", "Pipeline"} and has_blind_warning(warnings):
         return (
-            "The container's samply doesn't see all CPUs: use mode Ephemeral, whose samply does, or remove the limit."
+            "The container's samply does not see all CPUs: use mode Ephemeral, whose samply does, or remove the limit."
         )
     if lost_events and 2 * lost_events >= missing:
         return (
-            f"The kernel dropped {lost_events} events that samply didn't read in time: ask for a lower rateHz, or "
-            "again when the node is less busy."
+            f"The kernel dropped {lost_events} events that samply did not read in time: use a lower rateHz, or retry "
+            "when the node is less busy."
         )
     return ""

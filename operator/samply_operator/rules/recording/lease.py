@@ -1,7 +1,7 @@
-"""One recording per target, also with two operators by mistake: who may hold a target's Lease.
+"""One recording per target, even with two operators by mistake: who may hold a target's Lease.
 
-Each operator renews the Leases of its recordings. A foreign one is taken over only when its holder is silent (by our
-own clock, since we saw it change last, as leader election does) and the recording it stands for must be over.
+Each operator renews the Leases of its recordings. Another operator's Lease is taken over only when its holder is silent
+(by our own clock, since its last observed change, as in leader election) and its recording must be over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from samply_operator.settings import Recording
 API_VERSION = "coordination.k8s.io/v1"
 RENEW_SECS = 10.0
 SILENT_SECS = 3 * RENEW_SECS
-"""A holder that renews nothing for so long is gone."""
+"""A holder that has not renewed its Lease for this long is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +37,25 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """It is ours, or nobody's any more."""
+    """The Lease is ours or free."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Another operator records this very object: its status is that one's to write."""
+    """Another operator records this object and writes its status."""
 
     holder: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Its holder seems to be gone; that takes a while to be sure of."""
+    """Its holder seems to be gone; certainty takes a while."""
 
     holder: str
 
     @property
     def message(self) -> str:
-        return f"The target is held by {self.holder}, which seems to be gone; its Lease is taken over soon."
+        return f"The target is held by {self.holder}, which seems to be gone; its Lease will be taken over soon."
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ Decision = Take | Leave | Wait | Refuse
 def decide(
     lease: Lease, *, name: str, holder: str, profile_id: str, unchanged_secs: float, now: float
 ) -> Take | Leave | Wait | Refuse:
-    """`unchanged_secs`: how long we have seen it without a change."""
+    """`unchanged_secs`: seconds since the last observed change."""
     if lease.holder in {"", holder}:
         return Take()
     is_silent = unchanged_secs >= SILENT_SECS
@@ -91,18 +91,18 @@ def decide(
 
 
 def is_to_be_taken(entry: JournalEntry) -> bool:
-    """True if a process that finds this entry in its journal mustn't go on with it before it has the Lease: samply
-    wasn't started, and whoever wrote the entry may have been killed before it asked who holds the target."""
+    """True if a process that finds this entry in its journal must acquire the Lease before it continues: samply was not
+    started, and the writer may have been killed before it checked the holder."""
     return bool(entry.lease) and entry.step == "Admitted" and not entry.outcome and entry.stop != "discard"
 
 
 def build_name(pod_uid: str, container: str) -> str:
-    """Of the one Lease for this container of this pod."""
+    """The name of the only Lease for this container of this pod."""
     return f"samply-{pod_uid}-{container}"
 
 
 def compute_duration(entry: JournalEntry, settings: Recording, now: float) -> int:
-    """Seconds until samply is surely gone from the pod, even if no operator ever comes back."""
+    """Seconds until samply must have ended in the pod, even if no operator returns."""
     if entry.ends_at:
         left = times.parse_time(entry.ends_at) - now
     else:
@@ -111,7 +111,7 @@ def compute_duration(entry: JournalEntry, settings: Recording, now: float) -> in
 
 
 def parse(raw: Mapping[str, Any]) -> Lease:
-    """Others may have written it: what can't be read counts as long ago."""
+    """Others may have written it: an unreadable time counts as long ago."""
     meta, spec = raw.get("metadata") or {}, raw.get("spec") or {}
     try:
         renewed_at = times.parse_time(spec.get("renewTime") or "")
@@ -129,7 +129,7 @@ def parse(raw: Mapping[str, Any]) -> Lease:
 def render(
     entry: JournalEntry, holder: str, duration_secs: int, now: float, *, version: str = "", acquired_at: str = ""
 ) -> dict[str, Any]:
-    """The whole object. It goes with its pod, whatever becomes of the operator."""
+    """The complete object. The pod owns it, so it is deleted with the pod."""
     at = times.format_time_micro(now)
     meta: dict[str, Any] = {
         "name": entry.lease,

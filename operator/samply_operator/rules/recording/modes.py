@@ -1,7 +1,8 @@
-"""How samply gets to the process: in the container's own image, in an ephemeral container, or copied there.
+"""How samply reaches the process: in the container's own image, in an ephemeral container, or copied into the
+container.
 
-Auto takes the least intrusive way that gives a whole answer: in place if that is good, else ephemeral where it is
-allowed, else bring our own where that is allowed, else in place although it is blind, else the reason why not.
+Auto uses the least intrusive mode that covers everything: InPlace if it does, else Ephemeral if allowed, else BringOwn
+if allowed, else InPlace with partial coverage, else the reason for the failure.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from samply_operator.settings import Settings
 Way = Literal["InPlace", "BringOwn", "Ephemeral"]
 
 OWN_ARCHES = frozenset({"x86_64", ""})
-"""What the project's samply is built for; empty: unknown."""
+"""Architectures of the project's samply; empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """`in_place`, `bring_own`: the verdict on either way, or the failure before it (no shell, no process)."""
+    """`in_place`, `bring_own`: the verdict on either mode, or an earlier failure (no shell, no process)."""
 
     wanted: str
     namespace: str
@@ -32,12 +33,12 @@ class Situation:
     bring_own: Verdict | Failure
     is_blind: bool = False
     ephemeral_failure: Failure | None = None
-    """It was tried and refused, or can't work in this pod."""
+    """It was tried and refused, or cannot work in this pod."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`why` is empty where there was nothing to choose."""
+    """`why` is empty if there was no choice."""
 
     way: Way
     why: str = ""
@@ -68,16 +69,16 @@ def _choose_ephemeral(situation: Situation, settings: Settings) -> Choice | Fail
     if situation.ephemeral_failure is not None:
         return situation.ephemeral_failure
     if not is_ephemeral_allowed(settings, situation.namespace):
-        return failures.build_failure("ModeNotAllowed", f"Mode Ephemeral isn't allowed in {situation.namespace}.")
+        return failures.build_failure("ModeNotAllowed", f"Mode Ephemeral is not allowed in {situation.namespace}.")
     return check_arch(situation.facts) or Choice("Ephemeral")
 
 
 def _choose_bring_own(situation: Situation, settings: Settings) -> Choice | Failure:
     if not settings.bring_own.enabled:
-        return failures.build_failure("ModeNotAllowed", "Mode BringOwn isn't allowed.")
+        return failures.build_failure("ModeNotAllowed", "Mode BringOwn is not allowed.")
     refusal = refusal_of(situation.bring_own) or check_arch(situation.facts)
     if refusal is None and situation.facts is not None and situation.facts.is_noexec:
-        refusal = failures.build_failure("NoWritableFolder", f"Nothing may run from {situation.facts.folder} (noexec).")
+        refusal = failures.build_failure("NoWritableFolder", f"The folder {situation.facts.folder} is mounted noexec.")
     return refusal or Choice("BringOwn")
 
 
@@ -97,8 +98,8 @@ def _choose_auto(situation: Situation, settings: Settings) -> Choice | Failure:
     if in_place is None:
         return Choice("InPlace", f"a CPU limit hides samples there, but mode Ephemeral: {ephemeral.message}")
     if ephemeral.message == in_place.message:
-        return replace(in_place, message=f"{in_place.message} Mode Ephemeral wouldn't change that.")
-    # Both ways are closed: the reader needs both reasons.
+        return replace(in_place, message=f"{in_place.message} Mode Ephemeral would not change that.")
+    # Neither mode works: report both reasons.
     cure = ALLOW_EPHEMERAL if ephemeral.reason == "ModeNotAllowed" else ephemeral.remedy
     return Failure(
         in_place.reason,
@@ -112,13 +113,13 @@ ALLOW_EPHEMERAL = "Allow mode Ephemeral for this namespace in the chart's values
 
 
 def name_other_way(failure: Failure, wanted: str, namespace: str, arch: str, settings: Settings) -> Failure:
-    """To who asked for one way: what doesn't need what is missing there. `arch` is the node's; empty: not known."""
+    """For a request of one mode: suggest one that does not need what is missing. `arch` is the node's; empty: unknown."""
     if wanted not in {"InPlace", "BringOwn"} or failure.reason not in _CURED_BY_EPHEMERAL or arch not in OWN_ARCHES:
         return failure
     allowed = is_ephemeral_allowed(settings, namespace)
-    other = "Ask for mode Ephemeral (spec.mode), which needs nothing of the image." if allowed else ALLOW_EPHEMERAL
+    other = "Use mode Ephemeral (spec.mode), which needs nothing in the image." if allowed else ALLOW_EPHEMERAL
     if other in failure.remedy:
-        return failure  # told before: it is a failure that the journal remembers
+        return failure  # already suggested: the failure comes from the journal
     return replace(failure, remedy=f"{failure.remedy} Or: {other}")
 
 
@@ -134,19 +135,19 @@ _CURED_BY_EPHEMERAL = frozenset(
         "SamplyTooOld",
     }
 )
-"""Its container brings samply, a shell, a folder, the capabilities and a runtime's usual limits."""
+"""Its container has samply, a shell, a folder, the capabilities and the runtime's default limits."""
 
 
 _NOT_CURED = frozenset(
     {"ProcessNotFound", "AmbiguousProcess", "TargetStopped", "UserNamespace", "RateTooHigh", "PerfRestricted"}
 )
-"""Refusals that no other way would change."""
+"""Refusals that apply to every mode."""
 
 
 CURED_BY_ANOTHER = frozenset(
     {"PerfNotPermitted", "LockedMemory", "OpenFiles", "PerfEventParanoid", "SamplyFailed", "SamplyNotFound"}
 )
-"""What samply says when it can't begin, where another way may have what it lacks."""
+"""Failures of samply at its start for which another mode may work."""
 
 
 def check_arch(facts: ContainerFacts | None) -> Failure | None:

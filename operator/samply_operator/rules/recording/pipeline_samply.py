@@ -1,4 +1,4 @@
-"""Mode Pipeline: whether the pipeline is to run samply on itself, and what Feldera's refusals mean. Pure."""
+"""Mode Pipeline: whether the pipeline runs samply on itself, and the meaning of Feldera's refusals. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN_RATE_HZ = 1000
 """Feldera lets samply sample at its default rate."""
 IN_PROGRESS = "SamplyProfilingInProgress"
 ITS_OWN = frozenset({"ProfilingNotEnabled", "SamplyProfilingFailure", "NoSamplyProfile"})
-"""Feldera's codes for what is wrong with samply in the pipeline, not with the request."""
+"""Feldera's codes for problems of samply in the pipeline, not of the request."""
 FILE_ONLY = (
     "Coverage is by the CPU times in the file alone: what samply did not see is not in them. Feldera did not tell the "
     "pipeline's CPU time."
@@ -24,8 +24,8 @@ LIMITED = f"The container has a CPU limit: unless that is as many CPUs as the no
 
 
 def is_wanted(entry: JournalEntry, settings: Settings) -> bool:
-    """Whether Feldera is to be asked first: mode Pipeline, or Auto where the settings prefer it and it was not refused.
-    One that has begun another way goes on with that."""
+    """Whether to ask Feldera first: mode Pipeline, or Auto if the settings prefer it and Feldera has not refused. A
+    recording that started in another mode keeps it."""
     if entry.wanted_mode == "Pipeline" or entry.mode == "Pipeline":
         return True
     is_open = entry.wanted_mode in {"", "Auto"} and not entry.mode and not entry.refused_by_feldera
@@ -33,12 +33,12 @@ def is_wanted(entry: JournalEntry, settings: Settings) -> bool:
 
 
 def is_final(entry: JournalEntry, failure: Failure) -> bool:
-    """Whether no other mode may be tried: the mode was asked for, or samply already records the process."""
+    """Whether no other mode may be tried: the mode was requested, or samply already records the process."""
     return entry.wanted_mode == "Pipeline" or failure.reason == "AlreadyRecording"
 
 
 def explain(error: errors.FelderaError) -> Failure:
-    """The failure of a recording that an answer of Feldera's means."""
+    """The failure of a recording for an answer of Feldera."""
     code = error.details.get("error_code")
     if code == IN_PROGRESS:
         return build_in_progress()
@@ -58,20 +58,20 @@ def build_in_progress() -> Failure:
 
 
 def list_warnings(entry: JournalEntry, *, is_limited: bool) -> tuple[str, ...]:
-    """What holds of every recording in this mode."""
+    """Warnings for every recording in this mode."""
     rate = f"{entry.rate_hz} Hz were asked for; Feldera samples at {OWN_RATE_HZ} Hz."
     return (*((rate,) if entry.rate_hz != OWN_RATE_HZ else ()), *((LIMITED,) if is_limited else ()))
 
 
 def list_late_warnings(entry: JournalEntry, problem: str) -> tuple[str, ...]:
-    """What shows at the end. `problem`: why the operators have no names."""
+    """Warnings at the end. `problem`: why the operators have no names."""
     kept = ("It was to end early, which Feldera cannot do: it took its whole time.",) if entry.stop == "keep" else ()
     return (*kept, *((f"Operators have no names that people know: {problem}.",) if problem else ()))
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The pipeline's CPU time since its start, when it was read, on a clock that nobody sets."""
+    """The pipeline's CPU time since its start, and the time of the reading on a monotonic clock."""
 
     at: float
     cpu_secs: float
@@ -79,22 +79,22 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What stands for the events of a recording in a pod, and what is to be said of it."""
+    """The equivalent of the events of a recording in a pod, with warnings."""
 
     progress: Progress
     warnings: tuple[str, ...] = ()
 
 
 def find_margin(duration_secs: float) -> float:
-    """How long before the end of sampling the CPU time is read: Feldera itself uses some after it."""
+    """How long before the end of sampling the CPU time is read: Feldera's own processing follows."""
     return min(1.0, duration_secs / 4)
 
 
 def measure(
     before: Reading | None, after: Reading | None, duration_secs: float, cpu_ms: float | None, span_ms: float
 ) -> Measured:
-    """The CPU time of the whole recording, by what Feldera told in the midst of it; else by the file (`cpu_ms`, over
-    `span_ms`), in which what samply did not see is missing."""
+    """The CPU time of the whole recording, extrapolated from Feldera's readings during it; else from the file
+    (`cpu_ms`, over `span_ms`), which lacks what samply did not see."""
     if before is not None and after is not None and after.at > before.at and after.cpu_secs > before.cpu_secs:
         window = after.at - before.at
         used = (after.cpu_secs - before.cpu_secs) * duration_secs / window

@@ -1,4 +1,4 @@
-"""What a pod's own object says of the place where samply is to run: limits and sandboxes that don't show inside."""
+"""Limits and sandboxes of a pod that are not visible from inside, read from its object."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 
 
 def add_pod(facts: ContainerFacts, pod: Mapping[str, Any], container: str, *, beside: bool = False) -> ContainerFacts:
-    """The facts with what the pod's object adds, for the container of that name. `beside`: they are of an ephemeral
-    container, which has a folder of its own, and the target's memory beside its own."""
+    """The facts completed from the pod's object, for the container of that name. `beside`: they are those of an
+    ephemeral container, with its own folder, and include the target's memory."""
     spec = pod.get("spec") or {}
     mine: Mapping[str, Any] = next((c for c in spec.get("containers") or () if c.get("name") == container), {})
     limits = _limits(mine)
@@ -33,7 +33,7 @@ def add_pod(facts: ContainerFacts, pod: Mapping[str, Any], container: str, *, be
 
 
 def _limit_memory(facts: ContainerFacts, limit: int | None, *, beside: bool) -> ContainerFacts:
-    """With the limit of the pod as a whole, which doesn't show inside: at most that much is there for the target."""
+    """With the limit of the whole pod, which is not visible inside: the target has at most that much."""
     if limit is None:
         return facts
     if beside:
@@ -42,8 +42,8 @@ def _limit_memory(facts: ContainerFacts, limit: int | None, *, beside: bool) -> 
 
 
 def is_memory_limited(pod: Mapping[str, Any]) -> bool:
-    """The pod as a whole is: by a limit of its own, or since each of its containers is. Then an ephemeral one shares
-    what they leave."""
+    """Whether the memory of the whole pod is limited: by its own limit, or because each container has one. Then an
+    ephemeral container shares what they leave."""
     spec = pod.get("spec") or {}
     if "memory" in _limits(spec):
         return True
@@ -53,7 +53,7 @@ def is_memory_limited(pod: Mapping[str, Any]) -> bool:
 
 
 def is_cpu_limited(pod: Mapping[str, Any], container: str) -> bool:
-    """The container of that name is, or the pod as a whole."""
+    """Whether the CPU of the container of that name, or of the whole pod, is limited."""
     spec = pod.get("spec") or {}
     mine = (c for c in spec.get("containers") or () if c.get("name") == container)
     return any("cpu" in _limits(part) for part in (spec, *mine))
@@ -66,14 +66,14 @@ def _limits(part: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _find_folder_limit(spec: Mapping[str, Any], mine: Mapping[str, Any], folder: str) -> int | None:
-    """Of an emptyDir on disk: one in memory shows its limit as the size of its file system."""
+    """Of an emptyDir on disk; one in memory shows its limit as the size of its file system."""
     name = _find_volume(mine, folder)
     volume: Mapping[str, Any] = next((v for v in spec.get("volumes") or () if v.get("name") == name), {})
     return parse_quantity((volume.get("emptyDir") or {}).get("sizeLimit"))
 
 
 def is_in_volume(pod: Mapping[str, Any], container: str, folder: str) -> bool:
-    """Whether what is in that folder of a container outlives the container: /dev/shm is the pod's."""
+    """Whether the content of a container's folder survives the container: /dev/shm belongs to the pod."""
     if f"{folder}/".startswith(POD_MEMORY):
         return True
     containers = (pod.get("spec") or {}).get("containers") or ()
@@ -81,7 +81,7 @@ def is_in_volume(pod: Mapping[str, Any], container: str, folder: str) -> bool:
 
 
 def _find_volume(container: Mapping[str, Any], folder: str) -> str:
-    """Name of the volume that is mounted there; empty: none, or no folder."""
+    """Name of the volume mounted there; empty: none, or no folder."""
     mounts = {str(m["mountPath"]).rstrip("/"): str(m["name"]) for m in container.get("volumeMounts") or ()}
     above = [place for place in mounts if folder and f"{folder}/".startswith(f"{place}/")]
     return mounts[max(above, key=len)] if above else ""
@@ -94,6 +94,6 @@ def _find_runtime(pod: Mapping[str, Any], container: str) -> str:
 
 
 def parse_quantity(text: object) -> int | None:
-    """Bytes of a Kubernetes quantity such as 50Mi, 1.5G or 1000; None where it is absent or none."""
+    """Bytes of a Kubernetes quantity such as 50Mi, 1.5G or 1000; None if absent or invalid."""
     match = _QUANTITY.fullmatch(str(text)) if text is not None else None
     return int(float(match[1]) * _FACTORS[match[2]]) if match else None

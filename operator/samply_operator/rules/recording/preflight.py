@@ -1,4 +1,4 @@
-"""Would a recording work here? What one exec found in the container goes in, a verdict with its findings comes out."""
+"""Would a recording work in this container? From the facts of one exec to a verdict with findings."""
 
 from __future__ import annotations
 
@@ -29,42 +29,42 @@ MIB = 1024 * KIB
 RING_BYTES = 1028 * KIB
 """Locked memory of one event: 256 pages of data, one of control."""
 MANY_EVENTS = 1000
-"""From here on samply opens cpus + threads events instead of cpus × (threads + 1)."""
+"""From this number on samply opens cpus + threads events instead of cpus × (threads + 1)."""
 SPARE_FILES = 64
 BASE_BYTES = 48 * MIB
-"""samply itself, before it has seen a sample."""
+"""samply itself, before the first sample."""
 SYMBOL_FACTOR = 1.6
-"""Over the binary's size, where its sections couldn't be read."""
+"""Factor for the binary's size, if its sections could not be read."""
 LINES_FACTOR = 5
-"""What it makes of .debug_line, over its size: 24 bytes a row, of every unit that a sample fell into. Measured: 4.1."""
+"""Factor for .debug_line: 24 bytes a row, in every unit with a sample. Measured: 4.1."""
 DEBUG_FACTOR = 0.1
-"""What it keeps of all debug data (functions, units), which it maps and doesn't copy. Measured: below the lines'."""
+"""Factor for all debug data (functions, units), which samply maps and does not copy. Measured: less than for lines."""
 PACKED_FACTOR = 1.1
-"""Compressed debug data is unpacked whole, over its size before. Measured: 1.0."""
+"""Factor for the unpacked size of compressed debug data, which is unpacked completely. Measured: 1.0."""
 SYMBOLS_FACTOR = 7
-"""Over the size of .symtab. Measured: 6.7."""
+"""Factor for .symtab. Measured: 6.7."""
 UNWIND_FACTOR = 16
-"""Over the size of .eh_frame_hdr. Measured: 15.9."""
+"""Factor for .eh_frame_hdr. Measured: 15.9."""
 SAMPLE_BYTES = 160
-"""What it keeps of one sample, stacks shared: measured on deep stacks."""
+"""Memory of one sample, stacks shared: measured on deep stacks."""
 HEADROOM = 0.9
 NODE_SHARE = 0.5
-"""Of what the node has left, how much a recording may take: what others are about to take isn't known."""
+"""Share of the node's free memory that a recording may use: other future use is unknown."""
 FILE_BYTES = 8 * MIB
 """Profile and sidecar of a short recording with a big binary."""
 FILE_SAMPLE_BYTES = 40
-"""What one sample adds to the files: twice what was measured on deep stacks."""
+"""Bytes of one sample in the files: twice the value measured on deep stacks."""
 BUSY_THREADS = 16
 """More are rarely busy all the time."""
 RESTRICTING = re.compile(r"debian-kernel@|-Ubuntu ")
-"""In /proc/version: who built the kernel. The compiler, which is named there too, tells nothing."""
+"""In /proc/version: who built the kernel. The compiler is listed there too, and proves nothing."""
 USUAL_LABELS = ("unconfined", "cri-containerd.apparmor.d", "crio-default", "docker-default", "containers-default")
-"""AppArmor profiles that let the processes of one pod trace each other; `kernel` and an empty label are none."""
+"""AppArmor profiles that allow processes of a pod to trace each other; `kernel` and an empty label mean none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be: what was measured, what is needed, what to do."""
+    """One problem: the measured value, the required value, the remedy."""
 
     check: str
     severity: Severity
@@ -72,9 +72,9 @@ class Finding:
     message: str
     remedy: str
     measured: str = ""
-    """A value as a person writes it, such as `2` or `180 MiB`."""
+    """A readable value, such as `2` or `180 MiB`."""
     needed: str = ""
-    """The same: what would do."""
+    """The value that would be sufficient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ class Verdict:
 
     findings: tuple[Finding, ...] = ()
     memory_cap: int | None = None
-    """Bytes that samply may use at most; None: no limit is in reach."""
+    """Maximum bytes for samply; None: no known limit."""
     memory_reserve: int = 0
-    """Bytes that must stay free while samply runs, whoever takes them; 0: there is no limit that it shares."""
+    """Bytes that must stay free while samply runs, whatever uses them; 0: no shared limit."""
 
     @property
     def refusal(self) -> Failure | None:
@@ -98,13 +98,13 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """For the object's status."""
+        """The verdict in the object's status."""
         return "Refuse" if self.refusal else "GoWithWarning" if self.findings else "Go"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be recorded. `is_own`: with the project's samply, which needs no paranoid 1 and sees all CPUs."""
+    """What to record. `is_own`: with the project's samply, which does not need paranoid 1 and sees all CPUs."""
 
     process: Process
     duration_secs: int
@@ -114,16 +114,16 @@ class Plan:
 
 
 def choose_symbol_flag(facts: ContainerFacts) -> Flag:
-    """samplys are told apart by what they offer, not by their version (main says 0.13.1 too)."""
+    """Versions of samply are distinguished by their options, not by number (main also reports 0.13.1)."""
     if "--presymbolicate" in facts.flags:
         return "--presymbolicate"
     return "--unstable-presymbolicate" if "--unstable-presymbolicate" in facts.flags else ""
 
 
 def decide(facts: ContainerFacts, plan: Plan) -> Verdict:
-    """All findings, those that forbid it first."""
+    """All findings, refusals first."""
     checks: tuple[Callable[[ContainerFacts, Plan], Finding | None], ...] = (
-        _check_kernel,  # first: no samply, and no other way, changes it
+        _check_kernel,  # first: applies to every samply and mode
         _check_samply,
         _check_process,
         _check_folder,
@@ -173,7 +173,7 @@ def _check_samply(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if "--pid" not in facts.flags or "--save-only" not in facts.flags:
         version = facts.version or "unknown version"
         return _forbid(
-            "samply", "SamplyTooOld", f"{facts.samply} ({version}) can't attach to a process.", version, "0.13.1"
+            "samply", "SamplyTooOld", f"{facts.samply} ({version}) cannot attach to a process.", version, "0.13.1"
         )
     return None
 
@@ -200,29 +200,31 @@ def _check_folder(facts: ContainerFacts, plan: Plan) -> Finding | None:
 def _check_users(facts: ContainerFacts, _: Plan) -> Finding | None:
     if not facts.is_user_namespace:
         return None
-    message = "The pod has users of its own (hostUsers: false): its capabilities mean nothing to the node's kernel."
+    message = (
+        "The pod has its own user namespace (hostUsers: false): its capabilities have no effect in the node's kernel."
+    )
     return _forbid("users", "UserNamespace", message, "hostUsers: false", "hostUsers: true")
 
 
 def _check_rate(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if facts.max_rate_hz is None or plan.rate_hz <= facts.max_rate_hz:
         return None
-    message = f"{plan.rate_hz} Hz are asked for; kernel.perf_event_max_sample_rate is {facts.max_rate_hz} on the node."
+    message = f"{plan.rate_hz} Hz requested; kernel.perf_event_max_sample_rate is {facts.max_rate_hz} on the node."
     return _forbid("rate", "RateTooHigh", message, facts.max_rate_hz, plan.rate_hz)
 
 
 def _check_kernel(facts: ContainerFacts, _: Plan) -> Finding | None:
-    """Debian's and Ubuntu's kernels know a level above the 2 of Linux itself, at which PERFMON isn't enough. Elsewhere
-    higher numbers mean no more than 2."""
+    """Debian's and Ubuntu's kernels have a level above the 2 of Linux, at which PERFMON is not enough. Elsewhere higher
+    numbers mean the same as 2."""
     is_restricted = facts.paranoid is not None and facts.paranoid >= 3 and RESTRICTING.search(facts.kernel)
     if not is_restricted or facts.has_cap(CAP_SYS_ADMIN):
         return None
-    message = f"kernel.perf_event_paranoid is {facts.paranoid} on the node, whose kernel then asks for CAP_SYS_ADMIN."
+    message = f"kernel.perf_event_paranoid is {facts.paranoid} on the node, whose kernel then requires CAP_SYS_ADMIN."
     return _forbid("kernel", "PerfRestricted", message, facts.paranoid, 2)
 
 
 def _check_paranoid(facts: ContainerFacts, plan: Plan) -> Finding | None:
-    # Only 0.13.1 offers the unstable flag, and only it refuses at 2 without asking the kernel.
+    # Only 0.13.1 has the unstable option, and only it refuses 2 without asking the kernel.
     is_old = not plan.is_own and choose_symbol_flag(facts) != "--presymbolicate"
     if not is_old or facts.paranoid is None or facts.paranoid < 2:
         return None
@@ -235,13 +237,13 @@ def has_perfmon(facts: ContainerFacts) -> bool:
 
 
 def _may_gain(facts: ContainerFacts, plan: Plan, capability: int) -> bool:
-    """Whether samply could have a capability that this shell hasn't got: its file may carry it. What the operator
-    copies carries none, and no_new_privs makes the kernel pass over what a file carries."""
+    """Whether samply could have a capability that this shell lacks, from its file. The samply that the operator copies
+    has none, and no_new_privs makes the kernel ignore a file's capabilities."""
     return not plan.is_own and facts.uid != 0 and not facts.has_no_new_privs and facts.may_have_cap(capability)
 
 
 def _check_perfmon(facts: ContainerFacts, plan: Plan) -> Finding | None:
-    """The kernel asks for PERFMON above paranoid 1; container runtimes' seccomp filters ask for it always."""
+    """The kernel requires PERFMON above paranoid 1; seccomp filters of container runtimes always do."""
     if has_perfmon(facts) or _may_gain(facts, plan, CAP_PERFMON):
         return None
     if facts.seccomp == 2:
@@ -263,7 +265,7 @@ def _check_locked_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if facts.has_cap(CAP_IPC_LOCK) or _may_gain(facts, plan, CAP_IPC_LOCK):
         return None
     if facts.paranoid is not None and facts.paranoid < 0:
-        return None  # the kernel doesn't count there
+        return None  # the kernel does not count locked memory there
     if facts.mlock_kib is None or facts.memlock_bytes is None:
         return None
     needed = count_events(facts, plan) * RING_BYTES
@@ -286,7 +288,7 @@ def _check_open_files(facts: ContainerFacts, plan: Plan) -> Finding | None:
 
 
 def estimate_samples(facts: ContainerFacts, plan: Plan) -> int:
-    """Where up to 16 threads are busy all the time, as far as there are CPUs for them: the target's."""
+    """Assumes that up to 16 threads of the target are always busy, as far as it has CPUs for them."""
     quota = facts.quota_cpus if facts.target_quota_cpus is None else facts.target_quota_cpus
     limits = (
         facts.online_cpus,
@@ -298,21 +300,21 @@ def estimate_samples(facts: ContainerFacts, plan: Plan) -> int:
 
 
 def estimate_file(facts: ContainerFacts, plan: Plan) -> int:
-    """Bytes of the profile and its sidecar at most."""
+    """Maximum bytes of the profile and its sidecar."""
     return FILE_BYTES + estimate_samples(facts, plan) * FILE_SAMPLE_BYTES
 
 
 def estimate_memory(facts: ContainerFacts, plan: Plan) -> int:
-    """Bytes that samply takes at its peak: the samples, then the symbols of the binary, and the file, if its folder is
-    in memory."""
+    """Bytes that samply uses at its peak: the samples, the symbols of the binary, and the file, if its folder is in
+    memory."""
     file = estimate_file(facts, plan) if facts.is_tmpfs else 0
     samples = estimate_samples(facts, plan) * SAMPLE_BYTES
     return BASE_BYTES + samples + estimate_symbols(plan.process) + file
 
 
 def estimate_symbols(process: Process) -> int:
-    """Bytes that samply takes at most to look up the names in the binary. It maps the file: only what it makes of it is
-    memory that nobody can take back."""
+    """Maximum bytes that samply uses to look up names in the binary. It maps the file: only what it builds from it is
+    memory that cannot be reclaimed."""
     sections = process.sections
     if sections is None:
         return int(process.binary_bytes * SYMBOL_FACTOR)
@@ -337,9 +339,8 @@ def cap_memory(facts: ContainerFacts) -> int | None:
 
 
 def share_memory(facts: ContainerFacts) -> ContainerFacts:
-    """ContainerFacts of the container beside the target's, where the pod's own limit holds for both: what the target's
-    container leaves is the least that there is.
-    """
+    """Facts of the container beside the target's, if the pod's own limit applies to both: at least what the target's
+    container leaves is available."""
     if find_headroom(facts) is not None or facts.target_memory_limit is None:
         return facts
     return replace(facts, memory_limit=facts.target_memory_limit, memory_used=facts.target_memory_used)
@@ -364,15 +365,15 @@ def _check_binary(_: ContainerFacts, plan: Plan) -> Finding | None:
     if _has_size(plan.process):
         return None
     message = (
-        f"The size of the binary of process {plan.process.pid} ({plan.process.name}) can't be read, so the estimate of "
-        "memory is too low. A recording that comes near to a limit is ended."
+        f"The size of the binary of process {plan.process.pid} ({plan.process.name}) cannot be read, so the estimate of "
+        "memory is too low. A recording that comes near a limit is ended."
     )
-    remedy = "Put stat or od into the image, or allow mode Ephemeral (config.ephemeral.enabled)."
+    remedy = "Install stat or od in the image, or allow mode Ephemeral (config.ephemeral.enabled)."
     return _warn("binary", "BinarySizeUnknown", message, remedy, "unknown", "its size")
 
 
 def share_node(facts: ContainerFacts) -> int | None:
-    """Bytes of the node's memory that a recording may take, ring buffers included. None: not known."""
+    """Bytes of the node's memory that a recording may use, including ring buffers. None: unknown."""
     return None if facts.node_available is None else int(facts.node_available * NODE_SHARE)
 
 
@@ -381,8 +382,8 @@ def estimate_rings(facts: ContainerFacts, plan: Plan) -> int:
 
 
 def _check_node_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
-    """Ring buffers are the node's memory: no container's limit counts them. What the samples take isn't known before:
-    the cap sees to it."""
+    """Ring buffers are memory of the node, in no container's limit. The memory for samples is unknown in advance: the
+    cap limits it."""
     allowed = share_node(facts)
     needed = estimate_rings(facts, plan) + BASE_BYTES + estimate_symbols(plan.process)
     if facts.node_available is None or allowed is None or needed <= allowed:
@@ -396,10 +397,9 @@ def _check_node_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
 
 
 def check_pod(facts: ContainerFacts, plan: Plan, *, is_memory_limited: bool) -> Failure | None:
-    """Why no container of the pod can do it, told from the target's own facts: what the node has left, and limits that
-    hold for the pod as a whole.
-    An ephemeral container stays in the pod's spec: one that can't help is better not made."""
-    # It has a folder of its own.
+    """Why no container of the pod would work, from the target's own facts: the node's free memory, and limits of the
+    whole pod. An ephemeral container stays in the pod's spec, so one that cannot work is not created."""
+    # It has its own folder.
     own, facts = replace(plan, is_own=True), replace(facts, is_tmpfs=False)
     found = _check_storage(facts, own) or _check_node_memory(facts, own)
     if found is None and is_memory_limited:
@@ -408,13 +408,13 @@ def check_pod(facts: ContainerFacts, plan: Plan, *, is_memory_limited: bool) -> 
 
 
 def count_seen_cpus(facts: ContainerFacts) -> int:
-    """CPUs that a stock samply opens events on: as many as quota (rounded up) and affinity leave, from 0 on."""
+    """CPUs on which a stock samply opens events: as many as quota (rounded up) and affinity leave, from 0 on."""
     quota = facts.online_cpus if facts.quota_cpus is None else max(1, math.ceil(facts.quota_cpus))
     return min(facts.allowed_cpus or facts.online_cpus, quota)
 
 
 def is_blind(facts: ContainerFacts) -> bool:
-    """What runs on the other CPUs isn't seen, without a word."""
+    """Work on the other CPUs is silently missing."""
     return 0 < count_seen_cpus(facts) < facts.online_cpus
 
 
@@ -424,7 +424,7 @@ def _check_cpus(facts: ContainerFacts, plan: Plan) -> Finding | None:
     limit = f"{facts.quota_cpus:g} CPUs" if facts.quota_cpus is not None else f"{facts.allowed_cpus} CPUs (cpuset)"
     message = (
         f"The container is limited to {limit} on a node of {facts.online_cpus}: its samply sees only the first CPUs, "
-        "so samples will be missing. Look at the coverage."
+        "so samples will be missing. Check the coverage."
     )
     remedy = "Allow mode Ephemeral (config.ephemeral.enabled), whose samply sees all."
     return _warn("cpus", "BlindCpus", message, remedy, limit, f"{facts.online_cpus} CPUs")
@@ -436,8 +436,8 @@ def _check_symbols(facts: ContainerFacts, plan: Plan) -> Finding | None:
     return _warn(
         "symbols",
         "NoSymbols",
-        "This samply can't save symbols: the profile will show addresses.",
-        "Put samply 0.13.1 or newer into the image, or allow mode Ephemeral (config.ephemeral.enabled).",
+        "This samply cannot save symbols: the profile will show addresses.",
+        "Install samply 0.13.1 or newer in the image, or allow mode Ephemeral (config.ephemeral.enabled).",
         facts.version or "unknown version",
         "0.13.1",
     )
@@ -460,13 +460,13 @@ def _check_storage(facts: ContainerFacts, plan: Plan) -> Finding | None:
 
 
 def _check_folder_limit(facts: ContainerFacts, plan: Plan) -> Finding | None:
-    """df doesn't show it."""
+    """df does not show it."""
     limit = f"the sizeLimit of this emptyDir is {show_bytes(facts.folder_limit or 0)}"
     return _check_eviction(facts, plan, facts.folder_limit, limit)
 
 
 def _check_eviction(facts: ContainerFacts, plan: Plan, limit: int | None, words: str) -> Finding | None:
-    """Where files grow above such a limit, the kubelet evicts the pod. Others than the profile count too."""
+    """If files grow above such a limit, the kubelet evicts the pod. Other files count too."""
     if limit is None or facts.is_tmpfs or (needed := estimate_file(facts, plan)) <= limit // 2:
         return None
     message = (
@@ -481,8 +481,8 @@ def _check_group_oom(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if not facts.has_group_oom or cap is None or estimate_memory(facts, plan) <= cap // 2:
         return None
     message = (
-        "Out of memory would end the whole container here (memory.oom.group), and samply may take more than half of "
-        "what is left: it is ended before that."
+        "If memory runs out, the kernel kills the whole container (memory.oom.group), and samply may use more than half of "
+        "the free memory: it is ended before that."
     )
     remedy = "Raise the container's memory limit, or record for a shorter time."
     needed = show_bytes(2 * estimate_memory(facts, plan))
@@ -513,7 +513,7 @@ def _check_sandbox(facts: ContainerFacts, _: Plan) -> Finding | None:
 
 
 def describe_facts(facts: ContainerFacts, process: Process | None) -> dict[str, str]:
-    """What was found, for a reader: only what is known. `process`: the chosen one."""
+    """The known facts, for display. `process`: the chosen one."""
     left = find_headroom(facts)
     target = replace(facts, memory_limit=facts.target_memory_limit, memory_used=facts.target_memory_used)
     target_left = find_headroom(target)
@@ -588,5 +588,5 @@ _CAPABILITIES = (
     ("KILL", CAP_KILL),
 )
 _FLAGS = ("--pid", "--save-only", "--presymbolicate", "--unstable-presymbolicate")
-"""Those by which samplys are told apart."""
+"""Options that distinguish versions of samply."""
 _SECCOMP = {0: "none", 1: "strict", 2: "filter"}

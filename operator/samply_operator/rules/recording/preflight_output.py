@@ -1,4 +1,4 @@
-"""Reads what preflight.sh printed. A pod's output is not trusted: what makes no sense is passed over."""
+"""Reads the output of preflight.sh. A pod's output is not trusted: invalid lines are ignored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from samply_operator.model.container import ContainerFacts, Process, Sections
 from samply_operator.rules.recording import failures
 
-# What cgroup v1 says where there is no limit: the largest multiple of a page below 2^63.
+# The value of cgroup v1 without a limit: the largest multiple of a page below 2^63.
 NO_LIMIT = 1 << 62
 _PROCESS = re.compile(r"(\d+) (\d+) (\S) (\d+) (\d+) (\d+) (\d+) (\S{1,255}) (.{0,64})", re.ASCII | re.DOTALL)
 _PROGRAM = re.compile(r"(\d+) (\S{1,255}) ((?:[0-9a-f]{2}){1,2048})((?: \d+){4,400})", re.ASCII)
@@ -23,7 +23,7 @@ NOBITS = 8
 
 
 def parse_facts(text: str) -> ContainerFacts:
-    """Read `key=value` lines; `process` and `program` may be there often, of any other key the first one counts."""
+    """Parse `key=value` lines; `process` and `program` may be repeated, of other keys the first one counts."""
     raw: dict[str, str] = {}
     processes: list[Process] = []
     programs: dict[tuple[int, str], Sections | None] = {}
@@ -86,7 +86,7 @@ def _parse_process(text: str) -> Process | None:
 
 
 def _parse_program(text: str) -> dict[tuple[int, str], Sections | None]:
-    """By the size and the name of the file, as they are in the lines of its processes."""
+    """By the size and name of the file, as in the lines of its processes."""
     match = _PROGRAM.fullmatch(text)
     numbers = [_natural(word) for word in match[4].split()] if match else []
     if match is None or None in numbers or len(numbers) % 4:
@@ -97,8 +97,8 @@ def _parse_program(text: str) -> dict[tuple[int, str], Sections | None]:
 
 
 def _sum_sections(names: bytes, numbers: list[int]) -> Sections:
-    """Numbers by four, of ELF's section headers: name (where it begins in `names`) and type, flags, size, and the size
-    before it was compressed."""
+    """Section headers of ELF as numbers by four: name (offset in `names`) and type, flags, size, and the size before
+    compression."""
     sums = Sections()
     for i in range(0, len(numbers), 4):
         head, flags, size, inner = numbers[i : i + 4]
@@ -139,7 +139,7 @@ def _show_map(uid_map: str) -> str:
 
 
 def _is_mapped(uid_map: str) -> bool:
-    """True if root in here is somebody else outside: `inside outside count`."""
+    """True if root in the container is another user outside: `inside outside count`."""
     fields = uid_map.split()
     return len(fields) == 3 and fields[:2] != ["0", "0"]
 
@@ -160,7 +160,7 @@ def _used(raw: Mapping[str, str], prefix: str) -> int | None:
 
 
 def count_cpus(ranges: str) -> int:
-    """How many CPUs a kernel list such as `0-3,8` names; 0 if it can't be read."""
+    """Number of CPUs in a kernel list such as `0-3,8`; 0 if invalid."""
     total = 0
     for part in ranges.split(","):
         low, _, high = part.strip().partition("-")

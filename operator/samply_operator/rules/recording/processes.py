@@ -1,7 +1,6 @@
-"""Which process of a container does the work: what a recording attaches to.
+"""Which process of a container to record.
 
-PID 1 in most containers; where that is an init or a shell, the process that it started; where several could be meant,
-`spec.process` must say which.
+Usually PID 1; if that is an init or a shell, the process that it started; if several match, `spec.process` must choose.
 """
 
 from __future__ import annotations
@@ -17,25 +16,25 @@ WRAPPERS = frozenset(
     | {"sh", "bash", "dash", "ash", "busybox", "su-exec", "gosu", "runuser", "setpriv", "entrypoint.sh"}
 )
 SANDBOX = (1, "pause")
-"""The pod's own process, where the pod shares its processes: no container's."""
+"""The pod's own process, if the pod shares its process namespace: it belongs to no container."""
 NAME_LIMIT = 15
-"""The kernel cuts a process's name to this length."""
+"""The kernel truncates names of processes to this length."""
 
 
 def choose_process(processes: Sequence[Process], wanted: str | None) -> Process | Failure:
-    """The one to profile, or why it can't be told. `wanted`: a name or a number."""
+    """The process to record, or why there is none. `wanted`: a name or a PID."""
     living = [p for p in processes if p.state not in "ZX" and (p.pid, p.name) != SANDBOX]
     if wanted is not None:
         named = tuple(p for p in living if p.name == wanted[:NAME_LIMIT] or str(p.pid) == wanted)
-        # Workers often have the name of the one that started them.
+        # Workers often have the name of their parent.
         return _one(_find_tops(named, living), f"named {wanted!r}", living)
     if not living:
-        return failures.build_failure("ProcessNotFound", "No process of the container can be seen.")
+        return failures.build_failure("ProcessNotFound", "No process of the container is visible.")
     workers = tuple(p for p in living if not _is_wrapper(p))
     tops = _find_tops(workers, living)
     if not tops:
         return _one(tuple(living), "but shells and inits", living) if len(living) == 1 else _ambiguous(living)
-    # What was put into the container later (an exec'd probe, a debugging shell) isn't its main process's.
+    # Processes that entered the container later (an exec'd probe, a debugging shell) are not its main process's.
     main = _find_main(living)
     own = tuple(p for p in tops if p == main or main in _list_ancestors(p, living))
     return (own or tops)[0] if len(own or tops) == 1 else _ambiguous(own or tops)
@@ -46,14 +45,14 @@ def _is_wrapper(process: Process) -> bool:
 
 
 def _find_main(living: Sequence[Process]) -> Process:
-    """PID 1; where the pod shares its processes, the container's first: nothing in it started that one."""
+    """PID 1; with a shared process namespace the container's first, which no process in it started."""
     pids = {p.pid for p in living}
     roots = [p for p in living if p.parent not in pids]
     return next((p for p in living if p.pid == 1), None) or min(roots or living, key=lambda p: (p.started, p.pid))
 
 
 def _find_tops(some: Sequence[Process], living: Sequence[Process]) -> tuple[Process, ...]:
-    """Those of `some` that no other of them started, directly or through others."""
+    """Those of `some` that no other of them started, directly or indirectly."""
     return tuple(p for p in some if not any(other in some for other in _list_ancestors(p, living)))
 
 
@@ -78,7 +77,7 @@ def _one(found: Sequence[Process], what: str, living: Sequence[Process]) -> Proc
 
 
 def _ambiguous(found: Sequence[Process]) -> Failure:
-    return failures.build_failure("AmbiguousProcess", f"Several processes could be meant: {list_processes(found)}.")
+    return failures.build_failure("AmbiguousProcess", f"Several processes match: {list_processes(found)}.")
 
 
 def list_processes(processes: Sequence[Process]) -> str:

@@ -1,4 +1,4 @@
-"""What record.sh tells of a recording (its events), and what its end means."""
+"""The events that record.sh prints during a recording, and the result at its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDECAR = "profile.json.syms.json"
 CENTISECOND = 0.01
 CONTINUED = "samply left the process stopped (state T); it was continued."
 KILLED = frozenset({134, 137, 139})
-"""Exit codes of what a signal ended that samply didn't ask for: ABRT, KILL, SEGV."""
+"""Exit codes after signals that samply did not request: ABRT, KILL, SEGV."""
 
 _FILE = re.compile(r"file (profile\.json(?:\.gz|\.syms\.json)) (\d{1,15}) ([0-9a-f]{64})", re.ASCII)
 _SHA256_HEX = 64
@@ -29,25 +29,25 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """All that the events said so far. Clocks are the node's uptime, in seconds; ticks are clock ticks of 10 ms."""
+    """The state after all events so far. Clocks are the node's uptime in seconds; ticks are clock ticks of 10 ms."""
 
     recording_at: float | None = None
     ticks_before: int | None = None
     stopping_at: float | None = None
     ticks_after: int | None = None
     stop_cause: str = ""
-    """`timer`, `keep` or `discard`: who took the mark and sent the one SIGINT; empty: samply ended by itself."""
+    """`timer`, `keep` or `discard`: who created the mark and sent the single SIGINT; empty: samply ended by itself."""
     exit_code: int | None = None
     files: tuple[RemoteFile, ...] = ()
     lost_events: int | None = None
     was_stopped: bool = False
     """The target was left in state T and was continued."""
     deadline: str = ""
-    """`attach` or `finish`: samply was killed because it took too long; `memory`: because it took too much."""
+    """`attach` or `finish`: samply was killed because it took too long; `memory`: because it used too much."""
     throttled_usecs: tuple[int, ...] = ()
-    """What the CPU limit had taken from the container when sampling began, when it ended, and at the end."""
+    """Throttled time of the container when sampling started, when it ended, and at the end."""
     off_secs: float = 0.0
-    """How far the two readings may be from where sampling began and ended, beyond the clock's ticks."""
+    """Maximum difference between the two readings and the start and end of sampling, beyond the clock's ticks."""
     is_done: bool = False
 
     def find_file(self, name: str) -> RemoteFile | None:
@@ -55,21 +55,21 @@ class Progress:
 
     @property
     def window_secs(self) -> tuple[float, float] | None:
-        """From the one reading of the CPU time to the other, on the node's clock."""
+        """Time between the two readings of the CPU time, on the node's clock."""
         if self.recording_at is None or self.stopping_at is None:
             return None
         return self.recording_at, self.stopping_at
 
     @property
     def cpu_secs(self) -> float | None:
-        """CPU time that the process used while it was sampled."""
+        """CPU time of the process while it was sampled."""
         if self.ticks_before is None or self.ticks_after is None:
             return None
         return max(0, self.ticks_after - self.ticks_before) * CENTISECOND
 
 
 def observe(progress: Progress, line: str) -> Progress:
-    """Progress after one more event. Lines that make no sense change nothing: a pod's output is not trusted."""
+    """Progress after one more event. Invalid lines are ignored: a pod's output is not trusted."""
     if match := _FILE.fullmatch(line):
         file = RemoteFile(match[1], int(match[2]), match[3])
         kept = tuple(f for f in progress.files if f.name != file.name)
@@ -77,7 +77,7 @@ def observe(progress: Progress, line: str) -> Progress:
     word, _, rest = line.partition(" ")
     fields = rest.split()
     match word, fields:
-        # The ticks are missing where the process had gone when it was asked.
+        # The ticks are missing if the process had already ended.
         case "recording", [clock, *ticks] if len(ticks) < 2:
             return replace(progress, recording_at=parse_clock(clock), ticks_before=_integer("".join(ticks)))
         case "stopping", [clock, *ticks, cause] if len(ticks) < 2:
@@ -116,7 +116,7 @@ def parse_clock(centiseconds: str) -> float | None:
     return None if value is None else value * CENTISECOND
 
 
-# What samply says on stderr → the reason. First match wins.
+# samply's messages on stderr → the reason. First match wins.
 _SAYINGS: tuple[tuple[str, str], ...] = (
     ("memory allocation of", "MemoryNear"),
     ("perf_event_paranoid", "PerfEventParanoid"),
@@ -144,35 +144,35 @@ def _judge(progress: Progress, log: str) -> Failure | None:
         return None
     said = next((reason for text, reason in _SAYINGS if text in log), None)
     if progress.deadline == "attach":
-        return _fail("AttachTimeout", "samply was started but didn't say that it records.", log)
+        return _fail("AttachTimeout", "samply was started but did not report that it records.", log)
     if progress.deadline == "memory":
         return _fail(
             "MemoryNear",
-            "samply took more memory than is safe, or the container came near its limit: samply was ended.",
+            "samply used more memory than is safe, or the container came near its limit: samply was ended.",
             log,
         )
     if progress.deadline == "finish":
-        return _fail("FinishTimeout", "samply was told to stop and hadn't written its file at the deadline.", log)
+        return _fail("FinishTimeout", "samply was stopped and had not written its file at the deadline.", log)
     if said is not None:
-        return _fail(said, f"samply couldn't record: {_last_line(log)}", log)
+        return _fail(said, f"samply could not record: {_last_line(log)}", log)
     if progress.exit_code in KILLED:
         return _fail("SamplyKilled", f"samply was killed by signal {progress.exit_code - 128}.", log)
     if progress.exit_code == 127:
-        return _fail("SamplyNotFound", "samply vanished between the preflight and the recording.", log)
+        return _fail("SamplyNotFound", "samply disappeared between the preflight and the recording.", log)
     if progress.recording_at is None:
         return _fail("SamplyFailed", f"samply ended with status {progress.exit_code} before it recorded.", log)
     if not progress.stop_cause:
-        return _fail("TargetEnded", "The process ended while it was recorded, and samply wrote no profile.", log)
+        return _fail("TargetEnded", "The process ended during the recording, and samply wrote no profile.", log)
     return _fail("NoProfileWritten", f"samply ended with status {progress.exit_code} and wrote no profile.", log)
 
 
 def judge_half(progress: Progress, log: str) -> Failure:
-    """Why there is only half a file: what ended samply while it wrote."""
-    return judge(replace(progress, files=()), log) or _fail("NoProfileWritten", "samply left half a file.", log)
+    """Why the file is incomplete: what ended samply while it wrote."""
+    return judge(replace(progress, files=()), log) or _fail("NoProfileWritten", "samply left an incomplete file.", log)
 
 
 def was_killed(progress: Progress) -> bool:
-    """Whether something ended samply before it had done all: its file may be whole, and the symbols be missing."""
+    """Whether samply was ended before it had finished: its file may be complete and the symbols missing."""
     return progress.exit_code != 0 and (bool(progress.deadline) or progress.exit_code in KILLED)
 
 

@@ -1,4 +1,4 @@
-"""What a stored manifest means for its object, and when an object has had its time."""
+"""The final status of an object from its stored manifest, and the expiry of objects."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Render = Callable[[Mapping[str, Any]], status.Status]
 
 
 def choose_render(manifest: Manifest, now: float) -> Render:
-    """How the object's status must look, given how its attempt ended."""
+    """How to render the object's status from the result of its attempt."""
     known = status.render_attempt(manifest)
     if manifest.outcome == "Succeeded":
         return lambda old: status.render_stored(old, manifest, now) | known
-    failure = manifest.failure or failures.build_failure("InternalError", "It failed; the reason was lost.")
+    failure = manifest.failure or failures.build_failure("InternalError", "It failed; the reason is unknown.")
     found = status.render_file(manifest) | {"warnings": list(manifest.warnings)}
     return lambda old: status.render_failed(old, failure, now) | found | known
 
 
 def is_expired(profile: SamplyProfile, now: float, ttl_secs: float) -> bool:
-    """True for an ended object that owns no stored profile and isn't pinned, `ttl_secs` after its end or removal."""
+    """True for an ended object without a stored profile or a pin, `ttl_secs` after its end or removal."""
     stored = profile.status.profile or StoredStatus()
     if not profile.has_ended or names.PIN in profile.annotations or (stored.id and not stored.removed_at):
         return False

@@ -1,7 +1,7 @@
-"""What a SamplyProfile's status says at each phase: pure, and complete (merge patches replace lists).
+"""The status of a SamplyProfile in each phase: pure, and complete (merge patches replace lists).
 
-Conditions follow the Kubernetes API conventions: `lastTransitionTime` moves only when the status changes.
-`Finished` becomes true at every end, so that `kubectl wait --for=condition=Finished` never hangs.
+Conditions follow the Kubernetes API conventions: `lastTransitionTime` changes only with the status. `Finished` becomes
+true after every result, so that `kubectl wait --for=condition=Finished` never hangs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def set_condition(
     message: str,
     now: float,
 ) -> list[dict[str, Any]]:
-    """The list with this condition in it, in its old place, else at the end."""
+    """The list with this condition in its old place, or at the end."""
     old = next((c for c in conditions if c["type"] == type_), None)
     moved = old is None or old["status"] != status
     new = {
@@ -69,7 +69,7 @@ def render_pending(old: Mapping[str, Any], reason: str, message: str, now: float
 
 
 def render_target(entry: JournalEntry) -> dict[str, Any]:
-    """What is known of it so far."""
+    """The known facts about the target."""
     known = {
         "pod": entry.pod,
         "podUid": entry.pod_uid,
@@ -84,7 +84,7 @@ def render_target(entry: JournalEntry) -> dict[str, Any]:
 
 
 def render_known(entry: JournalEntry) -> Status:
-    """What the journal knows of it, whatever phase it is in: also a process that found it there says all of it."""
+    """The facts of the journal in any phase, so that a restarted process reports them too."""
     known: Status = {"requestedBy": entry.requested_by or "unknown"}
     if target := render_target(entry):
         known["target"] = target
@@ -117,7 +117,7 @@ def render_recording(old: Mapping[str, Any], entry: JournalEntry, now: float) ->
 
 
 def render_collecting(old: Mapping[str, Any], entry: JournalEntry, now: float) -> Status:
-    return _render(old, "Collecting", "Sampled", f"The profile is on its way out of {entry.pod}.", now)
+    return _render(old, "Collecting", "Sampled", f"The profile is being copied from {entry.pod}.", now)
 
 
 def render_quality(quality: Quality) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def show_samples(quality: Quality) -> str:
 
 
 def render_stored(old: Mapping[str, Any], manifest: Manifest, now: float) -> Status:
-    """The end that everybody hopes for."""
+    """After success."""
     file = manifest.file
     if file is None:
         raise ValueError("a stored profile has a file")
@@ -156,7 +156,7 @@ def render_stored(old: Mapping[str, Any], manifest: Manifest, now: float) -> Sta
 
 
 def render_file(manifest: Manifest) -> Status:
-    """The stored file, and how good it is; of a profile without a sample the numbers alone."""
+    """The stored file and its quality; for a profile without samples only the numbers."""
     file, quality = manifest.file, render_quality(manifest.quality)
     if file is None:
         return {"profile": quality} if quality else {}
@@ -187,7 +187,7 @@ def render_cancelled(old: Mapping[str, Any], message: str, now: float) -> Status
 
 
 def render_preflight(word: str, findings: Sequence[Finding], facts: Mapping[str, str]) -> Status:
-    """What was found before the recording, with the cures: the value of `preflight`."""
+    """The value of `preflight`: facts and findings with remedies."""
     return {
         "verdict": word,
         "facts": dict(facts),

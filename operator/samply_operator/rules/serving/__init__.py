@@ -1,1 +1,1 @@
-"""What a request for a profile is answered with."""
+"""The answer to a request for a profile."""

@@ -1,7 +1,7 @@
-"""What the answer to `GET …/samply_profile` is: facts about one pipeline and ordinal in, a decision out.
+"""The answer to `GET …/samply_profile`: from facts about one pipeline and ordinal to a decision.
 
-Stored profiles outlive pods, pipelines and the operator's absence; a failure never hides the last good profile; and
-what can't be known while the operator is away is said to be unknown, not absent.
+Stored profiles remain available without pods, pipeline or operator; a failure never hides the last good profile; and
+what is unknown while the operator is down is reported as unknown, not as absent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from samply_operator.rules.serving.retry_after import compute_retry_after
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A recording of this target that hasn't ended."""
+    """A recording of this target in progress."""
 
     id: str
     phase: str
@@ -26,17 +26,17 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class ServingState:
-    """All that matters about one ordinal of one pipeline."""
+    """The relevant facts about one ordinal of one pipeline."""
 
     ordinal: int
     is_certain: bool
-    """The operator is there and has seen complete lists: what it doesn't name doesn't exist."""
+    """The operator is connected and has seen complete lists: what it does not list does not exist."""
     is_known: bool = False
-    """The operator sees the pipeline."""
+    """The operator knows the pipeline."""
     ordinals: tuple[int, ...] = ()
-    """Ordinals that the operator sees; empty: scaled to nothing, or not known."""
+    """Ordinals known to the operator; empty: scaled to zero, or unknown."""
     is_running: bool = False
-    """The ordinal's pod runs."""
+    """The ordinal's pod is running."""
     running: Running | None = None
     last_good: Manifest | None = None
     last_attempt: Manifest | None = None
@@ -45,7 +45,7 @@ class ServingState:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Send this profile; `last_failure` came after it."""
+    """Send this profile; `last_failure` is newer."""
 
     manifest: Manifest
     last_failure: Manifest | None = None
@@ -65,7 +65,7 @@ class LastFailed:
 
 @dataclass(frozen=True, slots=True)
 class NoneYet:
-    """No attempt ever ended; `running` is the first one."""
+    """No attempt has ended; `running` is the first one."""
 
     running: Running | None = None
     retry_after_secs: int | None = None
@@ -78,7 +78,7 @@ class NoSuchOrdinal:
 
 @dataclass(frozen=True, slots=True)
 class NotDeployed:
-    """Known, nothing stored, and no pod of it runs; `is_desired`: one should."""
+    """Known, nothing stored, and no pod is running; `is_desired`: one should be."""
 
     is_desired: bool = False
 
@@ -90,14 +90,14 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class NotKnowable:
-    """Only the operator could tell, and it is away."""
+    """Only the operator would know, and it is down."""
 
 
 Decision = Serve | InProgress | LastFailed | NoneYet | NoSuchOrdinal | NotDeployed | Unknown | NotKnowable
 
 
 def decide(facts: ServingState, *, latest: bool, now: float) -> Decision:
-    """The rows of the contract, in their order. `latest`: the caller would rather wait than get an older profile."""
+    """The cases of the contract, in their order. `latest`: the caller prefers waiting to an older profile."""
     if latest and facts.running:
         return InProgress(facts.running, _retry_after(facts.running, now))
     if latest and not facts.is_certain:
@@ -131,7 +131,7 @@ def _retry_after(running: Running, now: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """Several namespaces hold the name; the caller must say which."""
+    """Several namespaces have the name; the caller must choose one."""
 
     namespaces: tuple[str, ...]
 
@@ -139,7 +139,7 @@ class Ambiguous:
 def decide_namespace(
     candidates: Collection[str], *, readable: Collection[str] | None, asked: str | None
 ) -> str | Ambiguous | None:
-    """Which namespace a pipeline's name means. `readable` None: all. None: no readable namespace has it."""
+    """The namespace of a pipeline's name. `readable` None: all. Returns None if no readable namespace has it."""
     found = [n for n in candidates if (readable is None or n in readable) and asked in (None, n)]
     if len(found) > 1:
         return Ambiguous(tuple(sorted(found)))

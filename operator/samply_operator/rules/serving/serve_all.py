@@ -1,5 +1,5 @@
-"""What the answer to `ordinal=all` is: what `rules.serve` decides of each ordinal, joined into one decision; and which
-refusal stands for all of them. A part is better than nothing, as long as it is said which part.
+"""The answer to `ordinal=all`: the decisions of `rules.serve` for each ordinal, combined, and the error that represents
+all refusals. A partial result is sent if it says what is missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from samply_operator.rules.serving import serve
 
 @dataclass(frozen=True, slots=True)
 class ServeAll:
-    """Send these together. `missing`: ordinals without a profile; `last_failures` came after the one that is sent."""
+    """Send these together. `missing`: ordinals without a profile; `last_failures` are newer than the profiles sent."""
 
     manifests: tuple[Manifest, ...]
     missing: tuple[int, ...] = ()
@@ -22,12 +22,12 @@ class ServeAll:
 
 
 def choose_ordinals(seen: Collection[int], stored: Collection[int]) -> tuple[int, ...]:
-    """Those that the pipeline has; where it has none (stopped, gone, the operator is away), those that it had."""
+    """The pipeline's ordinals; if it has none (stopped, deleted, operator down), those with stored attempts."""
     return tuple(sorted(set(seen or stored))) or (0,)
 
 
 def decide_all(facts: Sequence[serve.ServingState], *, latest: bool, now: float) -> ServeAll | serve.Decision:
-    """`facts` are those of each ordinal, at least one, in order."""
+    """`facts`: one per ordinal, at least one, in order."""
     decisions = [serve.decide(each, latest=latest, now=now) for each in facts]
     waits = [decision for decision in decisions if isinstance(decision, serve.InProgress)]
     if waits:
@@ -46,5 +46,5 @@ def decide_all(facts: Sequence[serve.ServingState], *, latest: bool, now: float)
 
 
 def pick_refusal(refusals: Sequence[SamplyOperatorError]) -> SamplyOperatorError:
-    """Which of several, at least one, stands for all: the first one that more than patience would cure."""
+    """The refusal, of at least one, that represents all: the first one that waiting does not resolve."""
     return next((error for error in refusals if not isinstance(error, ProfilingInProgress)), refusals[0])

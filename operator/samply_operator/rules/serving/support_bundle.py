@@ -1,4 +1,4 @@
-"""Which of a namespace's Events are about one pipeline, and what of an object a stranger may be shown. Pure."""
+"""Which Events of a namespace concern one pipeline, and which parts of an object may be disclosed. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MAX_MESSAGE = 1024
 
 Json = dict[str, Any]
 Names = Mapping[str, Collection[str]]
-"""By kind, the names of the objects that are meant."""
+"""Names of the objects, by kind."""
 
 
 def choose_events(events: Iterable[Mapping[str, Any]], names: Names) -> tuple[Json, ...]:
-    """Those about the named objects, oldest first; the newest, if there are too many."""
+    """Events of the named objects, oldest first; the newest if there are too many."""
     chosen = [
         _shorten_event(event)
         for event in events
@@ -44,7 +44,7 @@ def _shorten_event(event: Mapping[str, Any]) -> Json:
 
 
 def choose_objects(objects: Iterable[Mapping[str, Any]]) -> tuple[Json, ...]:
-    """Newest first, without what the API server keeps for itself, and without other people's annotations."""
+    """Newest first, without fields of the API server and other annotations."""
     newest = sorted(objects, key=_find_birth, reverse=True)
     return tuple(_shorten_object(each) for each in newest[:MAX_OBJECTS])
 

@@ -1,1 +1,1 @@
-"""What is kept on the volume, and what goes."""
+"""What to keep on the volume, and what to remove."""

@@ -1,7 +1,7 @@
-"""Which of two attempts is the newer one: the one that ended later, unless the clock had been set back in between.
+"""Which of two attempts is newer: the one that ended later, unless the clock was set back in between.
 
-A place is a time in ms. Usually `finished_at` is it. An attempt that ends before the newest that is stored has a number
-instead, one more than the place of that one; the time that is shown stays what the clock said.
+A place is a time in ms, usually `finished_at`. An attempt that ends before the newest stored one instead has that one's
+place plus one; the displayed time stays that of the clock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from samply_operator.rules import times
 
 
 def find_place(manifest: Manifest) -> int:
-    """Later ones have a higher one; 0 where nothing tells."""
+    """Newer ones are higher; 0 if unknown."""
     if manifest.sequence:
         return manifest.sequence
     try:
@@ -23,12 +23,12 @@ def find_place(manifest: Manifest) -> int:
 
 
 def build_key(manifest: Manifest) -> tuple[int, str, str, str]:
-    """Sorts the oldest first; ties have an order too."""
+    """Sorts the oldest first; ties are ordered too."""
     return find_place(manifest), manifest.finished_at, manifest.requested_at, manifest.id
 
 
 def number(manifest: Manifest, newest: int) -> Manifest:
-    """The attempt as it comes after all that is stored; `newest` is the highest place there, 0 if there is none."""
+    """The attempt numbered after all stored ones; `newest` is the highest place there, 0 if there is none."""
     if find_place(manifest) >= newest:
         return manifest
     return msgspec.structs.replace(manifest, sequence=newest + 1)

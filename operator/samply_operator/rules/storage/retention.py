@@ -1,7 +1,7 @@
-"""Which stored attempts go, and why: by age, by count, by bytes, oldest first.
+"""Which stored attempts to remove, and why: by age, count and bytes, oldest first.
 
-Never chosen: the newest good profile of an ordinal, what is pinned, what a recording still works on. Failures have a
-count of their own, so that they never push a good profile out by number.
+Never removed: the newest good profile of an ordinal, pinned profiles, and those in use by a recording. Failures are
+counted separately, so that they never displace a good profile.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Reason = Literal["Age", "OrdinalCount", "FailureCount", "PipelineBytes", "TotalC
 
 BLOCK_BYTES = 4096
 OVERHEAD_BYTES = 2 * BLOCK_BYTES
-"""What a folder and a manifest take beside the profile."""
+"""Bytes of a folder and a manifest, in addition to the profile."""
 Extras = Mapping[str, Collection[int]]
-"""Bytes of each further file beside a profile (`config.recording.keepRaw`), by its id."""
+"""Bytes of each additional file of a profile (`config.recording.keepRaw`), by its id."""
 NO_EXTRAS: Extras = {}
 FREE_MARGIN = 2
-"""Retention keeps this many times the free space that a recording needs at its start."""
+"""Retention keeps this multiple of the free space that a recording needs at its start."""
 
 REASONS: dict[Reason, str] = {
     "Age": "it was older than config.retention.maxAgeSecs",
@@ -34,7 +34,7 @@ REASONS: dict[Reason, str] = {
     "FailureCount": "its ordinal had more than config.retention.maxFailuresPerOrdinal newer failures",
     "PipelineBytes": "its pipeline had more than config.retention.maxPipelineBytes",
     "TotalCount": "there were more than config.retention.maxTotal",
-    "VolumeBytes": "the volume was filled beyond config.retention.maxVolumePercent",
+    "VolumeBytes": "profiles used more than config.retention.maxVolumePercent of the volume",
 }
 
 
@@ -50,7 +50,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The volume: what is free now, and what must be free before a recording starts."""
+    """The volume's free space, and the free space that a recording needs at its start."""
 
     free_bytes: int
     min_free_bytes: int
@@ -58,7 +58,8 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """In each group, the sum of the weights stays at or below `most`. `find_group` None: not counted here."""
+    """In each group, the sum of the weights stays at or below `most`. `find_group` returns None for attempts that do
+    not count."""
 
     reason: Reason
     find_group: Callable[[Manifest], Hashable | None]
@@ -76,7 +77,7 @@ def decide(
     now: float,
     extras: Extras = NO_EXTRAS,
 ) -> tuple[Removal, ...]:
-    """What to remove, in this order. Applied to what is left, it chooses nothing more."""
+    """What to remove, in this order. A second run removes nothing more."""
     kept = sorted(manifests, key=order.build_key)
     safe = find_newest_good(kept) | frozenset(pinned) | frozenset(busy)
     removals = [Removal(m, "Age") for m in kept if m.id not in safe and _is_older(m, limits.max_age_secs, now)]
@@ -99,16 +100,15 @@ def find_newest_good(manifests: Iterable[Manifest]) -> frozenset[str]:
 
 
 def compute_budget(own_bytes: int, room: Room, max_percent: int) -> int:
-    """Bytes that profiles may take: a share of what they have or could have, and never the margin for the next one.
+    """Bytes that profiles may use: a share of used plus free space, without the margin for the next recording.
 
-    The volume's size doesn't matter: it may be shared with others, whose bytes are not ours to count on.
-    """
+    The volume's size is irrelevant: others may share the volume."""
     available = own_bytes + room.free_bytes
     return max(0, min(available * max_percent // 100, available - FREE_MARGIN * room.min_free_bytes))
 
 
 def measure(manifest: Manifest, extras: Extras = NO_EXTRAS) -> int:
-    """Bytes on the disk: the profile, and whatever else lies in its folder."""
+    """Bytes on disk: the profile and other files in its folder."""
     sizes = (manifest.file.size_bytes if manifest.file else 0, *extras.get(manifest.id, ()))
     return sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in sizes) + OVERHEAD_BYTES
 
@@ -118,25 +118,25 @@ def measure_all(manifests: Iterable[Manifest], extras: Extras) -> int:
 
 
 def check_room(room_bytes: int, min_free_bytes: int) -> Failure | None:
-    """Why no recording may start; `room_bytes` is what is left when everything set aside is taken away."""
+    """Why no recording may start; `room_bytes` is the free space minus all reservations."""
     if room_bytes >= 0:
         return None
     return failures.build_failure(
         "StoreFull",
         f"The volume of profiles lacks {-room_bytes} bytes of the {min_free_bytes} that must be free "
-        "(config.recording.minFreeBytes); what is stored is served as before.",
+        "(config.recording.minFreeBytes). Stored profiles are still served.",
     )
 
 
 def render_removed(old: Mapping[str, Any], at: str, message: str, now: float) -> status.Status:
-    """What the object of a removed profile says; its facts stay readable."""
+    """The status of an object whose profile was removed; its facts stay readable."""
     conditions = status.set_condition(old.get("conditions") or [], "Stored", "False", "Removed", message, now)
     return {"message": message, "conditions": conditions, "profile": {"removedAt": at}}
 
 
 def _build_limits(limits: Retention, pinned: frozenset[str], budget: int, extras: Extras) -> Sequence[_Limit]:
     def count(manifest: Manifest) -> int:
-        # A pin is meant to keep one more, not to push another one out.
+        # A pin keeps one more profile; it must not displace another one.
         return manifest.id not in pinned
 
     def weigh(manifest: Manifest) -> int:
