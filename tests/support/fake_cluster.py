@@ -349,7 +349,7 @@ class FakeCluster:
             command = [*command[:SECS_AT], "0", *command[SECS_AT + 1 :]]
         where = self.containers.get((namespace, pod))
         if where is None or not self._has_helper(namespace, pod, container):
-            raise KubeNotFound(f"The container doesn't run: {pod}/{container}")
+            raise KubeNotFound(f"The container is not running: {pod}/{container}")
         errors = self.root / f"stderr-{len(self._processes)}"
         with errors.open("wb") as file:
             process = self.spawn(
@@ -370,7 +370,7 @@ class FakeCluster:
         if command[2:3] == [script_calls.read_script("release.sh")]:
             await self._enter("exec", " ".join(command))
             if not self._has_helper(namespace, pod, container):
-                raise KubeNotFound(f"The container doesn't run: {pod}/{container}")
+                raise KubeNotFound(f"The container is not running: {pod}/{container}")
             self.end_helper(namespace, pod, container)
             return ExecResult(0, b"", b"")
         async with self.exec(namespace, pod, container, command, stdin=stdin is not None) as session:

@@ -1,1 +1,1 @@
-"""The door to the Kubernetes API server: client, pods, exec, events, reviews."""
+"""The Kubernetes API server: client, pods, exec, events, reviews."""

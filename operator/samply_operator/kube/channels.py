@@ -2,10 +2,10 @@
 
     split_frame(frame) -> (channel, payload)        the first byte names the channel
     build_stdin(data) / build_half_close() -> bytes
-    parse_status(raw) -> Exited | Broken | None     None: not (yet) a whole status
+    parse_status(raw) -> Exited | Broken | None     None: not (yet) a complete status
     Demultiplexer().feed(frame) -> payload of stdout; .stderr, .outcome
 
-Empty frames are normal and never mean the end; only a status, or the end of the connection, does.
+Empty frames are normal; only a status or the end of the connection ends a session.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
-"""v5 is v4 and the half-close."""
+"""v5 is v4 plus the half-close."""
 PROTOCOLS = (V5, V4)
-"""In the order of what they can do."""
+"""In order of preference."""
 
 STDIN, STDOUT, STDERR, STATUS, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 STDERR_TAIL = 16 * 1024
@@ -35,7 +35,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The session ended and nothing is known of the process."""
+    """The session ended without information about the process."""
 
     message: str
     reason: str = ""
@@ -56,12 +56,12 @@ def build_stdin(data: bytes | memoryview) -> bytes:
 
 
 def build_half_close(channel: int = STDIN) -> bytes:
-    """v5 only: nothing more will be sent on `channel`."""
+    """v5 only: no more data follows on `channel`."""
     return bytes((CLOSE, channel))
 
 
 def parse_status(raw: bytes) -> Outcome | None:
-    """What the status channel said. None when `raw` isn't a whole JSON value."""
+    """The result in the status channel. None if `raw` is not a complete JSON value."""
     try:
         status = msgspec.json.decode(raw)
     except msgspec.DecodeError:
@@ -82,13 +82,13 @@ def _find_exit_code(status: dict[str, Any]) -> int | None:
     for cause in causes if isinstance(causes, list) else ():
         if isinstance(cause, dict) and cause.get("reason") == "ExitCode":
             text = str(cause.get("message", ""))
-            # A code that isn't a number tells nothing of the process: better no exit code than a wrong one.
+            # A code that is not a number says nothing about the process: better no exit code than a wrong one.
             return int(text) if text.isascii() and text.isdigit() else None
     return None
 
 
 class Demultiplexer:
-    """Sorts the frames of one session: stdout is handed on at once, the end of stderr and the status are kept."""
+    """Splits the frames of one session: stdout is returned at once, the end of stderr and the status are kept."""
 
     __slots__ = ("_status", "_stderr", "outcome")
 
@@ -99,11 +99,11 @@ class Demultiplexer:
 
     @property
     def stderr(self) -> bytes:
-        """The last 16 KiB of it."""
+        """Its last 16 KiB."""
         return bytes(self._stderr[-STDERR_TAIL:])
 
     def feed(self, frame: bytes) -> memoryview:
-        """Take one frame; returns what it holds of stdout, often nothing."""
+        """Process one frame; returns its part of stdout, often empty."""
         channel, payload = split_frame(frame)
         match channel:
             case 1:
@@ -113,7 +113,7 @@ class Demultiplexer:
             case 3:
                 self._take_status(payload)
             case _:
-                pass  # channels of later protocols, and v5's close signal, carry nothing that is needed
+                pass  # channels of later protocols, and v5's close signal, are not needed
         return EMPTY
 
     def _take_stderr(self, payload: memoryview) -> None:

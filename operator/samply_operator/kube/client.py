@@ -40,7 +40,7 @@ Json = dict[str, Any]
 REQUEST_SECS = 30.0
 PAGE_SIZE = 500
 PIECE = 50
-"""Objects that are parsed in one piece, while nothing else goes on."""
+"""Objects parsed in one go, without yielding to the event loop."""
 MAX_OUTPUT = 1024 * 1024
 CONTENT_TYPES: dict[PatchKind, str] = {
     "json": "application/json-patch+json",
@@ -52,7 +52,7 @@ CONTENT_TYPES: dict[PatchKind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ItemList:
-    """A complete list, all of its pages."""
+    """A complete list of all pages."""
 
     items: tuple[Json, ...]
     resource_version: str
@@ -63,7 +63,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class ObjectList(Generic[Item]):
-    """A complete list, parsed; `faults` says which of it could not be read, and why."""
+    """A complete list, parsed; `faults` lists what could not be read, and why."""
 
     items: list[Item]
     faults: list[str]
@@ -71,7 +71,7 @@ class ObjectList(Generic[Item]):
 
 
 class WatchEvent(msgspec.Struct, frozen=True):
-    """`type` is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR; of an ERROR the object is a Status."""
+    """`type` is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR; for ERROR the object is a Status."""
 
     type: str
     object: msgspec.Raw
@@ -92,7 +92,7 @@ _events = msgspec.json.Decoder(WatchEvent)
 
 
 class KubeClient:
-    """The one door to the API server; one for the whole process, used as an async context manager."""
+    """The only client of the API server in the process; an async context manager."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class KubeClient:
         page_size: int = PAGE_SIZE,
         timeout_secs: float = REQUEST_SECS,
     ) -> ItemList:
-        """All pages, or an error: never a part. Each page has the time-out of its own."""
+        """All pages, or an error: never a part. Each page has its own timeout."""
         params = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": str(page_size)}
         items: list[Json] = []
         while True:
@@ -146,8 +146,8 @@ class KubeClient:
         label_selector: str = "",
         timeout_secs: float = REQUEST_SECS,
     ) -> ObjectList[Item]:
-        """All pages, or an error: never a part. Each object is parsed as it comes, and one that cannot be costs nothing
-        but itself. The loop is never held for long."""
+        """All pages, or an error: never a part. Each object is parsed as it arrives; an unreadable one does not affect
+        the others. The event loop is never blocked for long."""
         params = {"labelSelector": label_selector, "limit": str(PAGE_SIZE)}
         found: ObjectList[Item] = ObjectList([], [], "")
         while True:
@@ -168,7 +168,7 @@ class KubeClient:
     async def watch(
         self, path: str, *, version: str, label_selector: str = "", secs: float
     ) -> AsyncGenerator[WatchEvent, None]:
-        """What happens after `version`, for about that long. Raises errors.Kube*, also when the connection breaks."""
+        """Events after `version`, for about `secs`. Raises errors.Kube*, also if the connection breaks."""
         params = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -186,7 +186,7 @@ class KubeClient:
         return _decode(await self._connection.request("POST", path, body=raw, timeout_secs=timeout_secs))
 
     async def replace(self, path: str, body: Mapping[str, Any], *, timeout_secs: float = REQUEST_SECS) -> Json:
-        """PUT: with `metadata.resourceVersion` in the body, KubeConflict when somebody was faster."""
+        """PUT: with `metadata.resourceVersion` in the body, KubeConflict if the object was changed."""
         raw = msgspec.json.encode(body)
         return _decode(await self._connection.request("PUT", path, body=raw, timeout_secs=timeout_secs))
 
@@ -221,7 +221,7 @@ class KubeClient:
         propagation: Propagation | None = None,
         timeout_secs: float = REQUEST_SECS,
     ) -> None:
-        """With `uid`: only that very object, else KubeConflict. An absent one is KubeNotFound."""
+        """With `uid`: only that object, else KubeConflict. KubeNotFound if it does not exist."""
         preconditions = {"uid": uid, "resourceVersion": resource_version}
         options: Json = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if given := {key: value for key, value in preconditions.items() if value}:
@@ -268,8 +268,8 @@ class KubeClient:
     async def _open_exec(
         self, path: str, params: tuple[tuple[str, str], ...], *, is_bulk: bool, timeout_secs: float
     ) -> WebSocket:
-        """For `is_bulk`, v4 is offered alone: a server that is also offered v5 takes that and translates each frame,
-        while it passes those of v4 on as they come. One that does not know v4 answers 403 without a Status."""
+        """For `is_bulk`, only v4 is offered: a server that is also offered v5 chooses that and translates each frame,
+        while it forwards those of v4 directly. One without v4 answers 403 without a Status."""
         connect = partial(self._connection.open_websocket, path, params=params, timeout_secs=timeout_secs)
         if is_bulk and channels.V4 in self._protocols:
             try:
@@ -291,7 +291,7 @@ class KubeClient:
         max_output: int = MAX_OUTPUT,
         node: str = "",
     ) -> exec_.ExecResult:
-        """A short command to its end. ExecFailed (transient) when no exit code came."""
+        """Run a short command. Raises ExecFailed (transient) if there is no exit code."""
         async with self.exec(
             namespace, pod, container, command, deadline_secs=deadline_secs, stdin=stdin is not None, node=node
         ) as session:
@@ -302,9 +302,9 @@ def _decode(body: bytes) -> Json:
     try:
         value = msgspec.json.decode(body)
     except msgspec.DecodeError as error:
-        raise KubeUnavailable(f"The API server's answer is no JSON: {error}.") from error
+        raise KubeUnavailable(f"The API server's answer is not JSON: {error}.") from error
     if not isinstance(value, dict):
-        raise KubeUnavailable("The API server's answer is no object.")
+        raise KubeUnavailable("The API server's answer is not an object.")
     return value
 
 

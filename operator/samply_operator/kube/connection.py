@@ -38,16 +38,16 @@ KEEPALIVE_SECS = 60.0
 WEBSOCKET_CLOSE_SECS = 2.0
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_REFUSAL_BYTES = 64 * 1024
-"""Of the body of an answer that isn't a success."""
+"""Limit for the body of an error."""
 UNAUTHORIZED = 401
 BEGINNING_SECS = 8.0
-"""How long an API server that has only begun to run is waited for: it forbids what is allowed until it has read the
-roles and their bindings. That is told from a lasting lack by what it says of itself. Then it counts as away."""
+"""How long to retry while an API server starts: it forbids what is allowed until it has read roles and bindings. Its
+own readiness distinguishes this from a missing permission. Afterwards it counts as unavailable."""
 BEGINNING_PAUSE_SECS = 0.25
 CLOSED_SECS = 5.0
-"""The same where it doesn't tell whether it is ready: that takes a role too, which it may not have read yet."""
+"""The same if its readiness is unknown: reading that needs a role too, which it may not have read yet."""
 READY_PATH = "/readyz"
-"""Every cluster opens it to all that are known to it, by a role (system:public-info-viewer); a hardened one may not."""
+"""Every cluster grants it to all authenticated users by a role (system:public-info-viewer); a hardened one may not."""
 USER_AGENT = "samply-operator"
 Answer = TypeVar("Answer")
 Send = Callable[[aiohttp.ClientSession, URL, dict[str, str]], Awaitable[Answer]]
@@ -65,7 +65,8 @@ async def load_configuration() -> Any:
             await load_kube_config(client_configuration=configuration)
         except ConfigException as error:
             raise SettingsError(
-                f"No way to the API server: {error}.", remedy="Run in a pod with a service account, or set KUBECONFIG."
+                f"No configuration for the API server: {error}.",
+                remedy="Run in a pod with a service account, or set KUBECONFIG.",
             ) from error
     configuration.proxy = configuration.proxy or proxies.find_proxy(configuration.host) or None
     return configuration
@@ -81,11 +82,11 @@ def load_plain(host: str) -> Load:
 
 
 class _NotReadyError(aiohttp.ClientError):
-    """What it forbids isn't believed."""
+    """The API server is starting: what it forbids may be allowed."""
 
 
 class _Refused(aiohttp.ClientError):
-    """An answer that isn't a success, with its body (aiohttp's own error for a refused upgrade drops it)."""
+    """An error response with its body (aiohttp's own error for a refused upgrade drops it)."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(status)
@@ -94,7 +95,8 @@ class _Refused(aiohttp.ClientError):
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
-    """All of it, up to MAX_REFUSAL_BYTES: one `read` gives what has come so far, and half a Status can't be decoded."""
+    """The body up to MAX_REFUSAL_BYTES: one `read` returns only what has arrived, and a partial Status cannot be
+    decoded."""
     found = bytearray()
     while len(found) < MAX_REFUSAL_BYTES and (piece := await content.read(MAX_REFUSAL_BYTES - len(found))):
         found += piece
@@ -184,7 +186,7 @@ class Connection:
 
     @asynccontextmanager
     async def stream(self, path: str, *, params: Params, silence_secs: float) -> AsyncIterator[aiohttp.StreamReader]:
-        """The body of an answer that goes on. Raises errors.Kube*, also when it breaks or nothing comes for so long."""
+        """The body of a long response as a stream. Raises errors.Kube*, also if it breaks or is silent for too long."""
 
         async def send(session: aiohttp.ClientSession, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
             headers["Accept"] = "application/json"
@@ -250,7 +252,8 @@ class Connection:
         send: Send[Answer],
         closed_secs: float,
     ) -> Answer:
-        """`closed_secs`: CLOSED_SECS, or less for who waits for less: a lasting refusal is told as that."""
+        """`closed_secs`: CLOSED_SECS, or less for callers with a shorter deadline: a lasting refusal is reported as
+        such."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         is_ready: bool | None = False
@@ -265,12 +268,12 @@ class Connection:
                 if is_ready is None and waited_secs >= closed_secs:
                     raise
                 if is_ready is False and waited_secs >= BEGINNING_SECS:
-                    raise _NotReadyError("the API server isn't ready: what it forbids may be allowed") from refused
-            # Also when it is ready: it may be one of several, of which another one said so.
+                    raise _NotReadyError("the API server is not ready: what it forbids may be allowed") from refused
+            # Also if it is ready: there may be several, and another one answered.
             await asyncio.sleep(BEGINNING_PAUSE_SECS)
 
     async def _is_ready(self) -> bool | None:
-        """Whether the API server has read what it decides by; None: it doesn't tell this caller."""
+        """Whether the API server has read its roles; None: it does not tell this caller."""
 
         async def ask(session: aiohttp.ClientSession, url: URL, headers: dict[str, str]) -> None:
             async with session.get(url, headers=headers, allow_redirects=False, **self._transport_options()):
@@ -307,7 +310,7 @@ class Connection:
         return headers | ({"Authorization": token.strip()} if token else {})
 
     async def _renew(self, generation: int) -> None:
-        """Load the configuration again, once for all requests that met the same 401."""
+        """Reload the configuration, once for all requests that got the same 401."""
         async with self._renewing:
             if self._generation == generation:
                 self._configuration = await self._load()

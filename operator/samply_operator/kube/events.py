@@ -3,7 +3,7 @@
     sink = EventSink(client, instance)
     await sink.publish({"apiVersion", "kind", "namespace", "name", "uid"}, "Normal" | "Warning", reason, message)
 
-A repeated one is counted in the Event that is there. Publishing never raises errors.Kube* into a recording: what
+A repeated one increases the count of the existing Event. Publishing never raises errors.Kube* into a recording: what
 can't be told is logged. Core v1, since one group of rights is then enough.
 """
 
@@ -28,10 +28,10 @@ EventType = Literal["Normal", "Warning"]
 
 COMPONENT = "samply-operator"
 MESSAGE_LIMIT = 1000
-"""The API server takes 1,024 bytes of a note."""
+"""The API server accepts 1,024 bytes in a note."""
 REMEMBERED = 256
 REPEAT_SECS = 600.0
-"""Later than this, the same message is news again."""
+"""After this time the same message makes a new Event."""
 PUBLISH_SECS = 5.0
 
 
@@ -43,7 +43,7 @@ class _Told:
 
 
 class EventSink:
-    """One for the whole process. `instance` is the name of this pod."""
+    """One per process. `instance` is the name of this pod."""
 
     def __init__(self, client: KubeClient, instance: str) -> None:
         self._client = client
@@ -51,12 +51,12 @@ class EventSink:
         self._told: OrderedDict[tuple[str, ...], _Told] = OrderedDict()
 
     async def publish(self, involved: Mapping[str, str], type_: EventType, reason: str, message: str) -> None:
-        """Tell it, or log why it couldn't be told."""
+        """Publish it, or log the error."""
         message = faults.cut(message, MESSAGE_LIMIT)
         try:
             await self._publish(involved, type_, reason, message)
         except KubeError as error:
-            logger.warning("event %s on %s not told: %s", reason, involved.get("name"), error)
+            logger.warning("event %s on %s not published: %s", reason, involved.get("name"), error)
 
     async def _publish(self, involved: Mapping[str, str], type_: EventType, reason: str, message: str) -> None:
         key = (involved.get("uid", ""), involved["namespace"], involved["name"], type_, reason, message)
@@ -65,7 +65,7 @@ class EventSink:
             try:
                 await self._count(involved["namespace"], told)
             except KubeNotFound:
-                pass  # its Event was dropped: tell it anew
+                pass  # its Event was deleted: create a new one
             else:
                 return
         body = build_event(involved, type_, reason, message, instance=self._instance, now=_now())
@@ -85,7 +85,7 @@ class EventSink:
 def build_event(
     involved: Mapping[str, str], type_: EventType, reason: str, message: str, *, instance: str, now: str
 ) -> dict[str, Any]:
-    """A new Event with a name of its own (an Event's name must be unique, and at most 253 characters long)."""
+    """A new Event with a unique name of at most 253 characters."""
     return {
         "apiVersion": "v1",
         "kind": "Event",

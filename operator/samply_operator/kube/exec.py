@@ -28,11 +28,11 @@ from samply_operator.kube import channels, faults
 from samply_operator.kube.connection import WebSocket
 
 PING_SECS = 5.0
-"""Load balancers and hardened kubelets cut what is silent for 300 s."""
+"""Load balancers and hardened kubelets cut connections that are silent for 300 s."""
 SILENCE_SECS = 30.0
-"""Six pings without an answer: the other side is gone, though TCP doesn't know yet."""
+"""Six unanswered pings: the peer is gone, even if TCP has not noticed."""
 LINGER_SECS = 2.0
-"""A status comes last; how long the close of the connection may come after it."""
+"""The status comes last; how long to wait for the connection to close after it."""
 LINE_LIMIT = 64 * 1024
 STDIN_FRAME = 32 * 1024
 Answer = TypeVar("Answer")
@@ -40,7 +40,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class ExecResult:
-    """How a short command ended. `is_truncated`: stdout was longer than what was asked for."""
+    """The result of a short command. `is_truncated`: stdout was longer than the limit."""
 
     exit_code: int
     stdout: bytes
@@ -53,7 +53,7 @@ class ExecResult:
 
 
 class ExecSession:
-    """Read by one task. An async context manager: leaving it closes the connection."""
+    """Read by one task. An async context manager that closes the connection."""
 
     def __init__(self, socket: WebSocket, *, deadline_secs: float) -> None:
         self._socket = socket
@@ -94,13 +94,13 @@ class ExecSession:
                 self._tcp.shutdown(SHUT_RDWR)
 
     async def _keep_pulse(self) -> None:
-        with contextlib.suppress(aiohttp.ClientError, ConnectionError):  # the reader meets the same end and tells it
+        with contextlib.suppress(aiohttp.ClientError, ConnectionError):  # the reader gets the same error
             while not self._is_over:
                 await asyncio.sleep(PING_SECS)
                 await self._socket.ping()
 
     async def read(self) -> memoryview:
-        """The next piece of stdout, never empty before the end. Raises ExecFailed at the deadline or in silence."""
+        """The next piece of stdout, not empty before the end. Raises ExecFailed at the deadline or after silence."""
         while not self._is_over:
             piece = await self._take(await self._receive())
             if piece:
@@ -112,7 +112,7 @@ class ExecSession:
             yield piece
 
     async def lines(self) -> AsyncIterator[str]:
-        """Lines without their ends; a last one without an end counts."""
+        """Lines without line ends; the last one may lack its end."""
         rest = b""
         async for piece in self.chunks():
             *whole, rest = (rest + bytes(piece)).split(b"\n")
@@ -123,8 +123,8 @@ class ExecSession:
             yield rest.decode("utf-8", "replace")
 
     async def wait(self) -> int:
-        """The exit code. Raises ExecFailed when the session ended without one, KubeInvalid or KubeNotFound when the
-        command or the container isn't there."""
+        """The exit code. Raises ExecFailed if the session ended without one, KubeInvalid or KubeNotFound if the command
+        or the container does not exist."""
         async for _ in self.chunks():
             pass
         match self._frames.outcome:
@@ -138,7 +138,7 @@ class ExecSession:
                 assert_never(unknown)
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Send to stdin, waiting while the other side is slow."""
+        """Send to stdin, with backpressure."""
         view = memoryview(data)
         try:
             for start in range(0, len(view), STDIN_FRAME):
@@ -147,7 +147,7 @@ class ExecSession:
             raise self._fail(f"stdin broke: {error}", "Broken") from error
 
     async def close_stdin(self) -> None:
-        """Tell the process that stdin ends. v4 can't: there, give the command a length (`head -c N`)."""
+        """Close stdin. Not possible with v4: there, give the command a length (`head -c N`)."""
         if self.protocol != channels.V5:
             return
         try:
@@ -156,7 +156,7 @@ class ExecSession:
             raise self._fail(f"stdin broke: {error}", "Broken") from error
 
     async def _receive(self) -> aiohttp.WSMessage | None:
-        """The next message; None when only the close was missing and didn't come in time."""
+        """The next message; None if only the close was missing and did not arrive in time."""
         limit = min(self._deadline, self._linger_until or self._deadline, self._loop.time() + SILENCE_SECS)
         try:
             async with asyncio.timeout_at(limit):
@@ -223,11 +223,9 @@ async def _feed(session: ExecSession, stdin: bytes) -> None:
 
 
 async def converse(reading: Coroutine[Any, Any, Answer], feeding: Coroutine[Any, Any, None]) -> Answer:
-    """Read and feed at once, since a process that isn't read from may stop reading. The reader's answer counts.
-
-    A process that ends before it has read its stdin breaks the feeder with ExecFailed: its exit code says more. Any
-    other error of the feeder, such as a local file's, ends both.
-    """
+    """Read and feed concurrently, since a process that is not read from may block. The reader's result counts. A
+    process that ends before it has read its stdin breaks the feeder with ExecFailed: its exit code says more. Any other
+    error of the feeder, such as a local file's, ends both."""
     reader, feeder = asyncio.create_task(reading, name="exec-read"), asyncio.create_task(feeding, name="exec-feed")
     try:
         await asyncio.wait({reader, feeder}, return_when=asyncio.FIRST_COMPLETED)

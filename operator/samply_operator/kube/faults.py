@@ -24,12 +24,12 @@ from samply_operator.errors import (
 )
 
 BY_STATUS: dict[int, type[KubeError]] = {
-    401: KubeUnavailable,  # the token of a pod that was just deleted, or not renewed yet: no verdict about a recording
+    401: KubeUnavailable,  # the token of a pod that was just deleted, or is not renewed yet: says nothing about a recording
     403: KubeForbidden,
     404: KubeNotFound,
     409: KubeConflict,
     408: KubeUnavailable,
-    410: KubeUnavailable,  # a continue token that grew too old: the list is worth repeating
+    410: KubeUnavailable,  # an expired continue token: repeat the list
     429: KubeUnavailable,
 }
 
@@ -38,7 +38,7 @@ REMEDIES: dict[int, str] = {
     403: "Grant the verb in the Role of that namespace (the chart does).",
 }
 
-DENIED_REMEDY = "Exempt the operator's ServiceAccount from what the message names, or raise the quota that it names."
+DENIED_REMEDY = "Exempt the operator's ServiceAccount from the policy in the message, or raise the quota."
 
 COMMAND_MISSING = re.compile(
     r"executable file not found|stat .*no such file or directory"
@@ -53,24 +53,24 @@ CONTAINER_AWAY = re.compile(
 )
 
 NOT_AUTHORIZED = re.compile(r'forbidden: User ".*" cannot ')
-"""What an authorizer says; admission says why instead."""
+"""The message of an authorizer; admission gives a reason instead."""
 
 DENIED = re.compile(r"admission webhook .* denied the request|[Pp]olicy '.*' with binding '.*' denied request")
-"""What the API server puts before the words of a webhook or of an admission policy, which choose the HTTP status
-themselves. Built-in admission (Pod Security, quotas, limit ranges) answers 403 and says that something is forbidden."""
+"""Prefixes of the API server before the message of a webhook or an admission policy, which choose the HTTP status
+themselves. Built-in admission (Pod Security, quotas, limit ranges) answers 403 with "forbidden"."""
 
 RUNTIME_PREAMBLE = re.compile(r"^.*unable to start container process: ")
-"""Nesting of errors and a long id that every runtime puts before what matters."""
+"""Nested error prefixes and a long id that every runtime puts before the message."""
 
 
 def cut(text: str, limit: int = 500) -> str:
-    """Text that others wrote, made safe to log and to show: one line, no control characters, bounded."""
+    """External text made safe to log and show: one line, no control characters, limited length."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def is_of_authorizer(status: int, body: bytes) -> bool:
-    """Refused for the lack of a right: for good, or by an API server that doesn't know its roles yet."""
+    """Refused for a missing permission: permanently, or by an API server that has not read its roles yet."""
     return status == 403 and NOT_AUTHORIZED.search(str(read_status(body).get("message"))) is not None
 
 
@@ -96,7 +96,7 @@ def build_error(http_status: int, body: bytes, what: str) -> KubeError:
     text = cut(str(answer.get("message") or "no message"))
     reason = str(answer.get("reason") or "")
     if what.endswith("/exec") and http_status not in BY_STATUS and (error := find_container_error(text)) is not None:
-        # A kubelet's "no such container" comes as 400 or 500, by version and by who says it.
+        # A kubelet's "no such container" comes as 400 or 500, depending on version and component.
         return error
     kind = BY_STATUS.get(http_status) or (KubeInvalid if 400 <= http_status < 500 else KubeUnavailable)
     if is_of_admission(http_status, text):
@@ -109,21 +109,22 @@ def build_error(http_status: int, body: bytes, what: str) -> KubeError:
 
 
 def find_container_error(text: str) -> KubeError | None:
-    """What a runtime's text says that repeating won't cure; None when it says nothing of the kind."""
+    """A permanent error in a runtime's text; None if there is none."""
     text = RUNTIME_PREAMBLE.sub("", text)
     if COMMAND_MISSING.search(text):
         return KubeInvalid(
-            f"The command isn't in the container: {cut(text)}", details={"status": None, "reason": "CommandNotFound"}
+            f"The command does not exist in the container: {cut(text)}",
+            details={"status": None, "reason": "CommandNotFound"},
         )
     if CONTAINER_AWAY.search(text):
         return KubeNotFound(
-            f"The container doesn't run: {cut(text)}", details={"status": None, "reason": "ContainerNotRunning"}
+            f"The container is not running: {cut(text)}", details={"status": None, "reason": "ContainerNotRunning"}
         )
     return None
 
 
 def build_exec_error(message: str, reason: str = "") -> KubeError:
-    """An exec that ended without an exit code: permanent if the text says so, else worth repeating."""
+    """An exec that ended without an exit code: permanent if the text says so, else transient."""
     return find_container_error(message) or ExecFailed(
         f"The exec session ended without an exit code: {cut(message)}",
         details={"status": None, "reason": reason or "NoStatus"},

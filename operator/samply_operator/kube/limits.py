@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 
 class KeyedLimit:
-    """A semaphore per key; keys that nobody holds take no memory."""
+    """A semaphore per key; unused keys take no memory."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -37,7 +37,7 @@ class KeyedLimit:
 
 
 class ExecLimits:
-    """Slots per pod, per node (where it is known) and in all, taken in this order, so that waiters can't deadlock."""
+    """Slots per pod, per node (if known) and in total, acquired in this order, so that there is no deadlock."""
 
     def __init__(self, *, total: int = 32, per_node: int = 16, per_pod: int = 4) -> None:
         self._pods = KeyedLimit(per_pod)

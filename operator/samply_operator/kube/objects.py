@@ -23,7 +23,7 @@ from samply_operator.model.pipeline import Container, Pod, StatefulSet
 
 Raw = Mapping[str, Any] | msgspec.Raw
 FOREIGN_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
-"""Large, on every object that kubectl applied, and never read here."""
+"""Large, on every object that kubectl applied, and never used here."""
 
 
 class _Owner(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ class _Set(msgspec.Struct, frozen=True):
 
 
 class _Whole(msgspec.Struct, frozen=True):
-    """An object of which its name alone is read."""
+    """An object of which only the name is read."""
 
     metadata: _Named
 
@@ -117,7 +117,8 @@ _wholes = msgspec.json.Decoder(_Whole)
 
 
 def build_path(api: str, plural: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
-    """`api` is `api/v1` or `apis/<group>/<version>`. No part can leave its place: each is quoted, dots are refused."""
+    """`api` is `api/v1` or `apis/<group>/<version>`. Each part is quoted and dots are refused, so that no part can
+    change the path."""
     parts = ["namespaces", namespace, plural] if namespace else [plural]
     parts += [part for part in (name, subresource) if part]
     if not {".", ".."}.isdisjoint(parts):
@@ -154,20 +155,20 @@ def secrets(namespace: str, name: str) -> str:
 
 
 def parse_secret(raw: Mapping[str, Any]) -> dict[str, bytes]:
-    """Its entries. Raises KubeInvalid for what is no base64, which no API server sends."""
+    """Its entries. Raises KubeInvalid for invalid base64."""
     try:
         return {
             str(name): base64.b64decode(value or "", validate=True) for name, value in (raw.get("data") or {}).items()
         }
     except (binascii.Error, TypeError, AttributeError) as error:
-        raise KubeInvalid("A Secret's data can't be read.") from error
+        raise KubeInvalid("A Secret's data cannot be read.") from error
 
 
 Decoded = TypeVar("Decoded")
 
 
 def _read(raw: Raw, decoder: msgspec.json.Decoder[Decoded]) -> Decoded:
-    """Raises msgspec.ValidationError for an object that no API server would send."""
+    """Raises msgspec.ValidationError for an invalid object."""
     if isinstance(raw, msgspec.Raw):
         return decoder.decode(raw)
     return msgspec.convert(raw, type=decoder.type)
@@ -179,7 +180,7 @@ def parse_name(raw: Raw) -> str:
 
 
 def parse_pod(raw: Raw) -> Pod:
-    """Containers in the order of the spec (ephemeral and init ones are not among them)."""
+    """Containers in the order of the spec, without ephemeral and init containers."""
     found = _read(raw, _pods)
     meta, spec, status = found.metadata, found.spec or _PodSpec(), found.status or _PodStatus()
     states = {state.name: state for state in status.container_statuses or ()}

@@ -1,6 +1,6 @@
-"""Which rights this process lacks, asked once at start, so that nobody has to guess later why nothing happens.
+"""Which permissions this process lacks, checked once at the start and logged.
 
-    await find_missing(client, namespaces) -> tuple[MissingRight, …]    str() of one names the cure
+    await find_missing(client, namespaces) -> tuple[MissingRight, …]    str() of one has the remedy
     RIGHTS                                                              what the chart's Role grants
     list_ephemeral(settings, namespaces) -> tuple[str, …]              where it grants EPHEMERAL besides
 
@@ -24,7 +24,7 @@ PARALLEL = 8
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """A verb on a resource; `resource` may have a subresource behind a slash."""
+    """A verb on a resource; `resource` may have a subresource after a slash."""
 
     verb: str
     group: str
@@ -39,7 +39,7 @@ RIGHTS: tuple[Right, ...] = (
     *_rights(names.GROUP, names.PLURAL, "get", "list", "watch", "create", "patch", "delete"),
     *_rights(names.GROUP, f"{names.PLURAL}/status", "patch"),
     *_rights("", "pods", "get", "list", "watch", "patch"),
-    # Over a WebSocket an exec is a GET: 1.35 and later ask for create, older ones for get.
+    # Over a WebSocket an exec is a GET: 1.35 and later require create, older versions get.
     *_rights("", "pods/exec", "get", "create"),
     *_rights("", "namespaces", "get"),
     *_rights("apps", "statefulsets", "get", "list", "watch", "patch"),
@@ -47,16 +47,16 @@ RIGHTS: tuple[Right, ...] = (
     *_rights("", "events", "create", "patch", "list"),
 )
 EPHEMERAL: tuple[Right, ...] = _rights("", "pods/ephemeralcontainers", "patch")
-"""Needed where mode Ephemeral is allowed, and nowhere else."""
+"""Needed only where mode Ephemeral is allowed."""
 REVIEWING: tuple[Right, ...] = (
     *_rights("authentication.k8s.io", "tokenreviews", "create"),
     *_rights("authorization.k8s.io", "subjectaccessreviews", "create"),
 )
-"""Needed in the whole cluster where callers show Kubernetes tokens."""
+"""Needed in the whole cluster if callers use Kubernetes tokens."""
 
 
 def list_ephemeral(settings: Settings, namespaces: Sequence[str]) -> tuple[str, ...]:
-    """The namespaces with mode Ephemeral, of those that are watched (none named: all are). ("",) is all, () is none."""
+    """The watched namespaces (none named: all) with mode Ephemeral. ("",) is all, () is none."""
     if not settings.ephemeral.enabled:
         return ()
     if not namespaces:
@@ -86,7 +86,7 @@ class MissingRight:
 async def find_missing(
     client: KubeClient, namespaces: Sequence[str], rights: Sequence[Right] = RIGHTS
 ) -> tuple[MissingRight, ...]:
-    """One SelfSubjectAccessReview for each right and namespace. Raises errors.Kube* if the question can't be asked."""
+    """One SelfSubjectAccessReview for each permission and namespace. Raises errors.Kube* if that fails."""
     gate = asyncio.Semaphore(PARALLEL)
 
     async def review(right: Right, namespace: str) -> MissingRight | None:

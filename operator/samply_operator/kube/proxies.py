@@ -1,7 +1,5 @@
-"""Which proxy leads to the API server, by HTTPS_PROXY, HTTP_PROXY and NO_PROXY, as Go's clients read them.
-
-In a pod the API server is an address, and NO_PROXY often has it as a range (172.30.0.0/16), which Python's own reading
-of it passes over.
+"""The proxy for the API server from HTTPS_PROXY, HTTP_PROXY and NO_PROXY, interpreted as by Go's clients. In a pod the
+API server is an address, and NO_PROXY often has a range (172.30.0.0/16), which Python's own parser ignores.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     await review_token(client, token, audiences) -> Reviewed, or None: it is not good
     await review_access(client, reviewed, verb, namespace) -> bool
 
-Both raise AccessUndecided where no answer can be had: a question that wasn't answered is never a yes. Nothing is kept
+Both raise AccessUndecided if there is no answer: an error never grants access. Nothing is kept
 here; the API server itself remembers a good token for up to 10 s.
 """
 
@@ -24,14 +24,14 @@ REVIEW_SECS = 4.0
 
 
 class Creator(Protocol):
-    """KubeClient, and the tests' cluster."""
+    """KubeClient, or the tests' fake."""
 
     async def create(self, path: str, body: Mapping[str, Any], *, timeout_secs: float = ...) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """Whom Kubernetes knows by a token."""
+    """The identity of a token in Kubernetes."""
 
     username: str
     uid: str
@@ -54,11 +54,11 @@ async def _ask(client: Creator, path: str, body: Mapping[str, Any]) -> Mapping[s
         answer = await client.create(path, body, timeout_secs=REVIEW_SECS)
     except KubeForbidden as error:
         raise AccessUndecided(
-            "The operator may not ask Kubernetes who calls.",
-            remedy="Grant it create on tokenreviews and subjectaccessreviews (the chart does: rbac.create).",
+            "The operator is not allowed to review tokens.",
+            remedy="Grant it create on tokenreviews and subjectaccessreviews (as the chart does with rbac.create).",
         ) from error
     except KubeError as error:
-        raise AccessUndecided("Kubernetes doesn't say who calls.", remedy="Try again in a few seconds.") from error
+        raise AccessUndecided("Kubernetes did not review the token.", remedy="Retry in a few seconds.") from error
     status = answer.get("status")
     return status if isinstance(status, dict) else {}
 
@@ -72,7 +72,7 @@ def build_token_review(token: str, audiences: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_token_review(status: Mapping[str, Any], audiences: Sequence[str]) -> Reviewed | None:
-    """None unless it is good for one of our audiences: an API server that knows none leaves `audiences` out."""
+    """None unless the token is valid for one of our audiences: an API server without audiences omits `audiences`."""
     raw = status.get("user") or {}
     is_ours = not set(status.get("audiences") or ()).isdisjoint(audiences)
     if status.get("authenticated") is not True or status.get("error") or not is_ours or not raw.get("username"):
@@ -86,7 +86,7 @@ def parse_token_review(status: Mapping[str, Any], audiences: Sequence[str]) -> R
 
 
 def build_access_review(who: Reviewed, verb: str, namespace: str) -> dict[str, Any]:
-    """EVERYWHERE asks whether it is allowed in all namespaces at once."""
+    """EVERYWHERE checks all namespaces at once."""
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",

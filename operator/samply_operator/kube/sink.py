@@ -1,4 +1,4 @@
-"""The local end of a copy: a file that counts and hashes what it takes, off the event loop.
+"""The local end of a copy: a file that counts and hashes its data, off the event loop.
 
 sink = Sink(path, size); await sink.submit(sink.open | sink.write | sink.rewind, …); await sink.close()
 sink.offset, sink.mark(), sink.digest()
@@ -19,7 +19,7 @@ READ_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a range began, and the hash of all before it."""
+    """The start of a range, and the hash of everything before it."""
 
     offset: int
     hash: hashlib._Hash
@@ -29,10 +29,8 @@ START = Mark(0, hashlib.sha256())
 
 
 class Sink:
-    """The local file: counts and hashes what it takes, and can go back to where a range began.
-
-    One thread of its own does it all in order, so a cancelled copy never writes into a file that was closed.
-    """
+    """The local file: counts and hashes its data, and can be reset to the start of a range. Its own thread does
+    everything in order, so a cancelled copy never writes into a closed file."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
@@ -46,7 +44,7 @@ class Sink:
         return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     def open(self) -> None:
-        """Count and hash what an earlier process left; its surplus is dropped."""
+        """Count and hash the data of an earlier process; surplus bytes are truncated."""
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         while self.offset <= self._size and (piece := os.pread(self._descriptor, READ_BYTES, self.offset)):
             self._hash.update(piece)
@@ -74,7 +72,7 @@ class Sink:
         return self._hash.hexdigest()
 
     async def close(self) -> None:
-        """After all that was submitted."""
+        """After everything submitted."""
         try:
             await self.submit(self._close)
         finally:

@@ -28,32 +28,32 @@ from samply_operator.kube.sink import START, Sink
 logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 64 * 1024
-"""dd's block: `skip` counts in it, so a range starts at a multiple and the part that is there already is dropped."""
+"""dd's block: `skip` counts blocks, so a range starts at a multiple, and existing bytes are dropped."""
 PIECE_BYTES = 1024 * 1024
-"""Written and hashed off the event loop at once; two of them are in memory at most."""
+"""Written and hashed at once, off the event loop; at most two are in memory."""
 RANGE_BYTES = 128 * 1024 * 1024
 RANGE_SECS = 3600.0
-"""A session's own end; the copy's deadline comes first."""
+"""Deadline of a session; that of the copy comes first."""
 ATTEMPTS = 3
 STALLS = 5
-"""Sessions in a row that brought nothing before the file's own fault is assumed."""
+"""Consecutive sessions without progress before the file itself is considered faulty."""
 BACKOFF_SECS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class TransferCorrupt(KubeError):
-    """The bytes that arrive are not those that were announced, however often they are asked for."""
+    """The received bytes never match the announced hash."""
 
     code = "TransferCorrupt"
 
 
 class TransferFailed(KubeError):
-    """The file can't be read (or written) in the pod."""
+    """The file cannot be read (or written) in the pod."""
 
     code = "TransferFailed"
 
 
 class Place(Protocol):
-    """Where an exec runs; model.Target is one."""
+    """Where to run an exec; model.Target is one."""
 
     @property
     def namespace(self) -> str: ...
@@ -67,7 +67,7 @@ class Place(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A finished file in a pod: nothing writes to it any more."""
+    """A finished file in a pod: it is no longer written."""
 
     path: str
     size: int
@@ -75,7 +75,7 @@ class Source:
 
 
 class _Surplus(Exception):
-    """A session sent more than was asked for."""
+    """A session sent more than requested."""
 
 
 async def copy_out(
@@ -114,7 +114,7 @@ async def copy_out(
 
 
 async def _fill(client: KubeClient, target: Place, source: Source, sink: Sink, range_bytes: int) -> None:
-    """Sessions until the sink has as many bytes as the source; each goes on where the last one stopped."""
+    """Sessions until the sink has as many bytes as the source; each continues where the last one stopped."""
     stalls = 0
     while sink.offset < source.size:
         before = sink.offset
@@ -137,7 +137,7 @@ def _backoff(stalls: int) -> float:
 async def _read_range(
     client: KubeClient, target: Place, source: Source, sink: Sink, range_bytes: int
 ) -> KubeError | None:
-    """One session. Returns what went wrong if the next session may cure it; raises what it can't."""
+    """One session. Returns the error if another session may help; raises it otherwise."""
     start = sink.mark()
     skip, dropped = divmod(start.offset, BLOCK_BYTES)
     end = min(start.offset + range_bytes, source.size)
@@ -159,9 +159,9 @@ async def _read_range(
     except (ExecFailed, KubeUnavailable) as error:
         return error
     except _Surplus:
-        # Something in this range came twice, and nobody knows where.
+        # Something in this range was sent twice, at an unknown place.
         await sink.submit(sink.rewind, start)
-        return ExecFailed("The session sent more than was asked for.")
+        return ExecFailed("The session sent more than requested.")
     if code != 0:
         text = faults.cut(session.stderr.decode("utf-8", "replace"))
         return TransferFailed(f"Reading {faults.cut(source.path)} in the pod ended with {code}: {text}")
@@ -171,10 +171,8 @@ async def _read_range(
 
 
 async def _store(session: ExecSession, dropped: int, sink: Sink, end: int) -> None:
-    """Receive one piece while the one before is written: memory stays flat, and neither waits for the other.
-
-    The first `dropped` bytes are there already. What came before a break counts.
-    """
+    """Receive one piece while the previous one is written: memory stays flat, and neither waits for the other. The
+    first `dropped` bytes already exist. Bytes received before a break count."""
     position, pieces, gathered = sink.offset - dropped, [], 0
     writing = sink.submit(sink.write, ())
     try:
@@ -207,8 +205,8 @@ sum=$(sha256sum < "$part")
 chmod "$4" "$part"
 mv -f "$part" "$1"
 """
-"""`head -c` gives stdin a length, since v4 can't close it. What an attempt that was killed left goes first. Works in
-dash, busybox and bash."""
+"""`head -c` gives stdin a length, since v4 cannot close it. Files of an earlier, killed attempt are deleted first.
+Works in dash, busybox and bash."""
 WRONG_HASH = 65
 
 
@@ -245,7 +243,7 @@ async def copy_in(
                     raise TransferFailed(f"Writing {faults.cut(remote_path)} in the pod ended with {code}: {text}")
                 wrong += 1
     except TimeoutError as error:
-        raise KubeUnavailable(f"{faults.cut(remote_path)} wasn't sent within {deadline_secs:g} s.") from error
+        raise KubeUnavailable(f"{faults.cut(remote_path)} was not sent within {deadline_secs:g} s.") from error
     raise TransferCorrupt(f"{attempts} copies into {faults.cut(remote_path)} had a wrong SHA-256.")
 
 
@@ -272,7 +270,7 @@ async def _send(
 
 
 async def _feed(session: ExecSession, data_path: Path) -> None:
-    # Not in a thread: cancelled while it opens, nobody would close it.
+    # Not in a thread: if cancelled while it opens, nothing would close it.
     with data_path.open("rb") as file:
         while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
             await session.write(piece)

@@ -1,1 +1,1 @@
-"""What the project talks about, as frozen values: no input or output, no clock, no logger."""
+"""The project's data types, as frozen values: no I/O, no clock, no logger."""

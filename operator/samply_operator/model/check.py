@@ -1,4 +1,4 @@
-"""One check of an installation, and what came of it."""
+"""One check of an installation and its result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Status = Literal["Passed", "Warning", "Failed", "Unknown"]
 
 
 class Check(msgspec.Struct, frozen=True, rename="camel"):
-    """`remedy` says what to do unless it passed. `namespace` empty: it is about the installation as a whole."""
+    """`remedy` says what to do unless it passed. `namespace` empty: it concerns the whole installation."""
 
     area: Area
     status: Status
@@ -21,7 +21,7 @@ class Check(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Report(msgspec.Struct, frozen=True, rename="camel"):
-    """All checks of an installation; `status` is that of the worst."""
+    """All checks of an installation; `status` is the worst one's."""
 
     status: Status
     checks: tuple[Check, ...]

@@ -1,4 +1,4 @@
-"""What a preflight found in a container. Absent facts keep their defaults: unknown is not a refusal."""
+"""The facts about a container from preflight. Missing facts keep their defaults: unknown is not a refusal."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ CAP_PERFMON = 38
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """Bytes of a program's sections that samply reads, as far as they matter to its memory. Those that are compressed
-    count as they are before it."""
+    """Bytes of a program's sections that affect samply's memory; compressed sections count with their unpacked size."""
 
     lines: int = 0
     """.debug_line"""
     debug: int = 0
-    """All of debug data, .debug_line too."""
+    """All debug data, including .debug_line."""
     packed: int = 0
-    """What of it is compressed in the file."""
+    """The part that is compressed in the file."""
     symbols: int = 0
     """.symtab"""
     unwind: int = 0
@@ -40,15 +39,15 @@ class Process:
     ticks: int
     """CPU time so far, in ticks of 10 ms."""
     started: int
-    """Ticks since boot: with the pid, this tells it from any successor."""
+    """Ticks since boot: with the PID, this identifies the process."""
     binary_bytes: int
-    """0: not known."""
+    """0: unknown."""
     name: str
-    """What the kernel calls it: a script's process by the script."""
+    """The kernel's name for it: that of the script for a script's process."""
     program: str = ""
-    """Name of the file that it executes; empty: not known."""
+    """Name of its executable file; empty: unknown."""
     sections: Sections | None = None
-    """None: not known."""
+    """None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +56,10 @@ class ContainerFacts:
     """Path of samply in the container; empty: none."""
     version: str = ""
     flags: frozenset[str] = frozenset()
-    """Long options that `samply record --help` offers."""
+    """Long options listed by `samply record --help`."""
     arch: str = ""
     kernel: str = ""
-    """What /proc/version says: which kernel, and who built it."""
+    """The content of /proc/version: the kernel and who built it."""
     paranoid: int | None = None
     uid: int = -1
     effective_caps: int = 0
@@ -71,9 +70,9 @@ class ContainerFacts:
     security: str = ""
     """AppArmor's or SELinux' label."""
     uid_map: str = ""
-    """`inside outside count`, where it isn't everybody as himself."""
+    """`inside outside count`, if it is not the identity mapping."""
     is_user_namespace: bool = False
-    """The pod has users of its own (hostUsers: false): its capabilities don't count on the node."""
+    """The pod has its own user namespace (hostUsers: false): its capabilities do not count on the node."""
     online_cpus: int = 0
     allowed_cpus: int = 0
     quota_cpus: float | None = None
@@ -87,16 +86,16 @@ class ContainerFacts:
     memory_limit: int | None = None
     """Bytes; None: no limit."""
     memory_used: int | None = None
-    """Bytes without what the kernel can drop at once."""
+    """Bytes without what the kernel can reclaim at once."""
     has_group_oom: bool = False
-    """Out of memory ends all processes of the container at once (cgroup v2, memory.oom.group)."""
+    """Running out of memory kills all processes of the container (cgroup v2, memory.oom.group)."""
     target_allowed_cpus: int = 0
     target_quota_cpus: float | None = None
-    """As those without `target_`, of the target's container where the facts are those of the one beside it."""
+    """As those without `target_`, for the target's container if the facts are those of the ephemeral one."""
     target_memory_limit: int | None = None
     target_memory_used: int | None = None
     node_available: int | None = None
-    """Bytes that the node has for whoever asks first (MemAvailable)."""
+    """Free memory of the node in bytes (MemAvailable)."""
     folder: str = ""
     """A writable folder; empty: none."""
     free_bytes: int | None = None
@@ -116,5 +115,5 @@ class ContainerFacts:
         return bool(self.effective_caps & 1 << capability)
 
     def may_have_cap(self, capability: int) -> bool:
-        """In the bounding set: a samply file that carries the capability gets it, though this shell hasn't got it."""
+        """In the bounding set: a samply file with the capability gets it, even if this shell lacks it."""
         return bool((self.effective_caps | self.bounding_caps) & 1 << capability)

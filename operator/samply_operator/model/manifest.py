@@ -1,7 +1,7 @@
-"""The JSON beside each stored profile, and the journal's entries: what must survive every restart.
+"""The JSON beside each stored profile, and the journal's entries: what must survive a restart.
 
-Times are RFC 3339 in UTC with milliseconds (`2026-01-31T09:30:00.000Z`). Unknown keys are ignored when read, so that
-an older release can read a newer one's files.
+Times are RFC 3339 in UTC with milliseconds (`2026-01-31T09:30:00.000Z`). Unknown keys are ignored when read, so that an
+older release can read a newer one's files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Outcome = Literal["Succeeded", "Failed"]
 
 
 class RecordedTarget(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Which process was sampled."""
+    """The sampled process."""
 
     pod: str = ""
     pod_uid: str = ""
@@ -29,7 +29,7 @@ class RecordedTarget(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
 
 
 class StoredFile(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The published file: exactly these bytes, for ever."""
+    """The published file: its bytes never change."""
 
     size_bytes: int
     sha256: str
@@ -39,19 +39,19 @@ class StoredFile(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
 
 
 class Quality(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """How good the answer is. None: not known."""
+    """The quality of a profile. None: unknown."""
 
     samples: int | None = None
     threads: int | None = None
     coverage: float | None = None
-    """Samples taken over samples due from the CPU time that the process used: 1.0 is all."""
+    """Samples taken divided by samples expected from the CPU time that the process used: 1.0 is all."""
     cpu_secs: float | None = None
     lost_events: int | None = None
     unresolved_percent: float | None = None
     unresolved_by_library: dict[str, float] | None = None
-    """The same of the samples in one library, where there are any: near 100 its binary is stripped."""
+    """The same for each library with unresolved samples: near 100 its binary is stripped."""
     throttled_secs: float | None = None
-    """Time that the CPU limit took from the container's threads while it was sampled."""
+    """Time for which the CPU limit throttled the container's threads while it was sampled."""
     throttled_finishing_secs: float | None = None
     """The same while samply wrote its file."""
     symbolicated: bool | None = None
@@ -60,18 +60,18 @@ class Quality(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class ObjectOrigin(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Where an object lived: uids of its namespace and of the CRD, which tell a cluster and a life of both. Empty: not
-    known."""
+    """Uids of an object's namespace and of the CRD, which identify the cluster and detect that either was recreated.
+    Empty: unknown."""
 
     namespace_uid: str = ""
     definition_uid: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """One attempt that ended: a stored profile, or a failure that must be told after a restart."""
+    """One ended attempt: a stored profile, or a failure that must be reported after a restart."""
 
     id: str
-    """The object's uid: also the name of its folder."""
+    """The object's uid, also the name of its folder."""
     namespace: str
     name: str
     """The object's name."""
@@ -91,12 +91,12 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     warnings: tuple[str, ...] = ()
     origin: ObjectOrigin = ObjectOrigin()
     extras: dict[str, StoredFile] = {}
-    """What else was kept, by name, where the store can't be asked for it cheaply: in a bucket."""
+    """Additional files by name, if the store cannot list them cheaply (in a bucket)."""
     sequence: int = 0
-    """Its place among the attempts of the volume (rules/storage/order.py), in ms, where `finished_at` gives a wrong
-    one: the clock had been set back. 0: `finished_at` is right."""
+    """Its place among the attempts of the volume (rules/storage/order.py), in ms, if the clock was set back and
+    `finished_at` is wrong. 0: `finished_at` is right."""
     pipeline_id: str = ""
-    """Feldera's id of the pipeline; empty: it has none. `pipeline` is what it was called when it was recorded."""
+    """Feldera's id of the pipeline; empty: none. `pipeline` is its name at the time of recording."""
     schema: int = 1
 
 
@@ -123,21 +123,21 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     requested_at: str
     admitted_at: str
     helper: str = ""
-    """The ephemeral container that samply runs in; empty: the target's own."""
+    """The ephemeral container in which samply runs; empty: the target's own."""
     memory_cap: int = 0
-    """Bytes that samply may use; 0: no limit is in reach."""
+    """Maximum bytes for samply; 0: no known limit."""
     memory_reserve: int = 0
-    """Bytes that must stay free of what the target's container may use; 0: samply takes nothing of that."""
+    """Bytes that must stay free for the target's container; 0: no shared limit."""
     wanted_mode: str = ""
     process: str = ""
-    """Name of the process that was asked for; empty: none."""
+    """Name of the requested process; empty: none."""
     node: str = ""
     pid: int = 1
-    """0: not chosen yet. 1 is what older journals leave out."""
+    """0: not chosen yet. Older journals omit it for 1."""
     pid_started: int = 0
-    """Start time of the target in clock ticks since boot (/proc/PID/stat): tells it from a successor."""
+    """Start time of the target in clock ticks since boot (/proc/PID/stat): with the PID it identifies the process."""
     mode: str = "InPlace"
-    """Or Ephemeral, BringOwn, Pipeline; empty: not chosen yet. InPlace is what older journals leave out."""
+    """Or Ephemeral, BringOwn, Pipeline; empty: not chosen yet. Older journals omit it for InPlace."""
     samply_version: str = ""
     samply: str = ""
     """Path of samply in the container."""
@@ -145,38 +145,38 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     started_at: str = ""
     ends_at: str = ""
     stop: Literal["", "keep", "discard"] = ""
-    """A stop that was asked for; persisted before it acts."""
+    """A requested stop; persisted before it acts."""
     requested_by: str = ""
     outcome: Literal["", "Succeeded", "Failed", "Cancelled"] = ""
-    """Set once decided; what is left is cleaning."""
+    """Set once decided; only cleaning is left."""
     preflight_only: bool = False
     failure: Failure | None = None
     refused: Failure | None = None
-    """What the container's own samply said when it couldn't begin: mode Auto goes another way."""
+    """samply's message when the container's own one could not start: mode Auto uses another mode."""
     refused_by_feldera: str = ""
-    """Why the pipeline's own samply could not begin: mode Auto goes another way."""
+    """Why the pipeline's own samply could not start: mode Auto uses another mode."""
     clean_after: str = ""
-    """When the remote folder goes although its file was never copied; empty: at once."""
+    """When the remote folder is deleted even if its file was never copied; empty: immediately."""
     warnings: tuple[str, ...] = ()
     origin: ObjectOrigin = ObjectOrigin()
     preflight: dict[str, Any] = {}
-    """What was found before the recording, as its status has it."""
+    """The preflight as in the status."""
     pipeline_id: str = ""
     doubt: str = ""
-    """Why the container was chosen by guess; empty: it was not."""
+    """Why the container was a guess; empty: it was not."""
     lease: str = ""
-    """The Lease that keeps other operators off this target; empty: none is needed."""
+    """The Lease that excludes other operators from this target; empty: none is needed."""
     schema: int = 1
 
 
 class Tombstone(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """A profile that is to go, written before it goes: what a restarted operator must carry out, or tell."""
+    """A profile to be removed, written before its removal: what a restarted operator must carry out or report."""
 
     id: str
     namespace: str
     name: str
     cause: Literal["Deleted", "Retention"]
-    """Deleted: the object's deletion was seen. Retention: the object must be told."""
+    """Deleted: the object's deletion was observed. Retention: the object must be updated."""
     at: str
     message: str = ""
     origin: ObjectOrigin = ObjectOrigin()
@@ -184,8 +184,8 @@ class Tombstone(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
 
 
 class PipelineNames(msgspec.Struct, frozen=True, rename="camel"):
-    """By Feldera's id: what Feldera calls its pipelines (`pairs`; two tenants may have the same name), and what
-    pipelines are called here, also those that are gone (`shown`)."""
+    """By Feldera's id: Feldera's names of its pipelines (`pairs`; two tenants may use the same name), and their names
+    here, including deleted ones (`shown`)."""
 
     pairs: dict[str, str] = {}
     shown: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Pipelines and their pods, as far as profiling cares."""
+"""Pipelines and their pods."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container of a pod; `id` is the runtime's (`containerd://…`), empty while it doesn't run."""
+    """One container of a pod; `id` is the runtime's (`containerd://…`), empty while it is not running."""
 
     name: str
     id: str = ""
@@ -62,17 +62,17 @@ class StatefulSet:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A pipeline: a name in a namespace, the ordinals that should be, and the pods that are."""
+    """A pipeline: a name in a namespace, its expected ordinals, and its existing pods."""
 
     namespace: str
     name: str
     ordinals: tuple[int, ...]
-    """Those that should exist, ascending; 0 replicas: empty."""
+    """Expected ordinals, ascending; empty with 0 replicas."""
     pods: Mapping[int, Pod] = field(default_factory=dict)
     switched_off_by: str = ""
-    """The StatefulSet whose annotation switches profiling off for all of it, else empty."""
+    """The StatefulSet whose annotation switches off profiling of all ordinals, else empty."""
     ids: tuple[str, ...] = ()
-    """Feldera's ids: one; none where it is not Feldera's; several where a label gives them one name."""
+    """Feldera's ids: one; none if it is not Feldera's; several if a label gives them the same name."""
 
     @property
     def is_running(self) -> bool:
@@ -81,7 +81,7 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a recording samples: one process in one container of one pod, told from any successor by ids."""
+    """The process to sample: in one container of one pod, identified by ids."""
 
     namespace: str
     pod: str
@@ -91,6 +91,6 @@ class Target:
     node: str = ""
     pid: int = 1
     pipeline_id: str = ""
-    """Feldera's id of the pipeline; empty: it has none."""
+    """Feldera's id of the pipeline; empty: none."""
     doubt: str = ""
-    """Why the container was chosen by guess; empty: it was not."""
+    """Why the container was a guess; empty: it was not."""

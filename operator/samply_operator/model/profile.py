@@ -1,4 +1,4 @@
-"""A SamplyProfile object: what was asked (`Spec`), and how it stands (`Status`). Parsed once, at the edge."""
+"""A SamplyProfile object: the request (`Spec`) and its `Status`. Parsed once, at the edge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_BEGUN: frozenset[str | None] = frozenset({None, "Pending"})
 
 class Spec(msgspec.Struct, frozen=True, rename={"duration_secs": "durationSeconds", "rate_hz": "rateHz",
                                                 "preflight_only": "preflightOnly"}, omit_defaults=True):  # fmt: skip
-    """What was asked. None means: as the installation's settings say. Types and ranges are the API server's work."""
+    """The request. None means the installation's setting. The API server checks types and ranges."""
 
     pipeline: str
     ordinal: int = 0
@@ -57,7 +57,7 @@ class StoredStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Status(msgspec.Struct, frozen=True, rename="camel"):
-    """What of it is read again."""
+    """The fields of it that are read again."""
 
     phase: Phase | None = None
     message: str = ""
@@ -83,7 +83,7 @@ class SamplyProfile:
     labels: Mapping[str, str] = field(default_factory=dict)
     is_deleted: bool = False
     fault: str = ""
-    """Why spec or status cannot be read; empty: they can. It is there all the same: absence would mean deletion."""
+    """Why spec or status cannot be read; empty: they can. The object still exists: absence would mean deletion."""
 
     @property
     def phase(self) -> Phase | None:
@@ -113,7 +113,7 @@ class _Meta(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Identity(msgspec.Struct, frozen=True):
-    """What every object has, whatever else is in it."""
+    """What every object has."""
 
     metadata: _Meta
 
@@ -124,13 +124,13 @@ class _Object(_Identity, frozen=True):
 
 
 def render_spec(spec: Spec) -> dict[str, Any]:
-    """As it stands in an object; what is None is left out."""
+    """The status in an object; None is omitted."""
     fields: dict[str, Any] = msgspec.to_builtins(spec)
     return {"pipeline": spec.pipeline, "ordinal": spec.ordinal} | fields
 
 
 def parse_object(raw: Mapping[str, Any] | msgspec.Raw) -> SamplyProfile:
-    """An object from the API server. Raises msgspec.ValidationError only if it never was one."""
+    """An object from the API server. Raises msgspec.ValidationError only if it is not an object at all."""
     try:
         found, fault = _read(raw, _Object), ""
     except msgspec.ValidationError as error:

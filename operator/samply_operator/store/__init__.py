@@ -1,1 +1,1 @@
-"""The door to the PVC: names (pure), durable writing, the volume, and an index of what it holds."""
+"""The volume (PVC) and the bucket: names (pure), durable writing, and an index of the content."""

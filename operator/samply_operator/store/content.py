@@ -1,4 +1,4 @@
-"""What is said of a stored file: size, hashes, and the name that it is saved under."""
+"""Facts about a stored file: size, hashes, and the name under which it is saved."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The JSON documents of the volume: manifests, journal entries and tombstones, encoded, decoded and checked.
+"""The JSON documents of the volume (manifests, journal entries and tombstones): encoding, decoding, validation.
 
-A document that can't be read is a CorruptManifest with its id, collected beside the good ones, never the end of all:
-whatever lies in its place (a folder, a pipe, a link), and whatever the disk says of it.
+An unreadable document is a CorruptManifest with its id, collected next to the readable ones, whatever the cause: a
+folder, a pipe, a link, or an error of the disk.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from samply_operator.errors import CorruptManifest, StoreError
 from samply_operator.model.manifest import JournalEntry, Manifest, PipelineNames, Tombstone
 
 MAX_BYTES = 1024 * 1024
-"""No document comes near; a larger file is damage, and isn't read."""
+"""Far above the size of any document; a larger file is damaged and not read."""
 OPENING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-"""Neither through a link nor, where somebody made a pipe, until there is a writer."""
+"""Does not follow a link, and does not block on a pipe without a writer."""
 NO_FILE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EISDIR})
-"""What `open` says where there is something that can't be a document."""
+"""Errors of `open` for something that cannot be a document."""
 
 Document = TypeVar("Document")
 
@@ -37,7 +37,7 @@ _encoder = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[Document]):
-    """What was read, and what couldn't be."""
+    """The readable documents, and the faults."""
 
     items: tuple[Document, ...]
     faults: tuple[CorruptManifest, ...] = ()
@@ -48,7 +48,7 @@ def encode(document: Manifest | JournalEntry | Tombstone | PipelineNames) -> byt
 
 
 def collect(ids: Iterable[str], read: Callable[[str], Document | None]) -> Reading[Document]:
-    """Read each id; None is left out, one that is corrupt or that the disk doesn't give becomes a fault."""
+    """Read each id; missing ones are omitted, unreadable ones become faults."""
     items: list[Document] = []
     faults: list[CorruptManifest] = []
     for profile_id in ids:
@@ -138,7 +138,7 @@ def _decode(decoder: msgspec.json.Decoder[Document], data: bytes, profile_id: st
 
 def _fault(profile_id: str, why: str) -> CorruptManifest:
     return CorruptManifest(
-        f"the document of {profile_id} can't be read: {why}.",
+        f"the document of {profile_id} cannot be read: {why}.",
         remedy="Remove its folder from the volume if the profile is not needed.",
         details={"profile": profile_id},
     )

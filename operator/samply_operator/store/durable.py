@@ -1,6 +1,5 @@
-"""Writing so that it survives a power cut, and the errors of the volume as this project's own.
-
-The order is always: temporary name, fsync, rename, fsync of the folder.
+"""Writes that survive a power failure, and errors of the volume as this project's own. The order is always: temporary
+name, fsync, rename, fsync of the folder.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ FULL_REMEDY = "Delete profiles that are no longer needed, or enlarge the volume.
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn an OSError into StoreFull or StoreError that says what was tried."""
+    """Turn an OSError into StoreFull or StoreError with the attempted operation."""
     try:
         yield
     except OSError as error:
@@ -46,7 +45,7 @@ def sync(path: Path) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a new file and fsync it (its folder is the caller's work). What fails leaves no file."""
+    """Write a new file and fsync it (not its folder). Leaves no file after a failure."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
         with os.fdopen(fd, "wb") as file:

@@ -1,6 +1,5 @@
-"""A little room that is held back, so that a recording under way can be written down on a volume that others filled.
-
-A file whose blocks are taken in advance; it is given up when a small write finds no room, and taken again later.
+"""A small reserve, so that the state of a running recording can be written on a volume filled by others. A file whose
+blocks are allocated in advance; it is deleted when a small write finds no space, and allocated again later.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from pathlib import Path
 from samply_operator.store import durable
 
 UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
-"""Said by file systems that can't take blocks in advance."""
+"""Errors of file systems that cannot allocate blocks in advance."""
 
 
 class EmergencySpace:
-    """`size_bytes` 0: none is held. Safe to use from several threads."""
+    """`size_bytes` 0: no reserve. Thread-safe."""
 
     def __init__(self, path: Path, size_bytes: int) -> None:
         self._path = path
@@ -27,7 +26,8 @@ class EmergencySpace:
         self._lock = threading.Lock()
 
     def take(self, free_bytes: int) -> bool:
-        """Take the room unless it is taken, or would be a large part of what is free. True: it is held. OSError."""
+        """Allocate the reserve unless it exists or would use a large part of the free space. True: it exists. Raises
+        OSError."""
         with self._lock:
             if not self._size_bytes or self._path.exists():
                 return self._path.exists()
@@ -46,7 +46,7 @@ class EmergencySpace:
             return True
 
     def drop(self) -> bool:
-        """Give the room up. False: there was none."""
+        """Release the reserve. False: there was none."""
         with self._lock, suppress(FileNotFoundError):
             if self._size_bytes:
                 self._path.unlink()
@@ -54,7 +54,8 @@ class EmergencySpace:
         return False
 
     def rescue(self, write: Callable[[], None]) -> None:
-        """`write`, and once more if the volume was full and the room could be given up. `write` leaves no half file."""
+        """Call `write`, and again if the volume was full and the reserve could be released. `write` must leave no
+        partial file."""
         try:
             write()
         except OSError as error:

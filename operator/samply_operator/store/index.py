@@ -1,7 +1,7 @@
-"""Which profiles there are, in memory: by namespace, pipeline and ordinal. Rebuilt from the manifests at any time.
+"""The stored profiles, in memory: by namespace, pipeline and ordinal. Can be rebuilt from the manifests at any time.
 
-`Index.refresh` reads only what it hasn't seen; `Catalog` is what it found, frozen, so that a reader keeps one
-consistent view while a thread reads on.
+`Index.refresh` reads only new manifests; `Catalog` is the frozen result, so that a reader keeps a consistent view while
+a thread continues to read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Catalog:
     by_id: Mapping[str, Manifest] = field(default_factory=dict)
     by_pipeline: Mapping[Key, Mapping[int, tuple[Manifest, ...]]] = field(default_factory=dict)
     namespaces: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Pipeline's name → namespaces that hold attempts of it."""
+    """Pipeline's name → namespaces with attempts of it."""
 
     def get(self, profile_id: str) -> Manifest | None:
         return self.by_id.get(profile_id)
@@ -49,7 +49,7 @@ class Catalog:
         return next((manifest for manifest in attempts if manifest.outcome == "Succeeded"), None)
 
     def without(self, ids: Collection[str]) -> Catalog:
-        """The same, as if these had never been."""
+        """The same without these attempts."""
         return build_catalog(manifest for manifest in self.by_id.values() if manifest.id not in ids)
 
     def list_history(self, namespace: str, pipeline: str) -> tuple[Manifest, ...]:
@@ -59,7 +59,7 @@ class Catalog:
 
 
 def build_catalog(manifests: Iterable[Manifest], names: Mapping[str, str] | None = None) -> Catalog:
-    """`names` are what pipelines are called now, by Feldera's id: attempts follow when one is renamed."""
+    """`names` are the current names of pipelines by Feldera's id: attempts follow a rename."""
     by_id = {manifest.id: _rename(manifest, names or {}) for manifest in manifests}
     grouped: dict[Key, dict[int, list[Manifest]]] = {}
     for manifest in sorted(by_id.values(), key=order.build_key, reverse=True):
@@ -86,12 +86,12 @@ class Index:
     def __init__(self) -> None:
         self.catalog = Catalog()
         self.fault_count = 0
-        """Manifests that couldn't be read the last time."""
+        """Manifests that were unreadable in the last pass."""
         self._known_faults: frozenset[str] = frozenset()
         self._names: Mapping[str, str] = {}
 
     def refresh(self, store: StoreReader) -> tuple[CorruptManifest, ...]:
-        """Read unseen manifests, forget those that went. Returns faults not reported before. Raises StoreError."""
+        """Read new manifests, forget removed ones. Returns faults not reported before. Raises StoreError."""
         ids = store.list_ids()
         known = self.catalog.by_id
         reading = store.read_manifests(ids - known.keys())
@@ -105,7 +105,7 @@ class Index:
         return fresh
 
     def rename(self, names: Mapping[str, str]) -> None:
-        """Pipelines are called this from now on, by Feldera's id; what was recorded before follows."""
+        """Set the current names of pipelines, by Feldera's id; existing attempts follow."""
         if names != self._names:
             self._names = names
             self.catalog = build_catalog(self.catalog.by_id.values(), names)

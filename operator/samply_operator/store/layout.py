@@ -1,4 +1,4 @@
-"""Names on the volume, and nothing else: no file is touched here.
+"""Names on the volume, only as strings: no file access.
 
     profiles/<id>/profile.json.gz    the published bytes
     profiles/<id>/manifest.json      the facts beside them (a failure has only this)
@@ -38,7 +38,7 @@ PUBLISHING = "publish-"
 REMOVED = "removed-"
 DRAFT = "draft-"
 OWN = (PUBLISHING, REMOVED, DRAFT)
-"""Beginnings of names in tmp/ that the store keeps for itself."""
+"""Prefixes in tmp/ that are reserved for the store."""
 
 ID_LENGTH = 36
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -46,7 +46,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` is a uid as the API server makes them: a lower-case UUID."""
+    """Whether `text` is a uid of the API server: a lower-case UUID."""
     return _ID.fullmatch(text) is not None
 
 
@@ -65,10 +65,10 @@ def check_name(text: str) -> str:
 
 
 def check_extra(text: str) -> str:
-    """`text` itself if it may lie beside a profile: a plain name that begins with `raw`, or the names of operators.
-    Raises StoreError."""
+    """`text` itself if it may be stored beside a profile: a plain name that starts with `raw`, or the names of
+    operators. Raises StoreError."""
     if text != OPERATORS_FILE and not text.startswith("raw"):
-        raise StoreError(f"a further file's name begins with raw: {text[:64]!r}.")
+        raise StoreError(f"the name of an additional file must start with raw: {text[:64]!r}.")
     return check_name(text)
 
 
@@ -93,12 +93,12 @@ def build_tmp(profile_id: str, name: str) -> str:
 
 
 def parse_journal(name: str) -> str | None:
-    """The id in the name of a journal's file or a tombstone; None if it is something else."""
+    """The id in the name of a journal entry or a tombstone; None if there is none."""
     stem = name.removesuffix(".json")
     return stem if stem != name and is_id(stem) else None
 
 
 def parse_tmp(name: str) -> tuple[str, str] | None:
-    """(id, rest) of a name in tmp/; None if it is something else."""
+    """(id, rest) of a name in tmp/; None if it has another form."""
     profile_id, rest = name[:ID_LENGTH], name[ID_LENGTH:]
     return (profile_id, rest[1:]) if is_id(profile_id) and rest.startswith("-") else None

@@ -1,6 +1,5 @@
-"""One writer per volume: a lock that the kernel gives back when its process ends, however it ends.
-
-Two pods of one release on one volume would share the journal, and each take the other's recordings for its own.
+"""One writer per volume: a lock that the kernel releases when its process ends. Two pods of one release on one volume
+would otherwise share the journal and take over each other's recordings.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 from pathlib import Path
 
 UNSUPPORTED = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
-"""Said by file systems that know no locks."""
+"""Errors of file systems without locks."""
 
 
 class Lock:
@@ -20,7 +19,7 @@ class Lock:
         self._descriptor = -1
 
     def acquire(self) -> bool:
-        """True: it is ours until `release`, or the file system has no locks. False: another process has it. OSError."""
+        """True: locked until `release`, or the file system has no locks. False: another process has it. Raises OSError."""
         if self._descriptor >= 0:
             return True
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)

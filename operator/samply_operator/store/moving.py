@@ -1,5 +1,5 @@
-"""Copies what is stored from a volume to a bucket, or back, while either is in use: each profile whole and proved, its
-manifest last. Run again, it goes on with what is missing.
+"""Copies the stored profiles from a volume to a bucket, or back, while either is in use: each profile complete and
+verified, its manifest last. A repeated run continues with what is missing.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from samply_operator.store.volume import Volume
 logger = logging.getLogger(__name__)
 
 COPIED = "copy"
-"""Beginning of names in tmp/ of the target volume."""
+"""Prefix of names in tmp/ of the target volume."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far it is."""
+    """Progress."""
 
     wanted: int = 0
     copied: int = 0
     copied_bytes: int = 0
     present: int = 0
-    """Were there already."""
+    """Already existed."""
     gone: int = 0
-    """Were removed at the source meanwhile."""
+    """Removed at the source meanwhile."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Why, by id."""
+    """Failures with their reason, by id."""
 
     @property
     def done(self) -> int:
@@ -47,7 +47,7 @@ class Progress:
 
 
 class Way(Protocol):
-    """From one place to the other."""
+    """From one store to another."""
 
     def list_source(self) -> frozenset[str]: ...
     def find_target(self, profile_id: str) -> Manifest | None: ...
@@ -134,13 +134,13 @@ class Download:
             raise StoreError(f"cannot write {path.name}: {error.strerror}.") from error
         if digest.hexdigest() != sha256:
             path.unlink()
-            raise StoreError(f"{source} isn't what its manifest says.")
+            raise StoreError(f"{source} does not match its manifest.")
         return path
 
 
 def copy(way: Way, on_progress: Callable[[Progress], None]) -> Progress:
-    """All that the source has and the target lacks. One that fails is told and keeps nothing else from being copied.
-    Raises StoreError if either can't be listed."""
+    """Copy everything that the target lacks. A failed item is reported and does not block the others. Raises StoreError
+    if either cannot be listed."""
     ids = sorted(way.list_source())
     progress = Progress(wanted=len(ids))
     for profile_id in ids:

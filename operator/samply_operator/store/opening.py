@@ -1,4 +1,4 @@
-"""Opens the store that the settings name."""
+"""Opens the store selected by the settings."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from samply_operator.store.bucket.objects import Objects
 
 EMERGENCY_BYTES = 1024 * 1024
-"""Room for some hundred small writes on a volume that others filled."""
+"""Room for some hundred small writes on a volume filled by others."""
 EXIT_FENCED = 75
-"""EX_TEMPFAIL: start me again."""
+"""EX_TEMPFAIL: restart the process."""
 
 
 def open_store(settings: Settings, identity: Identity) -> Store:
-    """For the one writer. Raises SettingsError."""
+    """For the only writer. Raises SettingsError."""
     storage, is_bucket = settings.storage, settings.storage.kind == "Bucket"
     volume = Volume(
         settings.paths.data,
@@ -40,7 +40,7 @@ def open_store(settings: Settings, identity: Identity) -> Store:
 
 
 def open_reader(settings: Settings) -> StoreReader:
-    """For whoever only serves. Raises SettingsError."""
+    """For readers. Raises SettingsError."""
     volume = Volume(settings.paths.data)
     if settings.storage.kind == "Volume":
         return volume
@@ -72,11 +72,11 @@ def _connect(settings: Settings, cluster: str, endpoint: str = "") -> Objects:
         authorities=Path(settings.paths.authorities),
         endpoint=endpoint,
     )
-    connection()  # what is wrong with the settings is said at the start
+    connection()  # errors of the settings are reported at the start
     return Objects(connection)
 
 
 def end_process() -> NoReturn:
-    """Another process leads: whatever this one was about to do, it must not. What is half done is the other's now, as
+    """Another process has become the writer: this one must stop at once. Its unfinished work belongs to the other, as
     after a kill."""
     os._exit(EXIT_FENCED)

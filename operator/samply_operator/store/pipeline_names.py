@@ -1,7 +1,7 @@
-"""What pipelines are called, by Feldera's id: one small file of the volume, for when Feldera is away.
+"""Current names of pipelines by Feldera's id: one small file of the volume, for times when Feldera is unavailable.
 
-Only the operator touches it. Profiles keep the name that their pipeline had when they were recorded; they are shown
-under the one that it has now.
+Only the operator uses it. Profiles keep the name of their pipeline at the time of recording, and are shown under its
+current one.
 """
 
 from __future__ import annotations

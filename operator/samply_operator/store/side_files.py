@@ -1,7 +1,7 @@
-"""What is known of a profile beside its own files: its tombstone (it is to go, or went and that must be told), its pin.
-And the time of the last pass of retention.
+"""Documents about a profile other than its own files: its tombstone (it has to be removed, or its removal reported) and
+its pin. Also the time of the last retention pass.
 
-Small files of their own, so that a manifest never changes. Here is the only place that touches them. All of it blocks.
+They are separate small files, so that a manifest never changes. Only this module accesses them. All calls block.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from samply_operator.store import documents, durable, layout
 from samply_operator.store.documents import Reading
 
 Rescue = Callable[[Callable[[], None]], None]
-"""Calls what it is given, and again with more room if the volume was full."""
+"""Calls its argument, and again with more space if the volume was full."""
 
 
 class SideFiles:
@@ -41,7 +41,7 @@ class SideFiles:
             durable.sync(path.parent)
 
     def read_tombstones(self) -> Reading[Tombstone]:
-        """All of them; those that can't be read are in `faults`."""
+        """All of them; unreadable ones are in `faults`."""
         with durable.translated("list the tombstones"):
             names = durable.list_names(self._root / layout.TOMBSTONES)
         ids = [profile_id for name in names if (profile_id := layout.parse_journal(name))]
@@ -60,7 +60,7 @@ class SideFiles:
     # ------------------------------------------------------------------------------------------------------- pins
 
     def list_pins(self) -> frozenset[str]:
-        """Ids of pinned profiles, those whose objects are gone included."""
+        """Ids of pinned profiles, including those whose objects are gone."""
         with durable.translated("list the pins"):
             return frozenset(filter(layout.is_id, durable.list_names(self._root / layout.PINS)))
 
@@ -79,7 +79,7 @@ class SideFiles:
     # ------------------------------------------------------------------------------------------------------- time
 
     def write_clock(self, at: float) -> None:
-        """Unix time. One that is lost by a power cut is written again soon."""
+        """Unix time. If a power failure loses it, it is soon written again."""
         with durable.translated("note the time"):
             draft = self._root / f"{layout.CLOCK}.new"
             draft.write_text(f"{at:.0f}\n")

@@ -1,4 +1,4 @@
-"""Space on the volume: set aside before a copy begins, so that copies side by side don't fill it together."""
+"""Space on the volume: reserved before a copy starts, so that concurrent copies do not fill it together."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ BLOCK = 512
 
 
 class Space:
-    """Counts what is set aside on the volume of `root`. Safe to use from several threads."""
+    """Counts reservations on the volume of `root`. Thread-safe."""
 
     def __init__(self, root: Path, min_free_bytes: int, max_bytes: int = 0) -> None:
-        """`max_bytes`: what the files may take, however much is free; 0: no limit."""
+        """`max_bytes`: limit for the files, however much is free; 0: no limit."""
         self._root = root
         self._max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
@@ -39,12 +39,13 @@ class Space:
         return self.free_bytes() - self._reserved_bytes - self._min_free_bytes
 
     def reserve(self, size_bytes: int) -> Reservation:
-        """Raises StoreFull if it doesn't fit beside what is set aside and what must stay free; OSError."""
+        """Raises StoreFull if it does not fit in addition to the reservations and the space that must stay free;
+        OSError."""
         with self._lock:
             room = self._measure_room()
             if size_bytes > room:
                 raise StoreFull(
-                    f"the volume has no room: {size_bytes} bytes are needed, {max(room, 0)} can be used.",
+                    f"the volume has too little space: {size_bytes} bytes are needed, {max(room, 0)} can be used.",
                     remedy=durable.FULL_REMEDY,
                     details={"needed_bytes": size_bytes, "usable_bytes": max(room, 0)},
                 )
@@ -57,7 +58,7 @@ class Space:
 
 
 def measure(root: Path) -> int:
-    """Bytes that the files below a folder take. Files that go meanwhile count or don't."""
+    """Bytes used by the files below a folder. Files removed meanwhile may or may not count."""
     total = 0
     for path in root.rglob("*"):
         with suppress(FileNotFoundError):
@@ -66,7 +67,7 @@ def measure(root: Path) -> int:
 
 
 class Reservation:
-    """Bytes set aside. `consume` as they are written (then the disk itself counts them), `release` at the end."""
+    """Reserved bytes. `consume` as they are written (then the disk counts them), `release` at the end."""
 
     def __init__(self, space: Space, size_bytes: int) -> None:
         self._space = space

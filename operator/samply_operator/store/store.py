@@ -1,6 +1,5 @@
-"""What a store is to those who use it: the volume (volume.py) and the bucket (bucket/store.py) are both one.
-
-All of it blocks: callers in an event loop use a thread. See Volume for what each call promises.
+"""The interface of a store: both the volume (volume.py) and the bucket (bucket/store.py) implement it. All calls block:
+use a thread in an event loop. See Volume for the guarantees of each call.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from samply_operator.store.space import Reservation
 
 
 class StoreReader(Protocol):
-    """Enough to know and to serve what is stored."""
+    """To list and serve what is stored."""
 
     @property
     def root(self) -> Path: ...
@@ -28,7 +27,7 @@ class StoreReader(Protocol):
 
 
 class Marks(Protocol):
-    """What is known of a profile beside its own files."""
+    """Documents about a profile other than its own files."""
 
     def write_tombstone(self, tombstone: Tombstone) -> None: ...
     def read_tombstones(self) -> Reading[Tombstone]: ...
@@ -41,7 +40,7 @@ class Marks(Protocol):
 
 
 class Store(StoreReader, Protocol):
-    """What the recorder writes with."""
+    """For the recorder."""
 
     @property
     def side_files(self) -> Marks: ...

@@ -1,8 +1,8 @@
-"""The door to the volume: publish, read, remove, journal, space. The only code that opens its files.
+"""The volume: publish, read, remove, journal, space. The only code that opens its files.
 
-A profile appears by one rename of a complete, synced folder, and goes by one rename: whoever reads sees all of it or
-nothing, whatever is killed in between, and with two writers the first one stands. Everything here blocks: callers
-in an event loop use a thread. Reading works on a volume that is mounted read-only.
+A profile appears by one rename of a complete, synced folder, and disappears by one rename: readers see all of it or
+nothing, whatever is killed in between, and of two writers the first one succeeds. All calls block: use a thread in an
+event loop. Reading works on a volume mounted read-only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from samply_operator.store.side_files import SideFiles
 from samply_operator.store.space import Reservation, Space
 
 TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
-"""What rename says when another writer was first."""
+"""Errors of rename if another writer was first."""
 
 
 def _no_fault(step: str) -> None:
@@ -38,8 +38,8 @@ def _no_fault(step: str) -> None:
 
 
 class Volume:
-    """One volume, mounted at `root`. `min_free_bytes` stay free whatever is reserved, and no more than `max_bytes` are
-    used (0: what there is); `emergency_bytes` are held back for small writes on a full volume."""
+    """One volume, mounted at `root`. `min_free_bytes` stay free whatever is reserved, and at most `max_bytes` are used
+    (0: no limit); `emergency_bytes` are reserved for small writes on a full volume."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Volume:
         self.side_files = SideFiles(self._root, self._emergency.rescue)
         self._fault = fault
         self._newest = 0
-        """The highest place of an attempt that is or was stored (rules/storage/order.py), once that was looked up."""
+        """The highest place of an attempt that is or was stored (rules/storage/order.py), once it is known."""
         self._has_newest = False
         self._numbering = threading.Lock()
 
@@ -66,7 +66,7 @@ class Volume:
         return self._root
 
     def prepare(self) -> None:
-        """Make the folders. The writer calls this once; a reader never."""
+        """Create the folders. Only the writer calls this, once."""
         with durable.translated("prepare the volume"):
             for name in (layout.PROFILES, layout.JOURNAL, layout.TMP):
                 (self._root / name).mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class Volume:
             durable.sync(self._root)
 
     def lock(self) -> bool:
-        """Become the one writer, for as long as this process lives. False: another process is. Raises StoreError."""
+        """Become the only writer until this process ends. False: another process is. Raises StoreError."""
         with durable.translated("lock the volume"):
             return self._lock.acquire()
 
@@ -99,7 +99,7 @@ class Volume:
         May be repeated after a kill at any step. Raises StoreFull, StoreError.
         """
         if (profile_path is None) != (manifest.file is None):
-            raise StoreError("a manifest names a file exactly when there is one.")
+            raise StoreError("a manifest must name a file if and only if there is one.")
         with durable.translated(f"publish profile {manifest.id}"):
             numbered = manifest if keeps_place else self._number(manifest)
             standing = self._published(manifest) or self._publish(numbered, profile_path, extras or {})
@@ -116,7 +116,7 @@ class Volume:
         try:
             self._stage(manifest, profile_path, extras, staging)
         except OSError:
-            # Whoever tries again, now or after a restart, finds the files where they were.
+            # A retry, now or after a restart, finds the files where they were.
             for name, path in (*extras.items(), (layout.PROFILE_FILE, profile_path)):
                 if path is not None and (staging / name).exists():
                     (staging / name).rename(path)
@@ -132,13 +132,13 @@ class Volume:
             return order.number(manifest, self._newest)
 
     def note_newest(self, place: int) -> None:
-        """An attempt is known that isn't on this volume: what is published from now on comes after its place."""
+        """An attempt exists that is not on this volume: later ones are numbered after its place."""
         with self._numbering:
             self._newest = max(self._newest, place)
 
     def _list_readable(self) -> Iterator[Manifest]:
         for profile_id in self.list_ids():
-            with suppress(StoreError):  # whoever lists them tells of it
+            with suppress(StoreError):  # listing reports it
                 manifest = self.read_manifest(profile_id)
                 if manifest is not None:
                     yield manifest
@@ -158,7 +158,7 @@ class Volume:
         """Move the profile in; after a kill it may already be in an older staging folder."""
         source = path if path.exists() else self._find_staged(manifest)
         if source is None:
-            raise StoreError(f"the profile to publish is gone: {path.name}.")
+            raise StoreError(f"the profile to publish is missing: {path.name}.")
         expected = manifest.file.size_bytes if manifest.file else 0
         if source.stat().st_size != expected:
             raise StoreError(f"the profile to publish has {source.stat().st_size} bytes, its manifest says {expected}.")
@@ -185,7 +185,7 @@ class Volume:
                 raise
             standing = self._published(manifest)
             if standing is None:
-                raise StoreError(f"the place of profile {manifest.id} was taken; try again.") from error
+                raise StoreError(f"the place of profile {manifest.id} was taken; retry.") from error
             manifest = standing
         self._fault("placed")
         durable.sync(folder.parent)
@@ -193,7 +193,7 @@ class Volume:
         return manifest
 
     def _published(self, manifest: Manifest) -> Manifest | None:
-        """What stands under this id; a folder that no one can read makes way."""
+        """The published manifest of this id; an unreadable folder is moved away."""
         try:
             standing = self.read_manifest(manifest.id)
         except CorruptManifest:
@@ -203,7 +203,7 @@ class Volume:
         return standing
 
     def remove(self, profile_id: str) -> bool:
-        """Remove a profile with all its files; False if there was none. Readers that have it open read on."""
+        """Remove a profile with all its files; False if there was none. Readers that have it open can continue."""
         folder = self._path(layout.build_folder(profile_id))
         gone = self._path(layout.build_tmp(profile_id, layout.REMOVED + secrets.token_hex(8)))
         with durable.translated(f"remove profile {profile_id}"):
@@ -213,14 +213,14 @@ class Volume:
                 return False
             self._fault("removed")
             durable.sync(folder.parent)
-        with suppress(OSError):  # the profile is gone; a file that is still read over NFS is left to `clean_tmp`
+        with suppress(OSError):  # the profile is removed; a file in use over NFS is left to `clean_tmp`
             _drop(gone)
         return True
 
     # ---------------------------------------------------------------------------------------------------- reading
 
     def has(self, profile_id: str) -> bool:
-        """Whether anything is stored under this id, readable or not."""
+        """Whether this id is stored, readable or not."""
         return self._path(layout.build_folder(profile_id)).exists()
 
     def list_ids(self) -> frozenset[str]:
@@ -235,15 +235,15 @@ class Volume:
             return documents.read_manifest(path, profile_id)
 
     def read_manifests(self, ids: Collection[str] | None = None) -> Reading[Manifest]:
-        """Those of `ids`, or all of them; those that can't be read are in `faults`."""
+        """Those of `ids`, or all of them; unreadable ones are in `faults`."""
         return documents.collect(sorted(self.list_ids() if ids is None else ids), self.read_manifest)
 
     def open_profile(self, profile_id: str, *, size_bytes: int | None = None) -> BinaryIO:
-        """The published bytes, unbuffered. Raises UnknownProfile; StoreError if the size isn't `size_bytes`."""
+        """The published bytes, unbuffered. Raises UnknownProfile; StoreError if the size is not `size_bytes`."""
         return self._open(profile_id, layout.PROFILE_FILE, size_bytes)
 
     def open_extra(self, profile_id: str, name: str) -> BinaryIO:
-        """A further file beside a profile, unbuffered. Raises UnknownProfile, StoreError."""
+        """An additional file of a profile, unbuffered. Raises UnknownProfile, StoreError."""
         return self._open(profile_id, layout.check_extra(name), None)
 
     def _open(self, profile_id: str, name: str, size_bytes: int | None) -> BinaryIO:
@@ -261,7 +261,7 @@ class Volume:
         return file
 
     def list_extra_sizes(self, profile_id: str) -> tuple[int, ...]:
-        """Bytes of each further file beside a profile. Raises StoreError."""
+        """Bytes of each additional file of a profile. Raises StoreError."""
         folder = self._path(layout.build_folder(profile_id))
         with durable.translated(f"measure profile {profile_id}"):
             try:
@@ -290,7 +290,7 @@ class Volume:
             return documents.read_entry(self._path(layout.build_journal(profile_id)), profile_id)
 
     def read_entries(self) -> Reading[JournalEntry]:
-        """All entries; those that can't be read are in `faults`."""
+        """All entries; unreadable ones are in `faults`."""
         with durable.translated("list the journal"):
             ids = self._list_journal()
         return documents.collect(ids, self.read_entry)
@@ -308,14 +308,14 @@ class Volume:
     # ------------------------------------------------------------------------------------- temporary files, space
 
     def tmp_path(self, profile_id: str, name: str) -> Path:
-        """Where a growing file of this recording lies: the same name gives the same file after a restart."""
+        """Path of a growing file of this recording: the same name gives the same file after a restart."""
         if name.startswith(layout.OWN):
-            raise StoreError(f"a name that the store keeps for itself: {name!r}.")
+            raise StoreError(f"a name reserved for the store: {name!r}.")
         return self._path(layout.build_tmp(profile_id, name))
 
     def clean_tmp(self, except_ids: Collection[str] = ()) -> tuple[str, ...]:
-        """Remove what is left in tmp/, except files of `except_ids` and of what the journal names, readable or not;
-        returns the names removed, not those in use."""
+        """Clean tmp/, except files of `except_ids` and of the journal, readable or not; returns the removed names,
+        without those in use."""
         removed = []
         with durable.translated("clean the temporary files"):
             except_ids = {*except_ids, *self._list_journal()}
@@ -329,28 +329,28 @@ class Volume:
         return tuple(removed)
 
     def drop_tmp(self, profile_id: str) -> None:
-        """Remove what a recording that failed left in tmp/: on a full volume it is the room that is missing."""
+        """Remove the files of a failed recording in tmp/: on a full volume their space is needed."""
         with durable.translated(f"remove the temporary files of {profile_id}"):
             for path in self._list_tmp(profile_id):
                 _drop(path)
 
     def free_bytes(self) -> int:
-        """Free space on the volume for this process's user, reservations not counted."""
+        """Free space on the volume for this process's user, including reserved space."""
         with durable.translated("ask for the free space"):
             return self._space.free_bytes()
 
     def room_bytes(self) -> int:
-        """What of it may still be set aside; below 0, no recording should begin."""
+        """Unreserved free space; if negative, no recording should start."""
         with durable.translated("ask for the free space"):
             return self._space.room_bytes()
 
     def hold_emergency_space(self) -> bool:
-        """Hold room back again after it was given up, as soon as there is enough. True: it is held."""
+        """Allocate the reserve again after it was released, once there is enough space. True: it exists."""
         with durable.translated("hold room back"):
             return self._emergency.take(self._space.room_bytes())
 
     def reserve(self, size_bytes: int) -> Reservation:
-        """Set space aside before a copy. Raises StoreFull. Release it (or use `with`) when the file is published."""
+        """Reserve space before a copy. Raises StoreFull. Release it (or use `with`) when the file is published."""
         with durable.translated("ask for the free space"):
             return self._space.reserve(size_bytes)
 
@@ -358,13 +358,13 @@ class Volume:
         return self._root / name
 
     def _list_tmp(self, profile_id: str) -> list[Path]:
-        """All of one id in tmp/ but drafts of the journal, which has its own pace."""
+        """All files of one id in tmp/ except drafts of the journal, which are cleaned separately."""
         found = self._path(layout.TMP).glob(f"{layout.check_id(profile_id)}-*")
         return [path for path in found if not path.name.startswith(f"{profile_id}-{layout.DRAFT}")]
 
 
 def _drop(path: Path) -> None:
-    """Remove a file or a folder; one that went in the meantime is fine."""
+    """Remove a file or a folder; a missing one is ignored."""
     try:
         path.unlink()
     except FileNotFoundError:

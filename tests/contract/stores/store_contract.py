@@ -123,7 +123,7 @@ class StoreContract:
         assert store.read_manifests().items == (first,)
 
     def test_a_manifest_names_a_file_exactly_when_there_is_one(self, place: Place) -> None:
-        with pytest.raises(StoreError, match="names a file"):
+        with pytest.raises(StoreError, match="must name a file"):
             place.store.publish(make_manifest(1), None)
 
     def test_a_file_of_another_size_than_its_manifest_says_is_refused(self, place: Place) -> None:

@@ -97,7 +97,7 @@ def test_what_is_damaged_is_told_and_keeps_nothing_else_back(
     target.prepare()
     progress = moving.copy(moving.Download(place.objects, target), ignore)
     assert list(progress.failed) == [make_id(2)]
-    assert "isn't what its manifest says" in progress.failed[make_id(2)]
+    assert "does not match its manifest" in progress.failed[make_id(2)]
     assert target.list_ids() == volume.list_ids() - {make_id(2)}
     assert list((target.root / "tmp").iterdir()) == []
 

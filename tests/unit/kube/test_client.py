@@ -128,7 +128,7 @@ async def test_one_that_never_becomes_ready_counts_as_away(
     kube.failure = BEGINNING
     kube.readiness = lambda: 500
     kube.failures.extend([403] * 100)
-    with pytest.raises(errors.KubeUnavailable, match="isn't ready") as caught:
+    with pytest.raises(errors.KubeUnavailable, match="is not ready") as caught:
         await client.get(POD)
     assert caught.value.is_transient
     assert len(kube.requests) > 2

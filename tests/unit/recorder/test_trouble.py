@@ -361,7 +361,7 @@ async def test_trouble_while_a_failure_is_looked_into_does_not_become_its_reason
     ("error", "reason"),
     [
         pytest.param(KubeForbidden("no exec for you"), "NotPermitted", id="no right to exec"),
-        pytest.param(KubeNotFound("The container doesn't run"), "Unreachable", id="no such container"),
+        pytest.param(KubeNotFound("The container is not running"), "Unreachable", id="no such container"),
         pytest.param(KubeUnavailable("503"), "Unreachable", id="the API server is away"),
     ],
 )

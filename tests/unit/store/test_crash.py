@@ -92,7 +92,7 @@ def test_a_profile_damaged_in_an_interrupted_publishing_is_not_used(volume: Volu
     run_killed(volume.root, publish, "profile-staged")
     (staged,) = (volume.root / "tmp").rglob("profile.json.gz")
     staged.write_bytes(DATA[:-1] + b"?")
-    with pytest.raises(Exception, match="is gone"):
+    with pytest.raises(Exception, match="is missing"):
         publish(volume)
     assert not assert_whole_or_nothing(volume)
 

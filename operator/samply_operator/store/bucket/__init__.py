@@ -1,1 +1,1 @@
-"""The door to object storage: names (pure), the connection, objects, and what a store makes of them."""
+"""Object storage: names (pure), the connection, objects, and the store built on them."""

@@ -1,7 +1,7 @@
-"""The manifests of one prefix: listed in several requests at once, and read from one object that holds most of them.
+"""The manifests of one prefix: listed in parallel requests, and read from one object that holds most of them.
 
-That object is only a cache: which attempts there are is what the list says, and an entry counts while its entity tag is
-the one in the list.
+That object is only a cache: the list determines which attempts exist, and an entry counts while its entity tag is the
+one in the list.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 32
 FEW = 200
-"""So many are fetched one by one before the cache is asked for."""
+"""Up to this number manifests are fetched one by one before the cache is read."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -38,24 +38,24 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Catalog:
-    """Lists and reads. Safe to use from several threads, though it works for one at a time."""
+    """Lists and reads. Thread-safe, but serialized."""
 
     def __init__(self, objects: Objects) -> None:
         self.tags: Mapping[str, str] = {}
-        """Entity tag of each manifest, by its id, as of the last list."""
+        """Entity tag of each manifest by id, as of the last list."""
         self.is_listed = False
         self.removed: Mapping[str, float] = {}
         """When each removal was marked (Unix time), by id, as of the last list."""
         self.leftovers: frozenset[str] = frozenset()
-        """Ids that are removed, and whose manifests are still there."""
+        """Removed ids whose manifests still exist."""
         self._objects = objects
         self._lock = threading.Lock()
         self._encoder = msgspec.json.Encoder()
         self._cached = 0
-        """How many of the listed ones the cache is known to hold."""
+        """How many of the listed manifests the cache contains."""
 
     def list(self) -> frozenset[str]:
-        """Ids of all attempts that aren't removed. Raises StoreUnavailable."""
+        """Ids of all attempts that are not removed. Raises StoreUnavailable."""
         with self._lock, ThreadPoolExecutor(len(names.SHARDS) + 1, "list") as pool:
             removed = pool.submit(self._list_removed)
             parts = pool.map(self._list_shard, names.SHARDS)
@@ -82,7 +82,7 @@ class Catalog:
         return documents.decode_manifest(found[0], profile_id) if found else None
 
     def read_many(self, ids: Collection[str]) -> Reading[Manifest]:
-        """Those of `ids` that are there; those that can't be read are in `faults`. Raises StoreUnavailable."""
+        """Those of `ids` that exist; unreadable ones are in `faults`. Raises StoreUnavailable."""
         cached = self._read_cache(ids) if len(ids) > FEW else {}
         fetched = self._fetch(sorted(set(ids) - cached.keys()))
         return Reading((*cached.values(), *fetched.items), fetched.faults)
@@ -94,11 +94,11 @@ class Catalog:
         return Reading(tuple(each for each in results if isinstance(each, Manifest)), faults)
 
     def is_cache_old(self) -> bool:
-        """Many manifests were published, or removed, since it was written."""
+        """Many manifests were published or removed since it was written."""
         return abs(len(self.tags) - self._cached) > max(FEW, len(self.tags) // 10)
 
     def renew_cache(self) -> None:
-        """List, and write all manifests into one object, for whoever starts next. Raises StoreUnavailable."""
+        """List, and write all manifests into one object for the next start. Raises StoreUnavailable."""
         self.list()
         tags, written = self.tags, set[str]()
         with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +111,7 @@ class Catalog:
         self._cached = len(written)
 
     def _collect_lines(self, tags: Mapping[str, str]) -> Iterator[Line]:
-        """What the cache has already, then what it lacks, some at a time."""
+        """First what the cache has, then the rest in batches."""
         kept = set()
         for line in self._try_lines():
             if tags.get(line.manifest.id) == line.e_tag:
@@ -133,11 +133,11 @@ class Catalog:
         return found
 
     def _try_lines(self) -> Iterator[Line]:
-        """As many as can be read."""
+        """All readable entries."""
         try:
             yield from self._read_lines()
         except (StoreError, OSError, EOFError, msgspec.MsgspecError) as error:
-            logger.info("the cache of manifests isn't used any further: %s", error)
+            logger.info("the rest of the manifest cache is ignored: %s", error)
 
     def _read_lines(self) -> Iterator[Line]:
         decoder = msgspec.json.Decoder(Line)

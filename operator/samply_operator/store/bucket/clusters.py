@@ -1,6 +1,5 @@
-"""Further clusters' prefixes of the same bucket, read beside this one's: their namespaces are called CLUSTER/NAMESPACE.
-
-They are only read. One that can't be listed is left as it was last seen, and keeps no other one away.
+"""Other clusters' prefixes of the same bucket, read in addition to this one's: their namespaces are called
+CLUSTER/NAMESPACE. They are only read. If one cannot be listed, its last state is used, and the others are not affected.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Sign = Callable[[str], str]
 
 
 class Cluster:
-    """One further prefix. `sign`: as for BucketReader."""
+    """One additional prefix. `sign`: as for BucketReader."""
 
     def __init__(self, name: str, objects: Objects, sign: Sign | None = None) -> None:
         self.name = name
@@ -38,16 +37,16 @@ class Cluster:
         try:
             return self.catalog.list()
         except StoreUnavailable as error:
-            logger.warning("cluster %s: the last list goes on to count: %s", self.name, error)
+            logger.warning("cluster %s: using the last list: %s", self.name, error)
             return frozenset(self.catalog.tags)
 
     def rename(self, manifest: Manifest) -> Manifest:
-        """As it is called here."""
+        """Its name in this installation."""
         return msgspec.structs.replace(manifest, namespace=f"{self.name}{SEPARATOR}{manifest.namespace}")
 
 
 class ClustersReader(BucketReader):
-    """Reads the own prefix as BucketReader, and `others`."""
+    """Reads its own prefix like BucketReader, and `others`."""
 
     def __init__(
         self, spool: Volume, objects: Objects, others: Collection[Cluster], *, sign: Sign | None = None
@@ -55,7 +54,7 @@ class ClustersReader(BucketReader):
         super().__init__(spool, objects, sign=sign)
         self._others: Mapping[str, Cluster] = {cluster.name: cluster for cluster in others}
         self._homes: dict[str, Cluster] = {}
-        """Of each foreign profile, by its id."""
+        """The prefix of each profile of another cluster, by id."""
 
     def list_ids(self) -> frozenset[str]:
         own = super().list_ids()

@@ -1,4 +1,4 @@
-"""Connects to a bucket as `config.storage.bucket` says: provider, endpoint, credentials, certificate, encryption.
+"""Connects to a bucket according to `config.storage.bucket`: provider, endpoint, credentials, certificate, encryption.
 
 Credentials are files (a mounted Secret, or a projected token): when they change, the next request uses the new ones.
 """
@@ -32,17 +32,17 @@ CLIENT: ClientConfig = {
     "timeout": timedelta(hours=1),
     "user_agent": "samply-operator",
 }
-"""A request may last as long as its bytes come; the time between two of them is limited."""
+"""A request may take as long as it transfers bytes; the time between two of them is limited."""
 RETRIES: RetryConfig = {
     "max_retries": 4,
     "retry_timeout": timedelta(seconds=15),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=3), "base": 2},
 }
-"""Short: whoever asked tries again, and does something else meanwhile."""
+"""Short: callers retry and do other work meanwhile."""
 
 
 class Connection:
-    """Callable: the store to use now. `prefix` is added to that of the URL; `folder` holds the credentials."""
+    """Callable: the current store. `prefix` is appended to that of the URL; `folder` contains the credentials."""
 
     def __init__(
         self,
@@ -54,8 +54,8 @@ class Connection:
         endpoint: str = "",
         credentials: Path | None = None,
     ) -> None:
-        """`authorities`: a file of further certificates, if it is there. `endpoint`: another one than the settings',
-        for URLs that are given to callers. `credentials`: another folder of them."""
+        """`authorities`: a file of additional CA certificates, if it exists. `endpoint`: overrides that of the
+        settings, for URLs given to callers. `credentials`: overrides their folder."""
         self._credentials = credentials or folder / CREDENTIALS
         self._authorities = authorities
         self._settings = settings
@@ -93,7 +93,7 @@ class Connection:
             store: Native = build(name, prefix=whole, config=options, client_options=client, retry_config=RETRIES)
         except (exceptions.BaseError, ValueError, TypeError) as error:
             what = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise SettingsError(f"the bucket {self._settings.url} can't be used: {what}") from error
+            raise SettingsError(f"the bucket {self._settings.url} cannot be used: {what}") from error
         return store
 
     def _list_options(self, scheme: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Who may write to a prefix: one object with the number of the term, changed only on condition that it is as last read.
+"""Who may write to a prefix: one object with the number of the term, replaced only if it is unchanged since it was
+read.
 
-Whoever becomes the writer begins a new term. A writer that slept, and wakes up in a later term, finds its conditions
-broken and stops; no clock of either is asked. Another installation's term is taken over only once its object didn't
-change for a while, which this process measures itself.
+Each new writer starts a new term. A writer that was paused and resumes in a later term finds that its conditions fail,
+and stops; clocks are not compared. Another installation's term is taken over only if its object has not changed for a
+while, measured by this process.
 """
 
 from __future__ import annotations
@@ -22,41 +23,41 @@ logger = logging.getLogger(__name__)
 
 RENEW_SECS = 30.0
 PATIENCE_SECS = 150.0
-"""A foreign term that wasn't renewed for so long is over."""
+"""Another installation's term that was not renewed for this long is over."""
 
 
 class Term(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The object: `number` grows with each writer, `beat` with each renewal."""
+    """The object: `number` increases with each writer, `beat` with each renewal."""
 
     number: int
     owner: str
-    """The installation: a further process of the same one may take over at once."""
+    """The installation: another process of the same one may take over immediately."""
     holder: str = ""
-    """The pod, for people. Empty: the term was ended in order."""
+    """The pod, for information. Empty: the term was ended properly."""
     beat: int = 0
     newest: int = 0
-    """The highest place of an attempt that was published (rules/storage/order.py)."""
+    """The highest place of a published attempt (rules/storage/order.py)."""
 
 
 class Fence:
-    """`owner` and `holder` are those of this process. Safe to use from several threads."""
+    """`owner` and `holder` are those of this process. Thread-safe."""
 
     def __init__(
         self, objects: Objects, owner: str, holder: str, *, uptime: Callable[[], float] = time.monotonic
     ) -> None:
         self.term: Term | None = None
-        """Ours; None: we don't write."""
+        """Our term; None: we do not write."""
         self._objects = objects
         self._owner = owner
         self._holder = holder
         self._uptime = uptime
         self._e_tag = ""
         self._seen: tuple[str, float] = ("", 0.0)
-        """A foreign term's entity tag, and since when it is the same."""
+        """Entity tag of another installation's term, and since when it is unchanged."""
         self._lock = threading.Lock()
 
     def acquire(self) -> bool:
-        """Begin a new term. False: somebody else has one, or was faster. Raises StoreUnavailable."""
+        """Start a new term. False: another process has one, or was faster. Raises StoreUnavailable."""
         with self._lock:
             found = self._read()
             if found is None:
@@ -70,7 +71,7 @@ class Fence:
         """Raises StoreFenced if the term is over, StoreUnavailable."""
         with self._lock:
             if self.term is None:
-                raise StoreFenced("this process doesn't write to the bucket.")
+                raise StoreFenced("this process does not write to the bucket.")
             term = msgspec.structs.replace(self.term, beat=self.term.beat + 1, newest=max(newest, self.term.newest))
             try:
                 self._e_tag = self._objects.replace(names.LEADER, msgspec.json.encode(term), self._e_tag)
@@ -79,14 +80,14 @@ class Fence:
             self.term = term
 
     def check(self) -> None:
-        """Before something that no condition guards. Raises StoreFenced if the term is over, StoreUnavailable."""
+        """Before an unconditional operation. Raises StoreFenced if the term is over, StoreUnavailable."""
         with self._lock:
             found = self._read()
             if self.term is None or found is None or (found[0].number, found[0].owner) != self._identity():
                 self._end(found[0] if found else None)
 
     def release(self, newest: int = 0) -> None:
-        """End the term in order: any installation may begin the next one at once."""
+        """End the term properly: any installation may start the next one immediately."""
         with self._lock:
             if self.term is None:
                 return
@@ -95,7 +96,7 @@ class Fence:
             try:
                 self._objects.replace(names.LEADER, msgspec.json.encode(ended), self._e_tag)
             except StoreConflict:
-                logger.info("the term in the bucket was over already")
+                logger.info("the term in the bucket was already over")
 
     def _may_take(self, term: Term, e_tag: str) -> bool:
         if term.owner == self._owner or not term.holder:
@@ -122,13 +123,13 @@ class Fence:
             found = self._read()
             if found is None or found[0] != term:
                 return False
-            self._e_tag = found[1]  # it was our own request, whose answer was lost and which was sent again
+            self._e_tag = found[1]  # it was our own request, whose answer was lost and which was repeated
         self.term = term
-        logger.info("term %d in the bucket begins", term.number)
+        logger.info("term %d in the bucket starts", term.number)
         return True
 
     def _adopt_or_end(self, wanted: Term) -> None:
-        """The condition broke: by our own request, whose answer was lost, or because the term is over."""
+        """The condition failed: because of our own request whose answer was lost, or because the term is over."""
         found = self._read()
         if found is not None and found[0].number == wanted.number and found[0].owner == self._owner:
             self._e_tag = found[1]

@@ -1,8 +1,8 @@
 """Small documents that change (journal, tombstones, pins): written to the spool first, then to the bucket.
 
-The spool's copy is what this process works with, so that a bucket that is away stops nothing: what it doesn't have yet
-is marked in `unsent/`, and sent later. The bucket's copy is for the next writer. It is wrapped with the term it was
-written in, and changed only on condition that it is as last written: a writer of an earlier term can't.
+This process uses the spool's copy, so an unavailable bucket stops nothing: what it lacks is marked in `unsent/` and
+sent later. The bucket's copy is for the next writer. It is wrapped with the term in which it was written, and replaced
+only if it is unchanged since: a writer of an earlier term cannot.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ UNSENT = "unsent"
 
 
 class Wrapped(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the bucket has of a document."""
+    """The bucket's version of a document."""
 
     term: int
     is_closed: bool = False
-    """It was removed; the object itself goes a moment later."""
+    """It was removed; the object itself is deleted a moment later."""
     text: str = ""
     """The document as it is in the spool."""
 
 
 class Mirror:
-    """Documents are named by their paths in the spool (`journal/<id>.json`). Call `send` after each change of one that
-    was announced with `announce`."""
+    """Documents are named by their paths in the spool (`journal/<id>.json`). Call `send` after each change that was
+    announced with `announce`."""
 
     def __init__(self, objects: Objects, root: Path, fence: Fence) -> None:
         self._objects = objects
         self._root = root
         self._fence = fence
         self._tags: dict[str, str] = {}
-        """Entity tags of what the bucket has, since the term began."""
+        """Entity tags of the bucket's versions since the term started."""
         self._lock = threading.RLock()
 
     def prepare(self) -> None:
@@ -53,7 +53,7 @@ class Mirror:
             (self._root / UNSENT / folder).mkdir(mode=0o750, parents=True, exist_ok=True)
 
     def announce(self, name: str) -> None:
-        """The document is about to change in the spool."""
+        """Announce a change of the document in the spool."""
         with durable.translated(f"mark {name}"):
             (self._root / UNSENT / name).touch(mode=0o640)
 
@@ -63,22 +63,24 @@ class Mirror:
         )
 
     def send(self, name: str) -> None:
-        """Bring the bucket's copy to what the spool has. Raises StoreUnavailable, StoreFenced."""
+        """Update the bucket's copy from the spool. Raises StoreUnavailable, StoreFenced."""
         with self._lock:
             path = self._root / name
             text = path.read_text(encoding="utf-8") if path.exists() else None
             if text is not None:
                 self._write(name, Wrapped(self._number, text=text))
             elif name in self._tags:
-                # In two steps: a removal itself can't be made on a condition.
+                # In two steps: a removal itself cannot be conditional.
                 self._write(name, Wrapped(self._number, is_closed=True))
                 self._objects.delete([name])
                 del self._tags[name]
             (self._root / UNSENT / name).unlink(missing_ok=True)
 
     def adopt(self, *, was_ours: bool) -> None:
-        """At the beginning of a term: take over what the last writer left. `was_ours`: this spool is that writer's, so
-        that what it didn't send yet is newer than the bucket's. Raises StoreUnavailable, StoreFenced."""
+        """At the start of a term: take over the last writer's documents.
+
+        `was_ours`: this spool is that writer's, so that its unsent documents are newer than the bucket's. Raises
+        StoreUnavailable, StoreFenced."""
         with self._lock:
             remote = dict(self._list())
             self._tags = dict(remote)
@@ -92,12 +94,12 @@ class Mirror:
                 if name in unsent:
                     self.send(name)
                 else:
-                    (self._root / name).unlink(missing_ok=True)  # somebody else has brought it to its end
+                    (self._root / name).unlink(missing_ok=True)  # another process has finished it
             for name in self.list_unsent() - remote.keys():
                 (self._root / UNSENT / name).unlink(missing_ok=True)
 
     def _take(self, name: str) -> None:
-        """The bucket's copy replaces the spool's, and becomes this term's."""
+        """Replace the spool's copy by the bucket's, and adopt it in this term."""
         found = self._objects.read(name)
         if found is None:
             del self._tags[name]
@@ -125,7 +127,7 @@ class Mirror:
             self._settle(name, data)
 
     def _settle(self, name: str, data: bytes) -> None:
-        """Somebody changed it. In our own term that was a request of ours whose answer was lost; else the term is
+        """The document was changed. In our own term this was a request of ours whose answer was lost; else the term is
         over. Raises StoreFenced."""
         self._fence.check()
         found = self._objects.read(name)
@@ -141,7 +143,7 @@ class Mirror:
     @property
     def _number(self) -> int:
         if self._fence.term is None:
-            raise StoreFenced("this process doesn't write to the bucket.")
+            raise StoreFenced("this process does not write to the bucket.")
         return self._fence.term.number
 
     def _list(self) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Tombstones and pins in the spool, with each change sent to the bucket: the same calls as SideFiles."""
+"""Tombstones and pins in the spool, with each change sent to the bucket: the same interface as SideFiles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from samply_operator.store.side_files import SideFiles
 
 
 class MirroredSideFiles:
-    """`send` brings a document to the bucket, now or later."""
+    """`send` sends a document to the bucket, now or later."""
 
     def __init__(self, local: SideFiles, mirror: Mirror, send: Callable[[str], None]) -> None:
         self._local = local
@@ -43,7 +43,7 @@ class MirroredSideFiles:
         self._send(name)
 
     def write_clock(self, at: float) -> None:
-        """Of this spool alone: another process asks its own."""
+        """Only of this spool: other processes use their own."""
         self._local.write_clock(at)
 
     def read_clock(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Names in the bucket, below the prefix of one cluster, and nothing else: no request is made here.
+"""Names in the bucket, below the prefix of one cluster, only as strings: no requests.
 
     leader.json                      who writes, and the number of the term (fence.py)
     manifests/<x>/<id>.json          the facts of one attempt; its appearance publishes the profile
@@ -33,7 +33,7 @@ def build_manifest(profile_id: str) -> str:
 
 
 def build_folder(profile_id: str) -> str:
-    """Where all files of a profile are."""
+    """Folder of all files of a profile."""
     return f"{FILES}/{layout.check_id(profile_id)}"
 
 
@@ -50,6 +50,6 @@ def build_removed(profile_id: str) -> str:
 
 
 def parse_id(path: str) -> str | None:
-    """The id that a manifest, a mark or a mirrored document is named for; None if it is something else."""
+    """The id in the name of a manifest, a removal or a mirrored document; None if there is none."""
     name = path.rpartition("/")[2].removesuffix(SUFFIX)
     return name if layout.is_id(name) else None

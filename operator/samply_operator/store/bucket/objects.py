@@ -1,7 +1,7 @@
-"""Objects of one prefix of a bucket: whole ones, conditional ones, lists, streams. The only user of obstore's calls.
+"""Objects of one prefix of a bucket: plain and conditional writes, lists, streams. The only user of obstore's calls.
 
-Everything here blocks but `open_stream`. What the provider answers becomes one of three errors: StoreUnavailable (worth
-repeating), StoreConflict (a condition didn't hold), or None where there is no such object.
+All calls block except `open_stream`. Errors of the provider become StoreUnavailable (retry), StoreConflict (a condition
+failed), or None if there is no such object.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ PARTS_AT_ONCE = 4
 STREAM_BYTES = 256 * 1024
 READ_BYTES = 1024 * 1024
 MESSAGE_LENGTH = 300
-REMEDY = "Look at config.storage.bucket: endpoint, region, credentials, and what they may do with the bucket."
+REMEDY = "Check config.storage.bucket: endpoint, region, credentials and their permissions."
 
 ABSENT = (exceptions.NotFoundError, FileNotFoundError)
-"""What obstore raises where there is no such object, in one release or another."""
+"""What obstore raises for a missing object, depending on its release."""
 Native = S3Store | GCSStore | AzureStore
 _XML = re.compile(r"<Code>(\w+)</Code>.*?<Message>([^<]*)</Message>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a list says of an object."""
+    """An object in a list."""
 
     path: str
     size_bytes: int
@@ -48,19 +48,19 @@ class Found:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn what obstore raises into this project's errors; ABSENT passes."""
+    """Translate obstore's exceptions to this project's; ABSENT passes."""
     try:
         yield
     except ABSENT:
         raise
     except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
-        raise StoreConflict(f"cannot {what}: it was changed by somebody else.") from error
+        raise StoreConflict(f"cannot {what}: it was changed by another process.") from error
     except (exceptions.BaseError, OSError) as error:
         raise StoreUnavailable(f"cannot {what}: {describe(error)}.", remedy=REMEDY) from error
 
 
 def describe(error: Exception) -> str:
-    """What the provider said, in one line, without the request around it."""
+    """The provider's message in one line, without the request."""
     text = str(error)
     said = _XML.search(text)
     if said is not None:
@@ -69,7 +69,7 @@ def describe(error: Exception) -> str:
 
 
 class Stream:
-    """The bytes of an object as they come; `size_bytes` is that of the whole object."""
+    """An object as a stream; `size_bytes` is that of the whole object."""
 
     def __init__(self, result: obstore.GetResult, path: str) -> None:
         self.size_bytes = result.meta["size"]
@@ -84,28 +84,28 @@ class Stream:
 
 
 class Objects:
-    """`connect` gives the connection to use now: credentials are replaced while the process runs."""
+    """`connect` returns the current connection: credentials are replaced while the process runs."""
 
     def __init__(self, connect: Callable[[], Native]) -> None:
         self._connect = connect
         self.has_versions = False
-        """The bucket keeps versions: what is removed still takes space. Known after the first write."""
+        """The bucket keeps versions, so removed objects still use space. Known after the first write."""
 
     # ---------------------------------------------------------------------------------------------------- writing
 
     def create(self, path: str, data: bytes) -> str:
-        """Write an object that isn't there yet; its entity tag. Raises StoreConflict."""
+        """Create an object; returns its entity tag. Raises StoreConflict if it exists."""
         return self._put(path, data, "create")
 
     def replace(self, path: str, data: bytes, e_tag: str) -> str:
-        """Write over the version that `e_tag` names; the new entity tag. Raises StoreConflict."""
+        """Replace the version `e_tag`; returns the new entity tag. Raises StoreConflict."""
         try:
             return self._put(path, data, {"e_tag": e_tag})
         except ABSENT as error:
             raise StoreConflict(f"cannot write {path}: it was removed.") from error
 
     def write(self, path: str, data: bytes) -> str:
-        """Write an object, whatever is there."""
+        """Write an object unconditionally."""
         return self._put(path, data, "overwrite")
 
     def _put(self, path: str, data: bytes, mode: obstore.PutMode) -> str:
@@ -115,7 +115,7 @@ class Objects:
         return result["e_tag"] or ""
 
     def upload(self, path: str, file: Path, attributes: Mapping[str, str]) -> None:
-        """A file of any size, in parts. An object appears whole or not at all. Raises StoreUnavailable."""
+        """Upload a file of any size in parts. The object appears atomically. Raises StoreUnavailable."""
         try:
             with translated(f"upload {path}"):
                 obstore.put(
@@ -130,7 +130,7 @@ class Objects:
             raise StoreError(f"cannot upload {path}: the bucket, or {file.name}, is gone.") from error
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete objects, many with one request where the provider can; those that aren't there are fine."""
+        """Delete objects, many per request if the provider supports it; missing ones are ignored."""
         if not paths:
             return
         with translated(f"delete {paths[0]}" if len(paths) == 1 else f"delete {len(paths)} objects"):
@@ -140,7 +140,7 @@ class Objects:
                 self._delete_each(paths)
 
     def _delete_each(self, paths: Sequence[str]) -> None:
-        """Some providers stop at the first that isn't there."""
+        """Some providers stop at the first missing object."""
         for path in paths:
             try:
                 obstore.delete(self._connect(), path)
@@ -167,13 +167,13 @@ class Objects:
             return None
 
     def list(self, prefix: str) -> Iterator[Found]:
-        """All objects below `prefix`, a path without its last slash."""
+        """All objects below `prefix`, a path without a trailing slash."""
         with translated(f"list {prefix}"):
             for page in obstore.list(self._connect(), prefix, chunk_size=names.PAGE):
                 yield from map(_describe, page)
 
     def read_pieces(self, path: str) -> Iterator[memoryview]:
-        """The bytes of an object as they come. Raises StoreUnavailable, StoreError if there is no such object."""
+        """An object as a stream. Raises StoreUnavailable, or StoreError if it does not exist."""
         try:
             with translated(f"read {path}"):
                 for piece in obstore.get(self._connect(), path).stream(min_chunk_size=READ_BYTES):
@@ -182,7 +182,7 @@ class Objects:
             raise StoreError(f"there is no {path} in the bucket.") from error
 
     def hash(self, path: str) -> tuple[int, str]:
-        """Size and SHA-256 of what the bucket gives back. Raises StoreUnavailable, StoreError."""
+        """Size and SHA-256 of an object as read back. Raises StoreUnavailable, StoreError."""
         digest, size = hashlib.sha256(), 0
         for piece in self.read_pieces(path):
             digest.update(piece)
@@ -190,7 +190,7 @@ class Objects:
         return size, digest.hexdigest()
 
     async def open_stream(self, path: str, start: int, stop: int) -> Stream | None:
-        """Bytes `start` up to `stop`, all of them if that is none; None if there is no such object. Raises
+        """Bytes from `start` to `stop`, or to the end if None; None if the object does not exist. Raises
         StoreUnavailable."""
         try:
             with translated(f"read {path}"):
@@ -200,7 +200,7 @@ class Objects:
             return None
 
     def sign(self, path: str, secs: int) -> str:
-        """A URL that gives the object to whoever has it, for so long."""
+        """A signed URL of the object, valid for `secs`."""
         with translated(f"sign {path}"):
             return obstore.sign(self._connect(), "GET", path, timedelta(seconds=secs))
 

@@ -1,6 +1,5 @@
-"""Reads what is stored: what is still in the spool from there, the rest from the bucket.
-
-While the bucket is away, the last list goes on to count: what is stored can't be fetched then, but is known.
+"""Reads stored profiles: from the spool if they are still there, else from the bucket. While the bucket is unavailable,
+the last list is used: its profiles are known but cannot be fetched.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class BucketReader:
-    """`spool` is the pod's own volume: what was recorded here and isn't in the bucket yet."""
+    """`spool` is the pod's own volume: profiles recorded here that are not in the bucket yet."""
 
     def __init__(self, spool: Volume, objects: Objects, *, sign: Callable[[str], str] | None = None) -> None:
-        """`sign`: gives URLs of the bucket for callers; None: they aren't sent there."""
+        """`sign`: creates URLs of the bucket for callers; None: callers are not redirected."""
         self._spool = spool
         self._sign = sign
         self._objects = objects
@@ -38,18 +37,18 @@ class BucketReader:
         return self._spool.root
 
     def list_ids(self) -> frozenset[str]:
-        """Ids of all attempts. Raises StoreUnavailable if the bucket was never listed yet, StoreError."""
-        spooled = self._spool.list_ids()  # first: what moves meanwhile is then found in the bucket
+        """Ids of all attempts. Raises StoreUnavailable if the bucket was never listed, StoreError."""
+        spooled = self._spool.list_ids()  # first, so that what is moved meanwhile is found in the bucket
         try:
             return spooled | self._catalog.list()
         except StoreUnavailable as error:
             if not self._catalog.is_listed:
                 raise
-            logger.warning("the last list of the bucket goes on to count: %s", error)
+            logger.warning("using the last list of the bucket: %s", error)
             return spooled | frozenset(self._catalog.tags)
 
     def has(self, profile_id: str) -> bool:
-        """Whether anything is stored under this id, readable or not. Raises StoreUnavailable."""
+        """Whether this id is stored, readable or not. Raises StoreUnavailable."""
         return self._spool.has(profile_id) or self._is_in_bucket(profile_id)
 
     def _is_in_bucket(self, profile_id: str) -> bool:
@@ -63,7 +62,7 @@ class BucketReader:
         return manifest
 
     def read_manifests(self, ids: Collection[str] | None = None) -> Reading[Manifest]:
-        """Those of `ids`, or all; those that can't be read are in `faults`. Raises StoreUnavailable, StoreError."""
+        """Those of `ids`, or all; unreadable ones are in `faults`. Raises StoreUnavailable, StoreError."""
         wanted = self.list_ids() if ids is None else ids
         local = documents.collect(sorted(self._spool.list_ids() & set(wanted)), self._spool.read_manifest)
         seen = {manifest.id for manifest in local.items} | {str(fault.details["profile"]) for fault in local.faults}
@@ -71,20 +70,20 @@ class BucketReader:
         return Reading(local.items + remote.items, local.faults + remote.faults)
 
     def open_profile(self, profile_id: str, *, size_bytes: int | None = None) -> BinaryIO:
-        """The file of one that is still in the spool. Raises UnknownProfile if it isn't, StoreError."""
+        """The file of a profile in the spool. Raises UnknownProfile if it is not there, StoreError."""
         return self._spool.open_profile(profile_id, size_bytes=size_bytes)
 
     def find_local(self, profile_id: str) -> Path | None:
-        """Where the file of one is that is still in the spool."""
+        """Path of the file of a profile in the spool."""
         path = self._spool.root / layout.build_folder(profile_id) / layout.PROFILE_FILE
         return path if path.exists() else None
 
     async def open_stream(self, manifest: Manifest, start: int, stop: int) -> Stream | None:
-        """Bytes of a profile's file from the bucket; None if they are gone. Raises StoreUnavailable, UnknownProfile."""
+        """Bytes of a profile's file from the bucket; None if it was removed. Raises StoreUnavailable, UnknownProfile."""
         return await self._objects.open_stream(uploads.build_path(manifest), start, stop)
 
     def sign(self, manifest: Manifest) -> str | None:
-        """A URL that gives the profile's file to whoever has it, for a while; None: callers aren't sent there."""
+        """A signed URL of the profile's file; None: callers are not redirected."""
         if self._sign is None or self.find_local(manifest.id) is not None:
             return None
         return self._sign(uploads.build_path(manifest))

@@ -1,7 +1,7 @@
-"""The store of one prefix of a bucket, with the pod's volume as its spool: the same calls as those of a volume.
+"""The store of one prefix of a bucket, with the pod's volume as its spool: the same interface as a volume's.
 
-What is published is durable in the spool first and goes to the bucket at once; if the bucket is away, later, by the
-thread that `lock` starts. Nothing here waits for the bucket longer than a few retries.
+A published profile is first durable in the spool and is sent to the bucket at once; if that is unavailable, later, by
+the thread that `lock` starts. No call waits for the bucket longer than a few retries.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from samply_operator.store.volume import Volume
 logger = logging.getLogger(__name__)
 
 PAUSE_SECS = 5.0
-"""Between two tries while the bucket is away; meanwhile nothing else waits for it."""
+"""Pause between two tries while the bucket is unavailable; other calls do not wait for it meanwhile."""
 TIDY_SECS = 3600.0
 MARK_SECS = 7 * 86400.0
-"""The mark of a removal stays so long: a process that slept may still write the manifest again."""
+"""How long the marker of a removal is kept: a paused process may still write the manifest again."""
 UNLIMITED = 1 << 60
 TERM = "term"
-"""File of the spool with the number of the last term that was its own."""
+"""File of the spool with the number of its own last term."""
 
 
 def _no_fault(step: str) -> None:
@@ -44,7 +44,7 @@ def _no_fault(step: str) -> None:
 
 
 class BucketStore(BucketReader):
-    """`on_fenced` is called once, from any thread, when another process has become the writer: this one must end."""
+    """`on_fenced` is called once, from any thread, when another process has become the writer: this process must end."""
 
     def __init__(
         self,
@@ -72,13 +72,13 @@ class BucketStore(BucketReader):
         self.side_files = MirroredSideFiles(spool.side_files, self._mirror, self._send)
 
     def prepare(self) -> None:
-        """Make the spool's folders."""
+        """Create the spool's folders."""
         self._spool.prepare()
         self._mirror.prepare()
 
     def lock(self) -> bool:
-        """Become the one writer: of the spool, then of the prefix. False: another process is, or the bucket is away.
-        Raises StoreError."""
+        """Become the only writer: of the spool, then of the prefix. False: another process is, or the bucket is
+        unavailable. Raises StoreError."""
         if self._fence.term is not None:
             return True
         try:
@@ -86,7 +86,7 @@ class BucketStore(BucketReader):
                 return False
             self._begin()
         except StoreUnavailable as error:
-            logger.warning("the store can't be led yet: %s", error)
+            logger.warning("cannot become the writer of the store yet: %s", error)
             self._fence.term = None
             return False
         self._ended.clear()
@@ -102,10 +102,10 @@ class BucketStore(BucketReader):
         self._note_term(term.number)
         self._catalog.list()
         if self._objects.has_versions:
-            logger.info("the bucket keeps versions: what is removed takes space until a lifecycle rule removes it")
+            logger.info("the bucket keeps versions: removed profiles use space until a lifecycle rule deletes them")
 
     def unlock(self) -> None:
-        """Send what isn't sent yet, if it can be, and end the term, so that another process may begin one at once."""
+        """Send unsent documents if possible, and end the term, so that another process may start one immediately."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -114,7 +114,7 @@ class BucketStore(BucketReader):
             if self._fence.term is not None:
                 self._fence.release(self._newest)
         except StoreError as error:
-            logger.warning("the term in the bucket can't be ended: %s", error)
+            logger.warning("cannot end the term in the bucket: %s", error)
         self._spool.unlock()
 
     # ------------------------------------------------------------------------------------------------- publishing
@@ -122,7 +122,7 @@ class BucketStore(BucketReader):
     def publish(
         self, manifest: Manifest, profile_path: Path | None, *, extras: Mapping[str, Path] | None = None
     ) -> Manifest:
-        """As Volume.publish. On return it is in the bucket, or in the spool if the bucket is away."""
+        """As Volume.publish. On return it is in the bucket, or in the spool if the bucket is unavailable."""
         standing = self._find_standing(manifest.id)
         if standing is not None:
             self._spool.drop_tmp(manifest.id)
@@ -143,8 +143,9 @@ class BucketStore(BucketReader):
             return None
 
     def remove(self, profile_id: str) -> bool:
-        """Remove a profile with all its files; False if there was none. It is gone with the first of several steps, and
-        a kill between them leaves nothing that is shown. Raises StoreUnavailable."""
+        """Remove a profile with all its files; False if there was none.
+
+        The first of several steps removes it from view, so a kill between them is harmless. Raises StoreUnavailable."""
         was_spooled = self._spool.remove(profile_id)
         if not self._is_in_bucket(profile_id):
             return was_spooled
@@ -162,7 +163,7 @@ class BucketStore(BucketReader):
 
     def write_entry(self, entry: JournalEntry) -> None:
         """Write or replace the journal's entry; on return it is on the spool's disk, and in the bucket unless that is
-        away."""
+        unavailable."""
         name = layout.build_journal(entry.id)
         self._mirror.announce(name)
         self._spool.write_entry(entry)
@@ -183,7 +184,7 @@ class BucketStore(BucketReader):
     # ------------------------------------------------------------------------------------- temporary files, space
 
     def list_extra_sizes(self, profile_id: str) -> tuple[int, ...]:
-        """Known from the manifest, which says it for what is in the bucket."""
+        """From the manifest, for profiles in the bucket."""
         return self._extra_sizes.get(profile_id) or self._spool.list_extra_sizes(profile_id)
 
     def tmp_path(self, profile_id: str, name: str) -> Path:
@@ -196,11 +197,11 @@ class BucketStore(BucketReader):
         self._spool.drop_tmp(profile_id)
 
     def free_bytes(self) -> int:
-        """Of the place where profiles stay: a bucket has no end."""
+        """Of the final storage: a bucket is unlimited."""
         return UNLIMITED
 
     def room_bytes(self) -> int:
-        """Of the spool: below 0, no recording should begin."""
+        """Of the spool: if negative, no recording should start."""
         return self._spool.room_bytes()
 
     def hold_emergency_space(self) -> bool:
@@ -218,14 +219,14 @@ class BucketStore(BucketReader):
         return reading
 
     def count_spooled(self) -> int:
-        """Attempts that aren't in the bucket yet."""
+        """Attempts that are not in the bucket yet."""
         return len(self._spool.list_ids())
 
     def _send(self, name: str) -> None:
         self._try(lambda: self._mirror.send(name), name)
 
     def _try(self, work: Callable[[], Manifest | None], what: str) -> Manifest | None:
-        """Now, if the bucket seems to be there; else the thread does it later."""
+        """Send now if the bucket seems available; else the thread sends it later."""
         if time.monotonic() < self._away_until:
             return None
         try:
@@ -251,7 +252,7 @@ class BucketStore(BucketReader):
         self._on_fenced(error)
 
     def _work(self) -> None:
-        """Until the term ends: send what is left in the spool, renew the term, finish removals."""
+        """Until the term ends: send the content of the spool, renew the term, finish removals."""
         renewed = time.monotonic()
         while not self._ended.wait(PAUSE_SECS):
             try:
@@ -269,10 +270,10 @@ class BucketStore(BucketReader):
             if self._fence.term is not None:
                 self._drain()
         except StoreError as error:
-            logger.warning("what is left in the spool stays there: %s", error)
+            logger.warning("cannot send the rest of the spool: %s", error)
 
     def _tidy(self) -> None:
-        """What nobody waits for, once it is worth a list."""
+        """Background work, if it is worth a list."""
         if self._catalog.is_cache_old():
             self._catalog.renew_cache()
         if time.monotonic() > self._tidy_at:
@@ -281,14 +282,14 @@ class BucketStore(BucketReader):
             self._finish_removals(self._now())
 
     def _finish_removals(self, now: float) -> None:
-        """Those that a kill cut short, or a late write of another process undid. Old marks go."""
+        """Removals interrupted by a kill, or undone by a late write of another process. Deletes old markers."""
         for profile_id in self._catalog.leftovers:
             self._delete(profile_id)
         marks = [known for known, at in self._catalog.removed.items() if now - at > MARK_SECS]
         self._objects.delete([names.build_removed(known) for known in marks if known not in self._catalog.leftovers])
 
     def _drain(self) -> None:
-        """Send what the spool has. What can't be sent for a reason of its own keeps nothing else from going."""
+        """Send the content of the spool. An item that fails for its own reason does not block the others."""
         for name in self._mirror.list_unsent():
             self._mirror.send(name)
         for profile_id in sorted(self._spool.list_ids()):

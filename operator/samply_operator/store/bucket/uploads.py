@@ -1,5 +1,5 @@
-"""Moves a published attempt from the spool to the bucket: files, then proof that they arrived, then the manifest, then
-the local copy goes. May be repeated after a kill at any step; whoever writes the manifest first has published.
+"""Moves a published attempt from the spool to the bucket: files, then verification, then the manifest, then removal of
+the local copy. Can be repeated after a kill at any step; the first writer of the manifest has published.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _no_fault(step: str) -> None:
 
 
 class Uploads:
-    """`on_stored` hears of each manifest that stands in the bucket."""
+    """`on_stored` is called with each manifest that is in the bucket."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class Uploads:
         self._turn = threading.Condition()
 
     def upload(self, profile_id: str) -> Manifest | None:
-        """The manifest that stands in the bucket; None if the spool doesn't have the attempt. Raises StoreError, and
-        StoreUnavailable if it is worth trying again."""
+        """The manifest in the bucket; None if the spool does not have the attempt. Raises StoreError, and
+        StoreUnavailable if a retry may help."""
         with self._own(profile_id):
             standing = self.copy(profile_id)
             if standing is None:
@@ -60,7 +60,7 @@ class Uploads:
             return standing
 
     def copy(self, profile_id: str) -> Manifest | None:
-        """The same, and the spool keeps its copy."""
+        """The same, but the spool keeps its copy."""
         manifest = self._spool.read_manifest(profile_id)
         if manifest is None:
             return None
@@ -86,27 +86,27 @@ class Uploads:
         return whole
 
     def _send_file(self, path: Path, where: str, facts: StoredFile, manifest: Manifest | None) -> str:
-        """Its name in the bucket, once it is proved to be there."""
+        """Its name in the bucket, after verification."""
         if path.stat().st_size != facts.size_bytes:
             raise StoreError(f"{path.name} has {path.stat().st_size} bytes, its manifest says {facts.size_bytes}.")
         if not self._is_there(where, facts):
             self._objects.upload(where, path, build_attributes(manifest, facts))
             if not self._is_there(where, facts):
-                raise StoreError(f"{where} isn't in the bucket as it was uploaded.")
+                raise StoreError(f"{where} in the bucket differs from the uploaded file.")
         return where
 
     def _is_there(self, where: str, facts: StoredFile) -> bool:
-        """Size, and the hash of what the bucket gives back."""
+        """Size and hash as read back from the bucket."""
         found = self._objects.find(where)
         if found is None or found.size_bytes != facts.size_bytes:
             return False
         return not self._read_back or self._objects.hash(where) == (facts.size_bytes, facts.sha256)
 
     def _give_way(self, own: Manifest, sent: list[str]) -> Manifest:
-        """Somebody published this id first, or our own request was sent twice: what stands stays."""
+        """This id was published before, or our own request was sent twice: the existing manifest is kept."""
         standing = self._read_standing(own.id)
         if standing is None:
-            raise StoreConflict(f"the place of profile {own.id} was taken; try again.")
+            raise StoreConflict(f"the place of profile {own.id} was taken; retry.")
         kept = {build_path(standing), *list_extras(standing)}
         self._objects.delete([path for path in sent if path not in kept])
         return standing
@@ -130,7 +130,7 @@ class Uploads:
 
 
 def build_path(manifest: Manifest) -> str:
-    """Where the profile's file is. Raises UnknownProfile if it has none."""
+    """Path of the profile's file. Raises UnknownProfile if it has none."""
     if manifest.file is None:
         raise UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
     return names.build_file(manifest.id, manifest.file.sha256)
@@ -141,7 +141,7 @@ def list_extras(manifest: Manifest) -> list[str]:
 
 
 def build_attributes(manifest: Manifest | None, facts: StoredFile) -> dict[str, str]:
-    """What the object says of itself to whoever gets it by a URL of the bucket."""
+    """Headers of the object when it is fetched by a URL of the bucket."""
     attributes = {"Content-Type": "application/gzip", "sha256": facts.sha256}
     if manifest is not None:
         attributes["Content-Disposition"] = content.build_disposition(manifest.id, manifest.finished_at)
