@@ -19,7 +19,8 @@ class Lock:
         self._descriptor = -1
 
     def acquire(self) -> bool:
-        """True: locked until `release`, or the file system has no locks. False: another process has it. Raises OSError."""
+        """True: locked until `release`, or the file system has no locks. False: another process has it. Raises
+        OSError."""
         if self._descriptor >= 0:
             return True
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)

@@ -106,7 +106,7 @@ def test_what_matters_of_a_runtimes_text_is_kept() -> None:
         'exec "24d0": OCI runtime exec failed: exec failed: unable to start container process: exec: "sh": executable '
         "file not found in $PATH"
     )
-    wanted = 'The command isn\'t in the container: exec: "sh": executable file not found in $PATH'
+    wanted = 'The command does not exist in the container: exec: "sh": executable file not found in $PATH'
     assert faults.build_exec_error(text).message == wanted
 
 

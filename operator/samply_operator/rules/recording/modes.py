@@ -113,7 +113,8 @@ ALLOW_EPHEMERAL = "Allow mode Ephemeral for this namespace in the chart's values
 
 
 def name_other_way(failure: Failure, wanted: str, namespace: str, arch: str, settings: Settings) -> Failure:
-    """For a request of one mode: suggest one that does not need what is missing. `arch` is the node's; empty: unknown."""
+    """For a request of one mode: suggest one that does not need what is missing. `arch` is the node's; empty:
+    unknown."""
     if wanted not in {"InPlace", "BringOwn"} or failure.reason not in _CURED_BY_EPHEMERAL or arch not in OWN_ARCHES:
         return failure
     allowed = is_ephemeral_allowed(settings, namespace)

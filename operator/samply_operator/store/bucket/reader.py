@@ -79,7 +79,8 @@ class BucketReader:
         return path if path.exists() else None
 
     async def open_stream(self, manifest: Manifest, start: int, stop: int) -> Stream | None:
-        """Bytes of a profile's file from the bucket; None if it was removed. Raises StoreUnavailable, UnknownProfile."""
+        """Bytes of a profile's file from the bucket; None if it was removed. Raises StoreUnavailable,
+        UnknownProfile."""
         return await self._objects.open_stream(uploads.build_path(manifest), start, stop)
 
     def sign(self, manifest: Manifest) -> str | None:

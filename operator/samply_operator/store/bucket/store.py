@@ -44,7 +44,8 @@ def _no_fault(step: str) -> None:
 
 
 class BucketStore(BucketReader):
-    """`on_fenced` is called once, from any thread, when another process has become the writer: this process must end."""
+    """`on_fenced` is called once, from any thread, when another process has become the writer: this process must
+    end."""
 
     def __init__(
         self,
