@@ -24,7 +24,7 @@ from samply_operator.errors import (
 )
 
 BY_STATUS: dict[int, type[KubeError]] = {
-    401: KubeUnavailable,  # the token of a pod that was just deleted, or is not renewed yet: says nothing about a recording
+    401: KubeUnavailable,  # the token of a deleted pod, or one not renewed yet: says nothing about a recording
     403: KubeForbidden,
     404: KubeNotFound,
     409: KubeConflict,

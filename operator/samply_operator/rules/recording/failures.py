@@ -54,8 +54,8 @@ REMEDIES: dict[str, str] = {
     "PerfRestricted": "On the node: sysctl kernel.perf_event_paranoid=2 (Debian's and Ubuntu's kernels require "
     "CAP_SYS_ADMIN above that; PERFMON is not enough).",
     "PerfNotPermitted": "Add the PERFMON capability to the container's securityContext (or, as non-root, give the "
-    "samply file the capability: setcap cap_perfmon,cap_ipc_lock+ep), or set seccompProfile to Unconfined. If it already "
-    "has it, lower kernel.perf_event_paranoid on the node to 2.",
+    "samply file the capability: setcap cap_perfmon,cap_ipc_lock+ep), or set seccompProfile to Unconfined. If it "
+    "already has it, lower kernel.perf_event_paranoid on the node to 2.",
     "LockedMemory": "Add the IPC_LOCK capability to the container's securityContext, or lower the number of threads.",
     "RateTooHigh": "Use a lower rateHz: the node's kernel.perf_event_max_sample_rate is the limit.",
     "ProcessNotFound": "Omit spec.process, or name a process that runs in the container.",
@@ -66,8 +66,8 @@ REMEDIES: dict[str, str] = {
     "AttachTimeout": "samply did not start to record: check its log in this failure and the load of the node.",
     "FinishTimeout": "samply did not write its file in time: record for a shorter time or with a lower rateHz.",
     "SamplyFailed": "Check samply's log in this failure.",
-    "SamplyKilled": "samply was killed, most likely because memory ran out: raise the container's memory limit, or record "
-    "for a shorter time.",
+    "SamplyKilled": "samply was killed, most likely because memory ran out: raise the container's memory limit, or "
+    "record for a shorter time.",
     "NoProfileWritten": "Check samply's log in this failure and the free space in the pod's folder.",
     "FelderaNotConfigured": "Set config.feldera.url in the chart's values (docs/feldera.md), or use another mode.",
     "FelderaUnreachable": "Check config.feldera.url and Feldera's API server, or use another mode.",
