@@ -481,8 +481,8 @@ def _check_group_oom(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if not facts.has_group_oom or cap is None or estimate_memory(facts, plan) <= cap // 2:
         return None
     message = (
-        "If memory runs out, the kernel kills the whole container (memory.oom.group), and samply may use more than half "
-        "of the free memory: it is ended before that."
+        "If memory runs out, the kernel kills the whole container (memory.oom.group), and samply may use more than "
+        "half of the free memory: it is ended before that."
     )
     remedy = "Raise the container's memory limit, or record for a shorter time."
     needed = show_bytes(2 * estimate_memory(facts, plan))
