@@ -59,6 +59,14 @@ def test_routes_and_document_are_the_same() -> None:
     assert routes == set(OPERATIONS)
 
 
+@pytest.mark.parametrize("path", DOCUMENT["paths"])
+def test_every_route_is_on_the_page(path: str) -> None:
+    """By its path, or by the part of it that comes after the pipeline's."""
+    route = re.sub(r"{[^}]*}", "{}", path)
+    page = re.sub(r"{[^}]*}", "{}", PAGE.read_text())
+    assert f"{route}`" in page or f"{route}?" in page or f"{route.replace('/v0/pipelines/{}', '…')}`" in page
+
+
 def test_every_reference_leads_somewhere() -> None:
     """And no component is there for nothing."""
     used = {part["$ref"] for part in walk(DOCUMENT) if isinstance(part, dict) and isinstance(part.get("$ref"), str)}
