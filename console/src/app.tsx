@@ -60,7 +60,7 @@ function Page({ parts }: { parts: string[] }) {
   if (kind === "profiles" && second) return <ProfilePage pipeline={first} id={second} />;
   if (kind === "compare") return <ComparePage />;
   return (
-    <Empty isPage icon="bad" title="There is nothing at this address">
+    <Empty isPage icon="bad" title="Page not found">
       <a class="button" href={href([])}>Show all pipelines</a>
     </Empty>
   );

@@ -7,6 +7,7 @@ defaults hold. Nothing in it is secret: it may be printed.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -248,6 +249,8 @@ class Oidc(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Asymmetric ones only."""
     subject_claim: str = "sub"
     groups_claim: str = "groups"
+    token_header: str = ""
+    """In which an authenticating proxy passes its user's JWT, besides `Authorization`. Empty: in none."""
     grants: tuple[OidcGrant, ...] = ()
 
     def __post_init__(self) -> None:
@@ -258,6 +261,8 @@ class Oidc(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
         for url in filter(None, (self.issuer, self.jwks_url)):
             if not url.startswith(("https://", "http://")):
                 raise ValueError(f"oidc: {url} is no URL")
+        if self.token_header and not re.fullmatch(r"[A-Za-z0-9-]{1,100}", self.token_header):
+            raise ValueError("oidc: tokenHeader is the name of a header, such as X-Forwarded-Access-Token")
 
 
 class ApiKeys(Base, frozen=True, rename="camel", forbid_unknown_fields=True):

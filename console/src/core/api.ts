@@ -27,7 +27,7 @@ export async function send(method: string, path: string, signal?: AbortSignal): 
     response = await fetch(`${apiBase}${path}`, { method, headers, signal, credentials: "same-origin", redirect: "error" });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Problem(0, "Unreachable", "The service does not answer. Check the connection or the port-forward.", {}, null);
+    throw new Problem(0, "Unreachable", "The service did not answer. Check the connection or the port-forward.", {}, null);
   }
   if (response.ok) return response;
   const problem = await readProblem(response);

@@ -25,10 +25,10 @@ export function ComparePage() {
   return (
     <>
       <div class="head">
-        <div><h1>Compare</h1><p class="soft">Two profiles as one graph: red takes a larger share than before, blue a smaller one.</p></div>
+        <div><h1>Compare</h1><p class="soft">Two profiles in one graph. Red frames take a larger share than before, blue frames a smaller one.</p></div>
         {source && (
           <div class="row wrap">
-            <button type="button" class="button" onClick={() => copyText(location.href, "The address of this view")}><Icon name="link" /> Copy link</button>
+            <button type="button" class="button" onClick={() => copyText(location.href, "Link to this view")}><Icon name="link" /> Copy link</button>
             <button type="button" class="button" onClick={() => saveReport([after.data!, before.data!], source, state)}><Icon name="report" /> HTML report</button>
           </div>
         )}
@@ -41,7 +41,7 @@ export function ComparePage() {
       {source ? (
         <Viewer key={`${before.data!.id} ${after.data!.id}`} source={source} state={state} change={(changes, how) => setParams(writeState(changes), how)} />
       ) : (
-        <div class="card"><Empty icon="swap" title="Choose two profiles"><p>Any two: yesterday's and today's, two ordinals, or two pipelines.</p></Empty></div>
+        <div class="card"><Empty icon="swap" title="Choose two profiles"><p>For example of two days, two ordinals or two pipelines.</p></Empty></div>
       )}
       {picking && <Picker side={picking} start={(picking === "before" ? after : before).data} onClose={() => setPicking(null)} />}
     </>
@@ -64,7 +64,7 @@ function Picked({ side, loaded, pick }: { side: string; loaded: ReturnType<typeo
           <a href={href(["profiles", attempt.pipeline_name, attempt.id])}><h2 class="name"><u>{attempt.pipeline_name}</u> <span class="faint">ordinal {attempt.ordinal}</span></h2></a>
           <div class="row wrap"><span title={formatExact(attempt.finished_at)}>{formatTime(attempt.finished_at)}</span><Verdict quality={attempt.quality} failed={attempt.state === "Failed"} /><Coverage value={attempt.quality.coverage} /></div>
         </>
-      ) : <p class="faint">{loaded.isLoading ? "Loading…" : "Nothing chosen yet."}</p>}
+      ) : <p class="faint">{loaded.isLoading ? "Loading…" : "No profile chosen."}</p>}
       <div><button type="button" class="button small" onClick={pick}>{attempt ? "Change" : "Choose"}</button></div>
     </section>
   );
@@ -108,7 +108,7 @@ function Profiles({ chosen, pick }: { chosen: { namespace: string; name: string 
     <div class="picker">
       {history.problem && <ProblemNote problem={history.problem} />}
       {history.isLoading && <Loading what="Loading…" />}
-      {history.data && found.length === 0 && <p class="faint">It has no profile yet.</p>}
+      {history.data && found.length === 0 && <p class="faint">This pipeline has no profiles yet.</p>}
       {found.map((each) => (
         <button key={each.id} type="button" onClick={() => pick(each)}>
           <span>{formatTime(each.finished_at)} <span class="faint">ordinal {each.ordinal}</span></span>

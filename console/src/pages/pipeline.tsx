@@ -45,7 +45,7 @@ export function PipelinePage({ namespace, name }: { namespace: string; name: str
     <>
       <div class="head">
         <div>
-          <nav class="crumbs" aria-label="Where you are"><a href={href([])}>Pipelines</a><span>/</span><span>{namespace}</span></nav>
+          <nav class="crumbs" aria-label="Breadcrumb"><a href={href([])}>Pipelines</a><span>/</span><span>{namespace}</span></nav>
           <h1 class="name">{name}</h1>
           {pipeline && <p class="row soft"><StatusDot status={pipeline.status} /> {pipeline.status}</p>}
         </div>
@@ -70,8 +70,8 @@ export function PipelinePage({ namespace, name }: { namespace: string; name: str
           {history.problem && <div class="pad"><ProblemNote problem={history.problem} retry={history.reload} /></div>}
           {!history.data && history.isLoading && <Skeleton rows={4} />}
           {history.data && history.data.profiles.length === 0 && (
-            <Empty icon="clock" title={state || ordinal ? "Nothing matches" : "No profile yet"}>
-              <p>{state || ordinal ? "No attempt fits what is chosen above." : "Press Record, and half a minute later you see where this pipeline spends its time."}</p>
+            <Empty icon="clock" title={state || ordinal ? "No matching attempts" : "No profile yet"}>
+              <p>{state || ordinal ? "No attempt matches the filters above." : "Press Record to see where this pipeline spends its CPU time."}</p>
             </Empty>
           )}
           {history.data && history.data.profiles.length > 0 && (
@@ -104,7 +104,7 @@ function choose(params: URLSearchParams, id: string): void {
 function Chosen({ pipeline, params }: { pipeline: string; params: URLSearchParams }) {
   const chosen = readChosen(params);
   if (chosen.length === 0) return null;
-  if (chosen.length === 1) return <span class="hint">Choose one more to compare</span>;
+  if (chosen.length === 1) return <span class="hint">Select one more to compare</span>;
   const [before, after] = chosen.map((id) => `${pipeline}/${id}`);
   return <a class="button small" href={href(["compare"], { before, after })}><Icon name="swap" /> Compare both</a>;
 }

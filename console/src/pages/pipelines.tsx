@@ -50,7 +50,7 @@ export function PipelinesPage() {
       <div class="notes">
         {loaded.problem && <ProblemNote problem={loaded.problem} retry={loaded.reload} />}
         {loaded.data && !loaded.data.complete && (
-          <Note tone="warn" title="The operator is away">Stored profiles can be read. What runs now is not known, and nothing can be recorded until it is back.</Note>
+          <Note tone="warn" title="The operator is not available">Stored profiles are available. The current state of pipelines is unknown, and recordings cannot be started until the operator is available.</Note>
         )}
       </div>
       {!loaded.data && !loaded.problem && <Skeleton rows={6} height={44} />}
@@ -181,13 +181,13 @@ function describe(all: Pipeline[], shown: Pipeline[]): string {
 function Nothing({ isAny }: { isAny: boolean }) {
   if (isAny)
     return (
-      <Empty icon="search" title="No pipeline matches">
+      <Empty icon="search" title="No matching pipelines">
         <button type="button" class="button" onClick={() => go(href([]))}>Show all</button>
       </Empty>
     );
   return (
     <Empty icon="layers" title="No pipelines yet">
-      <p>Nothing in the namespaces that you may see looks like a pipeline. Pods are found by <code>config.targets.podSelector</code>, and you see those of namespaces where you may <code>get samplyprofiles</code>.</p>
+      <p>No pods match <code>config.targets.podSelector</code> in the namespaces where you have permission to <code>get samplyprofiles</code>.</p>
     </Empty>
   );
 }

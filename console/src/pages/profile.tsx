@@ -27,9 +27,9 @@ export function ProfilePage({ pipeline, id }: { pipeline: string; id: string }) 
   useTitle(entry ? `${pipeline} ${entry.ordinal}` : pipeline);
   if (loaded.problem?.status === 404)
     return (
-      <Empty isPage icon="bad" title={entry ? "It is gone" : "No such profile"}>
-        <p>{entry ? "The recording was cancelled, or the profile was deleted." : "It was deleted, removed by retention, or you may not see it."}</p>
-        <a class="button" href={entry ? href(["pipelines", entry.namespace, pipeline]) : href([])}>{entry ? "To the pipeline" : "All pipelines"}</a>
+      <Empty isPage icon="bad" title={entry ? "Profile deleted" : "No such profile"}>
+        <p>{entry ? "The recording was cancelled, or the profile was deleted." : "It was deleted, or you do not have permission to see it."}</p>
+        <a class="button" href={entry ? href(["pipelines", entry.namespace, pipeline]) : href([])}>{entry ? "Show the pipeline" : "All pipelines"}</a>
       </Empty>
     );
   return (
@@ -45,12 +45,12 @@ function Head({ entry, children }: { entry: Entry; children?: ComponentChildren 
   return (
     <div class="head">
       <div>
-        <nav class="crumbs" aria-label="Where you are">
+        <nav class="crumbs" aria-label="Breadcrumb">
           <a href={href([])}>Pipelines</a><span>/</span><span>{entry.namespace}</span><span>/</span>
           <a class="name" href={href(["pipelines", entry.namespace, entry.pipeline_name])}>{entry.pipeline_name}</a>
         </nav>
         <h1 class="name">{entry.pipeline_name} <span class="faint">ordinal {entry.ordinal}</span></h1>
-        {hasEnded(entry) && <p class="soft" title={formatExact(entry.finished_at)}>{formatTime(entry.finished_at)}{entry.requested_by && <> · asked for by <span class="name">{shortenWho(entry.requested_by)}</span></>}</p>}
+        {hasEnded(entry) && <p class="soft" title={formatExact(entry.finished_at)}>{formatTime(entry.finished_at)}{entry.requested_by && <> · requested by <span class="name">{shortenWho(entry.requested_by)}</span></>}</p>}
       </div>
       <div class="row wrap">{children}</div>
     </div>
@@ -72,10 +72,10 @@ function Running({ recording }: { recording: Recording }) {
           <button type="button" class="button" disabled={!canStop} onClick={() => stopRecording(recording.pipeline_name, recording.id)}><Icon name="stop" /> Stop and keep</button>
           <button type="button" class="button danger" onClick={() => setCancelling(true)}><Icon name="close" /> Cancel</button>
         </div>
-        <p class="hint">You can leave this page, or reload it: the recording goes on, and this address leads to it.</p>
+        <p class="hint">You can close or reload this page. The recording continues, and this address shows it.</p>
       </section>
       {isCancelling && (
-        <Confirm title="Cancel this recording?" text="What was sampled so far is thrown away. The pipeline goes on as if nothing had happened." action="Cancel the recording" onClose={() => setCancelling(false)}
+        <Confirm title="Cancel this recording?" text="The samples taken so far are discarded. The pipeline keeps running." action="Cancel the recording" onClose={() => setCancelling(false)}
           onYes={async () => (await removeProfile(recording.pipeline_name, recording.id, true)) && go(href(["pipelines", recording.namespace, recording.pipeline_name]))} />
       )}
     </>
@@ -85,11 +85,11 @@ function Running({ recording }: { recording: Recording }) {
 function explain(recording: Recording, phase: Recording["state"]): string {
   switch (phase) {
     case "Pending":
-      return recording.queue_position ? `Other recordings come first: it is number ${recording.queue_position} in the queue.` : "It waits for its turn.";
+      return recording.queue_position ? `Waiting for other recordings: position ${recording.queue_position} in the queue.` : "Waiting to start.";
     case "Recording":
-      return recording.ends_at ? `Sampling every thread for ${formatSecs(recording.duration_secs)}.` : "samply attaches to the process.";
+      return recording.ends_at ? `Sampling every thread for ${formatSecs(recording.duration_secs)}.` : "samply is attaching to the process.";
     default:
-      return "The profile is fetched from the pod, gets its function names, and then opens here by itself.";
+      return "The profile is copied from the pod and gets its function names. Then it opens here.";
   }
 }
 
@@ -104,7 +104,7 @@ function Ended({ attempt, onChange }: { attempt: Attempt; onChange: () => void }
     <>
       <Head entry={attempt}>
         {attempt.file && <a class="button" href={href(["compare"], { after: `${attempt.pipeline_name}/${attempt.id}` })}><Icon name="swap" /> Compare</a>}
-        {attempt.file && <button type="button" class="button" onClick={() => copyText(location.href, "The address of this view")}><Icon name="link" /> Copy link</button>}
+        {attempt.file && <button type="button" class="button" onClick={() => copyText(location.href, "Link to this view")}><Icon name="link" /> Copy link</button>}
         {attempt.file && <WaysOut attempt={attempt} source={source} state={readState(params)} onSpeedscope={() => setShows("speedscope")} />}
         <PinButton attempt={attempt} onChange={onChange} />
         <button type="button" class="button quiet icon" aria-label="Delete" title="Delete" onClick={() => setRemoving(true)}><Icon name="trash" /></button>
@@ -117,7 +117,7 @@ function Ended({ attempt, onChange }: { attempt: Attempt; onChange: () => void }
         {attempt.file && shows === "speedscope" && <Speedscope attempt={attempt} onClose={() => setShows("own")} />}
       </div>
       {isRemoving && (
-        <Confirm title="Delete this profile?" text={`${attempt.pipeline_name}, ordinal ${attempt.ordinal}, ${formatTime(attempt.finished_at)}. Its object and its file go; this cannot be undone.`} action="Delete" onClose={() => setRemoving(false)}
+        <Confirm title="Delete this profile?" text={`${attempt.pipeline_name}, ordinal ${attempt.ordinal}, ${formatTime(attempt.finished_at)}. This deletes its object and its file and cannot be undone.`} action="Delete" onClose={() => setRemoving(false)}
           onYes={async () => (await removeProfile(attempt.pipeline_name, attempt.id, false)) && go(back)} />
       )}
     </>
@@ -127,11 +127,11 @@ function Ended({ attempt, onChange }: { attempt: Attempt; onChange: () => void }
 function Failed({ attempt }: { attempt: Attempt }) {
   const failure = attempt.failure!;
   return (
-    <section class="failure" aria-label="Why it failed">
-      <Note tone="bad" title={`It failed: ${failure.reason}`}><span class="name">{failure.message}</span></Note>
-      {failure.remedy && <Note tone="info" title="What helps"><span class="name">{failure.remedy}</span></Note>}
+    <section class="failure" aria-label="Failure">
+      <Note tone="bad" title={`Recording failed: ${failure.reason}`}><span class="name">{failure.message}</span></Note>
+      {failure.remedy && <Note tone="info" title="Remedy"><span class="name">{failure.remedy}</span></Note>}
       {failure.log && (
-        <section class="card" aria-label="Log"><header><h2 class="grow">What samply said</h2><button type="button" class="button small" onClick={() => copyText(failure.log, "The log")}><Icon name="copy" /> Copy</button></header><pre class="log" tabIndex={0}>{failure.log}</pre></section>
+        <section class="card" aria-label="Log"><header><h2 class="grow">Output of samply</h2><button type="button" class="button small" onClick={() => copyText(failure.log, "The log")}><Icon name="copy" /> Copy</button></header><pre class="log" tabIndex={0}>{failure.log}</pre></section>
       )}
     </section>
   );

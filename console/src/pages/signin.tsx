@@ -39,10 +39,10 @@ export function SignInPage({ said }: { said: string }) {
         <div class="card">
           <div>
             <h2>Sign in</h2>
-            <p class="soft">You see the pipelines, and may do the things, that your token allows.</p>
+            <p class="soft">Your token determines what you can see and do.</p>
           </div>
-          {ended === "expired" && !problem && <Note tone="warn" title="Your session is over">The token is not valid any more. Sign in again: this address stays.</Note>}
-          {said && !problem && <Note tone="bad" title="Signing in did not work"><span class="name">{said}</span></Note>}
+          {ended === "expired" && !problem && <Note tone="warn" title="Your session has expired">The token is no longer valid. Sign in again to continue on this page.</Note>}
+          {said && !problem && <Note tone="bad" title="Sign-in failed"><span class="name">{said}</span></Note>}
           {problem && <ProblemNote problem={problem} />}
           {hasProvider && (
             <>
@@ -54,7 +54,7 @@ export function SignInPage({ said }: { said: string }) {
             <label class="field">
               Token
               <textarea ref={input} class="input mono" rows={hasProvider ? 2 : 4} spellcheck={false} autocomplete="off" value={text} onInput={(event) => setText(event.currentTarget.value)} placeholder={config.apiKeys && !config.audience ? "samply_…" : "eyJhbGciOi…"} />
-              <small>It is kept for this tab alone and is gone when you close it.</small>
+              <small>The token is stored in this tab only and deleted when you close it.</small>
             </label>
             <button class={`button ${hasProvider ? "" : "primary"}`} disabled={isBusy || !text.trim()}>{isBusy ? <span class="spinner" /> : null} Sign in</button>
           </form>
@@ -69,7 +69,7 @@ function Hint({ audience }: { audience: string }) {
   const command = `kubectl create token SERVICEACCOUNT --audience ${audience}`;
   return (
     <div class="stack">
-      <p class="hint">A token of the cluster comes from:</p>
+      <p class="hint">Create a token in the cluster:</p>
       <div class="command">
         <code>{command}</code>
         <button type="button" class="button quiet small icon" aria-label="Copy the command" onClick={() => copyText(command, "The command")}><Icon name="copy" /></button>

@@ -7,7 +7,7 @@ export function Facts({ attempt }: { attempt: Attempt }) {
   const { quality, target, file } = attempt;
   const facts: [string, string, string?][] = [
     ["Samples", quality.samples === null ? "–" : formatCount(quality.samples)],
-    ["Coverage", quality.coverage === null ? "not known" : `${Math.round(quality.coverage * 100)}%`, toneOfCoverage(quality.coverage)],
+    ["Coverage", quality.coverage === null ? "unknown" : `${Math.round(quality.coverage * 100)}%`, toneOfCoverage(quality.coverage)],
     ["Lost", quality.lost_events === null ? "–" : formatCount(quality.lost_events), quality.lost_events ? "warn" : ""],
     ["Without names", quality.unresolved_percent === null ? "–" : formatPercent(quality.unresolved_percent), (quality.unresolved_percent ?? 0) > 5 ? "warn" : ""],
     ["CPU used", quality.cpu_secs === null ? "–" : formatSecs(quality.cpu_secs)],

@@ -42,7 +42,7 @@ export function History({ entries, chosen, onChoose, onChange }: Props) {
       {removing && (
         <Confirm
           title="Delete this profile?"
-          text={`${removing.pipeline_name}, ordinal ${removing.ordinal}, ${formatTime(removing.finished_at)}. Its object and its file go; this cannot be undone.`}
+          text={`${removing.pipeline_name}, ordinal ${removing.ordinal}, ${formatTime(removing.finished_at)}. This deletes its object and its file and cannot be undone.`}
           action="Delete"
           onClose={() => setRemoving(null)}
           onYes={async () => (await removeProfile(removing.pipeline_name, removing.id, false)) && onChange()}
@@ -62,7 +62,7 @@ interface RowProps {
 
 /** Kept by retention until it is unpinned; a pin that is set is seen at once. */
 export function PinButton({ attempt, onChange }: { attempt: Attempt; onChange: () => void }) {
-  const label = attempt.pinned ? "Unpin: let retention remove it" : "Pin: keep it whatever retention says";
+  const label = attempt.pinned ? "Unpin: retention may delete it" : "Pin: retention keeps it";
   return (
     <button type="button" class="button quiet small icon pin" aria-pressed={attempt.pinned ?? false} disabled={attempt.pinned === null} title={label} aria-label={`Pin the profile of ${formatTime(attempt.finished_at)}`}
       onClick={async () => { await pinProfile(attempt.pipeline_name, attempt.id, !attempt.pinned); onChange(); }}><Icon name="pin" /></button>
@@ -110,7 +110,7 @@ function RunningRow({ recording }: { recording: Recording }) {
       </td>
       <td data-label="Ordinal" class="num">{recording.ordinal}</td>
       <td data-label="Result" colSpan={9}>
-        <span class="row"><MiniRing recording={recording} /><span class="badge live">{recording.state === "Pending" ? "Waiting for its turn" : recording.state}</span>{recording.preflight_only && <span class="badge">Check only</span>}</span>
+        <span class="row"><MiniRing recording={recording} /><span class="badge live">{recording.state === "Pending" ? "Queued" : recording.state}</span>{recording.preflight_only && <span class="badge">Check only</span>}</span>
       </td>
     </tr>
   );

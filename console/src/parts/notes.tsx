@@ -19,7 +19,7 @@ export function Note({ tone, title, children }: { tone: Tone; title?: string; ch
 }
 
 export function ProblemNote({ problem, retry }: { problem: Problem; retry?: () => void }) {
-  const title = TITLES[problem.code] ?? (problem.isPassing ? "Not available right now" : "That did not work");
+  const title = TITLES[problem.code] ?? (problem.isPassing ? "Temporarily unavailable" : "Request failed");
   return (
     <Note tone={problem.isPassing ? "warn" : "bad"} title={title}>
       <p class="name">{problem.message}</p>
@@ -33,13 +33,13 @@ export function ProblemNote({ problem, retry }: { problem: Problem; retry?: () =
 }
 
 const TITLES: Record<string, string> = {
-  OperatorUnavailable: "The operator is away",
+  OperatorUnavailable: "The operator is not available",
   TooManyRequests: "Too many requests",
   Unreachable: "The service does not answer",
   UnknownPipelineName: "No such pipeline",
   UnknownProfile: "No such profile",
-  InsufficientPermissions: "You may not do this",
-  SamplyProfilingInProgress: "A recording runs already",
+  InsufficientPermissions: "Permission denied",
+  SamplyProfilingInProgress: "A recording is already running",
 };
 
 /** `isPage`: there is nothing else on the page. */
@@ -155,6 +155,6 @@ export async function copyText(text: string, what: string): Promise<void> {
     await navigator.clipboard.writeText(text);
     toast("good", `${what} copied.`);
   } catch {
-    toast("warn", `The browser did not let the page copy. ${text}`);
+    toast("warn", `The browser did not allow copying. ${text}`);
   }
 }

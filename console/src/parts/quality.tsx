@@ -16,10 +16,10 @@ export function toneOfCoverage(coverage: number | null): "good" | "warn" | "bad"
 }
 
 export function Coverage({ value }: { value: number | null }) {
-  if (value === null) return <span class="faint">not known</span>;
+  if (value === null) return <span class="faint">unknown</span>;
   const percent = Math.round(Math.min(1, value) * 100);
   return (
-    <span class="row num" title={`${(value * 100).toFixed(1)}% of the samples that were due were taken`}>
+    <span class="row num" title={`${(value * 100).toFixed(1)}% of the expected samples were taken`}>
       <span class={`meter ${toneOfCoverage(value)}`} aria-hidden="true"><span style={{ width: `${percent}%` }} /></span>
       {percent}%
     </span>
@@ -38,8 +38,8 @@ export function listWarnings(attempt: Attempt): Warning[] {
   const quality = attempt.quality;
   const found = [...listGaps(quality), ...listNameless(quality)];
   if (quality.verdict === "Idle")
-    found.push({ tone: "info", title: "The process was idle", text: "It used almost no CPU time while it was sampled: there is little to see, and shares of little mean little." });
-  for (const text of attempt.warnings) found.push({ tone: "warn", title: "The recording says", text });
+    found.push({ tone: "info", title: "The process was idle", text: "It used almost no CPU time while it was sampled, so the percentages are based on few samples." });
+  for (const text of attempt.warnings) found.push({ tone: "warn", title: "Warning of the recording", text });
   return found;
 }
 
@@ -50,15 +50,15 @@ function listGaps(quality: Quality): Warning[] {
     found.push({
       tone: missing > 0.25 ? "bad" : "warn",
       title: `${Math.round(missing * 100)}% of the samples are missing`,
-      text: "They were due by the CPU time that the process used, and were not taken. What ran then is not in the graph.",
+      text: "The process used CPU time for which no samples were taken. What ran then is not in the graph.",
     });
   if (quality.lost_events)
-    found.push({ tone: "warn", title: `${formatCount(quality.lost_events)} samples lost`, text: "The kernel dropped them: a lower rate loses fewer." });
+    found.push({ tone: "warn", title: `${formatCount(quality.lost_events)} samples lost`, text: "The kernel dropped them. Record at a lower rate to lose fewer." });
   if (quality.throttled_secs && quality.throttled_secs >= 0.1)
     found.push({
       tone: "warn",
-      title: `The CPU limit took ${formatSecs(quality.throttled_secs)}`,
-      text: "The container's threads stood still for that long. A profile of CPU time does not show waiting.",
+      title: `Throttled for ${formatSecs(quality.throttled_secs)} by the CPU limit`,
+      text: "The container's threads did not run during that time. A CPU profile does not show waiting.",
     });
   return found;
 }
@@ -70,6 +70,6 @@ function listNameless(quality: Quality): Warning[] {
   return [{
     tone: quality.unresolved_percent > 40 ? "bad" : "warn",
     title: `${Math.round(quality.unresolved_percent)}% of the samples have no function name`,
-    text: `They stand in the graph under addresses, in grey.${where}`,
+    text: `They appear in the graph as addresses, in grey.${where}`,
   }];
 }

@@ -12,10 +12,10 @@ const DURATIONS: [number, string][] = [[30, "30 s"], [60, "1 min"], [120, "2 min
 
 const MODES: Record<string, string> = {
   Auto: "Automatic",
-  InPlace: "InPlace: samply of the image",
-  BringOwn: "BringOwn: samply is copied in",
-  Ephemeral: "Ephemeral: in a container beside it",
-  Pipeline: "Pipeline: run by Feldera, with SQL operators",
+  InPlace: "InPlace: samply in the container's image",
+  BringOwn: "BringOwn: samply copied into the container",
+  Ephemeral: "Ephemeral: samply in an ephemeral container",
+  Pipeline: "Pipeline: started by Feldera, with SQL operators",
 };
 
 function isWhole(value: number, most: number): boolean {
@@ -65,7 +65,7 @@ export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipelin
       <form onSubmit={(event) => { event.preventDefault(); if (isValid && !state) void start(); }}>
         <div>
           <h2 class="name">Record {pipeline.name}</h2>
-          <p class="soft">CPU samples of every thread, while the pipeline runs.</p>
+          <p class="soft">Takes CPU samples of every thread while the pipeline runs.</p>
         </div>
         {pipeline.ordinals.length > 1 && (
           <fieldset class="plain field">
@@ -110,7 +110,7 @@ export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipelin
         {!isRateValid && <small class="bad-text">A whole number of samples per second from 1 to {config.maxRateHz}.</small>}
         {problem && <ProblemNote problem={problem} />}
         {found && <Findings found={found} />}
-        {!config.enabled && <Note tone="warn" title="Recording is switched off">This installation has <code>config.recording.enabled: false</code>.</Note>}
+        {!config.enabled && <Note tone="warn" title="Recording is disabled">Disabled by <code>config.recording.enabled: false</code>.</Note>}
         <footer>
           <button type="button" class="button quiet" onClick={onClose}>Cancel</button>
           <button type="button" class="button" disabled={!isValid || state !== ""} onClick={check}>
@@ -149,7 +149,7 @@ async function follow(answer: Response, pipeline: Pipeline, chosen: string): Pro
 
 function Findings({ found }: { found: Preflight }) {
   const tone = found.verdict === "Go" ? "good" : found.verdict === "Refuse" ? "bad" : "warn";
-  const title = { Go: "It would work", GoWithWarning: "It would work, with a reservation", Refuse: "It would be refused" }[found.verdict];
+  const title = { Go: "A recording would work", GoWithWarning: "A recording would work, with warnings", Refuse: "A recording would be refused" }[found.verdict];
   return (
     <div class="checks" role="status">
       <Note tone={tone} title={title}>
@@ -161,7 +161,7 @@ function Findings({ found }: { found: Preflight }) {
       ))}
       {Object.keys(found.facts).length > 0 && (
         <details>
-          <summary class="hint">What was found in the pod</summary>
+          <summary class="hint">Facts about the pod</summary>
           <dl class="pairs">{Object.entries(found.facts).map(([key, value]) => <><dt>{key}</dt><dd class="name mono">{value}</dd></>)}</dl>
         </details>
       )}
@@ -172,7 +172,7 @@ function Findings({ found }: { found: Preflight }) {
 export async function stopRecording(pipeline: string, id: string): Promise<void> {
   try {
     await send("POST", `${profilePath(pipeline, id)}/stop`);
-    toast("info", "Stopping: what was sampled so far is kept.");
+    toast("info", "Stopping. The samples taken so far are kept.");
   } catch (error) {
     toast("bad", asProblem(error).message);
   }
@@ -181,7 +181,7 @@ export async function stopRecording(pipeline: string, id: string): Promise<void>
 export async function pinProfile(pipeline: string, id: string, isWanted: boolean): Promise<void> {
   try {
     await send(isWanted ? "PUT" : "DELETE", `${profilePath(pipeline, id)}/pin`);
-    toast("info", isWanted ? "Pinned: it is kept until you unpin or delete it." : "Unpinned: it goes when its time has come.");
+    toast("info", isWanted ? "Pinned. Retention keeps this profile." : "Unpinned. Retention may delete this profile.");
   } catch (error) {
     toast("bad", asProblem(error).message);
   }
@@ -190,7 +190,7 @@ export async function pinProfile(pipeline: string, id: string, isWanted: boolean
 export async function removeProfile(pipeline: string, id: string, isRunning: boolean): Promise<boolean> {
   try {
     await send("DELETE", profilePath(pipeline, id));
-    toast("info", isRunning ? "Cancelled: nothing is kept." : "Deleted.");
+    toast("info", isRunning ? "Cancelled. Nothing was kept." : "Deleted.");
     return true;
   } catch (error) {
     toast("bad", asProblem(error).message);

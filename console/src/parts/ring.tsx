@@ -23,7 +23,7 @@ export function Ring({ recording }: { recording: Recording }) {
       </svg>
       <div role="timer" aria-live="off">
         {isRecording ? <><strong>{Math.ceil(left)}</strong><small>seconds left</small></> : <strong class="word">{nameState(recording, left)}</strong>}
-        {!isRecording && recording.queue_position ? <small>place {recording.queue_position} in the queue</small> : null}
+        {!isRecording && recording.queue_position ? <small>position {recording.queue_position} in the queue</small> : null}
       </div>
     </div>
   );
@@ -57,7 +57,7 @@ export function Steps({ recording }: { recording: Recording }) {
   const phase = phaseOf(recording, useNow(500));
   const at = STEPS.findIndex(([, states]) => states.includes(phase));
   return (
-    <ol class="steps" aria-label="How far it is">
+    <ol class="steps" aria-label="Progress">
       {STEPS.map(([name], step) => (
         <li key={name} class={step < at ? "done" : step === at ? "now" : ""} aria-current={step === at ? "step" : undefined}>{name}</li>
       ))}

@@ -25,10 +25,10 @@ export function WaysOut({ attempt, source, state, onSpeedscope }: Props) {
   return (
     <>
       <Menu label="Open or save" icon="download">
-        {item("external", "Firefox Profiler", "In a new tab, with a link that expires", () => setLinking(true))}
-        {item("flame", "speedscope", "Here in this page", onSpeedscope)}
-        {item("report", "HTML report", "One file that opens without a network", () => attemptSave(() => saveReport([attempt], source, state)))}
-        {item("download", "Profile", "As samply wrote it, with names (.json.gz)", () => attemptSave(() => saveFile(`${path}/profile`, attempt)))}
+        {item("external", "Firefox Profiler", "Opens in a new tab with an expiring link", () => setLinking(true))}
+        {item("flame", "speedscope", "Opens in this page", onSpeedscope)}
+        {item("report", "HTML report", "A single file that works offline", () => attemptSave(() => saveReport([attempt], source, state)))}
+        {item("download", "Profile", "samply's file with function names (.json.gz)", () => attemptSave(() => saveFile(`${path}/profile`, attempt)))}
         {item("download", "pprof", "For go tool pprof (.pb.gz)", () => attemptSave(() => saveFile(`${path}/profile?format=pprof`, attempt)))}
         {item("download", "Folded stacks", "For FlameGraph and others (.txt)", () => attemptSave(() => saveFile(`${path}/profile?format=folded`, attempt)))}
       </Menu>
@@ -85,11 +85,11 @@ function LinkDialog({ attempt, onClose }: { attempt: Attempt; onClose: () => voi
   return (
     <Dialog title="Open in Firefox Profiler" onClose={onClose}>
       <div>
-        <div><h2>Open in Firefox Profiler</h2><p class="soft">Its page loads the file with a link that needs no token. Whoever has the link may read this one profile until it expires.</p></div>
-        {!config.links && <Note tone="info" title="Links are switched off">Name a Secret in <code>config.api.links.secretName</code>. Until then: save the profile and drop it onto the viewer's page.</Note>}
-        <div class="segments" role="group" aria-label="How long the link holds">{LASTS.map(([each, label]) => <button key={each} type="button" aria-pressed={secs === each} onClick={() => { setSecs(each); setLink(null); }}>{label}</button>)}</div>
+        <div><h2>Open in Firefox Profiler</h2><p class="soft">Firefox Profiler loads the file through a link that needs no token. Anyone who has the link can read this profile until it expires.</p></div>
+        {!config.links && <Note tone="info" title="Links are disabled">Name a Secret in <code>config.api.links.secretName</code>. Without links, save the profile and drop it onto the page of Firefox Profiler.</Note>}
+        <div class="segments" role="group" aria-label="Link lifetime">{LASTS.map(([each, label]) => <button key={each} type="button" aria-pressed={secs === each} onClick={() => { setSecs(each); setLink(null); }}>{label}</button>)}</div>
         {problem && <ProblemNote problem={problem} />}
-        {link && !link.firefox_profiler && <Note tone="warn" title="A browser would not load it">The viewer's page is https, and this service is reached by plain http from another machine. Publish it over https, or use a port-forward.</Note>}
+        {link && !link.firefox_profiler && <Note tone="warn" title="The browser would block it">Firefox Profiler is served over HTTPS, but this service is reached over plain HTTP from another machine. Publish it over HTTPS, or use a port-forward.</Note>}
         {link && (
           <div class="command"><code>{link.url}</code><button type="button" class="button quiet small icon" aria-label="Copy the link" onClick={() => copyText(link.url, "The link")}><Icon name="copy" /></button></div>
         )}

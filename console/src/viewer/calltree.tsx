@@ -16,7 +16,7 @@ interface Props {
   maxHeight: number;
 }
 
-const LEAST_SHARE = 0.9;
+const LEAST_SHARE = 0.5;
 
 export function CallTree(props: Props) {
   const { model, zoom, matches } = props;

@@ -18,7 +18,7 @@ export function Evidence({ quality, isPart }: { quality: Quality; isPart: boolea
         {parts.map((each) => <span key={each.kind} class={each.kind} style={{ flexGrow: each.share }} title={`${formatPercent(100 * each.share)} ${each.text}`}>{each.share > 0.12 ? `${formatPercent(100 * each.share)} ${each.text}` : ""}</span>)}
       </div>
       <small class="faint">
-        What the graph stands on: the CPU time that the process used{isPart ? ", of the whole recording" : ""}.
+        The graph's share of the CPU time that the process used{isPart ? ", of the whole recording" : ""}.
         {quality.lost_events ? ` The kernel dropped ${quality.lost_events} samples.` : ""}
       </small>
     </div>

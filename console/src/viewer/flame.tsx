@@ -149,8 +149,8 @@ function Tip({ model, node, x, y }: { model: Model; node: number; x: number; y: 
       <span>{formatShare(model.total(node), model.whole)} · {formatValue(model.total(node), measure)}</span>
       {!model.isGroup(node) && <span>itself {formatShare(model.self(node), model.whole)} · {formatValue(model.self(node), measure)}</span>}
       {model.isDiff && <span>before {formatShare(model.total(node, 1), sums[1])}, itself {formatPoints(100 * model.change(node))}</span>}
-      {isNameless(name) && <span>No name was found for this address.</span>}
-      {model.isCut(node) && <span>More below: click to load it.</span>}
+      {isNameless(name) && <span>No symbol was found for this address.</span>}
+      {model.isCut(node) && <span>More frames below: click to load them.</span>}
     </div>
   );
 }

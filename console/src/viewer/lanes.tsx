@@ -59,9 +59,14 @@ export function Lanes(props: Props) {
           </div>
         ))}
       </div>
-      <div class="axis"><span /><div aria-hidden="true">{[0, 0.25, 0.5, 0.75, 1].map((part) => <span key={part}>{part ? formatSecs(whole * part) : "0"}</span>)}</div><span /></div>
+      <div class="axis"><span /><div aria-hidden="true">{[0, 0.25, 0.5, 0.75, 1].map((part) => <span key={part}>{part ? formatMark(whole * part, whole) : "0"}</span>)}</div><span /></div>
     </section>
   );
+}
+
+/** A place on the axis, in the unit of its end. */
+function formatMark(secs: number, whole: number): string {
+  return whole < 1 ? formatSecs(secs) : `${Number(secs.toFixed(whole < 10 ? 2 : whole < 100 ? 1 : 0))} s`;
 }
 
 function isIdle(lane: Lane, timeline: Timeline): boolean {
@@ -80,7 +85,7 @@ function RangeInputs({ range, whole, onRange }: { range: Range | null; whole: nu
       <span class="faint">to</span>
       <input class="input num" type="number" step="0.1" min={0} aria-label="To second" value={round(range?.to ?? whole)} onChange={(event) => set(range?.from ?? 0, event.currentTarget.valueAsNumber)} />
       <span class="faint">s</span>
-      {range && <button type="button" class="button quiet small icon" aria-label="The whole time" title="The whole time" onClick={() => onRange(null)}><Icon name="close" /></button>}
+      {range && <button type="button" class="button quiet small icon" aria-label="Clear the time range" title="Clear the time range" onClick={() => onRange(null)}><Icon name="close" /></button>}
     </div>
   );
 }

@@ -37,7 +37,7 @@ export interface Source {
 
 export type View = "flame" | "inverted" | "sandwich" | "tree" | "table";
 const VIEWS: Record<View, string> = { flame: "Flame graph", inverted: "Inverted", sandwich: "Sandwich", tree: "Call tree", table: "Functions" };
-const BYS: Record<string, string> = { none: "nothing", thread: "thread", operator: "operator", group: "operator group", library: "library" };
+const BYS: Record<string, string> = { none: "none", thread: "thread", operator: "operator", group: "operator group", library: "library" };
 
 export interface ViewerState {
   view: View;
@@ -119,7 +119,7 @@ export function Viewer({ source, state, change, head }: Props) {
             </div>
           )}
           {source.bys.length > 1 && (
-            <label class="pick">by <select class="input" value={state.by} onChange={(event) => change({ by: event.currentTarget.value, zoom: [] })}>{source.bys.map((by) => <option key={by} value={by}>{BYS[by]}</option>)}</select></label>
+            <label class="pick">Group by <select class="input" value={state.by} onChange={(event) => change({ by: event.currentTarget.value, zoom: [] })}>{source.bys.map((by) => <option key={by} value={by}>{BYS[by]}</option>)}</select></label>
           )}
           {head}
           <div class="search">
@@ -161,7 +161,7 @@ function Body({ source, state, change, model, matches, base }: BodyProps) {
   const open = (chosen: string) => change({ chosen, view: "sandwich", zoom: [] }, "push");
   const shared = { matches, chosen: state.chosen, onChoose, maxHeight: height };
   if (isEmpty)
-    return <div class="pad"><Note tone="info" title="No samples here">{state.range || state.threads ? "In the time and threads that are chosen nothing ran." : "Nothing of the process ran on a CPU while it was sampled."}</Note></div>;
+    return <div class="pad"><Note tone="info" title="No samples here">{state.range || state.threads ? "Nothing ran in the selected time and threads." : "The process did not run on a CPU while it was sampled."}</Note></div>;
   return (
     <>
       <Trail model={model} zoom={zoom} state={state} change={change} matches={matches} />
@@ -211,7 +211,7 @@ function Sandwich({ source, base, state, change, maxHeight, fallback, onOpen }: 
   const part = (place: number, label: string) => {
     const model = models[place];
     if (!model) return problem ? null : <div class="pad"><Loading what="Reading the profile…" /></div>;
-    if (!model.size) return <p class="pad faint">Not called in what is chosen.</p>;
+    if (!model.size) return <p class="pad faint">Not called in the selected time and threads.</p>;
     return (
       <Flame model={model} zoom={zooms[place]} isUpwards={place === 0} label={label} maxHeight={maxHeight / 2} matches={search(model, state.search)} chosen={wanted}
         onZoom={(node) => setZooms(place === 0 ? [node, zooms[1]] : [zooms[0], node])} onChoose={(key) => key !== wanted && change({ chosen: key }, "push")} />
@@ -272,9 +272,9 @@ function Legend({ model }: { model: Model }) {
   if (model.isDiff)
     return (
       <div class="legend">
-        <span>Its own share of all:</span>
+        <span>Change of its own share:</span>
         <span class="row">−5 pp <span class="scale">{[-5, -3, -1, -0.3, 0, 0.3, 1, 3, 5].map((step) => <i key={step} style={{ background: colourChange(step / 100, dark) }} />)}</span> +5 pp</span>
-        <span class="faint">Widths are of the later profile.</span>
+        <span class="faint">Widths show the later profile.</span>
       </div>
     );
   return (

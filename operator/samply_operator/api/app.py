@@ -26,7 +26,7 @@ from samply_operator.api.routes import (
     summaries,
     trees,
 )
-from samply_operator.api.server import base_path, cors, problems
+from samply_operator.api.server import base_path, cors, problems, shown
 from samply_operator.api.server.rate_limits import Rates
 from samply_operator.api.state import Board
 from samply_operator.control.client import OperatorClient
@@ -63,10 +63,12 @@ def build_app(
 ) -> web.Application:
     """All routes over the given parts, whose lives are the caller's care."""
     app = web.Application(
-        middlewares=[problems.answer, cors.answer_preflight, aliases.resolve], client_max_size=MAX_BODY_BYTES
+        middlewares=[problems.answer, cors.answer_preflight, cors.refuse_other_sites, aliases.resolve],
+        client_max_size=MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(cors.add_headers)
     app[app_keys.SETTINGS] = settings
+    app[shown.TOKEN_HEADER] = settings.auth.oidc.token_header
     app[app_keys.BASE_PATH] = settings.api.base_path
     app[app_keys.IDENTITY] = identity
     app[app_keys.FILES] = files

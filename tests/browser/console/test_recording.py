@@ -66,7 +66,7 @@ async def test_the_profile_opens_by_itself(visit: Open, service: Service, script
     await page.get_by_label("Mode").select_option("BringOwn")
     await script.show("Pending")
     await page.get_by_role("dialog").get_by_role("button", name="Record").click()
-    await expect(page.get_by_text("place 1 in the queue")).to_be_visible()
+    await expect(page.get_by_text("position 1 in the queue")).to_be_visible()
     [asked] = service.operator.started
     assert (asked.pipeline, asked.ordinal, asked.duration_secs, asked.namespace) == ("orders", 0, 120, "feldera")
     assert (asked.rate_hz, asked.mode) == (499, "BringOwn")
@@ -98,7 +98,7 @@ async def test_cancelled(visit: Open, service: Service, script: Script) -> None:
     page = await visit(f"profiles/orders/{NEW}")
     await page.get_by_role("button", name="Cancel").click()
     await page.get_by_role("button", name="Cancel the recording").click()
-    await expect(page.get_by_text("Cancelled: nothing is kept.")).to_be_visible()
+    await expect(page.get_by_text("Cancelled. Nothing was kept.")).to_be_visible()
     assert service.operator.acts == [("delete", NEW)]
     await expect(page).to_have_url(f"http://127.0.0.1:{service.port}/console/pipelines/feldera/orders")
 
@@ -108,7 +108,7 @@ async def test_a_failure_says_why_what_helps_and_the_log(visit: Open, script: Sc
     page = await visit(f"profiles/orders/{NEW}")
     await expect(page.locator(".ring")).to_be_visible()
     await script.fail()
-    await expect(page.get_by_text("It failed: PerfDenied")).to_be_visible()
+    await expect(page.get_by_text("Recording failed: PerfDenied")).to_be_visible()
     await expect(page.get_by_text("Add the capability PERFMON")).to_be_visible()
     await expect(page.locator("pre")).to_contain_text("perf_event_open failed: EPERM (Operation not permitted)")
 
@@ -131,8 +131,8 @@ async def test_all_ordinals_at_once(visit: Open, service: Service, script: Scrip
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (ProfilingInProgress("One runs already.", details={"retry_after_secs": 9}), "A recording runs already"),
-        (Forbidden("You are not allowed to start or stop recordings in namespace feldera."), "You may not do this"),
+        (ProfilingInProgress("One runs already.", details={"retry_after_secs": 9}), "A recording is already running"),
+        (Forbidden("You are not allowed to start or stop recordings in namespace feldera."), "Permission denied"),
     ],
     ids=["409", "403"],
 )
@@ -178,7 +178,7 @@ async def test_the_check_before(visit: Open, service: Service) -> None:
     page = await press_record(visit)
     await page.get_by_role("button", name="Check first").click()
     dialog = page.get_by_role("dialog")
-    await expect(dialog).to_contain_text("It would be refused")
+    await expect(dialog).to_contain_text("A recording would be refused")
     await expect(dialog).to_contain_text("Exempt the operator's ServiceAccount.")
     await expect(dialog).to_contain_text("The container has little memory left.")
     assert service.operator.started == []
@@ -188,12 +188,12 @@ async def test_without_the_operator_stored_profiles_are_there(visit: Open, servi
     """And what isn't known is said so; when it is back, the page notices."""
     await service.send_away()
     page = await visit()
-    await expect(page.get_by_text("The operator is away", exact=True)).to_be_visible()
+    await expect(page.get_by_text("The operator is not available", exact=True)).to_be_visible()
     await page.goto(f"{watch.origin}/console/profiles/orders/{make_id(2)}")
     await wait_drawn(page)
     await expect(page.get_by_test_id("flame")).to_be_visible()
     await page.goto(f"{watch.origin}/console/profiles/orders/{NEW}")
-    await expect(page.get_by_text("The operator is away", exact=True)).to_be_visible()
+    await expect(page.get_by_text("The operator is not available", exact=True)).to_be_visible()
     await service.operator.come_back()
     await service.settle()
     await expect(page.get_by_text("No such profile")).to_be_visible(timeout=15_000)

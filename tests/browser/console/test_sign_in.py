@@ -64,7 +64,7 @@ async def test_a_token_that_expires_is_asked_for_anew(visit: Open, service: Serv
     known = service.operator.credentials
     service.operator.credentials = Credentials((), known.link_keys, known.read_at)
     service.operator.push()
-    await expect(page.get_by_text("Your session is over")).to_be_visible(timeout=15_000)
+    await expect(page.get_by_text("Your session has expired")).to_be_visible(timeout=15_000)
     service.operator.credentials = known
     service.operator.push()
     await wait_until(service.knows_credentials)

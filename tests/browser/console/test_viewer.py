@@ -268,7 +268,7 @@ async def test_warnings_stand_in_the_graph(visit: Open) -> None:
     evidence = page.get_by_role("img", name=re.compile("Of the CPU time"))
     await expect(evidence).to_contain_text("29.0% not sampled")
     await expect(evidence).to_contain_text("without names")
-    await expect(page.get_by_text("The CPU limit took 2.4 s")).to_be_visible()
+    await expect(page.get_by_text("Throttled for 2.4 s by the CPU limit")).to_be_visible()
 
 
 def test_the_key_of_a_function_is_the_servers() -> None:

@@ -412,3 +412,43 @@ class TestSwitchedOff:
             assert (await service.get(PROFILE, Authorization=token)).status == 200
         assert (await service.ask("DELETE", f"{HISTORY}/{make_id(1)}", Authorization="")).status == 202
         assert service.operator.bearers == [""]
+
+
+class TestProxy:
+    """It passes its user's token in a header of its own."""
+
+    @pytest.fixture
+    def auth(self, auth: Auth) -> Auth:
+        return msgspec.structs.replace(
+            auth, oidc=msgspec.structs.replace(auth.oidc, token_header="X-Forwarded-Access-Token")
+        )
+
+    async def test_the_token_in_its_header_is_checked_like_any_other(
+        self, service: Service, provider: Provider
+    ) -> None:
+        await store(service)
+        for claims, status in (({"sub": "alice"}, 200), ({"exp": int(time.time()) - 11}, 401)):
+            token = sign(build_claims(provider.issuer, **claims))
+            answer = await service.ask("GET", PROFILE, Authorization="", X_Forwarded_Access_Token=token)
+            assert answer.status == status, claims
+        answer = await service.ask("GET", PROFILE, Authorization="", X_Forwarded_User="alice")
+        answer.assert_error(401, "Unauthenticated")
+
+    async def test_what_acts_is_decided_by_it_too(self, service: Service, provider: Provider) -> None:
+        await store(service)
+        token = sign(build_claims(provider.issuer, sub="alice"))
+        await service.ask("POST", PROFILE, Authorization="", X_Forwarded_Access_Token=token)
+        assert service.operator.bearers == [token]
+
+    async def test_authorization_comes_first(self, service: Service, provider: Provider) -> None:
+        await store(service)
+        token = sign(build_claims(provider.issuer, sub="alice"))
+        answer = await service.ask("GET", PROFILE, Authorization=bearer("junk"), X_Forwarded_Access_Token=token)
+        answer.assert_error(401, "Unauthenticated")
+
+
+async def test_without_the_setting_no_other_header_is_looked_at(service: Service, provider: Provider) -> None:
+    await store(service)
+    token = sign(build_claims(provider.issuer, sub="alice"))
+    answer = await service.ask("GET", PROFILE, Authorization="", X_Forwarded_Access_Token=token)
+    answer.assert_error(401, "Unauthenticated")

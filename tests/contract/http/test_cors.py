@@ -49,6 +49,26 @@ class TestAllowed:
         exposed = answer.headers["Access-Control-Expose-Headers"].lower().split(", ")
         assert {"content-disposition", "retry-after", "content-length", "etag"} <= set(exposed)
 
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ({"Sec_Fetch_Site": "same-origin"}, 503),
+            ({"Sec_Fetch_Site": "none"}, 503),
+            ({}, 503),
+            ({"Sec_Fetch_Site": "cross-site", "Origin": CONSOLE}, 503),
+            ({"Sec_Fetch_Site": "cross-site", "Origin": OTHER}, 403),
+            ({"Sec_Fetch_Site": "same-site", "Origin": OTHER}, 403),
+            ({"Sec_Fetch_Site": "cross-site", "Origin": "null"}, 403),
+        ],
+    )
+    async def test_a_form_of_another_site_changes_nothing(
+        self, service: Service, headers: dict[str, str], status: int
+    ) -> None:
+        """Whatever credentials a proxy adds to what the browser sends."""
+        assert (await service.ask("POST", URL, **headers)).status == status
+        assert len(service.operator.started) == (0 if status == 403 else 1)
+        assert (await service.get(URL, **headers)).status == 200
+
     async def test_another_origin_may_not(self, service: Service) -> None:
         assert (await service.ask("OPTIONS", URL, **ask_first(OTHER))).status == 405
         answer = await service.get(URL, Origin=OTHER)

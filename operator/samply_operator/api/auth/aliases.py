@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from samply_operator.api.app_keys import BOARD, GATE
+from samply_operator.api.server.shown import list_shown
 from samply_operator.errors import OperatorUnavailable, UnknownPipeline
 from samply_operator.feldera.answers import UUID
 
@@ -35,6 +36,6 @@ async def resolve(request: web.Request, handler: Handler) -> web.StreamResponse:
 def find_name(request: web.Request, asked: str) -> str:
     """The name of the pipeline that has this id; what is no known id stays as it is. So does the id that a caller with
     Feldera's key asks for: Feldera says what they may see, and what it is called."""
-    if _ID.fullmatch(asked) is None or request.app[GATE].is_felderas(request.headers.getall(hdrs.AUTHORIZATION, ())):
+    if _ID.fullmatch(asked) is None or request.app[GATE].is_felderas(list_shown(request)):
         return asked
     return request.app[BOARD].view.find_name(asked) or asked

@@ -15,6 +15,7 @@ from samply_operator.api import scoped_view
 from samply_operator.api.app_keys import BOARD, GATE, RATES
 from samply_operator.api.auth.authentication import Question
 from samply_operator.api.server import measures
+from samply_operator.api.server.shown import list_shown
 from samply_operator.api.state import View
 from samply_operator.control import audit
 from samply_operator.feldera.client import TENANT, Login
@@ -100,7 +101,7 @@ async def admit(request: web.Request, other: str = "") -> Caller:
     question = Question(VERBS.get(request.method, READING), name, namespaces)
     try:
         who, login = await app[GATE].identify(
-            request.headers.getall(hdrs.AUTHORIZATION, ()),
+            list_shown(request),
             question,
             view=view,
             charge=lambda count: rates.charge(request, count),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from samply_operator import __version__
 from samply_operator.api.app_keys import BOARD, GATE
 from samply_operator.api.content import representations
+from samply_operator.api.server.shown import list_shown
 from samply_operator.feldera.client import TENANT
 
 routes = web.RouteTableDef()
@@ -18,8 +19,7 @@ probes = web.RouteTableDef()
 async def get_config(request: web.Request) -> web.StreamResponse:
     """What Feldera's SDK asks for before anything else. Edition and version are Feldera's own where they are known, so
     that the SDK sees the one it was made for; else it warns, which is harmless."""
-    headers = request.headers
-    found = await request.app[GATE].find_platform(headers.getall(hdrs.AUTHORIZATION, ()), headers.get(TENANT, ""))
+    found = await request.app[GATE].find_platform(list_shown(request), request.headers.get(TENANT, ""))
     return representations.build_json(
         {
             "edition": found.edition if found else "Open source",

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import hdrs, web
 
+from samply_operator import errors
 from samply_operator.api.app_keys import SETTINGS
 from samply_operator.api.auth import signed_links
 from samply_operator.api.server import problems
@@ -26,6 +27,9 @@ HEADERS = ", ".join((
     hdrs.AUTHORIZATION, hdrs.CONTENT_TYPE, hdrs.RANGE, hdrs.IF_RANGE, hdrs.IF_MATCH, hdrs.IF_NONE_MATCH,
     "Feldera-Tenant", "X-Request-Id",
 ))  # fmt: skip
+SITE = "Sec-Fetch-Site"
+"""A browser's own word, which no page can change."""
+SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 MAX_AGE_SECS = 600
 """How long a browser may remember that it may ask."""
 
@@ -43,6 +47,25 @@ async def answer_preflight(request: web.Request, handler: Handler) -> web.Stream
         **problems.NO_STORE,
     }
     return web.Response(status=204, headers=headers)
+
+
+@web.middleware
+async def refuse_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A proxy adds credentials to whatever a browser sends, also to a form of another site. Browsers say where a
+    request comes from; what changes something is for the service's own pages and those of the settings."""
+    asked_from = request.headers.get(SITE, "none")
+    if request.method in SAFE or asked_from in {"same-origin", "none"} or _is_listed(request):
+        return await handler(request)
+    raise errors.Forbidden(
+        "Pages of other sites may not change anything here.",
+        remedy="List the page's origin in config.api.cors.allowOrigins.",
+        details={"site": asked_from},
+    )
+
+
+def _is_listed(request: web.Request) -> bool:
+    origins = request.app[SETTINGS].api.cors.allow_origins
+    return ANY in origins or request.headers.get(hdrs.ORIGIN) in origins
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -11,10 +11,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api.server.measures import REFUSED
+from samply_operator.api.server.shown import find_shown
 from samply_operator.rules.access import rates
 from samply_operator.rules.access.rates import Bucket, Limit
 
@@ -56,7 +57,7 @@ class Rates:
 
     def trust(self, request: web.Request) -> None:
         """The request's credential was authenticated: from now on it pays for itself."""
-        shown = request.headers.get(hdrs.AUTHORIZATION)
+        shown = find_shown(request)
         if not self._limit.per_sec or shown is None:
             return
         key = hash(shown)
@@ -67,12 +68,12 @@ class Rates:
 
     def distrust(self, request: web.Request) -> None:
         """The request's credential was refused (401). If it was trusted, its address hasn't paid yet."""
-        shown = request.headers.get(hdrs.AUTHORIZATION)
+        shown = find_shown(request)
         if shown is not None and self._good.pop(hash(shown), self) is None:
             rates.take(self._find(request.remote or ""), self._limit, self._now())
 
     def _find_payer(self, request: web.Request) -> tuple[Key, str]:
-        shown = request.headers.get(hdrs.AUTHORIZATION)
+        shown = find_shown(request)
         if shown is None:
             return request.remote or "", "address"
         key = hash(shown)  # seeded anew in each process: no credential is kept
