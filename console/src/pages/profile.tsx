@@ -85,7 +85,7 @@ function Running({ recording }: { recording: Recording }) {
 function explain(recording: Recording, phase: Recording["state"]): string {
   switch (phase) {
     case "Pending":
-      return recording.queue_position ? `Waiting for other recordings: position ${recording.queue_position} in the queue.` : "Waiting to start.";
+      return recording.queue_position ? "Waiting for other recordings to finish." : "Waiting to start.";
     case "Recording":
       return recording.ends_at ? `Sampling every thread for ${formatSecs(recording.duration_secs)}.` : "samply is attaching to the process.";
     default:

@@ -79,7 +79,7 @@ export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipelin
           </fieldset>
         )}
         <fieldset class="plain field">
-          <legend>For how long</legend>
+          <legend>Duration</legend>
           <div class="row wrap">
             <div class="segments">
               {DURATIONS.map(([each, label]) => (

@@ -16,7 +16,7 @@ from support import console
 from support.fake_operator import make_recording
 from support.service import Service, make_id
 
-from .conftest import Open, Watch, wait_drawn
+from .conftest import Open, Watch, check_accessibility, take_picture, wait_drawn
 
 NEW = make_id(60)
 
@@ -176,6 +176,8 @@ async def test_the_check_before(visit: Open, service: Service) -> None:
     )
     service.operator.judge = lambda asked: reply
     page = await press_record(visit)
+    await check_accessibility(page)
+    await take_picture(page, "record")
     await page.get_by_role("button", name="Check first").click()
     dialog = page.get_by_role("dialog")
     await expect(dialog).to_contain_text("A recording would be refused")

@@ -82,11 +82,20 @@ async def test_handed_over_by_the_command_line(visit: Open, watch: Watch) -> Non
     assert await read_token(page) == KEY
 
 
-async def test_behind_a_proxy_that_shows_a_token(service: Service, watch: Watch, context: BrowserContext) -> None:
+@pytest.fixture
+def auth() -> Auth:
+    return Auth(api_keys=ApiKeys(enabled=True), oidc=Oidc(token_header="X-Forwarded-Access-Token"))
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-Forwarded-Access-Token"])
+async def test_behind_a_proxy_that_shows_a_token(
+    service: Service, watch: Watch, context: BrowserContext, header: str
+) -> None:
     """As oauth2-proxy does: nothing is asked for, and the browser never has the token."""
 
     async def forward(request: web.Request) -> web.Response:
-        headers = {"Authorization": f"Bearer {KEY}", "Accept": request.headers.get("Accept", "*/*")}
+        shown = f"Bearer {KEY}" if header == "Authorization" else KEY
+        headers = {header: shown, "Accept": request.headers.get("Accept", "*/*")}
         url = f"{watch.origin}{request.rel_url}"
         async with aiohttp.ClientSession() as session, session.request(request.method, url, headers=headers) as answer:
             kept = {k: v for k, v in answer.headers.items() if k.lower() in {"content-type", "content-security-policy"}}

@@ -254,7 +254,7 @@ async def test_the_file_itself_is_saved(visit: Open, tmp_path: Path) -> None:
     page = await visit(PROFILE)
     await page.get_by_role("button", name="Open or save").click()
     async with page.expect_download() as download:
-        await page.get_by_role("button", name=re.compile("As samply wrote it")).click()
+        await page.get_by_role("button", name=re.compile("with function names")).click()
     saved = await download.value
     assert saved.suggested_filename.endswith("samply_profile.json.gz")
     await saved.save_as(tmp_path / "p")
