@@ -186,6 +186,7 @@ def test_admission_that_says_no(target: Pipeline, service: Service) -> None:
     assert [item["spec"]["ordinal"] for item in list_new(target, known)] == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_webhook_that_does_not_answer_is_no_refusal(target: Pipeline) -> None:
     """It is waited for, and then each ordinal has one profile."""
     known = {profiles.uid_of(item) for item in profiles.find(target)}
