@@ -1,6 +1,7 @@
 //! As much of Feldera's API as the operator asks for in mode Pipeline, for this one pipeline. It asks for no key.
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,20 +27,33 @@ type Parameters = Query<HashMap<String, String>>;
 
 /// In a thread of its own, for as long as the process lives.
 pub fn serve(pipeline: Pipeline, listen: String) -> std::io::Result<()> {
-    let server = HttpServer::new(move || {
+    let listener = TcpListener::bind(listen)?;
+    println!("listens on {}", listener.local_addr()?);
+    std::thread::spawn(move || {
+        if let Err(error) = actix_web::rt::System::new().block_on(run(pipeline, listener)) {
+            eprintln!("the HTTP server ended: {error}");
+        }
+    });
+    Ok(())
+}
+
+async fn run(pipeline: Pipeline, listener: TcpListener) -> std::io::Result<()> {
+    const PROFILE: &str = "/v0/pipelines/{name}/samply_profile";
+    let build = move || {
         App::new()
             .app_data(Data::new(pipeline.clone()))
             .route("/v0/pipelines", web::get().to(list))
             .route("/v0/pipelines/{name}", web::get().to(describe))
-            .route("/v0/pipelines/{name}/samply_profile", web::post().to(start))
-            .route("/v0/pipelines/{name}/samply_profile", web::get().to(fetch))
-    })
-    .workers(1)
-    .disable_signals()
-    .bind(listen)?;
-    println!("listens on {:?}", server.addrs());
-    std::thread::spawn(move || actix_web::rt::System::new().block_on(server.run()));
-    Ok(())
+            .route("/v0/pipelines/{name}/stats", web::get().to(tell_stats))
+            .route(PROFILE, web::post().to(start))
+            .route(PROFILE, web::get().to(fetch))
+    };
+    HttpServer::new(build)
+        .workers(1)
+        .disable_signals()
+        .listen(listener)?
+        .run()
+        .await
 }
 
 async fn list(pipeline: Data<Pipeline>) -> HttpResponse {
@@ -51,6 +65,24 @@ async fn describe(pipeline: Data<Pipeline>, name: Path<String>) -> HttpResponse 
         Some(refusal) => refusal,
         None => HttpResponse::Ok().json(pipeline.render()),
     }
+}
+
+async fn tell_stats(pipeline: Data<Pipeline>, name: Path<String>) -> HttpResponse {
+    match (pipeline.check(&name), read_cpu_msecs()) {
+        (Some(refusal), _) => refusal,
+        (None, Some(msecs)) => {
+            HttpResponse::Ok().json(json!({"global_metrics": {"cpu_msecs": msecs}}))
+        }
+        (None, None) => fail("/proc/self/stat is not as it is known here"),
+    }
+}
+
+/// CPU time of all threads since the start, in ticks of 10 ms.
+fn read_cpu_msecs() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    Some(10 * (ticks(11)? + ticks(12)?))
 }
 
 async fn start(pipeline: Data<Pipeline>, name: Path<String>, query: Parameters) -> HttpResponse {

@@ -62,8 +62,10 @@ def encode(profile: Profile, choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
     for column in columns:
         yield message(SAMPLE_TYPE, _value_type(strings, column.kind, column.unit))
     mappings = _Mappings(profile)
+    numbers: list[bytes] = []
     for weighed in weighing.weigh(profile, index, choice=choice):
-        yield from _samples(weighed, columns, strings)
+        numbers += map(varint, range(len(numbers) + 1, len(index.functions) + 1))
+        yield from _samples(weighed, columns, strings, numbers)
     yield from mappings.encode(strings)
     for number, function in enumerate(index.functions, 1):
         name = strings.add(function.name)
@@ -127,7 +129,10 @@ class _Mappings:
             yield message(MAPPING, _ints((1, number), (5, file), (6, build_id), (7, 1)))
 
 
-def _samples(weighed: WeighedThread, columns: Sequence[_Column], strings: Strings) -> Iterator[bytes]:
+def _samples(
+    weighed: WeighedThread, columns: Sequence[_Column], strings: Strings, numbers: Sequence[bytes]
+) -> Iterator[bytes]:
+    """`numbers`: of each function its location's, encoded."""
     sums = [(weighed.pick(column.measure), column.per_unit) for column in columns]
     labels = b"".join(
         message(3, _ints((1, strings.add(key)), (2, strings.add(value))))
@@ -148,7 +153,7 @@ def _samples(weighed: WeighedThread, columns: Sequence[_Column], strings: String
             raise build_broken(
                 weighed.thread.samples.weight.where, "a sum has more than the 64 bits that pprof has for it"
             )
-        locations = message(1, b"".join(varint(func + 1) for func in path))
+        locations = message(1, b"".join(map(numbers.__getitem__, path)))
         yield message(SAMPLE, locations + message(2, b"".join(map(varint, values))) + labels)
 
 

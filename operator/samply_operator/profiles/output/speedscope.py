@@ -76,51 +76,36 @@ def _convert_thread(
         "startValue": 0,
     }
     yield msgspec.json.encode(head)[:-1] + b',"events":['
-    end = 0.0
-    batch: list[dict[str, object]] = []
-    separator = b""
-    for event, end in _walk(thread, forest, profile, measure, above):  # noqa: B007 - the last `end` is what counts
-        if event is not None:
-            batch.append(event)
-        if len(batch) >= EVENTS_A_PIECE:
-            yield separator + msgspec.json.encode(batch)[1:-1]
-            separator, batch = b",", []
-    if batch:
-        yield separator + msgspec.json.encode(batch)[1:-1]
-    yield b'],"endValue":' + weighing.format_number(end).encode() + b"}"
-
-
-def _walk(
-    thread: Thread, forest: Forest, profile: Profile, measure: Measure, above: Iterator[tuple[int, ...]]
-) -> Iterator[tuple[dict[str, object] | None, float]]:
-    """Events (None: time passes), each with the time up to which the thread is known."""
     open_path: list[int] = []
     last: tuple[int, tuple[int, ...]] = (-1, ())
-    at = 0.0
+    at, separator = 0.0, b""
+    batch: list[dict[str, object]] = []
     for (stack, width), frames in zip(_samples(thread, profile, measure), above, strict=False):
         if stack < 0:
             continue
-        node = forest.node_of_stack[stack]
-        if (node, frames) != last:
-            path = [*frames, *weighing.walk_up(forest, node)]
-            for event in _change(open_path, path, at):
-                yield event, at
-            open_path, last = path, (node, frames)
+        here = forest.node_of_stack[stack], frames
+        if here != last:
+            path = [*frames, *weighing.walk_up(forest, here[0])]
+            _change(batch, open_path, path, at)
+            open_path, last = path, here
+            if len(batch) >= EVENTS_A_PIECE:
+                yield separator + msgspec.json.encode(batch)[1:-1]
+                separator, batch = b",", []
         at += width
-        yield None, at
-    for event in _change(open_path, [], at):
-        yield event, at
+    _change(batch, open_path, [], at)
+    if batch:
+        yield separator + msgspec.json.encode(batch)[1:-1]
+    yield b'],"endValue":' + weighing.format_number(at).encode() + b"}"
 
 
-def _change(before: list[int], after: list[int], at: float) -> Iterator[dict[str, object]]:
+def _change(events: list[dict[str, object]], before: list[int], after: list[int], at: float) -> None:
+    """Append what closes and what opens."""
     common = 0
     while common < min(len(before), len(after)) and before[common] == after[common]:
         common += 1
     moment: float = int(at) if at == int(at) else at
-    for func in reversed(before[common:]):
-        yield {"type": "C", "frame": func, "at": moment}
-    for func in after[common:]:
-        yield {"type": "O", "frame": func, "at": moment}
+    events += [{"type": "C", "frame": func, "at": moment} for func in reversed(before[common:])]
+    events += [{"type": "O", "frame": func, "at": moment} for func in after[common:]]
 
 
 def _samples(thread: Thread, profile: Profile, measure: Measure) -> Iterator[tuple[int, float]]:
