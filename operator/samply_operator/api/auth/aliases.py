@@ -18,9 +18,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @web.middleware
-async def resolve(request: web.Request, handler: Handler) -> web.StreamResponse:
+def resolve(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
     """Routes see the name. A refusal tells only what was asked for: the name may be hidden from the caller."""
     asked = request.match_info.get("pipeline_name", "")
+    # No coroutine of its own where there is nothing to do: each request comes through here.
+    return handler(request) if _ID.fullmatch(asked) is None else _resolve(request, handler, asked)
+
+
+async def _resolve(request: web.Request, handler: Handler, asked: str) -> web.StreamResponse:
     name = find_name(request, asked)
     if name == asked:
         return await handler(request)

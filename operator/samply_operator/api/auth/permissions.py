@@ -31,15 +31,6 @@ VERBS: Mapping[str, tuple[Verb, ...]] = {
 }
 """What is found out about a caller, by the request's method; else whether they may read."""
 READING: tuple[Verb, ...] = ("get",)
-WAYS: Mapping[Way, str] = {
-    "Kubernetes": "kubernetes",
-    "Oidc": "jwt",
-    "ApiKey": "api-key",
-    "Feldera": "feldera",
-    "Link": "link",
-    "Unsafe": "none",
-    "Unknown": "none",
-}
 OUTCOMES: Mapping[Decision, str] = {
     "Allow": "allowed",
     "Hide": "hidden",
@@ -52,10 +43,6 @@ VISIBLE: web.RequestKey[Mapping[str, str]] = web.RequestKey("visible", Mapping)
 """Of a request: the only pipelines that its caller may see, names by Feldera's id."""
 VIEWS: web.RequestKey[tuple[View, View]] = web.RequestKey("views", tuple)
 """Of a request: the whole view, and what of it its caller may look at."""
-
-
-CALLER = web.RequestKey("caller", Who)
-"""Who was let in; not set where nobody is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +106,11 @@ async def admit(request: web.Request, other: str = "") -> Caller:
     caller = Caller(who, login)
     if who.way != "Unsafe":
         rates.trust(request)
-        request[CALLER] = who
+        request[measures.CALLER] = who
     if not any(map(caller.may_read, namespaces)) and (namespaces or who.visible is not None):
         _note(request, "Hide", who, "")
     else:
-        request[measures.WAY] = WAYS[who.way]
-        measures.count_decision(WAYS[who.way], OUTCOMES["Allow"])
+        measures.count_decision(measures.WAYS[who.way], OUTCOMES["Allow"])
     return caller
 
 
@@ -148,14 +134,14 @@ def view_of(request: web.Request) -> View:
 
 def find_caller(request: web.Request) -> str:
     """Whom the work for a request is counted for, whatever tokens they come with: who was let in, else the address."""
-    who = request.get(CALLER)
+    who = request.get(measures.CALLER)
     return who.describe() if who else request.remote or ""
 
 
 def _note(request: web.Request, decision: Decision, who: Who, reason: str) -> None:
     verb = VERBS.get(request.method, READING)[-1]
     pipeline = request.match_info.get("pipeline_name", "")
-    measures.count_decision(WAYS[who.way], OUTCOMES[decision])
+    measures.count_decision(measures.WAYS[who.way], OUTCOMES[decision])
     audit.write(decision, verb, who=who, pipeline=pipeline, reason=reason)
 
 

@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 from samply_operator import errors
 from samply_operator.api.app_keys import FILES
 from samply_operator.api.content import conditional
-from samply_operator.api.content.remote_files import RemoteFile
+from samply_operator.api.content.remote_files import RemoteFile, RemoteFiles
 from samply_operator.api.content.sending import Sender
 from samply_operator.api.server import problems
 from samply_operator.api.server.access_log import SENT_BYTES
@@ -70,7 +70,8 @@ async def send_profile(
     file = manifest.file
     if file is None:
         raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
-    if (url := await _find_redirect(request, manifest)) is not None:
+    remote = request.app[FILES].remote
+    if remote is not None and (url := await _find_redirect(request, remote, manifest)) is not None:
         return web.Response(status=307, headers={hdrs.LOCATION: url, hdrs.CACHE_CONTROL: "no-store", **(headers or {})})
     facts = {**_build_headers(manifest.id, manifest.finished_at, file.sha256, cache), **(headers or {})}
     return await send(request, Body((manifest,), file.sha256, parse_modified(manifest.finished_at), facts))
@@ -115,11 +116,10 @@ async def send(request: web.Request, body: Body) -> web.StreamResponse:
             return await _send(request, 200, facts, tuple(cut(body.pieces, 0, size_bytes)))
 
 
-async def _find_redirect(request: web.Request, manifest: Manifest) -> str | None:
+async def _find_redirect(request: web.Request, remote: RemoteFiles, manifest: Manifest) -> str | None:
     """Where the bucket gives the file itself; None: it is sent from here, such as HEAD, which such a URL doesn't allow,
     and what the caller may know already."""
-    remote = request.app[FILES].remote
-    if remote is None or request.method != hdrs.METH_GET or not request.headers.keys().isdisjoint(CONDITIONS):
+    if request.method != hdrs.METH_GET or not request.headers.keys().isdisjoint(CONDITIONS):
         return None
     return await remote.sign(manifest)
 

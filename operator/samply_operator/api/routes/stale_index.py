@@ -20,16 +20,24 @@ TRIES = 5
 async def answer(request: web.Request, build: Callable[[View], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
     """`build` answers from a view, and raises UnknownProfile before it sends anything if a file of it is gone. One that
     is still named when the volume was read again (its manifest is there, its file isn't) is left out."""
-    board, gone = request.app[BOARD], set[str]()
+    view = permissions.view_of(request)
+    try:
+        return await build(view)
+    except errors.UnknownProfile as error:
+        gone = {_find_gone(view, error)}
     for _ in range(TRIES):
-        whole = permissions.view_of(request)
-        view = whole.without(gone) if gone else whole
+        await request.app[BOARD].look_again()
+        view = permissions.view_of(request).without(gone)
         try:
             return await build(view)
         except errors.UnknownProfile as error:
-            named = view.get(str(error.details.get("profile", "")))
-            if named is None or named.file is None:
-                raise
-            gone.add(named.id)
-            await board.look_again()
+            gone.add(_find_gone(view, error))
     return await build(permissions.view_of(request).without(gone))
+
+
+def _find_gone(view: View, error: errors.UnknownProfile) -> str:
+    """The id of the stored profile whose file is gone. Raises the error itself if it tells of something else."""
+    named = view.get(str(error.details.get("profile", "")))
+    if named is None or named.file is None:
+        raise error
+    return named.id

@@ -5,12 +5,13 @@ Called once per request, at its end: a poll costs about 100 µs, so what is look
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from aiohttp import web
 
 from samply_operator.measures import API, count, gauge, histogram
+from samply_operator.rules.access.permissions import Way, Who
 
 SECS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 OTHER = "other"
@@ -43,8 +44,19 @@ TLS_UNTIL = gauge(
 )
 
 MAX_KEPT = 512
-WAY = web.RequestKey("way", str)
-"""How its caller was checked, as metrics call it; set where they were let in."""
+
+WAYS: Mapping[Way, str] = {
+    "Kubernetes": "kubernetes",
+    "Oidc": "jwt",
+    "ApiKey": "api-key",
+    "Feldera": "feldera",
+    "Link": "link",
+    "Unsafe": "none",
+    "Unknown": "none",
+}
+"""How its caller was checked, as metrics call it."""
+CALLER = web.RequestKey("caller", Who)
+"""Who was let in; not set where nobody is asked."""
 ROUTE = web.RequestKey("route", web.AbstractResource)
 """Set as soon as a request was routed; what is no HTTP never is."""
 
@@ -55,6 +67,12 @@ def count_decision(way: str, outcome: str) -> None:
     """For whoever checks callers. `way`: kubernetes, jwt, api-key, link, none; `outcome`: one of few words, such as
     allowed, hidden, unauthenticated, forbidden, unavailable."""
     _find_decision(way, outcome)()
+
+
+def find_way(request: web.BaseRequest) -> str:
+    """As `count_decision` wants it."""
+    who = request.get(CALLER)
+    return WAYS[who.way] if who else "none"
 
 
 @lru_cache(MAX_KEPT)

@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 from samply_operator import errors, logs
 from samply_operator.api.app_keys import BASE_PATH, RATES
 from samply_operator.api.server import base_path
-from samply_operator.api.server.measures import ROUTE, WAY, count_decision
+from samply_operator.api.server.measures import ROUTE, count_decision, find_way
 from samply_operator.control.messages import REQUEST_ID
 
 logger = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
     except errors.SamplyOperatorError as error:
         if isinstance(error, errors.Forbidden):  # the operator's word: it decides about calls that act
-            count_decision(request.get(WAY, "none"), "forbidden")
+            count_decision(find_way(request), "forbidden")
         response = build_problem(error)
         if response.status == 500 and not isinstance(error, errors.ProfilingFailed):
             logger.error("a request failed: %s", error, exc_info=error)
