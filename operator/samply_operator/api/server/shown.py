@@ -7,13 +7,13 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 TOKEN_HEADER = web.AppKey("token_header", str)
-"""That of the settings, or empty."""
+"""That of the settings, or empty. The port of metrics and probes has none: nobody shows credentials there."""
 
 
 def list_shown(request: web.Request) -> list[str]:
     """As values of `Authorization`."""
     shown = request.headers.getall(hdrs.AUTHORIZATION, [])
-    header = request.app[TOKEN_HEADER]
+    header = request.app.get(TOKEN_HEADER, "")
     return shown or [f"Bearer {token}" for token in request.headers.getall(header, []) if header]
 
 
