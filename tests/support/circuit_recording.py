@@ -13,6 +13,19 @@ STEP_US = 200
 """CPU time between two samples."""
 FILE = Path(__file__).parents[1] / "data" / "profiles" / "dbsp-v57.json.gz"
 
+GRAPH: dict[str, Any] = {
+    "calcite_plan": {},
+    "mir": {"s1": {"operation": "join", "view": "totals", "inputs": [], "positions": [], "persistent_id": "bb"}},
+}
+CIRCUIT: dict[str, Any] = {
+    "worker_profiles": [{"metadata": {"nn2": {"entries": [{"metric_id": "persistent_id", "value": "bb"}]}}}],
+    "graph": {
+        "nodes": {"id": "n", "label": "", "nodes": [{"Simple": {"id": "nn2", "label": "Map @ f.rs:1"}}]},
+        "edges": [],
+    },
+}
+"""What Feldera would tell of it: one node is the view `totals`."""
+
 
 def load() -> dict[str, Any]:
     document: dict[str, Any] = json.loads(gzip.decompress(FILE.read_bytes()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from contract.http.test_all_ordinals import *  # noqa: F403 - the same tests, wi
 from contract.http.test_files import *  # noqa: F403
 from samply_operator.api import app_keys
 from samply_operator.settings import Auth
+from samply_operator.store import layout
 from samply_operator.store.bucket import names
 from support import buckets, profile_maker
 from support.buckets import Server
@@ -118,3 +120,18 @@ async def test_callers_are_sent_to_the_bucket_where_a_setting_says_so(folder: Pa
         answer = await service.get(URL)
         async with session.get(answer.headers["Location"]) as response:
             assert await response.read() == data, "nobody is sent to what is gone"
+
+
+async def test_names_of_operators_are_in_the_bucket_too(service: Service, folder: Path, tmp_path: Path) -> None:
+    """As they were stored with the profile, also after the cache was emptied."""
+    document = profile_maker.build([[profile_maker.Sample(("main", "work"), 1.0)] * 5])
+    data = profile_maker.save(document, tmp_path / "profile.json.gz").read_bytes()
+    text = b'{"names":{"nn2":{"label":"Map","operation":"map","relation":"is","view":"totals"}}}'
+    service.put(1, data, extras={layout.OPERATORS_FILE: text})
+    await service.settle()
+    for _ in range(2):
+        answer = await service.get(f"/v0/pipelines/orders/samply_profiles/{make_id(1)}/operators")
+        assert answer.status == 200
+        assert json.loads(answer.body)["names"]["nn2"]["view"] == "totals"
+        for path in (folder / "cache").iterdir():
+            path.unlink()

@@ -34,23 +34,20 @@ ID = make_pipeline_id(1)
 POD = f"pipeline-{ID}-0"
 MARKED = circuit_recording.make()
 """As an engine with markers hands it out; node nn2 took most."""
-GRAPH = {
-    "calcite_plan": {},
-    "mir": {"s1": {"operation": "join", "view": "totals", "inputs": [], "positions": [], "persistent_id": "bb"}},
-}
-CIRCUIT = {
-    "worker_profiles": [{"metadata": {"nn2": {"entries": [{"metric_id": "persistent_id", "value": "bb"}]}}}],
-    "graph": {
-        "nodes": {"id": "n", "label": "", "nodes": [{"Simple": {"id": "nn2", "label": "Map @ f.rs:1"}}]},
-        "edges": [],
-    },
-}
 
 
 @pytest.fixture
 async def feldera() -> AsyncIterator[FakeFeldera]:
     async with FakeFeldera() as feldera:
-        feldera.add(1, "orders", profile=MARKED, graph=GRAPH, circuit_profile=CIRCUIT, ends_by_itself=True, cores=1.9)
+        feldera.add(
+            1,
+            "orders",
+            profile=MARKED,
+            graph=circuit_recording.GRAPH,
+            circuit_profile=circuit_recording.CIRCUIT,
+            ends_by_itself=True,
+            cores=1.9,
+        )
         yield feldera
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from samply_operator.profiles.attribution import naming
 from samply_operator.store import layout
 
 SHARE = 4
@@ -113,3 +114,4 @@ class FileCache:
             total -= self._sizes.pop(profile_id)
             with suppress(OSError):
                 self.find_path(profile_id).unlink()
+                naming.find_path(self.find_path(profile_id)).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Protocol
 from samply_operator.api.content.file_cache import FileCache
 from samply_operator.errors import StoreFull, StoreUnavailable, UnknownProfile
 from samply_operator.model.manifest import Manifest
+from samply_operator.profiles.attribution import naming
 from samply_operator.store.bucket.objects import Stream
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class Source(Protocol):
     """The bucket, as BucketReader is it."""
 
     def find_local(self, profile_id: str) -> Path | None: ...
+    def read_operators(self, manifest: Manifest) -> bytes | None: ...
     async def open_stream(self, manifest: Manifest, start: int, stop: int) -> Stream | None: ...
     def sign(self, manifest: Manifest) -> str | None: ...
 
@@ -130,6 +132,7 @@ class RemoteFiles:
             for manifest in manifests:
                 stack.enter_context(self.cache.hold(manifest.id))
                 await self._fetch(manifest)
+                await self._fetch_operators(manifest)
             yield
 
     async def _fetch(self, manifest: Manifest) -> None:
@@ -147,6 +150,15 @@ class RemoteFiles:
                     "the disk of the api container has no room for the profile.",
                     remedy="Raise config.storage.cacheBytes.",
                 )
+
+    async def _fetch_operators(self, manifest: Manifest) -> None:
+        """Their names, beside the file."""
+        path = naming.find_path(self.cache.find_path(manifest.id))
+        if await asyncio.to_thread(path.exists):
+            return
+        text = await asyncio.to_thread(self._source.read_operators, manifest)
+        if text is not None:
+            await asyncio.to_thread(path.write_bytes, text)
 
 
 async def _read_local(path: Path) -> AsyncIterator[memoryview]:

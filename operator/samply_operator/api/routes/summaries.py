@@ -10,6 +10,7 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
+from samply_operator.api.app_keys import FILES
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import conversions
 from samply_operator.api.routes import all_ordinals, formats, samply_profiles, stale_index
@@ -67,7 +68,8 @@ async def get_operators(request: web.Request) -> web.StreamResponse:
 async def _name_operators(request: web.Request, view: View, caller: permissions.Caller) -> web.StreamResponse:
     manifest = samply_profiles.find_stored(request, view, caller, request.match_info["profile_id"])
     path = Path(formats.find_path(request, manifest))
-    names = await asyncio.to_thread(naming.find_beside, path) or naming.NodeNames(problem=NOT_ASKED)
+    async with request.app[FILES].hold([manifest]):
+        names = await asyncio.to_thread(naming.find_beside, path) or naming.NodeNames(problem=NOT_ASKED)
     return web.Response(body=msgspec.json.encode(names), content_type=conversions.JSON, headers=NO_STORE)
 
 

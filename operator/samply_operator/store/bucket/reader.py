@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from samply_operator.errors import StoreUnavailable
 from samply_operator.model.manifest import Manifest
 from samply_operator.store import documents, layout
-from samply_operator.store.bucket import uploads
+from samply_operator.store.bucket import names, uploads
 from samply_operator.store.bucket.catalog import Catalog
 from samply_operator.store.bucket.objects import Objects, Stream
 from samply_operator.store.documents import Reading
@@ -77,6 +78,17 @@ class BucketReader:
         """Path of the file of a profile in the spool."""
         path = self._spool.root / layout.build_folder(profile_id) / layout.PROFILE_FILE
         return path if path.exists() else None
+
+    def read_operators(self, manifest: Manifest) -> bytes | None:
+        """Feldera's names of the operators, as they were stored; None: there are none. Raises StoreUnavailable."""
+        local = self._spool.root / layout.build_folder(manifest.id) / layout.OPERATORS_FILE
+        with suppress(FileNotFoundError):  # it is moved to the bucket
+            return local.read_bytes()
+        facts = manifest.extras.get(layout.OPERATORS_FILE)
+        if facts is None:
+            return None
+        found = self._objects.read(names.build_extra(manifest.id, facts.sha256, layout.OPERATORS_FILE))
+        return found[0] if found else None
 
     async def open_stream(self, manifest: Manifest, start: int, stop: int) -> Stream | None:
         """Bytes of a profile's file from the bucket; None if it was removed. Raises StoreUnavailable,
