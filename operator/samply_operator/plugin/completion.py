@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from samply_operator.errors import KubeError
@@ -96,12 +95,3 @@ def look_up(flags: list[str]) -> Iterable[str]:
         return Kubectl().run("get", "samplyprofiles", *flags, "--request-timeout=3s", "-o", template).split()
     except KubeError:
         return ()
-
-
-def main() -> int:
-    """The program kubectl_complete-samply."""
-    from samply_operator.plugin.main import build_commands  # noqa: PLC0415 - main prints the scripts of this module
-
-    found, directive = suggest(sys.argv[1:], build_commands()[1], look_up)
-    sys.stdout.write("\n".join([*found, directive]) + "\n")
-    return 0

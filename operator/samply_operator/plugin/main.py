@@ -332,6 +332,13 @@ class Plugin:
         print(json.dumps(answer, indent=2) if self.options.output == "json" else text)
 
 
+def complete() -> int:
+    """The program kubectl_complete-samply."""
+    found, directive = completion.suggest(sys.argv[1:], build_commands()[1], completion.look_up)
+    print("\n".join([*found, directive]))
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     options = build_commands()[0].parse_args(arguments)
     if options.command == "completion":

@@ -65,7 +65,7 @@ def path(tmp_path: Path) -> str:
     """A PATH with the program that the scripts ask, and a kubectl without a cluster."""
     program = tmp_path / "kubectl_complete-samply"
     program.write_text(
-        f"#!{sys.executable}\nfrom samply_operator.plugin import completion\nraise SystemExit(completion.main())\n"
+        f"#!{sys.executable}\nfrom samply_operator.plugin import main\nraise SystemExit(main.complete())\n"
     )
     kubectl = tmp_path / "kubectl"
     kubectl.write_text("#!/bin/sh\necho 'orders profile-1'\n")
