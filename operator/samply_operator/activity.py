@@ -1,7 +1,7 @@
-"""What each long-lived worker is doing, and until when that is plausible: the facts behind the liveness probe.
+"""What each long-lived worker is doing, and how long that may take: the facts for the liveness probe.
 
-A loop that turns proves little. A worker says what it has begun and how long it may take; one that is still at it
-after that is stuck, and the process is restarted.
+A running event loop proves little. A worker announces each piece of work and its maximum duration; if it exceeds that
+it is stuck, and the process is restarted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 class Activity:
-    """`now` is a clock that nobody sets, in seconds."""
+    """`now` is a monotonic clock, in seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -20,7 +20,7 @@ class Activity:
 
     @contextmanager
     def doing(self, worker: str, patience_secs: float) -> Iterator[None]:
-        """The worker is busy while this lasts; idle before and after, for as long as it likes."""
+        """The worker is busy in this context; otherwise idle, for any time."""
         self.beat(worker, patience_secs)
         try:
             yield
@@ -28,7 +28,7 @@ class Activity:
             self.forget(worker)
 
     def beat(self, worker: str, patience_secs: float) -> None:
-        """It is alive now, and says so again within this time."""
+        """It is alive now, and reports again within this time."""
         self._deadlines[worker] = self._now() + patience_secs
 
     def forget(self, worker: str) -> None:
@@ -36,6 +36,6 @@ class Activity:
         self._deadlines.pop(worker, None)
 
     def find_stuck(self) -> list[str]:
-        """Workers whose time is over, by name."""
+        """Names of workers that exceeded their time."""
         now = self._now()
         return sorted(worker for worker, deadline in self._deadlines.items() if now > deadline)

@@ -2,49 +2,49 @@
 
 SamplyOperatorError            has a message, a remedy and details; `code` is what clients see
 ├── SettingsError              the installation is configured wrongly; the process ends
-├── RequestError               the caller asked for something that can't be given
+├── RequestError               the request cannot be fulfilled
 │   ├── InvalidParam
-│   ├── InvalidSpec            a SamplyProfile (or an annotation) that can't be carried out
+│   ├── InvalidSpec            an invalid SamplyProfile (or annotation)
 │   ├── Unauthenticated
-│   ├── Forbidden              may read there, but not this
+│   ├── Forbidden              may read there, but not do this
 │   ├── UnknownPipeline
 │   ├── UnknownProfile
 │   ├── AmbiguousPipeline      the same name in several namespaces
 │   ├── NoSamplyProfile
 │   ├── ProfilingInProgress
-│   ├── NotRecording           it ended already, or hasn't begun: nothing to stop
+│   ├── NotRecording           it has already ended, or not started: nothing to stop
 │   ├── ProfilingNotEnabled
 │   ├── LinksNotEnabled
-│   ├── InvalidLink            a signed link that was changed, or whose time or key is over
+│   ├── InvalidLink            an invalid or expired signed link
 │   ├── ObjectRefused          a quota, policy or webhook of the cluster refuses the SamplyProfile
 │   ├── RangeNotSatisfiable
 │   └── TooManyRequests
 ├── ProfilingFailed            an admitted recording ended without a good profile
 │   └── RecordingFailed        the same inside the recorder, with its Failure
-├── PipelineNotDeployed        known, but no pod of it runs
-├── PipelineUnreachable        its pod can't be reached
-├── AccessUndecided            who asks, or what they may, can't be found out now: never a pass
-├── OperatorUnavailable        the other container doesn't answer
+├── PipelineNotDeployed        known, but none of its pods is running
+├── PipelineUnreachable        its pod is unreachable
+├── AccessUndecided            the caller or their permissions are unknown now: access is never granted
+├── OperatorUnavailable        the other container does not answer
 ├── StoreError                 the volume, or the bucket
 │   ├── StoreFull
-│   ├── StoreUnavailable       the bucket doesn't answer, or refuses the credentials: worth repeating
-│   ├── StoreConflict          an object of the bucket was written by somebody else in between
+│   ├── StoreUnavailable       the bucket does not answer, or refuses the credentials: retry
+│   ├── StoreConflict          an object of the bucket was changed by another process
 │   ├── StoreFenced            another operator writes to this prefix now: this process must stop writing
 │   └── CorruptManifest
-├── ProfileError               a file that is no profile (see profiles/errors.py)
+├── ProfileError               a file that is not a profile (see profiles/errors.py)
 ├── KubeError                  the API server, seen through kube/
 │   ├── KubeNotFound
 │   ├── KubeConflict
 │   ├── KubeForbidden
 │   │   └── KubeDenied         refused by admission (a webhook, a policy, a quota), whatever the HTTP status
-│   ├── KubeInvalid            422 or 400: repeating it won't help
+│   ├── KubeInvalid            422 or 400: permanent
 │   ├── KubeUnavailable        no answer, 429 or 5xx: worth repeating
-│   └── ExecFailed             an exec session ended without a status (worth repeating)
+│   └── ExecFailed             an exec session ended without a status (transient)
 └── FelderaError               Feldera's API server, seen through feldera/
     ├── FelderaUnauthenticated  it does not accept the key
     ├── FelderaForbidden       it accepts the key, which may not do this
     ├── FelderaNotFound
-    ├── FelderaRejected        another 4xx: repeating it won't help
+    ├── FelderaRejected        another 4xx: permanent
     └── FelderaUnavailable     no answer, one that cannot be read, 429 or 5xx: worth repeating
 
 The HTTP status of each code is in `api/server/problems.py`; nothing here knows about HTTP.
@@ -57,7 +57,7 @@ from typing import ClassVar
 
 
 class SamplyOperatorError(Exception):
-    """Base of all. `message` says what is wrong, `remedy` what to do, `details` are JSON values for machines."""
+    """Base class. `message` says what is wrong, `remedy` what to do, `details` are JSON values for programs."""
 
     code: ClassVar[str] = "InternalError"
     is_transient: ClassVar[bool] = False
@@ -163,7 +163,8 @@ class ProfilingFailed(SamplyOperatorError):
 
 
 class RecordingFailed(ProfilingFailed):
-    """Ends a recording. `failure` is what its object will say; `reason` names it (rules/recording/failures.py)."""
+    """Ends a recording. `failure` is reported in its object; `reason` is a key of REMEDIES
+    (rules/recording/failures.py)."""
 
     def __init__(self, reason: str, message: str, remedy: str, log: str = "") -> None:
         super().__init__(message, remedy=remedy, details={"reason": reason, "remedy": remedy, "log": log})
@@ -172,7 +173,7 @@ class RecordingFailed(ProfilingFailed):
 
 
 class ObjectRefused(RequestError):
-    """Repeating it will not help; the message is the API server's."""
+    """Permanent; the message is the API server's."""
 
     code = "ObjectRefused"
 
@@ -268,7 +269,7 @@ class ExecFailed(KubeError):
 
 
 class FelderaError(SamplyOperatorError):
-    """details: status (HTTP status, where there was an answer), error_code (Feldera's own), path."""
+    """details: status (HTTP status, if there was an answer), error_code (Feldera's own), path."""
 
     code = "FelderaError"
 

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 FIELDS = "fields"
 """`logger.info(…, extra={FIELDS: {…}})` puts these beside the message."""
 AUDIT = "samply_operator.audit"
-"""Logger of who did what: its lines come whatever the level is."""
+"""Logger of the audit log: its lines are written at every level."""
 
 
 MAX_ID = 64
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Of the request that is being worked on: each line carries it, in both containers. Empty: none."""
+"""Id of the current request: added to each line, in both containers. Empty: none."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -43,5 +43,5 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger(AUDIT).setLevel(logging.INFO)
     logging.getLogger("kopf").setLevel(max(logging.INFO, logging.getLevelName(level)))
-    # It tells of each event that a handler took: several lines per second and nothing in them.
+    # It logs each handled event: several useless lines per second.
     logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, logging.getLevelName(level)))

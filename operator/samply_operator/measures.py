@@ -17,12 +17,12 @@ from prometheus_client.process_collector import ProcessCollector
 PREFIX = "samply_operator"
 
 OPERATOR = CollectorRegistry()
-"""Of the container with the cluster rights."""
+"""Metrics of the container with the cluster permissions."""
 API = CollectorRegistry()
-"""Of the container with the network door."""
+"""Metrics of the container with the port."""
 
 ProcessCollector(namespace=PREFIX, registry=OPERATOR)
-"""`samply_operator_process_…`: api's own are `process_…`, and both go out together."""
+"""`samply_operator_process_…`: api's own are `process_…`, and both are exported together."""
 ProcessCollector(registry=API)
 GCCollector(registry=API)
 
@@ -63,5 +63,5 @@ def histogram(
 
 
 def render(registry: CollectorRegistry) -> bytes:
-    """In Prometheus' text format 0.0.4, which may be put behind another one's text."""
+    """In Prometheus' text format 0.0.4, which can be concatenated with another text."""
     return generate_latest(registry)

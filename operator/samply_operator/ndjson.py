@@ -1,4 +1,4 @@
-"""Newline-delimited JSON, as it arrives: the watches of the API server, and the streams of the unix socket."""
+"""Newline-delimited JSON as a stream: watches of the API server, and streams of the unix socket."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 
 
 async def split_lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length up to MAX_LINE_BYTES (aiohttp's own reader stops at its buffer's size); what is cut off at
-    the end is dropped. Raises aiohttp.ClientPayloadError for a longer one."""
+    """Lines up to MAX_LINE_BYTES (aiohttp's own reader is limited by its buffer); an incomplete last line is dropped.
+    Raises aiohttp.ClientPayloadError for longer ones."""
     pieces: list[bytes] = []
     size = 0
     async for data in stream.iter_any():

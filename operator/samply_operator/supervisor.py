@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 class WorkerEnded(SamplyOperatorError):
-    """What should live as long as the process does not. The process ends: what starts again is whole."""
+    """Holds workers with the lifetime of the process. If one ends, the process ends, and a complete new one starts."""
 
     code = "WorkerEnded"
 
 
 class Supervisor:
-    """`passing`: errors that a worker may end with, which are handed on as they are."""
+    """`passing`: errors with which a worker may end; they are raised unchanged."""
 
     def __init__(self, passing: tuple[type[Exception], ...] = ()) -> None:
         self._group = asyncio.TaskGroup()
@@ -57,7 +57,7 @@ class Supervisor:
         except asyncio.CancelledError:
             if self._is_asked_to_end():
                 raise
-            reason = "it was cancelled, though nobody asked it to end"
+            reason = "it was cancelled unexpectedly"
         except Exception as error:
             self._is_ending = True
             if isinstance(error, self._passing):
@@ -65,7 +65,7 @@ class Supervisor:
             logger.critical("%s ended, and so does the process", name, exc_info=error)
             raise WorkerEnded(f"{name} ended: {type(error).__name__}: {error}") from error
         else:
-            reason = "it ended, though nobody asked it to"
+            reason = "it ended unexpectedly"
         self._is_ending = True
         logger.critical("%s: %s; the process ends", name, reason)
         raise WorkerEnded(f"{name}: {reason}.")

@@ -188,7 +188,7 @@ def test_the_command_that_builds_the_images_is_one() -> None:
         pytest.param({"config": {"api": {"port": 80}}}, "port", id="a port for root"),
         pytest.param({"config": {"api": {"port": None}}}, "port", id="null removes a default"),
         pytest.param(
-            {"config": {"auth": {"kubernetes": {"enabled": False}}}}, "nobody could come in", id="no way to come in"
+            {"config": {"auth": {"kubernetes": {"enabled": False}}}}, "no method is enabled", id="no way to come in"
         ),
         pytest.param({"config": {"auth": {"kubernetes": {"audiences": []}}}}, "audience", id="tokens for anything"),
         pytest.param({"config": {"auth": {"oidc": {"enabled": True}}}}, "give issuer", id="oidc without an issuer"),

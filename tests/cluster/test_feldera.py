@@ -334,7 +334,9 @@ def test_doctor_on_what_is_broken_around_it(
 @pytest.mark.parametrize(
     ("values", "area", "said"),
     [
-        pytest.param({"config": {"targets": {"podSelector": "app=none"}}}, "Selector", "could be meant", id="selector"),
+        pytest.param(
+            {"config": {"targets": {"podSelector": "app=none"}}}, "Selector", "may be pipelines", id="selector"
+        ),
         pytest.param(
             {"config": {"ephemeral": {"image": "registry.invalid/none:1"}}}, "HelperImage", "cannot pull", id="image"
         ),

@@ -152,19 +152,25 @@ def test_nothing_else_reads_the_environment() -> None:
 @pytest.mark.parametrize(
     ("auth", "said"),
     [
-        pytest.param({"kubernetes": {"enabled": False}}, "nobody could come in", id="no way to come in"),
+        pytest.param({"kubernetes": {"enabled": False}}, "no method is enabled", id="no way to come in"),
         pytest.param({"kubernetes": {"audiences": []}}, "audience", id="tokens for anything"),
         pytest.param({"kubernetes": {"audiences": [""]}}, "audience", id="an empty audience"),
         pytest.param({"oidc": {"enabled": True}}, "needs issuer", id="no issuer"),
         pytest.param({"oidc": {"algorithms": ["HS256"]}}, "HS256", id="a shared secret"),
         pytest.param({"oidc": {"algorithms": ["none"]}}, "none", id="no signature"),
         pytest.param(
-            {"oidc": {"enabled": True, "issuer": "file:///etc", "audience": "a"}}, "no URL", id="an issuer on the disk"
+            {"oidc": {"enabled": True, "issuer": "file:///etc", "audience": "a"}},
+            "not a URL",
+            id="an issuer on the disk",
         ),
-        pytest.param({"oidc": {"grants": [{"verbs": ["get"], "namespaces": ["*"]}]}}, "one of both", id="for nobody"),
+        pytest.param(
+            {"oidc": {"grants": [{"verbs": ["get"], "namespaces": ["*"]}]}},
+            "either a subject or a group",
+            id="for nobody",
+        ),
         pytest.param(
             {"oidc": {"grants": [{"subject": "a", "group": "b", "verbs": ["get"], "namespaces": ["*"]}]}},
-            "one of both",
+            "either a subject or a group",
             id="for two",
         ),
         pytest.param({"oidc": {"grants": [{"subject": "a", "verbs": [], "namespaces": ["*"]}]}}, "verbs", id="nothing"),

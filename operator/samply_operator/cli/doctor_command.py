@@ -1,4 +1,4 @@
-"""`samply-operator doctor`: checks of the installation from inside of the operator's container, as JSON on stdout."""
+"""`samply-operator doctor`: checks of the installation from inside the operator's container, as JSON on stdout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`samply-operator key new`: makes an API key, shows it once, and the command that puts its hash into the Secret."""
+"""`samply-operator key new`: creates an API key and prints it, with the command that adds its hash to the Secret."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from samply_operator.rules.access import credentials
 from samply_operator.settings import ApiKeys
 
 DESCRIPTION = """\
-Make an API key for the HTTP service. It is shown this once; only its hash is kept, in a Secret that the operator reads
-every 2 s. Nothing is sent anywhere: you run the command that it prints."""
+Create an API key for the HTTP service. It is shown only once; its hash is stored in a Secret that the operator reads
+every 2 s. This command changes nothing: run the command that it prints."""
 EXAMPLE = """\
 example:
   samply-operator key new ci --verbs get,create --namespaces team-a --days 90
@@ -35,12 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    new.add_argument("name", help="what logs and objects call its holder: small letters, digits, dashes")
-    new.add_argument("--verbs", default="get", metavar="V,V", help="of get, create, delete (default: get)")
-    new.add_argument("--namespaces", required=True, metavar="N,N", help="of pipelines; '*' means all")
-    new.add_argument("--days", type=int, metavar="N", help="it ends after this many days (default: never)")
+    new.add_argument("name", help="name of the caller in logs and objects: lower-case letters, digits, dashes")
+    new.add_argument("--verbs", default="get", metavar="V,V", help="any of get, create, delete (default: get)")
+    new.add_argument("--namespaces", required=True, metavar="N,N", help="namespaces of pipelines; '*' means all")
+    new.add_argument("--days", type=int, metavar="N", help="expires after this many days (default: never)")
     new.add_argument("--secret", default=ApiKeys().secret_name, help="name of the Secret (default: %(default)s)")
-    new.add_argument("-n", "--namespace", metavar="NS", help="of the release (default: your context's)")
+    new.add_argument("-n", "--namespace", metavar="NS", help="namespace of the release (default: your context's)")
     new.add_argument("-o", "--output", choices=("text", "json"), default="text")
     return parser
 
@@ -69,19 +69,19 @@ def _build_expiry(days: int | None) -> str | None:
 
 
 def _check(name: str, entry: bytes) -> None:
-    """As the operator will read it. Raises InvalidParam."""
+    """Validated as by the operator. Raises InvalidParam."""
     parsed = credentials.parse_keys({name: entry})
     faults = [
         *parsed.faults,
-        *("--verbs lacks get, without which no namespace is seen" for key in parsed.keys if "get" not in key.verbs),
+        *("--verbs lacks get, without which no namespace is visible" for key in parsed.keys if "get" not in key.verbs),
     ]
     if faults:
-        remedy = "Give a name of small letters, digits and dashes, --verbs of get, create, delete, --namespaces."
+        remedy = "Use a name of lower-case letters, digits and dashes, --verbs of get, create, delete, --namespaces."
         raise InvalidParam(f"{faults[0]}.", remedy=remedy)
 
 
 def build_secret(secret: str, namespace: str | None, name: str, entry: bytes) -> dict[str, object]:
-    """One entry of it: applied server-side, the other entries stay as they are."""
+    """One entry of the Secret, for a server-side apply that keeps the other entries."""
     metadata = {"name": secret, **({"namespace": namespace} if namespace else {})}
     data = {name: base64.b64encode(entry).decode()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}

@@ -1,4 +1,4 @@
-"""The command line: what the two containers run, their probe, and work on profile files."""
+"""The command line: the programs of the two containers, their probe, and commands for profile files."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"samply-operator {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
-        ("operator", "watch the cluster and record (the container with the cluster rights)"),
-        ("api", "serve profiles over HTTP (the container with the network door)"),
+        ("operator", "watch the cluster and record (the container with the cluster permissions)"),
+        ("api", "serve profiles over HTTP (the container with the port)"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--settings", metavar="FILE", help="settings file (default: $SAMPLY_OPERATOR_SETTINGS)")
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--settings", metavar="FILE", help="settings file (default: $SAMPLY_OPERATOR_SETTINGS)")
     for name, text in (
         ("profile", "work on profile files"),
-        ("key", "make API keys of the HTTP service"),
+        ("key", "create API keys for the HTTP service"),
         ("store", "copy the history between a volume and a bucket"),
     ):
         commands.add_parser(name, help=text, add_help=False)
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 failed (the reason is on stderr), 2 wrong usage."""
+    """Exit status: 0 success, 1 failure (reason on stderr), 2 wrong usage."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         if given[:1] == ["profile"]:

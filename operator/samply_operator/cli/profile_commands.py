@@ -45,7 +45,7 @@ examples:
 
 
 def main(arguments: list[str]) -> int:
-    """What comes after `samply-operator profile`. The exit status is as above."""
+    """The command line after `samply-operator profile`. For the exit status see above."""
     options = build_parser().parse_args(arguments)
     return int(options.run(options))
 
@@ -70,15 +70,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("top", help="the functions that the time goes into")
+    parser = commands.add_parser("top", help="the hottest functions")
     parser.add_argument("file", type=Path)
     parser.add_argument("--limit", type=_positive, default=20, metavar="N", help="functions listed (default 20)")
     parser.add_argument("--thread", metavar="NAME", help="only threads with this name or thread id")
     parser.add_argument("--per-thread", action="store_true", help="a table for each thread as well")
     parser.add_argument("--coverage", type=float, metavar="SHARE", help="shown beside it: 1 is all, as the status says")
     parser.add_argument("--lost-events", type=int, metavar="N", help="likewise")
-    parser.add_argument("--from", dest="start", type=float, metavar="SECS", help="leave out what was before")
-    parser.add_argument("--to", dest="end", type=float, metavar="SECS", help="leave out what was after")
+    parser.add_argument("--from", dest="start", type=float, metavar="SECS", help="ignore earlier samples")
+    parser.add_argument("--to", dest="end", type=float, metavar="SECS", help="ignore later samples")
     _add_output(parser)
     _add_by(parser)
     parser.set_defaults(run=_guarded(_top))
@@ -88,7 +88,7 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = commands.add_parser("convert", help="folded stacks, speedscope, pprof, or a flame graph (svg)")
     parser.add_argument("file", type=Path)
     parser.add_argument("--format", choices=jobs.FORMATS, required=True)
-    parser.add_argument("--measure", choices=MEASURES, default="samples", help="what is counted (pprof has both)")
+    parser.add_argument("--measure", choices=MEASURES, default="samples", help="what to count (pprof has both)")
     _add_out(parser)
     _add_by(parser)
     parser.set_defaults(run=_guarded(_convert))
@@ -116,19 +116,21 @@ def _add_merge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("check", help="say whether files are good profiles, and how good")
+    parser = commands.add_parser("check", help="check whether files are good profiles, and their quality")
     parser.add_argument("files", type=Path, nargs="+", metavar="file")
-    parser.add_argument("--min-samples", type=_positive, default=1, metavar="N", help="fewer is a failure (default 1)")
-    parser.add_argument("--max-unresolved", type=float, metavar="PERCENT", help="a larger share is a failure")
+    parser.add_argument(
+        "--min-samples", type=_positive, default=1, metavar="N", help="fail if there are fewer (default 1)"
+    )
+    parser.add_argument("--max-unresolved", type=float, metavar="PERCENT", help="fail if the share is larger")
     _add_output(parser)
     parser.set_defaults(run=_guarded(_check))
 
 
 def _add_bake(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("bake", help="put samply's sidecar of symbols into the profile")
+    parser = commands.add_parser("bake", help="add the symbols of samply's sidecar to the profile")
     parser.add_argument("file", type=Path)
     parser.add_argument("--symbols", type=Path, metavar="SIDECAR", help="the file named *.syms.json")
-    parser.add_argument("--product", metavar="TITLE", help="title that viewers show (default: the one it has)")
+    parser.add_argument("--product", metavar="TITLE", help="title in viewers (default: unchanged)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write (gzip)")
     _add_output(parser)
     parser.set_defaults(run=_guarded(_bake))
@@ -136,7 +138,7 @@ def _add_bake(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_name(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "name", help="keep what Feldera calls the operators beside a profile, for --by operator"
+        "name", help="store Feldera's names of the operators beside a profile, for --by operator"
     )
     parser.add_argument("file", type=Path)
     for option, what in (("--dataflow", "dataflow_graph"), ("--circuit", "circuit_json_profile")):
@@ -145,8 +147,10 @@ def _add_name(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _add_by(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--by", choices=BYS, default="function", help="what samples count for (default: function)")
-    parser.add_argument("--rules", type=Path, metavar="FILE", help="own groups of functions (TOML), before the shipped")
+    parser.add_argument("--by", choices=BYS, default="function", help="how samples are grouped (default: function)")
+    parser.add_argument(
+        "--rules", type=Path, metavar="FILE", help="own groups of functions (TOML), before the included ones"
+    )
 
 
 def _read_choice(arguments: argparse.Namespace) -> Choice:
@@ -229,7 +233,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What `check` says of one file."""
+    """The result of `check` for one file."""
 
     file: str
     good: bool
@@ -241,7 +245,7 @@ def _judge(path: Path, min_samples: int, max_unresolved: float | None) -> Verdic
     try:
         profile = reading.read(path)
         facts = fact_sheet.gather(profile)
-        profiles.top(profile, limit=1)  # what it finds wrong would be found by whoever opens the file
+        profiles.top(profile, limit=1)  # any fault that it finds would also affect readers
     except ProfileError as error:
         return Verdict(str(path), good=False, why=str(error), facts=None)
     if facts.samples < min_samples:
@@ -326,7 +330,7 @@ def _positive(value: str) -> int:
 
 
 def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """What is wrong with a file becomes one line on stderr and exit status 1."""
+    """An error in a file becomes one line on stderr and exit status 1."""
 
     def run(arguments: argparse.Namespace) -> int:
         try:
@@ -337,7 +341,7 @@ def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse
             print(display_names.clean(str(error), limit=1000), file=sys.stderr)
             return 2
         except BrokenPipeError:
-            # Whoever read has enough (`| head`): nothing more can be said, not even at the end.
+            # The reader has closed the pipe (`| head`): nothing more can be written, not even at exit.
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open till the end
         except OSError as error:
             print(display_names.clean(f"{error.filename or 'output'}: {error.strerror}"), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`samply-operator store copy`: moves the history between a volume and a bucket, while the service goes on."""
+"""`samply-operator store copy`: copies the history between a volume and a bucket, while the service runs."""
 
 from __future__ import annotations
 
@@ -47,15 +47,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--from", dest="source", required=True, metavar="PLACE", help="a folder, or a URL with the cluster"
     )
     copy.add_argument("--to", dest="target", required=True, metavar="PLACE", help="the other kind of place")
-    copy.add_argument("--endpoint", metavar="URL", help="of the provider (default: the settings')")
-    copy.add_argument("--region", metavar="NAME", help="of the bucket (default: the settings')")
+    copy.add_argument("--endpoint", metavar="URL", help="endpoint of the provider (default: the settings')")
+    copy.add_argument("--region", metavar="NAME", help="region of the bucket (default: the settings')")
     copy.add_argument("--credentials", metavar="FOLDER", type=Path, help="(default: where the chart mounts them)")
     copy.add_argument("--settings", metavar="FILE", help="settings file (default: $SAMPLY_OPERATOR_SETTINGS)")
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: the target has all. 1: some are missing, each named on stderr. Raises SamplyOperatorError."""
+    """Exit status 0: the target has everything; 1: some are missing, each reported on stderr. Raises
+    SamplyOperatorError."""
     options = build_parser().parse_args(arguments)
     way = _build_way(options, settings.load(options.settings))
     progress = moving.copy(way, _Teller().tell)
@@ -73,12 +74,12 @@ def _build_way(options: argparse.Namespace, config: Settings) -> moving.Way:
         volume = Volume(options.target)
         volume.prepare()
         return moving.Download(_open_bucket(options.source, options, config), volume)
-    raise InvalidParam("One of --from and --to is a folder, and the other one a URL such as s3://NAME/PREFIX/CLUSTER.")
+    raise InvalidParam("One of --from and --to must be a folder, the other one a URL such as s3://NAME/PREFIX/CLUSTER.")
 
 
 def _open_volume(folder: str) -> Volume:
     if not (Path(folder) / "profiles").is_dir():
-        raise InvalidParam(f"--from {folder}: it has no folder profiles; no operator has written there.")
+        raise InvalidParam(f"--from {folder}: it has no folder profiles, so it is not the volume of an operator.")
     return Volume(folder)
 
 
@@ -88,7 +89,7 @@ def _open_bucket(url: str, options: argparse.Namespace, config: Settings) -> Obj
         raise InvalidParam(f"{url}: the last part is the cluster's folder, such as s3://profiles/prod-1.")
     given = {name: value for name in ("endpoint", "region") if (value := getattr(options, name))}
     bucket = msgspec.structs.replace(config.storage.bucket, url=base, cluster=cluster, **given)
-    bucket = msgspec.convert(msgspec.to_builtins(bucket), Bucket)  # checked as the settings are
+    bucket = msgspec.convert(msgspec.to_builtins(bucket), Bucket)  # validated like the settings
     folder = Path(config.paths.storage)
     authorities = Path(config.paths.authorities)
     connection = Connection(bucket, cluster, folder, authorities=authorities, credentials=options.credentials)
@@ -97,7 +98,7 @@ def _open_bucket(url: str, options: argparse.Namespace, config: Settings) -> Obj
 
 
 class _Teller:
-    """A line now and then."""
+    """Periodic progress."""
 
     def __init__(self) -> None:
         self._told = time.monotonic()

@@ -122,7 +122,7 @@ class UnwatchedSweep:
             said = f"no StatefulSet or pod matches config.targets.podSelector ({wanted})"
             if found:
                 could = ", ".join(each.describe() for each in found[:5])
-                said += f"; {could} could be meant. {unwatched.suggest(found, self._targets.selectors)}"
+                said += f"; {could} may be pipelines. {unwatched.suggest(found, self._targets.selectors)}"
         if said and said != self._said:
             logger.warning("%s", said)
         self._said = said

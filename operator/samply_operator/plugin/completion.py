@@ -58,7 +58,7 @@ Look = Callable[[list[str]], Iterable[str]]
 
 
 def suggest(words: list[str], commands: Mapping[str, argparse.ArgumentParser], look: Look) -> tuple[list[str], str]:
-    """What may stand for the last word, and the directive. `look` finds names in the cluster with kubectl's flags."""
+    """Suggestions for the last word, and the directive. `look` finds names in the cluster with kubectl's flags."""
     *before, word = words or [""]
     last = before[-1] if before else ""
     command = next((each for each in before if each in commands), None)
@@ -78,7 +78,7 @@ def suggest(words: list[str], commands: Mapping[str, argparse.ArgumentParser], l
 
 
 def find_flags(words: list[str]) -> list[str]:
-    """The flags among the words that say which cluster and namespace."""
+    """The flags that select the cluster and namespace."""
     flags = []
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word in {"-n", "--namespace", "--context", "--kubeconfig"} and following:
@@ -89,7 +89,7 @@ def find_flags(words: list[str]) -> list[str]:
 
 
 def look_up(flags: list[str]) -> Iterable[str]:
-    """Pipelines and profiles of the namespace; nothing where the cluster can't be asked."""
+    """Pipelines and profiles of the namespace; empty if the cluster is not reachable."""
     template = "jsonpath={range .items[*]}{.spec.pipeline} {.metadata.name} {end}"
     try:
         return Kubectl().run("get", "samplyprofiles", *flags, "--request-timeout=3s", "-o", template).split()

@@ -1,7 +1,7 @@
-"""The web console in a browser of this machine, signed in with the token at hand.
+"""The web console in a browser of this machine, signed in with the available token.
 
-A token in an address is seen by whoever may list this machine's processes while a browser is started with it. So the
-browser is started with a file that only its owner may read, and that leads on.
+A token in a command line is visible to other users of this machine while the browser starts. So the browser opens a
+file that only its owner may read, and that redirects to the console.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ PAGE = """<!doctype html>
 
 
 def build_address(door: Door, *, is_secret: bool) -> str:
-    """Of the console; `is_secret`: with the token behind the #, which no server sees."""
+    """URL of the console; `is_secret`: with the token after the #, which no server sees."""
     scheme = "https" if door.is_tls else "http"
     behind = f"#token={quote(door.token, safe='')}" if is_secret and door.token else ""
     return f"{scheme}://127.0.0.1:{door.port}/console/{behind}"
 
 
 def show(door: Door, *, has_browser: bool) -> None:
-    """Open it, and wait for ever. Without a browser that can be started the address that was printed is the way."""
+    """Open it, and wait forever. If no browser can be started, users open the printed address."""
     with tempfile.TemporaryDirectory(prefix="kubectl-samply-") as folder:
         page = Path(folder) / "console.html"
         page.touch(mode=0o600)

@@ -1,7 +1,8 @@
-"""`kubectl samply doctor`: an installation seen from outside with the user's kubectl, and from inside by the operator.
+"""`kubectl samply doctor`: checks an installation from outside with the user's kubectl, and from inside with the
+operator.
 
 Outside: does the pod run, is its claim bound, do the pipelines' nodes get the helper's image, and what does their
-kernel allow? The last two take a short-lived pod on each node. Inside: see doctor/examination.py.
+kernel allow? The last two start a short-lived pod on each node. Inside: see doctor/examination.py.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from samply_operator.rules.installation import checks, releases
 from samply_operator.settings import Settings
 
 MAX_NODES = 3
-"""Of the pipelines' nodes so many are tried."""
+"""Maximum number of checked nodes."""
 PULL_SECS = 60.0
 POLL_SECS = 0.5
 MARKS = {"Passed": "ok", "Warning": "warning", "Failed": "FAILED", "Unknown": "unknown"}
@@ -32,7 +33,7 @@ Json = dict[str, Any]
 
 
 class Doctor:
-    """`place` is the release's Service. `ask` gives the operator's own checks over HTTP; None: exec does."""
+    """`place` is the release's Service. `ask` returns the operator's own checks over HTTP; None: use exec."""
 
     def __init__(self, kubectl: Kubectl, place: Place, ask: Callable[[], Report] | None, *, is_probing: bool) -> None:
         self._kubectl = kubectl
@@ -119,7 +120,7 @@ class Doctor:
             self._kubectl.run("--namespace", namespace, "delete", "pod", name, "--wait=false", "--grace-period=0")
 
     def _wait(self, namespace: str, name: str) -> Json:
-        """Until it has ended, or its image cannot be had."""
+        """Until it has ended, or its image cannot be pulled."""
         until = time.monotonic() + PULL_SECS
         while True:
             raw = self._get("pod", name, namespace=namespace)

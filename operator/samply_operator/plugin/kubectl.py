@@ -1,4 +1,4 @@
-"""The user's own kubectl: its contexts, its logins, its rights. The only way in which the plugin meets a cluster."""
+"""The user's own kubectl: its contexts, logins and permissions. The plugin accesses clusters only through it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NEEDLES: tuple[tuple[str, type[KubeError]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
-    """`flags` are those that every call gets: --context, --kubeconfig, --namespace."""
+    """`flags` are passed with every call: --context, --kubeconfig, --namespace."""
 
     flags: tuple[str, ...] = ()
     program: str = "kubectl"
 
     def run(self, *arguments: str, body: Mapping[str, Any] | None = None, is_exit_code_ignored: bool = False) -> str:
-        """Its output. Raises KubeError with kubectl's own words, unless the exit code of what an exec ran is to be
-        ignored and something was said."""
+        """Its output. Raises KubeError with kubectl's message, unless the exit code of an exec is to be ignored and
+        there is output."""
         stdin = None if body is None else json.dumps(body)
         try:
             done = subprocess.run(
@@ -38,7 +38,7 @@ class Kubectl:
             )
         except FileNotFoundError as error:
             raise KubeError(
-                "kubectl isn't on the PATH.", remedy="Install it, or call this as `kubectl samply`."
+                "kubectl is not on the PATH.", remedy="Install it, or call this as `kubectl samply`."
             ) from error
         if done.returncode != 0 and not (is_exit_code_ignored and done.stdout):
             raise _build_error(done.stderr.strip())
@@ -51,7 +51,7 @@ class Kubectl:
 
     @contextlib.contextmanager
     def forward(self, namespace: str, service: str, port: int) -> Iterator[int]:
-        """A local port that leads to the Service while the context lives."""
+        """A local port that is forwarded to the Service within the context."""
         command = [
             self.program,
             *self.flags,
@@ -77,4 +77,4 @@ class Kubectl:
 
 def _build_error(text: str) -> KubeError:
     kind = next((kind for needle, kind in NEEDLES if needle in text), KubeError)
-    return kind(text.removeprefix("Error from server ")[:500] or "kubectl failed without a word.")
+    return kind(text.removeprefix("Error from server ")[:500] or "kubectl failed without a message.")

@@ -1,4 +1,4 @@
-"""The plugin's commands. Exit status: 0 done, 1 failed (the reason and its cure are on stderr), 2 wrong usage."""
+"""The plugin's commands. Exit status: 0 success, 1 failure (reason and remedy on stderr), 2 wrong usage."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ EXAMPLES = """\
 examples:
   kubectl samply record orders                       30 s of ordinal 0, with progress
   kubectl samply record orders --ordinal all --duration 2m
-  kubectl samply preflight orders                    would it work? records nothing
+  kubectl samply preflight orders                    check without recording
   kubectl samply list
-  kubectl samply top orders                          the hottest functions of its newest profile
+  kubectl samply top orders                          the hottest functions of the newest profile
   kubectl samply get orders -O orders.json.gz        save it
   kubectl samply diff profile-1b2c… profile-9f8e…    what changed between two profiles
   kubectl samply open orders                         open it in Firefox Profiler
   kubectl samply console --service-account reader    the web console, until Ctrl-C
-  kubectl samply export orders                       everything about it in one zip, for a support bundle
-  kubectl samply doctor                              what is wrong with the installation, and the cures
+  kubectl samply export orders                       a support bundle in one zip
+  kubectl samply doctor                              check the installation
   source <(kubectl samply completion bash)
 """
 
@@ -75,19 +75,21 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     diff.add_argument("before", help="name of a SamplyProfile, or a pipeline (its newest)")
     diff.add_argument("after")
     _add_by(diff)
-    opening = _add(commands, "open", "open it in Firefox Profiler; it is served from this machine")
+    opening = _add(commands, "open", "open it in Firefox Profiler, served from this machine")
     _add_which(opening)
     opening.add_argument("--no-browser", action="store_true", help="print the link only")
-    export = _add(commands, "export", "everything about a pipeline in one zip, for a support bundle")
+    export = _add(commands, "export", "a support bundle of a pipeline in one zip")
     export.add_argument("pipeline")
     export.add_argument("-O", "--out", type=Path, metavar="FILE", help="where to (default: PIPELINE-samply.zip)")
     export.add_argument("--limit", type=int, default=50, metavar="N", help="newest attempts (default: 50, at most 200)")
     page = _add(commands, "console", "the web console in a browser, signed in")
-    page.add_argument("--no-browser", action="store_true", help="print the address only; it holds the token")
+    page.add_argument("--no-browser", action="store_true", help="only print the address, which contains the token")
     checkup = _add(
-        commands, "doctor", "check the installation: rights, selector, names, kernel, image, volume, Feldera"
+        commands, "doctor", "check the installation: permissions, selector, names, kernel, image, volume, Feldera"
     )
-    checkup.add_argument("--no-probe", action="store_true", help="start no pod to try the helper's image on the nodes")
+    checkup.add_argument(
+        "--no-probe", action="store_true", help="start no pods to check the helper's image on the nodes"
+    )
     shells = commands.add_parser("completion", help="print a completion script")
     shells.add_argument("shell", choices=sorted(completion.SCRIPTS))
     return parser, dict(commands.choices)
@@ -98,14 +100,14 @@ def _add(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser.add_argument("-n", "--namespace", help="the pipeline's namespace (default: the context's)")
     parser.add_argument("--context", help="context of the kubeconfig")
     parser.add_argument("--kubeconfig", help="path of the kubeconfig")
-    parser.add_argument("--service", metavar="NS/NAME", help="the operator's Service (default: looked for)")
+    parser.add_argument("--service", metavar="NS/NAME", help="the operator's Service (default: found by its labels)")
     parser.add_argument(
         "--token", default=os.environ.get("SAMPLY_OPERATOR_TOKEN", ""), help="for the service ($SAMPLY_OPERATOR_TOKEN)"
     )
     parser.add_argument(
-        "--service-account", metavar="NAME", help="make a token of this ServiceAccount, in the pipeline's namespace"
+        "--service-account", metavar="NAME", help="request a token of this ServiceAccount, in the pipeline's namespace"
     )
-    parser.add_argument("--audience", default=service.AUDIENCE, help="of that token (default: %(default)s)")
+    parser.add_argument("--audience", default=service.AUDIENCE, help="audience of that token (default: %(default)s)")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     return parser
 
@@ -115,12 +117,12 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ordinal", default="0", metavar="N|all", help="which pod (default: 0)")
     parser.add_argument("--mode", choices=("Auto", "InPlace", "BringOwn", "Ephemeral", "Pipeline"))
     parser.add_argument("--container")
-    parser.add_argument("--process", metavar="NAME", help="which process, where the container runs several")
+    parser.add_argument("--process", metavar="NAME", help="process, if the container runs several")
 
 
 def _add_by(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--by", choices=BYS, default="function", help="what samples count for (default: function)")
-    parser.add_argument("--rules", metavar="FILE", help="own groups of functions (TOML), before the shipped")
+    parser.add_argument("--by", choices=BYS, default="function", help="how samples are grouped (default: function)")
+    parser.add_argument("--rules", metavar="FILE", help="own groups of functions (TOML), before the included ones")
 
 
 def _add_which(parser: argparse.ArgumentParser) -> None:
@@ -250,7 +252,7 @@ class Plugin:
             return profile_commands.main([command, *map(str, files), *extra, "-o", self.options.output])
 
     def run_open(self) -> int:
-        """Until the viewer has the file; with --no-browser until somebody fetched it or typed Ctrl-C."""
+        """Until the viewer has the file; with --no-browser until it was fetched or the user pressed Ctrl-C."""
         shown = self._find(self.options.which, self.options.ordinal)
         with tempfile.TemporaryDirectory(prefix="kubectl-samply-") as folder:
             out = Path(folder) / "profile.json.gz"
@@ -267,10 +269,10 @@ class Plugin:
         return 0
 
     def run_console(self) -> int:
-        """Until somebody types Ctrl-C: the way to the service is open as long as this runs."""
+        """Until the user presses Ctrl-C, which closes the port-forward."""
         with self._open() as door:
             address = console.build_address(door, is_secret=self.options.no_browser)
-            self._print({"address": address}, f"{address}\nThe console is there until you press Ctrl-C.")
+            self._print({"address": address}, f"{address}\nThe console is available until you press Ctrl-C.")
             sys.stdout.flush()
             with contextlib.suppress(KeyboardInterrupt):
                 console.show(door, has_browser=not self.options.no_browser)
@@ -281,7 +283,7 @@ class Plugin:
         out: Path = self.options.out or Path(f"{pipeline.replace('/', '-')}-samply.zip")
         with self._open() as door:
             size = door.export(pipeline, self.namespace, self.options.limit, out)
-        self._print({"file": str(out), "size_bytes": size}, f"{out}: {size} bytes; README.txt in it says what is there")
+        self._print({"file": str(out), "size_bytes": size}, f"{out}: {size} bytes; its README.txt lists the content")
         return 0
 
     def run_doctor(self) -> int:
@@ -308,7 +310,7 @@ class Plugin:
         if not found:
             raise InvalidSpec(
                 f"{self.namespace} has neither a SamplyProfile nor a pipeline with a stored profile named {which!r}.",
-                remedy="See `kubectl samply list`, or take one: kubectl samply record PIPELINE.",
+                remedy="See `kubectl samply list`, or record one: kubectl samply record PIPELINE.",
             )
         if not found[0].profile_id:
             raise InvalidSpec(f"{which} has no stored profile: {found[0].message}", remedy=found[0].remedy)
@@ -351,7 +353,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"kubectl samply: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nkubectl samply: the recording goes on; see kubectl samply list.", file=sys.stderr)
+        print("\nkubectl samply: the recording continues; see kubectl samply list.", file=sys.stderr)
         return 1
 
 

@@ -1,4 +1,4 @@
-"""SamplyProfile objects as the plugin makes and shows them (pure)."""
+"""SamplyProfile objects as created and shown by the plugin. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BAR_WIDTH = 30
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One object in the words of a terminal; text that came from the cluster is cleaned."""
+    """One object for the terminal; text from the cluster is sanitized."""
 
     name: str
     pipeline: str
@@ -88,7 +88,7 @@ def render_size(size: int | None) -> str:
 
 
 def render_table(shown: Sequence[Shown]) -> str:
-    """Newest first, columns as wide as their words."""
+    """Newest first, with columns as wide as their content."""
     head = ("NAME", "PIPELINE", "ORDINAL", "PHASE", "SAMPLES", "COVERAGE", "VERDICT", "SIZE", "REASON", "CREATED")
     rows = [
         (s.name, s.pipeline, str(s.ordinal), s.phase, s.samples, s.coverage, s.verdict, s.size, s.reason, s.created_at)
@@ -115,7 +115,7 @@ def render_progress(raw: Mapping[str, Any], now: float) -> str:
 
 
 def render_findings(raw: Mapping[str, Any]) -> str:
-    """What a preflight found, with the cures."""
+    """The findings of a preflight, with remedies."""
     preflight = (raw.get("status") or {}).get("preflight") or {}
     lines = [f"verdict: {preflight.get('verdict') or 'none'}"]
     for finding in preflight.get("findings") or ():

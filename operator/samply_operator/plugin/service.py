@@ -1,4 +1,4 @@
-"""The profiles' HTTP door, found by its labels and reached through `kubectl port-forward`."""
+"""The HTTP service, found by its labels and reached through `kubectl port-forward`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ AUDIENCE = "samply-operator"
 """The chart's default of config.auth.kubernetes.audiences."""
 CURES = {
     401: (
-        "Give a token: --service-account NAME (needs `create` on serviceaccounts/token), --token, or "
-        "$SAMPLY_OPERATOR_TOKEN, such as of: kubectl create token NAME --audience samply-operator."
+        "Pass a token: --service-account NAME (needs `create` on serviceaccounts/token), --token, or "
+        "$SAMPLY_OPERATOR_TOKEN, for example from: kubectl create token NAME --audience samply-operator."
     ),
     403: "Its ServiceAccount, or key, needs more verbs on samplyprofiles: see docs/security.md.",
     404: "Or its ServiceAccount, or key, may not `get` samplyprofiles in that namespace.",
@@ -34,7 +34,7 @@ LABEL = "app.kubernetes.io/name=samply-operator"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which Service."""
+    """The selected Service."""
 
     namespace: str
     name: str
@@ -55,7 +55,9 @@ def find_service(kubectl: Kubectl, namespace: str, wanted: str | None) -> Place:
             found = kubectl.get("--all-namespaces", "service", "-l", LABEL)["items"]
     if len(found) != 1:
         listed = ", ".join(f"{s['metadata']['namespace']}/{s['metadata']['name']}" for s in found) or "none"
-        raise KubeNotFound(f"Which samply-operator? Found: {listed}.", remedy="Say it with --service NAMESPACE/NAME.")
+        raise KubeNotFound(
+            f"Which samply-operator? Found: {listed}.", remedy="Choose one with --service NAMESPACE/NAME."
+        )
     return _place(found[0])
 
 
@@ -69,14 +71,14 @@ def _place(service: dict[str, Any]) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """An open way to the Service."""
+    """A connection to the Service."""
 
     port: int
     token: str
     is_tls: bool = False
 
     def list_ordinals(self, pipeline: str, namespace: str) -> list[int]:
-        """Ordinals of a pipeline that run or should."""
+        """Ordinals of a pipeline that are running or expected."""
         answer = json.loads(self._read("/v0/pipelines"))
         return [
             ordinal["ordinal"]
@@ -86,7 +88,7 @@ class Door:
         ]
 
     def examine(self) -> Report:
-        """The installation's checks, as far as the caller may see them."""
+        """The installation's checks that the caller may see."""
         return msgspec.json.decode(self._read("/v0/doctor"), type=Report)
 
     def _read(self, path: str) -> bytes:
@@ -100,8 +102,8 @@ class Door:
             return body
 
     def _connect(self) -> http.client.HTTPConnection:
-        """The certificate isn't for 127.0.0.1; that the other end is the pod is vouched for by the API server, through
-        which `kubectl port-forward` goes."""
+        """The certificate is not valid for 127.0.0.1; `kubectl port-forward` goes through the API server, which
+        guarantees that the peer is the pod."""
         if not self.is_tls:
             return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         context = ssl.create_default_context()
@@ -112,22 +114,22 @@ class Door:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def fetch(self, pipeline: str, profile_id: str, out: Path) -> int:
-        """Save one stored profile; its size."""
+        """Save one stored profile; returns its size."""
         return self._save(f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}/profile", out)
 
     def fetch_operators(self, pipeline: str, profile_id: str, out: Path) -> None:
-        """Save what Feldera calls the operators. A service of an earlier release has no names."""
+        """Save Feldera's names of the operators. A service of an earlier release has none."""
         path = f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}/operators"
         with contextlib.suppress(SamplyOperatorError):
             out.write_bytes(self._read(path))
 
     def export(self, pipeline: str, namespace: str, limit: int, out: Path) -> int:
-        """Save the zip with everything about a pipeline; its size."""
+        """Save the support bundle; returns its size."""
         query = urlencode({"namespace": namespace, "limit": limit})
         return self._save(f"/v0/pipelines/{quote(pipeline, safe='')}/export?{query}", out)
 
     def _save(self, path: str, out: Path) -> int:
-        """A half file is never left behind."""
+        """Leaves no partial file."""
         connection = self._connect()
         part = out.with_name(out.name + ".part")
         try:
@@ -142,7 +144,7 @@ class Door:
                 raise SamplyOperatorError(f"The connection broke after {size} bytes.", remedy="Try again.")
             part.rename(out)
         except (OSError, http.client.HTTPException) as error:
-            raise SamplyOperatorError(f"It can't be fetched: {error}", remedy="Try again.") from error
+            raise SamplyOperatorError(f"Download failed: {error}", remedy="Try again.") from error
         finally:
             connection.close()
             part.unlink(missing_ok=True)
@@ -158,7 +160,7 @@ def _build_refusal(status: int, body: bytes) -> SamplyOperatorError:
 
 
 def make_token(kubectl: Kubectl, namespace: str, account: str, audience: str) -> str:
-    """A short-lived one, as `kubectl create token` makes it. Raises KubeError."""
+    """A short-lived token, as from `kubectl create token`. Raises KubeError."""
     return kubectl.run("--namespace", namespace, "create", "token", account, "--audience", audience).strip()
 
 

@@ -1,6 +1,6 @@
-"""Hands a saved profile to Firefox Profiler in the browser: from this machine, under an address that nobody can guess.
+"""Opens a saved profile in Firefox Profiler in the browser: from this machine, at an unguessable address.
 
-As `samply load` does it: the viewer's page fetches the file from here, so nothing leaves the machine.
+As with `samply load`, the viewer's page fetches the file from here, so nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def hand_out(path: Path, title: str) -> Iterator[Handing]:
             self.end_headers()
 
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base's name
-            """Nothing: the address is a secret."""
+            """Logs nothing: the address is a secret."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)

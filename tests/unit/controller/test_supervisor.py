@@ -37,9 +37,9 @@ async def cancel_itself() -> None:
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        pytest.param(end, "nobody asked it to", id="it returns"),
+        pytest.param(end, "ended unexpectedly", id="it returns"),
         pytest.param(fail, "ValueError: a defect", id="it raises"),
-        pytest.param(cancel_itself, "cancelled, though nobody", id="it is cancelled by something in it"),
+        pytest.param(cancel_itself, "cancelled unexpectedly", id="it is cancelled by something in it"),
     ],
 )
 async def test_what_ends_unasked_ends_everything(work: object, said: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -107,7 +107,7 @@ async def test_a_set_whose_template_alone_is_selected_is_brought_in(swept: Swept
 
 
 async def test_that_nothing_matches_is_logged_once(swept: Swept, caplog: pytest.LogCaptureFixture) -> None:
-    """With what could be meant."""
+    """With what may be pipelines."""
     swept.cluster.sets = [
         make_set(FELDERAS, labels={}, template_labels={"feldera.com/pipeline-id": FELDERAS, "app": "a"})
     ]

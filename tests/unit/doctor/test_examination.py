@@ -150,7 +150,7 @@ async def test_pipelines_of_feldera_that_the_selector_leaves_out(cluster: Cluste
     cluster.add_set(f"pipeline-{ID}", LABELS)
     other = change(settings, targets=Targets(pod_selector="a=b"))
     check = (await examine(cluster, other))["Selector"]
-    assert (check.status, "could be meant" in check.message) == ("Failed", True)
+    assert (check.status, "may be pipelines" in check.message) == ("Failed", True)
     assert '["a=b", "feldera.com/part-of=pipeline"]' in check.remedy
 
 

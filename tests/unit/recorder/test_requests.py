@@ -90,7 +90,7 @@ async def test_a_pod_that_nobody_reaches_is_told_and_nothing_goes_on(
         "request": "exec",
         "error": "dial tcp: connection refused",
     }
-    assert "look at the node" in caught.value.remedy
+    assert "check the node" in caught.value.remedy
     assert operator.list_profiles() == []
     assert not operator.engine.runs
     cluster.fault = lambda verb, what: None

@@ -16,13 +16,13 @@ ITS_LIKE = Unwatched("StatefulSet", "prod", "x", "u2", "app=x", is_annotated=Fal
 SELECTORS = ("a=b",)
 
 CASES = [
-    pytest.param(checks.judge_rights([]), "Passed", "every right", id="rights"),
+    pytest.param(checks.judge_rights([]), "Passed", "every permission", id="rights"),
     pytest.param(checks.judge_rights(["may not get pods in namespace a"]), "Failed", "may not get pods", id="a right"),
     pytest.param(checks.judge_rights([f"r{n}" for n in range(9)]), "Failed", "and 4 more", id="many rights"),
     pytest.param(checks.judge_selector(SELECTORS, 2, [], ["prod"]), "Passed", "2 pipelines found in prod", id="found"),
     pytest.param(checks.judge_selector(SELECTORS, 1, [], []), "Passed", "all namespaces", id="in all namespaces"),
     pytest.param(checks.judge_selector(SELECTORS, 0, [], ["prod"]), "Warning", "matches config.t", id="none at all"),
-    pytest.param(checks.judge_selector(SELECTORS, 0, [ITS_LIKE], []), "Failed", "prod/x could be meant", id="missed"),
+    pytest.param(checks.judge_selector(SELECTORS, 0, [ITS_LIKE], []), "Failed", "prod/x may be pipelines", id="missed"),
     pytest.param(checks.judge_selector(SELECTORS, 3, [OURS], []), "Failed", "Annotated, and not watched", id="waits"),
     pytest.param(checks.judge_names([], is_feldera_asked=False), "Passed", "has a name", id="nothing to name"),
     pytest.param(
@@ -62,7 +62,7 @@ CASES = [
     pytest.param(checks.judge_volume(2**30, 1, ""), "Passed", "1024 MiB", id="volume"),
     pytest.param(checks.judge_volume(1, 2, ""), "Failed", "less than", id="full"),
     pytest.param(checks.judge_volume(None, 2, "read-only"), "Failed", "read-only", id="broken"),
-    pytest.param(checks.judge_feldera("", 0, {}), "Passed", "not asked", id="no Feldera"),
+    pytest.param(checks.judge_feldera("", 0, {}), "Passed", "not used", id="no Feldera"),
     pytest.param(checks.judge_feldera("http://f", 3, {}), "Passed", "3 pipelines", id="Feldera"),
     pytest.param(
         checks.judge_feldera("http://f", 3, {"acme": FelderaUnavailable("Away.", remedy="Wait.")}),

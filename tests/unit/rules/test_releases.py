@@ -33,7 +33,7 @@ def make_pod(waiting: dict[str, str] | None = None, **conditions: str) -> dict[s
         pytest.param([make_pod(Ready="False")], "Warning", "not ready", id="starts"),
         pytest.param([make_pod({"reason": "ImagePullBackOff", "message": "no x"})], "Failed", "no x", id="image"),
         pytest.param([make_pod({"reason": "CreateContainerConfigError", "message": "y"})], "Failed", "y", id="secret"),
-        pytest.param([make_pod({"reason": "CrashLoopBackOff"})], "Failed", "again and again", id="crashes"),
+        pytest.param([make_pod({"reason": "CrashLoopBackOff"})], "Failed", "restarts repeatedly", id="crashes"),
         pytest.param([make_pod(PodScheduled="False")], "Failed", "0/1 nodes", id="no node"),
         pytest.param([make_pod({"reason": "ContainerCreating"}, Ready="False")], "Warning", "not ready", id="creating"),
     ],

@@ -1,1 +1,1 @@
-"""Whether an installation can do its work: facts in, checks out."""
+"""Checks of an installation, from facts. Pure."""

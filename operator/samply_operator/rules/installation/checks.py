@@ -1,4 +1,4 @@
-"""What the facts of an installation mean, each failing check with its cure. Pure."""
+"""The result of each check from the facts of an installation, with remedies. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ENFORCE = "pod-security.kubernetes.io/enforce"
 STRICT = frozenset({"baseline", "restricted"})
 MIB = 1024 * 1024
 SHOWN = 5
-"""Names in one message; of more their number is said."""
+"""Maximum number of names in a message; for more, their number is given."""
 
 
 def judge_rights(missing: Sequence[str]) -> Check:
     if not missing:
-        return Check("Rights", "Passed", "The operator's ServiceAccount has every right that it needs.")
+        return Check("Rights", "Passed", "The operator's ServiceAccount has every permission that it needs.")
     return Check(
         "Rights",
         "Failed",
@@ -32,7 +32,7 @@ def judge_rights(missing: Sequence[str]) -> Check:
 def judge_selector(
     selectors: Sequence[str], pipelines: int, unwatched: Sequence[Unwatched], namespaces: Sequence[str]
 ) -> Check:
-    """`pipelines` is how many are found."""
+    """`pipelines` is the number of pipelines found."""
     where = ", ".join(namespaces) or "all namespaces"
     wanted = [each.describe() for each in unwatched if each.is_annotated]
     if wanted:
@@ -47,7 +47,7 @@ def judge_selector(
         return Check("Selector", "Passed", f"{found} found in {where}.")
     message = f"No StatefulSet or pod in {where} matches {describe_selectors(selectors)}"
     if unwatched:
-        message += f"; {_join([each.describe() for each in unwatched])} could be meant"
+        message += f"; {_join([each.describe() for each in unwatched])} may be pipelines"
     remedy = suggest(unwatched, selectors) or (
         "Set config.targets.podSelector to the labels of your pipelines' pods, and config.targets.namespaces to where "
         "they are; nothing is to be done if there are none yet."
@@ -60,13 +60,13 @@ def describe_selectors(selectors: Sequence[str]) -> str:
 
 
 def judge_names(namings: Sequence[Naming], *, is_feldera_asked: bool) -> Check:
-    """Of all pipelines that were found."""
+    """Of all pipelines found."""
     passed_over = [repr(word) for naming in namings for word in naming.passed_over]
     if passed_over:
         return Check(
             "Names",
             "Warning",
-            f"These cannot be names of pipelines, and are passed over: {_join(passed_over)}.",
+            f"Invalid names of pipelines, ignored: {_join(passed_over)}.",
             "A name has 1 to 100 letters, digits, dashes, underscores and dots, and begins with none of the latter.",
         )
     contradicted = [f"{n.name} (in Feldera {n.feldera_name})" for n in namings if n.feldera_name not in {"", n.name}]
@@ -79,18 +79,18 @@ def judge_names(namings: Sequence[Naming], *, is_feldera_asked: bool) -> Check:
         )
     by_id = [naming.name for naming in namings if naming.pipeline_id and naming.name == naming.pipeline_id]
     if not by_id:
-        return Check("Names", "Passed", "Every pipeline that was found has a name.")
+        return Check("Names", "Passed", "Every pipeline found has a name.")
     if is_feldera_asked:
         remedy = (
             "Give the Secret of config.feldera.secretName a key of each tenant. Of two with one name neither has it."
         )
     else:
         remedy = f"Set config.feldera.url and secretName, or label the StatefulSets with {names.PIPELINE}."
-    return Check("Names", "Warning", f"Called by their ids, for want of a name: {_join(by_id)}.", remedy)
+    return Check("Names", "Warning", f"Without a name, called by their ids: {_join(by_id)}.", remedy)
 
 
 def judge_kernel(paranoid: int | None, node: str) -> Check:
-    """Of the node that the operator is on: the others are tried by a preflight. samply 0.13.1 gives up at 2."""
+    """Of the operator's node: preflights check the others. samply 0.13.1 refuses 2."""
     where = f"node {node}" if node else "the operator's node"
     if paranoid is None:
         return Check("Kernel", "Unknown", f"kernel.perf_event_paranoid of {where} cannot be read.", "Try a preflight.")
@@ -132,9 +132,9 @@ def judge_volume(free_bytes: int | None, min_free_bytes: int, fault: str) -> Che
 
 
 def judge_feldera(url: str, known: int, faults: Mapping[str, SamplyOperatorError]) -> Check:
-    """`known` is how many pipelines Feldera has, `faults` by entry of the Secret."""
+    """`known` is the number of pipelines in Feldera, `faults` by entry of the Secret."""
     if not url:
-        message = "Feldera's API is not asked: config.feldera.url is empty."
+        message = "Feldera's API is not used: config.feldera.url is empty."
         return Check("Feldera", "Passed", message)
     if not faults:
         return Check("Feldera", "Passed", f"Feldera's API at {url} answers: {known} pipelines.")
@@ -144,7 +144,7 @@ def judge_feldera(url: str, known: int, faults: Mapping[str, SamplyOperatorError
 
 
 def build_report(found: Sequence[Check]) -> Report:
-    """The worst of them is the whole's."""
+    """The overall status is the worst one."""
     statuses = {check.status for check in found}
     order: tuple[Status, ...] = ("Failed", "Unknown", "Warning")
     return Report(next((status for status in order if status in statuses), "Passed"), tuple(found))

@@ -1,4 +1,4 @@
-"""The operator's own pod and claim, and the pods that try a node, as raw objects of kubectl. Pure."""
+"""The operator's own pod and claim, and the pods that check a node, from raw objects of kubectl. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _list_statuses(pod: Raw) -> Iterator[Raw]:
 
 
 def _find_waiting(pod: Raw) -> Iterator[tuple[str, str, str]]:
-    """Container, reason and message of each that waits."""
+    """Container, reason and message of each waiting container."""
     for status in _list_statuses(pod):
         waiting = (status.get("state") or {}).get("waiting") or {}
         if reason := waiting.get("reason"):
@@ -35,29 +35,29 @@ def _find_condition(pod: Raw, kind: str) -> Raw:
 
 
 def judge_pods(pods: Sequence[Raw]) -> Check:
-    """Of the release: there is one, and it is ready."""
+    """Of the release: it exists and is ready."""
     if not pods:
-        remedy = "Look at kubectl describe deployment and replicaset: a quota or a policy may refuse the pod."
+        remedy = "Check kubectl describe deployment and replicaset: a quota or a policy may refuse the pod."
         return Check("Operator", "Failed", "The release has no pod.", remedy)
     pod = max(pods, key=lambda raw: str(raw["metadata"].get("creationTimestamp") or ""))
     name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
     for container, reason, message in _find_waiting(pod):
         if reason in NO_IMAGE:
-            remedy = "Correct image.repository and image.tag in the chart's values, or name imagePullSecrets."
+            remedy = "Correct image.repository and image.tag in the chart's values, or set imagePullSecrets."
             return Check("Operator", "Failed", f"{name}: the image of {container} cannot be pulled: {message}", remedy)
         if reason in NO_CONFIGURATION:
-            remedy = "Make the Secret or ConfigMap that the message names."
+            remedy = "Create the Secret or ConfigMap in the message."
             return Check("Operator", "Failed", f"{name}: {container} cannot be started: {message}", remedy)
         if reason == "CrashLoopBackOff":
             remedy = f"Its log says why: kubectl logs -n {pod['metadata']['namespace']} {pod['metadata']['name']}"
-            return Check("Operator", "Failed", f"{name}: {container} ends again and again.", f"{remedy} -c {container}")
+            return Check("Operator", "Failed", f"{name}: {container} restarts repeatedly.", f"{remedy} -c {container}")
     scheduled = _find_condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         message = failures.clean_text(str(scheduled.get("message") or ""))[:300]
-        remedy = "Look at the claim below, and at the nodes' taints and free resources."
+        remedy = "Check the claim below, and the nodes' taints and free resources."
         return Check("Operator", "Failed", f"{name} cannot be placed on a node: {message}", remedy)
     if _find_condition(pod, "Ready").get("status") != "True":
-        return Check("Operator", "Warning", f"{name} is not ready.", "Wait a moment; kubectl describe pod says more.")
+        return Check("Operator", "Warning", f"{name} is not ready.", "Wait a moment, or see kubectl describe pod.")
     return Check("Operator", "Passed", f"{name} is ready.")
 
 
@@ -81,7 +81,7 @@ def judge_claim(claim: Raw) -> Check:
         "Volume",
         "Failed",
         f"PersistentVolumeClaim {name} is {phase or 'not bound'}; its storage class is {of}.",
-        "Set persistence.storageClass to one of kubectl get storageclass, or make a volume for it.",
+        "Set persistence.storageClass to one of kubectl get storageclass, or create a volume for it.",
     )
 
 
@@ -89,8 +89,8 @@ def judge_claim(claim: Raw) -> Check:
 
 
 def build_probe(name: str, pod: Raw, image: str) -> dict[str, Any]:
-    """A pod on that pod's node that pulls the helper's image as an ephemeral container in it would, and says what the
-    kernel allows. It is admitted by the strictest Pod Security level."""
+    """A pod on the same node that pulls the helper's image as an ephemeral container would, and reports what the kernel
+    allows. The strictest Pod Security level admits it."""
     spec = pod["spec"]
     return {
         "apiVersion": "v1",
@@ -130,7 +130,7 @@ def build_probe(name: str, pod: Raw, image: str) -> dict[str, Any]:
 
 
 def is_decided(pod: Raw) -> bool:
-    """It has ended, or its image cannot be had."""
+    """It has ended, or its image cannot be pulled."""
     if (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
         return True
     return any(reason in NO_IMAGE for _, reason, _ in _find_waiting(pod))
@@ -147,6 +147,4 @@ def judge_pull(pod: Raw, image: str, node: str) -> Check:
         return Check("HelperImage", "Failed", message, failures.REMEDIES["ImagePullFailed"])
     said = (pod.get("status") or {}).get("message") or (waiting and f"{waiting[1]}: {waiting[2]}") or phase
     message = f"Node {node} has not run a pod of {image}: {failures.clean_text(str(said))[:300]}"
-    return Check(
-        "HelperImage", "Unknown", message, "Look at the node, and at the policies and quotas of the namespace."
-    )
+    return Check("HelperImage", "Unknown", message, "Check the node, and the policies and quotas of the namespace.")
