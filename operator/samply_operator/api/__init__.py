@@ -1,1 +1,1 @@
-"""The network door: HTTP in, decisions of `rules` out. It holds no right in the cluster."""
+"""The HTTP service: requests in, decisions of `rules` out. It has no permissions in the cluster."""

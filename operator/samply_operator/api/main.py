@@ -1,4 +1,4 @@
-"""The `api` container's life: parts are opened, the door is opened, and both close on SIGTERM."""
+"""The lifecycle of the `api` container: its parts and the listener are opened, and closed on SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The view of a caller who may see some pipelines only, by Feldera's ids: everything else is as if it were not there.
+"""The view of a caller who may see only some pipelines, by Feldera's ids: others are hidden.
 
-Routes get this view in place of the whole one, so that none of them has to know of it. A pipeline without an id, or one
-of which a part may not be seen, is left out.
+Routes get this view instead of the complete one, so that they need not know about it. A pipeline without an id, or one
+that is only partly visible, is hidden.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ RESCAN_SECS = 60.0
 RETRY_SECS = 1.0
 """Pause after a volume that couldn't be read."""
 STALL_SECS = 30.0
-"""A reading that takes longer is told, and the service isn't ready until it ends: a network's file system may hang."""
+"""A read that takes longer is logged, and the service is unready until it ends: a network file system may hang."""
 LOOK_SECS = 2.0
 """How long a request waits for the volume to be read for it."""
 
@@ -244,7 +244,7 @@ class Board:
                 await asyncio.sleep(RETRY_SECS)
 
     async def _try(self) -> bool:
-        """Read; whatever goes wrong, this goes on and the service isn't ready meanwhile."""
+        """Read; after any error this continues and the service is unready meanwhile."""
         self._begun += 1
         try:
             is_read = await self._read()

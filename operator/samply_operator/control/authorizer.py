@@ -23,8 +23,7 @@ WAIT_SECS = 8.0
 
 
 class Authorizer:
-    """`home` is a namespace that is asked about where there is none to ask about: a name that nobody has takes as long
-    as one that may not be seen."""
+    """`home` is a namespace to review if there is none: an unknown name then takes as long as a hidden one."""
 
     def __init__(
         self,

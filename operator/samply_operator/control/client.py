@@ -55,7 +55,7 @@ EXAMINE_SECS = 30.0
 REPEAT_SECS = 0.2
 """Pause until a start is sent again whose operator ended while it was under way."""
 METRICS_SECS = 5.0
-"""Longest wait for the metrics: whoever asks for them waits 10 s, as a rule."""
+"""Maximum wait for the metrics: Prometheus usually waits 10 s."""
 
 AWAY_REMEDY = "Try again in a few seconds; stored profiles are served meanwhile."
 
@@ -75,11 +75,11 @@ _error_replies = msgspec.json.Decoder(ErrorReply)
 
 
 def _ignore(live: Live | None) -> None:
-    """Nobody listens."""
+    """The socket has no listener."""
 
 
 class _ConnectionLost(errors.OperatorUnavailable):
-    """After the call was sent: nobody knows what became of it."""
+    """After the call was sent: its outcome is unknown."""
 
 
 class OperatorClient:
@@ -129,7 +129,7 @@ class OperatorClient:
         return await self._call("/v1/review", login, request, _review_replies)
 
     async def start(self, login: Login, request: StartRequest) -> StartReply:
-        """Ask for a recording, as whoever the bearer is of. Raises the operator's own error, or OperatorUnavailable."""
+        """Request a recording on behalf of the bearer. Raises the operator's own error, or OperatorUnavailable."""
         return await self._start("/v1/start", login, request, _start_replies)
 
     async def start_all(self, login: Login, request: StartAllRequest) -> StartAllReply:

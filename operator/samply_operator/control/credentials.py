@@ -1,8 +1,8 @@
-"""Keeps the content of the two Secrets that say who may: API keys, and the keys that sign links.
+"""Keeps the content of the two Secrets for access: API keys, and the keys that sign links.
 
-They are read again every POLL_SECS with a short time-out. Reading one named Secret needs the one right `get`, and a
-connection that is half open can't hide a removed key, as it could with a watch. What can't be read stays as it was;
-`read_at` says how old it is, and who uses it decides how old it may be.
+They are read every POLL_SECS with a short timeout. Reading one named Secret needs only the verb `get`, and a half-open
+connection cannot hide a removed key, as with a watch. What cannot be read stays unchanged; `read_at` is the time of the
+last read, and users decide how old it may be.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class CredentialSource:
         self._told: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Read for ever."""
+        """Read forever."""
         while True:
             await self.read()
             await asyncio.sleep(POLL_SECS)
 
     async def read(self) -> None:
-        """Read both once. An error of one leaves all as it was."""
+        """Read both once. An error of one leaves both unchanged."""
         read_at = self._now()
         try:
             keys, links = await asyncio.gather(self._read(self._key_secret), self._read(self._link_secret))

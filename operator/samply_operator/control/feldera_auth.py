@@ -1,7 +1,7 @@
-"""Whom Feldera knows, and which pipelines they see there. Both containers ask here, for themselves.
+"""The identity of a caller in Feldera, and the pipelines visible to them. Both containers use this.
 
-Feldera is asked with the caller's own token, which goes nowhere else. A Feldera that lets everybody in says nothing
-about a token: it is tried with one that nobody has, before any other is believed.
+Feldera is asked with the caller's own token, which is not used elsewhere. A Feldera without authentication proves
+nothing about a token: it is first tested with an invented one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from samply_operator.settings import Auth
 PROVED_SECS = 60.0
 """How long a Feldera that refused a made-up key is taken for one that looks at keys."""
 MAX_ASKED = 16
-"""Callers whom Feldera is asked about at the same time. A slow Feldera holds up nobody who comes by another way."""
+"""Maximum number of concurrent reviews by Feldera. A slow Feldera does not affect other authentication methods."""
 WAIT_SECS = 10.0
 """Longest wait for all that is asked about one caller."""
 
@@ -67,7 +67,7 @@ class FelderaAuthenticator:
         return permissions.build_feldera_caller(subject, visible, may_start=self._auth.feldera.may_start)
 
     async def _prove(self, client: FelderaClient) -> None:
-        """Raises Unauthenticated where Feldera accepts a key that nobody has."""
+        """Raises Unauthenticated if Feldera accepts an invented key."""
         if self._clock() < self._proved_until:
             return
         try:

@@ -85,7 +85,7 @@ class KeySet:
         return self._keys.get(kid)
 
     def _is_fresh(self, kid: str) -> bool:
-        """Nothing is to be fetched: it is known, or they were asked for a moment ago."""
+        """Nothing to fetch: the key is known, or the keys were fetched a moment ago."""
         now = self._clock()
         if now - self._tried_at < REFRESH_SECS:
             return True

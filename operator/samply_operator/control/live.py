@@ -25,7 +25,7 @@ class Live:
     by_id: Mapping[str, RecordingState] = field(default_factory=dict)
     """Recordings and preflights that have not ended."""
     recordings: Mapping[Place, RecordingState] = field(default_factory=dict)
-    """The one that counts for each ordinal: that runs, or that was asked for last. A GET waits for no preflight."""
+    """The current recording of each ordinal: the running or last requested one. A GET does not wait for preflights."""
     pinned: frozenset[str] = frozenset()
     """Ids of profiles that retention keeps."""
     store_generation: int = 0

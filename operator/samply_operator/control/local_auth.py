@@ -15,7 +15,7 @@ from samply_operator.rules.access import credentials, permissions
 from samply_operator.settings import Auth
 
 KEEP_SECS = 3600.0
-"""How long API keys are believed that nobody could read again: the operator, or the API server, is away."""
+"""How long API keys stay valid while they cannot be read again: the operator or the API server is down."""
 
 
 class LocalAuthenticator:

@@ -1,7 +1,7 @@
-"""The operator's side of the unix socket: its state as a stream, and the calls that act.
+"""The operator's side of the unix socket: its state as a stream, and calls that change something.
 
-Whoever can open the socket is the `api` container of the same pod: the volume it lies on is mounted nowhere else. It
-faces the network, so its word is not taken for who calls: each call that acts is decided here, from the bearer token.
+Only the `api` container of the same pod can open the socket: its volume is mounted nowhere else. It faces the network,
+so its claims about callers are not trusted: each call that changes something is authorized here, from the bearer token.
 """
 
 from __future__ import annotations
@@ -168,8 +168,8 @@ class ControlServer:
                 await _write(response, snapshots.build_update(self._engine, feed))
 
     async def _await_turn(self, sent: deque[float], generation: int) -> None:
-        """Until another update may go out; what was stored or removed goes out at once: whoever reads that an object
-        has ended finds its file."""
+        """Until another update may be sent; stored and removed profiles are sent at once, so that readers of an ended
+        object find its file."""
         loop, changes = asyncio.get_running_loop(), self._engine.changes
         while len(sent) == sent.maxlen and (left := sent[0] + 1 - loop.time()) > 0:
             if changes.store_generation != generation:
@@ -191,7 +191,7 @@ class ControlServer:
         return web.Response(body=metrics.render(self._engine, waiting, free_bytes), content_type="text/plain")
 
     def _answer(self, kind: type[Call], work: Callable[[Login, Call], Awaitable[msgspec.Struct]]) -> Handler:
-        """A route: read the call, do it, tell its outcome."""
+        """A route: read the call, do it, return the outcome."""
 
         async def handle(request: web.Request) -> web.Response:
             logs.request_id.set(request.headers.get(REQUEST_ID, "")[: logs.MAX_ID])
@@ -277,7 +277,7 @@ class ControlServer:
         return reply
 
     def _check_free(self, failure: Failure | None, namespace: str, call: StartRequest) -> None:
-        """Refused because another one records: the caller is told which and how long."""
+        """Refused because another recording runs: the caller gets its id and remaining time."""
         if failure is None or failure.reason != "AlreadyRecording":
             return
         run = self._engine.runs.find(namespace, call.pipeline, call.ordinal)
@@ -300,7 +300,7 @@ class ControlServer:
         return SupportBundleReply(found.objects, found.pods, found.events, found.missing)
 
     async def _examine(self, login: Login, call: ExamineRequest) -> Report:
-        """For whoever may read everything that is watched: the checks name objects of all of it."""
+        """For callers who may read everything that is watched: the checks contain names of all objects."""
         places = self._namespaces or ("",)
         with self._audit("get", namespace="") as note:
             note.who = await self._authorizer.identify(login, ("get",), places)
@@ -369,7 +369,7 @@ class ControlServer:
             audit.write(decision, verb, who=note.who, pipeline=pipeline, namespace=note.namespace, profile=profile)
 
     def _check_time(self, request: web.Request) -> None:
-        """Nothing begins for a caller who was told already that it didn't."""
+        """Starts nothing for a caller who already got an error."""
         if self._engine.context.now() >= float(request.headers.get(GIVE_UP_AT, "inf")):
             raise OperatorUnavailable("The caller has given up.")
 

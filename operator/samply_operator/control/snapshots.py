@@ -1,4 +1,4 @@
-"""The operator's state, as the messages of the unix socket tell it. No decisions."""
+"""The operator's state as messages of the unix socket. No decisions."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def describe_started(started: Started, now: float) -> StartReply:
 
 
 def describe_preflight(profile: SamplyProfile) -> PreflightReply:
-    """Of a preflight that ended, as its object tells it."""
+    """The preflight that ended, from its object."""
     target, found = profile.status.target or TargetStatus(), profile.status.preflight or PreflightStatus()
     failure = profile.status.failure
     return PreflightReply(

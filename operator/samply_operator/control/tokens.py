@@ -1,7 +1,7 @@
-"""Verifies JWTs of the identity provider that the settings name; PyJWT does the cryptography.
+"""Verifies JWTs of the configured identity provider; PyJWT does the cryptography.
 
-What a token says of itself decides nothing: the algorithms are the settings', the key is the issuer's own of that id,
-of the kind that the algorithm needs. Keys, or addresses of keys, inside of a token are not looked at.
+Nothing in a token decides how it is verified: the algorithms are those of the settings, the key is the issuer's own
+with that id, of the kind required by the algorithm. Keys, or addresses of keys, inside a token are ignored.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""All checks of an installation, by its own ServiceAccount. It changes nothing, and one that cannot be made is told as
-such beside the others.
+"""All checks of an installation, by its own ServiceAccount. They change nothing, and a check that cannot be made is
+reported with the others.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The door to Feldera's own API server: its pipelines, whose a key is, and what a pipeline says of itself."""
+"""Feldera's own API server: its pipelines, the owner of a key, and a pipeline's own data."""

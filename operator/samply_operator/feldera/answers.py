@@ -50,7 +50,7 @@ class Stats(msgspec.Struct, frozen=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """`ErrorResponse`; a refused key is told without `details`."""
+    """`ErrorResponse`; a refused key comes without `details`."""
 
     message: str = ""
     error_code: str = ""

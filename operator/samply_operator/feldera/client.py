@@ -1,7 +1,8 @@
-"""A client of Feldera's API: each call has a time limit and a limit of its answer's size, and goes to one address.
+"""A client of Feldera's API: each call has a time limit and a limit for the size of its response, and goes to one
+address.
 
-A redirect is not followed and no proxy of the environment is used, so that a bearer reaches nobody else. No error and
-no log line holds a bearer, and of an answer's text at most a cleaned line.
+Redirects are not followed and proxies of the environment are not used, so that a bearer is sent nowhere else. Errors
+and log lines never contain a bearer, and at most one sanitized line of a response's text.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ class FelderaClient:
     async def _ask(
         self, method: str, path: str, login: Login, *, total_secs: float | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A good answer, open. What goes wrong while it is read is told in the project's errors too."""
+        """A successful response as a stream. Errors while it is read are errors of the project too."""
         if self._session is None:
             raise errors.FelderaUnavailable("The client of Feldera's API is not open.")
         timeout = aiohttp.ClientTimeout(total=total_secs, sock_connect=CONNECT_SECS) if total_secs else None
@@ -228,7 +229,7 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 def _clean(text: str) -> str:
-    """Somebody else's words, as they may stand in an error."""
+    """External text, made safe for an error."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[:MAX_TEXT].strip()
 
 

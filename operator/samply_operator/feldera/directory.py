@@ -21,7 +21,7 @@ NO_SECRET = "no key"  # noqa: S105 - a word for a message
 @dataclass(frozen=True, slots=True)
 class Directory:
     """`pairs` are ids with their names, of all tenants: two tenants may have the same name. `faults` by entry of the
-    Secret: of that tenant nothing was heard."""
+    Secret: that tenant did not answer."""
 
     pairs: tuple[tuple[str, str], ...] = ()
     faults: Mapping[str, errors.FelderaError] = field(default_factory=dict)

@@ -83,7 +83,7 @@ class Acts:
             if known is not None:
                 raise
             return False  # an orphan of a namespace that isn't served any more: nothing there is this operator's
-        # The watch may tell it late, and until then show an object that waits for its turn.
+        # The watch may report it late, and until then show an object that is still queued.
         self._engine.world.forget(key, profile_id)
         return True
 

@@ -1,7 +1,7 @@
-"""From an object that waits to a recording that begins: may it, is it still wanted, is its target free of others?
+"""From a queued object to a running recording: is it allowed, is it still wanted, is its target free?
 
-What the watch last showed only says whether it is worth asking: the object itself is read before it is begun, or told
-anything.
+What the watch last showed only tells which objects to look at: the object itself is read before its recording starts or
+its status is written.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from samply_operator.rules.recording import admit, failures, lease, settle, stat
 from samply_operator.rules.storage import retention
 
 UNKNOWN_SECS = 0.5
-"""How soon an object of a namespace that was not listed yet is looked at again."""
+"""How soon an object of a namespace that was not listed yet is reconciled again."""
 HELD_SECS = 5.0
-"""The same where somebody else holds its target."""
+"""The same if another operator holds its target."""
 WAIT_SECS = 60.0
 """The same of one that waits for its turn: it is called when the turn comes."""
 
@@ -89,7 +89,7 @@ class Admission:
                 self._queue.put(profile.key)
 
     async def _has_ended(self, profile: SamplyProfile) -> bool:
-        """It ended, but the object was never told: the journal went first, or the object came from a backup."""
+        """It ended, but its status was not written: the journal was removed first, or the object came from a backup."""
         manifest = await asyncio.to_thread(self._context.volume.read_manifest, profile.uid)
         if manifest is None:
             return False
@@ -154,7 +154,7 @@ class Admission:
         try:
             return await self._leases.is_anothers(profile.namespace, name, profile.uid)
         except KubeForbidden:
-            return profile.has_begun  # somebody made it begin
+            return profile.has_begun  # another process started it
 
     async def _refuse(self, profile: SamplyProfile, failure: Failure) -> None:
         if await self._is_anothers(profile):
@@ -175,7 +175,8 @@ class Admission:
         await self._write(profile, lambda old: status.render_pending(old, "Waiting", message, now) | caller)
 
     async def _write(self, profile: SamplyProfile, render: Callable[[Mapping[str, Any]], status.Status]) -> bool:
-        """The status of one that doesn't run here. What moved on since it was looked at is left alone: False."""
+        """The status of an object that does not run here. Not written if the object changed since it was read:
+        False."""
         return await reports.write_status(
             self._context,
             *profile.key,
@@ -188,7 +189,7 @@ class Admission:
         return self._requesters.find(profile.key) or profile.status.requested_by.removeprefix("unknown")
 
     async def _admit(self, profile: SamplyProfile, entry: JournalEntry) -> None:
-        # From here on it counts as running: nobody else is admitted to its target meanwhile.
+        # From here on it counts as running: no other recording of its target is admitted meanwhile.
         run = self._runs.register(entry)
         try:
             obstacle = await self._find_obstacle(entry)

@@ -1,4 +1,4 @@
-"""What every step of a recording needs: the doors, the settings, the clock."""
+"""What every step of a recording needs: clients, settings, clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Context:
     now: Callable[[], float]
     """Unix time."""
     uptime: Callable[[], float] = time.monotonic
-    """Seconds on a clock that nobody sets: for how long something has been so."""
+    """Seconds on a monotonic clock, to measure durations."""
     bakes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """How many children that read a profile may run at once: each may take `finishMemoryBytes`."""
     feldera: FelderaClient | None = None
@@ -36,7 +36,7 @@ class Context:
 
 @dataclass(slots=True)
 class Backoff:
-    """Growing pauses with some chance in them, until a deadline on a clock that nobody sets."""
+    """Growing, randomized pauses until a deadline on a monotonic clock."""
 
     limit_secs: float
     now: Callable[[], float] = time.monotonic

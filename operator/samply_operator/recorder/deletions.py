@@ -1,7 +1,7 @@
-"""Objects that are gone: cancels their recordings and removes their profiles, if rules/storage/deletion.py is certain.
+"""Deleted objects: cancels their recordings and removes their profiles, if rules/storage/deletion.py is certain.
 
-A deletion that was seen becomes a tombstone on the volume before anything else, so that a kill before the file is gone
-changes nothing. One that nobody saw is found in the complete lists, by the sweep.
+An observed deletion becomes a tombstone on the volume before anything else, so that a kill before the file is removed
+is harmless. An unobserved one is found in the complete lists, by the sweep.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 STATES = 8
-"""Namespaces that are asked for at the same time."""
+"""Maximum number of namespaces read concurrently."""
 
 
 class Deletions:
@@ -138,7 +138,7 @@ class Deletions:
     # ----------------------------------------------------------------------------------------------------- absent
 
     async def sweep(self, manifests: tuple[Manifest, ...]) -> None:
-        """Look again at what is open, and for objects that are gone though nobody saw it."""
+        """Check pending deletions, and find objects that were deleted unobserved."""
         missing = await asyncio.to_thread(
             self._find_missing,
             (*manifests, *(run.entry for run in self._runs.values())),

@@ -37,8 +37,8 @@ SWEEP_PATIENCE_SECS = 900.0
 
 
 class Engine:
-    """`holder` names this installation in Leases; `changes` rings for whoever shows the state. `queue` and
-    `deletions.queue` are to be run, and `renew_leases` and `sweep_forever` beside them."""
+    """`holder` identifies this installation in Leases; `changes` notifies readers of the state. `queue`,
+    `deletions.queue`, `renew_leases` and `sweep_forever` must be run."""
 
     def __init__(
         self, context: Context, world: World, changes: Changes, holder: str = "local", activity: Activity | None = None
@@ -79,7 +79,7 @@ class Engine:
                 self.runs.resume(self.runs.register(entry))
         await self.runs.renew_leases()
         await self._recover_tombstones()
-        # Whoever read the volume before may have read it while an earlier process still wrote.
+        # An earlier reader may have read the volume while an earlier process still wrote.
         self.changes.note_stored()
 
     async def _recover_tombstones(self) -> None:
@@ -124,7 +124,7 @@ class Engine:
     async def _retain(self) -> None:
         try:
             await asyncio.to_thread(self.context.volume.hold_emergency_space)
-            if self.world.is_synced:  # before that nobody knows what is pinned
+            if self.world.is_synced:  # until then pins are unknown
                 await self.retention.sweep(self.runs.keys())
         except StoreError as error:
             logger.error("retention: %s", error)

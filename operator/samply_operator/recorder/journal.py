@@ -30,7 +30,7 @@ class Journal:
     async def save(self, **changes: Any) -> None:
         """Raises StoreError."""
         self.change(**changes)
-        # Shielded: a write that was begun goes on when its caller is cancelled, and must not be overtaken by the next.
+        # Shielded: a started write continues when its caller is cancelled, and must not be overtaken by the next.
         await asyncio.shield(self._write())
 
     async def _write(self) -> None:

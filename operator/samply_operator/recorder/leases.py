@@ -1,7 +1,7 @@
-"""Holds a Lease per target while its recording lives, by rules/recording/lease.py: one request each to take, to renew
-and to release it.
+"""Holds a Lease per target during its recording, by rules/recording/lease.py: one request each to acquire, renew and
+release it.
 
-A recording that runs already is never given up for its Lease: samply is in the pod, and somebody must end it.
+A running recording is never given up for its Lease: samply is in the pod and must be ended.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 
 FORGET_SECS = 3600.0
 TRIES = 3
-"""Somebody else may change it between the look and the write."""
+"""Another operator may change it between read and write."""
 
 
 class Leases:
-    """`holder` names this installation: another pod of it goes on with the same Leases."""
+    """`holder` identifies this installation: another pod of it continues with the same Leases."""
 
     def __init__(self, context: Context, holder: str) -> None:
         self.holder = holder
@@ -69,10 +69,10 @@ class Leases:
         return decision
 
     async def _judge(self, path: str, name: str, profile_id: str) -> tuple[lease.Lease, Decision]:
-        """The Lease as it is, and whose the target is by it. Raises KubeNotFound: nobody's."""
+        """The current Lease, and who holds the target according to it. Raises KubeNotFound: nobody."""
         found = lease.parse(await self._context.client.get(path))
         uptime = self._context.uptime()
-        # One that didn't change for so long would have been taken over: nobody asks for it any more.
+        # If unchanged for so long it would have been taken over: nobody else wants it.
         self._seen = {at: seen for at, seen in self._seen.items() if uptime - seen[1] < FORGET_SECS}
         version, since = self._seen.get(path, ("", uptime))
         if version != found.version:

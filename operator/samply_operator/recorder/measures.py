@@ -1,5 +1,5 @@
-"""What recordings and the volume count for Prometheus. What happens is counted where it happens; what is so at a
-moment is set by `control/metrics.py` when somebody asks.
+"""Metrics of recordings and the volume. Counters are updated where events happen; `control/metrics.py` sets gauges when
+they are requested.
 """
 
 from __future__ import annotations

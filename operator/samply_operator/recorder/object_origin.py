@@ -1,7 +1,7 @@
-"""Asks how the namespace and the CRD stand: facts for rules/storage/deletion.py, and the origin written into manifests.
+"""Reads the state of namespace and CRD: facts for rules/storage/deletion.py, and the origin for manifests.
 
-A plain GET is answered from the store, not from a cache: a namespace or a CRD that is being deleted says so before the
-first of its objects goes. Where the CRD mayn't be read, discovery (open to all) tells a little later.
+A plain GET is answered from the store, not from a cache: a namespace or a CRD that is being deleted shows this before
+the first of its objects is deleted. If the CRD may not be read, discovery (open to all) shows it slightly later.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A recording in mode Pipeline: Feldera is asked to have the pipeline run samply on itself, and for the file.
+"""A recording in mode Pipeline: Feldera has the pipeline run samply on itself and returns the file. Nothing is done in
+the pod.
 
-Nothing is done in the pod. Feldera cannot be told to stop: what is cancelled ends there by itself and is not fetched.
-The journal is written before each step, as in run.py.
+Feldera cannot stop it: a cancelled recording ends there by itself and is not fetched. The journal is written before
+each step, as in run.py.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class PipelineSamply:
         return True
 
     async def _prepare(self) -> None:
-        """Would it work, as far as can be told without trying?"""
+        """Would it work, as far as can be known without trying?"""
         place = await self._calls.find()
         await self._pod.check()
         is_limited = pod_limits.is_cpu_limited(await self._pod.read(), self.entry.container)
@@ -118,7 +119,7 @@ class PipelineSamply:
             failures.fail("StoreFailed", error.message)
 
     async def _wait(self) -> bool:
-        """Until sampling has ended; shortly before, the CPU time is read. False: nobody wants it any more."""
+        """Until sampling has ended; shortly before, the CPU time is read. False: it was cancelled."""
         until = times.parse_time(self.entry.ends_at) if self.entry.ends_at else 0.0
         read_at = until - pipeline_samply.find_margin(self.entry.duration_secs)
         while not self._is_discarded() and (now := self._context.now()) < until:
@@ -135,7 +136,7 @@ class PipelineSamply:
         return self.entry.stop == "discard"
 
     async def _fetch(self, path: Path) -> bool:
-        """As long as Feldera says that it is being made, until the deadline. False: nobody wants it any more."""
+        """While Feldera reports that it is in progress, until the deadline. False: it was cancelled."""
         limits = self._context.settings.recording
         deadline = self._context.uptime() + limits.finish_deadline_secs
         room = await asyncio.to_thread(self._context.volume.room_bytes)

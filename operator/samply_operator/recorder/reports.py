@@ -1,7 +1,7 @@
-"""Tells the world how a recording stands: the object's status, and Events on object and pod.
+"""Reports the state of a recording: the object's status, and Events on object and pod.
 
-A recording never fails because its report failed, nor does it wait for it for long: trouble with the API server is
-tried again, a refusal only a few times; an object that is gone has nobody to be told.
+A recording never fails because its report failed, and does not wait for it for long: errors of the API server are
+retried, refusals only a few times; for a deleted object nothing is reported.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Render = Callable[[Mapping[str, Any]], status.Status | None]
 
 
 def unless_ended(render: Render) -> Render:
-    """The same, but an end that was told stays as it was told."""
+    """The same, but a reported result is not changed."""
     return lambda old: None if old.get("phase") in ENDED else render(old)
 
 
@@ -119,7 +119,7 @@ class Reporter:
         task.add_done_callback(self._events.discard)
 
     async def flush(self) -> None:
-        """Return when the newest wanted status is written, or refused, or takes too long: then it goes on alone."""
+        """Return when the newest status is written, refused, or takes too long: then it continues in the background."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_SECS):
                 while self._task is not None and not self._task.done():

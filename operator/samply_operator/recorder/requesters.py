@@ -1,6 +1,6 @@
-"""Who asked for an object over HTTP, from before it is made until its status says so.
+"""Who requested an object over HTTP, from before its creation until its status has it.
 
-It is never written where somebody else could write it too, such as an annotation. What a crash loses here is told as
+It is never written where others could write it too, such as an annotation. What a crash loses here is reported as
 unknown.
 """
 
@@ -25,5 +25,5 @@ class Requesters:
             self._known.popitem(last=False)
 
     def find(self, key: Key) -> str:
-        """Empty: nobody asked over HTTP, as far as is known."""
+        """Empty: not requested over HTTP, as far as known."""
         return self._known.get(key, "")

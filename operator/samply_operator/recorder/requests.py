@@ -118,7 +118,7 @@ class Requests:
         self._check(pipeline, spec.ordinal)
         place = (pipeline.namespace, pipeline.name, spec.ordinal)
         self._check_free(place)
-        # Between the check and this there is no await: of two requests one goes on, the other is refused.
+        # No await between the check and this: of two requests one proceeds, the other is refused.
         self._starting.add(place)
         try:
             profile = await self._make(pipeline, spec, request, requested_by)
@@ -188,8 +188,8 @@ class Requests:
             )
 
     async def _take_back(self, pipeline: Pipeline, run: Run) -> None:
-        """Nobody reaches the pod, and nothing was begun in it: who asked is told to ask again, so nothing may go on
-        without them. Raises PipelineUnreachable; returns if it can't be taken back."""
+        """The pod is unreachable, and nothing was started in it: the caller is told to retry, so nothing may continue.
+        Raises PipelineUnreachable; returns if it cannot be withdrawn."""
         engine, trouble, remedy = self._engine, run.trouble, failures.REMEDIES["Unreachable"]
         try:
             async with asyncio.timeout(TAKE_BACK_SECS):

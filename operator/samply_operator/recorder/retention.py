@@ -1,7 +1,7 @@
-"""Carries retention out: takes the pins in, removes what rules/storage/retention.py chooses, tells the objects, counts.
+"""Carries out retention: reads the pins, removes what rules/storage/retention.py chooses, updates the objects, counts.
 
-A tombstone is written before a file goes and removed when its object was told, so that a kill in between changes
-nothing. On a full volume the file goes without one: the room is what is needed.
+A tombstone is written before a file is removed, and removed when its object was updated, so that a kill in between is
+harmless. On a full volume the file is removed without one: its space is needed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from samply_operator.store.index import Catalog, Index
 logger = logging.getLogger(__name__)
 
 TELL_SECS = 30 * 86400.0
-"""How long it is remembered that an object is to be told."""
+"""How long a pending update of an object is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Counts:
 
 
 class Retention:
-    """`on_removed` is called after each removal. One pass at a time, whoever asks for it."""
+    """`on_removed` is called after each removal. One pass at a time, whoever calls it."""
 
     def __init__(self, context: Context, world: World, on_removed: Callable[[], None]) -> None:
         self.counts = Counts()
@@ -61,7 +61,7 @@ class Retention:
         self._extras: dict[str, Collection[int]] = {}
         self._untold: dict[str, Tombstone] = {}
         self._last_pass: tuple[float, float] | None = None
-        """By the wall clock, and by one that nobody sets."""
+        """By the wall clock, and by a monotonic one."""
         self._doubted_until = 0.0
         self._lock = asyncio.Lock()
 
@@ -71,7 +71,7 @@ class Retention:
         return self._index.catalog
 
     async def recover(self, tombstone: Tombstone) -> None:
-        """An earlier process was about to remove it, or had nobody to tell."""
+        """An earlier process was about to remove it, or could not update its object."""
         self._untold[tombstone.id] = tombstone
         if await asyncio.to_thread(self._context.volume.remove, tombstone.id):
             self._on_removed()
@@ -102,7 +102,7 @@ class Retention:
                 await self._refresh()
             await self._count(pinned)
             for tombstone in list(self._untold.values()):
-                # A namespace that isn't served may be so again; for ever it isn't waited for.
+                # A namespace that is not watched may be watched again, but this does not wait forever.
                 if self._world.covers(tombstone.namespace):
                     await self._tell(tombstone)
                 elif now - times.parse_time(tombstone.at) > TELL_SECS:
@@ -121,7 +121,7 @@ class Retention:
             logger.warning("the clock is %.0f h further than expected: for a day age removes nothing", hours)
         self._last_pass = (now, uptime)
         if uptime < self._doubted_until:
-            # What the volume says stays as it was: a restart does not end the doubt.
+            # The time on the volume stays unchanged: a restart does not end the doubt.
             return msgspec.structs.replace(limits, max_age_secs=math.inf)
         try:
             await asyncio.to_thread(side_files.write_clock, now)
@@ -183,7 +183,7 @@ class Retention:
         self._on_removed()
 
     async def _tell(self, tombstone: Tombstone) -> None:
-        """The object says that its file is gone. If it can't be told now, the next pass tells it."""
+        """The object gets its removal. If that fails now, the next pass retries."""
         at = (tombstone.namespace, tombstone.name, tombstone.id)
         now = self._context.now()
         try:

@@ -48,7 +48,7 @@ STOP_POLL_SECS = 0.2
 RESUMED: Mapping[str, Phase] = {"Recording": "Recording", "Collecting": "Collecting"}
 """Phases of recordings that an earlier process left at these steps."""
 BEFORE_RECORDING = frozenset({"Admitted", "Launching"})
-"""Steps in which whoever asked waits for it to begin."""
+"""Steps in which the requester waits for the start."""
 REASONS: tuple[tuple[type[SamplyOperatorError], str], ...] = (
     (KubeDenied, "AdmissionRefused"),
     (KubeForbidden, "NotPermitted"),
@@ -100,7 +100,7 @@ class Run:
 
     @property
     def is_reported(self) -> bool:
-        """The object says what there is to say, or is gone."""
+        """The object has the final status, or is gone."""
         return self._reporter.is_done
 
     def report_again(self) -> None:
@@ -177,14 +177,15 @@ class Run:
         return True
 
     async def _bring(self) -> None:
-        """In mode BringOwn samply must be there before it is launched; after a kill nobody knows how much of it is."""
+        """In mode BringOwn samply must be copied before it is launched; after a kill it may be incomplete."""
         if self.entry.mode != "BringOwn":
             return
         if not (await self._pod.repeat(script_calls.look)).has_folder:
             await prepare.bring(self._pod)
 
     async def _was_decided(self) -> bool:
-        """Killed after the outcome stood, but before all were told: tell it again. The manifest is always right."""
+        """Killed after the outcome was stored, but before it was reported: report it again. The manifest is always
+        right."""
         manifest = await asyncio.to_thread(self._context.volume.read_manifest, self.entry.id)
         if manifest is not None and manifest.outcome == "Succeeded":
             # What stands stays; publishing it again drops what the kill left among the temporary files.
@@ -219,7 +220,7 @@ class Run:
         try:
             prepared = await preparer.prepare()
         finally:
-            # Also where it forbids the recording: what was found is told.
+            # Also if it prevents the recording: the findings are reported.
             self._arch = preparer.facts.arch if preparer.facts else ""
             if preparer.verdict is not None:
                 found = preflight.describe_facts(preparer.facts, preparer.process) if preparer.facts else {}
@@ -230,7 +231,7 @@ class Run:
     async def _conclude(self, progress: Progress) -> None:
         await self._note_end()
         if progress.find_file(record_output.PROFILE) and progress.stopping_at is None:
-            # Whoever stopped it early told so in the pod's own file, not over this session.
+            # An early stop is recorded in the pod's own file, not in this session.
             progress = (await self._pod.repeat(script_calls.look)).progress
         failure = record_output.judge(progress, "")
         if failure is not None:
@@ -250,7 +251,7 @@ class Run:
     async def _judge(self, manifest: Manifest) -> None:
         measures.count_quality(manifest)
         if manifest.failure is not None:
-            # It isn't a success, but it is kept: whoever asks for it by its id gets it.
+            # It is not a success, but its file is kept and can be fetched by its id.
             self._manifest = manifest
             failures.raise_failure(manifest.failure)
         await self._succeed(manifest)
@@ -279,7 +280,7 @@ class Run:
             await self._journal.save(step="Collecting")
 
     def _note_trouble(self, trouble: str) -> None:
-        """Whoever waits for it to begin sees why it does not."""
+        """The status shows why it has not started yet."""
         self.trouble = trouble
         if self.entry.step not in BEFORE_RECORDING or bool(trouble) is self._has_reported_trouble:
             return
@@ -294,7 +295,7 @@ class Run:
         self._reporter.publish("Warning", "Unreachable", message)
 
     async def withdraw(self, failure: Failure | None) -> None:
-        """It doesn't begin; whoever waits for it learns why, if it is for good. Nothing is written afterwards."""
+        """It does not start; the requester gets the reason if it is permanent. Nothing is written afterwards."""
         self.failure = failure
         self._is_withdrawn = True
         self.has_answer.set()
@@ -361,7 +362,7 @@ class Run:
                     self._context.volume.publish, collect.describe_attempt(entry, now, failure), None
                 )
         except StoreError as error:
-            # The object still tells of it; only the memory of this failure past a restart is lost.
+            # The object still has it; only the memory of this failure past a restart is lost.
             logger.error("%s/%s: the failure can't be stored: %s", entry.namespace, entry.name, error)
         await self._journal.save_if_possible(
             outcome="Failed", failure=failure, clean_after=times.format_time(now + ttl) if keeps else ""
@@ -398,8 +399,9 @@ class Run:
         await self.clean()
 
     async def clean(self) -> bool:
-        """Clean the pod after it has ended, free its target, and forget it: in this order, since once it is forgotten
-        nobody would. False: try again later. Where samply may still run, the Lease stays for its time."""
+        """Clean the pod after it has ended, free its target, and remove it from the journal: in this order, since
+        nothing would clean it later. False: try again later. While samply may still run, the Lease is kept until it
+        expires."""
         if self.is_clean:
             return True
         left = await clean(self._context, self.entry)

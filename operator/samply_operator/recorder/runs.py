@@ -140,8 +140,8 @@ class Runs(Mapping[str, Run]):
         self._changes.note_recording(run.entry.id)
 
     async def _take_up(self, run: Run) -> None:
-        """Go on with what an earlier process had admitted, unless somebody else records the target by now: then it is
-        as if it had never been admitted."""
+        """Continue with what an earlier process had admitted, unless another operator records the target by now: then
+        it is treated as not admitted."""
         if await self._take_lease(run):
             run.is_leased = True
             await self._drive(run)
@@ -210,7 +210,7 @@ class Runs(Mapping[str, Run]):
     # ------------------------------------------------------------------------------------------------------- origin
 
     async def _note_origin(self, run: Run) -> None:
-        """While it records: where its object lives, so that a deletion that nobody saw can be told from others."""
+        """During the recording, store its object's origin, so that an unobserved deletion can be recognised."""
         pause = RETRY_SECS
         while not await self._find_origin(run):
             await asyncio.sleep(pause)

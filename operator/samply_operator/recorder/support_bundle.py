@@ -1,4 +1,4 @@
-"""What only the operator can tell of a pipeline, for a support bundle: its objects, its pods, recent Events."""
+"""The operator's part of a support bundle of a pipeline: its objects, pods and recent Events."""
 
 from __future__ import annotations
 

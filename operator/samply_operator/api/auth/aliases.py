@@ -19,7 +19,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 def resolve(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-    """Routes see the name. A refusal tells only what was asked for: the name may be hidden from the caller."""
+    """Routes see the name. A refusal contains only the requested text: the name may be hidden from the caller."""
     asked = request.match_info.get("pipeline_name", "")
     # No coroutine of its own where there is nothing to do: each request comes through here.
     return handler(request) if _ID.fullmatch(asked) is None else _resolve(request, handler, asked)

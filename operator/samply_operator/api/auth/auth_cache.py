@@ -1,7 +1,7 @@
-"""What was found out about a token, remembered for a few seconds: never longer, never an error, never the token itself.
+"""Results for tokens, cached for a few seconds: never longer, never an error, never the token itself.
 
-One who asks while the same question is under way waits for its answer. Answers that let somebody see something are kept
-apart from the others, so that a flood of made-up tokens or names pushes none of them out.
+A caller waits for a pending result of the same request. Results that grant access are stored separately, so that a
+flood of invented tokens or names cannot evict them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Verdicts:
         return hmac.digest(self._salt, token.encode(), hashlib.sha256)
 
     def recall(self, question: Question) -> Who | None:
-        """None: it has to be asked. Raises Unauthenticated, as it was found."""
+        """None: not cached. Raises Unauthenticated if that was the result."""
         now = self._clock()
         found = (self._good.get(question), self._bad.get(question))
         kept = next((each for each in found if each is not None and now < each.until), None)

@@ -1,7 +1,7 @@
-"""Checks tokens for the routes: API keys and JWTs by itself, the cluster's own by asking the operator, Feldera's by
-asking Feldera.
+"""Authenticates tokens for the routes: API keys and JWTs itself, the cluster's own with the operator, Feldera's with
+Feldera.
 
-What is decided here lets somebody read. Calls that act are decided again by the operator, from the token.
+Decisions made here allow reading. Calls that change something are authorized again by the operator, from the token.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ Charge = Callable[[int], None]
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
-    """What a caller wants to know. `pipeline` is its name as the request has it (None: all of them), `namespaces` those
-    that hold it: none, for a name that nobody has."""
+    """The permission to check. `pipeline` is its name as in the request (None: all of them), `namespaces` those that
+    have it: none, for an unknown name."""
 
     verbs: tuple[Verb, ...]
     pipeline: str | None
@@ -49,9 +49,8 @@ class Question(msgspec.Struct, frozen=True, gc=False):
 
 
 class Gate:
-    """One for the process; `keys` are the identity provider's. `home` is a namespace to ask about where there are fewer
-    than of any other name, so that the number of questions tells nothing. `feldera` None: it is not
-    asked about callers."""
+    """One per process; `keys` are the identity provider's. `home` is a namespace to review if a name has fewer than
+    others, so that the number of reviews discloses nothing. `feldera` None: it is not used for callers."""
 
     def __init__(
         self,
@@ -112,7 +111,7 @@ class Gate:
             case "Oidc":
                 return await self._verdicts.find(self._verdicts.hash_token(token), lambda: self._verify(token))
             case "Kubernetes":
-                # By the name and not by the namespaces: a hidden name is asked about as often as one that nobody has.
+                # By name, not by namespaces: a hidden name causes as many requests as an unknown one.
                 key = self._verdicts.hash_token(token), question.verbs, question.pipeline
                 return await self._verdicts.find(key, lambda: self._review(login, question, view, charge))
             case "Feldera":

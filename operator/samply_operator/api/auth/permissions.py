@@ -1,6 +1,6 @@
-"""Who asks, and what may they: the one step between parsing a request and acting on it. Every route goes through here.
+"""Authentication and authorization of a request: the only step between parsing and acting on it.
 
-`/healthz`, `/readyz` and `/v0/config` alone don't: they tell nothing of any namespace.
+Every route uses it except `/healthz`, `/readyz` and `/v0/config`, which disclose nothing about namespaces.
 """
 
 from __future__ import annotations
@@ -115,14 +115,14 @@ async def admit(request: web.Request, other: str = "") -> Caller:
 
 
 def _limit(request: web.Request, who: Who, visible: Mapping[str, str], asked: str | None) -> Who:
-    """From here on there is only what they may see: by Feldera's names, or by the id where that was asked for."""
+    """From here on only what they may see: by Feldera's names, or by the requested id."""
     words = (asked or "").split(" ")
     request[VISIBLE] = {each: each if each in words else name for each, name in visible.items()}
     return permissions.limit_namespaces(who, view_of(request).list_namespaces())
 
 
 def view_of(request: web.Request) -> View:
-    """What the caller may look at now, once they were admitted; the whole of it while nobody was."""
+    """The caller's view, once authenticated; before that the complete view."""
     whole, visible = request.app[BOARD].view, request.get(VISIBLE)
     if visible is None:
         return whole

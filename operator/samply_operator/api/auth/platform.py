@@ -1,4 +1,4 @@
-"""Which Feldera this service stands beside: asked with the token of whoever wants to know, and remembered."""
+"""The edition and version of the configured Feldera, requested with a caller's token and cached."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ from samply_operator.rules.access import links
 from samply_operator.rules.access.permissions import Who
 
 BEARER = Who("", "Link")
-"""Whoever has one: nothing else is known of them."""
+"""The holder of a link: their identity is unknown."""
 SWITCHED_OFF = "Name a Secret in config.api.links.secretName."
 
 _FILE = re.compile(r".*/v0/pipelines/[^/]+/samply_profiles/[^/]+/profile")
 
 
 def is_used(request: web.Request) -> bool:
-    """Whether the link alone decides: a stored file is asked for, and there is a signature. No token counts then."""
+    """Whether the link alone decides: the request is for a stored file and has a signature. Tokens are then ignored."""
     url = request.rel_url
     if "signature=" not in url.raw_query_string or _FILE.fullmatch(url.raw_path) is None:
         return False
@@ -33,8 +33,8 @@ def is_used(request: web.Request) -> bool:
 
 
 def admit(request: web.Request, view: View, profile_id: str) -> Manifest:
-    """The profile that the request's link is for. Raises InvalidLink, with the same words whatever is wrong, and before
-    anything of the profile is told; OperatorUnavailable while the keys aren't known."""
+    """The profile of the request's link. Raises InvalidLink, with the same message for every fault, and before anything
+    about the profile is disclosed; OperatorUnavailable while the keys are unknown."""
     link = params.parse_link(request.rel_url.raw_query_string)
     manifest = view.get(profile_id)
     namespace, known_id = (manifest.namespace, manifest.id) if manifest else ("", "")

@@ -1,6 +1,5 @@
-"""Whose turn it is to have a profile read: one child process at a time, so that the container's memory suffices.
-
-Who comes meanwhile waits a little, or is told to come later. Callers take turns: who asks for much waits for itself.
+"""Queue for conversions: one child process at a time, so that the container's memory suffices. Others wait a little or
+get 429. Callers take turns, so that many requests of one caller delay only that caller.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from contextlib import asynccontextmanager
 from samply_operator import errors
 
 MAX_WAITING = 16
-"""Further ones are told to come later."""
+"""Further ones get 429."""
 MAX_WAITING_OF_ONE = 4
 """The same of one caller."""
 WAIT_SECS = 60.0
@@ -76,7 +75,7 @@ class Turns:
             if queue:
                 self._queues[caller] = queue
             if not place.done():
-                place.set_result(None)  # the turn stays taken: nobody comes in between
+                place.set_result(None)  # the slot stays taken, so that no other caller gets it in between
                 return
         self._is_taken = False
 

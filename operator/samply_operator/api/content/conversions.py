@@ -1,7 +1,7 @@
-"""What is made of stored profiles on demand: a child process with limits reads the profile, nobody else does.
+"""Conversions of stored profiles on demand: only a child process with limits reads the profile.
 
-The whole answer is made before its head is sent, into a file: what fails has a status of its own, and a client that
-takes its time keeps nobody waiting.
+The response is completed in a file before its head is sent: errors have their own status, and slow clients do not block
+others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Files of the bucket that were asked for lately, on the pod's own disk up to a limit: those that weren't used for
-longest go first.
+"""Cache of files of the bucket on the pod's own disk, with a size limit: the least recently used are removed first.
 
-A file has its name only once it is whole. Everything that touches the disk here is short, or happens in a thread.
+A file gets its name only once it is complete. Everything that touches the disk here is short, or happens in a thread.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Sending what is stored: entity tag, ranges and HEAD, for one profile and for what is put together of several.
+"""Sends stored files: entity tag, ranges and HEAD, for one profile and for several combined.
 
-Files are opened before the head is sent, so that what is gone is told by a status and not by half an answer.
+Files are opened before the head is sent, so that missing ones are reported by a status and not by an incomplete
+response.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ MAX_KEPT = 64
 MAX_CRCS = 10_000
 READ_BYTES = 1024 * 1024
 AT_ONCE = 4
-"""So many objects of a bucket are asked for before the first is sent."""
+"""Number of objects of a bucket that are requested before the first is sent."""
 
 Wanted = tuple[Manifest, int, int]
 """A profile, and which bytes of its file will be read: from the first number up to the second."""
@@ -128,7 +128,7 @@ class OpenFiles:
             try:
                 file = await asyncio.shield(opening)
             except asyncio.CancelledError:
-                opening.add_done_callback(_close_opened)  # the client went: nobody else will
+                opening.add_done_callback(_close_opened)  # the client has disconnected: nothing else will close them
                 raise
             if isinstance(file, RemoteFiles):
                 return file
@@ -215,7 +215,7 @@ class OpenFiles:
             self._watch(profile_id, kept)
 
     def _watch(self, profile_id: str, kept: OpenFile) -> None:
-        """Look again every KEEP_SECS: whoever wasn't used in between goes."""
+        """Check every KEEP_SECS: close those not used in between."""
         kept.is_idle = True
         kept.timer = asyncio.get_running_loop().call_later(KEEP_SECS, self._look, profile_id, kept)
 

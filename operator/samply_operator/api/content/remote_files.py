@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 TRIES = 3
 PAUSE_SECS = 0.5
 KNOWN_SECS = 10.0
-"""So long an object that was there is taken to be there still; if it isn't, sending it says so."""
+"""How long an existing object is assumed to exist; if it does not, sending it fails."""
 MAX_SEEN = 10_000
 
 
@@ -35,7 +35,8 @@ class Source(Protocol):
 
 
 class RemoteFile:
-    """One that is served while it comes. `open` first: what isn't there is told by a status, not by half an answer."""
+    """A file that is served while it is downloaded. Call `open` first: missing files are reported by a status, not by
+    an incomplete response."""
 
     def __init__(self, source: Source, cache: FileCache, manifest: Manifest) -> None:
         self._source = source
@@ -60,7 +61,7 @@ class RemoteFile:
             yield piece
 
     async def read(self, start: int, stop: int) -> AsyncIterator[memoryview]:
-        """The same without keeping them. It goes on where a connection broke off."""
+        """The same without the cache. Continues after a broken connection."""
         failures = 0
         while start < stop:
             try:
@@ -114,8 +115,8 @@ class RemoteFiles:
         await self.find(manifest).open(0, min(1, manifest.file.size_bytes if manifest.file else 0))
 
     async def sign(self, manifest: Manifest) -> str | None:
-        """A URL of the bucket that gives the file; None where callers aren't sent there. Raises UnknownProfile if it is
-        gone, which the bucket would only tell the caller; StoreUnavailable."""
+        """A URL of the bucket for the file; None if callers are not redirected. Raises UnknownProfile if it is missing,
+        which otherwise only the caller would notice; StoreUnavailable."""
         url = await asyncio.to_thread(self._source.sign, manifest)
         if url is not None:
             await self._check_now(manifest)

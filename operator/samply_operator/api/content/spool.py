@@ -1,5 +1,5 @@
-"""Where the answers of conversions lie until their clients have taken them: files without a name, in a folder whose
-size is limited. Who reads slowly keeps nobody from converting, and takes no more than a share of the room.
+"""Storage for converted responses until their clients have read them: files without a name, in a folder of limited
+size. A slow reader does not block conversions, and uses at most a share of the space.
 """
 
 from __future__ import annotations

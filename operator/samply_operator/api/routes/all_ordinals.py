@@ -69,7 +69,7 @@ async def start(request: web.Request, caller: permissions.Caller, wanted: StartA
 
 
 def build_start_failure(reply: StartReply, pipeline: str) -> errors.SamplyOperatorError:
-    """A recording that failed at once. Where nobody reached the pod it is a 503: clients ask again after one."""
+    """A recording that failed immediately. If its pod was unreachable it is a 503, which clients retry."""
     failure = reply.failure
     if failure and failure.reason == UNREACHABLE:
         details = {"pipeline_name": pipeline, "request": "exec", "error": failure.message, "profile": reply.id}

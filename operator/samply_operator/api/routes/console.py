@@ -1,4 +1,4 @@
-"""GET /console/…: the web console. Its files are open to all; what it shows comes from the API, to whoever may read."""
+"""GET /console/…: the web console. Its files are public; its data comes from the API, with the user's permissions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _send(request: web.Request, file: console_files.StaticFile, headers: dict[st
 
 
 def build_config(settings: Settings) -> dict[str, Any]:
-    """What the page is told before anybody signed in: nothing of any pipeline."""
+    """The page's configuration before sign-in: nothing about pipelines."""
     auth, recording = settings.auth, settings.recording
     return {
         "version": __version__,

@@ -52,7 +52,7 @@ async def login(request: web.Request) -> web.StreamResponse:
 
 @routes.post("/console/auth/token")
 async def exchange(request: web.Request) -> web.StreamResponse:
-    """The token for a code that came back to the browser which asked for it."""
+    """The token for an authorization code, returned to the browser that requested it."""
     try:
         answer = msgspec.json.decode(await request.read(), type=Answer)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -1,4 +1,5 @@
-"""GET /v0/doctor: the checks of this installation, made by the operator for whoever may read all that it watches."""
+"""GET /v0/doctor: the checks of this installation by the operator, for callers who may read everything that it
+watches."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ routes = web.RouteTableDef()
 
 @routes.get(PATH)
 async def get(request: web.Request) -> web.StreamResponse:
-    """The report; the operator decides who may have it."""
+    """The report; the operator authorizes the caller."""
     caller = await permissions.admit(request)
     report = await request.app[OPERATOR].examine(caller.login)
     return representations.build_json(msgspec.to_builtins(report))

@@ -1,7 +1,6 @@
-"""GET …/export: everything about one pipeline in one zip, for a support bundle.
+"""GET …/export: a support bundle of one pipeline in one zip.
 
-What only the operator knows is asked of it; without it the zip has a hole, and says so: a bundle is wanted most when
-something is broken.
+The operator's part is requested from it; while it is down the zip lacks that part and says so.
 """
 
 from __future__ import annotations

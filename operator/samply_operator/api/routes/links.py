@@ -19,7 +19,7 @@ from samply_operator.rules.access import links
 
 PATH = samply_profiles.PATH + "/{profile_id}/links"
 DEFAULT_SECS = 3600
-"""How long a link holds where nobody says; never more than the installation allows."""
+"""Default validity of a link; never more than the installation allows."""
 
 routes = web.RouteTableDef()
 

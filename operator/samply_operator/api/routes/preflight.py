@@ -14,7 +14,7 @@ from samply_operator.api.routes import samply_profile
 from samply_operator.control.messages import PreflightReply, StartRequest
 
 WAIT_SECS = 30.0
-"""One that takes longer is told to be out of reach; a samply in an ephemeral container may have to be pulled first."""
+"""Longer ones are reported as unreachable; the image for an ephemeral container may have to be pulled first."""
 
 PATH = samply_profile.PATH + "/preflight"
 

@@ -1,5 +1,5 @@
-"""What a request finds gone although the index names it: the volume is read again and the answer built anew, within the
-same request. Otherwise whoever asks right after a deletion would be told that there is nothing, and not the next one.
+"""Handles files that are missing although the index lists them: the volume is read again and the response rebuilt,
+within the same request. Otherwise a request right after a deletion would fail instead of returning the next profile.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def answer(request: web.Request, build: Callable[[View], Awaitable[web.Str
 
 
 def _find_gone(view: View, error: errors.UnknownProfile) -> str:
-    """The id of the stored profile whose file is gone. Raises the error itself if it tells of something else."""
+    """The id of the stored profile whose file is missing. Raises the error itself if it has another cause."""
     named = view.get(str(error.details.get("profile", "")))
     if named is None or named.file is None:
         raise error

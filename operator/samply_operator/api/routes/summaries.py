@@ -137,6 +137,6 @@ async def _compare(
 
 
 def _accept(request: web.Request) -> jobs.Output:
-    """Text for who asks for it and not for JSON."""
+    """Text for clients that accept text and not JSON."""
     accepted = request.headers.get("Accept", "")
     return "text" if "text/plain" in accepted and "json" not in accepted else "json"

@@ -20,7 +20,7 @@ from samply_operator.api.server import measures
 from samply_operator.control.messages import REQUEST_ID
 
 SENT_BYTES = web.RequestKey("sent_bytes", int)
-"""Set by whoever sends a body past aiohttp's writer (sendfile)."""
+"""Set by code that sends a body without aiohttp's writer (sendfile)."""
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 """The kubelet's probes and Prometheus: logged only when they fail."""
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from aiohttp import web
 
 current: ContextVar[str] = ContextVar("base_path", default="")
-"""Of the application whose request is being answered; set with each request, read by whoever builds a link."""
+"""Of the application that answers the request; set for each request, read to build links."""
 
 ROOT_ONLY = frozenset({"/healthz", "/readyz"})
 """The kubelet's own: no proxy publishes them."""

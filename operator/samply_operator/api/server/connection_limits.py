@@ -15,7 +15,7 @@ TELL_SECS = 10.0
 
 
 class Crowd:
-    """Shared by all connections of a door. Those of the metrics' port are not counted in the metrics."""
+    """Shared by all connections of a listener. Those of the metrics port are not counted in the metrics."""
 
     def __init__(self, most: int = 2000, most_of_one: int = 1000, *, is_counted: bool = True) -> None:
         self.most = most

@@ -10,7 +10,7 @@ import resource
 logger = logging.getLogger(__name__)
 
 MOST = 2000
-"""Connections where nobody says how many."""
+"""Connections by default."""
 PER_CONNECTION = 3
 """Its socket, the same once more while a file is sent, and that file."""
 RESERVE = 400

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 IDLE_SECS = 20.0
 """A connection without a complete request head for this long is closed: idle and slow clients alike."""
 DRAIN_SECS = 20.0
-"""How long downloads under way may go on after the end was asked for."""
+"""How long running downloads may continue after the shutdown was requested."""
 LINGER_SECS = 2.0
 """How long an unwanted request body is read and dropped before the connection is closed."""
 SENDING_SECS = 3.0
@@ -40,7 +40,7 @@ LIMITS: dict[str, Any] = {
     "max_headers": 64,
     "max_line_size": 8190,
     "max_field_size": 8190,
-    "auto_decompress": False,  # nobody reads a body: one that grows by a factor of 1000 is nothing to unpack
+    "auto_decompress": False,  # bodies are never used: a compressed one is not unpacked
 }
 
 
@@ -79,7 +79,7 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer a head that is no HTTP (400), and a fault of this service (500) without a word of its inside."""
         if isinstance(exc, ConnectionError):
-            raise exc  # the client went before its answer: normal, and nobody is left to tell
+            raise exc  # the client disconnected before its response: normal, nothing to report
         if status < 500:
             problems.name_request()  # the last one's id is not its own
         response = problems.build_bad_http() if status < 500 else problems.build_internal()
@@ -139,7 +139,7 @@ class Door:
 
     @property
     def port(self) -> int:
-        """The port that is listened on (asked for as 0: the one that was given)."""
+        """The port in use (if configured as 0: the assigned one)."""
         return int(self._listener.sockets[0].getsockname()[1]) if self._listener else self._port
 
     async def __aenter__(self) -> Door:

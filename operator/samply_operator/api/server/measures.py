@@ -56,7 +56,7 @@ WAYS: Mapping[Way, str] = {
 }
 """How its caller was checked, as metrics call it."""
 CALLER = web.RequestKey("caller", Who)
-"""Who was let in; not set where nobody is asked."""
+"""The authenticated caller; not set without authentication."""
 ROUTE = web.RequestKey("route", web.AbstractResource)
 """Set as soon as a request was routed; what is no HTTP never is."""
 
@@ -64,7 +64,7 @@ Counted = tuple[Callable[[], None], Callable[[float], None], Callable[[float], N
 
 
 def count_decision(way: str, outcome: str) -> None:
-    """For whoever checks callers. `way`: kubernetes, jwt, api-key, link, none; `outcome`: one of few words, such as
+    """For authentication code. `way`: kubernetes, jwt, api-key, link, none; `outcome`: one of few words, such as
     allowed, hidden, unauthenticated, forbidden, unavailable."""
     _find_decision(way, outcome)()
 

@@ -1,7 +1,7 @@
-"""GET /metrics, on a port of its own: what this container counted, and behind it what the operator did. The kubelet's
-probes are there too: connections to the other port, however many, don't keep it from being answered.
+"""GET /metrics, on a separate port: the metrics of this container, followed by the operator's. The kubelet's probes are
+there too, so that connections to the other port cannot block them.
 
-The port has no authentication and tells no names; the chart's NetworkPolicy says who reaches it.
+The port has no authentication and contains no names; the chart's NetworkPolicy limits access to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from samply_operator.rules.access.rates import Limit
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 KEEP_SECS = 1.0
-"""Whoever asks again within this time gets the same: to gather all numbers takes both containers some milliseconds."""
+"""Requests within this time get the same text: gathering it takes both containers some milliseconds."""
 LIMIT = Limit(per_sec=20, burst=40)
 """Of one address. Prometheus asks a few times a minute; probes are not limited."""
 MOST, MOST_OF_ONE = 128, 16

@@ -76,8 +76,8 @@ STATUS: Mapping[type[errors.SamplyOperatorError], int] = {
     errors.FelderaRejected: 500,
     errors.FelderaUnavailable: 503,
 }
-"""A class that isn't here answers as its nearest base. Never 502: Feldera's SDK takes that for an upgrade of the
-platform, and a user's script would wait for minutes before it is told what is wrong."""
+"""A class that is not listed uses its nearest base. Never 502: Feldera's SDK interprets that as an upgrade of the
+platform, and a user's script would wait for minutes before it reports the error."""
 
 HEADERS: Mapping[int, Mapping[str, str]] = {401: CHALLENGE, 429: RETRY, 503: RETRY}
 
@@ -116,7 +116,7 @@ def _render(code: str, message: str, details: Mapping[str, object]) -> dict[str,
 
 
 def build_problem(error: errors.SamplyOperatorError) -> web.Response:
-    """The answer for an error raised on purpose. Its remedy is told in the message."""
+    """The response for an error of this project. Its remedy is part of the message."""
     retry = error.details.get("retry_after_secs") if isinstance(error, errors.TooManyRequests) else None
     headers = None if retry is None else {"Retry-After": str(retry)}
     return build_response(find_status(type(error)), error.code, str(error), error.details, headers)
@@ -144,7 +144,7 @@ def name_request(given: str | None = None) -> str:
 
 @web.middleware
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Outermost: refusals in the project's shape. What is no refusal goes on to `listener.Connection.handle_error`."""
+    """Outermost: errors in the project's format. Others are passed to `listener.Connection.handle_error`."""
     name_request(request.headers.get(REQUEST_ID))
     app = request.app
     limits = app.get(RATES)

@@ -1,8 +1,7 @@
-"""Limits on how often one caller asks, before anything else is done for it.
+"""Rate limits per caller, checked before anything else.
 
-A caller is its credential once that was authenticated, else the address that it comes from. So whoever guesses pays
-from one bucket before anything is looked up, however many guesses are under way at once, and those who share the
-address and were let in before don't pay for it.
+A caller is its credential once that was authenticated, else its address. So guessed tokens use one bucket before
+anything is looked up, however many requests are pending, and known callers at the same address are not affected.
 """
 
 from __future__ import annotations

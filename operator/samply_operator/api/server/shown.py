@@ -1,5 +1,7 @@
-"""The credentials that a request shows: in `Authorization`, or in the header in which an authenticating proxy passes
-its user's token. What is shown there is checked like any other token: nothing is believed of whoever sets the header.
+"""The credentials of a request: in `Authorization`, or in the header in which an authenticating proxy passes its user's
+token.
+
+Tokens there are checked like any other: the sender of the header is not trusted.
 """
 
 from __future__ import annotations
@@ -7,7 +9,7 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 TOKEN_HEADER = web.AppKey("token_header", str)
-"""That of the settings, or empty. The port of metrics and probes has none: nobody shows credentials there."""
+"""That of the settings, or empty. Not used on the port of metrics and probes."""
 
 
 def list_shown(request: web.Request) -> list[str]:

@@ -1,7 +1,7 @@
-"""TLS of the network door: a certificate and its key from a mounted Secret, loaded again when they change.
+"""TLS of the HTTP service: a certificate and its key from a mounted Secret, reloaded when they change.
 
-The kubelet swaps a Secret's files as one folder, by a link named `..data`: both files are read from behind that link,
-so that a certificate never meets the key of another. What can't be loaded changes nothing: the old one goes on.
+The kubelet swaps a Secret's files as one folder, with a symlink named `..data`: both files are read behind that link,
+so that a certificate is never combined with another key. If loading fails, the old pair stays in use.
 """
 
 from __future__ import annotations

@@ -84,13 +84,14 @@ async def _clean(context: Context, entry: JournalEntry) -> Left:
         except KubeNotFound:
             if not entry.helper:
                 raise
-            # It went with all that was in it; if it went during the attach, nobody there can continue the target.
+            # It was removed completely; if that happened during the attach, nothing there can continue the target.
             await _wake(context, entry)
     return await _release(context, entry) if entry.helper else Left.NOTHING
 
 
 async def _release(context: Context, entry: JournalEntry) -> Left:
-    """The ephemeral container ends. One whose image comes late ends as soon as it runs: until then it is asked for."""
+    """End the ephemeral container. If its image arrives late, it ends as soon as it runs: until then this is
+    repeated."""
     try:
         await script_calls.release(context.client, entry)
     except KubeNotFound:

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 RAW_PROFILE, RAW_SYMBOLS = "raw.json.gz", "raw.syms.json"
 LIBRARIES, NAME = 8, 60
-"""How many are listed with their share of nameless samples, and how much of a library's name is told."""
+"""Maximum number of libraries with their share of unnamed samples, and maximum length of a library's name."""
 
 EXCESS = "More samples were counted than the CPU time explains: coverage is not known better than that it is high."
 
@@ -43,7 +43,7 @@ async def copy(pod: TargetPod, file: RemoteFile) -> Path:
     try:
         await _copy_out(pod, file, path)
     except KubeError as error:
-        # A container that went is told as that, whatever its last session said.
+        # A container that is gone is reported as such, whatever its last session reported.
         await pod.blame()
         if isinstance(error, transfer.TransferCorrupt):
             failures.fail("TransferCorrupt", error.message)

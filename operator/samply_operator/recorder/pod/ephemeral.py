@@ -27,7 +27,7 @@ CAPABILITIES = ("PERFMON", "SYS_PTRACE", "IPC_LOCK", "KILL", "SYS_CHROOT", "DAC_
 """perf events; /proc/PID/root; ring buffers; stop and continue; the target's root; binaries under 0700 folders."""
 POLL_SECS = 0.25
 REWRITTEN = re.compile(r"samply-operator may only add its own image \(\S+\), not (\S+)")
-"""What the chart's policy says: the operator asks for its own image alone, so somebody gave it another name between."""
+"""Message of the chart's policy: the operator requests only its own image, so another component renamed it."""
 MARGIN_SECS = 60
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 FOREIGN = ("no match for platform", "exec format error")
@@ -48,8 +48,8 @@ def find_life(entry: JournalEntry, settings: Recording) -> int:
 
 
 def find_patience(settings: Settings) -> int:
-    """Seconds that it waits for a recording to begin in it: for as long as that is tried. One that came too late, and
-    that nobody ended, isn't left there for longer."""
+    """Seconds that it waits for a recording to start in it. A container that came too late, and that was not ended,
+    stays no longer."""
     return math.ceil(settings.recording.unreachable_secs + settings.ephemeral.start_deadline_secs + MARGIN_SECS)
 
 

@@ -1,6 +1,6 @@
-"""Turns what was copied into what is published: symbols baked in, counts taken, size and hashes of the result.
+"""Turns the copied file into the published one: symbols baked in, facts computed, size and hashes.
 
-If the names can't be baked in, the file is published as samply wrote it, and says so: nothing is lost.
+If baking fails, the file is published as samply wrote it and marked so.
 """
 
 from __future__ import annotations

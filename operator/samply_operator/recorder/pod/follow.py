@@ -1,6 +1,5 @@
-"""From the launch of record.sh to its end: live over the exec session, or by looking when nobody was listening.
-
-The pod runs the recording; this only follows it. A broken connection changes nothing in the pod.
+"""Follows record.sh from its launch to its end: live over the exec session, or by polling without one. The pod runs the
+recording; a broken connection does not affect it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 SHORTEST_POLL_SECS = 0.5
 LONGEST_POLL_SECS = 5.0
 OVERDUE_SECS = 10.0
-"""How long after its end a recording that nobody ends is ended from here: its shell in the pod was killed."""
+"""How long after its end a recording is ended from outside, if its shell in the pod was killed."""
 
 OnProgress = Callable[[Progress, float | None], None]
 """Called after each change; the second is Unix time at which sampling began, if it did."""
@@ -65,7 +64,7 @@ class Follower:
             async for line in session.lines():
                 self._take(record_output.observe(self.progress, line), self._now())
                 if self.progress.is_done:
-                    return 0  # its shell stays until somebody cleans up
+                    return 0  # its shell stays until it is cleaned up
             return await session.wait()
 
     async def adopt(self, *, may_launch: bool) -> Progress:
@@ -103,7 +102,7 @@ class Follower:
             await asyncio.sleep(self._choose_poll())
 
     async def _end_overdue(self, sight: script_calls.Sight, watched_secs: float) -> None:
-        """The pod ends its recordings itself; where it doesn't, samply would grow for ever."""
+        """The pod ends its recordings itself; if it does not, samply would grow forever."""
         began, stopping, clock = sight.progress.recording_at, sight.progress.stopping_at, sight.clock
         pod, limits = self.pod, self._limits
         try:
@@ -141,8 +140,8 @@ class Follower:
 
 
 def find_life(entry: JournalEntry, settings: Recording) -> float:
-    """Seconds that what was recorded stays in the pod when nobody comes for it: as long as a copy may take, and its
-    time to live. An ephemeral container has an end of its own."""
+    """Seconds that the recorded file stays in the pod if it is not fetched: the time for a copy plus its time to live.
+    An ephemeral container has its own end."""
     if entry.helper:
         return 0
     return settings.copy_deadline_secs + settings.unreachable_secs + settings.remote_ttl_secs

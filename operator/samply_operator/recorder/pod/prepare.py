@@ -39,7 +39,7 @@ class Preparer:
         self._raw: Raw = {}
         """The pod as last seen."""
         self.verdict: Verdict | None = None
-        """On the way that was tried last: told also where it forbids the recording."""
+        """For the mode tried last: reported even if it prevents the recording."""
         self.facts: ContainerFacts | None = None
         """On the same way."""
         self.process: Process | None = None
@@ -57,7 +57,7 @@ class Preparer:
             except RecordingFailed as error:
                 if choice.way != "Ephemeral" or situation.wanted == "Ephemeral" or situation.ephemeral_failure:
                     raise
-                # Auto has other ways: what refused this one is told with them.
+                # Auto has other modes: the reason why this one was refused is reported with them.
                 situation = replace(situation, ephemeral_failure=failures.failure_of(error))
                 await self._give_up_helper()
 
@@ -94,7 +94,7 @@ class Preparer:
             is_limited = pod_limits.is_memory_limited(self._raw)
             hopeless = preflight.check_pod(facts, self._plan(found, is_own=True), is_memory_limited=is_limited)
         if entry.refused is not None:
-            # What samply itself said of it outweighs what was found before.
+            # samply's own message takes precedence over earlier findings.
             in_place = entry.refused
         situation = modes.Situation(
             wanted=entry.wanted_mode or "Auto",
@@ -161,7 +161,7 @@ class Preparer:
             # It wasn't used for too long: the operator was away.
             await journal.save(helper="")
         if not pod.entry.helper:
-            # The journal first: a container whose name nobody remembers could never be ended.
+            # The journal first: a container whose name is not recorded could never be ended.
             await journal.save(helper=await ephemeral.choose_name(pod), mode="Ephemeral")
         await ephemeral.start(pod)
         entry = pod.entry
@@ -193,7 +193,7 @@ async def _gather_facts(client: KubeClient, _: JournalEntry, entry: JournalEntry
 
 
 def replace_helper(entry: JournalEntry) -> JournalEntry:
-    """The same, looked at from the target's own container."""
+    """The same from the target's own container."""
     return msgspec.structs.replace(entry, helper="")
 
 
@@ -237,7 +237,7 @@ async def _copy_own(client: KubeClient, entry: JournalEntry, pod: TargetPod) -> 
             mode="700",
         )
     except (transfer.TransferCorrupt, transfer.TransferFailed) as error:
-        # A container that went is told as that, whatever its last session said.
+        # A container that is gone is reported as such, whatever its last session reported.
         await pod.blame()
         is_corrupt = isinstance(error, transfer.TransferCorrupt)
         failures.fail("TransferCorrupt" if is_corrupt else name_obstacle(error.message), error.message)

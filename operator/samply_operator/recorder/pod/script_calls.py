@@ -99,7 +99,7 @@ async def _run(client: KubeClient, target: Target, command: list[str], deadline:
 
 async def gather_facts(client: KubeClient, entry: JournalEntry) -> ContainerFacts:
     """One exec. Raises NoShellError, and Kube* errors."""
-    # From an ephemeral container the target's processes are told by their container's id, else by their cgroup.
+    # From an ephemeral container the target's processes are identified by their container's id, else by their cgroup.
     anchor, container = ("1", entry.container_id.rpartition("/")[2]) if entry.helper else ("self", "")
     return preflight_output.parse_facts(
         await _run(client, place_of(entry), build_command("preflight.sh", anchor, container))
