@@ -13,7 +13,6 @@ from samply_operator.controller import signals
 from samply_operator.errors import SamplyOperatorError
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 
 def build_parser() -> argparse.ArgumentParser:

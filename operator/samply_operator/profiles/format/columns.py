@@ -10,7 +10,7 @@ import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,11 +20,8 @@ from samply_operator.profiles.format import vectors
 if TYPE_CHECKING:
     from samply_operator.profiles.format.vectors import Floats, Longs
 
-Number = TypeVar("Number", int, float)
-
 PIECE = 1 << 20
 DIGIT, POSITIVE, MINUS, POINT = (re.compile(pattern) for pattern in (rb"[0-9]", rb"[1-9]", rb"-", rb"\.|[eE]-"))
-_ints = msgspec.json.Decoder(list[int])
 _floats = msgspec.json.Decoder(list[float])
 _either = msgspec.json.Decoder(list[int | float])
 
@@ -78,13 +75,9 @@ class Column:
             body[start : start + len(run)] == run[: len(body) - start] for start in range(0, len(body), len(run))
         )
 
-    def int_pieces(self, *, null: int = -1) -> Iterator[list[int]]:
-        """The whole numbers in order; `null` stands for JSON's null."""
-        return self._pieces(_ints, b"%d" % null)
-
     def float_pieces(self) -> Iterator[list[float]]:
         """The numbers in order; null counts as 0."""
-        return self._pieces(_floats, b"0")
+        return self._pieces(b"0")
 
     def ints(self, typecode: str = "i", *, null: int = -1) -> array[int]:
         """All of them, compact. "i" is 32 bits wide, "q" 64. `null` stands for JSON's null."""
@@ -109,7 +102,7 @@ class Column:
             return vectors.view_longs(self.ints("q", null=null))
         except BrokenProfile:
             # Fractions, or something else that the other decoder tells.
-            return vectors.join_floats(self._pieces(_floats, b"%d" % null))
+            return vectors.join_floats(self._pieces(b"%d" % null))
 
     def _read_piece(self, text: bytes, null: int) -> Longs:
         body = text[1:-1].replace(b"null", b"%d" % null) if b"null" in text else text[1:-1]
@@ -131,12 +124,12 @@ class Column:
         except OverflowError as error:
             raise build_broken(self.where, "a number is out of range") from error
 
-    def _pieces(self, decoder: msgspec.json.Decoder[list[Number]], null: bytes) -> Iterator[list[Number]]:
+    def _pieces(self, null: bytes) -> Iterator[list[float]]:
         total = 0
         for text in split(memoryview(self.raw)):
             clean = text.replace(b"null", null) if b"null" in text else text
             try:
-                numbers = decoder.decode(clean)
+                numbers = _floats.decode(clean)
             except msgspec.DecodeError as error:
                 raise build_broken(self.where, str(error)) from error
             total += len(numbers)
