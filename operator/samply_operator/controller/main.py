@@ -89,6 +89,7 @@ async def _run(settings: Settings, identity: Identity) -> None:
             settings,
             time.time,
             bakes=asyncio.Semaphore(memory.count_bakes(settings.recording.finish_memory_bytes)),
+            feldera=feldera,
         )
         changes = Changes()
         world = World(settings.targets, changes)
