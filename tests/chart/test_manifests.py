@@ -60,6 +60,10 @@ def test_the_notes_say_which_token_and_warn_of_none() -> None:
     oidc = {"enabled": True, "issuer": "https://id.example", "audience": "samply"}
     notes = helm.render_notes({"config": {"auth": {"kubernetes": {"enabled": False}, "oidc": oidc}}})
     assert "TOKEN=...   # a JWT of https://id.example for the audience samply" in notes
+    feldera = {"feldera": {"url": "http://feldera"}, "auth": {"feldera": {"enabled": True}}}
+    notes = helm.render_notes({"config": feldera})
+    assert "TOKEN=...   # an API key of Feldera's" in notes
+    assert "create token" not in notes
     assert 'curl -fOJk --oauth2-bearer "$TOKEN" "https://localhost:8080/p/v0/' in helm.render_notes(
         {"tls": {"secretName": "cert"}, "config": {"api": {"basePath": "/p"}}}
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from chart import helm
 from cluster import pipelines, release
 from cluster import profiles as objects
 from cluster.pipelines import Pipeline
@@ -331,6 +332,18 @@ def test_doctor_on_what_is_broken_around_it(
     kubectl.succeed("label", "namespace", install.namespace, f"{level}-")
 
 
+NOTHING_MATCHES = "no StatefulSet in these namespaces matches config.targets.podSelector"
+
+
+def read_notes(install: Install) -> str:
+    """What helm said after the installation."""
+    done = helm.run(
+        "get", "notes", install.release, "--namespace", install.namespace, kubeconfig=os.environ["KUBECONFIG"]
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     ("values", "area", "said"),
     [
@@ -352,6 +365,7 @@ def test_doctor_on_values_that_are_wrong(
     }}) as broken:  # fmt: skip
         found = examine(broken, code=1)[area]
         assert (found["status"], said in found["message"]) == ("Failed", True), found
+        assert (NOTHING_MATCHES in read_notes(broken)) == (area == "Selector")
 
 
 def test_doctor_on_a_release_whose_claim_waits() -> None:

@@ -22,6 +22,7 @@ from samply_operator.rules.discovery import naming, selectors, unwatched
 from samply_operator.rules.installation import checks
 from samply_operator.rules.recording import modes
 from samply_operator.settings import Identity, Settings, namespaces_of
+from samply_operator.store import pipeline_names
 from samply_operator.store.volume import Volume
 
 PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
@@ -89,7 +90,11 @@ class Examination:
         watched = [
             each for each in all_sets if selectors.is_selected(self._selectors, each.template_labels, each.labels)
         ]
-        namings = self._name(watched, pods, naming.drop_ambiguous(known.pairs))
+        pairs = dict(known.pairs)
+        if known.faults:
+            remembered = await asyncio.to_thread(pipeline_names.read, Path(self._settings.paths.data))
+            pairs = {**remembered.pairs, **pairs}
+        namings = self._name(watched, pods, naming.drop_ambiguous(pairs.items()))
         targets = self._settings.targets
         missed = [*unwatched.find_sets(all_sets, targets.selectors)]
         return [

@@ -16,8 +16,10 @@ from samply_operator.kube import own_rights
 from samply_operator.kube.client import ItemList
 from samply_operator.model import names
 from samply_operator.model.check import Check
+from samply_operator.model.manifest import PipelineNames
 from samply_operator.rules.discovery import selectors
 from samply_operator.settings import Feldera, Identity, Paths, Settings, Targets
+from samply_operator.store import pipeline_names
 from samply_operator.store.volume import Volume
 from support.fake_feldera import READER, STRANGER, FakeFeldera, make_pipeline_id
 
@@ -185,14 +187,16 @@ async def test_felderas_key(
 async def test_an_absent_feldera_leaves_the_other_checks_alone(
     cluster: Cluster, settings: Settings, feldera: FakeFeldera
 ) -> None:
+    """Pipelines keep the names that the operator has remembered."""
     cluster.add_set(f"pipeline-{ID}", LABELS)
+    pipeline_names.write(Path(settings.paths.data), PipelineNames({ID: "orders"}))
     put_keys(settings, acme=READER)
     await feldera.stop()
     asked = change(settings, feldera=Feldera(url=feldera.url, secret_name="keys"))
     async with FelderaClient(feldera.url) as client:
         found = await examine(cluster, asked, client)
     assert found["Feldera"].status == "Failed"
-    assert found["Selector"].status == "Passed"
+    assert (found["Selector"].status, found["Names"].status) == ("Passed", "Passed")
 
 
 async def test_pod_security_and_a_namespace_that_is_not_there(cluster: Cluster, settings: Settings) -> None:

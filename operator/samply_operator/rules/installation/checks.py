@@ -43,8 +43,7 @@ def judge_selector(
             suggest(unwatched, selectors),
         )
     if pipelines:
-        found = f"{pipelines} pipeline{'s' if pipelines > 1 else ''}"
-        return Check("Selector", "Passed", f"{found} found in {where}.")
+        return Check("Selector", "Passed", f"{_count(pipelines)} found in {where}.")
     message = f"No StatefulSet or pod in {where} matches {describe_selectors(selectors)}"
     if unwatched:
         message += f"; {_join([each.describe() for each in unwatched])} may be pipelines"
@@ -137,7 +136,7 @@ def judge_feldera(url: str, known: int, faults: Mapping[str, SamplyOperatorError
         message = "Feldera's API is not used: config.feldera.url is empty."
         return Check("Feldera", "Passed", message)
     if not faults:
-        return Check("Feldera", "Passed", f"Feldera's API at {url} answers: {known} pipelines.")
+        return Check("Feldera", "Passed", f"Feldera's API at {url} answers: {_count(known)}.")
     entry, error = next(iter(faults.items()))
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return Check("Feldera", "Failed", f"With the key {entry}{others}: {error.message}", error.remedy)
@@ -148,6 +147,10 @@ def build_report(found: Sequence[Check]) -> Report:
     statuses = {check.status for check in found}
     order: tuple[Status, ...] = ("Failed", "Unknown", "Warning")
     return Report(next((status for status in order if status in statuses), "Passed"), tuple(found))
+
+
+def _count(pipelines: int) -> str:
+    return f"{pipelines} pipeline" if pipelines == 1 else f"{pipelines} pipelines"
 
 
 def _join(items: Sequence[str]) -> str:
