@@ -81,8 +81,9 @@ def install(feldera: ThreadedFeldera) -> Iterator[Install]:
 
 
 def apply(namespace: str, name: str, **changes: Any) -> Pipeline:
-    """Labels exactly as Feldera's, and none that names it; `changes` as in pipelines.render, and `proxy`."""
-    proxy = changes.pop("proxy", False)
+    """Labels exactly as Feldera's, and none that names it. `changes` as in pipelines.render; `proxy` puts an injected one
+    first, `sidecar` another container behind the one that is called main then."""
+    proxy, sidecar = changes.pop("proxy", False), changes.pop("sidecar", "")
     pipeline, manifests = pipelines.render(namespace, name, replicas=1, **changes)
     for raw in manifests:
         meta = [raw["metadata"], *([raw["spec"]["template"]["metadata"]] if raw["kind"] == "StatefulSet" else [])]
@@ -91,6 +92,9 @@ def apply(namespace: str, name: str, **changes: Any) -> Pipeline:
             labels.pop(names.PIPELINE, None)
         if proxy and raw["kind"] == "StatefulSet":
             raw["spec"]["template"]["spec"]["containers"].insert(0, PROXY)
+        if sidecar and raw["kind"] == "StatefulSet":
+            raw["spec"]["template"]["spec"]["containers"][0]["name"] = "main"
+            raw["spec"]["template"]["spec"]["containers"].append({**PROXY, "name": sidecar})
     kubectl.succeed("-n", namespace, "apply", "-f", "-", body={"apiVersion": "v1", "kind": "List", "items": manifests})
     return pipeline
 
@@ -237,6 +241,17 @@ def test_an_injected_proxy_is_not_what_is_recorded(install: Install) -> None:
     ended = objects.wait(called, objects.make(called, preflightOnly=True))
     assert ended["status"]["target"]["container"] == "pipeline", ended["status"]
     meshed.delete()
+
+
+def test_a_guessed_container_is_told(install: Install) -> None:
+    """None is named as Feldera names it, and two could be it."""
+    guessed = apply(install.namespace, "guessed", sidecar="audit")
+    guessed.wait_ready()
+    called = replace(guessed, name=read_id(guessed))
+    ended = objects.wait_succeeded(called, objects.make(called, durationSecs=1))
+    assert ended["status"]["target"]["container"] == "main", ended["status"]
+    assert "Container main was chosen by guess" in ended["status"]["warnings"][0]
+    guessed.delete()
 
 
 def test_an_annotation_on_what_is_not_watched_is_told(install: Install) -> None:
