@@ -81,8 +81,8 @@ def install(feldera: ThreadedFeldera) -> Iterator[Install]:
 
 
 def apply(namespace: str, name: str, **changes: Any) -> Pipeline:
-    """Labels exactly as Feldera's, and none that names it. `changes` as in pipelines.render; `proxy` puts an injected one
-    first, `sidecar` another container behind the one that is called main then."""
+    """Labels exactly as Feldera's, and none that names it. `changes` as in pipelines.render; `proxy` puts an injected
+    container first, `sidecar` another one behind the pipeline's, which is called main then."""
     proxy, sidecar = changes.pop("proxy", False), changes.pop("sidecar", "")
     pipeline, manifests = pipelines.render(namespace, name, replicas=1, **changes)
     for raw in manifests:
