@@ -124,12 +124,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{ dict "items" $names | toJson }}
 {{- end -}}
 
-{{- /* Fails where nobody could come in, or not as the values seem to say. The same as settings.py refuses. */ -}}
+{{- /* Fails if no authentication method is enabled, or if the values contradict each other, like settings.py. */ -}}
 {{- define "samply-operator.checkAuth" -}}
 {{- $auth := .Values.config.auth -}}
 {{- $some := or $auth.kubernetes.enabled $auth.oidc.enabled $auth.apiKeys.enabled $auth.feldera.enabled -}}
 {{- if not (or $some $auth.unsafeLetAnyoneInWithoutAuthentication) -}}
-{{- fail "config.auth: nobody could come in. Enable kubernetes, oidc, apiKeys or feldera; or let anyone in with unsafeLetAnyoneInWithoutAuthentication: true." -}}
+{{- fail "config.auth: no method is enabled. Enable kubernetes, oidc, apiKeys or feldera; or disable authentication with unsafeLetAnyoneInWithoutAuthentication: true." -}}
 {{- end -}}
 {{- if and $auth.kubernetes.enabled (not $auth.kubernetes.audiences) -}}
 {{- fail "config.auth.kubernetes: give at least one audience." -}}

@@ -50,7 +50,9 @@ async def serve(settings: Settings, identity: Identity, tls_folder: Path | None 
     board = Board(volume)
     operator = OperatorClient(settings.paths.socket, on_change=board.take)
     if settings.auth.unsafe_let_anyone_in_without_authentication:
-        logger.warning("authentication is switched off: whoever reaches the port may read, start and delete everything")
+        logger.warning(
+            "authentication is switched off: anyone who reaches the port can read, start and delete everything"
+        )
     async with AsyncExitStack() as stack:
         tls = (await stack.enter_async_context(Tls(tls_folder))).context if tls_folder else None
         for part in (board, operator):

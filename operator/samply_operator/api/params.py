@@ -238,7 +238,7 @@ def parse_link(text: str) -> links.Link | None:
     query = split(text)
     if query.keys() & {"format", "measure", "by"}:
         raise errors.InvalidParam(
-            "A link is to the stored file itself: it takes no format.",
+            "A link covers only the stored file, without a format.",
             details={"parameter": "format", "value": "", "expected": "none, with a link"},
         )
     expires, signature = query.get("expires", []), query.get("signature", [])

@@ -263,7 +263,7 @@ class Board:
         try:
             faults = await self._refresh()
         except StoreError as error:
-            logger.error("the volume can't be read: %s", error)
+            logger.error("the volume cannot be read: %s", error)
             return False
         for fault in faults:
             logger.error("%s", fault)

@@ -77,7 +77,7 @@ class Authorizer:
                 return await self._review_access(reviewed, verbs, namespaces)
         except TimeoutError as error:
             raise AccessUndecided(
-                "Kubernetes takes too long to say who calls.", remedy="Try again in a few seconds."
+                "Kubernetes takes too long to review the token.", remedy="Try again in a few seconds."
             ) from error
 
     async def _review_access(

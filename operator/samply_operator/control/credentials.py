@@ -66,7 +66,7 @@ class CredentialSource:
         try:
             keys, links = await asyncio.gather(self._read(self._key_secret), self._read(self._link_secret))
         except KubeError as error:
-            self._tell("read", f"credentials can't be read: {error}", logging.ERROR)
+            self._tell("read", f"credentials cannot be read: {error}", logging.ERROR)
             return
         self._tell("read", "", logging.ERROR)
         parsed = credentials.parse_keys(keys)
@@ -87,7 +87,7 @@ class CredentialSource:
         try:
             raw = await self._client.get(objects.secrets(self._namespace, name), timeout_secs=READ_SECS)
         except KubeNotFound:
-            self._tell(name, f"Secret {self._namespace}/{name} isn't there: it lets nobody in", logging.WARNING)
+            self._tell(name, f"Secret {self._namespace}/{name} does not exist: no key is accepted", logging.WARNING)
             return {}
         self._tell(name, "", logging.WARNING)
         return objects.parse_secret(raw)

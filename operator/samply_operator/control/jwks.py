@@ -61,7 +61,7 @@ class KeySet:
             )
             if any(url.startswith("http://") for url in (self._oidc.issuer, self._oidc.jwks_url)):
                 logger.warning(
-                    "keys of %s come without TLS: whoever is on the way may exchange them", self._oidc.issuer
+                    "keys of %s are fetched without TLS: an attacker on the network can replace them", self._oidc.issuer
                 )
         return self
 
@@ -80,7 +80,7 @@ class KeySet:
         is_stale = self._clock() - self._fetched_at > STALE_SECS
         if is_stale or (self._has_failed and kid not in self._keys):
             raise AccessUndecided(
-                "The identity provider's keys can't be fetched.", remedy="Try again in a few seconds."
+                "The identity provider's keys cannot be fetched.", remedy="Try again in a few seconds."
             )
         return self._keys.get(kid)
 
@@ -99,7 +99,7 @@ class KeySet:
                 self._keys = await self._fetch()
         except (aiohttp.ClientError, OSError, TimeoutError, BadAnswer) as error:
             logger.error(
-                "keys of %s can't be fetched: %s: %s", self._oidc.issuer, type(error).__name__, str(error)[:200]
+                "keys of %s cannot be fetched: %s: %s", self._oidc.issuer, type(error).__name__, str(error)[:200]
             )
             return
         self._fetched_at, self._has_failed = began, False

@@ -39,7 +39,8 @@ class LocalAuthenticator:
         known, now = self._current(), self._now()
         if now - known.read_at > KEEP_SECS:
             raise AccessUndecided(
-                "API keys can't be checked: the operator has not been heard of.", remedy="Try again in a few seconds."
+                "API keys cannot be checked: there is no connection to the operator.",
+                remedy="Try again in a few seconds.",
             )
         key = credentials.find_key(token, known.api_keys, now)
         if key is None:

@@ -307,7 +307,7 @@ class ControlServer:
             for place in places:
                 if not note.who.may("get", place):
                     raise Forbidden(
-                        "The checks are for those who may read profiles in every namespace that is watched.",
+                        "The checks need permission to read profiles in every watched namespace.",
                         remedy=f"It needs `get` on samplyprofiles in {place or 'all namespaces'}.",
                         details={"verb": "get", "namespace": place},
                     )
@@ -399,7 +399,7 @@ def parse_call(body: bytes, kind: type[Call]) -> Call:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidParam(f"The call can't be read: {error}.") from error
+        raise InvalidParam(f"The call cannot be parsed: {error}.") from error
 
 
 def build_error(error: SamplyOperatorError) -> web.Response:

@@ -65,7 +65,7 @@ def _check_header(header: Mapping[str, Any], oidc: Oidc) -> tuple[str, str]:
     if "crit" in header or "b64" in header:
         raise _reject("it has critical extensions, and none is known here")
     if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_LENGTH:
-        raise _reject("it doesn't say which key signed it")
+        raise _reject("it does not name its key")
     return algorithm, kid
 
 
@@ -82,7 +82,7 @@ def _load_key(jwk: Jwk, algorithm: str) -> jwt.PyJWK:
     try:
         return jwt.PyJWK(public, algorithm)
     except (jwt.PyJWTError, ValueError, TypeError) as error:
-        raise _reject("its key can't be used") from error
+        raise _reject("its key cannot be used") from error
 
 
 def _describe(error: Exception) -> str:
@@ -100,7 +100,7 @@ def _describe(error: Exception) -> str:
         case jwt.InvalidSignatureError():
             return "its signature is wrong"
         case _:
-            return "it can't be verified"
+            return "it cannot be verified"
 
 
 def _reject(why: str) -> Unauthenticated:

@@ -1,1 +1,1 @@
-"""The `operator` container: what lives in its process, and when that ends."""
+"""The `operator` container: the parts of its process, and its end."""

@@ -63,7 +63,7 @@ LOCK_SECS = 2.0
 
 
 async def run(settings: Settings, identity: Identity) -> None:
-    """Until SIGTERM or SIGINT. Recordings go on in their pods. Raises what ended it before."""
+    """Until SIGTERM or SIGINT. Recordings continue in their pods. Raises the error that ended it earlier."""
     await signals.run_until_signal(_run(settings, identity))
 
 
@@ -130,14 +130,14 @@ async def _run(settings: Settings, identity: Identity) -> None:
 
 
 async def _become_writer(volume: Store) -> None:
-    """Two pods of one release, by mistake: the second one waits, and takes over when the first one ends."""
+    """If there are two pods of one release by mistake, the second one waits, and takes over when the first one ends."""
     while not await asyncio.to_thread(volume.lock):
         logger.warning("another operator writes to this store; waiting for its end")
         await asyncio.sleep(LOCK_SECS)
 
 
 async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, identity: Identity) -> None:
-    """From here on this process is the one that acts."""
+    """From here on this is the active process."""
     context, namespaces = engine.context, namespaces_of(settings, identity)
     world = engine.world
     claims = Claims(
@@ -159,7 +159,7 @@ async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, id
         now=context.now,
     )
     watcher = Watcher(surroundings, namespaces, settings.targets.namespace_selector)
-    # What is under way goes on even while nothing can be listed, such as without the CRD.
+    # Running recordings continue even if nothing can be listed, for example without the CRD.
     await engine.recover()
     supervisor.start("watcher", watcher.run())
     supervisor.start("recordings", engine.queue.run())
@@ -172,7 +172,7 @@ async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, id
 
 
 async def _report_missing_rights(client: KubeClient, namespaces: tuple[str, ...], settings: Settings) -> None:
-    """At start, so that nobody has to guess later why nothing happens."""
+    """Logs missing permissions at the start."""
     try:
         found = list(await own_rights.find_missing(client, namespaces))
         if ephemeral := own_rights.list_ephemeral(settings, namespaces):
@@ -182,7 +182,7 @@ async def _report_missing_rights(client: KubeClient, namespaces: tuple[str, ...]
         for missing in found:
             logger.error("missing right: %s", missing)
     except KubeError as error:
-        logger.warning("rights can't be checked: %s", error)
+        logger.warning("permissions cannot be checked: %s", error)
 
 
 async def _beat(path: Path, activity: Activity) -> None:

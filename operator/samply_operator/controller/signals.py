@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a process from its first instant on: before that, as PID 1, the kernel would drop them."""
+"""Handles SIGTERM and SIGINT from the start of the process: otherwise, as PID 1, it would ignore them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What there is in the cluster: watches and lists in, pipelines and SamplyProfiles out; and annotations that ask."""
+"""Discovery: from watches and lists to pipelines, SamplyProfiles and trigger annotations."""

@@ -1,4 +1,6 @@
-"""What changed, for whoever shows the state: a bell, and which pipelines and recordings are to be read again."""
+"""Change notifications for readers of the state: that something changed, and which pipelines and recordings to read
+again.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ Key = tuple[str, str]
 
 
 class Bell:
-    """Rings are counted, so that none is missed between two waits."""
+    """Notifications are counted, so that none is missed between two waits."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -36,7 +38,7 @@ class Bell:
 
 @dataclass(slots=True)
 class Feed:
-    """What one reader has still to read: keys of pipelines, ids of recordings."""
+    """Pending changes of one reader: keys of pipelines, ids of recordings."""
 
     pipelines: set[Key] = field(default_factory=set)
     recordings: set[str] = field(default_factory=set)
@@ -56,12 +58,12 @@ class Feed:
 
 
 class Changes(Bell):
-    """A change costs the same, however much there is: each reader is told what to read, not all of it."""
+    """A change costs the same however much there is: each reader gets only what changed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.store_generation = 0
-        """Grows with each manifest that is written or removed."""
+        """Incremented with each manifest that is written or removed."""
         self.names: dict[str, str] = {}
         """What pipelines are called now, by Feldera's id; also those that are gone."""
         self._feeds: list[Feed] = []

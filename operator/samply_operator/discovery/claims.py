@@ -1,7 +1,8 @@
-"""Carries the annotation trigger out: trigger → claim → objects → claim gone. See rules/discovery/triggers.py for why.
+"""Carries out the annotation trigger: trigger → claim → objects → removal of the claim. For the reasons see
+rules/discovery/triggers.py.
 
-Killed at any point, the next look at the Pod or StatefulSet goes on: a claim always leads to the same names, and where
-it could not be carried out at once it says which ordinals have their objects already.
+After a kill at any point, the next event of the Pod or StatefulSet continues: a claim always leads to the same names,
+and if it could not be completed at once it lists the ordinals that already have their objects.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ ClaimKey = tuple[Kind, str, str]
 """Kind, namespace, name."""
 
 MAX_ORDINALS = 1000
-"""One annotation makes at most this many objects."""
+"""Maximum number of objects for one annotation."""
 RIGHTS_SECS = 60.0
-"""How long a right that is missing is waited for: a Role that was just made takes a moment to act."""
+"""How long to wait for a missing permission: a new Role takes effect after a moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """The Pod or StatefulSet that carries the annotation: whose ordinals are meant."""
+    """The annotated Pod or StatefulSet, whose ordinals are requested."""
 
     kind: Kind
     api_version: str
@@ -119,7 +120,7 @@ class Claims:
             self.queue.put((kind, carrier.namespace, carrier.name))
 
     async def take(self, key: ClaimKey) -> None:
-        """Bring one Pod or StatefulSet with a trigger or a claim to its end. May be repeated."""
+        """Process one Pod or StatefulSet with a trigger or a claim to its end. Can be repeated."""
         carrier = await self._read(key)
         if carrier is None:
             return
@@ -178,7 +179,7 @@ class Claims:
             await self._patch(carrier, triggers.build_release_patch(claim, had_refusal=had_refusal))
 
     async def _create(self, carrier: Carrier, claim: triggers.Claim, ordinal: int) -> None:
-        """Raises ObjectRefused for what will not be had by repeating it."""
+        """Raises ObjectRefused for permanent refusals."""
         spec = Spec(pipeline=carrier.pipeline, ordinal=ordinal, duration_secs=claim.duration_secs)
         name = triggers.build_name(claim.request, ordinal)
         try:
@@ -190,7 +191,7 @@ class Claims:
             raise ObjectRefused(error.message, remedy=error.remedy) from error
 
     async def _note_made(self, carrier: Carrier, claim: triggers.Claim, made: set[int]) -> None:
-        """What exists is not made again, even if it has ended and was deleted by then."""
+        """Existing objects are not created again, even if they have ended and were deleted by then."""
         if made != claim.made:
             with contextlib.suppress(KubeError):
                 await self._patch(carrier, triggers.build_progress_patch(claim, made))
@@ -201,7 +202,7 @@ class Claims:
             await self._events.publish(carrier.refer(), "Warning", "ProfileRefused", text)
 
     async def _patch(self, carrier: Carrier, patch: triggers.Patch) -> bool:
-        """False: somebody else was faster, or it is gone. Nothing is lost by that."""
+        """False: it was changed or deleted meanwhile. Nothing is lost by that."""
         try:
             await self._client.patch(carrier.path, patch, kind="json")
         except (KubeNotFound, KubeInvalid, KubeConflict) as error:

@@ -1,7 +1,7 @@
-"""What Feldera calls its pipelines: asked again and again, remembered on the volume, handed to the world.
+"""Feldera's names of its pipelines: read periodically, stored on the volume, passed to the world.
 
-While Feldera, or one of its tenants, does not answer, the names that were known stay. What pipelines are called here is
-remembered as well, so that what was recorded under an earlier name is found under the present one.
+While Feldera or one of its tenants does not answer, the known names are kept. Names of pipelines here are stored as
+well, so that profiles recorded under an earlier name are found under the current one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 POLL_SECS = 15.0
 LOOK_SECS = 1.0
-"""About a pipeline that is new here Feldera is asked this soon, so that its first profile has its name."""
+"""How soon Feldera is asked about a new pipeline, so that its first profile has its name."""
 MAX_SHOWN = 20_000
-"""Names that are remembered; of more the oldest go."""
+"""Maximum number of stored names; the oldest are removed first."""
 
 
 class FelderaNames:
@@ -52,7 +52,7 @@ class FelderaNames:
         self._use(self._known)
 
     async def run(self) -> None:
-        """For ever."""
+        """Run forever."""
         while True:
             await self.update()
             await asyncio.sleep(LOOK_SECS)

@@ -1,7 +1,7 @@
-"""kopf's watch over SamplyProfiles, in a thread and a loop of its own: whatever ends there ends nothing else.
+"""kopf's watch of SamplyProfiles, in its own thread and loop, so that its end affects nothing else.
 
-`kopf.operator()` cancels, at its end, every task of its loop that was made after it began, and it ends as soon as one
-namespace may not be watched. Here it has one scope, and nothing else in its loop.
+When `kopf.operator()` ends, it cancels every task of its loop that was created after its start, and it ends as soon as
+it may not watch one namespace. Here it has one scope, and nothing else in its loop.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 PULSE_SECS = 5.0
 STILL_SECS = 60.0
-"""A loop that says nothing for so long is stuck."""
+"""A loop without a sign of life for this long is stuck."""
 RESTART_SECS = 2.0
 FIRST_LIST_SECS = 5.0
 """By then kopf has listed once. What went before that it never knew, so that nobody would hear of it."""
@@ -53,7 +53,7 @@ class KopfWatch:
         self._name = f"kopf in {scope or 'all namespaces'}"
 
     async def run(self) -> None:
-        """For ever; kopf is started again when it ends."""
+        """Run forever; kopf is restarted when it ends."""
         while True:
             await self._live()
             await asyncio.sleep(RESTART_SECS)

@@ -1,4 +1,4 @@
-"""Objects of one kind by namespace and name, put together from several lists and watches."""
+"""Objects of one kind by namespace and name, combined from several lists and watches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def key_of(item: Named) -> Key:
 
 
 class ObjectTable(Generic[Item]):
-    """An object is there while at least one source shows it. Each call returns the keys of what it changed."""
+    """An object exists while at least one source has it. Each call returns the keys that it changed."""
 
     def __init__(self) -> None:
         self.items: dict[Key, Item] = {}
@@ -54,7 +54,7 @@ class ObjectTable(Generic[Item]):
         return set().union(*changed, *(self.put(source, item) for item in listed.values()))
 
     def drop_scope(self, scope: str) -> set[Key]:
-        """Nothing is known of this scope any more."""
+        """The scope is unknown from now on."""
         sources = {source for sources in self._sources.values() for source in sources if source[0] == scope}
         return set().union(*(self.replace(source, ()) for source in sources))
 

@@ -1,4 +1,4 @@
-"""Pipelines, worked out from pods and StatefulSets one change at a time: it costs the same with 10 and with 5,000."""
+"""Pipelines, updated from pods and StatefulSets one change at a time: the cost is the same with 10 and with 5,000."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ RETRY_SECS = (0.5, 15.0)
 PATIENCE_SECS = 120.0
 """How much longer than planned a list or a watch may take until it counts as stuck."""
 GONE = 410
-"""The version to watch from is too old: something was missed."""
+"""The version to watch from is too old: events were missed."""
 
 Item = TypeVar("Item")
 
@@ -63,7 +63,7 @@ class Kind(Generic[Item]):
 
 
 class Pause:
-    """Growing pauses, with some chance in them, until something works."""
+    """Growing, randomized pauses until something works."""
 
     def __init__(self) -> None:
         self._secs = RETRY_SECS[0]
@@ -88,7 +88,7 @@ class Reflector(Generic[Item]):
         self._version = ""
 
     async def run(self) -> None:
-        """For ever. Raises KubeForbidden as soon as it may not be listed or watched."""
+        """Run forever. Raises KubeForbidden as soon as listing or watching is forbidden."""
         while True:
             try:
                 await self._list()

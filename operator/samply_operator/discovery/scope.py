@@ -1,6 +1,6 @@
-"""One scope: everything that is watched in one namespace, or in all. What happens to it touches no other one.
+"""One scope: everything that is watched in one namespace, or in all. It does not affect other scopes.
 
-Rights may go and come back: while anything in it is forbidden, nothing is known of it, and it is tried again.
+Permissions may be revoked and granted again: while anything in it is forbidden, the scope is unknown and is retried.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Scope:
         self._gap = asyncio.Event()
 
     async def run(self) -> None:
-        """For ever."""
+        """Run forever."""
         tries = 0
         while True:
             try:
@@ -141,7 +141,7 @@ class Scope:
                 self._it.listener.see_carrier(carrier)
 
     def _see_profile(self, kind: str, raw: dict[str, Any]) -> None:
-        """What kopf brought."""
+        """An event of kopf."""
         world, profile, is_gone = self._it.world, parse_object(raw), kind == "DELETED"
         world.seen_at = self._it.now()
         world.see_profile(profile, is_gone=is_gone)

@@ -1,7 +1,7 @@
-"""Looks for what is asked for and not watched, and says so where people look: in an Event, and in the log.
+"""Finds annotated objects that are not watched, and reports them in an Event and in the log.
 
-Also brings in StatefulSets that only their pods' template makes a pipeline's: the watch selects them by labels of their
-own.
+Also adds StatefulSets that only their pods' template makes a pipeline's: the watch selects StatefulSets by their own
+labels.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class UnwatchedSweep:
         self._said = ""
 
     async def run(self) -> None:
-        """For ever."""
+        """Run forever."""
         while True:
             await self.sweep()
             await asyncio.sleep(SWEEP_SECS if self._namespaces else ALL_SECS)
@@ -99,7 +99,7 @@ class UnwatchedSweep:
         return _Found(sets.items, pods.items)
 
     async def _publish(self, each: Unwatched) -> None:
-        """Once for each object, until what is to be said changes."""
+        """Once for each object, until the message changes."""
         text = unwatched.describe(each, self._targets.selectors)
         if (each.uid, text) in self._told:
             return

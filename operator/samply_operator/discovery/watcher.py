@@ -31,7 +31,7 @@ class Watcher:
         surroundings.world.await_scopes(scope.name for scope in self._scopes)
 
     async def run(self) -> None:
-        """For ever."""
+        """Run forever."""
         async with Supervisor() as supervisor:
             for scope in self._scopes:
                 supervisor.start(f"scope {scope.name or '(all)'}", scope.run())

@@ -1,6 +1,5 @@
-"""A work queue: each key once at a time, failures again after a growing pause.
-
-kopf doesn't repeat what an `on.event` handler failed at, so handlers only put keys in here.
+"""A work queue: one worker per key at a time, with retries after growing pauses. kopf does not retry failed `on.event`
+handlers, so handlers only add keys here.
 """
 
 from __future__ import annotations

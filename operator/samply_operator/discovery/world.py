@@ -1,4 +1,4 @@
-"""What was last seen in the cluster: pods, StatefulSets and SamplyProfiles, and the pipelines that they make.
+"""The last known state of the cluster: pods, StatefulSets and SamplyProfiles, and the pipelines that they form.
 
 Filled by lists and watches (reflector.py, kopf_watch.py); everything else reads it. No decisions here. A scope is a
 namespace, or "" for all of them.
@@ -110,7 +110,7 @@ class World:
         return bool(self._covered) and not self._awaited
 
     def serves(self, namespace: str) -> bool:
-        """Always so, unless the settings select namespaces by their labels."""
+        """Always true, unless the settings select namespaces by their labels."""
         return self._selected is None or namespace in self._selected
 
     def covers(self, namespace: str) -> bool:
@@ -137,7 +137,7 @@ class World:
         self._changes.notify()
 
     def uncover(self, scope: str) -> None:
-        """It may not be listed. Nothing is known of it, so nothing there counts as deleted."""
+        """It may not be listed. It is unknown, so nothing there counts as deleted."""
         self._covered.discard(scope)
         self._awaited.discard(scope)
         self._update(self._pods.drop_scope(scope), self._sets.drop_scope(scope))
@@ -220,7 +220,7 @@ class World:
             self.see_profile(read)
 
     def forget(self, key: Key, uid: str) -> None:
-        """This profile is gone, whatever a watch that lags behind still says. A successor of its name stays."""
+        """This profile is deleted, even if a lagging watch still shows it. A successor of its name is kept."""
         since = self._find_since_of(key[0])
         since.gone.add(uid)
         if key in since.profiles and since.profiles[key].uid == uid:

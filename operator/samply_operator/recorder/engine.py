@@ -98,7 +98,7 @@ class Engine:
         if profile is None or profile.is_deleted:
             return
         if profile.fault:
-            logger.error("%s/%s can't be read: %s", *key, profile.fault)
+            logger.error("%s/%s cannot be read: %s", *key, profile.fault)
             return
         run, ended = self.runs.get(profile.uid), self.runs.find_ended(profile.uid)
         if run is not None:

@@ -106,7 +106,7 @@ class Leases:
                 try:
                     await self._renew(entry, is_live)
                 except KubeError as error:
-                    logger.warning("Lease %s isn't renewed: %s", entry.lease, error)
+                    logger.warning("Lease %s is not renewed: %s", entry.lease, error)
 
     async def _renew(self, entry: JournalEntry, is_live: Callable[[str], bool]) -> None:
         held = self._held.get(entry.id)
@@ -149,7 +149,7 @@ class Leases:
         except (KubeNotFound, KubeConflict):
             pass
         except KubeError as error:
-            logger.warning("Lease %s isn't released: %s", entry.lease, error)
+            logger.warning("Lease %s is not released: %s", entry.lease, error)
 
     async def _delete(self, entry: JournalEntry, held: Mapping[str, Any]) -> None:
         """At this version: one that was taken over for another recording meanwhile is that one's."""

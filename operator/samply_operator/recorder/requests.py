@@ -147,7 +147,7 @@ class Requests:
         if ended is None:
             raise PipelineUnreachable(
                 f"The preflight of '{pipeline.name}' hasn't ended after {wait_secs:g} s.",
-                remedy=f"Its end is told by: kubectl get samplyprofile -n {profile.namespace} {profile.name} -o yaml",
+                remedy=f"Its result: kubectl get samplyprofile -n {profile.namespace} {profile.name} -o yaml",
                 details={
                     "pipeline_name": pipeline.name,
                     "request": "preflight",
@@ -179,7 +179,7 @@ class Requests:
         if pod is None or not pod.is_running:
             raise PipelineNotDeployed(
                 f"Ordinal {ordinal} of pipeline '{pipeline.name}' isn't running.",
-                remedy="Start the pipeline, wait until its pod is Running, then ask again.",
+                remedy="Start the pipeline, wait until its pod is Running, then retry.",
                 details={
                     "pipeline_name": pipeline.name,
                     "status": pod.phase if pod else "Stopped",

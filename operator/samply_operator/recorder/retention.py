@@ -191,7 +191,7 @@ class Retention:
                 self._context, *at, lambda old: retention.render_removed(old, tombstone.at, tombstone.message, now)
             )
         except KubeError as error:
-            logger.info("%s/%s isn't told yet that its file is gone: %s", *at[:2], error)
+            logger.info("%s/%s does not show yet that its file was removed: %s", *at[:2], error)
             return
         if is_told:
             await self._context.events.publish(reports.refer(*at), "Normal", "ProfileRemoved", tombstone.message)

@@ -290,7 +290,7 @@ class Run:
             self._reporter.report_pending("Preparing", text)
             return
         limit_secs = self._context.settings.recording.unreachable_secs
-        message = f"{self.entry.pod} isn't reached; it is tried for {limit_secs} s: {trouble}"
+        message = f"{self.entry.pod} is unreachable; retrying for {limit_secs} s: {trouble}"
         self._reporter.report_pending("Unreachable", message)
         self._reporter.publish("Warning", "Unreachable", message)
 
@@ -363,7 +363,7 @@ class Run:
                 )
         except StoreError as error:
             # The object still has it; only the memory of this failure past a restart is lost.
-            logger.error("%s/%s: the failure can't be stored: %s", entry.namespace, entry.name, error)
+            logger.error("%s/%s: the failure cannot be stored: %s", entry.namespace, entry.name, error)
         await self._journal.save_if_possible(
             outcome="Failed", failure=failure, clean_after=times.format_time(now + ttl) if keeps else ""
         )

@@ -151,7 +151,7 @@ class Runs(Mapping[str, Run]):
         while not await run.clean():
             await asyncio.sleep(pause)
             pause = min(LONGEST_RETRY_SECS, pause * 2)
-        logger.info("%s/%s: its target isn't ours any more; it is admitted anew", run.entry.namespace, run.entry.name)
+        logger.info("%s/%s: it no longer holds its target; it is admitted anew", run.entry.namespace, run.entry.name)
         self.unregister(run)
         await self.on_end(run)
 
@@ -165,7 +165,7 @@ class Runs(Mapping[str, Run]):
                 return False  # admission says what is missing
             except KubeError as error:
                 if not has_warned:
-                    logger.warning("Lease %s: %s; it is asked for until that is known", run.entry.lease, error)
+                    logger.warning("Lease %s: %s; retrying", run.entry.lease, error)
                 has_warned = True
             await asyncio.sleep(RETRY_SECS)
         return True
@@ -228,7 +228,7 @@ class Runs(Mapping[str, Run]):
         except KubeNotFound:
             return True
         except KubeError as error:
-            logger.info("%s/%s: where it lives isn't known yet: %s", entry.namespace, entry.name, error)
+            logger.info("%s/%s: its origin is not known yet: %s", entry.namespace, entry.name, error)
             return False
         if parse_object(raw).uid == entry.id:
             run.journal.change(origin=origin)

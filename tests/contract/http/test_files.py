@@ -241,7 +241,7 @@ async def test_a_file_that_ends_early_cuts_the_connection_and_is_told_in_the_log
         os.truncate(path, 1000)
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.content.read()
-    assert "the file can't be read" in caplog.text
+    assert "the file cannot be read" in caplog.text
 
 
 async def test_a_client_that_takes_nothing_is_dropped_in_the_end(

@@ -151,7 +151,7 @@ async def test_whatever_is_wrong_the_answer_is_the_same(service: Service, path: 
     """Nobody learns what is stored here."""
     answer = await service.get(f"{path}?{query}")
     assert answer.assert_error(403, "InvalidLink") == {}
-    assert answer.read_json()["message"] == "The link is not valid, or its time is over. Ask for a new one."
+    assert answer.read_json()["message"] == "The link is not valid, or its time is over. Request a new one."
 
 
 @pytest.mark.parametrize("path", [ONE, f"{ONE}/summary", HISTORY, "/v0/pipelines/orders/samply_profile"])

@@ -57,7 +57,7 @@ async def test_it_is_trusted_if_it_is_named(tmp_path: Path, *, is_trusted: bool)
         said = await ask(issuer, **({"SSL_CERT_FILE": str(tmp_path / "tls.crt")} if is_trusted else {}))
     finally:
         await runner.cleanup()
-    assert said == "EC\n" if is_trusted else "keys can't be fetched" in said
+    assert said == "EC\n" if is_trusted else "keys cannot be fetched" in said
 
 
 def test_the_public_authorities_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,5 +204,5 @@ async def test_each_algorithm_that_can_be_set_works_with_its_own_key_alone(algor
 
 def test_a_huge_token_is_refused_before_it_is_looked_at() -> None:
     token = sign(claims(groups=["g" * 100] * 100))
-    with pytest.raises(Unauthenticated, match="can't be one"):
+    with pytest.raises(Unauthenticated, match="malformed"):
         permissions.parse_header([f"Bearer {token}"])

@@ -117,13 +117,13 @@ async def test_the_same_command_works_again(cluster: FakeCluster, context: Conte
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("", "is no duration"),
-        ("abc", "is no duration"),
+        ("", "is not a duration"),
+        ("abc", "is not a duration"),
         ("0s", "out of range"),
-        ("-5", "is no duration"),
+        ("-5", "is not a duration"),
         ("99999s", "out of range"),
-        ("٣٠", "is no duration"),
-        ("x" * 100_000, "is no duration"),
+        ("٣٠", "is not a duration"),
+        ("x" * 100_000, "is not a duration"),
     ],
     ids=["empty", "letters", "zero", "negative", "too long", "Arabic digits", "endless"],
 )

@@ -182,7 +182,7 @@ def test_what_lies_beside_the_profile_may_be_broken(profile: profiles.Profile, t
     assert naming.find_beside(profile.path) == join()
     assert "JoinTrace nn4  join for totals" in show(profile, None)
     path.write_bytes(b"{")
-    assert "without Feldera's names: the file with them can't be read" in show(profile, None)
+    assert "without Feldera's names: the file with them cannot be read" in show(profile, None)
     assert "without Feldera's names: away" in show(profile, NodeNames(problem="away"))
 
 

@@ -242,7 +242,7 @@ async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, clu
         return status.get("phase") == "Pending" and "connection refused" in message[0]
 
     await operator.reach(is_told)
-    assert message[0].startswith("pipeline-a-0 isn't reached; it is tried for ")
+    assert message[0].startswith("pipeline-a-0 is unreachable; retrying for ")
     assert "Unreachable" in operator.list_events("p-1")
     cluster.fault = lambda verb, what: None
     await operator.reach(lambda: "isn't reached" not in operator.find_status("p-1")["message"])

@@ -152,7 +152,8 @@ class Gate:
         if self._operator.live is None:
             # Known to be away: a process that hangs would be waited for.
             raise OperatorUnavailable(
-                "The operator is away: tokens of the cluster can't be reviewed.", remedy="Try again in a few seconds."
+                "The operator is down, so tokens of the cluster cannot be reviewed.",
+                remedy="Try again in a few seconds.",
             )
         subject, allowed = "", dict[Verb, list[str]]()
         for start in range(0, max(1, len(namespaces)), PART):

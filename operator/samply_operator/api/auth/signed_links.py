@@ -43,7 +43,7 @@ def admit(request: web.Request, view: View, profile_id: str) -> Manifest:
         measures.count_decision("link", "forbidden")
         pipeline = request.match_info["pipeline_name"]
         audit.write("Forbid", "get", who=BEARER, pipeline=pipeline, profile=profile_id, reason=errors.InvalidLink.code)
-        raise errors.InvalidLink("The link is not valid, or its time is over.", remedy="Ask for a new one.")
+        raise errors.InvalidLink("The link is not valid, or its time is over.", remedy="Request a new one.")
     measures.count_decision("link", "allowed")
     return manifest
 
@@ -54,7 +54,7 @@ def list_keys(request: web.Request) -> tuple[bytes, ...]:
         raise errors.LinksNotEnabled("Links are switched off for this installation.", remedy=SWITCHED_OFF)
     credentials = request.app[OPERATOR].credentials
     if not credentials.read_at:
-        raise errors.OperatorUnavailable("The keys of links aren't known yet.", remedy="Try again in a few seconds.")
+        raise errors.OperatorUnavailable("The keys of links are not known yet.", remedy="Try again in a few seconds.")
     if not credentials.link_keys:
         raise errors.LinksNotEnabled(
             "The Secret of config.api.links.secretName has no entry `current` of at least 32 bytes.",

@@ -234,6 +234,6 @@ async def _send_body(request: web.Request, sender: Sender, parts: Sequence[Part]
         sender.abort()
     except (OSError, EOFError, errors.StoreError, errors.UnknownProfile) as error:
         if getattr(error, "errno", None) not in GONE:
-            logger.error("an answer was cut off: the file can't be read", exc_info=error)
+            logger.error("a response was cut off: the file cannot be read", exc_info=error)
         sender.abort()
     request[SENT_BYTES] = sender.sent_bytes

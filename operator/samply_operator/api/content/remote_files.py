@@ -170,7 +170,7 @@ async def _read_local(path: Path) -> AsyncIterator[memoryview]:
 
 def build_missing(manifest: Manifest) -> UnknownProfile:
     return UnknownProfile(
-        f"The file of profile '{manifest.id}' isn't in the bucket any more.",
+        f"The file of profile '{manifest.id}' is no longer in the bucket.",
         remedy="It was removed there, by a lifecycle rule or by hand; its facts are still known.",
         details={"profile": manifest.id},
     )

@@ -67,7 +67,7 @@ NAME = Param(
     "pipeline_name",
     "path",
     {"type": "string", "pattern": PIPELINE_PATTERN},
-    "The pipeline's name. What can't be a name is unknown: 404.",
+    "The pipeline's name. An invalid name is unknown: 404.",
     is_required=True,
     example="orders",
 )

@@ -148,7 +148,7 @@ def _build_profiles() -> dict[str, Schema]:
         "pipeline_name": TEXT,
         "ordinal": ORDINAL,
         "requested_at": TIME,
-        "duration_secs": {"type": "integer", "minimum": 0, "description": "Seconds that were asked for."},
+        "duration_secs": {"type": "integer", "minimum": 0, "description": "Requested seconds."},
         "href": HREF,
     }
     attempt = {

@@ -15,7 +15,7 @@ from samply_operator.profiles.worker import jobs
 async def send(request: web.Request, manifest: Manifest, query: params.FormatQuery) -> web.StreamResponse:
     """The profile in another format. An SVG is shown, the others are saved."""
     if query.format is None:
-        raise errors.InvalidParam("No format is asked for.")
+        raise errors.InvalidParam("No format is requested.")
     note = describe_quality(manifest) if query.format == "svg" else ""
     job = jobs.Convert(
         profile=find_path(request, manifest), format=query.format, measure=query.measure, note=note, by=query.by

@@ -26,7 +26,7 @@ LAST_FAILURE = "Samply-Last-Failure"
 SEEN_SECS = 1.0
 """How long a POST waits until a GET would see what it started."""
 
-FORMAT_OF_ALL = {"parameter": "ordinal", "value": "all", "expected": "one ordinal, where a format is asked for"}
+FORMAT_OF_ALL = {"parameter": "ordinal", "value": "all", "expected": "one ordinal, if a format is given"}
 
 Result = TypeVar("Result")
 

@@ -23,7 +23,7 @@ from samply_operator.rules.serving import serve_all
 
 SUMMARY = samply_profiles.PATH + "/{profile_id}/summary"
 OPERATORS = samply_profiles.PATH + "/{profile_id}/operators"
-NOT_ASKED = "Feldera was not asked for them when the profile was taken"
+NOT_ASKED = "they were not requested from Feldera when the profile was recorded"
 MERGED = "/v0/pipelines/{pipeline_name}/summary"
 DIFF = "/v0/pipelines/{pipeline_name}/diff"
 

@@ -35,7 +35,7 @@ def choose_most(wanted: int, wanted_of_one: int, limit: int) -> tuple[int, int]:
     possible = max(1, (limit - RESERVE) // PER_CONNECTION)
     if wanted > possible:
         logger.warning(
-            "%d connections were asked for, but %d open files are enough for %d only; raise the container's limit",
+            "%d connections are configured, but %d open files are enough for only %d; raise the container's limit",
             wanted, limit, possible,
         )  # fmt: skip
     wanted = wanted or MOST

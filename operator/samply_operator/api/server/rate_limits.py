@@ -95,6 +95,6 @@ class Rates:
 def _build_refusal(limit: Limit, wait_secs: int) -> errors.TooManyRequests:
     return errors.TooManyRequests(
         f"More than {limit.per_sec:g} requests per second.",
-        remedy="Wait as Retry-After says; whoever runs this may raise config.api.requestsPerSec.",
+        remedy="Wait as long as Retry-After says, or ask the administrator to raise config.api.requestsPerSec.",
         details={"retry_after_secs": wait_secs},
     )

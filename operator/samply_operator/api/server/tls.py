@@ -49,7 +49,7 @@ class Tls:
             self._refresh()
         except (OSError, ValueError) as error:
             raise SettingsError(
-                f"The certificate in {self._folder} can't be used: {error}.",
+                f"The certificate in {self._folder} cannot be used: {error}.",
                 remedy=f"tls.secretName must name a Secret with a matching pair {CERTIFICATE} and {KEY}.",
             ) from error
         self._task = asyncio.create_task(self._watch(), name="watch the certificate")
@@ -71,7 +71,7 @@ class Tls:
                 complaint = ""
             except (OSError, ValueError) as error:
                 if str(error) != complaint:
-                    logger.error("the new certificate can't be used, the old one is kept: %s", error)
+                    logger.error("the new certificate cannot be used, the old one is kept: %s", error)
                 complaint = str(error)
 
     def _refresh(self) -> None:

@@ -118,7 +118,7 @@ def find_beside(profile: Path) -> NodeNames | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return NodeNames(problem=f"the file with them can't be read: {str(error)[:MAX_TEXT]}")
+        return NodeNames(problem=f"the file with them cannot be read: {str(error)[:MAX_TEXT]}")
 
 
 def join(dataflow: bytes, circuit: bytes) -> NodeNames:

@@ -112,7 +112,7 @@ async def collect(pod: TargetPod, progress: Progress) -> Manifest:
     except StoreError as error:
         failures.fail("StoreFailed", str(error))
     except ProfileError as error:
-        failures.fail("SamplyFailed", f"samply wrote a file that can't be kept: {error.message}")
+        failures.fail("SamplyFailed", f"samply wrote an invalid file: {error.message}")
 
 
 def build_manifest(context: Context, entry: JournalEntry, progress: Progress, finished: finish.Finished) -> Manifest:
@@ -124,7 +124,7 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
     verdict = coverage.judge(covered, progress.cpu_secs, least) if facts else coverage.UNREAD
     failure = None
     if record_output.was_killed(progress):
-        warnings.append("samply was ended before it had done all: functions may have no names.")
+        warnings.append("samply was ended before it had finished: functions may have no names.")
     if progress.was_stopped:
         warnings.append(record_output.CONTINUED)
     missing = coverage.count_missing(own, facts.interval_ms, progress.cpu_secs) if facts else 0

@@ -169,7 +169,7 @@ async def _wait(pod: TargetPod) -> None:
                 if (actual := find_image(raw, pod.entry.helper)) not in {"", image}:
                     _tell_rewritten(image, actual, f"The node can't pull it. {trouble}")
                 failures.fail("ImagePullFailed", f"The node can't pull {image}. {trouble}")
-            failures.fail("EphemeralTimeout", f"The ephemeral container doesn't run. {trouble or reason}".strip())
+            failures.fail("EphemeralTimeout", f"The ephemeral container is not running. {trouble or reason}".strip())
         await asyncio.sleep(POLL_SECS)
 
 

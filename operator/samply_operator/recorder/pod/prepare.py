@@ -74,7 +74,7 @@ class Preparer:
         facts: ContainerFacts | None = None
         found: Process | Failure
         if entry.wanted_mode == "Ephemeral":
-            found = failures.build_failure("ModeNotAllowed", "Mode Ephemeral was asked for.")
+            found = failures.build_failure("ModeNotAllowed", "Mode Ephemeral was requested.")
         else:
             try:
                 facts = await self._gather(replace_helper(entry))
