@@ -250,7 +250,7 @@ def test_a_guessed_container_is_told(install: Install) -> None:
     called = replace(guessed, name=read_id(guessed))
     ended = objects.wait_succeeded(called, objects.make(called, durationSecs=1))
     assert ended["status"]["target"]["container"] == "main", ended["status"]
-    assert "Container main was chosen by guess" in ended["status"]["warnings"][0]
+    assert "Container main was guessed" in ended["status"]["warnings"][0]
     guessed.delete()
 
 
