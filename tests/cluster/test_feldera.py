@@ -23,7 +23,7 @@ from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
 from cluster.test_auth import find_node_address
 from samply_operator.model import names
-from support import kubectl
+from support import circuit_recording, kubectl
 from support.fake_feldera import READER, STRANGER
 from support.fake_feldera import Pipeline as FakePipeline
 from support.threaded_feldera import ThreadedFeldera, serving
@@ -397,3 +397,20 @@ def test_doctor_on_a_release_whose_claim_waits() -> None:
             assert (found["Volume"]["status"], "no-such-class" in found["Volume"]["message"]) == ("Failed", True)
         finally:
             broken.uninstall()
+
+
+def test_mode_pipeline_stores_what_the_pipeline_took_of_itself(
+    feldera: ThreadedFeldera, pipeline: Pipeline, service: Service
+) -> None:
+    """A file with the engine's markers, asked for by operator over HTTP, with the names that Feldera gave."""
+    own = next(each for each in feldera.fake.pipelines if each.id == read_id(pipeline))
+    own.profile, own.ends_by_itself = circuit_recording.make(), True
+    own.graph, own.circuit_profile = circuit_recording.GRAPH, circuit_recording.CIRCUIT
+    name = objects.make(pipeline, mode="Pipeline", durationSeconds=2)
+    status = objects.wait_succeeded(pipeline, name)["status"]
+    assert (status["target"]["mode"], feldera.fake.started) == ("Pipeline", [("orders", 0, 2)])
+    path = f"/v0/pipelines/orders/samply_profiles/{status['profile']['id']}/summary?by=operator"
+    answer = service.call("GET", path, {"Authorization": f"Bearer {READER}"})
+    assert answer.status == 200, answer
+    notes = {label["name"]: label["note"] for label in json.loads(answer.body)["labels"]}
+    assert notes["Map nn2"] == "view totals"
