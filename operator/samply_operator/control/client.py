@@ -78,10 +78,6 @@ def _ignore(live: Live | None) -> None:
     """The socket has no listener."""
 
 
-class _ConnectionLost(errors.OperatorUnavailable):
-    """After the call was sent: its outcome is unknown."""
-
-
 class OperatorClient:
     """Use as `async with`; `on_change` is called in the loop with each new state, and with None on loss."""
 
@@ -185,7 +181,7 @@ class OperatorClient:
             try:
                 return await self._call(path, login, named, replies, until - loop.time())
             except (errors.OperatorUnavailable, errors.AccessUndecided) as error:
-                was_lost = was_lost or isinstance(error, _ConnectionLost)
+                was_lost = was_lost or _is_lost(error)
                 if not was_lost or loop.time() + REPEAT_SECS > until + ANSWER_SECS:
                     raise
             await asyncio.sleep(REPEAT_SECS)
@@ -217,10 +213,8 @@ class OperatorClient:
         try:
             async with self._session.post(path, data=body, timeout=timeout, headers=headers) as response:
                 return response.status, await response.read()
-        except (aiohttp.ClientConnectorError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise _unavailable(type(error).__name__) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise _unavailable(type(error).__name__, _ConnectionLost) from error
 
     async def _watch(self, session: aiohttp.ClientSession) -> None:
         silence_secs = self._silence_secs
@@ -261,10 +255,16 @@ class OperatorClient:
         self.on_change(live)
 
 
-def _unavailable(
-    why: str, kind: type[errors.OperatorUnavailable] = errors.OperatorUnavailable
-) -> errors.OperatorUnavailable:
-    return kind(f"The operator is away ({why}).", remedy=AWAY_REMEDY)
+def _unavailable(why: str) -> errors.OperatorUnavailable:
+    return errors.OperatorUnavailable(f"The operator is away ({why}).", remedy=AWAY_REMEDY)
+
+
+def _is_lost(error: errors.SamplyOperatorError) -> bool:
+    """Whether the connection broke after the call was sent, so that its outcome is unknown."""
+    cause = error.__cause__
+    return isinstance(cause, aiohttp.ClientError | OSError) and not isinstance(
+        cause, aiohttp.ClientConnectorError | TimeoutError
+    )
 
 
 def _walk(kind: type[errors.SamplyOperatorError]) -> Iterator[type[errors.SamplyOperatorError]]:
