@@ -116,7 +116,7 @@ def service(install: Install, pipeline: Pipeline) -> Iterator[Service]:
     with install.open(READER) as opened:
         for each in (READER, token):
             kubectl.poll(
-                lambda each=each: list_names(opened, each) == ["orders"],
+                lambda each=each: "orders" in list_names(opened, each),
                 timeout=RENAMED_SECS,
                 what="the pipeline is called orders",
             )
@@ -248,7 +248,7 @@ def test_a_guessed_container_is_told(install: Install) -> None:
     guessed = apply(install.namespace, "guessed", sidecar="audit")
     guessed.wait_ready()
     called = replace(guessed, name=read_id(guessed))
-    ended = objects.wait_succeeded(called, objects.make(called, durationSecs=1))
+    ended = objects.wait_succeeded(called, objects.make(called, durationSeconds=1))
     assert ended["status"]["target"]["container"] == "main", ended["status"]
     assert "Container main was guessed" in ended["status"]["warnings"][0]
     guessed.delete()
