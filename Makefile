@@ -49,9 +49,9 @@ test-unit: venv ## what decides and what is parsed, as tables: seconds
 	@$(PY) -m pytest -q tests/unit/rules tests/unit/model tests/unit/api tests/unit/store tests/unit/plugin
 
 .PHONY: test-local
-test-local: venv ## all tests without a cluster, about seven minutes
+test-local: venv ## all tests without a cluster, about six minutes
 	@tests/buckets/install || echo "pip can't install moto"
-	@$(PY) -m pytest -q -m 'not slow'
+	@$(PY) -m pytest -q -m 'not slow' -n auto --dist loadfile
 
 .PHONY: test
 test: ## everything: checks, unit tests, a real cluster (50 min the first time, then 28)
