@@ -314,5 +314,5 @@ async def test_the_names_of_operators_beside_a_profile(service: Service, tmp_pat
         in (await service.get(f"{marked}/profile?format=folded&by=operator")).body
     )
     assert (await service.get(f"{marked}/operators")).read_json()["names"]["nn4"]["view"] == "totals"
-    assert "not asked" in (await service.get(f"{ONE}/operators")).read_json()["problem"]
+    assert "not requested" in (await service.get(f"{ONE}/operators")).read_json()["problem"]
     (await service.get(f"{HISTORY}/{make_id(9)}/operators")).assert_error(404, "UnknownProfile")

@@ -96,7 +96,7 @@ def test_a_spool_that_is_full_says_so(moto: Server, tmp_path: Path) -> None:
     opened = opening.open_store(settings, Identity("ns", "pod", "release"))
     opened.prepare()
     assert opened.room_bytes() < 0
-    with pytest.raises(StoreFull, match="no room"):
+    with pytest.raises(StoreFull, match="too little space"):
         opened.reserve(2 << 20)
     assert opened.free_bytes() > 1 << 50
 

@@ -23,5 +23,10 @@ if IFS= read -r line 2>/dev/null <"/proc/$pid/stat"; then
     esac
 fi
 # A samply of the operator's own may be there, whole or in part, though its recording never began.
-cd / && rm -rf "$dir" "$dir.bin" "$dir.bin".part.*
+cd / || exit
+# A shell that was about to end may still write its last lines, and a folder that fills again is not removed.
+for _ in 1 2 3; do
+    rm -rf "$dir" "$dir.bin" "$dir.bin".part.* && break
+    sleep 1
+done
 :
