@@ -121,7 +121,7 @@ def test_without_a_good_token_nobody_is_let_in(guarded: Install, door: Service) 
     wrong = guarded.make_token("reader", audience="https://kubernetes.default.svc.cluster.local")
     answer = door.profile(NAME, headers=show(wrong))
     assert answer.problem()[:2] == (401, "Unauthenticated")
-    assert "not for samply-operator" in json.loads(answer.body)["message"]
+    assert "not samply-operator" in json.loads(answer.body)["message"]
     assert door.call("GET", "/v0/config").status == 200
 
 

@@ -277,7 +277,7 @@ def test_a_failure_says_why_and_how_to_cure_it(install: Install, service: Servic
     for answer in (post(service, bare), fetch(service, bare), service.profile(bare.name)):
         status, code, details = answer.problem()
         assert (status, code, details["reason"]) == (500, "SamplyProfilingFailure", "SamplyNotFound")
-        assert "Put samply" in details["remedy"]
+        assert "Install samply" in details["remedy"]
         assert isinstance(details["log"], str)
     bare.wait_untouched()
     bare.delete()

@@ -91,7 +91,7 @@ def test_a_preflight_that_refuses_is_an_answer(install: Install, service: Servic
     assert answer.status == 200, answer.body
     body = json.loads(answer.body)
     assert (body["verdict"], body["failure"]["reason"]) == ("Refuse", "SamplyNotFound")
-    assert "Put samply" in body["failure"]["remedy"]
+    assert "Install samply" in body["failure"]["remedy"]
     bare.delete()
 
 

@@ -160,7 +160,7 @@ def test_a_preflight_finds_what_is_missing(install: Install) -> None:
     bare = pipelines.start(install.namespace, "bare-preflight", image=pipelines.BARE_IMAGE, replicas=1)
     bare.wait_ready()
     failure = profiles.wait_failed(bare, profiles.make(bare, preflightOnly=True), "SamplyNotFound", timeout=20)
-    assert "Put samply" in failure["remedy"]
+    assert "Install samply" in failure["remedy"]
     with install.open() as service:
         assert service.profile(bare.name).problem()[:2] == (400, "NoSamplyProfile")
     bare.wait_untouched()
