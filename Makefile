@@ -54,7 +54,7 @@ test-local: venv ## all tests without a cluster, about six minutes
 	@$(PY) -m pytest -q -m 'not slow' -n auto --dist loadfile
 
 .PHONY: test
-test: ## everything: checks, unit tests, a real cluster (50 min the first time, then 28)
+test: ## everything: checks, unit tests, a real cluster (about an hour the first time, then 40 min)
 	@hack/test
 
 .PHONY: test-readers
