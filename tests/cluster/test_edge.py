@@ -107,6 +107,7 @@ def test_the_api_server_takes_the_policy_and_the_ingress(edge: Install) -> None:
     assert "/profiles/v0/pipelines" in paths
 
 
+@pytest.mark.slow
 def test_a_renewed_secret_is_shown_without_a_restart(edge: Install, folder: Path) -> None:
     before = edge.container("api")
     put_secret(edge.namespace, folder, "second")
