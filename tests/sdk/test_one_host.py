@@ -18,7 +18,7 @@ from samply_operator.control.messages import StartReply
 from samply_operator.settings import Api, ApiKeys, Auth, FelderaWay
 from sdk import run
 from support import front_proxy, needs
-from support.fake_feldera import READER, SPEC, STRANGER, FakeFeldera, make_pipeline_id
+from support.fake_feldera import READER, SPEC, STRANGER, FakeFeldera, make_pipeline_id, serve_two_tenants
 from support.fake_operator import make_pipeline, make_recording
 from support.guarded import GUARDED
 from support.service import Service, make_id, serving
@@ -63,9 +63,7 @@ def test_the_routes_matches_take_ours_and_leave_felderas() -> None:
 
 @pytest.fixture
 async def feldera() -> AsyncIterator[FakeFeldera]:
-    async with FakeFeldera() as feldera:
-        feldera.add(1, "orders")
-        feldera.add(2, "orders", tenant="other")
+    async with serve_two_tenants() as feldera:
         yield feldera
 
 

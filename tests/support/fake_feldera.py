@@ -11,7 +11,8 @@ import json
 import ssl
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -324,3 +325,12 @@ def _build(path: str, method: str, status: int, body: Any) -> web.Response:
 
 def _refuse(path: str, method: str, status: int, code: str, message: str) -> web.Response:
     return _build(path, method, status, {"message": message, "error_code": code, "details": {}})
+
+
+@asynccontextmanager
+async def serve_two_tenants() -> AsyncIterator[FakeFeldera]:
+    """Each with a pipeline called orders: number 1 in the tenant acme, number 2 in the tenant other."""
+    async with FakeFeldera() as feldera:
+        feldera.add(1, "orders")
+        feldera.add(2, "orders", tenant="other")
+        yield feldera

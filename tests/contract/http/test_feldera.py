@@ -18,7 +18,7 @@ from samply_operator.control.messages import Credentials, ReviewReply, StartRepl
 from samply_operator.feldera import client as client_
 from samply_operator.logs import AUDIT, FIELDS
 from samply_operator.settings import Api, ApiKeys, Auth, FelderaWay, Links
-from support.fake_feldera import READER, STRANGER, VERSION, FakeFeldera, Key, make_pipeline_id
+from support.fake_feldera import READER, STRANGER, VERSION, FakeFeldera, Key, make_pipeline_id, serve_two_tenants
 from support.fake_operator import KEY, make_pipeline, make_recording
 from support.guarded import GUARDED, PROFILE
 from support.identity import forge
@@ -33,9 +33,7 @@ ACME, OTHER = make_pipeline_id(1), make_pipeline_id(2)
 @pytest.fixture
 async def feldera() -> AsyncIterator[FakeFeldera]:
     """Two tenants, each with a pipeline called orders."""
-    async with FakeFeldera() as feldera:
-        feldera.add(1, "orders")
-        feldera.add(2, "orders", tenant="other")
+    async with serve_two_tenants() as feldera:
         yield feldera
 
 

@@ -23,7 +23,7 @@ from samply_operator.model import names
 from samply_operator.model.check import Check
 from samply_operator.settings import Auth, FelderaWay
 from support.fake_cluster import FakeCluster
-from support.fake_feldera import READER, STRANGER, FakeFeldera, make_pipeline_id
+from support.fake_feldera import READER, STRANGER, FakeFeldera, make_pipeline_id, serve_two_tenants
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline
 
 ID = make_pipeline_id(1)
@@ -39,9 +39,7 @@ class NoReviews:
 
 @pytest.fixture
 async def feldera() -> AsyncIterator[FakeFeldera]:
-    async with FakeFeldera() as feldera:
-        feldera.add(1, "orders")
-        feldera.add(2, "orders", tenant="other")
+    async with serve_two_tenants() as feldera:
         yield feldera
 
 

@@ -21,7 +21,7 @@ from samply_operator.rules.discovery import selectors
 from samply_operator.settings import Feldera, Identity, Paths, Settings, Targets
 from samply_operator.store import pipeline_names
 from samply_operator.store.volume import Volume
-from support.fake_feldera import READER, STRANGER, FakeFeldera, make_pipeline_id
+from support.fake_feldera import READER, STRANGER, FakeFeldera, make_pipeline_id, serve_two_tenants
 
 ID = make_pipeline_id(1)
 LABELS = {
@@ -110,9 +110,7 @@ def change(settings: Settings, **changes: Any) -> Settings:
 
 @pytest.fixture
 async def feldera() -> AsyncIterator[FakeFeldera]:
-    async with FakeFeldera() as feldera:
-        feldera.add(1, "orders")
-        feldera.add(2, "orders", tenant="other")
+    async with serve_two_tenants() as feldera:
         yield feldera
 
 
