@@ -107,7 +107,10 @@ def find_events(namespace: str, name: str, reason: str) -> list[str]:
     return [event.get("message") or event.get("note") or "" for event in found["items"]]
 
 
-def wait_event(namespace: str, name: str, reason: str) -> str:
-    return kubectl.poll(lambda: find_events(namespace, name, reason), timeout=15, what=f"an Event {reason} on {name}")[
-        -1
-    ]
+def wait_event(namespace: str, name: str, reason: str, text: str = "") -> str:
+    """The message of the newest Event of this reason that has `text` in it."""
+
+    def look() -> list[str]:
+        return [message for message in find_events(namespace, name, reason) if text in message]
+
+    return kubectl.poll(look, timeout=15, what=f"an Event {reason} on {name} with {text!r}")[-1]

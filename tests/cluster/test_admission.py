@@ -71,8 +71,9 @@ def resource(name: str, operation: str) -> dict[str, Any]:
     }
 
 
-def record_until(target: Pipeline, reason: str, **spec: Any) -> dict[str, Any]:
-    """Recordings one after the other, until the API server knows the policy.
+def record_until(target: Pipeline, reason: str, text: str = "", **spec: Any) -> dict[str, Any]:
+    """Recordings one after the other, until the API server knows the policy, and no longer an earlier one whose
+    message has no `text` in it.
 
     Returns the failure of the last one; of one that succeeded its phase stands as the reason.
     """
@@ -81,7 +82,7 @@ def record_until(target: Pipeline, reason: str, **spec: Any) -> dict[str, Any]:
     def is_refused() -> bool:
         done = profiles.wait(target, profiles.make(target, durationSeconds=1, **spec))
         seen[:] = [done["status"].get("failure") or {"reason": done["status"]["phase"]}]
-        return bool(seen[0]["reason"] == reason)
+        return seen[0]["reason"] == reason and text in seen[0].get("message", "")
 
     kubectl.poll(is_refused, timeout=KNOWN_SECS, what=lambda: f"{reason}: {seen}")
     return seen[0]
@@ -127,8 +128,7 @@ def rewrite(home: Install, image: str) -> dict[str, Any]:
 def test_an_image_that_is_rewritten(home: Install, target: Pipeline, image: str, why: str) -> None:
     """The failure names the image, and the value that lets it through."""
     with policy(home, "MutatingAdmissionPolicy", rewrite(home, image)):
-        failure = record_until(target, "ImageRewritten", mode="Ephemeral")
-    assert image in failure["message"]
+        failure = record_until(target, "ImageRewritten", f"by {image}. ", mode="Ephemeral")
     assert why in failure["message"]
     assert "helperImage.rewrittenAs" in failure["remedy"]
 
@@ -136,7 +136,7 @@ def test_an_image_that_is_rewritten(home: Install, target: Pipeline, image: str,
 def test_an_image_under_another_name_records(home: Install, target: Pipeline) -> None:
     """Once the value names it."""
     with policy(home, "MutatingAdmissionPolicy", rewrite(home, SHORT)):
-        record_until(target, "ImageRewritten", mode="Ephemeral")
+        record_until(target, "ImageRewritten", f"by {SHORT}. ", mode="Ephemeral")
         home.upgrade(helperImage={"rewrittenAs": [NOWHERE, SHORT]})
         record_until(target, "Succeeded", mode="Ephemeral")
         containers = target.get_pod()["spec"]["ephemeralContainers"]

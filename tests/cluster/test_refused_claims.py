@@ -142,7 +142,7 @@ def test_a_quota_lets_one_of_two_ordinals_in(target: Pipeline) -> None:
         assert not {names.TRIGGER, names.CLAIM} & set(found), "there is nothing left to try"
         (made,) = profiles.find(target)
         assert made["spec"]["ordinal"] == 0
-        assert "few-profiles" in profiles.wait_event(target.namespace, target.stateful_set, "ProfileRefused")
+        profiles.wait_event(target.namespace, target.stateful_set, "ProfileRefused", "few-profiles")
         profiles.wait_succeeded(target, profiles.name_of(made))
         profiles.delete(target, profiles.name_of(made))
         profiles.wait_gone(target, profiles.name_of(made))
@@ -171,7 +171,7 @@ def test_admission_that_says_no(target: Pipeline, service: Service) -> None:
         target.annotate_set("1s")
         found = wait_refusal(target, RULE)
         assert not {names.TRIGGER, names.CLAIM} & set(found)
-        assert RULE in profiles.wait_event(target.namespace, target.stateful_set, "ProfileRefused")
+        profiles.wait_event(target.namespace, target.stateful_set, "ProfileRefused", RULE)
         answer = service.profile(target.name, "?duration_secs=1", method="POST")
         status, _, _ = answer.problem()
         assert 400 <= status < 500, answer.body

@@ -121,11 +121,17 @@ class Session:
 
     async def write(self, data: bytes | memoryview) -> None:
         assert self._process.stdin is not None
-        await asyncio.to_thread(self._process.stdin.write, data)
+        try:
+            await asyncio.to_thread(self._process.stdin.write, data)
+        except BrokenPipeError as error:
+            raise ExecFailed("The process reads no more.") from error
 
     async def close_stdin(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError as error:
+            raise ExecFailed("The process reads no more.") from error
 
     async def wait(self) -> int:
         async for _ in self.chunks():

@@ -19,7 +19,7 @@ from samply_operator.store import layout
 from samply_operator.store.bucket import names
 from support import buckets, profile_maker
 from support.buckets import Server
-from support.service import serving
+from support.service import serving, wait_until
 
 from .conftest import Service, make_id
 
@@ -54,7 +54,12 @@ async def test_a_file_that_was_asked_for_comes_from_the_cache(service: Service, 
     assert (await service.get(URL, Range="bytes=5-9")).body == data[5:10]
     assert [path.name for path in (folder / "cache").iterdir()] == []
     assert (await service.get(URL)).body == data
-    assert [path.name for path in (folder / "cache").iterdir()] == [make_id(1)]
+
+    async def is_kept() -> bool:
+        # The file gets its name after its last piece was sent.
+        return [path.name for path in (folder / "cache").iterdir()] == [make_id(1)]
+
+    await wait_until(is_kept)
     service.volume._objects.delete([find_object(service, 1)])  # type: ignore[attr-defined]
     service.door.app[app_keys.FILES]._kept.clear()
     assert (await service.get(URL)).body == data
