@@ -9,17 +9,23 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from aiohttp import web
 from jsonschema import Draft202012Validator
 
-from samply_operator import errors
-from samply_operator.api import app
-from samply_operator.api.openapi import codes, page, parts
+from samply_operator import errors, settings
+from samply_operator.api import app, params
+from samply_operator.api.openapi import page
+from samply_operator.api.openapi.document import JSON, list_codes, list_errors, read_source
 from samply_operator.api.server import problems
+from samply_operator.model import names
+from samply_operator.model.check import Area, Status
 from samply_operator.profiles import errors as profile_errors
+from samply_operator.profiles.analysis import frame_forest, frame_tree
+from samply_operator.profiles.attribution import labels
+from samply_operator.profiles.worker import jobs
 from support import openapi
 
 from .conftest import Service
@@ -110,6 +116,56 @@ def test_examples_are_as_the_schema_says(path: str, method: str) -> None:
                 Draft202012Validator(schema).validate(openapi.resolve(example)["value"])
 
 
+def find_parameter(operation_id: str, name: str) -> dict[str, Any]:
+    operations = {each["operationId"]: each for item in DOCUMENT["paths"].values() for each in item.values()}
+    return next(each["schema"] for each in operations[operation_id]["parameters"] if each["name"] == name)
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "name", "key", "value"),
+    [
+        ("getSamplyProfile", "pipeline_name", "pattern", f"^{names.PIPELINE_NAME}$"),
+        ("getSamplyProfile", "format", "enum", list(jobs.FORMATS)),
+        ("getSamplyProfile", "measure", "enum", list(params.MEASURES)),
+        ("getSamplyProfile", "by", "enum", list(labels.BYS)),
+        ("startSamplyProfile", "duration_secs", "maximum", settings.MAX_DURATION_SECS),
+        ("startSamplyProfile", "rate_hz", "maximum", settings.MAX_RATE_HZ),
+        ("startSamplyProfile", "mode", "enum", list(settings.MODES)),
+        ("preflightSamplyProfile", "ordinal", "maximum", params.MAX_ORDINAL),
+        ("listSamplyProfiles", "state", "enum", list(params.STATES)),
+        ("listSamplyProfiles", "limit", "maximum", params.MAX_PAGE),
+        ("listSamplyProfiles", "limit", "default", params.PAGE),
+        ("linkSamplyProfile", "expires_secs", "maximum", settings.MAX_LINK_SECS),
+        ("summariseSamplyProfile", "output", "enum", list(params.OUTPUTS)),
+        ("summariseSamplyProfile", "limit", "maximum", params.MAX_PAGE),
+        ("summarisePipeline", "ids", "pattern", f"^{params.IDS_PATTERN}$"),
+        ("compareSamplyProfiles", "output", "enum", list(params.DIFF_OUTPUTS)),
+        ("getCallTree", "view", "enum", list(frame_tree.VIEWS)),
+        ("getCallTree", "by", "enum", list(frame_forest.BYS)),
+        ("getCallTree", "function", "pattern", f"^{params.KEY_PATTERN}$"),
+        ("getCallTree", "threads", "pattern", f"^{params.NUMBERS_PATTERN}$"),
+        ("getCallTree", "path", "pattern", f"^{params.KEYS_PATTERN}$"),
+        ("getCallTree", "limit", "maximum", params.MAX_NODES),
+        ("getCallTree", "limit", "default", params.NODES),
+        ("getTimeline", "buckets", "maximum", params.MAX_BUCKETS),
+        ("exportPipeline", "limit", "maximum", params.MAX_EXPORT),
+        ("exportPipeline", "limit", "default", params.EXPORT),
+    ],
+)
+def test_parameters_have_the_limits_of_the_code(operation_id: str, name: str, key: str, value: object) -> None:
+    assert find_parameter(operation_id, name)[key] == value
+
+
+def test_formats_and_checks_are_those_of_the_code() -> None:
+    path = "/v0/pipelines/{pipeline_name}/samply_profiles/{profile_id}/profile"
+    responses = DOCUMENT["paths"][path]["get"]["responses"]
+    assert set(responses["200"]["content"]) == {"application/gzip", *jobs.MEDIA_TYPES.values()}
+    report = DOCUMENT["components"]["schemas"]["Report"]["properties"]
+    check = report["checks"]["items"]["properties"]
+    assert set(check["area"]["enum"]) == set(get_args(Area))
+    assert set(report["status"]["enum"]) == set(check["status"]["enum"]) == set(get_args(Status))
+
+
 def test_every_error_class_has_a_meaning() -> None:
     """A new one is described before it is answered. Those of other modules never leave the operator."""
     own = {
@@ -117,12 +173,13 @@ def test_every_error_class_has_a_meaning() -> None:
         for kind in walk_errors(errors.SamplyOperatorError)
         if kind.__module__ in {errors.__name__, profile_errors.__name__} and kind is not errors.RecordingFailed
     }
-    assert own == set(codes.MEANINGS)
+    assert own == set(list_errors())
+    assert sorted(kind.code for kind in own) == sorted(read_source()["x-error-codes"])
 
 
 def test_every_code_is_in_the_document_and_on_the_page() -> None:
     """With its status; also those that no class stands for."""
-    table = codes.list_codes()
+    table = list_codes()
     assert DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"] == list(table)
     rows = re.findall(r"^\| `([A-Z]\w+)` \| ([0-9]{3}) \| ", PAGE.read_text(), re.MULTILINE)
     assert rows == [(code, str(status)) for code, (status, _) in table.items()], "run hack/docs"
@@ -135,9 +192,9 @@ def test_every_code_is_in_the_document_and_on_the_page() -> None:
 def test_every_code_comes_with_its_own_status() -> None:
     for path, method in OPERATIONS:
         for status, response in DOCUMENT["paths"][path][method]["responses"].items():
-            for name in response.get("content", {}).get(parts.JSON, {}).get("examples", {}):
-                if name in codes.list_codes():
-                    assert codes.list_codes()[name][0] == int(status)
+            for name in response.get("content", {}).get(JSON, {}).get("examples", {}):
+                if name in list_codes():
+                    assert list_codes()[name][0] == int(status)
 
 
 async def test_the_page_shows_all_of_it_and_loads_nothing(service: Service) -> None:
