@@ -429,6 +429,8 @@ class Identity(msgspec.Struct, frozen=True):
     namespace: str
     pod: str
     release: str
+    ip: str = ""
+    """The pod's address; empty: other pods needn't reach it."""
 
 
 def parse(raw: bytes) -> Settings:
@@ -457,6 +459,7 @@ def load_identity() -> Identity:
         namespace=env.get("POD_NAMESPACE", "default"),
         pod=env.get("POD_NAME", env.get("HOSTNAME", "local")),
         release=env.get("RELEASE_NAME", "samply-operator"),
+        ip=env.get("POD_IP", ""),
     )
 
 

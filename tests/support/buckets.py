@@ -95,13 +95,13 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 @contextlib.contextmanager
-def run_moto(folder: Path, port: int = 0) -> Iterator[Server]:
+def run_moto(folder: Path, port: int = 0, *, host: str = "127.0.0.1") -> Iterator[Server]:
     program = BUILT / "moto" / "bin" / "moto_server"
     if not program.exists():
         needs.lack("moto", "tests/buckets/install")
     port = port or find_port()
     write_credentials(folder, KEYS)
-    with run([str(program), "-H", "127.0.0.1", "-p", str(port)], port) as process:
+    with run([str(program), "-H", host, "-p", str(port)], port) as process:
         endpoint = f"http://127.0.0.1:{port}"
         request = urllib.request.Request(
             f"{endpoint}/{NAME}", method="PUT", headers={"Authorization": "AWS4 a/b/us-east-1/s3/"}

@@ -21,6 +21,7 @@ from samply_operator.control.messages import (
     ActRequest,
     Credentials,
     ErrorReply,
+    LeaderState,
     OrdinalState,
     PipelineState,
     PreflightReply,
@@ -129,6 +130,7 @@ class FakeOperator:
         self.store_generation = 0
         self.pinned: tuple[str, ...] = ()
         self.is_synced = True
+        self.leader = LeaderState()
         self.credentials = Credentials((make_key(KEY),), read_at=time.time())
         self.review: Review = refuse_review
         self.reviewed: list[tuple[str, ReviewRequest]] = []
@@ -171,6 +173,7 @@ class FakeOperator:
         app.router.add_get("/v1/metrics", self._tell_metrics)
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_get("/v1/credentials", self._watch_credentials)
+        app.router.add_get("/v1/leader", self._watch_leader)
         app.router.add_post("/v1/review", self._review)
         app.router.add_post("/v1/start", self._start)
         app.router.add_post("/v1/start-all", self._start_all)
@@ -212,6 +215,9 @@ class FakeOperator:
 
     async def _watch_credentials(self, request: web.Request) -> web.StreamResponse:
         return await self._stream(request, lambda: self.credentials)
+
+    async def _watch_leader(self, request: web.Request) -> web.StreamResponse:
+        return await self._stream(request, lambda: self.leader)
 
     async def _stream(self, request: web.Request, build: Callable[[], msgspec.Struct]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})

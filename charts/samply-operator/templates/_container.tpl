@@ -21,6 +21,14 @@ env:
         fieldPath: metadata.name
   - name: RELEASE_NAME
     value: {{ .Release.Name | quote }}
+  {{- if include "samply-operator.isBucket" . }}
+  # Where another pod reaches this one, to pass a request on to the leader.
+  - name: POD_IP
+    valueFrom:
+      fieldRef:
+        apiVersion: v1
+        fieldPath: status.podIP
+  {{- end }}
   {{- if include "samply-operator.caBundle" . }}
   # OpenSSL's own variable. The public authorities are found in its folder, as before.
   - name: SSL_CERT_FILE

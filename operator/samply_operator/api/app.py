@@ -27,6 +27,7 @@ from samply_operator.api.routes import (
     trees,
 )
 from samply_operator.api.server import base_path, cors, problems, shown
+from samply_operator.api.server.forwarding import Forwarding
 from samply_operator.api.server.rate_limits import Rates
 from samply_operator.api.state import Board
 from samply_operator.control.client import OperatorClient
@@ -60,10 +61,12 @@ def build_app(
     operator: OperatorClient,
     gate: Gate,
     sign_in: Provider,
+    forwarding: Forwarding | None = None,
 ) -> web.Application:
     """All routes over the given parts, whose lives are the caller's care."""
+    forward = [forwarding.middleware] if forwarding is not None else []
     app = web.Application(
-        middlewares=[problems.answer, cors.answer_preflight, cors.refuse_other_sites, aliases.resolve],
+        middlewares=[problems.answer, cors.answer_preflight, cors.refuse_other_sites, *forward, aliases.resolve],
         client_max_size=MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(cors.add_headers)

@@ -19,6 +19,7 @@ from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.api.content.remote_files import RemoteFiles
 from samply_operator.api.server import access_log, descriptors, metrics
 from samply_operator.api.server.connection_limits import Crowd
+from samply_operator.api.server.forwarding import Forwarding
 from samply_operator.api.server.listener import Door
 from samply_operator.api.server.tls import Tls
 from samply_operator.api.state import Board
@@ -64,7 +65,14 @@ async def serve(settings: Settings, identity: Identity, tls_folder: Path | None 
             await stack.enter_async_context(feldera)
         gate = Gate(settings.auth, operator, keys, feldera, home=identity.namespace)
         sign_in = await stack.enter_async_context(Provider(settings.auth.oidc, settings.api.console.sign_in))
-        app = build_app(settings, identity, files=files, board=board, operator=operator, gate=gate, sign_in=sign_in)
+        forwarding = None
+        if settings.storage.kind == "Bucket":
+            certificate = tls_folder / "tls.crt" if tls_folder else None
+            forwarding = await stack.enter_async_context(Forwarding(lambda: operator.leader_address, certificate))
+        app = build_app(
+            settings, identity, files=files, board=board, operator=operator, gate=gate, sign_in=sign_in,
+            forwarding=forwarding,
+        )  # fmt: skip
         host, limits = settings.api.host, settings.api
         numbers = Door(
             metrics.build_app(operator, board),

@@ -29,6 +29,7 @@ from samply_operator.control.messages import (
     Credentials,
     ErrorReply,
     ExamineRequest,
+    LeaderState,
     PreflightReply,
     ReviewReply,
     ReviewRequest,
@@ -64,6 +65,7 @@ Reply = TypeVar("Reply")
 
 _credentials = msgspec.json.Decoder(Credentials)
 _states = msgspec.json.Decoder(Snapshot | Update)
+_leaders = msgspec.json.Decoder(LeaderState)
 _review_replies = msgspec.json.Decoder(ReviewReply)
 _start_replies = msgspec.json.Decoder(StartReply)
 _start_all_replies = msgspec.json.Decoder(StartAllReply)
@@ -88,6 +90,7 @@ class OperatorClient:
         self._live: Live | None = None
         self._session: aiohttp.ClientSession | None = None
         self._credentials = Credentials()
+        self._leader = LeaderState()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -100,6 +103,11 @@ class OperatorClient:
         """The operator's state; None while the operator is away."""
         return self._live
 
+    @property
+    def leader_address(self) -> str:
+        """Where the pod is that leads; empty: it is this one, or isn't known."""
+        return self._leader.address
+
     async def __aenter__(self) -> OperatorClient:
         self._session = aiohttp.ClientSession(
             base_url="http://operator", connector=aiohttp.UnixConnector(path=self._socket_path, limit=0)
@@ -107,6 +115,7 @@ class OperatorClient:
         self._tasks = [
             asyncio.create_task(self._watch(self._session), name="watch the operator"),
             asyncio.create_task(self._watch_credentials(self._session), name="watch the credentials"),
+            asyncio.create_task(self._watch_leader(self._session), name="watch who leads"),
         ]
         return self
 
@@ -221,6 +230,21 @@ class OperatorClient:
         await streams.follow(
             session, "/v1/watch", _states, silence_secs=silence_secs, on_message=self._take, on_loss=self._lose
         )
+
+    async def _watch_leader(self, session: aiohttp.ClientSession) -> None:
+        await streams.follow(
+            session,
+            "/v1/leader",
+            _leaders,
+            silence_secs=self._silence_secs,
+            on_message=self._take_leader,
+            on_loss=lambda _: self._take_leader(LeaderState()),
+        )
+
+    def _take_leader(self, state: LeaderState) -> None:
+        if state != self._leader:
+            logger.info("who leads: %s", state.address or "this pod, or nobody who is known")
+        self._leader = state
 
     async def _watch_credentials(self, session: aiohttp.ClientSession) -> None:
         await streams.follow(

@@ -5,6 +5,7 @@ The protocol (HTTP over the socket):
   GET  /v1/watch    → newline-delimited JSON: a `Snapshot` at once, then an `Update` after changes: at most 4 in a
                       second, and at least one every 5 s
   GET  /v1/credentials → the same for `Credentials`: who may, of what the Secrets say
+  GET  /v1/leader   → the same for `LeaderState`
   POST /v1/review   `ReviewRequest` → 200 `ReviewReply`, or an error: whose the bearer is, and what they may
   POST /v1/start    `StartRequest` → 200 `StartReply`, or an error body (`ErrorReply`) with status 4xx/5xx
   POST /v1/start-all `StartAllRequest` → 200 `StartAllReply`, or an error: one recording for each ordinal
@@ -111,6 +112,14 @@ class Update(msgspec.Struct, frozen=True, rename="camel", tag="update", omit_def
     sent_at: float = 0.0
     is_synced: bool = True
     enabled: bool = True
+
+
+class LeaderState(msgspec.Struct, frozen=True, rename="camel"):
+    """Whether this pod's operator acts, and where the one is that does."""
+
+    leads: bool = True
+    address: str = ""
+    """Of the leading pod's HTTP port; empty: it is this pod, or isn't known."""
 
 
 class Credentials(msgspec.Struct, frozen=True, rename="camel"):

@@ -23,6 +23,7 @@ from samply_operator import logs
 from samply_operator.control import audit, metrics, snapshots
 from samply_operator.control.authorizer import Authorizer
 from samply_operator.control.credentials import CredentialSource
+from samply_operator.control.leadership import Leadership
 from samply_operator.control.messages import (
     GIVE_UP_AT,
     REQUEST_ID,
@@ -30,6 +31,7 @@ from samply_operator.control.messages import (
     ActRequest,
     ErrorReply,
     ExamineRequest,
+    LeaderState,
     PreflightReply,
     Refusal,
     ReviewReply,
@@ -102,10 +104,13 @@ class ControlServer:
         *,
         namespaces: tuple[str, ...] = (),
         examiner: Examiner = _examine_nothing,
+        leadership: Leadership | None = None,
     ) -> None:
-        """`namespaces` are those that are watched, none: all of them; `examiner` checks the installation."""
+        """`namespaces` are those that are watched, none: all of them; `examiner` checks the installation; `leadership` None: this process is the
+        only one."""
         self._namespaces = namespaces
         self._examiner = examiner
+        self._leadership = leadership
         self._engine = engine
         self._source = source
         self._authorizer = authorizer
@@ -118,6 +123,7 @@ class ControlServer:
         app.router.add_get("/v1/metrics", self._tell_metrics)
         app.router.add_get("/v1/watch", self._watch)
         app.router.add_get("/v1/credentials", self._watch_credentials)
+        app.router.add_get("/v1/leader", self._watch_leader)
         app.router.add_post("/v1/review", self._answer(ReviewRequest, self._review))
         app.router.add_post("/v1/start", self._answer(StartRequest, self._start))
         app.router.add_post("/v1/start-all", self._answer(StartAllRequest, self._start_all))
@@ -145,6 +151,20 @@ class ControlServer:
         """They have no end of their own, which the end of the process would wait for."""
         for task in self._streams:
             task.cancel()
+
+    async def _watch_leader(self, request: web.Request) -> web.StreamResponse:
+        response = await self._open_stream(request)
+        while True:
+            await _write(response, self._leadership.state if self._leadership else LeaderState())
+            if self._leadership:
+                await self._leadership.wait(BEAT_SECS)
+            else:
+                await asyncio.sleep(BEAT_SECS)
+
+    def _check_leads(self) -> None:
+        """Raises OperatorUnavailable: whoever stands by acts for nobody."""
+        if self._leadership is not None and not self._leadership.state.leads:
+            raise OperatorUnavailable("This pod stands by: another one leads, or is about to.")
 
     async def _open_stream(self, request: web.Request) -> web.StreamResponse:
         task = asyncio.current_task()
@@ -198,6 +218,8 @@ class ControlServer:
             try:
                 call = parse_call(await request.read(), kind)
                 self._check_time(request)
+                if kind is not ReviewRequest:
+                    self._check_leads()
                 answer = _build_answer(200, await work(read_login(request), call))
                 logger.info("%s: done", request.path)
             except SamplyOperatorError as error:

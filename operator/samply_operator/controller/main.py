@@ -30,6 +30,7 @@ from samply_operator.activity import Activity
 from samply_operator.control.authorizer import Authorizer
 from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.jwks import KeySet
+from samply_operator.control.leadership import Leadership
 from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.server import ControlServer
 from samply_operator.controller import signals
@@ -47,19 +48,19 @@ from samply_operator.feldera.client import FelderaClient
 from samply_operator.kube import own_rights
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.events import EventSink
+from samply_operator.kube.leader_lease import LeaderLease
 from samply_operator.recorder import memory
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.requests import Requests
+from samply_operator.rules.leadership import build_name
 from samply_operator.settings import Identity, Settings, namespaces_of
 from samply_operator.store import opening
-from samply_operator.store.store import Store
 from samply_operator.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECS = 5.0
-LOCK_SECS = 2.0
 
 
 async def run(settings: Settings, identity: Identity) -> None:
@@ -106,6 +107,7 @@ async def _run(settings: Settings, identity: Identity) -> None:
         asked = feldera if settings.auth.feldera.enabled else None
         authorizer = Authorizer(settings.auth, client, callers, identity.namespace, asked)
         feldera_names = FelderaNames(feldera, settings, world, changes)
+        leadership = _build_leadership(settings, identity, client)
         server = ControlServer(
             engine,
             Requests(engine),
@@ -114,10 +116,11 @@ async def _run(settings: Settings, identity: Identity) -> None:
             authorizer,
             namespaces=namespaces_of(settings, identity),
             examiner=lambda: Examination(client, settings, identity, feldera).run(),
+            leadership=leadership if settings.storage.kind == "Bucket" else None,
         )
         try:
             await server.start()
-            await _become_writer(volume)
+            await leadership.lead(volume.lock)
             await _report_missing_rights(client, namespaces_of(settings, identity), settings)
             await feldera_names.load()
             await _record(supervisor, engine, settings, identity)
@@ -126,14 +129,18 @@ async def _run(settings: Settings, identity: Identity) -> None:
         finally:
             await server.close()
             await engine.close()
-            volume.unlock()
+            await asyncio.to_thread(volume.unlock)
+            await leadership.close()
 
 
-async def _become_writer(volume: Store) -> None:
-    """If there are two pods of one release by mistake, the second one waits, and takes over when the first one ends."""
-    while not await asyncio.to_thread(volume.lock):
-        logger.warning("another operator writes to this store; waiting for its end")
-        await asyncio.sleep(LOCK_SECS)
+def _build_leadership(settings: Settings, identity: Identity, client: KubeClient) -> Leadership:
+    """A volume has a lock, and one pod; a bucket may have several, of which a Lease says who leads."""
+    if settings.storage.kind == "Volume":
+        return Leadership(None, opening.end_process)
+    host = f"[{identity.ip}]" if ":" in identity.ip else identity.ip
+    address = f"{host}:{settings.api.port}" if host else ""
+    name = build_name(identity.release)
+    return Leadership(LeaderLease(client, identity.namespace, name, identity.pod, address), opening.end_process)
 
 
 async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, identity: Identity) -> None:

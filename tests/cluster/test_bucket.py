@@ -1,0 +1,173 @@
+"""Two pods and a bucket instead of a volume: the leader killed, paused or ended in the middle of a recording, and the
+profile served by the other one. The bucket is a process of this machine that the pods reach by the node's address."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cluster import pipelines, profiles, release
+from cluster.node import Node
+from cluster.pipelines import Pipeline
+from cluster.release import Install
+from samply_operator.rules import leadership
+from samply_operator.store.bucket import names
+from support import buckets, kubectl
+from support.buckets import Server
+
+pytestmark = pytest.mark.cluster
+
+SECRET = "bucket-keys"
+CLUSTER = "prod-1"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if not Node.is_native():
+        pytest.skip("pods reach a process of this machine only where the node is this machine")
+    with buckets.run_moto(tmp_path_factory.mktemp("moto"), host="0.0.0.0") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pair(server: Server) -> Iterator[Install]:
+    (node,) = kubectl.get("node")["items"]
+    address = next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
+    endpoint = f"http://{address}:{server.endpoint.rpartition(':')[2]}"
+    config = {
+        "recording": {"mode": "InPlace"},
+        "auth": {"apiKeys": {"enabled": True}},
+        "storage": {
+            "kind": "Bucket",
+            "bucket": {"url": server.url, "cluster": CLUSTER, "endpoint": endpoint},
+        },
+    }
+    with release.fresh_namespace("bucket") as namespace:
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": SECRET, "namespace": namespace},
+            "stringData": buckets.KEYS,
+        }
+        kubectl.succeed("apply", "-f", "-", body=body)
+        values: dict[str, Any] = {"config": config, "replicas": 2, "storageAccess": {"credentialsSecret": SECRET}}
+        install = Install(namespace, values=values)
+        install.install()
+        try:
+            yield install
+        finally:
+            install.uninstall()
+
+
+@pytest.fixture(scope="module")
+def target(pair: Install) -> Pipeline:
+    started = pipelines.start(pair.namespace, "demo")
+    started.wait_ready()
+    return started
+
+
+def find_leader(install: Install) -> str:
+    """The pod's name; empty: none."""
+    lease = kubectl.get("-n", install.namespace, "lease", leadership.build_name(install.release))
+    return str(lease["spec"].get("holderIdentity") or "")
+
+
+def wait_leader(install: Install, but: str, timeout: float) -> float:
+    """Seconds until another pod leads."""
+    began = time.monotonic()
+    kubectl.poll(lambda: find_leader(install) not in {"", but}, timeout=timeout, what="another pod leads")
+    return time.monotonic() - began
+
+
+def find_container(install: Install, pod: str, name: str) -> str:
+    statuses = kubectl.get("-n", install.namespace, "pod", pod)["status"]["containerStatuses"]
+    return str(next(status["containerID"] for status in statuses if status["name"] == name))
+
+
+def kill(install: Install, node: Node, pod: str) -> None:
+    """Both containers at once, and the pod with them: what a node that dies leaves."""
+    for name in ("operator", "api"):
+        node.signal(find_container(install, pod, name), "KILL")
+    kubectl.succeed("-n", install.namespace, "delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
+
+
+def end(install: Install, _: Node, pod: str) -> None:
+    kubectl.succeed("-n", install.namespace, "delete", "pod", pod, "--wait=false")
+
+
+def check_once(install: Install, server: Server, target: Pipeline, name: str) -> None:
+    """It is stored once and whole, and served."""
+    status = profiles.wait_succeeded(target, name, timeout=90)["status"]
+    objects = server.open(CLUSTER)
+    uid = profiles.uid_of(profiles.get(target, name))
+    files = [found.path for found in objects.list(names.build_folder(uid))]
+    assert files == [names.build_file(uid, status["profile"]["sha256"])]
+    with install.open_with_key() as service:
+        served = service.stored(target.name, uid, "/profile")
+    assert hashlib.sha256(served.body).hexdigest() == status["profile"]["sha256"]
+
+
+@pytest.mark.parametrize(("how", "limit_secs"), [(end, 10), (kill, 15)], ids=["ended", "killed"])
+def test_the_leader_goes_in_the_middle_of_a_recording(
+    how: Callable[[Install, Node, str], None], limit_secs: float, pair: Install, server: Server, target: Pipeline,
+    node: Node,
+) -> None:  # fmt: skip
+    pair.wait()
+    leader = find_leader(pair)
+    name = profiles.make(target, durationSeconds=12)
+    began = profiles.wait(target, name, "Recording", timeout=30)["status"]
+    how(pair, node, leader)
+    assert wait_leader(pair, leader, timeout=60) < limit_secs
+    check_once(pair, server, target, name)
+    status = profiles.get(target, name)["status"]
+    assert (status["startedAt"], status["target"]) == (began["startedAt"], began["target"]), "it was taken once"
+    target.wait_untouched()
+
+
+def test_a_start_reaches_the_leader_whichever_pod_is_asked(pair: Install, server: Server, target: Pipeline) -> None:
+    pair.wait()
+    with pair.open_with_key() as service:
+        answers = {service.profile(target.name, "?duration_secs=2", "POST").status for _ in range(2)}
+    assert 202 in answers
+    assert answers <= {202, 409}
+
+
+@pytest.mark.slow
+def test_a_leader_that_was_paused_for_a_minute_ends_when_it_wakes_up(
+    pair: Install, server: Server, target: Pipeline, node: Node
+) -> None:
+    pair.wait()
+    leader = find_leader(pair)
+    container = find_container(pair, leader, "operator")
+    name = profiles.make(target, durationSeconds=20)
+    profiles.wait(target, name, "Recording", timeout=30)
+    node.signal(container, "STOP")
+    try:
+        assert wait_leader(pair, leader, timeout=60) < 15
+        check_once(pair, server, target, name)
+        time.sleep(30)
+    finally:
+        node.signal(container, "CONT")
+    kubectl.poll(
+        lambda: find_container(pair, leader, "operator") != container, timeout=60, what="it started as a standby"
+    )
+    assert find_leader(pair) != leader
+    check_once(pair, server, target, name)
+
+
+def test_recordings_go_on_while_the_bucket_is_away(pair: Install, server: Server, target: Pipeline) -> None:
+    pair.wait()
+    server.pause()
+    try:
+        name = profiles.make(target, durationSeconds=3)
+        profiles.wait_succeeded(target, name, timeout=120)
+    finally:
+        server.resume()
+    uid = profiles.uid_of(profiles.get(target, name))
+    objects = server.open(CLUSTER)
+    kubectl.poll(lambda: objects.find(names.build_manifest(uid)) is not None, timeout=60, what="it went up")
+    check_once(pair, server, target, name)
