@@ -1,0 +1,189 @@
+"""Measures a bucket on this machine: uploads beside rclone, downloads through the service beside signed URLs, and how
+long a start takes to know many profiles. Prints a Markdown report.
+
+`.venv/bin/python bench/storage/run.py`; needs moto (tests/buckets/install) and rclone. `--rounds 1` to try it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parents[1] / "tests")]
+
+import aiohttp  # noqa: E402 - after the path
+
+from samply_operator.model.manifest import Manifest, StoredFile  # noqa: E402
+from samply_operator.store import documents  # noqa: E402
+from samply_operator.store.bucket import names  # noqa: E402
+from samply_operator.store.bucket.catalog import Catalog  # noqa: E402
+from samply_operator.store.bucket.objects import Objects  # noqa: E402
+from samply_operator.store.bucket.reader import BucketReader  # noqa: E402
+from samply_operator.store.index import Index  # noqa: E402
+from samply_operator.store.volume import Volume  # noqa: E402
+from support import buckets  # noqa: E402
+from support.buckets import Server  # noqa: E402
+from support.service import make_id, serving, wait_until  # noqa: E402
+
+MB = 1_000_000
+UPLOAD_BYTES, DOWNLOAD_BYTES = 300 * MB, 100 * MB
+WRITERS = 32
+
+
+def interleave(rounds: int, works: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Each work once per round, one after the other, so that a busy machine is busy for all of them."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            found[name].append(work())
+    return found
+
+
+def time_it(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def measure_uploads(server: Server, rounds: int, folder: Path) -> dict[str, list[float]]:
+    path = folder / "big"
+    with path.open("wb") as file:
+        for _ in range(UPLOAD_BYTES // MB):
+            file.write(os.urandom(MB))
+    facts = hashlib.sha256(path.read_bytes()).hexdigest()
+    objects, number = server.open("upload"), iter(range(10_000))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "RCLONE_CONFIG_S3_TYPE": "s3", "RCLONE_CONFIG_S3_PROVIDER": "Other",
+        "RCLONE_CONFIG_S3_ENDPOINT": server.endpoint, "RCLONE_CONFIG_S3_FORCE_PATH_STYLE": "true",
+        "RCLONE_CONFIG_S3_ACCESS_KEY_ID": buckets.KEYS["aws_access_key_id"],
+        "RCLONE_CONFIG_S3_SECRET_ACCESS_KEY": buckets.KEYS["aws_secret_access_key"],
+        "RCLONE_CONFIG_S3_REGION": "us-east-1",
+    }  # fmt: skip
+
+    def by_rclone() -> None:
+        target = f"s3:{buckets.NAME}/rclone/{next(number)}"
+        command = ["rclone", "copyto", "--s3-no-check-bucket", "--config", os.devnull, str(path), target]
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+
+    def by_us() -> None:
+        objects.upload(f"files/{next(number)}", path, {"Content-Type": "application/gzip"})
+
+    def by_us_read_back() -> None:
+        name = f"files/{next(number)}"
+        objects.upload(name, path, {"Content-Type": "application/gzip"})
+        assert objects.hash(name) == (UPLOAD_BYTES, facts)
+
+    works: dict[str, Callable[[], float]] = {
+        "samply-operator": lambda: time_it(by_us),
+        "samply-operator, read back": lambda: time_it(by_us_read_back),
+    }
+    if shutil.which("rclone"):
+        works["rclone copyto"] = lambda: time_it(by_rclone)
+    return interleave(rounds, works)
+
+
+async def measure_downloads(server: Server, rounds: int, folder: Path) -> dict[str, list[float]]:
+    buckets.write_credentials(folder, buckets.KEYS)
+    storage = buckets.build_storage(server, cache_bytes=0)
+    async with serving(folder, storage=storage) as service, aiohttp.ClientSession() as session:
+        manifest = service.put(1, os.urandom(DOWNLOAD_BYTES))
+        await service.settle()
+        assert manifest.file is not None
+        objects = Objects(buckets.connect(server, storage))
+        url = objects.sign(names.build_file(manifest.id, manifest.file.sha256), 3600)
+        ours = f"http://127.0.0.1:{service.port}/v0/pipelines/orders/samply_profiles/{make_id(1)}/profile"
+
+        async def fetch(url: str, **headers: str) -> float:
+            began, size = time.monotonic(), 0
+            async with session.get(url, headers=headers) as response:
+                assert response.status == 200, await response.text()
+                async for piece in response.content.iter_any():
+                    size += len(piece)
+            assert size == DOWNLOAD_BYTES
+            return time.monotonic() - began
+
+        token = service.session.headers["Authorization"]
+        found: dict[str, list[float]] = {"signed URL": [], "through the service": []}
+        for _ in range(rounds):
+            found["signed URL"].append(await fetch(url))
+            found["through the service"].append(await fetch(ours, Authorization=token))
+        await wait_until(service.knows_credentials)
+        return found
+
+
+def fill(objects: Objects, count: int) -> None:
+    """Manifests as a year of recordings leaves them."""
+
+    def write(number: int) -> None:
+        profile_id = f"{hashlib.sha256(str(number).encode()).hexdigest()[:8]}-0000-4000-8000-{number:012x}"
+        manifest = Manifest(
+            id=profile_id, namespace=f"team-{number % 20}", name=f"profile-{number}", pipeline=f"p-{number % 500}",
+            ordinal=number % 4, outcome="Succeeded", requested_at="2026-01-31T09:30:00.000Z",
+            finished_at=f"2026-01-{1 + number % 28:02}T09:30:31.000Z", file=StoredFile(1000, f"{number:064x}"),
+        )  # fmt: skip
+        objects.write(names.build_manifest(profile_id), documents.encode(manifest))
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for _ in pool.map(write, range(count)):
+            pass
+
+
+def measure_start(objects: Objects, count: int, rounds: int, folder: Path) -> dict[str, list[float]]:
+    fill(objects, count)
+    Catalog(objects).renew_cache()
+    spool = Volume(folder / "spool")
+    spool.prepare()
+
+    def start() -> None:
+        index = Index()
+        assert index.refresh(BucketReader(spool, objects)) == ()
+        assert len(index.catalog.by_id) == count
+
+    def list_only() -> None:
+        assert len(Catalog(objects).list()) == count
+
+    return interleave(rounds, {"list alone": lambda: time_it(list_only), "a start": lambda: time_it(start)})
+
+
+def render(title: str, found: dict[str, list[float]], size_bytes: int = 0) -> str:
+    rows = [f"### {title}", "", "| | median | rounds |", "| --- | --- | --- |"]
+    for name, secs in found.items():
+        median = statistics.median(secs)
+        rate = f" ({size_bytes / MB / median:.0f} MB/s)" if size_bytes else ""
+        rows.append(f"| {name} | {median:.2f} s{rate} | {', '.join(f'{each:.2f}' for each in secs)} |")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--profiles", type=int, default=100_000)
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="so-")))
+        server = stack.enter_context(buckets.run_moto(folder / "server"))
+        print(render("Upload of 300 MB", measure_uploads(server, options.rounds, folder), UPLOAD_BYTES))
+        downloads = asyncio.run(measure_downloads(server, options.rounds, folder / "pod"))
+        print(render("GET of 100 MB", downloads, DOWNLOAD_BYTES))
+        starts = measure_start(server.open("many"), options.profiles, options.rounds, folder)
+        print(render(f"{options.profiles} profiles", starts))
+        print(f"Largest memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB.")
+
+
+if __name__ == "__main__":
+    main()
