@@ -134,8 +134,8 @@ class View:
         return self.catalog.get(profile_id)
 
     def is_pinned(self, profile_id: str) -> bool | None:
-        """Whether retention keeps it; None: the operator, which knows that, is away."""
-        return profile_id in self.live.pinned if self.live else None
+        """Whether retention keeps it; None: the operator is away or does not know yet."""
+        return profile_id in self.live.pinned if self.live and self.live.is_synced else None
 
     def without(self, ids: Collection[str]) -> View:
         """The same, as if these profiles had never been stored."""

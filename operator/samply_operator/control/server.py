@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -22,6 +22,7 @@ from aiohttp import web
 from samply_operator import logs
 from samply_operator.control import audit, metrics, snapshots
 from samply_operator.control.authorizer import Authorizer
+from samply_operator.control.calls import Call, build_answer, build_error, describe_error, parse_call, read_login
 from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.leadership import Leadership
 from samply_operator.control.messages import (
@@ -29,7 +30,6 @@ from samply_operator.control.messages import (
     REQUEST_ID,
     ActReply,
     ActRequest,
-    ErrorReply,
     ExamineRequest,
     LeaderState,
     PreflightReply,
@@ -45,14 +45,13 @@ from samply_operator.control.messages import (
 )
 from samply_operator.errors import (
     Forbidden,
-    InvalidParam,
     OperatorUnavailable,
     ProfilingInProgress,
     RequestError,
     SamplyOperatorError,
     Unauthenticated,
 )
-from samply_operator.feldera.client import TENANT, Login
+from samply_operator.feldera.client import Login
 from samply_operator.model.check import Check, Report
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure, Spec
@@ -73,9 +72,7 @@ UPDATES_PER_SEC = 4
 """What changes faster goes out together."""
 MAX_BODY_BYTES = 256 * 1024
 
-Call = TypeVar("Call")
 Handler = Callable[[web.Request], Awaitable[web.Response]]
-BEARER = "Bearer "
 
 
 Examiner = Callable[[], Awaitable[tuple[Check, ...]]]
@@ -106,8 +103,8 @@ class ControlServer:
         examiner: Examiner = _examine_nothing,
         leadership: Leadership | None = None,
     ) -> None:
-        """`namespaces` are those that are watched, none: all of them; `examiner` checks the installation; `leadership` None: this process is the
-        only one."""
+        """`namespaces` are those that are watched, none: all of them; `examiner` checks the installation; `leadership`
+        None: this process is the only one."""
         self._namespaces = namespaces
         self._examiner = examiner
         self._leadership = leadership
@@ -220,7 +217,7 @@ class ControlServer:
                 self._check_time(request)
                 if kind is not ReviewRequest:
                     self._check_leads()
-                answer = _build_answer(200, await work(read_login(request), call))
+                answer = build_answer(200, await work(read_login(request), call))
                 logger.info("%s: done", request.path)
             except SamplyOperatorError as error:
                 logger.info("%s: %s: %s", request.path, error.code, error.message)
@@ -409,29 +406,3 @@ def _build_spec(pipeline: Pipeline, call: StartRequest, *, preflight_only: bool 
 
 async def _write(response: web.StreamResponse, message: msgspec.Struct) -> None:
     await response.write(msgspec.json.encode(message) + b"\n")
-
-
-def read_login(request: web.Request) -> Login:
-    """What `api` was given; empty: nothing."""
-    value = request.headers.get("Authorization", "")
-    return Login(value.removeprefix(BEARER) if value.startswith(BEARER) else "", request.headers.get(TENANT, ""))
-
-
-def parse_call(body: bytes, kind: type[Call]) -> Call:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidParam(f"The call cannot be parsed: {error}.") from error
-
-
-def build_error(error: SamplyOperatorError) -> web.Response:
-    status = 503 if error.is_transient else 400 if isinstance(error, RequestError) else 500
-    return _build_answer(status, describe_error(error))
-
-
-def describe_error(error: SamplyOperatorError) -> ErrorReply:
-    return ErrorReply(error_code=error.code, message=error.message, remedy=error.remedy, details=error.details)
-
-
-def _build_answer(status: int, message: msgspec.Struct) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(message), content_type="application/json")

@@ -1,7 +1,7 @@
-"""Passes requests on to the pod that leads, where this one stands by: with the caller's own token, and as they came.
+"""On a standby, forwards requests to the leader, unchanged and with the caller's own token.
 
-What is stored and never changes is answered here; so is everything while the leader can't be reached, as well as it
-can be without an operator.
+Files of stored profiles are served here. While the leader is unreachable, so is everything that an API container can
+answer without its operator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 FORWARDED = "Samply-Forwarded"
-"""Set on what was passed on: it is passed on once only."""
+"""Header of a forwarded request, which is not forwarded again."""
 CONNECT_SECS = 2.0
 READ_SECS = 60.0
 PIECE_BYTES = 256 * 1024
@@ -45,13 +45,11 @@ HOP_BY_HOP = frozenset(
         ),
     )
 )
-OWN = frozenset({"/healthz", "/readyz"})
-"""Of this pod, whoever leads."""
 
 
 class Forwarding:
-    """`find_leader` gives the leader's address, empty where there is none or it is this pod. `certificate`: the file
-    that this pod serves HTTPS with, as the leader does too."""
+    """`find_leader` returns the leader's address; empty: there is none, or it is this pod. `certificate`: the file of
+    the certificate for HTTPS, which all pods share."""
 
     def __init__(self, find_leader: Callable[[], str], certificate: Path | None = None) -> None:
         self._find_leader = find_leader
@@ -77,7 +75,7 @@ class Forwarding:
         try:
             answer = await self._ask(request, address)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            logger.info("the leader at %s can't be reached: %s", address, error)
+            logger.info("the leader at %s is unreachable: %s", address, error)
             return await handler(request)
         async with answer:
             return await _relay(request, answer)
@@ -101,8 +99,8 @@ class Forwarding:
         )
 
     def _read_fingerprint(self) -> aiohttp.Fingerprint | None:
-        """The leader has the same certificate, for the Service's name; it is reached by its address: so the certificate
-        itself is what is compared. None: plain HTTP."""
+        """The leader is reached by its address, its certificate is for the Service's name: the certificate itself is
+        compared. None: plain HTTP."""
         if self._certificate is None:
             return None
         pem = self._certificate.read_text(encoding="ascii").split("-----END CERTIFICATE-----", maxsplit=1)[0]
@@ -111,12 +109,18 @@ class Forwarding:
 
 
 def is_answered_here(request: web.Request) -> bool:
-    """What is of this pod, and stored profiles, which never change: any pod has them."""
-    if request.path in OWN:
+    """Whatever does not depend on the leader's state: files of stored profiles, which never change, and the pages.
+
+    A profile under another name of its pipeline is the leader's: it alone knows the names."""
+    resource = request.match_info.route.resource
+    path = resource.canonical if resource is not None else ""
+    if "/v0/" not in path or path.endswith("/v0/config"):
         return True
-    profile_id = request.match_info.get("profile_id")
-    is_read = request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
-    return is_read and profile_id is not None and request.app[BOARD].view.get(profile_id) is not None
+    names, is_read = request.match_info, request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
+    if not is_read or "profile_id" not in names or path.endswith("{profile_id}"):
+        return False
+    found = request.app[BOARD].view.get(names["profile_id"])
+    return found is not None and found.pipeline == names["pipeline_name"]
 
 
 async def _relay(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
@@ -128,7 +132,7 @@ async def _relay(request: web.Request, answer: aiohttp.ClientResponse) -> web.St
             await response.write(piece)
         await response.write_eof()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        logger.info("an answer of the leader was cut off: %s", error)
+        logger.info("a response of the leader was cut off: %s", error)
         response.force_close()
         if request.transport is not None:
             request.transport.abort()
