@@ -18,6 +18,7 @@ from samply_operator.rules import leadership
 logger = logging.getLogger(__name__)
 
 LOCK_SECS = 2.0
+STAND_BY_SECS = 5.0
 
 
 class Leadership:
@@ -36,12 +37,15 @@ class Leadership:
         leader = self._lease.leader if self._lease is not None and not self._lease.is_ours else None
         return LeaderState(leads=self._leads, address=leader.address if leader else "")
 
-    async def lead(self, lock: Callable[[], bool]) -> None:
-        """Return once this process leads; `lock` takes the store, and blocks."""
-        while True:
-            if await self._try(lock):
-                break
-            await asyncio.sleep(leadership.LOOK_SECS if self._lease is not None else LOCK_SECS)
+    async def lead(self, lock: Callable[[], bool], *, stand_by: Callable[[], None] = lambda: None) -> None:
+        """Return once this process leads; `lock` takes the store. `stand_by` is called periodically until then. Both
+        may block."""
+        standing_by = asyncio.create_task(_repeat(stand_by), name="standby")
+        try:
+            while not await self._try(lock):
+                await asyncio.sleep(leadership.LOOK_SECS if self._lease is not None else LOCK_SECS)
+        finally:
+            standing_by.cancel()
         self._leads = True
         self._wake()
 
@@ -105,3 +109,9 @@ class Leadership:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+async def _repeat(work: Callable[[], None]) -> None:
+    while True:
+        await asyncio.to_thread(work)
+        await asyncio.sleep(STAND_BY_SECS)

@@ -9,6 +9,7 @@ from collections import Counter
 from samply_operator import __version__, measures
 from samply_operator.measures import OPERATOR, gauge
 from samply_operator.recorder.engine import Engine
+from samply_operator.store.space import Backlog
 
 BUILD = gauge(OPERATOR, "build_info", "1; the version is the label.", ("version",))
 RUNNING = gauge(OPERATOR, "recordings_running", "Recordings in progress, by phase.", ("phase",))
@@ -29,17 +30,27 @@ STORED = gauge(
 )
 USED_BYTES = gauge(OPERATOR, "store_used_bytes", "Bytes used by profiles, as of the last retention pass.")
 FREE_BYTES = gauge(OPERATOR, "store_free_bytes", "Free bytes of the volume.")
+SPOOL_BYTES = gauge(OPERATOR, "spool_used_bytes", "Bytes used by the spool of a bucket; NaN without a bucket.")
+SPOOL_ATTEMPTS = gauge(OPERATOR, "spool_attempts", "Profiles and failures in the spool that are not in the bucket yet.")
+SPOOL_AGE = gauge(OPERATOR, "spool_oldest_age_seconds", "Age of the oldest attempt in the spool; 0: there is none.")
 BUDGET_BYTES = gauge(OPERATOR, "store_budget_bytes", "Bytes that profiles may use before retention removes the oldest.")
 RETAINED_AT = gauge(OPERATOR, "last_retention_timestamp_seconds", "Unix time of the last retention pass; 0: none.")
 
 PHASES = ("Pending", "Recording", "Collecting")
 
 
-def render(engine: Engine, waiting: int, free_bytes: int) -> bytes:
-    """All metrics of the operator, in Prometheus' text format."""
+def render(engine: Engine, waiting: int, free_bytes: int, backlog: Backlog | None) -> bytes:
+    """All metrics of the operator, in Prometheus' text format. `backlog` None: there is no spool."""
     _observe(engine, waiting)
     FREE_BYTES.set(free_bytes)
+    SPOOL_BYTES.set(backlog.used_bytes if backlog else math.nan)
+    SPOOL_ATTEMPTS.set(backlog.attempts if backlog else math.nan)
+    SPOOL_AGE.set(_find_age(backlog, engine.context.now()) if backlog else math.nan)
     return measures.render(OPERATOR)
+
+
+def _find_age(backlog: Backlog, now: float) -> float:
+    return 0.0 if backlog.oldest_at is None else max(0.0, now - backlog.oldest_at)
 
 
 def _known(engine: Engine, number: float) -> float:

@@ -204,8 +204,9 @@ class ControlServer:
 
     async def _tell_metrics(self, request: web.Request) -> web.Response:
         waiting = sum(snapshots.is_waiting(profile, self._engine) for profile in self._engine.world.unended.values())
-        free_bytes = await asyncio.to_thread(self._engine.context.volume.free_bytes)
-        return web.Response(body=metrics.render(self._engine, waiting, free_bytes), content_type="text/plain")
+        store = self._engine.context.volume
+        free_bytes, backlog = await asyncio.to_thread(lambda: (store.free_bytes(), store.measure_backlog()))
+        return web.Response(body=metrics.render(self._engine, waiting, free_bytes, backlog), content_type="text/plain")
 
     def _answer(self, kind: type[Call], work: Callable[[Login, Call], Awaitable[msgspec.Struct]]) -> Handler:
         """A route: read the call, do it, return the outcome."""

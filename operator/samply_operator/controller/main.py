@@ -120,7 +120,7 @@ async def _run(settings: Settings, identity: Identity) -> None:
         )
         try:
             await server.start()
-            await leadership.lead(volume.lock)
+            await leadership.lead(volume.lock, stand_by=volume.upload_spool)
             await _report_missing_rights(client, namespaces_of(settings, identity), settings)
             await feldera_names.load()
             await _record(supervisor, engine, settings, identity)

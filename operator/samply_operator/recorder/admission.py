@@ -226,7 +226,7 @@ class Admission:
         try:
             await asyncio.to_thread(volume.write_entry, entry)
         except StoreFull as error:
-            return failures.build_failure("StoreFull", error.message)
+            return failures.build_failure("StoreFull", error.message, remedy=error.remedy)
         if entry.preflight_only:
             return None
         try:
@@ -242,9 +242,10 @@ class Admission:
     async def _check_room(self) -> Failure | None:
         """Whether the volume has room for one more; retention makes some first, if it can."""
         volume, min_free_bytes = self._context.volume, self._context.settings.recording.min_free_bytes
-        if retention.check_room(await asyncio.to_thread(volume.room_bytes), min_free_bytes) is not None:
+        if await asyncio.to_thread(volume.room_bytes) < 0:
             await self._make_room()
-        return retention.check_room(await asyncio.to_thread(volume.room_bytes), min_free_bytes)
+        room_bytes, medium = await asyncio.to_thread(volume.room_bytes), volume.medium
+        return retention.check_room(room_bytes, min_free_bytes, where=medium.name, remedy=medium.remedy)
 
 
 def _says_as_much(profile: SamplyProfile, message: str) -> bool:

@@ -27,6 +27,7 @@ from samply_operator.rules import times
 from samply_operator.rules.recording import failures, pipeline_samply, pod_limits, record_output
 from samply_operator.rules.recording.pipeline_samply import Reading
 from samply_operator.store import durable, layout
+from samply_operator.store.durable import Medium
 
 BEFORE_RECORDING = frozenset({"Admitted", "Launching"})
 POLL_SECS = 2.0
@@ -112,9 +113,11 @@ class PipelineSamply:
             names = await self._calls.fetch_names()
             return await self._publish(path, names)
         except StoreFull as error:
-            failures.fail("StoreFull", error.message)
+            failures.fail("StoreFull", error.message, remedy=error.remedy)
         except OSError as error:
-            failures.fail("StoreFull" if error.errno in durable.FULL else "StoreFailed", str(error))
+            if error.errno in durable.FULL:
+                failures.fail("StoreFull", str(error), remedy=self._context.volume.medium.remedy)
+            failures.fail("StoreFailed", str(error))
         except StoreError as error:
             failures.fail("StoreFailed", error.message)
 
@@ -139,8 +142,9 @@ class PipelineSamply:
         """While Feldera reports that it is in progress, until the deadline. False: it was cancelled."""
         limits = self._context.settings.recording
         deadline = self._context.uptime() + limits.finish_deadline_secs
-        room = await asyncio.to_thread(self._context.volume.room_bytes)
-        with await asyncio.to_thread(_BoundedFile, path, max(0, room // collect.EXPANSION)) as out:
+        volume = self._context.volume
+        room = await asyncio.to_thread(volume.room_bytes)
+        with await asyncio.to_thread(_BoundedFile, path, max(0, room // collect.EXPANSION), volume.medium) as out:
             while (wait_secs := await self._calls.save(out)) is not None:
                 if self._is_discarded():
                     return False
@@ -182,15 +186,16 @@ class PipelineSamply:
 class _BoundedFile(FileIO):
     """A file that takes only so much. What cannot be written is the volume's fault, not Feldera's."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, medium: Medium) -> None:
         super().__init__(path, "w")
+        self._medium = medium
         self._max_bytes = max_bytes
 
     def write(self, data: Any, /) -> int:
         """All of it. Raises StoreFull, StoreError."""
         if self.tell() + len(data) > self._max_bytes:
-            raise StoreFull("there is no room for the profile that the pipeline took.", remedy=durable.FULL_REMEDY)
-        with durable.translated("write the profile that the pipeline took"):
+            raise StoreFull("there is no room for the profile that the pipeline took.", remedy=self._medium.remedy)
+        with durable.translated("write the profile that the pipeline took", self._medium):
             view = memoryview(data)
             while view:
                 view = view[super().write(view) :]

@@ -117,7 +117,9 @@ class Run:
             await self._fail(failures.failure_of(error))
         except SamplyOperatorError as error:
             reason = next((reason for kind, reason in REASONS if isinstance(error, kind)), "")
-            await self._fail(failures.build_failure(reason or "InternalError", error.message if reason else str(error)))
+            remedy = error.remedy if isinstance(error, StoreFull) else ""
+            message = error.message if reason else str(error)
+            await self._fail(failures.build_failure(reason or "InternalError", message, remedy=remedy))
         except Exception as error:  # a defect must end as a failure that is reported, not as silence
             logger.exception("%s/%s: a defect", self.entry.namespace, self.entry.name)
             await self._fail(failures.build_failure("InternalError", f"{type(error).__name__}: {error}"))

@@ -8,22 +8,38 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from samply_operator.errors import StoreError, StoreFull
+from samply_operator.rules.recording import failures
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-FULL_REMEDY = "Delete profiles that are no longer needed, or enlarge the volume."
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """What the files are on, for messages about a lack of space."""
+
+    name: str
+    remedy: str
+
+
+VOLUME = Medium("volume", failures.REMEDIES["StoreFull"])
+SPOOL = Medium(
+    "spool",
+    "Check in the operator's log why profiles are not uploaded to the bucket, or raise config.storage.spoolBytes.",
+)
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
+def translated(what: str, medium: Medium = VOLUME) -> Iterator[None]:
     """Turn an OSError into StoreFull or StoreError with the attempted operation."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise StoreFull(f"the volume is full: cannot {what}.", remedy=FULL_REMEDY) from error
+            raise StoreFull(f"the {medium.name} is full: cannot {what}.", remedy=medium.remedy) from error
         raise StoreError(f"cannot {what}: {error.strerror or error}.", details={"errno": error.errno}) from error
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from samply_operator.settings import Identity, Settings
+from samply_operator.store import durable
 from samply_operator.store.store import Store, StoreReader
 from samply_operator.store.volume import Volume
 
@@ -28,6 +29,7 @@ def open_store(settings: Settings, identity: Identity) -> Store:
         min_free_bytes=settings.recording.min_free_bytes,
         max_bytes=storage.spool_bytes if is_bucket else 0,
         emergency_bytes=EMERGENCY_BYTES,
+        medium=durable.SPOOL if is_bucket else durable.VOLUME,
     )
     if not is_bucket:
         return volume

@@ -13,6 +13,7 @@ from pathlib import Path
 from samply_operator.model.manifest import Tombstone
 from samply_operator.store import documents, durable, layout
 from samply_operator.store.documents import Reading
+from samply_operator.store.durable import Medium
 
 Rescue = Callable[[Callable[[], None]], None]
 """Calls its argument, and again with more space if the volume was full."""
@@ -21,9 +22,10 @@ Rescue = Callable[[Callable[[], None]], None]
 class SideFiles:
     """Tombstones and pins of the volume at `root`. Raises StoreFull, StoreError."""
 
-    def __init__(self, root: Path, rescue: Rescue) -> None:
+    def __init__(self, root: Path, rescue: Rescue, medium: Medium = durable.VOLUME) -> None:
         self._root = root
         self._rescue = rescue
+        self._medium = medium
 
     def prepare(self) -> None:
         for name in (layout.TOMBSTONES, layout.PINS):
@@ -35,7 +37,7 @@ class SideFiles:
         """Write or replace it; on return it is on the disk."""
         path = self._root / layout.build_tombstone(tombstone.id)
         draft = self._root / layout.build_tmp(tombstone.id, layout.DRAFT + secrets.token_hex(8))
-        with durable.translated(f"note that profile {tombstone.id} goes"):
+        with durable.translated(f"note that profile {tombstone.id} goes", self._medium):
             self._rescue(lambda: durable.write(draft, documents.encode(tombstone)))
             draft.rename(path)
             durable.sync(path.parent)
@@ -65,7 +67,7 @@ class SideFiles:
             return frozenset(filter(layout.is_id, durable.list_names(self._root / layout.PINS)))
 
     def pin(self, profile_id: str) -> None:
-        with durable.translated(f"pin profile {profile_id}"):
+        with durable.translated(f"pin profile {profile_id}", self._medium):
             path = self._root / layout.build_pin(profile_id)
             self._rescue(lambda: path.touch(mode=0o640))
             durable.sync(path.parent)
@@ -80,7 +82,7 @@ class SideFiles:
 
     def write_clock(self, at: float) -> None:
         """Unix time. If a power failure loses it, it is soon written again."""
-        with durable.translated("note the time"):
+        with durable.translated("note the time", self._medium):
             draft = self._root / f"{layout.CLOCK}.new"
             draft.write_text(f"{at:.0f}\n")
             draft.rename(self._root / layout.CLOCK)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from samply_operator.errors import StoreFull
 from samply_operator.store import durable
+from samply_operator.store.durable import Medium
 
 BLOCK = 512
 """Bytes in a unit of st_blocks, whatever the file system."""
@@ -18,9 +20,10 @@ BLOCK = 512
 class Space:
     """Counts reservations on the volume of `root`. Thread-safe."""
 
-    def __init__(self, root: Path, min_free_bytes: int, max_bytes: int = 0) -> None:
+    def __init__(self, root: Path, min_free_bytes: int, max_bytes: int = 0, medium: Medium = durable.VOLUME) -> None:
         """`max_bytes`: limit for the files, however much is free; 0: no limit."""
         self._root = root
+        self._medium = medium
         self._max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
         self._lock = threading.Lock()
@@ -45,8 +48,9 @@ class Space:
             room = self._measure_room()
             if size_bytes > room:
                 raise StoreFull(
-                    f"the volume has too little space: {size_bytes} bytes are needed, {max(room, 0)} can be used.",
-                    remedy=durable.FULL_REMEDY,
+                    f"the {self._medium.name} has too little space: {size_bytes} bytes are needed, "
+                    f"{max(room, 0)} can be used.",
+                    remedy=self._medium.remedy,
                     details={"needed_bytes": size_bytes, "usable_bytes": max(room, 0)},
                 )
             self._reserved_bytes += size_bytes
@@ -64,6 +68,17 @@ def measure(root: Path) -> int:
         with suppress(FileNotFoundError):
             total += path.lstat().st_blocks * BLOCK
     return total
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Finished attempts in the spool that are not in the bucket yet."""
+
+    attempts: int
+    used_bytes: int
+    """Of the whole spool, running recordings included."""
+    oldest_at: float | None
+    """Unix time at which the oldest one was stored; None: there is none."""
 
 
 class Reservation:

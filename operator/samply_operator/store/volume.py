@@ -24,10 +24,11 @@ from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.rules.storage import order
 from samply_operator.store import documents, durable, layout
 from samply_operator.store.documents import Reading
+from samply_operator.store.durable import Medium
 from samply_operator.store.emergency_space import EmergencySpace
 from samply_operator.store.lock import Lock
 from samply_operator.store.side_files import SideFiles
-from samply_operator.store.space import Reservation, Space
+from samply_operator.store.space import Backlog, Reservation, Space
 
 TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 """Errors of rename if another writer was first."""
@@ -48,13 +49,15 @@ class Volume:
         min_free_bytes: int = 0,
         max_bytes: int = 0,
         emergency_bytes: int = 0,
+        medium: Medium = durable.VOLUME,
         fault: Callable[[str], None] = _no_fault,
     ) -> None:
         self._root = Path(root)
-        self._space = Space(self._root, min_free_bytes, max_bytes)
+        self._medium = medium
+        self._space = Space(self._root, min_free_bytes, max_bytes, medium)
         self._lock = Lock(self._root / layout.LOCK)
         self._emergency = EmergencySpace(self._root / layout.EMERGENCY, emergency_bytes)
-        self.side_files = SideFiles(self._root, self._emergency.rescue)
+        self.side_files = SideFiles(self._root, self._emergency.rescue, medium)
         self._fault = fault
         self._newest = 0
         """The highest place of an attempt that is or was stored (rules/storage/order.py), once it is known."""
@@ -65,9 +68,13 @@ class Volume:
     def root(self) -> Path:
         return self._root
 
+    @property
+    def medium(self) -> Medium:
+        return self._medium
+
     def prepare(self) -> None:
         """Create the folders. Only the writer calls this, once."""
-        with durable.translated("prepare the volume"):
+        with durable.translated(f"prepare the {self._medium.name}", self._medium):
             for name in (layout.PROFILES, layout.JOURNAL, layout.TMP):
                 (self._root / name).mkdir(mode=0o750, parents=True, exist_ok=True)
             self.side_files.prepare()
@@ -100,7 +107,7 @@ class Volume:
         """
         if (profile_path is None) != (manifest.file is None):
             raise StoreError("a manifest must name a file if and only if there is one.")
-        with durable.translated(f"publish profile {manifest.id}"):
+        with durable.translated(f"publish profile {manifest.id}", self._medium):
             numbered = manifest if keeps_place else self._number(manifest)
             standing = self._published(manifest) or self._publish(numbered, profile_path, extras or {})
             self.note_newest(order.find_place(standing))
@@ -277,7 +284,7 @@ class Volume:
         """Write or replace the journal's entry of `entry.id`; on return it is on the disk."""
         path = self._path(layout.build_journal(entry.id))
         draft = self._path(layout.build_tmp(entry.id, layout.DRAFT + secrets.token_hex(8)))
-        with durable.translated(f"write the journal of {entry.id}"):
+        with durable.translated(f"write the journal of {entry.id}", self._medium):
             self._emergency.rescue(lambda: durable.write(draft, documents.encode(entry)))
             self._fault("entry-written")
             draft.rename(path)
@@ -353,6 +360,13 @@ class Volume:
         """Reserve space before a copy. Raises StoreFull. Release it (or use `with`) when the file is published."""
         with durable.translated("ask for the free space"):
             return self._space.reserve(size_bytes)
+
+    def upload_spool(self) -> None:
+        """A volume is the final storage."""
+
+    def measure_backlog(self) -> Backlog | None:
+        """None: there is no spool."""
+        return None
 
     def _path(self, name: str) -> Path:
         return self._root / name

@@ -17,6 +17,7 @@ from samply_operator.settings import Identity, Settings, Storage
 from samply_operator.store import opening
 from samply_operator.store.bucket import connection, fence, names, objects, store
 from samply_operator.store.space import measure
+from samply_operator.store.volume import Volume
 from support import buckets
 from support.buckets import Server
 
@@ -66,7 +67,11 @@ def test_while_the_bucket_is_away_the_spool_keeps_all(own_server: Server, tmp_pa
     assert place.store.list_ids() == {before.id, during.id}
     with pytest.raises(StoreUnavailable, match=r"leader\.json"):
         place.store.remove(before.id)
-    assert place.bucket_store.count_spooled() == 1
+    backlog = place.bucket_store.measure_backlog()
+    assert backlog.attempts == 1
+    assert backlog.used_bytes >= measure(tmp_path / "pod-1" / "profiles") > 0
+    assert backlog.oldest_at is not None
+    assert abs(time.time() - backlog.oldest_at) < 60
     place.bucket_store.unlock()
 
 
@@ -83,7 +88,7 @@ def test_a_bucket_that_hangs_holds_nothing_up_for_long(
     during = put(place.store, 1, b"during")
     assert time.monotonic() - began < 10
     own_server.resume()
-    wait_until(lambda: place.bucket_store.count_spooled() == 0)
+    wait_until(lambda: place.bucket_store.measure_backlog().attempts == 0)
     assert place.read_file(during) == b"during"
     assert place.objects.read(names.build_manifest(during.id)) is not None
     assert place.reopen().read_entries().items == (make_entry(1),)
@@ -96,8 +101,9 @@ def test_a_spool_that_is_full_says_so(moto: Server, tmp_path: Path) -> None:
     opened = opening.open_store(settings, Identity("ns", "pod", "release"))
     opened.prepare()
     assert opened.room_bytes() < 0
-    with pytest.raises(StoreFull, match="too little space"):
+    with pytest.raises(StoreFull, match="the spool has too little space") as raised:
         opened.reserve(2 << 20)
+    assert "spoolBytes" in raised.value.remedy
     assert opened.free_bytes() > 1 << 50
 
 
@@ -210,6 +216,19 @@ def test_a_second_writer_of_the_same_installation_takes_over_and_the_first_one_i
     assert place.reopen().read_entries().items == (make_entry(1, step="Publishing"),)
 
 
+def test_a_standby_uploads_what_only_its_spool_has(place: BucketPlace, tmp_path: Path) -> None:
+    first = place.bucket_store
+    kept = put(Volume(first.root), 7, b"not uploaded yet")
+    second = place.open()
+    standby = place.build(spool=first.root.name)
+    first.unlock()
+    assert second.list_ids() == frozenset()
+    standby.upload_spool()
+    assert second.list_ids() == {kept.id}
+    assert standby.measure_backlog().attempts == 0
+    assert second.read_manifest(kept.id) == kept
+
+
 def test_a_writer_that_slept_neither_doubles_nor_removes(place: BucketPlace) -> None:
     first = place.bucket_store
     kept = put(first, 5)
@@ -287,7 +306,7 @@ def test_publishing_survives_a_kill_after(place: BucketPlace, step: str, same_po
     assert heir.list_ids() == {manifest.id}
     assert place.read_file(manifest) == b"data" * 1000
     assert [found.size_bytes for found in place.objects.list(names.FILES)] == [4000]
-    assert heir.count_spooled() == 0
+    assert heir.measure_backlog().attempts == 0
 
 
 def test_what_was_not_sent_by_this_pod_counts_more_than_the_bucket(place: BucketPlace) -> None:

@@ -58,6 +58,23 @@ async def test_one_leads_the_other_says_where_and_takes_over_when_it_ends(client
     await two.close()
 
 
+async def test_a_standby_works_until_it_leads(client: KubeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samply_operator.control.leadership.STAND_BY_SECS", 0.01)
+    calls: list[int] = []
+    one, two = build(client, "one"), build(client, "two")
+    await one.lead(lambda: True)
+    following = asyncio.create_task(two.lead(lambda: True, stand_by=lambda: calls.append(1)))
+    async with asyncio.timeout(5):
+        while len(calls) < 3:
+            await two.wait(0.01)
+        await one.close()
+        await following
+    count = len(calls)
+    await asyncio.sleep(0.05)
+    assert len(calls) == count
+    await two.close()
+
+
 async def test_whoever_has_the_lease_but_not_the_store_keeps_it_and_asks_again(client: KubeClient) -> None:
     answers = iter([False, False, True])
     one, two = build(client, "one"), build(client, "two")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import socket
 import stat
 import time
@@ -46,6 +47,8 @@ from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.rules.access import credentials
 from samply_operator.settings import ApiKeys, Auth, Recording, Settings
+from samply_operator.store.space import Backlog
+from samply_operator.store.volume import Volume
 from support.fake_cluster import FakeCluster
 from support.fake_operator import KEY, LOGIN, bearer
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
@@ -458,6 +461,18 @@ async def test_the_metrics_tell_of_a_recording_that_ended(
     assert after["samply_operator_synced"] == 1
     assert after["samply_operator_recordings_running[('phase', 'Recording')]"] == 0
     assert after["samply_operator_store_generation"] > before["samply_operator_store_generation"]
+
+
+async def test_the_metrics_tell_what_waits_in_the_spool_of_a_bucket(
+    operator: OperatorProcess, client: OperatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"samply_operator_spool_{name}" for name in ("attempts", "used_bytes", "oldest_age_seconds")]
+    without = read_metrics(await client.get_metrics())
+    assert all(math.isnan(without[name]) for name in names), "a volume has no spool"
+    for backlog, age in ((Backlog(2, 4096, time.time() - 90), 90), (Backlog(0, 512, None), 0)):
+        monkeypatch.setattr(Volume, "measure_backlog", lambda _, backlog=backlog: backlog)
+        found = read_metrics(await client.get_metrics())
+        assert [found[name] for name in names] == [backlog.attempts, backlog.used_bytes, pytest.approx(age, abs=5)]
 
 
 async def test_a_refusal_is_counted_with_its_reason(cluster: FakeCluster, client: OperatorClient) -> None:

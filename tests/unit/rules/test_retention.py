@@ -236,3 +236,10 @@ def test_a_recording_needs_room_on_the_volume(room: int, reason: str | None) -> 
     failure = retention.check_room(room, 64)
     assert (failure.reason if failure else None) == reason
     assert failure is None or "minFreeBytes" in failure.message
+
+
+def test_a_full_spool_has_a_remedy_of_its_own() -> None:
+    failure = retention.check_room(-1, 64, where="spool", remedy="raise config.storage.spoolBytes")
+    assert failure is not None
+    assert failure.message.startswith("The spool lacks 1 bytes")
+    assert failure.remedy == "raise config.storage.spoolBytes"

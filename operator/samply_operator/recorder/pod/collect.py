@@ -106,9 +106,11 @@ async def collect(pod: TargetPod, progress: Progress) -> Manifest:
             extras = choose_extras(paths, finished.path) if context.settings.recording.keep_raw else {}
             return await asyncio.to_thread(context.volume.publish, manifest, finished.path, extras=extras)
     except StoreFull as error:
-        failures.fail("StoreFull", error.message)
+        failures.fail("StoreFull", error.message, remedy=error.remedy)
     except OSError as error:
-        failures.fail("StoreFull" if error.errno in durable.FULL else "StoreFailed", str(error))
+        if error.errno in durable.FULL:
+            failures.fail("StoreFull", str(error), remedy=context.volume.medium.remedy)
+        failures.fail("StoreFailed", str(error))
     except StoreError as error:
         failures.fail("StoreFailed", str(error))
     except ProfileError as error:

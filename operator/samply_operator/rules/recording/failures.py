@@ -77,8 +77,7 @@ REMEDIES: dict[str, str] = {
     "EmptyProfile": "No samples were taken: if the pipeline was busy, see docs/troubleshooting.md, CPU limits.",
     "TransferCorrupt": "The copy's SHA-256 never matched: retry; if it happens again, check the container runtime.",
     "TransferFailed": "The file could not be copied in time: check the connection to the pod's node, then retry.",
-    "StoreFull": "Delete old SamplyProfile objects, or enlarge the volume (persistence.size). "
-    "With a bucket: check in the operator's log why the spool is not emptied, or raise config.storage.spoolBytes.",
+    "StoreFull": "Delete old SamplyProfile objects, or enlarge the volume (persistence.size).",
     "StoreFailed": "Check the operator's log and the volume.",
     "Unreachable": "The pod, its node or the API server was unreachable for too long: check the node, then retry.",
     "NotPermitted": "The operator lacks a permission: check its log after the start and the chart's Role.",
@@ -89,10 +88,13 @@ REMEDIES: dict[str, str] = {
 }
 
 
-def build_failure(reason: str, message: str, *, log: str = "") -> Failure:
-    """A failure with the remedy of its reason. Raises KeyError for an unknown reason."""
+def build_failure(reason: str, message: str, *, remedy: str = "", log: str = "") -> Failure:
+    """A failure with a known remedy, else that of its reason. Raises KeyError for an unknown reason."""
     return Failure(
-        reason=reason, message=clean_text(message)[:1024], remedy=REMEDIES[reason], log=clean_text(log)[-4096:]
+        reason=reason,
+        message=clean_text(message)[:1024],
+        remedy=remedy or REMEDIES[reason],
+        log=clean_text(log)[-4096:],
     )
 
 
@@ -101,8 +103,8 @@ def raise_failure(failure: Failure) -> NoReturn:
     raise RecordingFailed(failure.reason, failure.message, failure.remedy, failure.log)
 
 
-def fail(reason: str, message: str, *, log: str = "") -> NoReturn:
-    raise_failure(build_failure(reason, message, log=log))
+def fail(reason: str, message: str, *, remedy: str = "", log: str = "") -> NoReturn:
+    raise_failure(build_failure(reason, message, remedy=remedy, log=log))
 
 
 def failure_of(error: RecordingFailed) -> Failure:

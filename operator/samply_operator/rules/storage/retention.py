@@ -117,14 +117,15 @@ def measure_all(manifests: Iterable[Manifest], extras: Extras) -> int:
     return sum(measure(manifest, extras) for manifest in manifests)
 
 
-def check_room(room_bytes: int, min_free_bytes: int) -> Failure | None:
-    """Why no recording may start; `room_bytes` is the free space minus all reservations."""
+def check_room(room_bytes: int, min_free_bytes: int, *, where: str = "volume", remedy: str = "") -> Failure | None:
+    """Why no recording may start; `room_bytes` is the free space minus all reservations, `where` what it is of."""
     if room_bytes >= 0:
         return None
     return failures.build_failure(
         "StoreFull",
-        f"The volume of profiles lacks {-room_bytes} bytes of the {min_free_bytes} that must be free "
+        f"The {where} lacks {-room_bytes} bytes of the {min_free_bytes} that must be free "
         "(config.recording.minFreeBytes). Stored profiles are still served.",
+        remedy=remedy,
     )
 
 

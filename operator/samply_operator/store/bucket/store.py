@@ -10,12 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from samply_operator.errors import CorruptManifest, StoreError, StoreFenced, StoreUnavailable
 from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.rules.storage import order
-from samply_operator.store import layout
+from samply_operator.store import durable, layout
 from samply_operator.store.bucket import names
 from samply_operator.store.bucket.fence import RENEW_SECS, Fence
 from samply_operator.store.bucket.mirror import Mirror
@@ -24,7 +25,8 @@ from samply_operator.store.bucket.objects import Objects
 from samply_operator.store.bucket.reader import BucketReader
 from samply_operator.store.bucket.uploads import Uploads
 from samply_operator.store.documents import Reading
-from samply_operator.store.space import Reservation
+from samply_operator.store.durable import Medium
+from samply_operator.store.space import Backlog, Reservation, measure
 from samply_operator.store.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -72,6 +74,10 @@ class BucketStore(BucketReader):
         self._thread: threading.Thread | None = None
         self.side_files = MirroredSideFiles(spool.side_files, self._mirror, self._send)
 
+    @property
+    def medium(self) -> Medium:
+        return self._spool.medium
+
     def prepare(self) -> None:
         """Create the spool's folders."""
         self._spool.prepare()
@@ -104,6 +110,14 @@ class BucketStore(BucketReader):
         self._catalog.list()
         if self._objects.has_versions:
             logger.info("the bucket keeps versions: removed profiles use space until a lifecycle rule deletes them")
+
+    def upload_spool(self) -> None:
+        """While another process is the writer: upload finished attempts that only this spool has. Logs errors."""
+        try:
+            if self._spool.list_ids() and self._spool.lock():
+                self._upload_all()
+        except (StoreError, OSError) as error:
+            logger.warning("the rest of the spool is not in the bucket yet: %s", error)
 
     def unlock(self) -> None:
         """Send unsent documents if possible, and end the term, so that another process may start one immediately."""
@@ -219,9 +233,17 @@ class BucketStore(BucketReader):
             self._learn(manifest)
         return reading
 
-    def count_spooled(self) -> int:
-        """Attempts that are not in the bucket yet."""
-        return len(self._spool.list_ids())
+    def measure_backlog(self) -> Backlog:
+        """The content of the spool. Raises StoreError."""
+        with durable.translated("measure the spool"):
+            return self._measure_backlog()
+
+    def _measure_backlog(self) -> Backlog:
+        stored = []
+        for profile_id in self._spool.list_ids():
+            with suppress(FileNotFoundError):  # it is moved to the bucket
+                stored.append((self.root / layout.build_folder(profile_id) / layout.MANIFEST_FILE).stat().st_mtime)
+        return Backlog(len(stored), measure(self.root), min(stored, default=None))
 
     def _send(self, name: str) -> None:
         self._try(lambda: self._mirror.send(name), name)
@@ -293,6 +315,9 @@ class BucketStore(BucketReader):
         """Send the content of the spool. An item that fails for its own reason does not block the others."""
         for name in self._mirror.list_unsent():
             self._mirror.send(name)
+        self._upload_all()
+
+    def _upload_all(self) -> None:
         for profile_id in sorted(self._spool.list_ids()):
             try:
                 self._uploads.upload(profile_id)
