@@ -42,7 +42,9 @@ class Leadership:
         may block."""
         standing_by = asyncio.create_task(_repeat(stand_by), name="standby")
         try:
-            while not await self._try(lock):
+            while True:
+                if await self._try(lock):
+                    break
                 await asyncio.sleep(leadership.LOOK_SECS if self._lease is not None else LOCK_SECS)
         finally:
             standing_by.cancel()

@@ -216,17 +216,16 @@ def test_a_second_writer_of_the_same_installation_takes_over_and_the_first_one_i
     assert place.reopen().read_entries().items == (make_entry(1, step="Publishing"),)
 
 
-def test_a_standby_uploads_what_only_its_spool_has(place: BucketPlace, tmp_path: Path) -> None:
-    first = place.bucket_store
-    kept = put(Volume(first.root), 7, b"not uploaded yet")
-    second = place.open()
-    standby = place.build(spool=first.root.name)
-    first.unlock()
-    assert second.list_ids() == frozenset()
+def test_a_standby_uploads_what_only_its_spool_has(place: BucketPlace) -> None:
+    leader = place.bucket_store
+    standby = place.build(spool="former")
+    kept = put(Volume(standby.root), 7, b"not uploaded yet")
+    assert leader.list_ids() == frozenset()
     standby.upload_spool()
-    assert second.list_ids() == {kept.id}
+    assert leader.list_ids() == {kept.id}
     assert standby.measure_backlog().attempts == 0
-    assert second.read_manifest(kept.id) == kept
+    assert leader.read_manifest(kept.id) == kept
+    place.bucket_store = leader
 
 
 def test_a_writer_that_slept_neither_doubles_nor_removes(place: BucketPlace) -> None:
