@@ -1,7 +1,8 @@
-"""Measures a bucket on this machine: uploads beside rclone, downloads through the service beside signed URLs, and how
-long a start takes to know many profiles. Prints a Markdown report.
+"""Measures a bucket on this machine: uploads compared to rclone and `aws s3 cp`, downloads through the service compared
+to signed URLs, and the time until a start knows many profiles. Prints a Markdown report.
 
-`.venv/bin/python bench/storage/run.py`; needs moto (tests/buckets/install) and rclone. `--rounds 1` to try it.
+`.venv/bin/python bench/storage/run.py` needs versitygw (tests/buckets/install all); rclone and aws are measured if they
+are installed. `--rounds 1` to try it, `--only start` for one part.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from support.service import make_id, serving, wait_until  # noqa: E402
 MB = 1_000_000
 UPLOAD_BYTES, DOWNLOAD_BYTES = 300 * MB, 100 * MB
 WRITERS = 32
+PARTS = ("upload", "download", "start")
 
 
 def interleave(rounds: int, works: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
@@ -80,6 +82,12 @@ def measure_uploads(server: Server, rounds: int, folder: Path) -> dict[str, list
         command = ["rclone", "copyto", "--s3-no-check-bucket", "--config", os.devnull, str(path), target]
         subprocess.run(command, check=True, env=environment, capture_output=True)
 
+    def by_aws() -> None:
+        target = f"s3://{buckets.NAME}/aws/{next(number)}"
+        command = ["aws", "s3", "cp", "--quiet", "--endpoint-url", server.endpoint, str(path), target]
+        keys = {name.upper(): value for name, value in buckets.KEYS.items()}
+        subprocess.run(command, check=True, env=os.environ | keys | {"AWS_REGION": "us-east-1"}, capture_output=True)
+
     def by_us() -> None:
         objects.upload(f"files/{next(number)}", path, {"Content-Type": "application/gzip"})
 
@@ -94,6 +102,8 @@ def measure_uploads(server: Server, rounds: int, folder: Path) -> dict[str, list
     }
     if shutil.which("rclone"):
         works["rclone copyto"] = lambda: time_it(by_rclone)
+    if shutil.which("aws"):
+        works["aws s3 cp"] = lambda: time_it(by_aws)
     return interleave(rounds, works)
 
 
@@ -161,11 +171,12 @@ def measure_start(objects: Objects, count: int, rounds: int, folder: Path) -> di
 
 
 def render(title: str, found: dict[str, list[float]], size_bytes: int = 0) -> str:
-    rows = [f"### {title}", "", "| | median | rounds |", "| --- | --- | --- |"]
+    rows = [f"### {title}", "", "| | median | ratio to the first | rounds |", "| --- | --- | --- | --- |"]
     for name, secs in found.items():
         median = statistics.median(secs)
         rate = f" ({size_bytes / MB / median:.0f} MB/s)" if size_bytes else ""
-        rows.append(f"| {name} | {median:.2f} s{rate} | {', '.join(f'{each:.2f}' for each in secs)} |")
+        ratio = statistics.median(next(iter(found.values()))) / median
+        rows.append(f"| {name} | {median:.2f} s{rate} | {ratio:.2f} | {', '.join(f'{each:.2f}' for each in secs)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -173,15 +184,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--profiles", type=int, default=100_000)
+    parser.add_argument("--only", choices=PARTS, action="append")
     options = parser.parse_args()
+    parts = options.only or PARTS
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="so-")))
-        server = stack.enter_context(buckets.run_moto(folder / "server"))
-        print(render("Upload of 300 MB", measure_uploads(server, options.rounds, folder), UPLOAD_BYTES))
-        downloads = asyncio.run(measure_downloads(server, options.rounds, folder / "pod"))
-        print(render("GET of 100 MB", downloads, DOWNLOAD_BYTES))
-        starts = measure_start(server.open("many"), options.profiles, options.rounds, folder)
-        print(render(f"{options.profiles} profiles", starts))
+        server = stack.enter_context(buckets.run_versitygw(folder / "server"))
+        print(f"Load at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs.\n")
+        if "upload" in parts:
+            print(render("Upload of 300 MB", measure_uploads(server, options.rounds, folder), UPLOAD_BYTES))
+        if "download" in parts:
+            downloads = asyncio.run(measure_downloads(server, options.rounds, folder / "pod"))
+            print(render("GET of 100 MB", downloads, DOWNLOAD_BYTES))
+        if "start" in parts:
+            starts = measure_start(server.open("many"), options.profiles, options.rounds, folder)
+            print(render(f"{options.profiles} profiles", starts))
         print(f"Largest memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB.")
 
 

@@ -178,7 +178,7 @@ class Bucket(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     role_arn: str = ""
     """AWS role for which the pod's own token is exchanged. Empty: no exchange."""
     options: dict[str, str] = {}
-    """Additional options of the connection, with obstore's names (sts_endpoint, checksum_algorithm, …)."""
+    """Additional options of the connection, with obstore's names (endpoint_url_sts, checksum_algorithm, …)."""
 
     def __post_init__(self) -> None:
         if self.cluster in self.read_clusters:

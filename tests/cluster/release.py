@@ -188,12 +188,13 @@ class Install:
         kubectl.succeed("apply", "--server-side", "--field-manager", f"samply-key-{name}", "-f", "-", body=body)
 
     @contextlib.contextmanager
-    def open(self, token: str | None = None) -> Iterator[Service]:
-        """With a token of the caller that may do everything, unless another one is given."""
+    def open(self, token: str | None = None, *, pod: str = "") -> Iterator[Service]:
+        """With a token of the caller that may do everything, unless another one is given; of one pod, or any."""
         if token is None:
             self.make_caller()
             token = self.make_token()
-        with self.forward(f"service/{self.name}", 80) as port:
+        target, number = (f"pod/{pod}", 8080) if pod else (f"service/{self.name}", 80)
+        with self.forward(target, number) as port:
             yield Service(port, token)
 
     @contextlib.contextmanager
@@ -221,12 +222,12 @@ class Install:
         return {name: float(value) for name, _, value in lines}
 
     @contextlib.contextmanager
-    def open_with_key(self) -> Iterator[Service]:
+    def open_with_key(self, *, pod: str = "") -> Iterator[Service]:
         """With an API key for everything. It counts also where a token of the cluster doesn't: while the operator is
         away, and of a namespace that is gone, with which all rights in it went."""
         key = credentials.build_key("everything", b"k" * credentials.RANDOM_BYTES)
         self.put_key("everything", key, "get,create,delete", "*")
-        with self.open(key) as opened:
+        with self.open(key, pod=pod) as opened:
             kubectl.poll(lambda: opened.call("GET", "/v0/pipelines").status == 200, timeout=15, what="the key is known")
             yield opened
 

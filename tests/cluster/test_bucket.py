@@ -1,5 +1,6 @@
 """Two pods and a bucket instead of a volume: the leader killed, paused or ended in the middle of a recording, and the
-profile served by the other one. The bucket is a process of this machine that the pods reach by the node's address."""
+profile served by the other one; a bucket that is away, and a spool that is full. The bucket is a process of this
+machine that the pods reach by the node's address."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.cluster
 
 SECRET = "bucket-keys"
 CLUSTER = "prod-1"
+SPOOL_BYTES = 256 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,7 @@ def pair(server: Server) -> Iterator[Install]:
         "storage": {
             "kind": "Bucket",
             "bucket": {"url": server.url, "cluster": CLUSTER, "endpoint": endpoint},
+            "spoolBytes": SPOOL_BYTES,
         },
     }
     with release.fresh_namespace("bucket") as namespace:
@@ -99,16 +102,22 @@ def end(install: Install, _: Node, pod: str) -> None:
     kubectl.succeed("-n", install.namespace, "delete", "pod", pod, "--wait=false")
 
 
-def check_once(install: Install, server: Server, target: Pipeline, name: str) -> None:
-    """It is stored once and whole, and served."""
+def list_pods(install: Install) -> list[str]:
+    items = kubectl.get("-n", install.namespace, "pod", "-l", install.selector)["items"]
+    return [item["metadata"]["name"] for item in items if "deletionTimestamp" not in item["metadata"]]
+
+
+def check_once(install: Install, server: Server, target: Pipeline, name: str, *pods: str) -> None:
+    """It is stored once and whole, and served by each of these pods, or by all."""
     status = profiles.wait_succeeded(target, name, timeout=90)["status"]
     objects = server.open(CLUSTER)
     uid = profiles.uid_of(profiles.get(target, name))
     files = [found.path for found in objects.list(names.build_folder(uid))]
     assert files == [names.build_file(uid, status["profile"]["sha256"])]
-    with install.open_with_key() as service:
-        served = service.stored(target.name, uid, "/profile")
-    assert hashlib.sha256(served.body).hexdigest() == status["profile"]["sha256"]
+    for pod in pods or list_pods(install):
+        with install.open_with_key(pod=pod) as service:
+            served = service.stored(target.name, uid, "/profile")
+        assert hashlib.sha256(served.body).hexdigest() == status["profile"]["sha256"], pod
 
 
 @pytest.mark.parametrize(("how", "limit_secs"), [(end, 10), (kill, 15)], ids=["ended", "killed"])
@@ -122,18 +131,23 @@ def test_the_leader_goes_in_the_middle_of_a_recording(
     began = profiles.wait(target, name, "Recording", timeout=30)["status"]
     how(pair, node, leader)
     assert wait_leader(pair, leader, timeout=60) < limit_secs
+    pair.wait()
     check_once(pair, server, target, name)
     status = profiles.get(target, name)["status"]
     assert (status["startedAt"], status["target"]) == (began["startedAt"], began["target"]), "it was taken once"
     target.wait_untouched()
 
 
-def test_a_start_reaches_the_leader_whichever_pod_is_asked(pair: Install, server: Server, target: Pipeline) -> None:
+def test_a_start_reaches_the_leader_whichever_pod_is_asked(pair: Install, target: Pipeline) -> None:
     pair.wait()
-    with pair.open_with_key() as service:
-        answers = {service.profile(target.name, "?duration_secs=2", "POST").status for _ in range(2)}
+    answers = set()
+    for pod in list_pods(pair):
+        with pair.open_with_key(pod=pod) as service:
+            answers.add(service.profile(target.name, "?duration_secs=2", "POST").status)
     assert 202 in answers
     assert answers <= {202, 409}
+    for made in profiles.find(target):
+        profiles.wait_succeeded(target, profiles.name_of(made))
 
 
 @pytest.mark.slow
@@ -148,7 +162,7 @@ def test_a_leader_that_was_paused_for_a_minute_ends_when_it_wakes_up(
     node.signal(container, "STOP")
     try:
         assert wait_leader(pair, leader, timeout=60) < 15
-        check_once(pair, server, target, name)
+        check_once(pair, server, target, name, find_leader(pair))
         time.sleep(30)
     finally:
         node.signal(container, "CONT")
@@ -159,15 +173,45 @@ def test_a_leader_that_was_paused_for_a_minute_ends_when_it_wakes_up(
     check_once(pair, server, target, name)
 
 
-def test_recordings_go_on_while_the_bucket_is_away(pair: Install, server: Server, target: Pipeline) -> None:
+@pytest.mark.parametrize("away_secs", [0, pytest.param(180, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+def test_recordings_go_on_while_the_bucket_is_away(
+    away_secs: int, pair: Install, server: Server, target: Pipeline
+) -> None:
     pair.wait()
+    began, names_ = time.monotonic(), list[str]()
     server.pause()
     try:
-        name = profiles.make(target, durationSeconds=3)
-        profiles.wait_succeeded(target, name, timeout=120)
+        while not names_ or time.monotonic() - began < away_secs:
+            names_.append(profiles.make(target, durationSeconds=3))
+            profiles.wait_succeeded(target, names_[-1], timeout=90)
+        uids = [profiles.uid_of(profiles.get(target, name)) for name in names_]
+        with pair.open_with_key(pod=find_leader(pair)) as service:
+            assert {service.stored(target.name, uid, "/profile").status for uid in uids} == {200}
     finally:
         server.resume()
-    uid = profiles.uid_of(profiles.get(target, name))
     objects = server.open(CLUSTER)
-    kubectl.poll(lambda: objects.find(names.build_manifest(uid)) is not None, timeout=60, what="it went up")
-    check_once(pair, server, target, name)
+    for uid in uids:
+        kubectl.poll(
+            lambda uid=uid: objects.find(names.build_manifest(uid)) is not None, timeout=60, what="it is uploaded"
+        )
+    check_once(pair, server, target, names_[-1])
+
+
+def test_a_full_spool_refuses_recordings_and_serves_on(pair: Install, server: Server, target: Pipeline) -> None:
+    pair.wait()
+    stored = profiles.make(target, durationSeconds=1)
+    profiles.wait_succeeded(target, stored)
+    leader = find_leader(pair)
+    inside = ("-n", pair.namespace, "exec", leader, "-c", "operator", "--")
+    fill = f"import os; os.posix_fallocate(os.open('/data/filler', os.O_RDWR | os.O_CREAT), 0, {SPOOL_BYTES})"
+    kubectl.succeed(*inside, "python3", "-c", fill)
+    try:
+        name = profiles.make(target, durationSeconds=1)
+        failure = profiles.wait_failed(target, name, "StoreFull")["status"]["failure"]
+        assert failure["message"].startswith("The spool lacks")
+        assert "spoolBytes" in failure["remedy"]
+        check_once(pair, server, target, stored)
+    finally:
+        kubectl.succeed(*inside, "python3", "-c", "import os; os.unlink('/data/filler')")
+    again = profiles.make(target, durationSeconds=1)
+    check_once(pair, server, target, again)

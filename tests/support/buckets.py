@@ -121,6 +121,29 @@ def build_storage(server: Server, **changes: object) -> Storage:
     return Storage(kind="Bucket", bucket=bucket, **changes)  # type: ignore[arg-type]
 
 
+def find_program(name: str) -> str:
+    """One of those that `tests/buckets/install all` builds."""
+    program = BUILT / "bin" / name
+    if not program.exists():
+        needs.lack(name, "tests/buckets/install all")
+    return str(program)
+
+
+@contextlib.contextmanager
+def run_versitygw(folder: Path) -> Iterator[Server]:
+    """Another implementation of S3. A bucket is a folder of it."""
+    program, port = find_program("versitygw"), find_port()
+    write_credentials(folder, KEYS)
+    for name in (f"root/{NAME}", "meta"):
+        (folder / name).mkdir(parents=True)
+    command = [
+        program, "--access", KEYS["aws_access_key_id"], "--secret", KEYS["aws_secret_access_key"], "--quiet",
+        "--port", f"127.0.0.1:{port}", "posix", "--sidecar", str(folder / "meta"), str(folder / "root"),
+    ]  # fmt: skip
+    with run(command, port) as process:
+        yield Server(f"s3://{NAME}", f"http://127.0.0.1:{port}", folder, process)
+
+
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """The published one of every Azurite."""
 AZURE_ACCOUNT = "devstoreaccount1"

@@ -21,6 +21,17 @@ class TestS3(StoreContract):
 
 
 @pytest.mark.slow
+class TestVersity(StoreContract):
+    """Another implementation of S3."""
+
+    @pytest.fixture
+    def place(self, versitygw: Server, tmp_path: Path) -> Iterator[BucketPlace]:
+        place = BucketPlace(versitygw, tmp_path)
+        yield place
+        place.close()
+
+
+@pytest.mark.slow
 class TestAzure(StoreContract):
     @pytest.fixture
     def place(self, azurite: Server, tmp_path: Path) -> Iterator[BucketPlace]:

@@ -32,7 +32,7 @@ from samply_operator.store.volume import Volume
 logger = logging.getLogger(__name__)
 
 PAUSE_SECS = 5.0
-"""Pause between two tries while the bucket is unavailable; other calls do not wait for it meanwhile."""
+"""Pause between two tries of the thread while the bucket is unavailable."""
 TIDY_SECS = 3600.0
 MARK_SECS = 7 * 86400.0
 """How long the marker of a removal is kept: a paused process may still write the manifest again."""
@@ -68,7 +68,8 @@ class BucketStore(BucketReader):
         self._newest = 0
         self._extra_sizes: dict[str, tuple[int, ...]] = {}
         self._now = now
-        self._away_until = 0.0
+        self._is_away = False
+        """The bucket did not answer: until the thread reaches it, no other call tries."""
         self._tidy_at = time.monotonic() + TIDY_SECS
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -250,13 +251,13 @@ class BucketStore(BucketReader):
 
     def _try(self, work: Callable[[], Manifest | None], what: str) -> Manifest | None:
         """Send now if the bucket seems available; else the thread sends it later."""
-        if time.monotonic() < self._away_until:
+        if self._is_away:
             return None
         try:
             return work()
         except StoreUnavailable as error:
             logger.warning("%s stays in the spool for now: %s", what, error)
-            self._away_until = time.monotonic() + PAUSE_SECS
+            self._is_away = True
         except StoreFenced as error:
             self._stop(error)
             raise
@@ -283,7 +284,7 @@ class BucketStore(BucketReader):
                     self._fence.renew(self._newest)
                     renewed = time.monotonic()
                 self._drain()
-                self._away_until = 0.0
+                self._is_away = False
                 self._tidy()
             except StoreFenced as error:
                 self._stop(error)
