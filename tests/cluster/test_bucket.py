@@ -20,7 +20,8 @@ from samply_operator.store.bucket import names
 from support import buckets, kubectl
 from support.buckets import Server
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+"""Two pods start for the first one."""
 
 SECRET = "bucket-keys"
 CLUSTER = "prod-1"

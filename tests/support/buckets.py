@@ -6,11 +6,13 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import json
 import os
 import secrets
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -21,7 +23,7 @@ from pathlib import Path
 from samply_operator.settings import Bucket, Storage
 from samply_operator.store.bucket.connection import CREDENTIALS, Connection
 from samply_operator.store.bucket.objects import Objects
-from support import needs
+from support import fake_gcs, needs
 
 BUILT = Path(__file__).parents[2] / "build" / "out"
 START_SECS = 100
@@ -142,6 +144,17 @@ def run_versitygw(folder: Path) -> Iterator[Server]:
     ]  # fmt: skip
     with run(command, port) as process:
         yield Server(f"s3://{NAME}", f"http://127.0.0.1:{port}", folder, process)
+
+
+@contextlib.contextmanager
+def run_fake_gcs(folder: Path) -> Iterator[Server]:
+    """Google Cloud Storage's part; our own, since no other fake has the API that obstore uses."""
+    port = find_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    key = {"gcs_base_url": endpoint, "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+    write_credentials(folder, {"google_service_account_key": json.dumps(key)})
+    with run([sys.executable, str(Path(fake_gcs.__file__)), str(port)], port) as process:
+        yield Server(f"gs://{NAME}", endpoint, folder, process)
 
 
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="

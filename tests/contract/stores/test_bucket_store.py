@@ -31,6 +31,14 @@ class TestVersity(StoreContract):
         place.close()
 
 
+class TestGoogle(StoreContract):
+    @pytest.fixture
+    def place(self, gcs: Server, tmp_path: Path) -> Iterator[BucketPlace]:
+        place = BucketPlace(gcs, tmp_path)
+        yield place
+        place.close()
+
+
 @pytest.mark.slow
 class TestAzure(StoreContract):
     @pytest.fixture

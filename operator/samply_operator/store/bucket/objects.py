@@ -94,13 +94,18 @@ class Objects:
     # ---------------------------------------------------------------------------------------------------- writing
 
     def create(self, path: str, data: bytes) -> str:
-        """Create an object; returns its entity tag. Raises StoreConflict if it exists."""
+        """Create an object; returns its tag for `replace`. Raises StoreConflict if it exists."""
         return self._put(path, data, "create")
 
     def replace(self, path: str, data: bytes, e_tag: str) -> str:
-        """Replace the version `e_tag`; returns the new entity tag. Raises StoreConflict."""
+        """Replace the version with this tag; returns the new tag. Raises StoreConflict."""
+        mode: obstore.PutMode = {"e_tag": e_tag}
+        if self._has_generations():
+            if not e_tag.isdecimal():
+                raise StoreConflict(f"cannot write {path}: a list does not have its generation.")
+            mode = {"e_tag": e_tag, "version": e_tag}
         try:
-            return self._put(path, data, {"e_tag": e_tag})
+            return self._put(path, data, mode)
         except ABSENT as error:
             raise StoreConflict(f"cannot write {path}: it was removed.") from error
 
@@ -111,8 +116,16 @@ class Objects:
     def _put(self, path: str, data: bytes, mode: obstore.PutMode) -> str:
         with translated(f"write {path}"):
             result = obstore.put(self._connect(), path, data, mode=mode, use_multipart=False)
-        self.has_versions = self.has_versions or result["version"] is not None
-        return result["e_tag"] or ""
+        if not self._has_generations():
+            self.has_versions = self.has_versions or result["version"] is not None
+        return self._choose_tag(result["e_tag"], result["version"])
+
+    def _has_generations(self) -> bool:
+        """Google's conditions are on generations, which every object has, and not on entity tags."""
+        return isinstance(self._connect(), GCSStore)
+
+    def _choose_tag(self, e_tag: str | None, version: str | None) -> str:
+        return (version if self._has_generations() else e_tag) or ""
 
     def upload(self, path: str, file: Path, attributes: Mapping[str, str]) -> None:
         """Upload a file of any size in parts. The object appears atomically. Raises StoreUnavailable."""
@@ -150,11 +163,11 @@ class Objects:
     # ---------------------------------------------------------------------------------------------------- reading
 
     def read(self, path: str) -> tuple[bytes, str] | None:
-        """A small object and its entity tag; None if there is none."""
+        """A small object and its tag for `replace`; None if there is none."""
         try:
             with translated(f"read {path}"):
                 result = obstore.get(self._connect(), path)
-                return bytes(result.bytes()), result.meta["e_tag"] or ""
+                return bytes(result.bytes()), self._choose_tag(result.meta["e_tag"], result.meta["version"])
         except ABSENT:
             return None
 
