@@ -24,7 +24,7 @@ from samply_operator.store.bucket import names
 
 PART_BYTES = 8 * 1024 * 1024
 PARTS_AT_ONCE = 4
-STREAM_BYTES = 256 * 1024
+STREAM_BYTES = 1024 * 1024
 READ_BYTES = 1024 * 1024
 MESSAGE_LENGTH = 300
 REMEDY = "Check config.storage.bucket: endpoint, region, credentials and their permissions."
