@@ -91,6 +91,8 @@ class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Maximum number of concurrent recordings; others are queued, oldest first."""
     max_per_node: Positive = 4
     """The same on one node: samply locks memory there for each CPU and thread, and uses CPU when it finishes."""
+    max_triggered: Positive = 4
+    """The same of SamplyTriggers, all together; the others start first."""
     attach_deadline_secs: Seconds = 30
     """Maximum time from the start of samply until it reports that it records."""
     finish_deadline_secs: Seconds = 300

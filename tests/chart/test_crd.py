@@ -11,12 +11,17 @@ import pytest
 
 from chart import helm, samples
 from samply_operator import settings
-from samply_operator.model import manifest, names, profile
+from samply_operator.model import manifest, names, profile, trigger
+
+
+def find_crd(objects: list[helm.Object], plural: str) -> helm.Object:
+    (found,) = (o for o in helm.select(objects, "CustomResourceDefinition") if o["spec"]["names"]["plural"] == plural)
+    return found
 
 
 @pytest.fixture(scope="session")
 def crd(default_objects: list[helm.Object]) -> helm.Object:
-    return helm.only(default_objects, "CustomResourceDefinition")
+    return find_crd(default_objects, names.PLURAL)
 
 
 @pytest.fixture(scope="session")
@@ -126,8 +131,8 @@ def test_what_has_no_name_is_counted_in_samples(schema: dict[str, Any]) -> None:
 
 def test_the_crd_stays_when_the_release_goes(crd: helm.Object) -> None:
     assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    given = helm.only(helm.render({"crds": {"keep": False}}), "CustomResourceDefinition")
-    assert "annotations" not in given["metadata"]
+    for given in helm.select(helm.render({"crds": {"keep": False}}), "CustomResourceDefinition"):
+        assert "annotations" not in given["metadata"]
 
 
 def test_the_crd_can_be_left_to_others() -> None:
@@ -138,3 +143,41 @@ def test_an_old_kubernetes_is_refused() -> None:
     arguments = ("template", "x", str(helm.CHART), "--kube-version")
     assert helm.run(*arguments, "1.29.0").returncode != 0
     assert helm.run(*arguments, "1.30.0-gke.1").returncode == 0
+
+
+# ---------------------------------------------------------------------------------------------------------- triggers
+
+
+@pytest.fixture(scope="session")
+def trigger_crd(default_objects: list[helm.Object]) -> helm.Object:
+    return find_crd(default_objects, names.TRIGGER_PLURAL)
+
+
+def test_the_triggers_crd_has_the_fields_of_the_model(trigger_crd: helm.Object) -> None:
+    def check(node: Any, kind: Any) -> None:
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        assert set(node["properties"]) == set(fields), kind
+        for name, type_ in fields.items():
+            for part in (type_, *get_args(type_)):
+                if isinstance(part, type) and issubclass(part, msgspec.Struct):
+                    check(node["properties"][name], part)
+
+    parts = trigger_crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    check(parts["spec"], trigger.TriggerSpec)
+    check(parts["status"], trigger.TriggerStatus)
+    assert set(get_args(trigger.ConcurrencyPolicy)) == set(parts["spec"]["properties"]["concurrencyPolicy"]["enum"])
+
+
+def test_a_triggers_template_has_the_limits_of_a_profile(trigger_crd: helm.Object, schema: dict[str, Any]) -> None:
+    parts = trigger_crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    profile_fields = schema["properties"]["spec"]["properties"]
+    for name, field in parts["spec"]["properties"]["template"]["properties"].items():
+        assert field == {key: value for key, value in profile_fields[name].items() if key != "description"}
+
+
+def test_triggers_are_named_as_in_the_model(trigger_crd: helm.Object) -> None:
+    spec = trigger_crd["spec"]
+    assert (spec["names"]["kind"], spec["names"]["plural"]) == (names.TRIGGER_KIND, names.TRIGGER_PLURAL)
+    assert spec["names"]["shortNames"] == ["strigger", "striggers"]
+    assert spec["versions"][0]["subresources"] == {"status": {}}
+    assert trigger_crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}

@@ -118,6 +118,8 @@ def test_the_operator_may_do_exactly_this(default_objects: list[helm.Object]) ->
     assert granted == {
         "samplyprofiles": ["get", "list", "watch", "create", "patch", "delete"],
         "samplyprofiles/status": ["patch"],
+        "samplytriggers": ["list", "watch"],
+        "samplytriggers/status": ["patch"],
         "pods": ["get", "list", "watch", "patch"],
         "pods/exec": ["get", "create"],
         "pods/ephemeralcontainers": ["patch"],
@@ -169,7 +171,7 @@ def test_ephemeral_containers_may_be_added_where_the_mode_is_allowed(
 def test_each_verb_has_its_reason() -> None:
     text = (helm.CHART / "templates" / "_rules.tpl").read_text()
     verbs = [line for line in text.splitlines() if re.match(r"    - ", line)]
-    assert len(verbs) == 26
+    assert len(verbs) == 29
     assert all(re.search(r"\w  *# \w", line) for line in verbs)
 
 
@@ -182,7 +184,10 @@ def test_users_of_a_namespace_get_its_profiles(default_objects: list[helm.Object
     assert f"{aggregate}view" not in roles["edit"]["metadata"]["labels"]
     assert roles["view"]["rules"][0]["verbs"] == ["get", "list", "watch"]
     for role in roles.values():
-        assert [r["resources"] for r in role["rules"]] == [["samplyprofiles"]]
+        assert {plural for rule in role["rules"] for plural in rule["resources"]} == {
+            "samplyprofiles",
+            "samplytriggers",
+        }
 
 
 def test_rights_can_be_left_to_others() -> None:

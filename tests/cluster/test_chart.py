@@ -16,6 +16,7 @@ from samply_operator.model import names
 pytestmark = pytest.mark.cluster
 
 CRD = f"{names.PLURAL}.{names.GROUP}"
+CRDS = (CRD, f"{names.TRIGGER_PLURAL}.{names.GROUP}")
 # Nothing is to run here: a node with this label doesn't exist.
 NOWHERE = {"nodeSelector": {"test": "nowhere"}, "persistence": {"size": "1Gi"}}
 OWNER = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace", "helm.sh/resource-policy")
@@ -27,15 +28,15 @@ def run_helm(*arguments: str, values: Any = None) -> str:
     return done.stdout
 
 
-def annotations() -> dict[str, str]:
-    found: dict[str, str] = json.loads(kubectl.succeed("get", "crd", CRD, "-o", "json"))["metadata"].get(
+def annotations(crd: str = CRD) -> dict[str, str]:
+    found: dict[str, str] = json.loads(kubectl.succeed("get", "crd", crd, "-o", "json"))["metadata"].get(
         "annotations", {}
     )
     return found
 
 
-def annotate_crd(wanted: dict[str, str | None]) -> None:
-    kubectl.succeed("patch", "crd", CRD, "--type=merge", "-p", json.dumps({"metadata": {"annotations": wanted}}))
+def annotate_crd(crd: str, wanted: dict[str, str | None]) -> None:
+    kubectl.succeed("patch", "crd", crd, "--type=merge", "-p", json.dumps({"metadata": {"annotations": wanted}}))
 
 
 @pytest.fixture
@@ -48,13 +49,15 @@ def namespace() -> Iterator[str]:
 
 @pytest.fixture
 def unowned_crd() -> Iterator[None]:
-    """The CRD without an owner, as `kubectl apply` leaves it; its owner of before comes back afterwards."""
+    """The CRDs without an owner, as `kubectl apply` leaves them; their owners of before come back afterwards."""
     path = str(helm.REPOSITORY / "manifests" / "crd.yaml")
     kubectl.succeed("apply", "--server-side", "--force-conflicts", "-f", path)
-    before = annotations()
-    annotate_crd(dict.fromkeys(OWNER))
+    before = {crd: annotations(crd) for crd in CRDS}
+    for crd in CRDS:
+        annotate_crd(crd, dict.fromkeys(OWNER))
     yield
-    annotate_crd({key: before.get(key) for key in OWNER})
+    for crd in CRDS:
+        annotate_crd(crd, {key: before[crd].get(key) for key in OWNER})
 
 
 def test_a_restricted_namespace_admits_the_pod(namespace: str) -> None:
@@ -74,8 +77,9 @@ def test_profiles_outlive_releases(namespace: str) -> None:
     assert "belongs to another release or tool" in notes
 
     # The commands that the notes give.
-    annotate_crd({OWNER[0]: "first", OWNER[1]: namespace})
-    kubectl.succeed("label", "crd", CRD, "--overwrite", "app.kubernetes.io/managed-by=Helm")
+    for crd in CRDS:
+        annotate_crd(crd, {OWNER[0]: "first", OWNER[1]: namespace})
+        kubectl.succeed("label", "crd", crd, "--overwrite", "app.kubernetes.io/managed-by=Helm")
     upgraded = run_helm("upgrade", "first", str(helm.CHART), *where, "--force-conflicts", values=NOWHERE)
     assert "belongs to another" not in upgraded
     assert annotations()[OWNER[2]] == "keep"

@@ -23,11 +23,13 @@ from samply_operator.kube import objects
 from samply_operator.kube.events import EventSink
 from samply_operator.model import names
 from samply_operator.model.profile import parse_object
+from samply_operator.model.trigger import parse_trigger
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.requests import Requests
 from samply_operator.settings import Settings
 from samply_operator.store.volume import Volume
+from samply_operator.triggers.worker import Triggers
 from support import shells
 from support.fake_cluster import Container, FakeCluster, Json
 from support.samples import LABELS
@@ -67,6 +69,7 @@ class OperatorProcess:
         self.engine = Engine(self.context, World(settings.targets, self.changes), self.changes)
         self.requests = Requests(self.engine)
         self.claims = Claims(client, self.context.events, settings.targets, self.engine.world.sets)
+        self.triggers = Triggers(self.engine, (NAMESPACE,))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -76,7 +79,7 @@ class OperatorProcess:
         await self._list_first()
         work = (
             self.engine.queue.run(), self.engine.deletions.queue.run(), self.claims.queue.run(),
-            self.engine.renew_leases(), self._clean_once(),
+            self.engine.renew_leases(), self._clean_once(), self.triggers.queue.run(), self.triggers.follow(),
         )  # fmt: skip
         self._tasks = [asyncio.create_task(each) for each in work]
         return self
@@ -127,6 +130,8 @@ class OperatorProcess:
         world.replace_sets(sets.items, source=source)
         world.replace_profiles(scope, profiles.items)
         world.cover(scope)
+        triggers = await client.list_objects(objects.samply_triggers(scope), parse_trigger)
+        self.triggers.watch.replace(scope, triggers.items)
         for carrier in (*pods, *sets.items):
             self.claims.see(carrier)
         for profile in profiles.items:
@@ -142,6 +147,8 @@ class OperatorProcess:
                 if is_gone:
                     self.engine.deletions.see(profile)
                 self.engine.queue.put(profile.key)
+            case names.TRIGGER_KIND:
+                self.triggers.watch.see(NAMESPACE, parse_trigger(raw), is_gone)
             case "Pod":
                 pod = objects.parse_pod(raw)
                 world.see_pod(pod, source=source, is_gone=is_gone)
@@ -231,3 +238,17 @@ def ask(cluster: FakeCluster, name: str = "p-1", *, annotations: dict[str, str] 
             "spec": {"pipeline": "a", "durationSeconds": 1, "mode": "InPlace"} | spec,
         },
     )  # fmt: skip
+
+
+def put_trigger(cluster: FakeCluster, name: str = "t-1", *, labels: dict[str, str] | None = None, **spec: Any) -> Json:
+    """A SamplyTrigger, as kubectl makes it: every ten seconds, all pipelines."""
+    whole = {
+        "pipelines": {"all": True},
+        "when": {"schedule": {"every": "10s"}},
+        "template": {"durationSeconds": 1, "mode": "InPlace"},
+        "limits": {"maxSampledPercent": 100},
+    }
+    meta = {"namespace": NAMESPACE, "name": name, "generation": 1, "labels": labels or {}}
+    meta |= {"creationTimestamp": "2027-01-15T07:59:00Z"}
+    path = objects.samply_triggers(NAMESPACE, name)
+    return cluster.put(path, {"kind": names.TRIGGER_KIND, "metadata": meta, "spec": whole | spec})

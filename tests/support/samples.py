@@ -13,6 +13,7 @@ import msgspec
 from samply_operator.model.manifest import JournalEntry, Manifest, Quality, StoredFile
 from samply_operator.model.pipeline import Container, Pod, StatefulSet
 from samply_operator.model.profile import SamplyProfile, Spec, Status
+from samply_operator.model.trigger import SamplyTrigger, TriggerSpec, TriggerStatus
 
 LABELS = {"app.kubernetes.io/name": "feldera-pipeline"}
 UID = "11111111-2222-4333-8444-555555555555"
@@ -53,6 +54,24 @@ def make_profile(**changes: Any) -> SamplyProfile:
         status=msgspec.convert(told, Status),
     )
     return replace(profile, **changes)
+
+
+def make_trigger(**changes: Any) -> SamplyTrigger:
+    """Every five minutes, pipeline a; `when` and other fields of the spec as in JSON."""
+    fields = {name: changes.pop(name) for name in list(changes) if name not in OBJECT_FIELDS}
+    spec = {"pipelines": {"names": ["a"]}, "when": {"schedule": {"every": "5m"}}} | fields
+    trigger = SamplyTrigger(
+        "prod",
+        "t-1",
+        "uid-of-t-1",
+        "2027-01-15T07:00:00Z",
+        msgspec.convert(spec, TriggerSpec),
+        status=msgspec.convert(changes.pop("status", {}), TriggerStatus),
+    )
+    return replace(trigger, **changes)
+
+
+OBJECT_FIELDS = {"namespace", "name", "uid", "created_at", "generation", "status", "labels", "fault"}
 
 
 def make_entry(**changes: Any) -> JournalEntry:

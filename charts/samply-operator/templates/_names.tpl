@@ -157,19 +157,22 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- if and $auth.kubernetes.enabled (not $auth.unsafeLetAnyoneInWithoutAuthentication) -}}true{{- end -}}
 {{- end -}}
 
-{{- /* The release that owns the CRD in the cluster, as "namespace/name"; empty: none does (or it can't be looked up,
-       as in helm template). Helm refuses to touch an object of another release, so such a CRD is left alone. */ -}}
+{{- /* The release that owns the CRD of that name in the cluster, as "namespace/name"; empty: none does (or it can't be
+       looked up, as in helm template). Helm refuses to touch an object of another release, so such a CRD is left
+       alone. */ -}}
 {{- define "samply-operator.crdOwner" -}}
-{{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "samplyprofiles.samply.feldera.com" -}}
+{{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" . -}}
 {{- if $crd -}}
 {{- $notes := $crd.metadata.annotations | default dict -}}
 {{ index $notes "meta.helm.sh/release-namespace" | default "" }}/{{ index $notes "meta.helm.sh/release-name" | default "" }}
 {{- end -}}
 {{- end -}}
 
+{{- /* Of the root and the name of a CRD: whether this release may install it; "true" or nothing. */ -}}
 {{- define "samply-operator.ownsCrd" -}}
-{{- $owner := include "samply-operator.crdOwner" . -}}
-{{- if or (not $owner) (eq $owner (printf "%s/%s" .Release.Namespace .Release.Name)) -}}true{{- end -}}
+{{- $root := first . -}}
+{{- $owner := include "samply-operator.crdOwner" (last .) -}}
+{{- if or (not $owner) (eq $owner (printf "%s/%s" $root.Release.Namespace $root.Release.Name)) -}}true{{- end -}}
 {{- end -}}
 
 {{- /* What an Ingress or a Gateway publishes: never the probes, never the metrics. */ -}}

@@ -6,13 +6,22 @@
     - get     # read an object again before acting on it
     - list    # the whole state, at start and every ten minutes
     - watch   # new objects, deletions, changed annotations
-    - create  # one object per ordinal, for a trigger annotation or a POST
+    - create  # one object per ordinal, for a trigger annotation, a SamplyTrigger or a POST
     - patch   # annotations: stop, pin
-    - delete  # after their time to live, and for DELETE over HTTP
+    - delete  # after their time to live, for DELETE over HTTP, and for a SamplyTrigger's Replace and history limits
 - apiGroups: [samply.feldera.com]
   resources: [samplyprofiles/status]
   verbs:
     - patch   # how far a recording is, and how it ended
+- apiGroups: [samply.feldera.com]
+  resources: [samplytriggers]
+  verbs:
+    - list    # what is to be recorded when
+    - watch   # new, changed and deleted ones
+- apiGroups: [samply.feldera.com]
+  resources: [samplytriggers/status]
+  verbs:
+    - patch   # when it fired, and why it did not
 - apiGroups: [""]
   resources: [pods]
   verbs:

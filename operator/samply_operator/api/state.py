@@ -124,11 +124,11 @@ class View:
         return tuple(sorted(unstored, key=lambda r: (r.requested_at, r.id), reverse=True))
 
     def find_queue_position(self, recording: RecordingState) -> int | None:
-        """Its place among all that wait for their turn, oldest first; None: it doesn't wait."""
+        """Its place among all that wait for their turn, oldest first, those of triggers last; None: it doesn't wait."""
         if recording.phase != "Pending" or self.live is None:
             return None
-        waiting = sorted((r.requested_at, r.id) for r in self.live.by_id.values() if r.phase == "Pending")
-        return 1 + waiting.index((recording.requested_at, recording.id))
+        waiting = [_find_age(r) for r in self.live.by_id.values() if r.phase == "Pending"]
+        return 1 + sorted(waiting).index(_find_age(recording))
 
     def get(self, profile_id: str) -> Manifest | None:
         return self.catalog.get(profile_id)
@@ -296,3 +296,7 @@ class Board:
         else:
             self._wanted.set()
             self._wake()
+
+
+def _find_age(recording: RecordingState) -> tuple[bool, str, str]:
+    return recording.is_triggered, recording.requested_at, recording.id

@@ -76,6 +76,8 @@ class RecordingState(msgspec.Struct, frozen=True, rename="camel"):
     duration_secs: int = 0
     pipeline_id: str = ""
     """Feldera's id of the pipeline; empty: it has none, or none is known yet."""
+    is_triggered: bool = False
+    """By a SamplyTrigger: it waits behind all others."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, rename="camel", tag="snapshot"):

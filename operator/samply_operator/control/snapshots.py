@@ -59,6 +59,7 @@ def describe_run(run: Run, world: World) -> RecordingState:
         ends_at=times.parse_time(entry.ends_at) if entry.ends_at else None,
         duration_secs=entry.duration_secs,
         pipeline_id=entry.pipeline_id,
+        is_triggered=entry.trigger is not None,
     )
 
 
@@ -81,6 +82,7 @@ def describe_waiting(profile: SamplyProfile, world: World) -> RecordingState:
         preflight_only=profile.spec.preflight_only,
         duration_secs=profile.spec.duration_secs or 0,
         pipeline_id=pipeline.ids[0] if pipeline and len(pipeline.ids) == 1 else "",
+        is_triggered=bool(profile.trigger),
     )
 
 

@@ -10,6 +10,7 @@
              ├─ lists         of SamplyProfiles
              └─ kopf          SamplyProfiles' watch, in a thread and a loop of its own
            recordings         the queue of objects to look at; each recording is a task of recorder/runs.py
+           triggers           watches SamplyTriggers, and decides when each fires
            deletions, claims  the queues of deleted objects, and of annotations
            unwatched          says what is asked for and not watched
            leases, sweep      renewed every 10 s; every minute
@@ -57,6 +58,7 @@ from samply_operator.rules.leadership import build_name
 from samply_operator.settings import Identity, Settings, namespaces_of
 from samply_operator.store import opening
 from samply_operator.supervisor import Supervisor
+from samply_operator.triggers.worker import Triggers
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +174,7 @@ async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, id
     supervisor.start("recordings", engine.queue.run())
     supervisor.start("deletions", engine.deletions.queue.run())
     supervisor.start("claims", claims.queue.run())
+    supervisor.start("triggers", Triggers(engine, namespaces).run())
     sweep = UnwatchedSweep(context.client, context.events, settings.targets, world, namespaces, claims.see)
     supervisor.start("unwatched", sweep.run())
     supervisor.start("leases", engine.renew_leases())

@@ -214,16 +214,21 @@ class Claims:
 async def create_profile(
     client: KubeClient, namespace: str, name: str, spec: Spec, *, request: str
 ) -> Mapping[str, Any] | None:
-    """The new object; None if it exists already, which is fine: the same name is the same request. Raises
-    ObjectRefused for what the cluster's policies or quotas refuse."""
+    """See `create_object`."""
     body = {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
         "metadata": {"name": name, "namespace": namespace, "labels": {names.REQUEST: request}},
         "spec": render_spec(spec),
     }
+    return await create_object(client, body)
+
+
+async def create_object(client: KubeClient, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The new SamplyProfile; None if it exists already, which is fine: the same name is the same request. Raises
+    ObjectRefused for what the cluster's policies or quotas refuse."""
     try:
-        return await client.create(objects.samply_profiles(namespace), body)
+        return await client.create(objects.samply_profiles(body["metadata"]["namespace"]), body)
     except KubeConflict:
         return None
     except (KubeDenied, KubeInvalid) as error:

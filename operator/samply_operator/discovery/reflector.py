@@ -77,23 +77,31 @@ class Pause:
 
 
 class Reflector(Generic[Item]):
-    """`on_listed` is called after each complete list."""
+    """`on_listed` is called after each complete list; `fatal` are the errors that end it."""
 
-    def __init__(self, client: KubeClient, kind: Kind[Item], activity: Activity, on_listed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        kind: Kind[Item],
+        activity: Activity,
+        on_listed: Callable[[], None],
+        fatal: tuple[type[KubeError], ...] = (KubeForbidden,),
+    ) -> None:
         self._client = client
         self._kind = kind
         self._activity = activity
         self._on_listed = on_listed
+        self._fatal = fatal
         self._pause = Pause()
         self._version = ""
 
     async def run(self) -> None:
-        """Run forever. Raises KubeForbidden as soon as listing or watching is forbidden."""
+        """Run until a fatal error: raises KubeForbidden as soon as listing or watching is forbidden."""
         while True:
             try:
                 await self._list()
                 await self._watch()
-            except KubeForbidden:
+            except self._fatal:
                 raise
             except KubeError as error:
                 logger.warning("%s: %s", self._kind.name, error.message)
@@ -123,7 +131,7 @@ class Reflector(Generic[Item]):
                 if not await self._follow(secs):
                     return
                 self._pause.reset()
-            except KubeForbidden:
+            except self._fatal:
                 raise
             except KubeError as error:
                 logger.info("%s: the watch broke: %s", self._kind.name, error.message)

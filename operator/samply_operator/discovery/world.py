@@ -15,6 +15,7 @@ from msgspec import structs
 from samply_operator.discovery.changes import Changes
 from samply_operator.discovery.object_table import Item, Key, ObjectTable, Source, key_of
 from samply_operator.discovery.pipeline_index import PipelineIndex
+from samply_operator.discovery.profile_groups import ProfileGroups
 from samply_operator.errors import SettingsError
 from samply_operator.model.pipeline import Pipeline, Pod, StatefulSet
 from samply_operator.model.profile import SamplyProfile
@@ -41,6 +42,7 @@ class World:
     def __init__(self, targets: Targets, changes: Changes) -> None:
         self.profiles: dict[Key, SamplyProfile] = {}
         self.unended: dict[str, SamplyProfile] = {}
+        self.groups = ProfileGroups()
         self.synced_at = 0.0
         """Unix time of the last complete list, for the metrics; no decision looks at it."""
         self.seen_at = 0.0
@@ -243,7 +245,10 @@ class World:
         known = self.profiles.get(profile.key)
         if known is not None and known.uid != profile.uid:
             self._forget(profile.key)
+        elif known is not None:
+            self.groups.drop(known)  # its labels may have changed
         self.profiles[profile.key] = profile
+        self.groups.put(profile)
         self._keys[profile.uid] = profile.key
         if profile.has_ended or profile.is_deleted:
             self.unended.pop(profile.uid, None)
@@ -256,6 +261,7 @@ class World:
         profile = self.profiles.pop(key, None)
         if profile is not None:
             del self._keys[profile.uid]
+            self.groups.drop(profile)
             self.unended.pop(profile.uid, None)
             self._changes.note_recording(profile.uid)
 

@@ -49,9 +49,13 @@ class _Named(msgspec.Struct, frozen=True):
 class _State(msgspec.Struct, frozen=True):
     """One of them is there."""
 
-    running: dict[str, Any] | None = None
+    running: _Running | None = None
     waiting: _Cause | None = None
     terminated: _Cause | None = None
+
+
+class _Running(msgspec.Struct, frozen=True, rename="camel"):
+    started_at: str | None = None
 
 
 class _Cause(msgspec.Struct, frozen=True):
@@ -142,6 +146,10 @@ def samply_profiles(namespace: str = "", name: str = "", subresource: str = "") 
     return build_path(f"apis/{names.API_VERSION}", names.PLURAL, namespace, name, subresource)
 
 
+def samply_triggers(namespace: str = "", name: str = "", subresource: str = "") -> str:
+    return build_path(f"apis/{names.API_VERSION}", names.TRIGGER_PLURAL, namespace, name, subresource)
+
+
 def leases(namespace: str = "", name: str = "") -> str:
     return build_path("apis/coordination.k8s.io/v1", "leases", namespace, name)
 
@@ -209,13 +217,14 @@ def _find_owner(meta: _Meta) -> str:
 def _build_container(name: str, status: _ContainerStatus | None) -> Container:
     state = (status and status.state) or _State()
     other = state.waiting or state.terminated or _Cause()
-    is_running = state.running is not None
+    running = state.running
     return Container(
         name=name,
-        id=((status and status.container_id) or "") if is_running else "",
-        is_running=is_running,
+        id=((status and status.container_id) or "") if running else "",
+        is_running=running is not None,
         restarts=(status and status.restarts) or 0,
         state_reason=other.reason or "",
+        started_at=(running and running.started_at) or "",
     )
 
 

@@ -38,6 +38,8 @@ def _rights(group: str, resource: str, *verbs: str) -> tuple[Right, ...]:
 RIGHTS: tuple[Right, ...] = (
     *_rights(names.GROUP, names.PLURAL, "get", "list", "watch", "create", "patch", "delete"),
     *_rights(names.GROUP, f"{names.PLURAL}/status", "patch"),
+    *_rights(names.GROUP, names.TRIGGER_PLURAL, "list", "watch"),
+    *_rights(names.GROUP, f"{names.TRIGGER_PLURAL}/status", "patch"),
     *_rights("", "pods", "get", "list", "watch", "patch"),
     # Over a WebSocket an exec is a GET: 1.35 and later require create, older versions get.
     *_rights("", "pods/exec", "get", "create"),

@@ -67,6 +67,13 @@ class ObjectOrigin(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     definition_uid: str = ""
 
 
+class TriggeredBy(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The SamplyTrigger that asked for it, and why."""
+
+    name: str
+    cause: str = ""
+
+
 class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One ended attempt: a stored profile, or a failure that must be reported after a restart."""
 
@@ -97,6 +104,7 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     `finished_at` is wrong. 0: `finished_at` is right."""
     pipeline_id: str = ""
     """Feldera's id of the pipeline; empty: none. `pipeline` is its name at the time of recording."""
+    trigger: TriggeredBy | None = None
     schema: int = 1
 
 
@@ -166,6 +174,7 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     """Why the container was a guess; empty: it was not."""
     lease: str = ""
     """The Lease that excludes other operators from this target; empty: none is needed."""
+    trigger: TriggeredBy | None = None
     schema: int = 1
 
 

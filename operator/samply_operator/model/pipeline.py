@@ -15,6 +15,8 @@ class Container:
     is_running: bool = False
     restarts: int = 0
     state_reason: str = ""
+    started_at: str = ""
+    """When it began to run; empty while it is not running."""
 
 
 @dataclass(frozen=True, slots=True)

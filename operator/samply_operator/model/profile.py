@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from samply_operator.model import names
 from samply_operator.settings import Mode
 
 Phase = Literal["Pending", "Recording", "Collecting", "Succeeded", "Failed", "Cancelled"]
@@ -96,6 +97,11 @@ class SamplyProfile:
     @property
     def has_begun(self) -> bool:
         return self.phase not in NOT_BEGUN
+
+    @property
+    def trigger(self) -> str:
+        """The SamplyTrigger that created it; empty: none."""
+        return self.labels.get(names.MADE_BY, "")
 
     @property
     def key(self) -> tuple[str, str]:

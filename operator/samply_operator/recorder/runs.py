@@ -74,7 +74,15 @@ class Runs(Mapping[str, Run]):
     def list_active(self) -> list[admit.Active]:
         """Those that count for admission."""
         return [
-            admit.Active(e.id, e.name, e.pod_uid, e.container, e.node, is_preflight=e.preflight_only)
+            admit.Active(
+                e.id,
+                e.name,
+                e.pod_uid,
+                e.container,
+                e.node,
+                is_preflight=e.preflight_only,
+                is_triggered=e.trigger is not None,
+            )
             for e in (run.entry for run in self._live.values())
             if not e.outcome
         ]

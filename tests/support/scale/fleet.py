@@ -36,7 +36,8 @@ CONTAINER = "pipeline"
 IMAGE = "registry.example.com/feldera/pipeline-manager:0.140.0"
 FIELDS = 38
 """Environment variables of a pod: with them it is as large as a real one."""
-DEFINITION = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{names.PLURAL}.{names.GROUP}"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+DEFINITION = f"{DEFINITIONS}/{names.PLURAL}.{names.GROUP}"
 BEGAN = "2027-01-15T08:00:00Z"
 
 
@@ -72,9 +73,11 @@ class Writer:
         return await self.ask("PATCH", path, body, "merge-patch+json")
 
     async def apply_definition(self, path: Path) -> None:
-        """The CRD of a source tree, in the place of another one's."""
-        body = yaml.safe_load(path.read_text())  # noqa: ASYNC240 - nothing else runs in this loop
-        await self.ask("PATCH", DEFINITION, body, "apply-patch+yaml", fieldManager="scale", force="true")
+        """The CRDs of a source tree, in the place of another one's."""
+        text = path.read_text()  # noqa: ASYNC240 - nothing else runs in this loop
+        for body in filter(None, yaml.safe_load_all(text)):
+            where = f"{DEFINITIONS}/{body['metadata']['name']}"
+            await self.ask("PATCH", where, body, "apply-patch+yaml", fieldManager="scale", force="true")
         while True:
             status = (await self.ask("GET", DEFINITION)).get("status") or {}
             if any(c["type"] == "Established" and c["status"] == "True" for c in status.get("conditions") or ()):

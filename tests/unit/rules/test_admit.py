@@ -247,3 +247,40 @@ def test_the_first_journal_entry_has_the_specs_values_before_the_settings() -> N
         "container_id": TARGET.container_id, "node": "node-1",
     }  # fmt: skip
     assert msgspec.json.decode(msgspec.json.encode(entry), type=type(entry)) == entry
+
+
+# ---------------------------------------------------------------------------------------------------------- triggers
+
+LABELLED = {names.MADE_BY: "t-1"}
+
+
+def decide_triggered(active: tuple[admit.Active, ...] = (), waiting: tuple[admit.Waiting, ...] = ()) -> admit.Decision:
+    settings = Settings(recording=Recording(max_concurrent=3, max_triggered=1))
+    profile = make_profile(labels=LABELLED)
+    return admit.decide(profile, {("prod", "a"): PIPELINE}, active, settings, waiting)
+
+
+def test_a_trigger_has_a_share_of_all_recordings() -> None:
+    triggered = replace(other(profile_id="x"), is_triggered=True)
+    assert isinstance(decide_triggered((triggered,)), admit.Wait)
+    assert isinstance(decide_triggered((other(profile_id="x"),)), admit.Admit)
+
+
+def test_what_waits_for_a_triggers_share_stops_nobody_else() -> None:
+    waiting = decide_triggered((replace(other(profile_id="x"), is_triggered=True),))
+    assert isinstance(waiting, admit.Wait)
+    assert isinstance(decide(waiting=(waiting.waiting,)), admit.Admit)
+
+
+def test_manual_requests_go_before_older_ones_of_triggers() -> None:
+    younger = admit.Waiting("z", "2099-01-01T00:00:00Z", "node-1", is_for_node=False)
+    assert younger.age < replace(younger, id="a", created_at="2020-01-01T00:00:00Z", is_triggered=True).age
+    full = tuple(replace(other(pod_uid=f"u-{n}", profile_id=f"x-{n}")) for n in range(2))
+    assert isinstance(decide_triggered(full, (younger,)), admit.Wait)
+
+
+def test_the_journal_has_the_trigger_and_its_cause() -> None:
+    profile = make_profile(labels=LABELLED, annotations={names.CAUSE: "x" * 9999})
+    trigger = admit.build_entry(profile, TARGET, SETTINGS, NOW).trigger
+    assert trigger is not None
+    assert (trigger.name, len(trigger.cause)) == ("t-1", admit.CAUSE_LIMIT)

@@ -74,6 +74,8 @@ def render_attempt(manifest: Manifest, view: View) -> Json:
     }
     if manifest.file:
         body["file"] = {**msgspec.structs.asdict(manifest.file), "href": f"{href}/profile"}
+    if manifest.trigger:
+        body["trigger"] = msgspec.structs.asdict(manifest.trigger)
     if manifest.failure:
         body["failure"] = {"message": manifest.failure.message, **render_failure(manifest)}
     return body

@@ -215,6 +215,7 @@ def describe_attempt(entry: JournalEntry, now: float, failure: Failure | None) -
         warnings=entry.warnings,
         origin=entry.origin,
         pipeline_id=entry.pipeline_id,
+        trigger=entry.trigger,
     )
 
 

@@ -1,5 +1,7 @@
 """Admission: one recording per target, a limit in total and per node, oldest first.
 
+Those of SamplyTriggers wait behind all others, and have a limit of their own.
+
 A preflight records nothing: it does not block a recording of its target and does not count within the limits. The
 number of concurrent preflights is limited too.
 """
@@ -9,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from samply_operator.model.manifest import JournalEntry
+from samply_operator.model import names
+from samply_operator.model.manifest import JournalEntry, TriggeredBy
 from samply_operator.model.pipeline import Pipeline, Pod, Target
 from samply_operator.model.profile import Failure, SamplyProfile, Spec
 from samply_operator.rules import times
 from samply_operator.rules.discovery import containers, locate, naming
 from samply_operator.rules.recording import failures, lease
 from samply_operator.settings import Settings
+
+CAUSE_LIMIT = 500
+"""Anybody who may write a SamplyProfile may write its annotations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +34,13 @@ class Active:
     container: str
     node: str = ""
     is_preflight: bool = False
+    is_triggered: bool = False
+    """By a SamplyTrigger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queued recording; older ones go first."""
+    """A queued recording; older ones go first, and those of SamplyTriggers last."""
 
     id: str
     created_at: str
@@ -40,10 +48,11 @@ class Waiting:
     is_for_node: bool
     """Only its node is full: it does not block recordings on other nodes."""
     is_preflight: bool = False
+    is_triggered: bool = False
 
     @property
-    def age(self) -> tuple[str, str]:
-        return self.created_at, self.id
+    def age(self) -> tuple[bool, str, str]:
+        return self.is_triggered, self.created_at, self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +98,8 @@ def decide(
             return _refuse(
                 "AlreadyRecording", f"{other.name} already records container {found.container} of {found.pod}."
             )
-    older = [
-        w for w in waiting if w.age < (profile.created_at, profile.uid) and (spec.preflight_only or not w.is_preflight)
-    ]
+    mine = (bool(profile.trigger), profile.created_at, profile.uid)
+    older = [w for w in waiting if w.age < mine and (spec.preflight_only or not w.is_preflight)]
     return _check_limits(profile, found, others, older, settings) or Admit(found)
 
 
@@ -120,6 +128,11 @@ def _check_limits(
     if len(others) + ahead >= limits.max_concurrent:
         waiting = _build_waiting(profile, target, is_for_node=False)
         return Wait(describe_wait(ahead, limits.max_concurrent), waiting)
+    if profile.trigger:
+        ahead = sum(w.is_triggered for w in older)
+        if sum(a.is_triggered for a in others) + ahead >= limits.max_triggered:
+            waiting = _build_waiting(profile, target, is_for_node=True)
+            return Wait(describe_wait(ahead, limits.max_triggered, " for triggers"), waiting)
     running = sum(a.node == target.node for a in others)
     ahead = sum(w.node == target.node for w in older)
     if target.node and running + ahead >= limits.max_per_node:
@@ -153,7 +166,14 @@ def says_as_much(told: str, message: str) -> bool:
 
 
 def _build_waiting(profile: SamplyProfile, target: Target, *, is_for_node: bool) -> Waiting:
-    return Waiting(profile.uid, profile.created_at, target.node, is_for_node, is_preflight=profile.spec.preflight_only)
+    return Waiting(
+        profile.uid,
+        profile.created_at,
+        target.node,
+        is_for_node,
+        is_preflight=profile.spec.preflight_only,
+        is_triggered=bool(profile.trigger),
+    )
 
 
 def find_lease(profile: SamplyProfile, pipelines: Mapping[tuple[str, str], Pipeline], settings: Settings) -> str | None:
@@ -245,4 +265,12 @@ def build_entry(profile: SamplyProfile, target: Target, settings: Settings, now:
         process=spec.process or "",
         pipeline_id=target.pipeline_id,
         doubt=target.doubt,
+        trigger=build_trigger(profile),
     )
+
+
+def build_trigger(profile: SamplyProfile) -> TriggeredBy | None:
+    """The trigger that created it, and why; None: none did."""
+    if not profile.trigger:
+        return None
+    return TriggeredBy(profile.trigger, profile.annotations.get(names.CAUSE, "")[:CAUSE_LIMIT])

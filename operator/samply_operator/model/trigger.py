@@ -1,0 +1,178 @@
+"""A SamplyTrigger object: when to record which pipelines (`TriggerSpec`), and its status. Parsed once, at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from samply_operator.settings import Mode
+
+ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
+
+
+class _Part(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    pass
+
+
+class Pipelines(_Part, frozen=True):
+    """Which pipelines of the trigger's namespace: exactly one of the first three. No ordinals: all of them."""
+
+    names: tuple[str, ...] = ()
+    match_labels: dict[str, str] | None = None
+    all: bool = False
+    ordinals: tuple[int, ...] = ()
+
+
+class Schedule(_Part, frozen=True):
+    """`cron` or `every`."""
+
+    cron: str = ""
+    every: str = ""
+    time_zone: str = "UTC"
+    jitter_seconds: int = 0
+    starting_deadline_seconds: int | None = None
+
+
+class Restart(_Part, frozen=True):
+    """The start of a pipeline's container."""
+
+    within_seconds: int = 300
+
+
+class When(_Part, frozen=True):
+    """Exactly one of them."""
+
+    schedule: Schedule | None = None
+    restart: Restart | None = None
+
+    @property
+    def kind(self) -> str:
+        return next((name for name in self.__struct_fields__ if getattr(self, name) is not None), "")
+
+
+class Template(_Part, frozen=True):
+    """The spec of the SamplyProfiles, without pipeline and ordinal."""
+
+    duration_seconds: int | None = None
+    rate_hz: int | None = None
+    container: str | None = None
+    process: str | None = None
+    mode: Mode | None = None
+
+
+class Limits(_Part, frozen=True):
+    """For each pipeline. None: the default of the kind of trigger (rules/triggers/limits.py)."""
+
+    cooldown_seconds: int | None = None
+    max_firings: int | None = None
+    window_seconds: int = 3600
+    max_sampled_percent: int = 25
+
+
+class TriggerSpec(_Part, frozen=True):
+    pipelines: Pipelines
+    when: When
+    template: Template = Template()
+    limits: Limits = Limits()
+    concurrency_policy: ConcurrencyPolicy = "Allow"
+    suspend: bool = False
+    dry_run: bool = False
+    successful_profiles_history_limit: int | None = None
+    failed_profiles_history_limit: int | None = None
+
+
+class LastFired(_Part, frozen=True):
+    time: str = ""
+    cause: str = ""
+    message: str = ""
+
+
+class LastNotFired(_Part, frozen=True):
+    time: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class TriggerStatus(_Part, frozen=True):
+    """Written by the operator, and read again after its restart."""
+
+    observed_generation: int = 0
+    last_evaluation_time: str = ""
+    last_schedule_time: str = ""
+    """The scheduled time that was last decided on; earlier ones are never fired."""
+    next_time: str = ""
+    when: str = ""
+    """What it waits for, in a few words."""
+    active: int = 0
+    """Profiles of this trigger that have not ended."""
+    fired: int = 0
+    would_have_fired: int = 0
+    """With dryRun."""
+    last_fired: LastFired = LastFired()
+    last_not_fired: LastNotFired = LastNotFired()
+    conditions: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SamplyTrigger:
+    """One object as observed."""
+
+    namespace: str
+    name: str
+    uid: str
+    created_at: str
+    spec: TriggerSpec
+    generation: int = 1
+    status: TriggerStatus = field(default_factory=TriggerStatus)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+    """Why it cannot be read; empty: it can."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.namespace, self.name
+
+
+class _Meta(msgspec.Struct, frozen=True, rename="camel"):
+    namespace: str
+    name: str
+    uid: str
+    creation_timestamp: str = ""
+    generation: int = 1
+    labels: dict[str, str] | None = None
+
+
+class _Identity(msgspec.Struct, frozen=True):
+    metadata: _Meta
+
+
+class _Object(_Identity, frozen=True):
+    spec: TriggerSpec
+    status: TriggerStatus | None = None
+
+
+def parse_trigger(raw: Mapping[str, Any] | msgspec.Raw) -> SamplyTrigger:
+    """Raises msgspec.ValidationError only if it is not an object at all."""
+    try:
+        found, fault = _read(raw, _Object), ""
+    except msgspec.ValidationError as error:
+        found, fault = _Object(_read(raw, _Identity).metadata, TriggerSpec(Pipelines(), When())), str(error)
+    meta = found.metadata
+    return SamplyTrigger(
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        created_at=meta.creation_timestamp,
+        spec=found.spec,
+        generation=meta.generation,
+        status=found.status or TriggerStatus(),
+        labels=meta.labels or {},
+        fault=fault,
+    )
+
+
+def _read(raw: Mapping[str, Any] | msgspec.Raw, kind: Any) -> Any:
+    return msgspec.json.decode(raw, type=kind) if isinstance(raw, msgspec.Raw) else msgspec.convert(raw, type=kind)

@@ -1,0 +1,243 @@
+"""Decides on each SamplyTrigger when its time has come or something changed, creates its SamplyProfiles, and tells.
+
+Whatever is killed in between, the next process decides the same again: the profiles' names follow from the cause, and
+the status is written after the profiles were created.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from samply_operator.discovery.claims import create_object
+from samply_operator.discovery.object_table import Key
+from samply_operator.discovery.work_queue import WorkQueue
+from samply_operator.errors import KubeConflict, KubeForbidden, KubeNotFound, ObjectRefused
+from samply_operator.kube import objects
+from samply_operator.model import names
+from samply_operator.model.profile import parse_object
+from samply_operator.model.trigger import SamplyTrigger, TriggerStatus, When
+from samply_operator.recorder.engine import Engine
+from samply_operator.rules.triggers import limits, naming, status
+from samply_operator.rules.triggers.decide import decide, find_expired
+from samply_operator.rules.triggers.facts import Decision, Facts, Firing, Made, Place, Skip
+from samply_operator.supervisor import Supervisor
+from samply_operator.triggers import gathering, measures
+from samply_operator.triggers.watch import TriggerWatch
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_SECS = 1.0
+"""How soon a trigger of a namespace that was not listed yet is looked at again."""
+LOOK_SECS = 60.0
+"""The longest sleep until a scheduled time: the clock may be set meanwhile."""
+CHANGES_SECS = 1.0
+"""How long changes of pods and profiles are collected before the triggers that they concern are looked at."""
+KEPT_SECS = 3600.0
+
+
+@dataclass(slots=True)
+class _Known:
+    """What this process remembers of a trigger."""
+
+    uid: str
+    spec_seen: object
+    status: TriggerStatus
+    written: TriggerStatus
+    reserved: dict[str, Made] = field(default_factory=dict)
+    """Created by this process, or about to be, by name."""
+
+
+class Triggers:
+    """`namespaces` empty: all of them. `run` must be run."""
+
+    def __init__(self, engine: Engine, namespaces: Sequence[str]) -> None:
+        self._engine = engine
+        self._known: dict[Key, _Known] = {}
+        self.watch = TriggerWatch(engine.context.client, namespaces, engine.activity, self.see)
+        self.queue: WorkQueue[Key] = WorkQueue(self.evaluate, name="triggers", activity=engine.activity)
+
+    async def run(self) -> None:
+        """Run forever."""
+        async with Supervisor() as supervisor:
+            supervisor.start("SamplyTriggers", self.watch.run())
+            supervisor.start("triggers", self.queue.run())
+            supervisor.start("changes for triggers", self.follow())
+
+    def see(self, keys: set[Key]) -> None:
+        """They came, changed or went. A change of a status is our own."""
+        for key in keys:
+            trigger, known = self.watch.triggers.get(key), self._known.get(key)
+            if trigger is None or known is None or known.uid != trigger.uid or known.spec_seen != _find_spec(trigger):
+                self.queue.put(key)
+        kinds = Counter(trigger.spec.when.kind for trigger in self.watch.triggers.values())
+        for kind in When.__struct_fields__:
+            measures.TRIGGERS.labels(kind).set(kinds[kind])
+
+    async def follow(self) -> None:
+        """Run forever: look at the triggers that a change of a pod or a profile may concern."""
+        changes, seen = self._engine.changes, 0
+        with changes.feed() as feed:
+            while True:
+                seen = await changes.wait(seen, 3600.0)
+                pipelines, recordings = feed.take()
+                moved = {key[0] for key in pipelines}
+                profiles = (self._engine.world.find_profile(uid) for uid in recordings)
+                ended = {(p.namespace, p.trigger) for p in profiles if p and p.trigger and p.has_ended}
+                for key, trigger in self.watch.triggers.items():
+                    if key in ended or (key[0] in moved and trigger.spec.when.restart):
+                        self.queue.put(key)
+                await asyncio.sleep(CHANGES_SECS)
+
+    # ----------------------------------------------------------------------------------------------- one decision
+
+    async def evaluate(self, key: Key) -> None:
+        """Decide on one trigger, and carry it out. Can be repeated."""
+        trigger = self.watch.triggers.get(key)
+        if trigger is None:
+            self._known.pop(key, None)
+            return
+        if not self._engine.world.covers(trigger.namespace):
+            self.queue.put_later(key, UNKNOWN_SECS)
+            return
+        known = self._know(trigger)
+        now = self._engine.context.now()
+        facts = gathering.gather(self._engine, replace(trigger, status=known.status), known.reserved, now)
+        decision = decide(facts)
+        # No await between the decision and the reservation: nothing is decided on twice.
+        self._reserve(known, facts, decision.fire)
+        measures.EVALUATIONS.labels(trigger.spec.when.kind).inc()
+        await self._carry_out(trigger, known, facts, decision)
+        self._sleep(key, decision, now)
+
+    def _know(self, trigger: SamplyTrigger) -> _Known:
+        known = self._known.get(trigger.key)
+        if known is None or known.uid != trigger.uid:
+            known = _Known(trigger.uid, None, trigger.status, trigger.status)
+            self._known[trigger.key] = known
+        known.spec_seen = _find_spec(trigger)
+        return known
+
+    def _reserve(self, known: _Known, facts: Facts, firings: Sequence[Firing]) -> None:
+        trigger = facts.trigger
+        oldest = facts.now - limits.find_memory_secs(trigger.spec) - KEPT_SECS
+        known.reserved = {name: made for name, made in known.reserved.items() if made.at > oldest}
+        for firing in firings:
+            request = naming.build_request(trigger, firing.cause)
+            for place in firing.places:
+                name = naming.build_name(trigger, request, place)
+                known.reserved[name] = Made(name, "", request, place.pipeline, place.ordinal, facts.now)
+
+    async def _carry_out(self, trigger: SamplyTrigger, known: _Known, facts: Facts, decision: Decision) -> None:
+        outcomes, skips = [], [*decision.skips]
+        for running in decision.replace:
+            await self._delete(trigger.namespace, running)
+        for firing in decision.fire:
+            made, refused = await self._fire(trigger, known, firing)
+            skips += refused
+            if made:
+                outcomes.append(status.Outcome(firing.cause.text, made))
+        active = sum(made.is_active for made in facts.made) + (
+            0 if trigger.spec.dry_run else sum(len(outcome.profiles) for outcome in outcomes)
+        )
+        before = known.status
+        known.status = status.update(
+            before, trigger, decision, outcomes, skips, active=active, now=self._engine.context.now()
+        )
+        self._measure(trigger, outcomes, skips)
+        await self._tell(trigger, known, before, outcomes)
+        for expired in find_expired(facts):
+            await self._delete(trigger.namespace, expired)
+
+    async def _fire(self, trigger: SamplyTrigger, known: _Known, firing: Firing) -> tuple[tuple[str, ...], list[Skip]]:
+        """The profiles' names, and what the cluster refused."""
+        request, made, refused = naming.build_request(trigger, firing.cause), [], []
+        for place in firing.places:
+            name = naming.build_name(trigger, request, place)
+            if trigger.spec.dry_run:
+                made.append(name)
+                continue
+            try:
+                await self._create(trigger, known, firing, place)
+            except (ObjectRefused, KubeForbidden) as error:
+                refused.append(Skip("Refused", f"{place.shown}: {error}"))
+            except BaseException:
+                for left in firing.places:  # they are decided on again
+                    if not known.reserved[naming.build_name(trigger, request, left)].uid:
+                        del known.reserved[naming.build_name(trigger, request, left)]
+                raise
+            else:
+                made.append(name)
+        return tuple(made), refused
+
+    async def _create(self, trigger: SamplyTrigger, known: _Known, firing: Firing, place: Place) -> None:
+        engine, body = self._engine, naming.build_object(trigger, firing.cause, place)
+        name = body["metadata"]["name"]
+        raw = await create_object(engine.context.client, body)
+        if raw is None:
+            known.reserved[name] = replace(known.reserved[name], uid="unknown")
+            return
+        profile = parse_object(raw)
+        known.reserved[name] = replace(known.reserved[name], uid=profile.uid)
+        if profile.key not in engine.world.profiles:  # else the watch was faster, and may know more
+            engine.world.see_profile(profile)
+        engine.queue.put(profile.key)
+        measures.PROFILES.labels(trigger.spec.when.kind).inc()
+
+    async def _delete(self, namespace: str, made: Made) -> None:
+        with contextlib.suppress(KubeNotFound, KubeConflict):
+            await self._engine.context.client.delete(objects.samply_profiles(namespace, made.name), uid=made.uid)
+
+    def _sleep(self, key: Key, decision: Decision, now: float) -> None:
+        """Until it is to be looked at again."""
+        waits = [decision.retry_secs] if decision.retry_secs is not None else []
+        if decision.next_at is not None:
+            waits.append(min(LOOK_SECS, max(0.0, decision.next_at - now)))
+        if waits:
+            self.queue.put_later(key, min(waits))
+
+    # ------------------------------------------------------------------------------------------------ what it says
+
+    async def _tell(
+        self, trigger: SamplyTrigger, known: _Known, before: TriggerStatus, outcomes: Sequence[status.Outcome]
+    ) -> None:
+        events, about, new = self._engine.context.events, _refer(trigger), known.status
+        if status.is_worth_writing(known.written, new):
+            body = {"metadata": {"uid": trigger.uid}, "status": status.render(new)}
+            try:
+                await self._engine.context.client.patch(objects.samply_triggers(*trigger.key, "status"), body)
+            except (KubeNotFound, KubeConflict) as error:
+                logger.info("%s/%s is gone: %s", *trigger.key, error.message)
+                return
+            known.written = new
+        for outcome in outcomes:
+            word = "would have fired" if trigger.spec.dry_run else "fired"
+            text = f"{outcome.cause}: {word}: {status.list_profiles(outcome.profiles)}"
+            await events.publish(about, "Normal", "DryRun" if trigger.spec.dry_run else "Fired", text)
+        last = new.last_not_fired
+        if last.reason and last.reason != before.last_not_fired.reason:
+            await events.publish(about, "Warning", last.reason, f"Not fired: {last.message}")
+
+    def _measure(self, trigger: SamplyTrigger, outcomes: Sequence[status.Outcome], skips: Sequence[Skip]) -> None:
+        kind = trigger.spec.when.kind
+        measures.FIRED.labels(kind, str(trigger.spec.dry_run).lower()).inc(len(outcomes))
+        for skip in skips:
+            measures.NOT_FIRED.labels(kind, skip.reason).inc()
+
+
+def _find_spec(trigger: SamplyTrigger) -> object:
+    return trigger.spec, trigger.labels, trigger.fault
+
+
+def _refer(trigger: SamplyTrigger) -> dict[str, str]:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.TRIGGER_KIND,
+        "namespace": trigger.namespace,
+        "name": trigger.name,
+        "uid": trigger.uid,
+    }

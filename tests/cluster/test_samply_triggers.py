@@ -1,0 +1,110 @@
+"""SamplyTriggers on a real API server: what it refuses, a schedule that fires, and what kubectl shows."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chart import helm
+from cluster import profiles
+from cluster.pipelines import Pipeline
+from cluster.release import Install
+from samply_operator.model import names
+from support import kubectl
+
+pytestmark = pytest.mark.cluster
+
+EVERY = {"schedule": {"every": "10s"}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _definitions() -> None:
+    """Another release may own them."""
+    path = str(helm.REPOSITORY / "manifests" / "crd.yaml")
+    kubectl.succeed("apply", "--server-side", "--force-conflicts", "-f", path)
+    crd = f"crd/{names.TRIGGER_PLURAL}.{names.GROUP}"
+    kubectl.succeed("wait", "--for=condition=Established", "--timeout=30s", crd)
+
+
+def build(name: str = "", **spec: Any) -> dict[str, Any]:
+    whole = {"pipelines": {"all": True}, "when": EVERY} | spec
+    metadata = {"name": name or f"t-{uuid.uuid4().hex[:8]}", "labels": {"team": "payments"}}
+    return {"apiVersion": names.API_VERSION, "kind": names.TRIGGER_KIND, "metadata": metadata, "spec": whole}
+
+
+@pytest.fixture
+def made(pipeline: Pipeline) -> Iterator[list[str]]:
+    """Names of triggers to delete."""
+    found: list[str] = []
+    yield found
+    for name in found:
+        kubectl.run("-n", pipeline.namespace, "delete", "strigger", name)
+
+
+def get_status(pipeline: Pipeline, name: str) -> dict[str, Any]:
+    status: dict[str, Any] = kubectl.get("-n", pipeline.namespace, f"strigger/{name}").get("status", {})
+    return status
+
+
+def put(pipeline: Pipeline, made: list[str], **spec: Any) -> str:
+    body = build(**spec)
+    kubectl.succeed("-n", pipeline.namespace, "apply", "-f", "-", body=body)
+    made.append(body["metadata"]["name"])
+    return made[-1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"pipelines": {}}, "exactly one of names"),
+        ({"pipelines": {"all": True, "names": ["a"]}}, "exactly one of names"),
+        ({"pipelines": {"all": False}}, "all"),
+        ({"when": {}}, "exactly one of schedule"),
+        ({"when": EVERY | {"restart": {}}}, "exactly one of schedule"),
+        ({"when": {"schedule": {}}}, "exactly one of cron"),
+        ({"when": {"schedule": {"every": "1s"}}}, "every must be from 10s"),
+        ({"when": {"schedule": {"every": "soon"}}}, "spec.when.schedule.every"),
+        ({"when": {"schedule": {"cron": "* * *"}}}, "spec.when.schedule.cron"),
+        ({"when": {"schedule": {"cron": "@daily"}}}, "spec.when.schedule.cron"),
+        ({"when": {"schedule": {"every": "5m", "timeZone": "Europe/Berlin"}}}, "timeZone has no meaning"),
+        ({"concurrencyPolicy": "Never"}, "concurrencyPolicy"),
+        ({"template": {"durationSeconds": 0}}, "durationSeconds"),
+        ({"name": "t" * 53}, "at most 52 characters"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_refused(spec: dict[str, Any], said: str, install: Install) -> None:
+    done = kubectl.run("-n", install.namespace, "create", "-f", "-", "--dry-run=server", body=build(**spec))
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_a_schedule_fires_and_kubectl_tells_the_story(pipeline: Pipeline, made: list[str]) -> None:
+    """The labels and the cause are on the profile, and in what the service keeps of it."""
+    known = {profiles.uid_of(item) for item in profiles.find(pipeline)}
+    selected = {"names": [pipeline.name], "ordinals": [1]}
+    name = put(pipeline, made, pipelines=selected, template={"durationSeconds": 1, "rateHz": 99})
+    broken = put(pipeline, made, when={"schedule": {"cron": "61 * * * *"}})
+    kubectl.poll(lambda: get_status(pipeline, name).get("fired"), timeout=25, what=f"{name} has fired")
+    item = next(item for item in profiles.find(pipeline) if profiles.uid_of(item) not in known)
+    assert item["spec"] == {"pipeline": pipeline.name, "ordinal": 1, "durationSeconds": 1, "rateHz": 99}
+    meta = item["metadata"]
+    assert meta["labels"].items() >= {names.MADE_BY: name, "team": "payments"}.items()
+    assert meta["annotations"][names.CAUSE].startswith("Schedule of ")
+    assert profiles.wait_event(pipeline.namespace, name, "Fired").startswith("Schedule of ")
+    profiles.wait(pipeline, profiles.name_of(item))
+    suspended = '{"spec": {"suspend": true}}'
+    kubectl.succeed("-n", pipeline.namespace, "patch", "strigger", name, "--type=merge", "-p", suspended)
+    kubectl.poll(
+        lambda: get_status(pipeline, name)["conditions"][0]["reason"] == "Suspended", timeout=5, what="it is suspended"
+    )
+    lines = kubectl.succeed("-n", pipeline.namespace, "get", "striggers").splitlines()
+    assert lines[0].split("  ")[0] == "NAME"
+    line = next(line.split() for line in lines if line.startswith(name))
+    assert line[1:4] == ["every", "10s", "Suspended"]
+    assert int(line[4]) >= 1
+    assert "InvalidSchedule" in next(line for line in lines if line.startswith(broken))
+    assert "Bad minute" in get_status(pipeline, broken)["conditions"][0]["message"]
