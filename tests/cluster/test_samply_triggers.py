@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,10 @@ import pytest
 from chart import helm
 from cluster import profiles
 from cluster.pipelines import Pipeline
-from cluster.release import Install
+from cluster.release import Install, Service
 from samply_operator.model import names
-from support import kubectl
+from support import alerting, kubectl
+from support.alerting import Alerting
 
 pytestmark = pytest.mark.cluster
 
@@ -108,3 +111,33 @@ def test_a_schedule_fires_and_kubectl_tells_the_story(pipeline: Pipeline, made: 
     assert int(line[4]) >= 1
     assert "InvalidSchedule" in next(line for line in lines if line.startswith(broken))
     assert "Bad minute" in get_status(pipeline, broken)["conditions"][0]["message"]
+
+
+def test_an_alert_of_a_real_alertmanager_becomes_a_profile(
+    pipeline: Pipeline, made: list[str], service: Service, folder: Path
+) -> None:
+    """A real Prometheus sees a slow step; however often the alert is repeated, there is one profile, which links it."""
+    name = put(
+        pipeline,
+        made,
+        pipelines={"all": True, "ordinals": [0]},
+        when={"alert": {"matchLabels": {"alertname": alerting.ALERT}}},
+        template={"durationSeconds": 1},
+    )
+    kubectl.poll(lambda: get_status(pipeline, name).get("when") == "alert", timeout=15, what=f"{name} is known")
+    url = f"http://127.0.0.1:{service.port}/v0/alerts"
+    with Alerting(folder, pipeline.name, url, service.token) as source:
+        source.exporter.step_secs = 9.0
+        kubectl.poll(lambda: get_status(pipeline, name).get("fired"), timeout=40, what=source.read_log)
+        (item,) = (i for i in profiles.find(pipeline) if i["metadata"].get("labels", {}).get(names.MADE_BY) == name)
+        stored = profiles.wait_succeeded(pipeline, profiles.name_of(item))
+        assert [
+            profiles.name_of(i)
+            for i in profiles.find(pipeline)
+            if i["metadata"].get("labels", {}).get(names.MADE_BY) == name
+        ] == [profiles.name_of(item)]
+    assert stored["metadata"]["annotations"][names.CAUSE].startswith(f"Alert {alerting.ALERT} since ")
+    assert "step_seconds" in stored["metadata"]["annotations"][names.ALERT]
+    facts = json.loads(service.stored(pipeline.name, profiles.uid_of(item)).body)
+    assert facts["trigger"]["name"] == name
+    assert facts["trigger"]["link"] == stored["metadata"]["annotations"][names.ALERT]

@@ -19,6 +19,8 @@ from samply_operator.control.messages import (
     REQUEST_ID,
     ActReply,
     ActRequest,
+    AlertsReply,
+    AlertsRequest,
     Credentials,
     ErrorReply,
     LeaderState,
@@ -135,6 +137,8 @@ class FakeOperator:
         self.review: Review = refuse_review
         self.reviewed: list[tuple[str, ReviewRequest]] = []
         self.examine: Callable[[], Report] = lambda: Report("Passed", ())
+        self.take_alerts: Callable[[AlertsRequest], AlertsReply] = lambda request: AlertsReply(())
+        self.alerts: list[AlertsRequest] = []
         self.tenants: list[str] = []
         """Of calls to start."""
         self.bearers: list[str] = []
@@ -179,6 +183,7 @@ class FakeOperator:
         app.router.add_post("/v1/start-all", self._start_all)
         app.router.add_post("/v1/preflight", self._preflight)
         app.router.add_post("/v1/doctor", self._examine)
+        app.router.add_post("/v1/alerts", self._take_alerts)
         app.router.add_post("/v1/support-bundle", self._gather_support_bundle)
         app.router.add_post("/v1/{verb:stop|delete|pin|unpin}", self._act)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
@@ -282,6 +287,12 @@ class FakeOperator:
     async def _examine(self, request: web.Request) -> web.StreamResponse:
         self.bearers.append(_read_bearer(request))
         return self._tell(self.examine)
+
+    async def _take_alerts(self, request: web.Request) -> web.StreamResponse:
+        self.bearers.append(_read_bearer(request))
+        wanted = msgspec.json.decode(await request.read(), type=AlertsRequest)
+        self.alerts.append(wanted)
+        return self._tell(lambda: self.take_alerts(wanted))
 
     async def _gather_support_bundle(self, request: web.Request) -> web.StreamResponse:
         self.exported.append(msgspec.json.decode(await request.read(), type=SupportBundleRequest))

@@ -10,6 +10,7 @@ OPEN = ("/healthz", "/readyz", "/v0/config", "/openapi.json", "/docs")
 GUARDED = (
     ("GET", "/v0/pipelines"),
     ("GET", "/v0/doctor"),
+    ("POST", "/v0/alerts"),
     ("GET", PROFILE),
     ("HEAD", PROFILE),
     ("GET", f"{PROFILE}?ordinal=all"),

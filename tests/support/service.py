@@ -84,12 +84,12 @@ class Service:
     def client(self) -> OperatorClient:
         return self.door.app[app_keys.OPERATOR]
 
-    async def ask(self, method: str, path: str, **headers: str) -> Answer:
+    async def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """`Authorization=""` sends none."""
         named = {name.replace("_", "-"): value for name, value in headers.items() if value}
         session = self.bare if headers.get("Authorization") == "" else self.session
         url = f"http://127.0.0.1:{self.port}{path}"
-        async with session.request(method, url, headers=named, allow_redirects=False) as response:
+        async with session.request(method, url, data=body, headers=named, allow_redirects=False) as response:
             answer = Answer(response.status, response.headers, await response.read())
             base = self.door.app[app_keys.BASE_PATH]
             sent = response.url.raw_path

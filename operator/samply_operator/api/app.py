@@ -12,6 +12,7 @@ from samply_operator.api.content.conversions import CONVERSIONS, Conversions
 from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.api.routes import (
     actions,
+    alerts,
     api_docs,
     console,
     console_sign_in,
@@ -34,13 +35,14 @@ from samply_operator.control.client import OperatorClient
 from samply_operator.rules.access.rates import Limit
 from samply_operator.settings import Identity, Settings
 
-MAX_BODY_BYTES = 64 * 1024
-"""No route wants a body; aiohttp reads at most this much of one."""
+MAX_BODY_BYTES = 1024 * 1024
+"""Only alerts have a body; aiohttp reads at most this much of one."""
 TABLES = (
     samply_profile.routes,
     preflight.routes,
     samply_profiles.routes,
     actions.routes,
+    alerts.routes,
     links.routes,
     summaries.routes,
     trees.routes,

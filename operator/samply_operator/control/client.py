@@ -26,6 +26,8 @@ from samply_operator.control.messages import (
     REQUEST_ID,
     ActReply,
     ActRequest,
+    AlertsReply,
+    AlertsRequest,
     Credentials,
     ErrorReply,
     ExamineRequest,
@@ -53,6 +55,8 @@ ANSWER_SECS = 15.0
 """Longest wait for the answer to a call, on top of the wait that the call itself asks for."""
 EXAMINE_SECS = 30.0
 """Longest time that the checks of an installation take: some ask the API server dozens of questions."""
+ALERTS_SECS = 15.0
+"""The same for alerts, each of which may create profiles."""
 REPEAT_SECS = 0.2
 """Pause until a start is sent again whose operator ended while it was under way."""
 METRICS_SECS = 5.0
@@ -71,6 +75,7 @@ _start_replies = msgspec.json.Decoder(StartReply)
 _start_all_replies = msgspec.json.Decoder(StartAllReply)
 _preflight_replies = msgspec.json.Decoder(PreflightReply)
 _support_bundle_replies = msgspec.json.Decoder(SupportBundleReply)
+_alerts_replies = msgspec.json.Decoder(AlertsReply)
 _reports = msgspec.json.Decoder(Report)
 _act_replies = msgspec.json.Decoder(ActReply)
 _error_replies = msgspec.json.Decoder(ErrorReply)
@@ -148,6 +153,10 @@ class OperatorClient:
     async def gather_evidence(self, login: Login, request: SupportBundleRequest) -> SupportBundleReply:
         """Ask for what only the operator knows of a pipeline. Raises as `start` does."""
         return await self._call("/v1/support-bundle", login, request, _support_bundle_replies)
+
+    async def send_alerts(self, login: Login, request: AlertsRequest) -> AlertsReply:
+        """Let the triggers decide on alerts. Raises as `start` does."""
+        return await self._call("/v1/alerts", login, request, _alerts_replies, ALERTS_SECS)
 
     async def examine(self, login: Login) -> Report:
         """Ask for the checks of the installation. Raises as `start` does."""

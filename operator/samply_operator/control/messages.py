@@ -11,6 +11,7 @@ The protocol (HTTP over the socket):
   POST /v1/start-all `StartAllRequest` → 200 `StartAllReply`, or an error: one recording for each ordinal
   POST /v1/preflight `StartRequest` → 200 `PreflightReply`, or an error: whether it would work; nothing is recorded
   POST /v1/support-bundle `SupportBundleRequest` → 200 `SupportBundleReply`, or an error
+  POST /v1/alerts   `AlertsRequest` → 200 `AlertsReply`, or an error: what the SamplyTriggers make of them
   POST /v1/doctor   `ExamineRequest` → 200 `Report` (model/check.py), or an error: the checks of the installation
   POST /v1/stop     `ActRequest` → 200 `ActReply`, or an error: end the recording now and keep it
   POST /v1/delete   `ActRequest` → 200 `ActReply`, or an error: cancel it, or remove what is stored
@@ -29,6 +30,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from samply_operator.model.alert import Alert, AlertOutcome
 from samply_operator.model.profile import Failure
 from samply_operator.rules.access.credentials import ApiKey
 from samply_operator.rules.recording.preflight import Finding
@@ -240,6 +242,16 @@ class PreflightReply(msgspec.Struct, frozen=True, rename="camel"):
     failure: Failure | None = None
     facts: dict[str, str] = {}
     """What was found where samply was to run."""
+
+
+class AlertsRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    alerts: tuple[Alert, ...]
+
+
+class AlertsReply(msgspec.Struct, frozen=True, rename="camel"):
+    """For each alert one outcome, or one for each trigger that it matches."""
+
+    outcomes: tuple[AlertOutcome, ...]
 
 
 class SupportBundleRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

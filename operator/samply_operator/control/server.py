@@ -30,6 +30,8 @@ from samply_operator.control.messages import (
     REQUEST_ID,
     ActReply,
     ActRequest,
+    AlertsReply,
+    AlertsRequest,
     ExamineRequest,
     LeaderState,
     PreflightReply,
@@ -63,6 +65,7 @@ from samply_operator.rules.access import permissions
 from samply_operator.rules.access.permissions import NOBODY, Decision, Who
 from samply_operator.rules.installation import checks
 from samply_operator.settings import Verb
+from samply_operator.triggers.alerts import Alerts
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ BEAT_SECS = 4.0
 """Something goes out at least this often, so that silence means that the operator is away."""
 UPDATES_PER_SEC = 4
 """What changes faster goes out together."""
-MAX_BODY_BYTES = 256 * 1024
+MAX_BODY_BYTES = 2 * 1024 * 1024
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -102,9 +105,11 @@ class ControlServer:
         namespaces: tuple[str, ...] = (),
         examiner: Examiner = _examine_nothing,
         leadership: Leadership | None = None,
+        alerts: Alerts,
     ) -> None:
         """`namespaces` are those that are watched, none: all of them; `examiner` checks the installation; `leadership`
         None: this process is the only one."""
+        self._alerts = alerts
         self._namespaces = namespaces
         self._examiner = examiner
         self._leadership = leadership
@@ -126,6 +131,7 @@ class ControlServer:
         app.router.add_post("/v1/start-all", self._answer(StartAllRequest, self._start_all))
         app.router.add_post("/v1/preflight", self._answer(StartRequest, self._preflight))
         app.router.add_post("/v1/support-bundle", self._answer(SupportBundleRequest, self._gather_support_bundle))
+        app.router.add_post("/v1/alerts", self._answer(AlertsRequest, self._take_alerts))
         app.router.add_post("/v1/doctor", self._answer(ExamineRequest, self._examine))
         app.router.add_post("/v1/stop", self._answer(ActRequest, self._stop))
         app.router.add_post("/v1/delete", self._answer(ActRequest, self._delete))
@@ -332,6 +338,19 @@ class ControlServer:
                         details={"verb": "get", "namespace": place},
                     )
         return checks.build_report(await self._examiner())
+
+    async def _take_alerts(self, login: Login, call: AlertsRequest) -> AlertsReply:
+        """In all namespaces where the sender may start recordings. Raises Forbidden if there is none."""
+        candidates = self._alerts.list_namespaces()
+        with self._audit("create", namespace="") as note:
+            note.who = who = await self._authorizer.identify(login, ("get", "create"), candidates)
+            if candidates and not any(who.may("create", namespace) for namespace in candidates):
+                raise Forbidden(
+                    "You are not allowed to start recordings in any namespace with SamplyTriggers for alerts.",
+                    remedy="This needs the verbs `get` and `create` on samplyprofiles there.",
+                    details={"verb": "create", "namespace": ""},
+                )
+        return AlertsReply(await self._alerts.take(call.alerts, lambda namespace: who.may("create", namespace)))
 
     async def _stop(self, login: Login, call: ActRequest) -> ActReply:
         await self._admit_act(login, "create", call.id)

@@ -58,6 +58,7 @@ from samply_operator.rules.leadership import build_name
 from samply_operator.settings import Identity, Settings, namespaces_of
 from samply_operator.store import opening
 from samply_operator.supervisor import Supervisor
+from samply_operator.triggers.alerts import Alerts
 from samply_operator.triggers.worker import Triggers
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ async def _run(settings: Settings, identity: Identity) -> None:
         callers = LocalAuthenticator(settings.auth, keys, lambda: source.current, now=context.now)
         asked = feldera if settings.auth.feldera.enabled else None
         authorizer = Authorizer(settings.auth, client, callers, identity.namespace, asked)
+        triggers = Triggers(engine, namespaces_of(settings, identity))
         feldera_names = FelderaNames(feldera, settings, world, changes)
         leadership = _build_leadership(settings, identity, client)
         server = ControlServer(
@@ -119,13 +121,14 @@ async def _run(settings: Settings, identity: Identity) -> None:
             namespaces=namespaces_of(settings, identity),
             examiner=lambda: Examination(client, settings, identity, feldera).run(),
             leadership=leadership if settings.storage.kind == "Bucket" else None,
+            alerts=Alerts(engine, triggers),
         )
         try:
             await server.start()
             await leadership.lead(volume.lock, stand_by=volume.upload_spool)
             await _report_missing_rights(client, namespaces_of(settings, identity), settings)
             await feldera_names.load()
-            await _record(supervisor, engine, settings, identity)
+            await _record(supervisor, engine, triggers, settings, identity)
             supervisor.start("names", feldera_names.run())
             await asyncio.Event().wait()
         finally:
@@ -145,7 +148,9 @@ def _build_leadership(settings: Settings, identity: Identity, client: KubeClient
     return Leadership(LeaderLease(client, identity.namespace, name, identity.pod, address), opening.end_process)
 
 
-async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, identity: Identity) -> None:
+async def _record(
+    supervisor: Supervisor, engine: Engine, triggers: Triggers, settings: Settings, identity: Identity
+) -> None:
     """From here on this is the active process."""
     context, namespaces = engine.context, namespaces_of(settings, identity)
     world = engine.world
@@ -174,7 +179,7 @@ async def _record(supervisor: Supervisor, engine: Engine, settings: Settings, id
     supervisor.start("recordings", engine.queue.run())
     supervisor.start("deletions", engine.deletions.queue.run())
     supervisor.start("claims", claims.queue.run())
-    supervisor.start("triggers", Triggers(engine, namespaces).run())
+    supervisor.start("triggers", triggers.run())
     sweep = UnwatchedSweep(context.client, context.events, settings.targets, world, namespaces, claims.see)
     supervisor.start("unwatched", sweep.run())
     supervisor.start("leases", engine.renew_leases())

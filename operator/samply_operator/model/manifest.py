@@ -72,6 +72,8 @@ class TriggeredBy(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
 
     name: str
     cause: str = ""
+    link: str = ""
+    """To the alert; empty: it was none."""
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

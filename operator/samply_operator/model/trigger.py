@@ -42,11 +42,20 @@ class Restart(_Part, frozen=True):
     within_seconds: int = 300
 
 
+class AlertMatch(_Part, frozen=True):
+    """An alert that Alertmanager sends, with these labels. The other two name the labels that say what it is about."""
+
+    match_labels: dict[str, str]
+    pipeline_label: str = "pipeline"
+    pod_label: str = "pod"
+
+
 class When(_Part, frozen=True):
     """Exactly one of them."""
 
     schedule: Schedule | None = None
     restart: Restart | None = None
+    alert: AlertMatch | None = None
 
     @property
     def kind(self) -> str:

@@ -98,6 +98,8 @@ def _describe_place(engine: Engine, trigger: SamplyTrigger, pipeline: Pipeline, 
         _find_recording(engine, pipeline, ordinal),
         chosen.id if chosen else "",
         times.parse_time(chosen.started_at) if chosen else 0.0,
+        pod.name,
+        pipeline.ids,
     )
 
 

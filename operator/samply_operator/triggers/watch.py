@@ -34,6 +34,12 @@ class TriggerWatch:
         self._activity = activity
         self._on_change = on_change
         self._table: ObjectTable[SamplyTrigger] = ObjectTable()
+        self._awaited = set(self._scopes)
+
+    @property
+    def is_synced(self) -> bool:
+        """Each scope was listed, or cannot be."""
+        return not self._awaited
 
     @property
     def triggers(self) -> dict[Key, SamplyTrigger]:
@@ -41,6 +47,7 @@ class TriggerWatch:
 
     def replace(self, scope: str, found: Sequence[SamplyTrigger]) -> None:
         """A complete list."""
+        self._awaited.discard(scope)
         self._on_change(self._table.replace((scope, ""), found))
 
     def see(self, scope: str, found: SamplyTrigger, is_gone: bool = False) -> None:
@@ -64,6 +71,7 @@ class TriggerWatch:
                 await Reflector(self._client, kind, self._activity, lambda: None, fatal).run()
             except fatal as error:
                 told = _warn(scope, error, told)
+                self._awaited.discard(scope)
                 self._on_change(self._table.drop_scope(scope))
             await asyncio.sleep(RETRY_SECS)
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from samply_operator.discovery.claims import create_object
@@ -19,10 +19,12 @@ from samply_operator.discovery.work_queue import WorkQueue
 from samply_operator.errors import KubeConflict, KubeForbidden, KubeNotFound, ObjectRefused
 from samply_operator.kube import objects
 from samply_operator.model import names
+from samply_operator.model.alert import Alert
 from samply_operator.model.profile import parse_object
-from samply_operator.model.trigger import SamplyTrigger, TriggerStatus, When
+from samply_operator.model.trigger import AlertMatch, SamplyTrigger, TriggerStatus, When
 from samply_operator.recorder.engine import Engine
 from samply_operator.rules.triggers import limits, naming, status
+from samply_operator.rules.triggers.alerts import decide_alert
 from samply_operator.rules.triggers.decide import decide, find_expired
 from samply_operator.rules.triggers.facts import Decision, Facts, Firing, Made, Place, Skip
 from samply_operator.supervisor import Supervisor
@@ -50,6 +52,14 @@ class _Known:
     written: TriggerStatus
     reserved: dict[str, Made] = field(default_factory=dict)
     """Created by this process, or about to be, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What became of a decision: the profiles that were created (or would have been), and why others were not."""
+
+    profiles: tuple[str, ...]
+    skips: tuple[Skip, ...]
 
 
 class Triggers:
@@ -104,15 +114,22 @@ class Triggers:
         if not self._engine.world.covers(trigger.namespace):
             self.queue.put_later(key, UNKNOWN_SECS)
             return
-        known = self._know(trigger)
-        now = self._engine.context.now()
+        await self._decide(trigger, decide)
+
+    async def _decide(self, trigger: SamplyTrigger, rule: Callable[[Facts], Decision]) -> Carried:
+        known, now = self._know(trigger), self._engine.context.now()
         facts = gathering.gather(self._engine, replace(trigger, status=known.status), known.reserved, now)
-        decision = decide(facts)
+        decision = rule(facts)
         # No await between the decision and the reservation: nothing is decided on twice.
         self._reserve(known, facts, decision.fire)
         measures.EVALUATIONS.labels(trigger.spec.when.kind).inc()
-        await self._carry_out(trigger, known, facts, decision)
-        self._sleep(key, decision, now)
+        carried = await self._carry_out(trigger, known, facts, decision)
+        self._sleep(trigger.key, decision, now)
+        return carried
+
+    async def take_alert(self, trigger: SamplyTrigger, match: AlertMatch, alert: Alert) -> Carried:
+        """Decide on a firing alert whose labels match, and carry it out. Can be repeated."""
+        return await self._decide(trigger, lambda facts: decide_alert(facts, match, alert))
 
     def _know(self, trigger: SamplyTrigger) -> _Known:
         known = self._known.get(trigger.key)
@@ -132,7 +149,7 @@ class Triggers:
                 name = naming.build_name(trigger, request, place)
                 known.reserved[name] = Made(name, "", request, place.pipeline, place.ordinal, facts.now)
 
-    async def _carry_out(self, trigger: SamplyTrigger, known: _Known, facts: Facts, decision: Decision) -> None:
+    async def _carry_out(self, trigger: SamplyTrigger, known: _Known, facts: Facts, decision: Decision) -> Carried:
         outcomes, skips = [], [*decision.skips]
         for running in decision.replace:
             await self._delete(trigger.namespace, running)
@@ -152,6 +169,7 @@ class Triggers:
         await self._tell(trigger, known, before, outcomes)
         for expired in find_expired(facts):
             await self._delete(trigger.namespace, expired)
+        return Carried(tuple(name for outcome in outcomes for name in outcome.profiles), tuple(skips))
 
     async def _fire(self, trigger: SamplyTrigger, known: _Known, firing: Firing) -> tuple[tuple[str, ...], list[Skip]]:
         """The profiles' names, and what the cluster refused."""

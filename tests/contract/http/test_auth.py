@@ -167,7 +167,7 @@ async def test_a_key_of_another_namespace_sees_nothing(service: Service) -> None
     service.operator.recordings = (make_recording(make_id(7), "orders"),)
     await service.settle()
     await set_keys(service, make_key(ELSEWHERE, credentials.VERBS, ("elsewhere",)))
-    for method, path in GUARDED[2:]:
+    for method, path in GUARDED[3:]:
         if method != "GET":
             continue
         hidden = await service.ask(method, path, Authorization=bearer(ELSEWHERE))
@@ -184,7 +184,7 @@ async def test_the_id_of_a_hidden_pipeline_does_not_tell_its_name(service: Servi
     service.put(1, pipeline="secret", pipeline_id=make_pipeline_id(1))
     await service.settle()
     await set_keys(service, make_key(ELSEWHERE, credentials.VERBS, ("elsewhere",)))
-    for method, path in GUARDED[2:]:
+    for method, path in GUARDED[3:]:
         if method == "HEAD":
             continue
         hidden, absent = [

@@ -33,6 +33,7 @@ from samply_operator.kube import objects, reviews
 from samply_operator.logs import AUDIT, FIELDS
 from samply_operator.rules.access import permissions
 from samply_operator.settings import Auth
+from samply_operator.triggers.alerts import Alerts
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline
 
@@ -137,7 +138,10 @@ async def client(
 ) -> AsyncIterator[OperatorClient]:
     path = str(tmp_path_factory.mktemp("s") / "c.sock")
     source = CredentialSource(operator.cluster, NAMESPACE, now=time.time)
-    server = ControlServer(operator.engine, operator.requests, path, source, build_authorizer(kubernetes))
+    alerts = Alerts(operator.engine, operator.triggers)
+    server = ControlServer(
+        operator.engine, operator.requests, path, source, build_authorizer(kubernetes), alerts=alerts
+    )
     await server.start()
     async with OperatorClient(path) as client:
         yield client

@@ -22,6 +22,7 @@ from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.check import Check
 from samply_operator.settings import Auth, FelderaWay
+from samply_operator.triggers.alerts import Alerts
 from support.fake_cluster import FakeCluster
 from support.fake_feldera import READER, STRANGER, FakeFeldera, make_pipeline_id, serve_two_tenants
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline
@@ -68,7 +69,7 @@ class serving:  # noqa: N801 - used as a function
 
         self._server = ControlServer(
             self._operator.engine, self._operator.requests, self._path, source, authorizer,
-            namespaces=(NAMESPACE,), examiner=examine,
+            namespaces=(NAMESPACE,), examiner=examine, alerts=Alerts(self._operator.engine, self._operator.triggers),
         )  # fmt: skip
         await self._server.start()
         self._client = OperatorClient(self._path)

@@ -49,6 +49,7 @@ from samply_operator.rules.access import credentials
 from samply_operator.settings import ApiKeys, Auth, Recording, Settings
 from samply_operator.store.space import Backlog
 from samply_operator.store.volume import Volume
+from samply_operator.triggers.alerts import Alerts
 from support.fake_cluster import FakeCluster
 from support.fake_operator import KEY, LOGIN, bearer
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
@@ -70,7 +71,8 @@ async def build_server(operator: OperatorProcess, path: Path) -> ControlServer:
     authorizer = Authorizer(
         auth, client, LocalAuthenticator(auth, KeySet(auth.oidc), lambda: source.current), NAMESPACE
     )
-    return ControlServer(operator.engine, operator.requests, str(path), source, authorizer)
+    alerts = Alerts(operator.engine, operator.triggers)
+    return ControlServer(operator.engine, operator.requests, str(path), source, authorizer, alerts=alerts)
 
 
 @pytest.fixture
@@ -333,7 +335,7 @@ async def test_a_pin_is_in_the_object_and_in_the_state(
         pytest.param(b"{}", 400, id="without a pipeline"),
         pytest.param(b'{"pipeline": "a", "requestedBy": "root"}', 400, id="unknown key"),
         pytest.param(b'{"pipeline": "\xff"}', 400, id="no UTF-8"),
-        pytest.param(b" " * 300_000, 413, id="too large"),
+        pytest.param(b" " * (server_.MAX_BODY_BYTES + 1), 413, id="too large"),
     ],
 )
 async def test_a_call_that_cannot_be_read_is_refused(

@@ -19,6 +19,9 @@ class Place:
     container_id: str = ""
     started_at: float = 0.0
     """When its container began to run; 0: unknown."""
+    pod: str = ""
+    ids: tuple[str, ...] = ()
+    """Feldera's ids of the pipeline."""
 
     @property
     def key(self) -> tuple[str, int]:

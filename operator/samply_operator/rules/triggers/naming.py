@@ -59,7 +59,7 @@ def build_object(trigger: SamplyTrigger, cause: Cause, place: Place) -> dict[str
 
 
 def build_annotations(cause: Cause) -> Mapping[str, str]:
-    return {names.CAUSE: cause.text}
+    return {names.CAUSE: cause.text} | ({names.ALERT: cause.link} if cause.link else {})
 
 
 def is_copied(label: str) -> bool:

@@ -1,0 +1,76 @@
+"""Alerts that Alertmanager sends: each goes to the triggers that it matches, in the namespaces where its sender may
+start recordings.
+
+Alertmanager repeats a notification after an error of 5xx alone. So errors are only what a repetition may cure; all else
+is an outcome.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from samply_operator.errors import OperatorUnavailable
+from samply_operator.model.alert import Alert, AlertOutcome, AlertState
+from samply_operator.model.trigger import AlertMatch, SamplyTrigger
+from samply_operator.recorder.engine import Engine
+from samply_operator.rules.triggers import alerts
+from samply_operator.triggers.worker import Triggers
+
+logger = logging.getLogger(__name__)
+
+
+class Alerts:
+    def __init__(self, engine: Engine, triggers: Triggers) -> None:
+        self._engine = engine
+        self._triggers = triggers
+
+    def list_namespaces(self) -> tuple[str, ...]:
+        """Those with triggers that wait for alerts."""
+        return tuple(sorted({trigger.namespace for trigger, _ in self._list()}))
+
+    def _list(self) -> list[tuple[SamplyTrigger, AlertMatch]]:
+        found = self._triggers.watch.triggers.values()
+        return [(each, each.spec.when.alert) for each in found if each.spec.when.alert is not None]
+
+    async def take(self, received: Sequence[Alert], may: Callable[[str], bool]) -> tuple[AlertOutcome, ...]:
+        """`may`: whether the sender may start recordings in a namespace. Raises OperatorUnavailable and errors.Kube*
+        if it is to be sent again."""
+        if not self._triggers.watch.is_synced:
+            raise OperatorUnavailable("The operator has only begun: it does not know all triggers yet.")
+        wanted = [(trigger, match) for trigger, match in self._list() if may(trigger.namespace)]
+        for namespace in {trigger.namespace for trigger, _ in wanted}:
+            if not self._engine.world.covers(namespace):
+                raise OperatorUnavailable(f"The operator does not know all pipelines of {namespace} yet.")
+        outcomes: list[AlertOutcome] = []
+        for alert in received:
+            outcomes += await self._take(alert, wanted)
+        return tuple(outcomes)
+
+    async def _take(self, alert: Alert, wanted: Sequence[tuple[SamplyTrigger, AlertMatch]]) -> list[AlertOutcome]:
+        if alert.status == "resolved":
+            return [AlertOutcome(alert.fingerprint, "Resolved")]
+        matched = [(trigger, match) for trigger, match in wanted if alerts.is_matched(match, alert)]
+        if not matched:
+            text = "No SamplyTrigger with when.alert that the sender may use has these labels in matchLabels."
+            return [AlertOutcome(alert.fingerprint, "NotMatched", message=text)]
+        return [await self._take_one(trigger, match, alert) for trigger, match in matched]
+
+    async def _take_one(self, trigger: SamplyTrigger, match: AlertMatch, alert: Alert) -> AlertOutcome:
+        carried = await self._triggers.take_alert(trigger, match, alert)
+        state: AlertState = "SeenBefore"
+        if carried.profiles:
+            state = "DryRun" if trigger.spec.dry_run else "Fired"
+        elif carried.skips:
+            state = "NotFired"
+        skip = carried.skips[0] if carried.skips else None
+        logger.info("alert %s: %s/%s: %s", alert.fingerprint, *trigger.key, state)
+        return AlertOutcome(
+            alert.fingerprint,
+            state,
+            trigger.namespace,
+            trigger.name,
+            carried.profiles,
+            skip.reason if skip else "",
+            skip.message if skip else "",
+        )

@@ -1,0 +1,154 @@
+"""Alerts carried out: matched by labels, each once, in the namespaces of the sender, and what is not fired is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from samply_operator.errors import KubeError, KubeUnavailable, OperatorUnavailable
+from samply_operator.model import names
+from samply_operator.model.alert import Alert, AlertOutcome
+from samply_operator.triggers.alerts import Alerts
+from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, put_trigger
+
+from .conftest import Stage
+
+WHEN = {"alert": {"matchLabels": {"alertname": "SlowStep"}}}
+LINK = "http://prometheus:9090/graph"
+
+
+def make_alert(fingerprint: str = "f-1", **changes: Any) -> Alert:
+    labels = {"alertname": "SlowStep"} | changes.pop("labels", {})
+    fields = {"starts_at": "2027-01-15T07:59:00Z", "generator_url": LINK} | changes
+    return Alert(fingerprint, labels=labels, **fields)
+
+
+async def send(operator: OperatorProcess, *alerts: Alert, may: bool = True) -> list[AlertOutcome]:
+    receiver = Alerts(operator.engine, operator.triggers)
+    return list(await receiver.take(alerts, lambda namespace: may and namespace == NAMESPACE))
+
+
+def put(stage: Stage, **spec: Any) -> None:
+    """Long recordings: what is recorded once is recorded still when the next alert comes."""
+    template = {"durationSeconds": 600, "mode": "InPlace"}
+    put_trigger(stage.cluster, **{"when": WHEN, "template": template, "limits": {"cooldownSeconds": 0}} | spec)
+
+
+async def test_an_alert_makes_a_profile_that_links_it(stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage)
+    async with stage.run() as operator:
+        (outcome,) = await send(operator, make_alert())
+        (profile,) = stage.profiles()
+        assert outcome == AlertOutcome("f-1", "Fired", NAMESPACE, "t-1", (profile["metadata"]["name"],))
+        notes = profile["metadata"]["annotations"]
+        assert notes == {names.CAUSE: "Alert SlowStep since 2027-01-15T07:59:00Z", names.ALERT: LINK}
+        assert stage.status()["lastFired"]["cause"] == notes[names.CAUSE]
+
+
+async def test_the_same_alert_again_is_seen_before_also_after_a_restart(stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage)
+    for count in range(2):
+        async with stage.run() as operator:
+            for _ in range(2):
+                (outcome,) = await send(operator, make_alert())
+            assert outcome.state == "SeenBefore"
+            assert len(stage.profiles()) == 1, count
+
+
+async def test_two_notifications_at_the_same_time_make_one_profile(stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage)
+    async with stage.run() as operator:
+        found = await asyncio.gather(*(send(operator, make_alert()) for _ in range(5)))
+        assert sorted(outcome.state for (outcome,) in found) == ["Fired", *["SeenBefore"] * 4]
+        assert len(stage.profiles()) == 1
+
+
+@pytest.mark.parametrize(
+    ("alert", "state", "reason"),
+    [
+        pytest.param(make_alert(status="resolved"), "Resolved", "", id="resolved"),
+        pytest.param(make_alert(labels={"alertname": "Other"}), "NotMatched", "", id="other labels"),
+        pytest.param(make_alert(labels={"pipeline": "b"}), "NotFired", "UnknownPipeline", id="unknown pipeline"),
+        pytest.param(make_alert(labels={"pipeline": "a"}), "Fired", "", id="a pipeline by its name"),
+        pytest.param(make_alert(labels={"pod": "pipeline-a-1"}), "Fired", "", id="a pod by its name"),
+        pytest.param(make_alert(labels={"pod": "exporter-0"}), "Fired", "", id="the pod of somebody else"),
+        pytest.param(make_alert(generator_url="javascript:alert(1)"), "Fired", "", id="no link"),
+    ],
+)
+async def test_what_an_alert_is_about(alert: Alert, state: str, reason: str, stage: Stage) -> None:
+    add_pipeline(stage.cluster, ordinals=2)
+    put(stage)
+    async with stage.run() as operator:
+        (outcome,) = await send(operator, alert)
+        assert (outcome.state, outcome.reason) == (state, reason)
+        assert bool(outcome.message) is (state in {"NotMatched", "NotFired"})
+        expected = {"Fired": 2}.get(state, 0) if alert.labels.get("pod") != "pipeline-a-1" else 1
+        assert len(stage.profiles()) == expected
+        assert all(p["metadata"]["annotations"].get(names.ALERT, LINK) == LINK for p in stage.profiles())
+
+
+async def test_who_may_not_record_there_matches_nothing(stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage)
+    async with stage.run() as operator:
+        (outcome,) = await send(operator, make_alert(), may=False)
+        assert (outcome.state, outcome.namespace, outcome.trigger) == ("NotMatched", "", "")
+        assert stage.profiles() == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "state", "reason"),
+    [({"dryRun": True}, "DryRun", ""), ({"suspend": True}, "NotFired", "Suspended")],
+)
+async def test_what_records_nothing_says_so(spec: dict[str, Any], state: str, reason: str, stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage, **spec)
+    async with stage.run() as operator:
+        (outcome,) = await send(operator, make_alert())
+        assert (outcome.state, outcome.reason) == (state, reason)
+        assert stage.profiles() == []
+
+
+async def test_flapping_is_held_by_the_cooldown(stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage, limits={})
+    async with stage.run() as operator:
+        await send(operator, make_alert())
+        (outcome,) = await send(operator, make_alert(starts_at="2027-01-15T08:00:00Z"))
+        assert (outcome.state, outcome.reason) == ("NotFired", "AlreadyRecording")
+        for profile in stage.profiles():
+            stage.cluster.remove(
+                f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{names.PLURAL}/{profile['metadata']['name']}"
+            )
+        await operator.reach(lambda: not operator.engine.runs)
+        (outcome,) = await send(operator, make_alert(starts_at="2027-01-15T08:00:01Z"))
+        assert (outcome.state, outcome.reason) == ("NotFired", "CoolingDown")
+
+
+async def test_what_a_repetition_cures_is_an_error(stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage)
+    async with stage.run() as operator:
+        stage.cluster.fault = lambda verb, what: KubeUnavailable("away") if verb == "create" else None
+        with pytest.raises(KubeError) as caught:
+            await send(operator, make_alert())
+        assert caught.value.is_transient
+        stage.cluster.fault = lambda verb, what: None
+        (outcome,) = await send(operator, make_alert())
+        assert outcome.state == "Fired"
+
+
+async def test_before_everything_was_listed_it_is_to_come_again(stage: Stage) -> None:
+    put(stage)
+    async with stage.run() as operator:
+        operator.engine.world.uncover(NAMESPACE)
+        with pytest.raises(OperatorUnavailable):
+            await send(operator, make_alert())
+        operator.triggers.watch._awaited.add(NAMESPACE)
+        with pytest.raises(OperatorUnavailable):
+            await send(operator, make_alert())
