@@ -35,7 +35,7 @@ from samply_operator.control.client import OperatorClient
 from samply_operator.rules.access.rates import Limit
 from samply_operator.settings import Identity, Settings
 
-MAX_BODY_BYTES = 1024 * 1024
+MAX_BODY_BYTES = 512 * 1024
 """Only alerts have a body; aiohttp reads at most this much of one."""
 TABLES = (
     samply_profile.routes,

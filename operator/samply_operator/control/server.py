@@ -73,7 +73,7 @@ BEAT_SECS = 4.0
 """Something goes out at least this often, so that silence means that the operator is away."""
 UPDATES_PER_SEC = 4
 """What changes faster goes out together."""
-MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_BODY_BYTES = 768 * 1024
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 

@@ -42,7 +42,7 @@ async def _read(request: web.Request) -> bytes:
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
-        raise _build_error("a body of more than 1 MiB; set max_alerts of the webhook") from error
+        raise _build_error("a body of more than 512 KiB; set max_alerts of the webhook") from error
 
 
 def _parse(body: bytes) -> Notification:
