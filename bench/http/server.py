@@ -44,7 +44,7 @@ async def serve_scripted(settings: Settings, socket_path: Path, tls: Path | None
         operator.credentials = Credentials((make_key(API_KEY),), read_at=time.time())
         operator.review = lambda token, asked: ReviewReply(token, dict.fromkeys(asked.verbs, asked.namespaces))
         operator.push()
-        main.calm_collector()
+        main.tune_garbage_collector()
         await asyncio.Event().wait()
 
 

@@ -32,7 +32,7 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-class Door:
+class HttpListener:
     def __init__(self, address: str, path: str, token: str) -> None:
         self._address, self._path = address, path
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -46,14 +46,14 @@ class Door:
         return answer.status, {key.lower(): value for key, value in answer.getheaders()}
 
 
-def record(door: Door, namespace: str, duration: int) -> tuple[float, float]:
+def record(listener: HttpListener, namespace: str, duration: int) -> tuple[float, float]:
     """Seconds from the POST to samply's own word that it records, and from the end of sampling to the 200."""
     posted = time.time()
-    status, headers = door.call("POST", f"?duration_secs={duration}")
+    status, headers = listener.call("POST", f"?duration_secs={duration}")
     assert status == 202, status
     answered = time.time() - posted
     profile_id = headers["location"].rsplit("/", 1)[1]
-    while door.call("GET", "?latest=true")[0] == 204:
+    while listener.call("GET", "?latest=true")[0] == 204:
         time.sleep(0.02)
     served = time.time()
     items = json.loads(kubectl("-n", namespace, "get", "sprof", "-o", "json"))["items"]
@@ -88,12 +88,12 @@ def main() -> None:
         kubectl("-n", space, "get", "pods", "-l", "app.kubernetes.io/name=feldera-pipeline", "-o", "json")
     )
     pod = sorted(item["metadata"]["name"] for item in pods["items"])[0]
-    door = Door(address, f"/v0/pipelines/{options.pipeline}/samply_profile", options.token)
-    record(door, space, 1)
+    listener = HttpListener(address, f"/v0/pipelines/{options.pipeline}/samply_profile", options.token)
+    record(listener, space, 1)
     started, served, tool, bare = [], [], [], []
     for _ in range(options.rounds):
         # In turn, so that a slow minute of the machine hits all of them.
-        first, last = record(door, space, options.duration)
+        first, last = record(listener, space, options.duration)
         started.append(first)
         served.append(last)
         tool.append(timed(lambda: kubectl("-n", space, "exec", pod, "--", "true")))

@@ -17,8 +17,8 @@ from multidict import CIMultiDictProxy
 
 from samply_operator.api import app_keys, main
 from samply_operator.api.server.base_path import ROOT_ONLY
-from samply_operator.api.server.listener import Door
-from samply_operator.api.state import Board
+from samply_operator.api.server.listener import HttpListener
+from samply_operator.api.state import ServiceState
 from samply_operator.control.client import OperatorClient
 from samply_operator.model.manifest import Manifest, StoredFile
 from samply_operator.model.profile import Failure
@@ -70,19 +70,19 @@ class Service:
     """Sends KEY, which may do everything, unless told otherwise."""
     bare: aiohttp.ClientSession
     """Sends no token by itself."""
-    door: Door
+    listener: HttpListener
 
     @property
-    def board(self) -> Board:
-        return self.door.app[app_keys.BOARD]
+    def state(self) -> ServiceState:
+        return self.listener.app[app_keys.STATE]
 
     @property
     def port(self) -> int:
-        return self.door.port
+        return self.listener.port
 
     @property
     def client(self) -> OperatorClient:
-        return self.door.app[app_keys.OPERATOR]
+        return self.listener.app[app_keys.OPERATOR]
 
     async def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """`Authorization=""` sends none."""
@@ -91,7 +91,7 @@ class Service:
         url = f"http://127.0.0.1:{self.port}{path}"
         async with session.request(method, url, data=body, headers=named, allow_redirects=False) as response:
             answer = Answer(response.status, response.headers, await response.read())
-            base = self.door.app[app_keys.BASE_PATH]
+            base = self.listener.app[app_keys.BASE_PATH]
             sent = response.url.raw_path
             if sent not in {base + path for path in ROOT_ONLY}:
                 sent = sent.removeprefix(base)
@@ -142,7 +142,7 @@ class Service:
         ids = self.volume.list_ids()
 
         async def is_shown() -> bool:
-            view = self.board.view
+            view = self.state.view
             live = view.live
             if live is None or not view.is_ready:
                 return False
@@ -204,11 +204,11 @@ async def serving(
             await wait_until(lambda: asyncio.to_thread(volume.lock))
     async with (
         FakeOperator(socket_path) as operator,
-        main.serve(whole, identity, tls) as door,
+        main.serve(whole, identity, tls) as listener,
         aiohttp.ClientSession(auto_decompress=False, headers=bearer(KEY)) as session,
         aiohttp.ClientSession(auto_decompress=False) as bare,
     ):
-        service = Service(volume, operator, session, bare, door)
+        service = Service(volume, operator, session, bare, listener)
         await service.wait_for_operator("Connected")
         await wait_until(service.knows_credentials)
         try:

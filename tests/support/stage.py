@@ -73,7 +73,7 @@ class Stage:
             lines = [line async for line in session.lines()]
             return await session.wait(), lines
 
-    async def look(self) -> script_calls.Sight:
+    async def look(self) -> script_calls.Observation:
         return await script_calls.look(self.cluster, self.entry)  # type: ignore[arg-type]
 
     async def stop(self, cause: Any) -> None:

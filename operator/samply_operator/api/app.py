@@ -6,7 +6,7 @@ from aiohttp import web
 
 from samply_operator.api import app_keys
 from samply_operator.api.auth import aliases
-from samply_operator.api.auth.authentication import Gate
+from samply_operator.api.auth.authentication import Authenticator
 from samply_operator.api.auth.sign_in import Provider
 from samply_operator.api.content.conversions import CONVERSIONS, Conversions
 from samply_operator.api.content.open_files import OpenFiles
@@ -30,7 +30,7 @@ from samply_operator.api.routes import (
 from samply_operator.api.server import base_path, cors, problems, shown
 from samply_operator.api.server.forwarding import Forwarding
 from samply_operator.api.server.rate_limits import Rates
-from samply_operator.api.state import Board
+from samply_operator.api.state import ServiceState
 from samply_operator.control.client import OperatorClient
 from samply_operator.rules.access.rates import Limit
 from samply_operator.settings import Identity, Settings
@@ -59,9 +59,9 @@ def build_app(
     identity: Identity,
     *,
     files: OpenFiles,
-    board: Board,
+    state: ServiceState,
     operator: OperatorClient,
-    gate: Gate,
+    authenticator: Authenticator,
     sign_in: Provider,
     forwarding: Forwarding | None = None,
 ) -> web.Application:
@@ -77,11 +77,11 @@ def build_app(
     app[app_keys.BASE_PATH] = settings.api.base_path
     app[app_keys.IDENTITY] = identity
     app[app_keys.FILES] = files
-    app[app_keys.BOARD] = board
+    app[app_keys.STATE] = state
     app[app_keys.RATES] = Rates(Limit(settings.api.requests_per_sec, settings.api.request_burst))
     app[CONVERSIONS] = Conversions(settings.api.view_memory_bytes, settings.api.view_spool_bytes)
     app[app_keys.OPERATOR] = operator
-    app[app_keys.GATE] = gate
+    app[app_keys.AUTHENTICATOR] = authenticator
     app[app_keys.SIGN_IN] = sign_in
     # What is no route of it is a page of the console: that comes last.
     pages = (*((console_sign_in.routes,) if sign_in.is_enabled else ()), console.routes)

@@ -12,17 +12,17 @@ from pathlib import Path
 
 from samply_operator.api import app_keys
 from samply_operator.api.app import build_app
-from samply_operator.api.auth.authentication import Gate
+from samply_operator.api.auth.authentication import Authenticator
 from samply_operator.api.auth.sign_in import Provider
 from samply_operator.api.content.file_cache import FileCache
 from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.api.content.remote_files import RemoteFiles
 from samply_operator.api.server import access_log, descriptors, metrics
-from samply_operator.api.server.connection_limits import Crowd
+from samply_operator.api.server.connection_limits import ConnectionLimits
 from samply_operator.api.server.forwarding import Forwarding
-from samply_operator.api.server.listener import Door
+from samply_operator.api.server.listener import HttpListener
 from samply_operator.api.server.tls import Tls
-from samply_operator.api.state import Board
+from samply_operator.api.state import ServiceState
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.jwks import KeySet
 from samply_operator.feldera.client import FelderaClient
@@ -33,73 +33,75 @@ from samply_operator.store.store import StoreReader
 
 logger = logging.getLogger(__name__)
 
-YOUNG = 5000
+GC_THRESHOLD = 5000
 """Objects between two looks for garbage, far fewer by default. A request leaves hundreds, and hardly ever a cycle."""
 
 
-def calm_collector() -> None:
+def tune_garbage_collector() -> None:
     """Let the garbage collector look seldom, and never again at what the start has made: 4 % of a request's time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
 
 
 @asynccontextmanager
-async def serve(settings: Settings, identity: Identity, tls_folder: Path | None = None) -> AsyncIterator[Door]:
+async def serve(settings: Settings, identity: Identity, tls_folder: Path | None = None) -> AsyncIterator[HttpListener]:
     """Serve while the context lasts, over TLS if a folder with a certificate is given."""
     volume = opening.open_reader(settings)
-    board = Board(volume)
-    operator = OperatorClient(settings.paths.socket, on_change=board.take)
+    state = ServiceState(volume)
+    operator = OperatorClient(settings.paths.socket, on_change=state.take)
     if settings.auth.unsafe_let_anyone_in_without_authentication:
         logger.warning(
             "authentication is switched off: anyone who reaches the port can read, start and delete everything"
         )
     async with AsyncExitStack() as stack:
         tls = (await stack.enter_async_context(Tls(tls_folder))).context if tls_folder else None
-        for part in (board, operator):
+        for part in (state, operator):
             await stack.enter_async_context(part)
         files = await stack.enter_async_context(OpenFiles(volume, _open_remote(settings, volume)))
         keys = await stack.enter_async_context(KeySet(settings.auth.oidc))
         feldera = FelderaClient(settings.feldera.url) if settings.auth.feldera.enabled else None
         if feldera:
             await stack.enter_async_context(feldera)
-        gate = Gate(settings.auth, operator, keys, feldera, home=identity.namespace)
+        authenticator = Authenticator(settings.auth, operator, keys, feldera, padding_namespace=identity.namespace)
         sign_in = await stack.enter_async_context(Provider(settings.auth.oidc, settings.api.console.sign_in))
         forwarding = None
         if settings.storage.kind == "Bucket":
             certificate = tls_folder / "tls.crt" if tls_folder else None
             forwarding = await stack.enter_async_context(Forwarding(lambda: operator.leader_address, certificate))
         app = build_app(
-            settings, identity, files=files, board=board, operator=operator, gate=gate, sign_in=sign_in,
+            settings, identity, files=files, state=state, operator=operator, authenticator=authenticator, sign_in=sign_in,
             forwarding=forwarding,
         )  # fmt: skip
         host, limits = settings.api.host, settings.api
-        numbers = Door(
-            metrics.build_app(operator, board),
+        numbers = HttpListener(
+            metrics.build_app(operator, state),
             host,
             limits.metrics_port,
             drain_secs=0,
             idle_secs=metrics.IDLE_SECS,
-            crowd=metrics.build_crowd(),
+            connection_limits=metrics.build_connection_limits(),
         )
-        crowd = Crowd(
+        connection_limits = ConnectionLimits(
             *descriptors.choose_most(
                 limits.max_connections, limits.max_connections_per_address, descriptors.raise_limit()
             )
         )
-        door = Door(
+        listener = HttpListener(
             app,
             host,
             limits.port,
             drain_secs=limits.drain_secs,
             tls=tls,
-            crowd=crowd,
+            connection_limits=connection_limits,
         )
-        async with numbers, door:
+        async with numbers, listener:
             way = "HTTPS" if tls else "HTTP"
-            logger.info("serving %s on port %d, metrics and probes on port %d", way, door.port, numbers.port)
-            logger.info("%d connections at most, %d of one address", crowd.most, crowd.most_of_one)
-            yield door
+            logger.info("serving %s on port %d, metrics and probes on port %d", way, listener.port, numbers.port)
+            logger.info(
+                "%d connections at most, %d of one address", connection_limits.most, connection_limits.most_of_one
+            )
+            yield listener
 
 
 def _open_remote(settings: Settings, store: StoreReader) -> RemoteFiles | None:
@@ -118,10 +120,10 @@ async def run(settings: Settings, identity: Identity, tls_folder: Path | None = 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     with access_log.writing_to_stdout():
-        async with serve(settings, identity, tls_folder) as door:
-            calm_collector()
+        async with serve(settings, identity, tls_folder) as listener:
+            tune_garbage_collector()
             await ended.wait()
-            door.app[app_keys.BOARD].is_closing = True
+            listener.app[app_keys.STATE].is_closing = True
             logger.info("not ready any more; closing in %g s", settings.api.shutdown_delay_secs)
             await asyncio.sleep(settings.api.shutdown_delay_secs)
             logger.info("closing; downloads under way have %g s", settings.api.drain_secs)

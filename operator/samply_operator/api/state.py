@@ -76,7 +76,7 @@ class View:
         """Namespaces of all pipelines."""
         return frozenset(namespace for namespace, _ in self.list_keys())
 
-    def count_widest(self) -> int:
+    def count_most_namespaces(self) -> int:
         """Namespaces of the name that most of them hold; 1 where there is no name at all."""
         names = self.catalog.namespaces.keys() | (self.live.list_names() if self.live else set())
         return max((len(self.find_namespaces(name)) for name in names), default=1)
@@ -156,7 +156,7 @@ def _build_running(recording: RecordingState) -> serve.Running:
     )
 
 
-class Board:
+class ServiceState:
     """Keeps `view` up to date while its `async with` lasts. `take` is the operator client's `on_change`."""
 
     def __init__(self, volume: StoreReader) -> None:
@@ -175,7 +175,7 @@ class Board:
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Board:
+    async def __aenter__(self) -> ServiceState:
         self._wanted.set()
         self._task = asyncio.create_task(self._read_forever(), name="read the volume")
         return self

@@ -283,7 +283,7 @@ def _render_verdict(verdict: Verdict) -> str:
 
 def _bake(arguments: argparse.Namespace) -> int:
     inputs = [arguments.file, *([arguments.symbols] if arguments.symbols else [])]
-    with whole_file.open_beside(arguments.out, inputs=inputs) as path:
+    with whole_file.open_temporary(arguments.out, inputs=inputs) as path:
         product = arguments.product if arguments.product is not None else profiles.read(arguments.file).meta.product
         result = profiles.bake(arguments.file, arguments.symbols, path, label=profiles.Label(product))
     for warning in result.warnings:

@@ -30,7 +30,7 @@ examples:
 The last part of a URL is config.storage.bucket.cluster. Credentials come from the folder --credentials, where each file
 is named for an option of the provider, else from the environment (AWS_ACCESS_KEY_ID, …), else from the machine.
 """
-TELL_SECS = 2.0
+REPORT_SECS = 2.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,8 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     SamplyOperatorError."""
     options = build_parser().parse_args(arguments)
     way = _build_way(options, settings.load(options.settings))
-    progress = moving.copy(way, _Teller().tell)
-    _tell(progress)
+    progress = moving.copy(way, _ProgressReporter().report)
+    _print_progress(progress)
     for profile_id, why in progress.failed.items():
         print(f"{profile_id}: {why}", file=sys.stderr)
     return 1 if progress.failed else 0
@@ -97,19 +97,19 @@ def _open_bucket(url: str, options: argparse.Namespace, config: Settings) -> Obj
     return Objects(connection)
 
 
-class _Teller:
+class _ProgressReporter:
     """Periodic progress."""
 
     def __init__(self) -> None:
-        self._told = time.monotonic()
+        self._reported_at = time.monotonic()
 
-    def tell(self, progress: moving.Progress) -> None:
-        if time.monotonic() - self._told > TELL_SECS:
-            self._told = time.monotonic()
-            _tell(progress)
+    def report(self, progress: moving.Progress) -> None:
+        if time.monotonic() - self._reported_at > REPORT_SECS:
+            self._reported_at = time.monotonic()
+            _print_progress(progress)
 
 
-def _tell(progress: moving.Progress) -> None:
+def _print_progress(progress: moving.Progress) -> None:
     print(
         f"{progress.done} of {progress.wanted}: {progress.copied} copied ({progress.copied_bytes / 1e6:.1f} MB), "
         f"{progress.present} were there, {progress.gone} gone, {len(progress.failed)} failed",

@@ -50,7 +50,7 @@ class Authorizer:
         try:
             return await self._identify(login, verbs, namespaces, pipeline)
         except Unauthenticated as error:
-            raise Unauthenticated(error.message, remedy=permissions.tell_cure(self._auth)) from error
+            raise Unauthenticated(error.message, remedy=permissions.describe_remedy(self._auth)) from error
 
     async def _identify(
         self, login: Login, verbs: Sequence[Verb], namespaces: Collection[str], pipeline: str | None

@@ -39,7 +39,7 @@ from samply_operator.discovery.changes import Changes
 from samply_operator.discovery.claims import Claims
 from samply_operator.discovery.feldera_names import FelderaNames
 from samply_operator.discovery.kopf_login import log_in
-from samply_operator.discovery.scope import Listener, Surroundings
+from samply_operator.discovery.scope import Listener, ScopeContext
 from samply_operator.discovery.unwatched_sweep import UnwatchedSweep
 from samply_operator.discovery.watcher import Watcher
 from samply_operator.discovery.world import World, check_targets
@@ -162,7 +162,7 @@ async def _record(
         see_deleted=engine.deletions.see,
         see_carrier=claims.see,
     )
-    surroundings = Surroundings(
+    scope_context = ScopeContext(
         client=context.client,
         world=engine.world,
         listener=listener,
@@ -172,7 +172,7 @@ async def _record(
         selectors=settings.targets.selectors,
         now=context.now,
     )
-    watcher = Watcher(surroundings, namespaces, settings.targets.namespace_selector)
+    watcher = Watcher(scope_context, namespaces, settings.targets.namespace_selector)
     # Running recordings continue even if nothing can be listed, for example without the CRD.
     await engine.recover()
     supervisor.start("watcher", watcher.run())

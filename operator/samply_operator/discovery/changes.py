@@ -12,25 +12,25 @@ from dataclasses import dataclass, field
 Key = tuple[str, str]
 
 
-class Bell:
+class Notifier:
     """Notifications are counted, so that none is missed between two waits."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._bell = asyncio.Event()
+        self._event = asyncio.Event()
 
     def notify(self) -> None:
         self.count += 1
-        self._bell.set()
-        self._bell = asyncio.Event()
+        self._event.set()
+        self._event = asyncio.Event()
 
     async def wait(self, seen: int, timeout_secs: float) -> int:
         """Return the count as soon as it differs from `seen`, or when the time is over."""
         if self.count == seen:
-            bell = self._bell
+            event = self._event
             try:
                 async with asyncio.timeout(timeout_secs):
-                    await bell.wait()
+                    await event.wait()
             except TimeoutError:
                 pass
         return self.count
@@ -57,7 +57,7 @@ class Feed:
         return taken
 
 
-class Changes(Bell):
+class Changes(Notifier):
     """A change costs the same however much there is: each reader gets only what changed."""
 
     def __init__(self) -> None:

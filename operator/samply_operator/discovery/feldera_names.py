@@ -41,7 +41,7 @@ class FelderaNames:
         self._changes = changes
         self._root = Path(settings.paths.data)
         self._known = PipelineNames()
-        self._said: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
 
     async def load(self) -> None:
         """What was remembered. Call before anything is watched."""
@@ -87,15 +87,15 @@ class FelderaNames:
             answer = await directory.look_up(feldera, self._settings)
         except FelderaError as error:
             answer = Directory(faults={self._settings.feldera.secret_name: error})
-        self._tell({name: str(error) for name, error in answer.faults.items()})
+        self._log_faults({name: str(error) for name, error in answer.faults.items()})
         heard = dict(answer.pairs)
         return {**self._known.pairs, **heard} if answer.faults else heard
 
-    def _tell(self, faults: dict[str, str]) -> None:
+    def _log_faults(self, faults: dict[str, str]) -> None:
         """Each once, until it changes."""
         for name, text in faults.items():
-            if self._said.get(name) != text:
+            if self._logged.get(name) != text:
                 logger.error("names of Feldera's pipelines, key %s: %s", name, text)
-        for name in self._said.keys() - faults.keys():
+        for name in self._logged.keys() - faults.keys():
             logger.info("names of Feldera's pipelines, key %s: it answers again", name)
-        self._said = faults
+        self._logged = faults

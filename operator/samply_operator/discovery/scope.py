@@ -46,7 +46,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ScopeContext:
     """What every scope needs. `identity` is this process's name, `now` Unix time."""
 
     client: KubeClient
@@ -62,9 +62,9 @@ class Surroundings:
 class Scope:
     """`name` is a namespace, or "" for all."""
 
-    def __init__(self, name: str, surroundings: Surroundings) -> None:
+    def __init__(self, name: str, context: ScopeContext) -> None:
         self.name = name
-        self._it = surroundings
+        self._context = context
         self._unlisted: set[str] = set()
         self._gap = asyncio.Event()
 
@@ -75,11 +75,11 @@ class Scope:
             try:
                 await self._watch_all()
             except* KubeForbidden as refusals:
-                tries = FIRST_TRIES if self.name in self._it.world.scopes else tries + 1
+                tries = FIRST_TRIES if self.name in self._context.world.scopes else tries + 1
                 if tries == FIRST_TRIES:
                     where = f"namespace {self.name}" if self.name else "all namespaces"
                     logger.error("%s: left out until it may be listed: %s", where, _find_first(refusals))
-                    self._it.world.uncover(self.name)
+                    self._context.world.uncover(self.name)
             await asyncio.sleep(FIRST_SECS if tries < FIRST_TRIES else FORBIDDEN_SECS)
 
     async def _watch_all(self) -> None:
@@ -88,9 +88,9 @@ class Scope:
         self._unlisted = {objects.samply_profiles(self.name), *(kind.name for kind in kinds)}
         kopf_watch = KopfWatch(
             self.name,
-            self._it.identity,
-            self._it.login,
-            self._it.activity,
+            self._context.identity,
+            self._context.login,
+            self._context.activity,
             on_event=self._see_profile,
             on_gap=self._gap.set,
         )
@@ -101,15 +101,15 @@ class Scope:
             supervisor.start(f"kopf in {self.name}", kopf_watch.run())
 
     def _build_reflector(self, kind: Kind[Any]) -> Reflector[Any]:
-        return Reflector(self._it.client, kind, self._it.activity, lambda: self._note_listed(kind.name))
+        return Reflector(self._context.client, kind, self._context.activity, lambda: self._note_listed(kind.name))
 
     def _list_kinds(self) -> Iterator[Kind[Any]]:
-        for selector in self._it.selectors:
+        for selector in self._context.selectors:
             yield self._build_pods((self.name, selector))
             yield self._build_sets((self.name, selector))
 
     def _build_pods(self, source: Source) -> Kind[Pod]:
-        world = self._it.world
+        world = self._context.world
 
         def replace(pods: Sequence[Pod]) -> None:
             world.replace_pods(pods, source=source)
@@ -122,7 +122,7 @@ class Scope:
         return Kind(objects.pods(self.name), objects.parse_pod, replace, see, source[1])
 
     def _build_sets(self, source: Source) -> Kind[StatefulSet]:
-        world = self._it.world
+        world = self._context.world
 
         def replace(sets: Sequence[StatefulSet]) -> None:
             world.replace_sets(sets, source=source)
@@ -135,30 +135,30 @@ class Scope:
         return Kind(objects.stateful_sets(self.name), objects.parse_stateful_set, replace, see, source[1])
 
     def _see_carriers(self, carriers: Sequence[Pod | StatefulSet]) -> None:
-        self._it.world.seen_at = self._it.now()
+        self._context.world.seen_at = self._context.now()
         for carrier in carriers:
-            if self._it.world.serves(carrier.namespace):
-                self._it.listener.see_carrier(carrier)
+            if self._context.world.serves(carrier.namespace):
+                self._context.listener.see_carrier(carrier)
 
     def _see_profile(self, kind: str, raw: dict[str, Any]) -> None:
         """An event of kopf."""
-        world, profile, is_gone = self._it.world, parse_object(raw), kind == "DELETED"
-        world.seen_at = self._it.now()
+        world, profile, is_gone = self._context.world, parse_object(raw), kind == "DELETED"
+        world.seen_at = self._context.now()
         world.see_profile(profile, is_gone=is_gone)
         if is_gone:
-            self._it.listener.see_deleted(profile)
+            self._context.listener.see_deleted(profile)
         elif world.serves(profile.namespace):
-            self._it.listener.see_profile(profile)
+            self._context.listener.see_profile(profile)
 
     async def _list_profiles(self) -> None:
         """At the start, after each gap of kopf's watch, and every RELIST_SECS: watches miss things, lists do not."""
-        path, world, pause = objects.samply_profiles(self.name), self._it.world, Pause()
+        path, world, pause = objects.samply_profiles(self.name), self._context.world, Pause()
         while True:
             self._gap.clear()
             world.begin_profiles(self.name)
             try:
-                with self._it.activity.doing(path, reflector.PATIENCE_SECS):
-                    found = await self._it.client.list_objects(path, parse_object)
+                with self._context.activity.doing(path, reflector.PATIENCE_SECS):
+                    found = await self._context.client.list_objects(path, parse_object)
             except KubeForbidden:
                 raise
             except KubeError as error:
@@ -169,15 +169,15 @@ class Scope:
             world.replace_profiles(self.name, found.items)
             for profile in found.items:
                 if not profile.has_ended and world.serves(profile.namespace):
-                    self._it.listener.see_profile(profile)
+                    self._context.listener.see_profile(profile)
             self._note_listed(path)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(times.spread(reflector.RELIST_SECS, random.random())):  # noqa: S311
                     await self._gap.wait()
 
     def _note_listed(self, name: str) -> None:
-        world = self._it.world
-        world.synced_at = self._it.now()
+        world = self._context.world
+        world.synced_at = self._context.now()
         self._unlisted.discard(name)
         if not self._unlisted and self.name not in world.scopes:
             logger.info("watching %s", f"namespace {self.name}" if self.name else "all namespaces")

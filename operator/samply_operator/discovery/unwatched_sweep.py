@@ -55,9 +55,9 @@ class UnwatchedSweep:
         self._world = world
         self._namespaces = namespaces
         self._see_carrier = see_carrier
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
         """Uids, and what was said of them."""
-        self._said = ""
+        self._logged = ""
 
     async def run(self) -> None:
         """Run forever."""
@@ -72,7 +72,7 @@ class UnwatchedSweep:
                 found += await self._sweep(place)
             except KubeError as error:
                 logger.info("%s is not swept: %s", place or "the cluster", error.message)
-        self._tell_log(found)
+        self._log_changes(found)
 
     async def _sweep(self, place: str) -> list[Unwatched]:
         lists = await self._list(place)
@@ -101,9 +101,9 @@ class UnwatchedSweep:
     async def _publish(self, each: Unwatched) -> None:
         """Once for each object, until the message changes."""
         text = unwatched.describe(each, self._targets.selectors)
-        if (each.uid, text) in self._told:
+        if (each.uid, text) in self._reported:
             return
-        self._told.add((each.uid, text))
+        self._reported.add((each.uid, text))
         about = {
             "apiVersion": API_VERSIONS[each.kind],
             "kind": each.kind,
@@ -114,7 +114,7 @@ class UnwatchedSweep:
         await self._events.publish(about, "Warning", "NotWatched", text)
         logger.warning("%s: %s", each.describe(), text)
 
-    def _tell_log(self, found: list[Unwatched]) -> None:
+    def _log_changes(self, found: list[Unwatched]) -> None:
         """That nothing matches at all; once, until it changes."""
         said = ""
         if self._world.is_synced and not self._world.pipelines:
@@ -123,6 +123,6 @@ class UnwatchedSweep:
             if found:
                 could = ", ".join(each.describe() for each in found[:5])
                 said += f"; {could} may be pipelines. {unwatched.suggest(found, self._targets.selectors)}"
-        if said and said != self._said:
+        if said and said != self._logged:
             logger.warning("%s", said)
-        self._said = said
+        self._logged = said

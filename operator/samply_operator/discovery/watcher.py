@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 
 from samply_operator.discovery.reflector import Kind, Reflector
-from samply_operator.discovery.scope import FORBIDDEN_SECS, Scope, Surroundings
+from samply_operator.discovery.scope import FORBIDDEN_SECS, Scope, ScopeContext
 from samply_operator.errors import KubeForbidden
 from samply_operator.kube import objects
 from samply_operator.model.pipeline import Pod, StatefulSet
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 class Watcher:
     """`namespaces` empty: all of them. `namespace_selector`: of all, those that these labels select."""
 
-    def __init__(self, surroundings: Surroundings, namespaces: tuple[str, ...], namespace_selector: str = "") -> None:
-        self._it = surroundings
-        self._scopes = [Scope(name, surroundings) for name in namespaces or ("",)]
+    def __init__(self, context: ScopeContext, namespaces: tuple[str, ...], namespace_selector: str = "") -> None:
+        self._it = context
+        self._scopes = [Scope(name, context) for name in namespaces or ("",)]
         self._namespace_selector = namespace_selector
         self._selected: set[str] = set()
         if namespace_selector:
-            surroundings.world.select(())
-        surroundings.world.await_scopes(scope.name for scope in self._scopes)
+            context.world.select(())
+        context.world.await_scopes(scope.name for scope in self._scopes)
 
     async def run(self) -> None:
         """Run forever."""

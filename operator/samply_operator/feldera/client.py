@@ -236,16 +236,16 @@ def _clean(text: str) -> str:
 async def _build_refusal(response: aiohttp.ClientResponse) -> errors.FelderaError:
     """Feldera's own reason, where it gives one: a proxy before it answers in HTML."""
     try:
-        told = msgspec.json.decode(await _read(response, MAX_BYTES), type=ErrorBody)
+        body = msgspec.json.decode(await _read(response, MAX_BYTES), type=ErrorBody)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        told = ErrorBody()
+        body = ErrorBody()
     status = response.status
     default = errors.FelderaUnavailable if status >= 500 else errors.FelderaRejected
-    words = f": {_clean(told.message)}" if told.message else ""
+    words = f": {_clean(body.message)}" if body.message else ""
     return KINDS.get(status, default)(
         f"Feldera answers {status}{words}.".replace("..", "."),
         remedy=REMEDIES.get(status, ""),
-        details={"status": status, "error_code": _clean(told.error_code), "path": response.url.path},
+        details={"status": status, "error_code": _clean(body.error_code), "path": response.url.path},
     )
 
 

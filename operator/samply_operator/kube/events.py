@@ -4,7 +4,7 @@
     await sink.publish({"apiVersion", "kind", "namespace", "name", "uid"}, "Normal" | "Warning", reason, message)
 
 A repeated one increases the count of the existing Event. Publishing never raises errors.Kube* into a recording: what
-can't be told is logged. Core v1, since one group of rights is then enough.
+can't be published is logged. Core v1, since one group of rights is then enough.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PUBLISH_SECS = 5.0
 
 
 @dataclass(slots=True)
-class _Told:
+class _Published:
     name: str
     count: int
     at: float
@@ -48,7 +48,7 @@ class EventSink:
     def __init__(self, client: KubeClient, instance: str) -> None:
         self._client = client
         self._instance = instance
-        self._told: OrderedDict[tuple[str, ...], _Told] = OrderedDict()
+        self._published: OrderedDict[tuple[str, ...], _Published] = OrderedDict()
 
     async def publish(self, involved: Mapping[str, str], type_: EventType, reason: str, message: str) -> None:
         """Publish it, or log the error."""
@@ -60,26 +60,26 @@ class EventSink:
 
     async def _publish(self, involved: Mapping[str, str], type_: EventType, reason: str, message: str) -> None:
         key = (involved.get("uid", ""), involved["namespace"], involved["name"], type_, reason, message)
-        told = self._told.get(key)
-        if told is not None and time.monotonic() - told.at < REPEAT_SECS:
+        published = self._published.get(key)
+        if published is not None and time.monotonic() - published.at < REPEAT_SECS:
             try:
-                await self._count(involved["namespace"], told)
+                await self._count(involved["namespace"], published)
             except KubeNotFound:
                 pass  # its Event was deleted: create a new one
             else:
                 return
         body = build_event(involved, type_, reason, message, instance=self._instance, now=_now())
         await self._client.create(objects.events(involved["namespace"]), body, timeout_secs=PUBLISH_SECS)
-        self._told[key] = _Told(body["metadata"]["name"], 1, time.monotonic())
-        self._told.move_to_end(key)
-        while len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
+        self._published[key] = _Published(body["metadata"]["name"], 1, time.monotonic())
+        self._published.move_to_end(key)
+        while len(self._published) > REMEMBERED:
+            self._published.popitem(last=False)
 
-    async def _count(self, namespace: str, told: _Told) -> None:
-        change = {"count": told.count + 1, "lastTimestamp": _now()}
-        await self._client.patch(objects.events(namespace, told.name), change, timeout_secs=PUBLISH_SECS)
-        told.count += 1
-        told.at = time.monotonic()
+    async def _count(self, namespace: str, published: _Published) -> None:
+        change = {"count": published.count + 1, "lastTimestamp": _now()}
+        await self._client.patch(objects.events(namespace, published.name), change, timeout_secs=PUBLISH_SECS)
+        published.count += 1
+        published.at = time.monotonic()
 
 
 def build_event(

@@ -89,10 +89,10 @@ async def find_missing(
     client: KubeClient, namespaces: Sequence[str], rights: Sequence[Right] = RIGHTS
 ) -> tuple[MissingRight, ...]:
     """One SelfSubjectAccessReview for each permission and namespace. Raises errors.Kube* if that fails."""
-    gate = asyncio.Semaphore(PARALLEL)
+    semaphore = asyncio.Semaphore(PARALLEL)
 
     async def review(right: Right, namespace: str) -> MissingRight | None:
-        async with gate:
+        async with semaphore:
             answer = await client.create(REVIEWS, build_review(right, namespace))
         status = answer.get("status") or {}
         if status.get("allowed") is True:

@@ -14,7 +14,7 @@ import webbrowser
 from pathlib import Path
 from urllib.parse import quote
 
-from samply_operator.plugin.service import Door
+from samply_operator.plugin.service import ServiceClient
 
 PAGE = """<!doctype html>
 <meta charset="utf-8">
@@ -24,19 +24,19 @@ PAGE = """<!doctype html>
 """
 
 
-def build_address(door: Door, *, is_secret: bool) -> str:
+def build_address(client: ServiceClient, *, is_secret: bool) -> str:
     """URL of the console; `is_secret`: with the token after the #, which no server sees."""
-    scheme = "https" if door.is_tls else "http"
-    behind = f"#token={quote(door.token, safe='')}" if is_secret and door.token else ""
-    return f"{scheme}://127.0.0.1:{door.port}/console/{behind}"
+    scheme = "https" if client.is_tls else "http"
+    behind = f"#token={quote(client.token, safe='')}" if is_secret and client.token else ""
+    return f"{scheme}://127.0.0.1:{client.port}/console/{behind}"
 
 
-def show(door: Door, *, has_browser: bool) -> None:
+def show(client: ServiceClient, *, has_browser: bool) -> None:
     """Open it, and wait forever. If no browser can be started, users open the printed address."""
     with tempfile.TemporaryDirectory(prefix="kubectl-samply-") as folder:
         page = Path(folder) / "console.html"
         page.touch(mode=0o600)
-        page.write_text(PAGE.format(address=json.dumps(build_address(door, is_secret=True))))
+        page.write_text(PAGE.format(address=json.dumps(build_address(client, is_secret=True))))
         if has_browser:
             with contextlib.suppress(webbrowser.Error):
                 webbrowser.open(page.as_uri())

@@ -181,8 +181,8 @@ class Plugin:
             if not (wanted.isascii() and wanted.isdigit()):
                 raise InvalidSpec(f"--ordinal {wanted!r}", remedy="Give a whole number, or all.")
             return [int(wanted)]
-        with self._open() as door:
-            found = door.list_ordinals(pipeline, self.namespace)
+        with self._open() as client:
+            found = client.list_ordinals(pipeline, self.namespace)
         if not found:
             raise InvalidSpec(f"Pipeline {pipeline!r} has no ordinals in {self.namespace}.", remedy="Start it.")
         return found
@@ -220,8 +220,8 @@ class Plugin:
     def run_get(self) -> int:
         shown = self._find(self.options.which, self.options.ordinal)
         out: Path = self.options.out or Path(f"{shown.name}.json.gz")
-        with self._open() as door:
-            size = door.fetch(shown.pipeline, shown.profile_id, out)
+        with self._open() as client:
+            size = client.fetch(shown.pipeline, shown.profile_id, out)
         self._print({"file": str(out), "size_bytes": size}, f"{out}: {size} bytes; open it with `samply load {out}`")
         return 0
 
@@ -242,13 +242,13 @@ class Plugin:
 
     def _on_files(self, command: str, wanted: Sequence[objects.Shown], extra: Sequence[str]) -> int:
         """Fetch into a temporary folder, then the command that works on files."""
-        with tempfile.TemporaryDirectory(prefix="kubectl-samply-") as folder, self._open() as door:
+        with tempfile.TemporaryDirectory(prefix="kubectl-samply-") as folder, self._open() as client:
             files: list[Path] = []
             for shown in wanted:
                 files.append(Path(folder) / f"{len(files)}-{shown.name}.json.gz")
-                door.fetch(shown.pipeline, shown.profile_id, files[-1])
+                client.fetch(shown.pipeline, shown.profile_id, files[-1])
                 if self.options.by == "operator":
-                    door.fetch_operators(shown.pipeline, shown.profile_id, naming.find_path(files[-1]))
+                    client.fetch_operators(shown.pipeline, shown.profile_id, naming.find_path(files[-1]))
             return profile_commands.main([command, *map(str, files), *extra, "-o", self.options.output])
 
     def run_open(self) -> int:
@@ -256,33 +256,33 @@ class Plugin:
         shown = self._find(self.options.which, self.options.ordinal)
         with tempfile.TemporaryDirectory(prefix="kubectl-samply-") as folder:
             out = Path(folder) / "profile.json.gz"
-            with self._open() as door:
-                door.fetch(shown.pipeline, shown.profile_id, out)
-            with viewer.hand_out(out, f"{shown.pipeline} {shown.ordinal}") as handed:
-                self._print({"link": handed.link, "file": handed.url}, handed.link)
+            with self._open() as client:
+                client.fetch(shown.pipeline, shown.profile_id, out)
+            with viewer.serve_once(out, f"{shown.pipeline} {shown.ordinal}") as served:
+                self._print({"link": served.link, "file": served.url}, served.link)
                 sys.stdout.flush()
                 if not self.options.no_browser:
                     with contextlib.suppress(webbrowser.Error):
-                        webbrowser.open(handed.link)
+                        webbrowser.open(served.link)
                 with contextlib.suppress(KeyboardInterrupt):
-                    handed.taken.wait()
+                    served.taken.wait()
         return 0
 
     def run_console(self) -> int:
         """Until the user presses Ctrl-C, which closes the port-forward."""
-        with self._open() as door:
-            address = console.build_address(door, is_secret=self.options.no_browser)
+        with self._open() as client:
+            address = console.build_address(client, is_secret=self.options.no_browser)
             self._print({"address": address}, f"{address}\nThe console is available until you press Ctrl-C.")
             sys.stdout.flush()
             with contextlib.suppress(KeyboardInterrupt):
-                console.show(door, has_browser=not self.options.no_browser)
+                console.show(client, has_browser=not self.options.no_browser)
         return 0
 
     def run_export(self) -> int:
         pipeline: str = self.options.pipeline
         out: Path = self.options.out or Path(f"{pipeline.replace('/', '-')}-samply.zip")
-        with self._open() as door:
-            size = door.export(pipeline, self.namespace, self.options.limit, out)
+        with self._open() as client:
+            size = client.export(pipeline, self.namespace, self.options.limit, out)
         self._print({"file": str(out), "size_bytes": size}, f"{out}: {size} bytes; its README.txt lists the content")
         return 0
 
@@ -294,8 +294,8 @@ class Plugin:
         return 1 if found.status == "Failed" else 0
 
     def _ask_doctor(self) -> Report:
-        with self._open() as door:
-            return door.examine()
+        with self._open() as client:
+            return client.examine()
 
     def _find(self, which: str, ordinal: int | None) -> objects.Shown:
         """An object by its name, else the newest good profile of a pipeline."""
@@ -323,12 +323,12 @@ class Plugin:
     def _get(self, name: str) -> dict[str, Any]:
         return self.kubectl.get("--namespace", self.namespace, "samplyprofile", name)
 
-    def _open(self) -> contextlib.AbstractContextManager[service.Door]:
+    def _open(self) -> contextlib.AbstractContextManager[service.ServiceClient]:
         options = self.options
         token = options.token
         if not token and options.service_account:
             token = service.make_token(self.kubectl, self.namespace, options.service_account, options.audience)
-        return service.open_door(self.kubectl, self.namespace, options.service, token)
+        return service.open_client(self.kubectl, self.namespace, options.service, token)
 
     def _print(self, answer: object, text: str) -> None:
         print(json.dumps(answer, indent=2) if self.options.output == "json" else text)

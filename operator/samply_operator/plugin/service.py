@@ -70,7 +70,7 @@ def _place(service: dict[str, Any]) -> Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ServiceClient:
     """A connection to the Service."""
 
     port: int
@@ -165,7 +165,7 @@ def make_token(kubectl: Kubectl, namespace: str, account: str, audience: str) ->
 
 
 @contextlib.contextmanager
-def open_door(kubectl: Kubectl, namespace: str, wanted: str | None, token: str) -> Iterator[Door]:
+def open_client(kubectl: Kubectl, namespace: str, wanted: str | None, token: str) -> Iterator[ServiceClient]:
     place = find_service(kubectl, namespace, wanted)
     with kubectl.forward(place.namespace, place.name, place.port) as port:
-        yield Door(port, token, place.is_tls)
+        yield ServiceClient(port, token, place.is_tls)

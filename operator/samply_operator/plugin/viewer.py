@@ -19,7 +19,7 @@ VIEWER = "https://profiler.firefox.com"
 
 
 @dataclass(frozen=True, slots=True)
-class Handing:
+class ServedProfile:
     """`url` is the file's, `link` opens it in the viewer; `taken` is set once the file was sent."""
 
     url: str
@@ -28,7 +28,7 @@ class Handing:
 
 
 @contextlib.contextmanager
-def hand_out(path: Path, title: str) -> Iterator[Handing]:
+def serve_once(path: Path, title: str) -> Iterator[ServedProfile]:
     """Serve one file, on the loopback only, while the context lives."""
     taken, place = threading.Event(), f"/{secrets.token_urlsafe(24)}/profile.json.gz"
 
@@ -64,7 +64,7 @@ def hand_out(path: Path, title: str) -> Iterator[Handing]:
         url = f"http://127.0.0.1:{server.server_address[1]}{place}"
         link = f"{VIEWER}/from-url/{quote(url, safe='')}/?profileName={quote(title, safe='')}"
         try:
-            yield Handing(url, link, taken)
+            yield ServedProfile(url, link, taken)
         finally:
             server.shutdown()
             thread.join()

@@ -25,7 +25,7 @@ from samply_operator.recorder.leases import Leases
 from samply_operator.recorder.requesters import Requesters
 from samply_operator.recorder.run import Run
 from samply_operator.recorder.runs import Runs
-from samply_operator.rules.recording import admit, failures, lease, settle, status
+from samply_operator.rules.recording import admit, failures, final_status, lease, status
 from samply_operator.rules.storage import retention
 
 UNKNOWN_SECS = 0.5
@@ -93,7 +93,7 @@ class Admission:
         manifest = await asyncio.to_thread(self._context.volume.read_manifest, profile.uid)
         if manifest is None:
             return False
-        render = reports.unless_ended(settle.choose_render(manifest, self._context.now()))
+        render = reports.unless_ended(final_status.choose_render(manifest, self._context.now()))
         await reports.write_status(self._context, *profile.key, profile.uid, render)
         return True
 
@@ -102,7 +102,7 @@ class Admission:
         self._queue.put_later(profile.key, WAIT_SECS)
 
     async def _carry_out(self, profile: SamplyProfile) -> None:
-        if profile.has_begun and await self._is_anothers(profile):
+        if profile.has_begun and await self._is_of_another(profile):
             self._queue.put_later(profile.key, HELD_SECS)
             return
         if self._world.is_gone(profile.uid):
@@ -146,18 +146,18 @@ class Admission:
             return None
         return None if fresh.is_deleted or fresh.has_ended or fresh.uid in self._runs else fresh
 
-    async def _is_anothers(self, profile: SamplyProfile) -> bool:
+    async def _is_of_another(self, profile: SamplyProfile) -> bool:
         """Another operator records this very object: its status is that one's to write."""
         name = admit.find_lease(self._world.resolve(profile), self._world.pipelines, self._context.settings)
         if name is None:
             return False
         try:
-            return await self._leases.is_anothers(profile.namespace, name, profile.uid)
+            return await self._leases.is_of_another(profile.namespace, name, profile.uid)
         except KubeForbidden:
             return profile.has_begun  # another process started it
 
     async def _refuse(self, profile: SamplyProfile, failure: Failure) -> None:
-        if await self._is_anothers(profile):
+        if await self._is_of_another(profile):
             self._queue.put_later(profile.key, HELD_SECS)
             return
         now, caller = self._context.now(), {"requestedBy": self._find_requester(profile) or "unknown"}
@@ -169,7 +169,7 @@ class Admission:
         await self._context.events.publish(about, "Warning", failure.reason, f"{failure.message} {failure.remedy}")
 
     async def _report_wait(self, profile: SamplyProfile, message: str) -> None:
-        if _says_as_much(profile, message) or await self._is_anothers(profile):
+        if _says_as_much(profile, message) or await self._is_of_another(profile):
             return
         now, caller = self._context.now(), {"requestedBy": self._find_requester(profile) or "unknown"}
         await self._write(profile, lambda old: status.render_pending(old, "Waiting", message, now) | caller)
@@ -192,23 +192,23 @@ class Admission:
         # From here on it counts as running: no other recording of its target is admitted meanwhile.
         run = self._runs.register(entry)
         try:
-            obstacle = await self._find_obstacle(entry)
+            blocker = await self._find_blocker(entry)
         except asyncio.CancelledError:
             self._runs.unregister(run)  # the process ends: the next one finds it in the journal
             raise
         except Exception:
             await self._take_back(run)
             raise
-        if obstacle is None or run.entry.stop == "discard":
+        if blocker is None or run.entry.stop == "discard":
             self._runs.start(run)  # what was deleted meanwhile ends before it has begun
             return
-        await self._take_back(run, obstacle if isinstance(obstacle, Failure) else None)
-        if isinstance(obstacle, Failure):
-            await self._refuse(profile, obstacle)
+        await self._take_back(run, blocker if isinstance(blocker, Failure) else None)
+        if isinstance(blocker, Failure):
+            await self._refuse(profile, blocker)
             return
         self._queue.put_later(profile.key, HELD_SECS)
-        if isinstance(obstacle, lease.Wait):
-            await self._report_wait(profile, obstacle.message)
+        if isinstance(blocker, lease.Wait):
+            await self._report_wait(profile, blocker.message)
 
     async def _take_back(self, run: Run, failure: Failure | None = None) -> None:
         """It doesn't begin after all: the journal forgets it once nothing writes there any more."""
@@ -217,7 +217,7 @@ class Admission:
         await run.withdraw(failure)
         await run.journal.remove()
 
-    async def _find_obstacle(self, entry: JournalEntry) -> Failure | lease.Wait | lease.Leave | None:
+    async def _find_blocker(self, entry: JournalEntry) -> Failure | lease.Wait | lease.Leave | None:
         """None: there is room, the journal has it, the Lease is ours."""
         volume = self._context.volume
         failure = await self._check_room()

@@ -182,7 +182,7 @@ class Deletions:
             state,
             absent_secs=self._context.uptime() - self._absent_since[item.id],
             grace_secs=self._context.settings.retention.absence_grace_secs,
-            has_witness=deletion.has_witness(item.requested_at, [oldest] if oldest else []),
+            has_older_object=deletion.has_older_object(item.requested_at, [oldest] if oldest else []),
         )
         match verdict:
             case deletion.Remove():

@@ -27,7 +27,7 @@ from samply_operator.recorder.retention import Retention
 from samply_operator.recorder.run import Run
 from samply_operator.recorder.runs import Runs
 from samply_operator.rules import times
-from samply_operator.rules.recording import lease, settle
+from samply_operator.rules.recording import final_status, lease
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class Engine:
 
     def _list_expired(self, profiles: tuple[SamplyProfile, ...]) -> list[SamplyProfile]:
         now, ttl = self.context.now(), self.context.settings.retention.object_ttl_secs
-        return [profile for profile in profiles if settle.is_expired(profile, now, ttl)]
+        return [profile for profile in profiles if final_status.is_expired(profile, now, ttl)]
 
     async def _expire(self, profile: SamplyProfile) -> None:
         """An object without a profile of its own (failed, cancelled, preflight) goes after its time to live."""

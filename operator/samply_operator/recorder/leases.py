@@ -88,7 +88,7 @@ class Leases:
         self._seen[path] = (found.version, since)
         return found, decision
 
-    async def is_anothers(self, namespace: str, name: str, profile_id: str) -> bool:
+    async def is_of_another(self, namespace: str, name: str, profile_id: str) -> bool:
         """True if another operator holds this Lease for this very object. Raises KubeError if that can't be known."""
         try:
             _, decision = await self._judge(objects.leases(namespace, name), name, profile_id)

@@ -59,7 +59,7 @@ class Retention:
         self._on_removed = on_removed
         self._index = Index()
         self._extras: dict[str, Collection[int]] = {}
-        self._untold: dict[str, Tombstone] = {}
+        self._unreported: dict[str, Tombstone] = {}
         self._last_pass: tuple[float, float] | None = None
         """By the wall clock, and by a monotonic one."""
         self._doubted_until = 0.0
@@ -72,7 +72,7 @@ class Retention:
 
     async def recover(self, tombstone: Tombstone) -> None:
         """An earlier process was about to remove it, or could not update its object."""
-        self._untold[tombstone.id] = tombstone
+        self._unreported[tombstone.id] = tombstone
         if await asyncio.to_thread(self._context.volume.remove, tombstone.id):
             self._on_removed()
 
@@ -101,10 +101,10 @@ class Retention:
             if removals:
                 await self._refresh()
             await self._count(pinned)
-            for tombstone in list(self._untold.values()):
+            for tombstone in list(self._unreported.values()):
                 # A namespace that is not watched may be watched again, but this does not wait forever.
                 if self._world.covers(tombstone.namespace):
-                    await self._tell(tombstone)
+                    await self._report(tombstone)
                 elif now - times.parse_time(tombstone.at) > TELL_SECS:
                     await self._close(tombstone)
 
@@ -115,7 +115,7 @@ class Retention:
         if self._last_pass is None:
             before = await asyncio.to_thread(side_files.read_clock)
             self._last_pass = (now if before is None else before, uptime)
-        if clock.has_leapt(self._last_pass[0], now, uptime - self._last_pass[1]):
+        if clock.has_jumped(self._last_pass[0], now, uptime - self._last_pass[1]):
             self._doubted_until = uptime + clock.DOUBT_SECS
             hours = (now - self._last_pass[0]) / 3600
             logger.warning("the clock is %.0f h further than expected: for a day age removes nothing", hours)
@@ -143,16 +143,16 @@ class Retention:
 
     async def _take_pins(self) -> frozenset[str]:
         """Ids of pinned profiles. A pin outlives its object: what lost it by no deletion is still pinned."""
-        marks = self._context.volume.side_files
+        side_files = self._context.volume.side_files
         known = {profile.uid for profile in self._world.profiles.values()}
         wanted = {profile.uid for profile in self._world.profiles.values() if names.PIN in profile.annotations}
-        noted = await asyncio.to_thread(marks.list_pins)
+        noted = await asyncio.to_thread(side_files.list_pins)
         stored = self.catalog.by_id.keys()
         for profile_id in (wanted & stored) - noted:
-            await self._attempt(marks.pin, profile_id)
+            await self._attempt(side_files.pin, profile_id)
         for profile_id in noted - wanted:
             if profile_id in known or profile_id not in stored:
-                await self._attempt(marks.unpin, profile_id)
+                await self._attempt(side_files.unpin, profile_id)
         return frozenset(wanted | (noted - known))
 
     async def _attempt(self, work: Callable[[str], None], profile_id: str) -> None:
@@ -172,7 +172,7 @@ class Retention:
                 at=times.format_time(now),
                 message=removal.message,
             )
-            self._untold[manifest.id] = tombstone
+            self._unreported[manifest.id] = tombstone
             try:
                 await asyncio.to_thread(volume.side_files.write_tombstone, tombstone)
             except StoreError as error:
@@ -182,23 +182,23 @@ class Retention:
         self._add(removal)
         self._on_removed()
 
-    async def _tell(self, tombstone: Tombstone) -> None:
+    async def _report(self, tombstone: Tombstone) -> None:
         """The object gets its removal. If that fails now, the next pass retries."""
         at = (tombstone.namespace, tombstone.name, tombstone.id)
         now = self._context.now()
         try:
-            is_told = await reports.write_status(
+            is_reported = await reports.write_status(
                 self._context, *at, lambda old: retention.render_removed(old, tombstone.at, tombstone.message, now)
             )
         except KubeError as error:
             logger.info("%s/%s does not show yet that its file was removed: %s", *at[:2], error)
             return
-        if is_told:
+        if is_reported:
             await self._context.events.publish(reports.refer(*at), "Normal", "ProfileRemoved", tombstone.message)
         await self._close(tombstone)
 
     async def _close(self, tombstone: Tombstone) -> None:
-        del self._untold[tombstone.id]
+        del self._unreported[tombstone.id]
         await self._attempt(self._context.volume.side_files.remove_tombstone, tombstone.id)
 
     def _add(self, removal: Removal) -> None:

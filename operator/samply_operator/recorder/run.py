@@ -126,7 +126,7 @@ class Run:
         finally:
             self.has_answer.set()
         await self._reporter.flush()
-        await self._wind_up()
+        await self._release_target()
 
     async def _decide_outcome(self) -> None:
         if await self._was_decided():
@@ -141,7 +141,7 @@ class Run:
                 await self._bring()
             follower = follow.Follower(self._pod, self._observe)
             progress = await follower.adopt(may_launch=self.entry.step == "Launching")
-        while progress is None or await self._goes_another_way(progress):
+        while progress is None or await self._tries_another_mode(progress):
             if self.entry.stop != "discard":
                 await self._prepare()
             if self.entry.preflight_only or self.entry.stop == "discard":
@@ -163,15 +163,15 @@ class Run:
         await (self._end_early() if manifest is None else self._judge(manifest))
         return True
 
-    async def _goes_another_way(self, progress: Progress) -> bool:
+    async def _tries_another_mode(self, progress: Progress) -> bool:
         """True if the container's own samply couldn't begin, for a reason that another way may cure: what it leaves is
         gone then, and what it said is in the journal. In mode Auto, once."""
         entry = self.entry
         is_open = entry.mode == "InPlace" and entry.wanted_mode in {"", "Auto"} and entry.refused is None
         if not is_open or entry.stop or not progress.is_done or progress.recording_at is not None:
             return False
-        sight = await self._pod.repeat(script_calls.look)
-        refused = record_output.judge(sight.progress, sight.log)
+        observation = await self._pod.repeat(script_calls.look)
+        refused = record_output.judge(observation.progress, observation.log)
         if refused is None or refused.reason not in modes.CURED_BY_ANOTHER:
             return False
         await self._pod.repeat(script_calls.clean)
@@ -238,16 +238,16 @@ class Run:
         failure = record_output.judge(progress, "")
         if failure is not None:
             await self._pod.blame()
-            sight = await self._pod.repeat(script_calls.look)
-            if not sight.has_folder:
+            observation = await self._pod.repeat(script_calls.look)
+            if not observation.has_folder:
                 failures.fail("Lost", f"{self.entry.folder} went from the container while it was used.")
-            failures.raise_failure(record_output.judge(sight.progress, sight.log) or failure)
+            failures.raise_failure(record_output.judge(observation.progress, observation.log) or failure)
         measures.measure_sampling(self.entry, self._context.now())
         try:
             manifest = await collect.collect(self._pod, progress)
         except finish.HalfFileError:
-            sight = await self._pod.repeat(script_calls.look)
-            failures.raise_failure(record_output.judge_half(progress, sight.log))
+            observation = await self._pod.repeat(script_calls.look)
+            failures.raise_failure(record_output.judge_half(progress, observation.log))
         await self._judge(manifest)
 
     async def _judge(self, manifest: Manifest) -> None:
@@ -389,7 +389,7 @@ class Run:
         else:
             self._reporter.report_cancelled()
 
-    async def _wind_up(self) -> None:
+    async def _release_target(self) -> None:
         """Nothing stays in the pod, then nothing in the journal. What can't be cleaned now is left to the sweep."""
         pending = [task for task in (self._stopping, self._observed) if task is not None]
         if self._stopping is not None:

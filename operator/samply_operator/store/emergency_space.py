@@ -53,7 +53,7 @@ class EmergencySpace:
                 return True
         return False
 
-    def rescue(self, write: Callable[[], None]) -> None:
+    def retry_if_full(self, write: Callable[[], None]) -> None:
         """Call `write`, and again if the volume was full and the reserve could be released. `write` must leave no
         partial file."""
         try:

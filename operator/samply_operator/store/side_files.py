@@ -15,16 +15,16 @@ from samply_operator.store import documents, durable, layout
 from samply_operator.store.documents import Reading
 from samply_operator.store.durable import Medium
 
-Rescue = Callable[[Callable[[], None]], None]
+RetryIfFull = Callable[[Callable[[], None]], None]
 """Calls its argument, and again with more space if the volume was full."""
 
 
 class SideFiles:
     """Tombstones and pins of the volume at `root`. Raises StoreFull, StoreError."""
 
-    def __init__(self, root: Path, rescue: Rescue, medium: Medium = durable.VOLUME) -> None:
+    def __init__(self, root: Path, retry_if_full: RetryIfFull, medium: Medium = durable.VOLUME) -> None:
         self._root = root
-        self._rescue = rescue
+        self._retry_if_full = retry_if_full
         self._medium = medium
 
     def prepare(self) -> None:
@@ -38,7 +38,7 @@ class SideFiles:
         path = self._root / layout.build_tombstone(tombstone.id)
         draft = self._root / layout.build_tmp(tombstone.id, layout.DRAFT + secrets.token_hex(8))
         with durable.translated(f"note that profile {tombstone.id} goes", self._medium):
-            self._rescue(lambda: durable.write(draft, documents.encode(tombstone)))
+            self._retry_if_full(lambda: durable.write(draft, documents.encode(tombstone)))
             draft.rename(path)
             durable.sync(path.parent)
 
@@ -69,7 +69,7 @@ class SideFiles:
     def pin(self, profile_id: str) -> None:
         with durable.translated(f"pin profile {profile_id}", self._medium):
             path = self._root / layout.build_pin(profile_id)
-            self._rescue(lambda: path.touch(mode=0o640))
+            self._retry_if_full(lambda: path.touch(mode=0o640))
             durable.sync(path.parent)
 
     def unpin(self, profile_id: str) -> None:

@@ -27,7 +27,7 @@ class StoreReader(Protocol):
     def open_profile(self, profile_id: str, *, size_bytes: int | None = None) -> BinaryIO: ...
 
 
-class Marks(Protocol):
+class SideFileStore(Protocol):
     """Documents about a profile other than its own files."""
 
     def write_tombstone(self, tombstone: Tombstone) -> None: ...
@@ -44,7 +44,7 @@ class Store(StoreReader, Protocol):
     """For the recorder."""
 
     @property
-    def side_files(self) -> Marks: ...
+    def side_files(self) -> SideFileStore: ...
     @property
     def medium(self) -> Medium: ...
 

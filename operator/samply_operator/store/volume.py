@@ -57,7 +57,7 @@ class Volume:
         self._space = Space(self._root, min_free_bytes, max_bytes, medium)
         self._lock = Lock(self._root / layout.LOCK)
         self._emergency = EmergencySpace(self._root / layout.EMERGENCY, emergency_bytes)
-        self.side_files = SideFiles(self._root, self._emergency.rescue, medium)
+        self.side_files = SideFiles(self._root, self._emergency.retry_if_full, medium)
         self._fault = fault
         self._newest = 0
         """The highest place of an attempt that is or was stored (rules/storage/order.py), once it is known."""
@@ -118,7 +118,7 @@ class Volume:
 
     def _publish(self, manifest: Manifest, profile_path: Path | None, extras: Mapping[str, Path]) -> Manifest:
         staging = self._path(layout.build_tmp(manifest.id, layout.PUBLISHING + secrets.token_hex(8)))
-        self._emergency.rescue(lambda: staging.mkdir(mode=0o750))
+        self._emergency.retry_if_full(lambda: staging.mkdir(mode=0o750))
         self._fault("staged")
         try:
             self._stage(manifest, profile_path, extras, staging)
@@ -156,7 +156,7 @@ class Volume:
         for name, path in extras.items():
             self._stage_file(path, staging / layout.check_extra(name))
         self._fault("files-staged")
-        self._emergency.rescue(lambda: durable.write(staging / layout.MANIFEST_FILE, documents.encode(manifest)))
+        self._emergency.retry_if_full(lambda: durable.write(staging / layout.MANIFEST_FILE, documents.encode(manifest)))
         self._fault("manifest-written")
         durable.sync(staging)
         self._fault("staging-synced")
@@ -285,7 +285,7 @@ class Volume:
         path = self._path(layout.build_journal(entry.id))
         draft = self._path(layout.build_tmp(entry.id, layout.DRAFT + secrets.token_hex(8)))
         with durable.translated(f"write the journal of {entry.id}", self._medium):
-            self._emergency.rescue(lambda: durable.write(draft, documents.encode(entry)))
+            self._emergency.retry_if_full(lambda: durable.write(draft, documents.encode(entry)))
             self._fault("entry-written")
             draft.rename(path)
             self._fault("entry-placed")

@@ -266,4 +266,4 @@ async def test_clients_that_hang_up_early_are_no_errors(service: Service, caplog
     answer = await service.get(PATH, Range="bytes=0-3")
     assert answer.body == b"xxxx"
     assert not [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}]
-    assert make_id(1) in service.board.view.catalog.by_id
+    assert make_id(1) in service.state.view.catalog.by_id

@@ -121,7 +121,7 @@ async def test_the_list_of_routes_is_complete(service: Service) -> None:
     known = {path.partition("?")[0] for _, path in GUARDED} | set(OPEN)
     patterns = {
         route.resource.canonical.replace("{pipeline_name}", "orders").replace("{profile_id}", make_id(1))
-        for route in service.door.app.router.routes()
+        for route in service.listener.app.router.routes()
         if route.resource
     }
     assert patterns == known | CONSOLE
@@ -156,7 +156,7 @@ async def test_a_key_reads_on_while_the_operator_is_away(service: Service) -> No
     await service.operator.come_back()
     await service.wait_for_operator("Connected")
     long_ago = time.time() - local_auth.KEEP_SECS - 1
-    client = service.door.app[app_keys.OPERATOR]
+    client = service.listener.app[app_keys.OPERATOR]
     client._credentials = msgspec.structs.replace(client.credentials, read_at=long_ago)
     (await service.get(PROFILE)).assert_error(503, "AccessUndecided")
 

@@ -55,8 +55,8 @@ async def pair(folders: tuple[Path, Path], moto: Server) -> AsyncIterator[Pair]:
         pair = Pair(here, there, name)
 
         async def is_known() -> bool:
-            await here.board.look_again()
-            return len(here.board.view.catalog.by_id) == 2 and await here.knows_credentials()
+            await here.state.look_again()
+            return len(here.state.view.catalog.by_id) == 2 and await here.knows_credentials()
 
         await wait_until(is_known)
         yield pair
@@ -83,10 +83,10 @@ async def test_who_may_read_one_does_not_see_the_other(pair: Pair) -> None:
 async def test_the_other_cluster_knows_nothing_of_this_one(pair: Pair) -> None:
     await pair.there.settle()
     assert (await pair.there.get(URL)).body == b"theirs"
-    assert set(pair.there.board.view.catalog.by_id) == {make_id(2)}
+    assert set(pair.there.state.view.catalog.by_id) == {make_id(2)}
 
 
 async def test_a_cluster_that_cannot_be_read_keeps_no_other_one_away(pair: Pair) -> None:
     pair.there.volume._objects.delete([f"manifests/0/{make_id(2)}.json"])  # type: ignore[attr-defined]
-    await pair.here.board.look_again()
+    await pair.here.state.look_again()
     assert (await pair.here.get(URL)).body == b"ours"

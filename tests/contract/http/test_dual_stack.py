@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from samply_operator.api.server.listener import Door
+from samply_operator.api.server.listener import HttpListener
 from samply_operator.settings import Settings
 
 
@@ -22,7 +22,7 @@ async def test_both_families_are_served() -> None:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = int(found.getsockname()[1])
-    async with Door(app, Settings().api.host, port, drain_secs=0), aiohttp.ClientSession() as session:
+    async with HttpListener(app, Settings().api.host, port, drain_secs=0), aiohttp.ClientSession() as session:
         for host, seen in (("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")):
             async with session.get(f"http://{host}:{port}/") as response:
                 # The client's own address: limits count by it, and the access log has it.

@@ -141,7 +141,7 @@ async def test_only_the_first_piece_goes_under_the_cork(service: Service, monkey
         if method == "GET":
             assert await reader.readexactly(len(BIG)) == BIG
     assert [corked for _, corked in seen[:2]] == [True, False]
-    runner = service.door._runner
+    runner = service.listener._runner
     open_ = [each.transport.get_extra_info("socket").fileno() for each in runner.server.connections if each.transport]
     assert len(open_) >= len(kept)
     assert not any(map(is_corked, open_))

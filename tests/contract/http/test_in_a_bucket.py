@@ -61,7 +61,7 @@ async def test_a_file_that_was_asked_for_comes_from_the_cache(service: Service, 
 
     await wait_until(is_kept)
     service.volume._objects.delete([find_object(service, 1)])  # type: ignore[attr-defined]
-    service.door.app[app_keys.FILES]._kept.clear()
+    service.listener.app[app_keys.FILES]._kept.clear()
     assert (await service.get(URL)).body == data
 
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from samply_operator import errors
 from samply_operator.api import app_keys
 from samply_operator.api.server import metrics
-from samply_operator.api.server.listener import Door
+from samply_operator.api.server.listener import HttpListener
 from samply_operator.control.messages import StartReply, StartRequest
 from support.fake_operator import make_pipeline
 
@@ -22,16 +22,18 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 @pytest.fixture
-async def numbers(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Door]:
+async def numbers(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpListener]:
     """The port of the metrics, which are gathered anew each time."""
     monkeypatch.setattr(metrics, "KEEP_SECS", 0.0)
-    app = metrics.build_app(service.door.app[app_keys.OPERATOR], service.board)
-    async with Door(app, "127.0.0.1", 0, drain_secs=0, crowd=metrics.build_crowd()) as door:
-        yield door
+    app = metrics.build_app(service.listener.app[app_keys.OPERATOR], service.state)
+    async with HttpListener(
+        app, "127.0.0.1", 0, drain_secs=0, connection_limits=metrics.build_connection_limits()
+    ) as listener:
+        yield listener
 
 
-async def scrape(service: Service, door: Door) -> Samples:
-    async with service.session.get(f"http://127.0.0.1:{door.port}/metrics") as response:
+async def scrape(service: Service, listener: HttpListener) -> Samples:
+    async with service.session.get(f"http://127.0.0.1:{listener.port}/metrics") as response:
         assert response.status == 200
         assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         text = await response.text()
@@ -45,7 +47,7 @@ async def scrape(service: Service, door: Door) -> Samples:
 ROUTE = "/v0/pipelines/{pipeline_name}/samply_profile"
 
 
-async def test_requests_are_counted_by_their_routes_template(service: Service, numbers: Door) -> None:
+async def test_requests_are_counted_by_their_routes_template(service: Service, numbers: HttpListener) -> None:
     service.put(1, b"x" * 1000, pipeline="secret-name")
     await service.settle()
     before = await scrape(service, numbers)
@@ -72,7 +74,7 @@ async def test_requests_are_counted_by_their_routes_template(service: Service, n
     assert "secret" not in str(after.keys())
 
 
-async def test_decisions_of_authentication_are_counted(service: Service, numbers: Door) -> None:
+async def test_decisions_of_authentication_are_counted(service: Service, numbers: HttpListener) -> None:
     """Who is let in, who isn't, and whom the operator forbids what they ask for."""
     service.operator.pipelines = (make_pipeline("orders"),)
     service.put(1)
@@ -98,12 +100,12 @@ async def test_decisions_of_authentication_are_counted(service: Service, numbers
     assert grown(way="none", outcome="unauthenticated") == 1
 
 
-async def test_the_operators_numbers_stand_behind_ours(service: Service, numbers: Door) -> None:
+async def test_the_operators_numbers_stand_behind_ours(service: Service, numbers: HttpListener) -> None:
     service.operator.metrics = b"# TYPE samply_operator_synced gauge\nsamply_operator_synced 1.0\n"
     assert (await scrape(service, numbers))["samply_operator_synced", ()] == 1
 
 
-async def test_without_the_operator_ours_are_told(service: Service, numbers: Door) -> None:
+async def test_without_the_operator_ours_are_told(service: Service, numbers: HttpListener) -> None:
     await service.send_away()
     found = await scrape(service, numbers)
     assert found["samply_operator_operator_connected", ()] == 0
@@ -114,22 +116,22 @@ async def test_the_public_port_has_no_metrics(service: Service) -> None:
     (await service.get("/metrics")).assert_error(404, "UnknownRoute")
 
 
-async def test_the_port_of_the_metrics_has_nothing_else(service: Service, numbers: Door) -> None:
+async def test_the_port_of_the_metrics_has_nothing_else(service: Service, numbers: HttpListener) -> None:
     async with service.session.get(f"http://127.0.0.1:{numbers.port}/v0/config") as response:
         assert response.status == 404
 
 
-async def test_probes_are_answered_there_too(service: Service, numbers: Door) -> None:
+async def test_probes_are_answered_there_too(service: Service, numbers: HttpListener) -> None:
     for path in ("/healthz", "/readyz"):
         async with service.bare.get(f"http://127.0.0.1:{numbers.port}{path}") as response:
             assert response.status == 200
-    service.board.is_closing = True
+    service.state.is_closing = True
     async with service.bare.get(f"http://127.0.0.1:{numbers.port}/readyz") as response:
         assert response.status == 503
 
 
 async def test_a_flood_of_scrapes_gathers_once_a_second(
-    service: Service, numbers: Door, monkeypatch: pytest.MonkeyPatch
+    service: Service, numbers: HttpListener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And most of it is refused; the kubelet's probes aren't."""
     monkeypatch.setattr(metrics, "KEEP_SECS", 60.0)
@@ -152,7 +154,7 @@ async def test_a_flood_of_scrapes_gathers_once_a_second(
     assert await ask("/healthz") == 200
 
 
-async def test_one_client_takes_not_all_connections_of_that_port(service: Service, numbers: Door) -> None:
+async def test_one_client_takes_not_all_connections_of_that_port(service: Service, numbers: HttpListener) -> None:
     held = [await asyncio.open_connection("127.0.0.1", numbers.port, local_addr=("127.0.0.2", 0)) for _ in range(40)]
     async with service.bare.get(f"http://127.0.0.1:{numbers.port}/healthz") as response:
         assert response.status == 200

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from samply_operator.api.server.listener import Door
+from samply_operator.api.server.listener import HttpListener
 from support.fake_operator import KEY
 
 from .conftest import Service
@@ -121,8 +121,8 @@ async def test_a_client_that_never_ends_its_head_is_closed(start: bytes) -> None
 
     app = web.Application()
     app.router.add_get("/healthz", answer)
-    async with Door(app, "127.0.0.1", 0, idle_secs=0.3, drain_secs=0.1) as door:
-        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    async with HttpListener(app, "127.0.0.1", 0, idle_secs=0.3, drain_secs=0.1) as listener:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         writer.write(build("/healthz").replace(b"Connection: close\r\n", b""))
         assert await reader.readuntil(b"\r\n\r\n")
         writer.write(start)
@@ -147,8 +147,8 @@ async def test_a_fault_inside_is_told_without_a_word_of_it(caplog: pytest.LogCap
 
     app = web.Application()
     app.router.add_get("/fail", fail)
-    async with Door(app, "127.0.0.1", 0, drain_secs=0.1) as door:
-        status, body = await exchange(door.port, build("/fail"))
+    async with HttpListener(app, "127.0.0.1", 0, drain_secs=0.1) as listener:
+        status, body = await exchange(listener.port, build("/fail"))
     assert status == 500
     assert json.loads(body)["error_code"] == "InternalError"
     assert b"secret" not in body

@@ -49,7 +49,7 @@ async def busy(folder: Path, tmp_path: Path) -> AsyncIterator[Service]:
 
 @pytest.fixture
 def conversions(busy: Service) -> Conversions:
-    return busy.door.app[CONVERSIONS]
+    return busy.listener.app[CONVERSIONS]
 
 
 async def ask(service: Service, target: str, token: str = KEY) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -80,7 +80,7 @@ async def test_the_room_of_who_hangs_up_is_the_next_ones(busy: Service, conversi
         return bool(list_children())
 
     async def is_waiting() -> bool:
-        return conversions.turns.waiting == 1
+        return conversions.queue.waiting == 1
 
     await wait_until(is_read)
     second = asyncio.create_task(busy.get(SMALL))
@@ -114,7 +114,7 @@ async def test_who_hangs_up_gives_up_place_and_child_at_once(busy: Service, conv
     waiting = [await ask(busy, LARGE) for _ in range(3)]
 
     async def are_waiting(count: int) -> bool:
-        return conversions.turns.waiting == count
+        return conversions.queue.waiting == count
 
     await wait_until(lambda: are_waiting(3))
     for _, writer in waiting:
@@ -130,18 +130,18 @@ async def test_who_hangs_up_gives_up_place_and_child_at_once(busy: Service, conv
 
 async def test_who_asks_for_much_waits_for_itself(busy: Service, conversions: Conversions) -> None:
     """Another caller's one question comes before the rest of the many."""
-    async with conversions.turns.take("somebody"):
+    async with conversions.queue.take("somebody"):
         many = [await ask(busy, LARGE) for _ in range(4)]
 
         async def are_waiting(count: int) -> bool:
-            return conversions.turns.waiting == count
+            return conversions.queue.waiting == count
 
         await wait_until(lambda: are_waiting(4))
         other = asyncio.create_task(busy.get(SMALL, Authorization=f"Bearer {OTHER}"))
         await wait_until(lambda: are_waiting(5))
         (await busy.get(SMALL)).assert_error(429, "TooManyRequests")
     assert (await other).status == 200
-    assert conversions.turns.waiting >= 2, "the many still wait"
+    assert conversions.queue.waiting >= 2, "the many still wait"
     for _, writer in many:
         await hang_up(writer)
 

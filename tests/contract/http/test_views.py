@@ -185,7 +185,7 @@ async def test_a_comparison(service: Service) -> None:
 
 async def test_what_was_made_once_is_not_made_again_for_the_same_client(service: Service) -> None:
     first = await service.get(f"{ONE}/summary")
-    async with service.door.app[CONVERSIONS].turns.take("other"):  # a child would have to wait for this
+    async with service.listener.app[CONVERSIONS].queue.take("other"):  # a child would have to wait for this
         assert (await service.get(f"{ONE}/summary", If_None_Match=first.headers["ETag"])).status == 304
         (await service.get(f"{ONE}/summary", If_Match='"another"')).assert_error(412, "PreconditionFailed")
     assert (await service.get(f"{ONE}/summary", If_Match=first.headers["ETag"])).body == first.body
@@ -242,7 +242,7 @@ async def test_head_says_what_get_says(service: Service, what: str) -> None:
 
 
 async def test_too_little_memory_is_told(service: Service) -> None:
-    limits = service.door.app[CONVERSIONS].limits
+    limits = service.listener.app[CONVERSIONS].limits
     object.__setattr__(limits, "memory_bytes", 8 << 20)
     details = (await service.get(f"{ONE}/summary")).assert_error(500, "ProfileJobFailed")
     assert details["reason"] in {"OutOfMemory", "Crashed"}
@@ -255,7 +255,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_who_waits_too_long_is_told_to_come_later(service: Service) -> None:
-    async with service.door.app[CONVERSIONS].turns.take("other"):
+    async with service.listener.app[CONVERSIONS].queue.take("other"):
         answer = await service.get(f"{ONE}/summary")
     answer.assert_error(429, "TooManyRequests")
     assert int(answer.headers["Retry-After"]) >= 1
@@ -264,7 +264,7 @@ async def test_who_waits_too_long_is_told_to_come_later(service: Service) -> Non
 
 async def test_more_than_can_wait_are_refused_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion_slots, "MAX_WAITING", 1)
-    mine = service.door.app[CONVERSIONS].turns
+    mine = service.listener.app[CONVERSIONS].queue
     async with mine.take("other"):
         first = asyncio.create_task(service.get(f"{ONE}/summary"))
 

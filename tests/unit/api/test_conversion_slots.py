@@ -1,4 +1,4 @@
-"""Turns: one at a time, callers in turn, and a place that is given up is free at once."""
+"""ConversionQueue: one at a time, callers in turn, and a place that is given up is free at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from samply_operator import errors
 from samply_operator.api.content import conversion_slots
-from samply_operator.api.content.conversion_slots import Turns
+from samply_operator.api.content.conversion_slots import ConversionQueue
 
 
 async def settle() -> None:
@@ -20,7 +20,7 @@ class Crew:
     """Callers whose work ends when the test says so."""
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.queue = ConversionQueue()
         self.began: list[str] = []
         self._ends: dict[str, asyncio.Event] = {}
 
@@ -28,7 +28,7 @@ class Crew:
         return asyncio.create_task(self._work(name, caller))
 
     async def _work(self, name: str, caller: str) -> None:
-        async with self.turns.take(caller):
+        async with self.queue.take(caller):
             self.began.append(name)
             self._ends[name] = asyncio.Event()
             await self._ends[name].wait()
@@ -54,7 +54,7 @@ async def test_one_at_a_time_and_callers_in_turn(crew: Crew) -> None:
         assert crew.began[-1] == name
         await crew.end(name)
     await asyncio.gather(*tasks)
-    assert crew.turns.waiting == 0
+    assert crew.queue.waiting == 0
 
 
 async def test_who_goes_away_gives_up_its_place_and_its_turn(crew: Crew) -> None:
@@ -62,7 +62,7 @@ async def test_who_goes_away_gives_up_its_place_and_its_turn(crew: Crew) -> None
     await settle()
     second.cancel()
     await settle()
-    assert crew.turns.waiting == 1
+    assert crew.queue.waiting == 1
     first.cancel()
     await settle()
     assert crew.began == ["a", "c"]
@@ -81,7 +81,7 @@ async def test_a_turn_that_was_given_in_the_moment_of_going_is_passed_on(crew: C
     assert crew.began[-1] == "c"
     await crew.end("c")
     await third
-    async with crew.turns.take("d"):
+    async with crew.queue.take("d"):
         pass
 
 
@@ -124,6 +124,6 @@ async def test_who_waits_too_long_is_told_and_takes_no_place_any_more(
     await settle()
     with pytest.raises(errors.TooManyRequests):
         await crew.come("b", "b")
-    assert crew.turns.waiting == 0
+    assert crew.queue.waiting == 0
     await crew.end("a")
     await first

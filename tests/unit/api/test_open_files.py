@@ -41,7 +41,7 @@ def make_manifest(profile_id: str) -> Manifest:
 
 @asynccontextmanager
 async def borrow(files: OpenFiles, profile_id: str) -> AsyncIterator[BinaryIO]:
-    async with files.borrow_all([(make_manifest(profile_id), 0, 4)]) as (file,):
+    async with files.acquire_all([(make_manifest(profile_id), 0, 4)]) as (file,):
         assert not isinstance(file, RemoteFile)
         yield file
 

@@ -13,11 +13,11 @@ from samply_operator.api.content.spool import Spool
 def test_a_caller_that_takes_nothing_has_a_share_and_no_more() -> None:
     spool = Spool(400)
     with ExitStack() as kept:
-        kept.enter_context(spool.open("slow")).settle(60)
-        kept.enter_context(spool.open("slow")).settle(60)
+        kept.enter_context(spool.open("slow")).shrink_to(60)
+        kept.enter_context(spool.open("slow")).shrink_to(60)
         with pytest.raises(errors.TooManyRequests):
             spool.open("slow").__enter__()
-        kept.enter_context(spool.open("other")).settle(100)
+        kept.enter_context(spool.open("other")).shrink_to(100)
     with spool.open("slow"):
         pass
 

@@ -1,4 +1,4 @@
-"""The board: a snapshot counts once the volume was read for it, and an absent operator is never remembered."""
+"""The state: a snapshot counts once the volume was read for it, and an absent operator is never remembered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.api.state import Board, View
+from samply_operator.api.state import ServiceState, View
 from samply_operator.control.live import Live, build_live
 from samply_operator.control.messages import OrdinalState, PipelineState, RecordingState, Snapshot
 from samply_operator.errors import StoreError
@@ -58,23 +58,23 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 
 async def test_a_snapshot_is_shown_once_its_generation_was_read(volume: Volume, gate: Gate) -> None:
-    async with Board(volume) as board:
-        board.take(make_snapshot(1, make_recording(1, ends_at=5)))
-        assert await board.wait_for(lambda view: view.live is not None, 5)
+    async with ServiceState(volume) as state:
+        state.take(make_snapshot(1, make_recording(1, ends_at=5)))
+        assert await state.wait_for(lambda view: view.live is not None, 5)
         gate.opened.clear()
-        board.take(make_snapshot(2))
-        assert not await board.wait_for(lambda view: not view.list_recordings("n", "p"), 0.1)
+        state.take(make_snapshot(2))
+        assert not await state.wait_for(lambda view: not view.list_recordings("n", "p"), 0.1)
         gate.opened.set()
-        assert await board.wait_for(lambda view: not view.list_recordings("n", "p"), 5)
+        assert await state.wait_for(lambda view: not view.list_recordings("n", "p"), 5)
 
 
 async def test_the_same_generation_needs_no_reading(volume: Volume, gate: Gate) -> None:
-    async with Board(volume) as board:
-        board.take(make_snapshot(1))
-        assert await board.wait_for(lambda view: view.is_certain, 5)
+    async with ServiceState(volume) as state:
+        state.take(make_snapshot(1))
+        assert await state.wait_for(lambda view: view.is_certain, 5)
         reads = gate.reads
-        board.take(make_snapshot(1, make_recording(1, ends_at=None)))
-        assert board.view.list_recordings("n", "p")
+        state.take(make_snapshot(1, make_recording(1, ends_at=None)))
+        assert state.view.list_recordings("n", "p")
         assert gate.reads == reads
 
 
@@ -82,64 +82,64 @@ async def test_a_recording_that_vanishes_without_a_new_generation_has_the_volume
     volume: Volume, gate: Gate
 ) -> None:
     """An operator's beat may come between the end of a recording and the news of it."""
-    async with Board(volume) as board:
-        board.take(make_snapshot(1, make_recording(1, ends_at=5)))
-        assert await board.wait_for(lambda view: view.live is not None, 5)
+    async with ServiceState(volume) as state:
+        state.take(make_snapshot(1, make_recording(1, ends_at=5)))
+        assert await state.wait_for(lambda view: view.live is not None, 5)
         reads = gate.reads
-        board.take(make_snapshot(1))
-        assert board.view.list_recordings("n", "p")
-        assert await board.wait_for(lambda view: not view.list_recordings("n", "p"), 5)
+        state.take(make_snapshot(1))
+        assert state.view.list_recordings("n", "p")
+        assert await state.wait_for(lambda view: not view.list_recordings("n", "p"), 5)
         assert gate.reads > reads
 
 
 async def test_a_lost_operator_is_shown_at_once(volume: Volume) -> None:
-    async with Board(volume) as board:
-        board.take(make_snapshot(1))
-        assert await board.wait_for(lambda view: view.is_certain, 5)
-        board.take(None)
-        assert board.view.live is None
-        assert board.view.is_ready
+    async with ServiceState(volume) as state:
+        state.take(make_snapshot(1))
+        assert await state.wait_for(lambda view: view.is_certain, 5)
+        state.take(None)
+        assert state.view.live is None
+        assert state.view.is_ready
 
 
 async def test_after_a_loss_the_same_number_is_another_generation(volume: Volume, gate: Gate) -> None:
     """A restarted operator counts from the start: equal numbers say nothing."""
-    async with Board(volume) as board:
-        board.take(make_snapshot(1))
-        assert await board.wait_for(lambda view: view.is_certain, 5)
+    async with ServiceState(volume) as state:
+        state.take(make_snapshot(1))
+        assert await state.wait_for(lambda view: view.is_certain, 5)
         reads = gate.reads
-        board.take(None)
-        board.take(make_snapshot(1))
-        assert await board.wait_for(lambda view: view.is_certain, 5)
+        state.take(None)
+        state.take(make_snapshot(1))
+        assert await state.wait_for(lambda view: view.is_certain, 5)
         assert gate.reads > reads
 
 
 async def test_a_loss_while_the_volume_is_read_is_not_forgotten(volume: Volume, gate: Gate) -> None:
-    async with Board(volume) as board:
-        assert await board.wait_for(lambda view: view.is_ready, 5)
+    async with ServiceState(volume) as state:
+        assert await state.wait_for(lambda view: view.is_ready, 5)
         gate.opened.clear()
-        board.take(make_snapshot(1))
+        state.take(make_snapshot(1))
         await asyncio.sleep(0)
-        board.take(None)
+        state.take(None)
         gate.opened.set()
-        assert not await board.wait_for(lambda view: view.live is not None, 0.2)
+        assert not await state.wait_for(lambda view: view.live is not None, 0.2)
 
 
 async def test_a_volume_that_cannot_be_read_makes_nothing_certain(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Board(volume) as board:
-        board.take(make_snapshot(1))
-        assert await board.wait_for(lambda view: view.is_certain, 5)
+    async with ServiceState(volume) as state:
+        state.take(make_snapshot(1))
+        assert await state.wait_for(lambda view: view.is_certain, 5)
         genuine = Index.refresh
 
         def fail(index: Index, volume: Volume) -> object:
             raise StoreError("gone")
 
         monkeypatch.setattr(Index, "refresh", fail)
-        board.take(make_snapshot(2))
-        assert await board.wait_for(lambda view: not view.is_certain, 5)
+        state.take(make_snapshot(2))
+        assert await state.wait_for(lambda view: not view.is_certain, 5)
         monkeypatch.setattr(Index, "refresh", genuine)
-        assert await board.wait_for(lambda view: view.is_certain, 5)
+        assert await state.wait_for(lambda view: view.is_certain, 5)
 
 
 def test_the_recording_that_runs_counts_before_one_that_waits_and_preflights_never() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from samply_operator.discovery.changes import Bell as Changes
+from samply_operator.discovery.changes import Notifier as Changes
 
 
 async def test_a_wait_ends_with_the_next_change() -> None:

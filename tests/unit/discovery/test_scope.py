@@ -15,7 +15,7 @@ import pytest
 from samply_operator.activity import Activity
 from samply_operator.discovery import reflector, scope
 from samply_operator.discovery.changes import Changes
-from samply_operator.discovery.scope import Listener, Surroundings
+from samply_operator.discovery.scope import Listener, ScopeContext
 from samply_operator.discovery.watcher import Watcher
 from samply_operator.discovery.world import World
 from samply_operator.kube import objects
@@ -60,10 +60,10 @@ class Watched:
         self.profiles: list[SamplyProfile] = []
         self.task: asyncio.Task[None] | None = None
         listener = Listener(self.profiles.append, lambda profile: None, self.carriers.append)
-        surroundings = Surroundings(
+        context = ScopeContext(
             client, self.world, listener, self.activity, log_in, "operator-0", (SELECTOR,), time.time
         )
-        self.watcher = Watcher(surroundings, namespaces, selector)
+        self.watcher = Watcher(context, namespaces, selector)
 
     async def reach(self, is_so: Callable[[], object]) -> None:
         until = time.monotonic() + 20

@@ -11,15 +11,15 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from samply_operator.plugin import console
-from samply_operator.plugin.service import Door
+from samply_operator.plugin.service import ServiceClient
 
-DOOR = Door(40123, "ey.J+h/x", is_tls=False)
+DOOR = ServiceClient(40123, "ey.J+h/x", is_tls=False)
 
 
 def test_the_printed_address_has_the_token_only_if_it_is_the_only_way() -> None:
     assert console.build_address(DOOR, is_secret=False) == "http://127.0.0.1:40123/console/"
     assert console.build_address(DOOR, is_secret=True) == "http://127.0.0.1:40123/console/#token=ey.J%2Bh%2Fx"
-    assert console.build_address(Door(1, "", is_tls=True), is_secret=True) == "https://127.0.0.1:1/console/"
+    assert console.build_address(ServiceClient(1, "", is_tls=True), is_secret=True) == "https://127.0.0.1:1/console/"
 
 
 def test_the_browser_is_started_with_a_file_of_the_user_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,11 +31,11 @@ def find_token(monkeypatch: pytest.MonkeyPatch, *arguments: str, environment: st
     plugin.kubectl = kubectl = Kubectl()  # type: ignore[assignment]
 
     @contextmanager
-    def open_door(kubectl: object, namespace: str, wanted: str | None, token: str) -> Iterator[None]:
+    def open_client(kubectl: object, namespace: str, wanted: str | None, token: str) -> Iterator[None]:
         seen.append(token)
         yield
 
-    monkeypatch.setattr(service, "open_door", open_door)
+    monkeypatch.setattr(service, "open_client", open_client)
     with plugin._open():
         return seen[0], kubectl
 

@@ -21,14 +21,14 @@ def test_the_viewer_s_page_and_nobody_else_may_have_it(tmp_path: Path) -> None:
     """Who doesn't know the address gets nothing; a page of another origin may not read it."""
     file = tmp_path / "p.json.gz"
     file.write_bytes(b"profile")
-    with viewer.hand_out(file, "orders 0") as handed:
-        assert ask(handed.url, "/profile.json.gz")[0] == 404
-        assert ask(handed.url, "/")[0] == 404
-        assert not handed.taken.is_set()
-        status, headers, body = ask(handed.url)
+    with viewer.serve_once(file, "orders 0") as served:
+        assert ask(served.url, "/profile.json.gz")[0] == 404
+        assert ask(served.url, "/")[0] == 404
+        assert not served.taken.is_set()
+        status, headers, body = ask(served.url)
         assert (status, body) == (200, b"profile")
         assert headers["Access-Control-Allow-Origin"] == "https://profiler.firefox.com"
-        assert handed.taken.wait(5)
-        assert urlsplit(handed.url).hostname == "127.0.0.1"
-        assert handed.link.startswith("https://profiler.firefox.com/from-url/")
-        assert handed.url in unquote(handed.link)
+        assert served.taken.wait(5)
+        assert urlsplit(served.url).hostname == "127.0.0.1"
+        assert served.link.startswith("https://profiler.firefox.com/from-url/")
+        assert served.url in unquote(served.link)

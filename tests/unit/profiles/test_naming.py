@@ -179,7 +179,7 @@ def test_what_lies_beside_the_profile_may_be_broken(profile: profiles.Profile, t
     assert path == tmp_path / "p.operators.json"
     assert "Feldera's names" not in show(profile, None)
     path.write_bytes(msgspec.json.encode(join()))
-    assert naming.find_beside(profile.path) == join()
+    assert naming.find_stored_names(profile.path) == join()
     assert "JoinTrace nn4  join for totals" in show(profile, None)
     path.write_bytes(b"{")
     assert "without Feldera's names: the file with them cannot be read" in show(profile, None)

@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> Settings:
     ],
 )
 def test_a_copy_that_could_not_be_written_is_named_by_what_the_pod_said(said: str, reason: str) -> None:
-    assert prepare.name_obstacle(said) == reason
+    assert prepare.name_reason(said) == reason
 
 
 @pytest.mark.parametrize(

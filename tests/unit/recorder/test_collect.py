@@ -20,7 +20,7 @@ from samply_operator.profiles import ProfileFacts
 from samply_operator.recorder.pod import collect
 from samply_operator.recorder.pod.finish import Finished
 from samply_operator.rules import times
-from samply_operator.rules.recording import failures, preflight, preflight_output, settle
+from samply_operator.rules.recording import failures, final_status, preflight, preflight_output
 from samply_operator.rules.recording.preflight import Plan
 from samply_operator.rules.recording.record_output import Progress
 from samply_operator.settings import Recording, Settings
@@ -295,7 +295,7 @@ async def test_an_empty_profile_tells_its_numbers_in_the_object(
     assert (manifest.id, manifest.file, manifest.quality.samples) == (raw["metadata"]["uid"], None, 0)
     assert count_recordings() == before + 1
     shown = parse_object(cluster.objects[objects.samply_profiles(NAMESPACE, "p-1")])
-    assert settle.is_expired(shown, times.parse_time(status["finishedAt"]) + 11, 10)
+    assert final_status.is_expired(shown, times.parse_time(status["finishedAt"]) + 11, 10)
 
 
 def take_nothing(container: Container, folder: Path) -> None:

@@ -64,7 +64,7 @@ def test_it_lives_as_long_as_anything_may_be_wanted_of_it() -> None:
     assert ephemeral.find_life(entry, limits) == 54_021
     assert ephemeral.find_life(entry, msgspec.structs.replace(limits, remote_ttl_secs=1)) == 50_321
     settings = Settings(recording=Recording(unreachable_secs=700), ephemeral=Ephemeral(start_deadline_secs=50))
-    assert ephemeral.find_patience(settings) == 810
+    assert ephemeral.find_idle_secs(settings) == 810
 
 
 def list_helpers(cluster: FakeCluster) -> list[tuple[str, str]]:

@@ -137,7 +137,7 @@ async def test_the_pipelines_own_file_is_stored_with_what_feldera_calls_its_oper
     assert manifest.pipeline_id == ID
     path = operator.volume.root / "profiles" / manifest.id / "profile.json.gz"
     assert b"FelderaMarker" in gzip.decompress(path.read_bytes())
-    kept = naming.find_beside(path)
+    kept = naming.find_stored_names(path)
     assert kept is not None
     assert (kept.program_version, kept.problem, list(kept.names)) == (1, "", ["nn2"])
     profile = reading.read(path)
@@ -427,6 +427,6 @@ async def test_where_names_are_not_to_be_had_the_profile_stands(
     assert (await reach_end(operator))["phase"] == "Succeeded"
     manifest = read_manifest(operator, raw)
     assert any("no names that people know" in text and says in text for text in manifest.warnings), manifest.warnings
-    kept = naming.find_beside(operator.volume.root / "profiles" / manifest.id / "profile.json.gz")
+    kept = naming.find_stored_names(operator.volume.root / "profiles" / manifest.id / "profile.json.gz")
     assert kept is not None
     assert says in kept.problem

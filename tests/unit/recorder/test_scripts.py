@@ -287,7 +287,7 @@ async def a_hang_up_changes_nothing(stage: Stage) -> None:
 
 @piece()
 async def a_look_tells_how_far_it_is(stage: Stage) -> None:
-    assert await stage.look() == script_calls.Sight(False, False, None, Progress(), "")
+    assert await stage.look() == script_calls.Observation(False, False, None, Progress(), "")
     task = asyncio.create_task(stage.record(secs=600))
     await stage.reach_event("recording")
     sight = await stage.look()

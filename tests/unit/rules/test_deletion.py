@@ -46,13 +46,13 @@ def test_a_deletion_that_was_seen_counts_only_where_all_stands(
     assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=0), verdict)
     assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=10**5), verdict)
     # A namespace whose Role is gone is never told of again: the tombstone goes, the profile stays.
-    assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=deletion.PATIENCE_SECS + 1), Keep)
+    assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=deletion.MAX_DOUBT_SECS + 1), Keep)
 
 
 @pytest.mark.parametrize(("state", "verdict"), UNCERTAIN)
 def test_absence_counts_only_where_all_stands(state: OriginState, verdict: type[deletion.Verdict]) -> None:
     """However long it lasts, and whatever else is there."""
-    found = deletion.decide_absent(ORIGIN, state, absent_secs=10**6, grace_secs=GRACE, has_witness=True)
+    found = deletion.decide_absent(ORIGIN, state, absent_secs=10**6, grace_secs=GRACE, has_older_object=True)
     assert isinstance(found, verdict)
 
 
@@ -80,7 +80,7 @@ def test_discovery_is_asked_again_since_it_is_late() -> None:
 
 
 @pytest.mark.parametrize(
-    ("origin", "state", "absent_secs", "has_witness", "verdict"),
+    ("origin", "state", "absent_secs", "has_older_object", "verdict"),
     [
         pytest.param(ORIGIN, STANDS, GRACE, False, Remove, id="past the grace period"),
         pytest.param(ORIGIN, STANDS, GRACE - 1, True, AskLater, id="not for long"),
@@ -94,10 +94,16 @@ def test_discovery_is_asked_again_since_it_is_late() -> None:
     ],
 )
 def test_an_absence(
-    origin: ObjectOrigin, state: OriginState, absent_secs: float, has_witness: bool, verdict: type[deletion.Verdict]
+    origin: ObjectOrigin,
+    state: OriginState,
+    absent_secs: float,
+    has_older_object: bool,
+    verdict: type[deletion.Verdict],
 ) -> None:
     """A uid of this namespace and this CRD, missing in complete lists for long enough."""
-    found = deletion.decide_absent(origin, state, absent_secs=absent_secs, grace_secs=GRACE, has_witness=has_witness)
+    found = deletion.decide_absent(
+        origin, state, absent_secs=absent_secs, grace_secs=GRACE, has_older_object=has_older_object
+    )
     assert isinstance(found, verdict), found
 
 
@@ -113,7 +119,7 @@ def test_nothing_goes_unless_both_stand(origin: ObjectOrigin, state: OriginState
     """Whatever else is known."""
     for verdict in (
         deletion.decide_seen(origin, state, seen_secs=secs),
-        deletion.decide_absent(origin, state, absent_secs=secs, grace_secs=GRACE, has_witness=witness),
+        deletion.decide_absent(origin, state, absent_secs=secs, grace_secs=GRACE, has_older_object=witness),
     ):
         if isinstance(verdict, Remove):
             assert state.namespace.presence == state.definition.presence == "Stands"
@@ -134,7 +140,7 @@ def test_nothing_goes_unless_both_stand(origin: ObjectOrigin, state: OriginState
 )
 def test_a_witness_is_an_older_object(created: list[str], is_one: bool) -> None:
     """It was there before, and is still: the CRD was not deleted in between."""
-    assert deletion.has_witness("2027-01-15T07:59:59.000Z", created) is is_one
+    assert deletion.has_older_object("2027-01-15T07:59:59.000Z", created) is is_one
 
 
 def test_the_origin_is_what_stands() -> None:

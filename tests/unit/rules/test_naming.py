@@ -95,7 +95,7 @@ def test_what_cannot_be_a_name_is_passed_over(text: str) -> None:
     found = naming.name_pod(make_pod(f"{OWNER}-0", annotations={OURS: text}), None, Targets(), FELDERA)
     assert found is not None
     assert found.name == "orders"
-    assert found.passed_over == ((text[:100],) if text else ())
+    assert found.skipped_names == ((text[:100],) if text else ())
 
 
 @pytest.mark.parametrize("text", ["Orders", "ORDERS_v2-x", "x" * 100, "a..b", "0"])

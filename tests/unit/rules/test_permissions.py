@@ -153,11 +153,11 @@ def test_a_token_of_no_way_that_is_on(token: str, said: str) -> None:
 
 
 def test_the_cure_names_each_way_that_is_on() -> None:
-    cure = permissions.tell_cure(ALL)
+    cure = permissions.describe_remedy(ALL)
     assert "--audience samply-operator" in cure
     assert f"{ISSUER} for the audience samply" in cure
     assert "key new" in cure
-    assert "kubectl" not in permissions.tell_cure(NO_KUBERNETES)
+    assert "kubectl" not in permissions.describe_remedy(NO_KUBERNETES)
 
 
 def test_a_token_for_another_audience_is_told_so() -> None:

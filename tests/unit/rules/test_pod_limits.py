@@ -93,7 +93,7 @@ def test_a_folder_is_in_the_volume_that_is_mounted_nearest_above_it(
     """An emptyDir's sizeLimit isn't seen inside; an ephemeral container has a folder of its own."""
     pod = {"spec": ROOM}
     assert pod_limits.add_pod(ContainerFacts(folder=folder), pod, "pipeline").folder_limit == limit
-    assert pod_limits.add_pod(ContainerFacts(folder=folder), pod, "pipeline", beside=True).folder_limit is None
+    assert pod_limits.add_pod(ContainerFacts(folder=folder), pod, "pipeline", is_helper=True).folder_limit is None
     assert pod_limits.is_in_volume(pod, "pipeline", folder) is is_in_volume
     assert pod_limits.is_in_volume(pod, "another", folder) is (folder == "/dev/shm")
 
@@ -103,7 +103,7 @@ def test_a_limit_of_the_pods_own_holds_for_the_container() -> None:
     pod = {"spec": {"resources": {"limits": {"memory": "1Gi"}}}}
     assert pod_limits.add_pod(ContainerFacts(), pod, "pipeline").memory_limit == 1 << 30
     assert pod_limits.add_pod(ContainerFacts(memory_limit=5), pod, "pipeline").memory_limit == 5
-    beside = pod_limits.add_pod(ContainerFacts(target_memory_limit=1 << 40), pod, "pipeline", beside=True)
+    beside = pod_limits.add_pod(ContainerFacts(target_memory_limit=1 << 40), pod, "pipeline", is_helper=True)
     assert (beside.memory_limit, beside.target_memory_limit) == (None, 1 << 30)
 
 

@@ -50,10 +50,10 @@ ROWS = {
     ),
     "good, pipeline gone": (store(UNKNOWN, GOOD, GOOD), serve.Serve(GOOD), serve.Serve(GOOD)),
     "good, pipeline stopped": (store(STOPPED, GOOD, GOOD), serve.Serve(GOOD), serve.Serve(GOOD)),
-    "good, operator away": (store(AWAY, GOOD, GOOD), serve.Serve(GOOD), serve.NotKnowable()),
+    "good, operator away": (store(AWAY, GOOD, GOOD), serve.Serve(GOOD), serve.Undetermined()),
     "failed after good": (store(KNOWN, FAILED, GOOD), serve.Serve(GOOD, FAILED), serve.LastFailed(FAILED, GOOD)),
     "failed, none good": (store(KNOWN, FAILED), serve.LastFailed(FAILED), serve.LastFailed(FAILED)),
-    "failed, none good, away": (store(AWAY, FAILED), serve.LastFailed(FAILED), serve.NotKnowable()),
+    "failed, none good, away": (store(AWAY, FAILED), serve.LastFailed(FAILED), serve.Undetermined()),
     "failed, none good, pipeline gone": (
         store(UNKNOWN, FAILED),
         serve.LastFailed(FAILED),
@@ -74,11 +74,11 @@ ROWS = {
     "none ever, pod down": (replace(KNOWN, is_running=False), serve.NotDeployed(True), serve.NotDeployed(True)),
     "none ever, scaled to nothing": (STOPPED, serve.NotDeployed(), serve.NotDeployed()),
     "unknown": (UNKNOWN, serve.Unknown(), serve.Unknown()),
-    "nothing stored, away": (AWAY, serve.NotKnowable(), serve.NotKnowable()),
+    "nothing stored, away": (AWAY, serve.Undetermined(), serve.Undetermined()),
     "other ordinal stored, away": (
         replace(AWAY, stored_ordinals=(3,)),
-        serve.NotKnowable(),
-        serve.NotKnowable(),
+        serve.Undetermined(),
+        serve.Undetermined(),
     ),
     "no such ordinal": (
         replace(KNOWN, ordinal=7, is_running=False, stored_ordinals=(3,)),

@@ -37,8 +37,8 @@ ROWS = {
     "never taken": ((KNOWN, KNOWN), serve.NoneYet(), serve.NoneYet()),
     "unknown": ((UNKNOWN,), serve.Unknown(), serve.Unknown()),
     "no pods": ((STOPPED,), serve.NotDeployed(), serve.NotDeployed()),
-    "away": ((STORED, STORED), serve_all.ServeAll((GOOD, GOOD)), serve.NotKnowable()),
-    "away, nothing stored": ((AWAY,), serve.NotKnowable(), serve.NotKnowable()),
+    "away": ((STORED, STORED), serve_all.ServeAll((GOOD, GOOD)), serve.Undetermined()),
+    "away, nothing stored": ((AWAY,), serve.Undetermined(), serve.Undetermined()),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from samply_operator.api.app_keys import BOARD, GATE
+from samply_operator.api.app_keys import AUTHENTICATOR, STATE
 from samply_operator.api.server.shown import list_shown
 from samply_operator.errors import OperatorUnavailable, UnknownPipeline
 from samply_operator.feldera.answers import UUID
@@ -34,13 +34,13 @@ async def _resolve(request: web.Request, handler: Handler, asked: str) -> web.St
         return await handler(request)
     except (UnknownPipeline, OperatorUnavailable) as error:
         message = error.message.replace(f"'{name}'", f"'{asked}'")
-        told = {**error.details, "pipeline_name": asked} if "pipeline_name" in error.details else error.details
-        raise type(error)(message, remedy=error.remedy, details=told) from error
+        details = {**error.details, "pipeline_name": asked} if "pipeline_name" in error.details else error.details
+        raise type(error)(message, remedy=error.remedy, details=details) from error
 
 
 def find_name(request: web.Request, asked: str) -> str:
     """The name of the pipeline that has this id; what is no known id stays as it is. So does the id that a caller with
     Feldera's key asks for: Feldera says what they may see, and what it is called."""
-    if _ID.fullmatch(asked) is None or request.app[GATE].is_felderas(list_shown(request)):
+    if _ID.fullmatch(asked) is None or request.app[AUTHENTICATOR].is_felderas(list_shown(request)):
         return asked
-    return request.app[BOARD].view.find_name(asked) or asked
+    return request.app[STATE].view.find_name(asked) or asked

@@ -48,9 +48,10 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     namespaces: frozenset[str]
 
 
-class Gate:
-    """One per process; `keys` are the identity provider's. `home` is a namespace to review if a name has fewer than
-    others, so that the number of reviews discloses nothing. `feldera` None: it is not used for callers."""
+class Authenticator:
+    """One per process; `keys` are the identity provider's. `padding_namespace` is reviewed where a name has
+    fewer namespaces than others, so that the number of reviews discloses nothing. `feldera` None: it is not used for
+    callers."""
 
     def __init__(
         self,
@@ -59,20 +60,20 @@ class Gate:
         keys: Keys,
         feldera: FelderaClient | None = None,
         *,
-        home: str,
+        padding_namespace: str,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._auth = auth
         self._operator = operator
-        self._callers = LocalAuthenticator(auth, keys, lambda: operator.credentials, now=now)
+        self._local = LocalAuthenticator(auth, keys, lambda: operator.credentials, now=now)
         self._feldera = FelderaAuthenticator(auth, feldera, clock=clock)
         self._platform = Platform(feldera, clock=clock)
-        self._home = home
+        self._padding_namespace = padding_namespace
         self._now = now
         self._verdicts = Verdicts(clock=clock)
-        self._turns = asyncio.Semaphore(MAX_REVIEWS)
-        self._widest: tuple[View | None, int] = (None, 1)
+        self._slots = asyncio.Semaphore(MAX_REVIEWS)
+        self._largest_count: tuple[View | None, int] = (None, 1)
 
     async def identify(
         self, headers: Sequence[str], question: Question, *, view: View, charge: Charge, tenant: str = ""
@@ -88,7 +89,7 @@ class Gate:
             login = Login(permissions.parse_header(headers), tenant)
             return await self._find(login, question, view, charge), login
         except Unauthenticated as error:
-            raise Unauthenticated(error.message, remedy=permissions.tell_cure(self._auth)) from error
+            raise Unauthenticated(error.message, remedy=permissions.describe_remedy(self._auth)) from error
 
     def is_felderas(self, headers: Sequence[str]) -> bool:
         """Whether the token is one that Feldera is asked about."""
@@ -107,7 +108,7 @@ class Gate:
         match permissions.choose_way(token, self._auth):
             case "ApiKey":
                 # Not remembered: a removed key is unknown at once.
-                return self._callers.identify_key(token)
+                return self._local.identify_key(token)
             case "Oidc":
                 return await self._verdicts.find(self._verdicts.hash_token(token), lambda: self._verify(token))
             case "Kubernetes":
@@ -119,7 +120,7 @@ class Gate:
                 return await self._verdicts.find(seen, lambda: self._ask_feldera(login, question.pipeline))
 
     async def _verify(self, token: str) -> Found:
-        who, until = await self._callers.identify_jwt(token)
+        who, until = await self._local.identify_jwt(token)
         return Found(who, keep_secs=until - self._now())
 
     async def _ask_feldera(self, login: Login, pipeline: str | None) -> Found:
@@ -134,18 +135,18 @@ class Gate:
                 who = await self._ask(login, question.verbs, sorted(question.namespaces))
         else:
             asked = sorted(question.namespaces)
-            asked += [self._home] * (self._count_widest(view) - len(asked))
+            asked += [self._padding_namespace] * (self._count_largest(view) - len(asked))
             charge(len(asked) - 1)  # the request has paid for one
             who = await self._ask(login, question.verbs, asked)
         if any(who.may("get", namespace) for namespace in question.namespaces):
             return Found(who)
         return Found(who, keep_secs=HIDDEN_SECS, sees_something=False)
 
-    def _count_widest(self, view: View) -> int:
+    def _count_largest(self, view: View) -> int:
         """In how many namespaces the name is that most of them have, at least 1. Counted once per view."""
-        if self._widest[0] is not view:
-            self._widest = view, view.count_widest()
-        return self._widest[1]
+        if self._largest_count[0] is not view:
+            self._largest_count = view, view.count_most_namespaces()
+        return self._largest_count[1]
 
     async def _ask(self, login: Login, verbs: tuple[Verb, ...], namespaces: Sequence[str]) -> permissions.Who:
         """Raises OperatorUnavailable, AccessUndecided, and what the operator raises."""
@@ -157,7 +158,7 @@ class Gate:
             )
         subject, allowed = "", dict[Verb, list[str]]()
         for start in range(0, max(1, len(namespaces)), PART):
-            async with self._turn():
+            async with self._slot():
                 part = ReviewRequest(verbs, tuple(namespaces[start : start + PART]))
                 reply = await self._operator.review(login, part)
             subject = reply.subject
@@ -166,10 +167,10 @@ class Gate:
         return permissions.build_reviewed(subject, allowed)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _slot(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(WAIT_SECS):
-                await self._turns.acquire()
+                await self._slots.acquire()
         except TimeoutError as error:
             raise AccessUndecided(
                 "Too many callers are being checked at once.", remedy="Try again in a few seconds."
@@ -177,4 +178,4 @@ class Gate:
         try:
             yield
         finally:
-            self._turns.release()
+            self._slots.release()

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from samply_operator import errors
 from samply_operator.api import scoped_view
-from samply_operator.api.app_keys import BOARD, GATE, RATES
+from samply_operator.api.app_keys import AUTHENTICATOR, RATES, STATE
 from samply_operator.api.auth.authentication import Question
 from samply_operator.api.server import measures
 from samply_operator.api.server.shown import list_shown
@@ -80,14 +80,14 @@ async def admit(request: web.Request, other: str = "") -> Caller:
     Raises Unauthenticated, AccessUndecided, OperatorUnavailable.
     """
     app = request.app
-    view, rates, name = app[BOARD].view, app[RATES], request.match_info.get("pipeline_name")
+    view, rates, name = app[STATE].view, app[RATES], request.match_info.get("pipeline_name")
     namespaces = view.list_namespaces() if name is None else view.find_namespaces(name)
     if other not in ("", name):
         # No name has a space: what was found out about both together is kept apart.
         namespaces, name = namespaces | view.find_namespaces(other), f"{name} {other}"
     question = Question(VERBS.get(request.method, READING), name, namespaces)
     try:
-        who, login = await app[GATE].identify(
+        who, login = await app[AUTHENTICATOR].identify(
             list_shown(request),
             question,
             view=view,
@@ -116,14 +116,14 @@ async def admit(request: web.Request, other: str = "") -> Caller:
 
 def _limit(request: web.Request, who: Who, visible: Mapping[str, str], asked: str | None) -> Who:
     """From here on only what they may see: by Feldera's names, or by the requested id."""
-    words = (asked or "").split(" ")
-    request[VISIBLE] = {each: each if each in words else name for each, name in visible.items()}
+    ids = (asked or "").split(" ")
+    request[VISIBLE] = {each: each if each in ids else name for each, name in visible.items()}
     return permissions.limit_namespaces(who, view_of(request).list_namespaces())
 
 
 def view_of(request: web.Request) -> View:
     """The caller's view, once authenticated; before that the complete view."""
-    whole, visible = request.app[BOARD].view, request.get(VISIBLE)
+    whole, visible = request.app[STATE].view, request.get(VISIBLE)
     if visible is None:
         return whole
     known = request.get(VIEWS)

@@ -112,7 +112,7 @@ class Provider:
             },
         )
         # It came from the provider itself: what it holds need not be signed to be compared.
-        claims = permissions.peek(str(answer.get("id_token", "")))
+        claims = permissions.read_unverified_claims(str(answer.get("id_token", "")))
         if claims.get("nonce") != attempt.nonce:
             raise Unauthenticated("The provider's answer is not to this attempt.", remedy="Sign in again.")
         token = answer.get("id_token" if self._settings.token == "idToken" else "access_token")  # noqa: S105

@@ -72,5 +72,5 @@ def build(path: str, body: bytes) -> StaticFile:
 def render_page(template: bytes, base: str, config: dict[str, Any]) -> bytes:
     """The page with what it needs to know before it asks: where the service begins, and how one signs in."""
     text = template.decode()
-    told = escape(json.dumps(config, separators=(",", ":")), quote=True)
-    return text.replace(BASE_MARK, escape(base, quote=True)).replace(CONFIG_MARK, told).encode()
+    escaped = escape(json.dumps(config, separators=(",", ":")), quote=True)
+    return text.replace(BASE_MARK, escape(base, quote=True)).replace(CONFIG_MARK, escaped).encode()

@@ -19,7 +19,7 @@ WAIT_SECS = 60.0
 """How long one waits for those before."""
 
 
-class Turns:
+class ConversionQueue:
     """One at a time; of those who wait, the next caller's oldest."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from samply_operator import __version__, errors
 from samply_operator.api.app_keys import FILES
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import conditional, files, spool
-from samply_operator.api.content.conversion_slots import Turns
+from samply_operator.api.content.conversion_slots import ConversionQueue
 from samply_operator.api.server.listener import while_connected
 from samply_operator.model.manifest import Manifest
 from samply_operator.profiles.worker import bounded, jobs
@@ -55,7 +55,7 @@ class Conversions:
     """What all of them share: turns, room, and the limits of each."""
 
     def __init__(self, memory_bytes: int, spool_bytes: int) -> None:
-        self.turns = Turns()
+        self.queue = ConversionQueue()
         self.spool = spool.Spool(spool_bytes)
         self.limits = bounded.Limits(memory_bytes, CPU_SECS, WALL_SECS, self.spool.answer_bytes, MAX_RAW_BYTES)
 
@@ -79,17 +79,17 @@ async def send(request: web.Request, made: Made) -> web.StreamResponse:
 async def _make(request: web.Request, made: Made, kept: ExitStack) -> spool.Answer:
     """`kept` holds the room that the answer takes."""
     conversions, caller = request.app[CONVERSIONS], permissions.find_caller(request)
-    async with conversions.turns.take(caller):
+    async with conversions.queue.take(caller):
         with ExitStack() as room:  # of what fails it is free before the next one's turn
             answer = room.enter_context(conversions.spool.open(caller))
             try:
-                async with request.app[FILES].hold(made.sources):
+                async with request.app[FILES].use(made.sources):
                     await bounded.write(made.job, conversions.limits, answer.file)
             except errors.ProfileError:
                 for manifest in made.sources:  # one may have been removed meanwhile
                     await files.check_there(request, manifest)
                 raise
-            answer.settle(os.fstat(answer.file.fileno()).st_size)
+            answer.shrink_to(os.fstat(answer.file.fileno()).st_size)
             kept.enter_context(room.pop_all())
     return answer
 

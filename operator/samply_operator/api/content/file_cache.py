@@ -28,7 +28,7 @@ class FileCache:
         self._max_bytes = max_bytes
         self._sizes: dict[str, int] = {}
         """In the order of their last use."""
-        self._held: dict[str, int] = {}
+        self._users: dict[str, int] = {}
         """How many use a file by its path: it stays meanwhile."""
 
     def prepare(self) -> None:
@@ -62,15 +62,15 @@ class FileCache:
         return size_bytes * SHARE <= self._max_bytes
 
     @contextmanager
-    def hold(self, profile_id: str) -> Iterator[Path]:
+    def use(self, profile_id: str) -> Iterator[Path]:
         """The file doesn't go while the context lasts, however large it is."""
-        self._held[profile_id] = self._held.get(profile_id, 0) + 1
+        self._users[profile_id] = self._users.get(profile_id, 0) + 1
         try:
             yield self.find_path(profile_id)
         finally:
-            self._held[profile_id] -= 1
-            if not self._held[profile_id]:
-                del self._held[profile_id]
+            self._users[profile_id] -= 1
+            if not self._users[profile_id]:
+                del self._users[profile_id]
             self._trim()
 
     async def fill(
@@ -107,7 +107,7 @@ class FileCache:
 
     def _trim(self) -> None:
         total = sum(self._sizes.values())
-        for profile_id in [known for known in self._sizes if known not in self._held]:
+        for profile_id in [known for known in self._sizes if known not in self._users]:
             if total <= self._max_bytes:
                 return
             total -= self._sizes.pop(profile_id)

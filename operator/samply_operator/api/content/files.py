@@ -189,7 +189,7 @@ async def _send(
     request: web.Request, status: int, headers: dict[str, str], slices: tuple[Slice, ...]
 ) -> web.StreamResponse:
     stored = [(each.piece, each.start, each.stop) for each in slices if isinstance(each.piece, Manifest)]
-    async with request.app[FILES].borrow_all(stored) as opened:
+    async with request.app[FILES].acquire_all(stored) as opened:
         files = iter(opened)
         parts = [
             (each.piece if isinstance(each.piece, bytes) else next(files), each.start, each.stop) for each in slices

@@ -45,7 +45,7 @@ class OpenFile:
         self.timer: asyncio.TimerHandle | None = None
 
 
-class Loan:
+class AcquiredFiles:
     """An `async with` of files, which all go back at its end. A class, for a generator costs a small file 3 µs."""
 
     __slots__ = ("_files", "_taken", "_wanted")
@@ -67,7 +67,7 @@ class Loan:
                 else:
                     files.append(await self._ask(found.find(manifest), start, stop))
         except BaseException:
-            self._give_back()
+            self._release()
             raise
         return files
 
@@ -80,16 +80,16 @@ class Loan:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._give_back()
+        self._release()
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         for profile_id, kept in self._taken:
-            self._files.give_back(profile_id, kept)
+            self._files.release(profile_id, kept)
 
 
 class OpenFiles:
-    """Use as `async with files.borrow_all([(manifest, start, stop)]) as (file,)`. `remote`: where files are that aren't
-    on the volume; None: nowhere."""
+    """Use as `async with files.acquire_all([(manifest, start, stop)]) as (file,)`. `remote`: where files are that are
+    not on the volume; None: nowhere."""
 
     def __init__(self, volume: StoreReader, remote: RemoteFiles | None = None) -> None:
         self._volume = volume
@@ -97,10 +97,10 @@ class OpenFiles:
         self._kept: dict[str, OpenFile] = {}
         self._crcs: dict[str, int] = {}
 
-    def borrow_all(self, wanted: Sequence[Wanted]) -> Loan:
+    def acquire_all(self, wanted: Sequence[Wanted]) -> AcquiredFiles:
         """The profiles' files while the context lasts, each with what will be read of it. Raises UnknownProfile,
         StoreError."""
-        return Loan(self, wanted)
+        return AcquiredFiles(self, wanted)
 
     def is_open(self, manifest: Manifest) -> bool:
         """Whether the file is kept open, and still there: costs next to nothing."""
@@ -113,12 +113,12 @@ class OpenFiles:
         size_bytes = manifest.file.size_bytes if manifest.file else 0
         found = await self.take(manifest.id, size_bytes)
         if isinstance(found, OpenFile):
-            self.give_back(manifest.id, found)
+            self.release(manifest.id, found)
         else:
             await found.check_there(manifest)
 
     async def take(self, profile_id: str, size_bytes: int) -> OpenFile | RemoteFiles:
-        """For Loan, which gives it back. What isn't here is to be asked of RemoteFiles. Raises UnknownProfile,
+        """For AcquiredFiles, which gives it back. What isn't here is to be asked of RemoteFiles. Raises UnknownProfile,
         StoreError."""
         kept = self._find(profile_id, size_bytes)
         if kept is None and self.remote and (cached := self.remote.cache.open(profile_id, size_bytes)):
@@ -137,22 +137,22 @@ class OpenFiles:
         kept.is_idle = False
         return kept
 
-    def give_back(self, profile_id: str, kept: OpenFile) -> None:
+    def release(self, profile_id: str, kept: OpenFile) -> None:
         kept.users -= 1
         self._release(profile_id, kept)
 
     def find_path(self, profile_id: str) -> Path:
-        """Where the profile's file is while `hold` lasts, for a process that opens it itself."""
+        """Where the profile's file is while `use` lasts, for a process that opens it itself."""
         if self.remote is not None:
             return self.remote.find_path(profile_id)
         return self._volume.root / layout.build_folder(profile_id) / layout.PROFILE_FILE
 
     @asynccontextmanager
-    async def hold(self, manifests: Sequence[Manifest]) -> AsyncIterator[None]:
+    async def use(self, manifests: Sequence[Manifest]) -> AsyncIterator[None]:
         """Files are at `find_path`. Raises UnknownProfile, StoreUnavailable."""
         async with AsyncExitStack() as stack:
             if self.remote is not None:
-                await stack.enter_async_context(self.remote.hold(manifests))
+                await stack.enter_async_context(self.remote.use(manifests))
             yield
 
     async def compute_crc(self, manifest: Manifest) -> int:
@@ -166,7 +166,7 @@ class OpenFiles:
 
     async def _compute_crc(self, manifest: Manifest) -> int:
         size_bytes, crc = manifest.file.size_bytes if manifest.file else 0, 0
-        async with self.borrow_all([(manifest, 0, size_bytes)]) as (file,):
+        async with self.acquire_all([(manifest, 0, size_bytes)]) as (file,):
             if not isinstance(file, RemoteFile):
                 return await asyncio.to_thread(_compute_crc, file, size_bytes)
             async for piece in file.stream(0, size_bytes):

@@ -123,15 +123,15 @@ class RemoteFiles:
         return url
 
     def find_path(self, profile_id: str) -> Path:
-        """Where `hold` puts the file."""
+        """Where `use` puts the file."""
         return self.cache.find_path(profile_id)
 
     @asynccontextmanager
-    async def hold(self, manifests: Iterable[Manifest]) -> AsyncIterator[None]:
+    async def use(self, manifests: Iterable[Manifest]) -> AsyncIterator[None]:
         """Whole files at `find_path` while the context lasts. Raises UnknownProfile, StoreUnavailable, EOFError."""
         async with AsyncExitStack() as stack:
             for manifest in manifests:
-                stack.enter_context(self.cache.hold(manifest.id))
+                stack.enter_context(self.cache.use(manifest.id))
                 await self._fetch(manifest)
                 await self._fetch_operators(manifest)
             yield

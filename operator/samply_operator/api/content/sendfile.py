@@ -17,7 +17,7 @@ CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """What the kernel says where a file can't be sent this way."""
 
 
-class Pump:
+class FileSender:
     """Sends `file_fd` from `offset` up to `stop` into a socket. `offset` tells how far it is. Its methods raise OSError
     as the socket or the file has it, EOFError if the file ends early."""
 

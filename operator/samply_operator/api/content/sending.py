@@ -78,10 +78,10 @@ class Sender:
             await self.send_bytes(piece)
 
     async def send_file(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Raises ConnectionError if the client went, TimeoutError if the kernel gave it up (door.STALL_MS), EOFError
-        if the file ends early."""
+        """Raises ConnectionError if the client went, TimeoutError if the kernel gave it up (listener.STALL_MS),
+        EOFError if the file ends early."""
         if start < stop and not self._request.secure:
-            start = await self._pump(file, start, stop)
+            start = await self._send_file(file, start, stop)
         Sender.reading += 1
         try:
             while start < stop:
@@ -94,25 +94,25 @@ class Sender:
         finally:
             Sender.reading -= 1
 
-    async def _pump(self, file: BinaryIO, start: int, stop: int) -> int:
+    async def _send_file(self, file: BinaryIO, start: int, stop: int) -> int:
         """By sendfile; from where it returns on is left to reading and writing."""
         transport = self._request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client went")
         if transport.get_write_buffer_size():
             return start  # what came before didn't fit: nothing may overtake it
-        pump = sendfile.Pump(transport, file.fileno(), start, stop)
+        sender = sendfile.FileSender(transport, file.fileno(), start, stop)
         try:
-            is_sent = pump.send()
+            is_sent = sender.send()
             self.uncork()
             if not is_sent:
-                await pump.run()
+                await sender.run()
         except OSError as error:
             if error.errno not in sendfile.CANNOT:
                 raise
         finally:
-            self.sent_bytes += pump.offset - start
-        return pump.offset
+            self.sent_bytes += sender.offset - start
+        return sender.offset
 
     def abort(self) -> None:
         """Cut the connection: the client must not take what it has for the whole."""

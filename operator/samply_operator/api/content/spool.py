@@ -42,7 +42,7 @@ class Spool:
             try:
                 yield answer
             finally:
-                answer.settle(0)
+                answer.shrink_to(0)
 
 
 class Answer:
@@ -55,7 +55,7 @@ class Answer:
         self._taken = taken
         taken[caller] += size_bytes
 
-    def settle(self, size_bytes: int) -> None:
+    def shrink_to(self, size_bytes: int) -> None:
         """It is written: what it doesn't need is free again."""
         self._taken[self._caller] += size_bytes - self.size_bytes
         self.size_bytes = size_bytes

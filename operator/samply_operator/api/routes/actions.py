@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from samply_operator.api.app_keys import BOARD, OPERATOR
+from samply_operator.api.app_keys import OPERATOR, STATE
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import representations
 from samply_operator.api.routes import samply_profiles
@@ -28,8 +28,8 @@ async def delete(request: web.Request) -> web.StreamResponse:
     reply = await request.app[OPERATOR].delete(caller.login, found.id)
     if reply.state == "Cancelling":
         return web.Response(status=202, headers={"Retry-After": "1", **NO_STORE})
-    board = request.app[BOARD]
-    await board.wait_for(lambda view: not (view.get(found.id) or view.find_recording(found.id)), SEEN_SECS)
+    state = request.app[STATE]
+    await state.wait_for(lambda view: not (view.get(found.id) or view.find_recording(found.id)), SEEN_SECS)
     return web.Response(status=204, headers=NO_STORE)
 
 
@@ -59,5 +59,5 @@ async def _pin(request: web.Request, *, is_wanted: bool) -> web.StreamResponse:
     caller = await permissions.admit(request)
     found, operator = samply_profiles.find(request, caller), request.app[OPERATOR]
     await (operator.pin if is_wanted else operator.unpin)(caller.login, found.id)
-    await request.app[BOARD].wait_for(lambda view: view.is_pinned(found.id) is is_wanted, SEEN_SECS)
+    await request.app[STATE].wait_for(lambda view: view.is_pinned(found.id) is is_wanted, SEEN_SECS)
     return web.Response(status=204, headers=NO_STORE)

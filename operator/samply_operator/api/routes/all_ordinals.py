@@ -7,7 +7,7 @@ import time
 from aiohttp import web
 
 from samply_operator import errors
-from samply_operator.api.app_keys import BOARD, OPERATOR
+from samply_operator.api.app_keys import OPERATOR, STATE
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files, representations, zips
 from samply_operator.api.server import problems
@@ -42,9 +42,9 @@ async def send(request: web.Request, found: serve_all.ServeAll, headers: dict[st
     ]
     newest = max(found.manifests, key=lambda m: m.finished_at)
     body = await zips.build_body(request, entries, filename=f"{build_stamp(newest)}-samply_profiles.zip")
-    told = {MISSING: ", ".join(map(str, found.missing))} if found.missing else {}
+    missing = {MISSING: ", ".join(map(str, found.missing))} if found.missing else {}
     return await files.send(
-        request, files.Body(body.pieces, body.tag, body.modified, {**body.headers, **headers, **told})
+        request, files.Body(body.pieces, body.tag, body.modified, {**body.headers, **headers, **missing})
     )
 
 
@@ -60,7 +60,7 @@ async def start(request: web.Request, caller: permissions.Caller, wanted: StartA
     refused = _list_refused(reply, wanted.pipeline)
     if not started:
         raise _build_refusal(refused)
-    await request.app[BOARD].wait_for(lambda view: _are_seen(view, started), SEEN_SECS)
+    await request.app[STATE].wait_for(lambda view: _are_seen(view, started), SEEN_SECS)
     body = {
         "started": [_render_started(wanted.pipeline, each) for each in started],
         "refused": [_render_refused(*each) for each in refused],
@@ -86,8 +86,8 @@ def build_start_failure(reply: StartReply, pipeline: str) -> errors.SamplyOperat
 
 def _list_refused(reply: StartAllReply, pipeline: str) -> list[Refused]:
     failed = [(each.ordinal, build_start_failure(each, pipeline)) for each in reply.started if each.state == "Failed"]
-    told = [(each.ordinal, build_error(each.error)) for each in reply.refused]
-    return sorted([*failed, *told], key=lambda refused: refused[0])
+    refused_starts = [(each.ordinal, build_error(each.error)) for each in reply.refused]
+    return sorted([*failed, *refused_starts], key=lambda refused: refused[0])
 
 
 def _build_refusal(refused: list[Refused]) -> errors.SamplyOperatorError:

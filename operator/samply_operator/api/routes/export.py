@@ -59,8 +59,8 @@ async def _answer(
     if namespace is None:
         raise samply_profiles.build_absent(view, name)
     history = view.catalog.list_history(namespace, name)
-    told = await _ask(request, caller, namespace, name)
-    entries = list(build_entries(view, namespace, name, history[: query.limit], len(history), told))
+    reply = await _ask(request, caller, namespace, name)
+    entries = list(build_entries(view, namespace, name, history[: query.limit], len(history), reply))
     stamp = all_ordinals.build_stamp(history[0]) if history else "empty"
     body = await zips.build_body(request, entries, filename=f"{stamp}-samply_export.zip")
     return await files.send(request, body)
@@ -74,7 +74,7 @@ async def _ask(request: web.Request, caller: permissions.Caller, namespace: str,
 
 
 def build_entries(
-    view: View, namespace: str, name: str, attempts: Sequence[Manifest], total: int, told: SupportBundleReply
+    view: View, namespace: str, name: str, attempts: Sequence[Manifest], total: int, reply: SupportBundleReply
 ) -> Iterator[zips.Entry]:
     """In one folder, named for the pipeline. Names in it are the server's own."""
     newest = files.parse_modified(attempts[0].finished_at if attempts else "")
@@ -86,15 +86,15 @@ def build_entries(
         attempts=len(attempts),
         profiles=sum(manifest.file is not None for manifest in attempts),
         left_out=left_out,
-        missing="".join(f"MISSING: {what}\n" for what in told.missing),
+        missing="".join(f"MISSING: {what}\n" for what in reply.missing),
     )
     recordings = [representations.render_recording(each, view) for each in view.list_recordings(namespace, name)]
     for path, value in (
         ("pipeline.json", representations.render_pipeline(view, namespace, name)),
         ("recordings.json", recordings),
-        ("objects.json", told.objects),
-        ("pods.json", told.pods),
-        ("events.json", told.events),
+        ("objects.json", reply.objects),
+        ("pods.json", reply.pods),
+        ("events.json", reply.events),
     ):
         yield _build_text(name, path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n", newest)
     yield _build_text(name, "README.txt", readme.encode(), newest)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import BOARD, SETTINGS
+from samply_operator.api.app_keys import SETTINGS, STATE
 from samply_operator.api.auth import permissions, signed_links
 from samply_operator.api.content import files, representations
 from samply_operator.api.routes import samply_profiles, stale_index
@@ -43,7 +43,7 @@ async def _answer(
     expires = int(time.time()) + (query.expires_secs or min(DEFAULT_SECS, settings.max_secs))
     link = links.build(signed_links.list_keys(request)[0], manifest.namespace, manifest.id, expires)
     # The link is opened without a token, so under the name that the pipeline has here.
-    public = request.app[BOARD].view.get(manifest.id) or manifest
+    public = request.app[STATE].view.get(manifest.id) or manifest
     path = representations.build_href(public.pipeline, manifest.id)
     href = f"{path}/profile?expires={expires}&signature={link.signature}"
     url = f"{settings.public_url.rstrip('/') or _find_origin(request)}{href}"

@@ -33,7 +33,7 @@ async def post(request: web.Request) -> web.StreamResponse:
         name, ordinal, query.duration_secs, namespace, WAIT_SECS, rate_hz=query.rate_hz, mode=query.mode
     )
     asked = request.app[OPERATOR].preflight(caller.login, wanted)
-    reply = await samply_profile.knowing_stored(request, caller, name, query.namespace, asked)
+    reply = await samply_profile.retry_with_stored(request, caller, name, query.namespace, asked)
     return representations.build_json(_render(name, reply))
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import BOARD, OPERATOR, SETTINGS
+from samply_operator.api.app_keys import OPERATOR, SETTINGS, STATE
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files, representations
 from samply_operator.api.routes import all_ordinals, formats, stale_index
@@ -88,13 +88,13 @@ async def post(request: web.Request) -> web.StreamResponse:
         everything = StartAllRequest(
             name, query.duration_secs, namespace, wait_secs, rate_hz=query.rate_hz, mode=query.mode
         )
-        return await knowing_stored(
+        return await retry_with_stored(
             request, caller, name, query.namespace, all_ordinals.start(request, caller, everything)
         )
     wanted = StartRequest(
         name, query.ordinal, query.duration_secs, namespace, wait_secs, rate_hz=query.rate_hz, mode=query.mode
     )
-    reply = await knowing_stored(request, caller, name, query.namespace, _start(request, caller, wanted))
+    reply = await retry_with_stored(request, caller, name, query.namespace, _start(request, caller, wanted))
     if reply.state == "Failed":
         raise all_ordinals.build_start_failure(reply, name)
     headers = {"Location": representations.build_href(name, reply.id), **NO_STORE}
@@ -104,13 +104,13 @@ async def post(request: web.Request) -> web.StreamResponse:
 async def _send(
     request: web.Request, found: Manifest | serve_all.ServeAll, last_failures: Collection[Manifest]
 ) -> web.StreamResponse:
-    headers = {LAST_FAILURE: ", ".join(map(_tell_failure, last_failures))} if last_failures else {}
+    headers = {LAST_FAILURE: ", ".join(map(_describe_failure, last_failures))} if last_failures else {}
     if isinstance(found, Manifest):
         return await files.send_profile(request, found, cache=files.REVALIDATE, headers=headers)
     return await all_ordinals.send(request, found, headers)
 
 
-def _tell_failure(attempt: Manifest) -> str:
+def _describe_failure(attempt: Manifest) -> str:
     reason = attempt.failure.reason if attempt.failure else "Unknown"
     return f"{attempt.id}; reason={''.join(filter(str.isalnum, ascii(reason)))}"
 
@@ -122,7 +122,7 @@ def find_start_namespace(request: web.Request, caller: permissions.Caller, name:
     return asked if found is None else permissions.require_one(found, name)
 
 
-async def knowing_stored(
+async def retry_with_stored(
     request: web.Request, caller: permissions.Caller, name: str, asked: str | None, work: Awaitable[Result]
 ) -> Result:
     """A pipeline that the operator doesn't know, but readable profiles are stored of, isn't unknown: no pod runs."""
@@ -138,8 +138,8 @@ async def knowing_stored(
 async def _start(request: web.Request, caller: permissions.Caller, wanted: StartRequest) -> StartReply:
     reply = await request.app[OPERATOR].start(caller.login, wanted)
     if reply.state != "Pending":  # else it waits for its turn: nothing to see yet
-        board = request.app[BOARD]
-        await board.wait_for(lambda view: bool(view.find_recording(reply.id) or view.get(reply.id)), SEEN_SECS)
+        state = request.app[STATE]
+        await state.wait_for(lambda view: bool(view.find_recording(reply.id) or view.get(reply.id)), SEEN_SECS)
     return reply
 
 

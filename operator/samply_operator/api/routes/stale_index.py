@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from samply_operator import errors
-from samply_operator.api.app_keys import BOARD
+from samply_operator.api.app_keys import STATE
 from samply_operator.api.auth import permissions
 from samply_operator.api.state import View
 
@@ -26,7 +26,7 @@ async def answer(request: web.Request, build: Callable[[View], Awaitable[web.Str
     except errors.UnknownProfile as error:
         gone = {_find_gone(view, error)}
     for _ in range(TRIES):
-        await request.app[BOARD].look_again()
+        await request.app[STATE].look_again()
         view = permissions.view_of(request).without(gone)
         try:
             return await build(view)

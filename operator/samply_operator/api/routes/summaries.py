@@ -68,8 +68,8 @@ async def get_operators(request: web.Request) -> web.StreamResponse:
 async def _name_operators(request: web.Request, view: View, caller: permissions.Caller) -> web.StreamResponse:
     manifest = samply_profiles.find_stored(request, view, caller, request.match_info["profile_id"])
     path = Path(formats.find_path(request, manifest))
-    async with request.app[FILES].hold([manifest]):
-        names = await asyncio.to_thread(naming.find_beside, path) or naming.NodeNames(problem=NOT_ASKED)
+    async with request.app[FILES].use([manifest]):
+        names = await asyncio.to_thread(naming.find_stored_names, path) or naming.NodeNames(problem=NOT_ASKED)
     return web.Response(body=msgspec.json.encode(names), content_type=conversions.JSON, headers=NO_STORE)
 
 

@@ -10,11 +10,11 @@ from samply_operator.api.server.measures import CLOSED, CONNECTIONS
 
 logger = logging.getLogger(__name__)
 
-TELL_SECS = 10.0
+LOG_SECS = 10.0
 """A flood is logged this often, not once per connection."""
 
 
-class Crowd:
+class ConnectionLimits:
     """Shared by all connections of a listener. Those of the metrics port are not counted in the metrics."""
 
     def __init__(self, most: int = 2000, most_of_one: int = 1000, *, is_counted: bool = True) -> None:
@@ -23,7 +23,7 @@ class Crowd:
         self._is_counted = is_counted
         self._of: Counter[str] = Counter()
         self._total = 0
-        self._told_at = 0.0
+        self._logged_at = 0.0
 
     def enter(self, address: str) -> bool:
         """False: there are too many. Call `leave` in any case."""
@@ -46,7 +46,7 @@ class Crowd:
     def _refuse(self, limit: str, what: str) -> bool:
         CLOSED.labels(limit).inc()
         now = time.monotonic()
-        if now - self._told_at > TELL_SECS:
-            self._told_at = now
+        if now - self._logged_at > LOG_SECS:
+            self._logged_at = now
             logger.warning("%s: further ones are closed", what)
         return False

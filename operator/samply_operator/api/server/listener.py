@@ -15,7 +15,7 @@ from aiohttp import web
 
 from samply_operator.api.server import draining, problems
 from samply_operator.api.server.access_log import AccessLogger
-from samply_operator.api.server.connection_limits import Crowd
+from samply_operator.api.server.connection_limits import ConnectionLimits
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +47,11 @@ LIMITS: dict[str, Any] = {
 class Connection(web.RequestHandler):
     """One client: aiohttp's handler, which refuses what is too many and answers bad HTTP in JSON."""
 
-    __slots__ = ("_address", "_crowd", "on_lost")
+    __slots__ = ("_address", "_connection_limits", "on_lost")
 
-    def __init__(self, server: web.Server, crowd: Crowd, **kwargs: Any) -> None:
+    def __init__(self, server: web.Server, connection_limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
-        self._crowd = crowd
+        self._connection_limits = connection_limits
         self._address = ""
         self.on_lost: Callable[[], object] | None = None
         """Called when the client is gone: one request at a time is answered."""
@@ -61,12 +61,12 @@ class Connection(web.RequestHandler):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_MS)
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else ""
-        if not self._crowd.enter(self._address):
+        if not self._connection_limits.enter(self._address):
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        self._crowd.leave(self._address)
+        self._connection_limits.leave(self._address)
         if self.on_lost:
             self.on_lost()
 
@@ -109,7 +109,7 @@ async def while_connected(request: web.Request, work: Coroutine[Any, Any, Result
         protocol.on_lost = None
 
 
-class Door:
+class HttpListener:
     """Serves `app` on one address while its `async with` lasts."""
 
     def __init__(
@@ -121,7 +121,7 @@ class Door:
         drain_secs: float = DRAIN_SECS,
         idle_secs: float = IDLE_SECS,
         tls: ssl.SSLContext | None = None,
-        crowd: Crowd | None = None,
+        connection_limits: ConnectionLimits | None = None,
     ) -> None:
         # aiohttp waits this long for the handler, and once more after it has cancelled the request's reading.
         self._runner = web.AppRunner(app, shutdown_timeout=drain_secs / 2)
@@ -129,7 +129,7 @@ class Door:
         self._host = host
         self._port = port
         self._idle_secs = idle_secs
-        self._crowd = crowd or Crowd()
+        self._connection_limits = connection_limits or ConnectionLimits()
         self._tls: dict[str, Any] = {"ssl": tls, **TLS_LIMITS} if tls else {}
         self._listener: asyncio.Server | None = None
 
@@ -142,14 +142,16 @@ class Door:
         """The port in use (if configured as 0: the assigned one)."""
         return int(self._listener.sockets[0].getsockname()[1]) if self._listener else self._port
 
-    async def __aenter__(self) -> Door:
+    async def __aenter__(self) -> HttpListener:
         await self._runner.setup()
         server = self._runner.server
         if server is None:
             raise RuntimeError("aiohttp made no server")
         server.request_handler = problems.answer_first(server.request_handler)
         loop = asyncio.get_running_loop()
-        build = partial(Connection, server, self._crowd, loop=loop, keepalive_timeout=self._idle_secs, **LIMITS)
+        build = partial(
+            Connection, server, self._connection_limits, loop=loop, keepalive_timeout=self._idle_secs, **LIMITS
+        )
         # Without a host asyncio opens a socket for each family that the machine has.
         host = self._host or None
         self._listener = await loop.create_server(build, host, self._port, backlog=BACKLOG, **self._tls)

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from aiohttp import web
 
 from samply_operator import errors, measures
-from samply_operator.api.app_keys import BOARD, RATES
+from samply_operator.api.app_keys import RATES, STATE
 from samply_operator.api.routes import service
 from samply_operator.api.server import problems
-from samply_operator.api.server.connection_limits import Crowd
+from samply_operator.api.server.connection_limits import ConnectionLimits
 from samply_operator.api.server.measures import CONNECTED, SNAPSHOT_SECS
 from samply_operator.api.server.rate_limits import Rates
-from samply_operator.api.state import Board
+from samply_operator.api.state import ServiceState
 from samply_operator.control.client import OperatorClient
 from samply_operator.rules.access.rates import Limit
 
@@ -35,20 +35,20 @@ IDLE_SECS = 5.0
 routes = web.RouteTableDef()
 
 
-def build_app(operator: OperatorClient, board: Board) -> web.Application:
+def build_app(operator: OperatorClient, state: ServiceState) -> web.Application:
     """Nothing but metrics and probes."""
     app = web.Application(middlewares=[problems.answer])
     app[NUMBERS] = Numbers(operator)
-    app[BOARD] = board
+    app[STATE] = state
     app[RATES] = Rates(LIMIT)
     app.add_routes(routes)
     app.add_routes(service.probes)
     return app
 
 
-def build_crowd() -> Crowd:
+def build_connection_limits() -> ConnectionLimits:
     """One client can't take all connections: the kubelet's comes from another address."""
-    return Crowd(MOST, MOST_OF_ONE, is_counted=False)
+    return ConnectionLimits(MOST, MOST_OF_ONE, is_counted=False)
 
 
 class Numbers:

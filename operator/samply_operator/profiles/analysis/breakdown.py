@@ -18,7 +18,7 @@ from samply_operator.profiles.analysis.tally import SampleColumns, Sums, TimeRan
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.labels import Attribution, By, Label
-from samply_operator.profiles.attribution.operators import MarkerFacts, Operators, Told
+from samply_operator.profiles.attribution.operators import MarkerFacts, Operators, OperatorTotals
 from samply_operator.profiles.format import vectors
 from samply_operator.profiles.format.lazy_numpy import np
 from samply_operator.profiles.format.profile import Profile, Thread
@@ -122,14 +122,14 @@ def break_down(
     span = tally.find_span(profile.threads)
     origin = span[0] if span else 0.0
     sums = _add_up(profile, chosen, attribution, time_range, origin_ms=origin)
-    told: Mapping[int, Told] = {}
+    reported: Mapping[int, OperatorTotals] = {}
     if isinstance(attribution, Operators):
         start, end = (time_range.start_ms, time_range.end_ms) if time_range else (-math.inf, math.inf)
-        told = attribution.sum_markers(chosen, origin + start, origin + end)
+        reported = attribution.sum_markers(chosen, origin + start, origin + end)
     if time_range is not None:
         summary.check_range(profile, time_range, sums.samples)
-    built = _Builder(attribution, sums, told)
-    numbers = sorted(built.totals.keys() | told.keys(), key=built.rank)
+    built = _Builder(attribution, sums, reported)
+    numbers = sorted(built.totals.keys() | reported.keys(), key=built.rank)
     built.inner = sums.find_inner(numbers[:limit], is_cpu=built.measure == "cpu")
     outside = (pair for label, pair in built.own.items() if built.labels[label].kind == "outside")
     return Breakdown(
@@ -284,10 +284,10 @@ def _choose_cpu(sums: Sums) -> Floats:
 class _Builder:
     """From sums to what is shown."""
 
-    def __init__(self, attribution: Attribution, sums: _Sums, told: Mapping[int, Told]) -> None:
+    def __init__(self, attribution: Attribution, sums: _Sums, reported: Mapping[int, OperatorTotals]) -> None:
         self.labels = attribution.buckets.labels
         self.sums = sums
-        self.told = told
+        self.reported = reported
         self.selves, self.totals = sums.find_selves(), sums.find_totals()
         self.own = {label: sum(row.values(), NOTHING) for label, row in self.selves.items()}
         self.whole = sum(self.own.values(), NOTHING)
@@ -296,7 +296,7 @@ class _Builder:
         operators = {label for label, each in enumerate(self.labels) if each.kind == "operator"}
         self.operator_whole = sum(self.pick(pair) for label, pair in self.own.items() if label in operators)
         tops = {bucket[0] for bucket in attribution.buckets.buckets}
-        self.told_whole = sum(each.cpu_us for label, each in told.items() if label in tops)
+        self.reported_total = sum(each.cpu_us for label, each in reported.items() if label in tops)
 
     def pick(self, pair: _Pair) -> float:
         return pair.cpu_us if self.measure == "cpu" else pair.weight
@@ -307,15 +307,15 @@ class _Builder:
 
     def rank(self, label: int) -> tuple[float, float, float, Label]:
         """By what it took itself; without samples by what the markers tell."""
-        own, total, told = self.own.get(label, NOTHING), self.totals.get(label, NOTHING), self.told.get(label)
-        return -self.pick(own), -self.pick(total), -told.cpu_us if told else 0.0, self.labels[label]
+        own, total, reported = self.own.get(label, NOTHING), self.totals.get(label, NOTHING), self.reported.get(label)
+        return -self.pick(own), -self.pick(total), -reported.cpu_us if reported else 0.0, self.labels[label]
 
     def read_ms(self, cpu_us: float) -> float | None:
         return cpu_us / 1000 if self.sums.has_cpu else None
 
     def build_label(self, label: int) -> LabelCost:
         own, total = self.own.get(label, NOTHING), self.totals.get(label, NOTHING)
-        told = self.told.get(label)
+        reported = self.reported.get(label)
         each = self.labels[label]
         return LabelCost(
             name=each.name,
@@ -328,18 +328,18 @@ class _Builder:
             total_cpu_ms=self.read_ms(total.cpu_us),
             self_percent=self.share(own),
             total_percent=self.share(total),
-            evaluations=None if told is None else told.evaluations,
-            marker_cpu_ms=None if told is None else told.cpu_us / 1000,
-            difference_points=None if told is None else self.compare(total, told),
+            evaluations=None if reported is None else reported.evaluations,
+            marker_cpu_ms=None if reported is None else reported.cpu_us / 1000,
+            difference_points=None if reported is None else self.compare(total, reported),
             skew=self.find_skew(label),
             workers=self.list_workers(label),
             functions=self.list_functions(label, own),
         )
 
-    def compare(self, total: _Pair, told: Told) -> float | None:
-        if not (self.operator_whole and self.told_whole):
+    def compare(self, total: _Pair, reported: OperatorTotals) -> float | None:
+        if not (self.operator_whole and self.reported_total):
             return None
-        return 100.0 * (self.pick(total) / self.operator_whole - told.cpu_us / self.told_whole)
+        return 100.0 * (self.pick(total) / self.operator_whole - reported.cpu_us / self.reported_total)
 
     def find_skew(self, label: int) -> float | None:
         """Over the threads on which any operator ran; they all have the same operators."""

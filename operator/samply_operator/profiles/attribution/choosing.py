@@ -27,7 +27,7 @@ class Choice:
             case "function":
                 return None
             case "operator":
-                names = naming.find_beside(profile.path) if self.names is None else self.names
+                names = naming.find_stored_names(profile.path) if self.names is None else self.names
                 return Operators(profile, Groups(rules.load(self.rules)), names)
             case "group":
                 return Groups(rules.load(self.rules))

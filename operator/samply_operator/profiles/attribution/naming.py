@@ -110,7 +110,7 @@ def find_path(profile: Path) -> Path:
     return profile.with_name(profile.name.removesuffix(".gz").removesuffix(".json") + SUFFIX)
 
 
-def find_beside(profile: Path) -> NodeNames | None:
+def find_stored_names(profile: Path) -> NodeNames | None:
     """What lies beside a profile, if anything does. Where it is broken, the answer says so: the profile stands."""
     try:
         with find_path(profile).open("rb") as file:

@@ -50,7 +50,7 @@ class MarkerFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class OperatorTotals:
     """What markers say of one operator. CPU time includes that of the nodes of a nested circuit."""
 
     evaluations: int
@@ -144,9 +144,9 @@ class Operators:
         buckets = np.array([self._number_outside(name) for name in names], dtype=np.int32)
         return buckets[self._groups.find_innermost(tree, index, nodes)]
 
-    def sum_markers(self, threads: Iterable[Thread], start_ms: float, end_ms: float) -> dict[int, Told]:
+    def sum_markers(self, threads: Iterable[Thread], start_ms: float, end_ms: float) -> dict[int, OperatorTotals]:
         """By label: what the markers tell of the evaluations that began in that time."""
-        told: dict[int, Told] = {}
+        totals: dict[int, OperatorTotals] = {}
         for thread in threads:
             own = self._threads[thread.index].evaluations
             rows = vectors.find_between(own.start_ms, start_ms, end_ms, own.count())
@@ -155,9 +155,11 @@ class Operators:
             counts = vectors.sum_by_row(labels, size)
             sums = vectors.sum_by_row(labels, size, own.cpu_us[rows])
             for label in vectors.find_positive(counts).tolist():
-                before = told.get(label, Told(0, 0.0))
-                told[label] = Told(before.evaluations + int(counts[label]), before.cpu_us + float(sums[label]))
-        return told
+                before = totals.get(label, OperatorTotals(0, 0.0))
+                totals[label] = OperatorTotals(
+                    before.evaluations + int(counts[label]), before.cpu_us + float(sums[label])
+                )
+        return totals
 
     def _label_of_node(self) -> Ints:
         return np.array([self.buckets.buckets[bucket][-1] for bucket in self._bucket_of_node], dtype=np.int32)
@@ -181,8 +183,8 @@ def choose_notes(index: NodeIndex, names: NodeNames | None) -> tuple[dict[str, s
 
 
 def _fits(node: Node, names: NodeNames) -> bool:
-    told = names.names.get(node.id)
-    return told is None or not told.label or told.label.startswith(node.name) or node.name.startswith(told.label)
+    named = names.names.get(node.id)
+    return named is None or not named.label or named.label.startswith(node.name) or node.name.startswith(named.label)
 
 
 def build_buckets(index: NodeIndex, buckets: Buckets, notes: Mapping[str, str]) -> list[int]:

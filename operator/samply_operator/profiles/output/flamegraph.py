@@ -233,14 +233,14 @@ def _draw_scale() -> str:
 def _box(box: Box, floor: int, total: float, unit: str, hues: dict[str, int]) -> bytes:
     y = floor - (box.depth + 1) * ROW
     name, lib = display_names.escape(box.name, limit=1000), display_names.escape(box.lib)
-    told = f"{name} [{lib}] {show_number(box.value)} {unit}, {100 * box.value / total:.2f} %"
+    title = f"{name} [{lib}] {show_number(box.value)} {unit}, {100 * box.value / total:.2f} %"
     if box.before is not None:
-        told += f", before {show_number(box.before)}, self {100 * box.self_change:+.2f} points"
+        title += f", before {show_number(box.before)}, self {100 * box.self_change:+.2f} points"
     letters = int((box.width - 6) / CHARACTER)
     label = display_names.escape(box.name, limit=letters) if letters >= 3 else ""
     colour = _colour_name(box, hues) if box.before is None else _colour_change(box.self_change)
     return (
-        f'<g class="b"><title>{told}</title>'
+        f'<g class="b"><title>{title}</title>'
         f'<rect x="{box.x:.2f}" y="{y}" width="{box.width:.2f}" height="{ROW - 1}" fill="{colour}"/>'
         f'<text x="{box.x + 3:.2f}" y="{y + 12}">{label}</text></g>\n'
     ).encode("utf-8", "replace")

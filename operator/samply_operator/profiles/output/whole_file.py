@@ -15,13 +15,13 @@ NEW_FILE = 0o666
 
 
 def write(pieces: Iterable[bytes], out: Path, *, inputs: Iterable[Path] = ()) -> None:
-    """All of the pieces, or `out` stays as it was. Raises InvalidParam (see `open_beside`)."""
-    with open_beside(out, inputs=inputs) as path, path.open("wb") as file:
+    """All of the pieces, or `out` stays as it was. Raises InvalidParam (see `open_temporary`)."""
+    with open_temporary(out, inputs=inputs) as path, path.open("wb") as file:
         file.writelines(pieces)
 
 
 @contextlib.contextmanager
-def open_beside(out: Path, *, inputs: Iterable[Path] = ()) -> Iterator[Path]:
+def open_temporary(out: Path, *, inputs: Iterable[Path] = ()) -> Iterator[Path]:
     """A new path beside `out`, which takes its place when all is written, with the rights that it had.
 
     What is no file of its own (/dev/stdout, a pipe) is written to as it is. Raises InvalidParam where `out` is one of

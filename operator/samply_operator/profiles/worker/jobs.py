@@ -153,7 +153,7 @@ def run(job: AnyJob) -> Iterable[bytes]:
     """The answer in pieces. Raises ProfileError, possibly after the first pieces."""
     match job:
         case Facts() | Name():
-            return _json(_tell(job))
+            return _json(_read_facts(job))
         case Bake():
             return _json(_bake(job))
         case Pack():
@@ -174,7 +174,7 @@ def run(job: AnyJob) -> Iterable[bytes]:
             return _json(timeline.build(_read(job.profile, job), buckets=job.buckets, limit=job.limit))
 
 
-def _tell(job: Facts | Name) -> fact_sheet.ProfileFacts | naming.NodeNames:
+def _read_facts(job: Facts | Name) -> fact_sheet.ProfileFacts | naming.NodeNames:
     if isinstance(job, Facts):
         return fact_sheet.gather(_read(job.profile, job))
     return naming.join(Path(job.dataflow).read_bytes(), Path(job.circuit).read_bytes())

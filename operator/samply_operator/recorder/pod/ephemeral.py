@@ -47,7 +47,7 @@ def find_life(entry: JournalEntry, settings: Recording) -> int:
     return math.ceil(entry.duration_secs + settings.attach_deadline_secs + after)
 
 
-def find_patience(settings: Settings) -> int:
+def find_idle_secs(settings: Settings) -> int:
     """Seconds that it waits for a recording to start in it. A container that came too late, and that was not ended,
     stays no longer."""
     return math.ceil(settings.recording.unreachable_secs + settings.ephemeral.start_deadline_secs + MARGIN_SECS)
@@ -93,7 +93,7 @@ def _parse_number(name: str) -> int:
 async def start(pod: TargetPod) -> None:
     """Add the container `entry.helper` (unless it is there) and wait until it runs."""
     entry, settings = pod.entry, pod.context.settings
-    life, patience = find_life(entry, settings.recording), find_patience(settings)
+    life, patience = find_life(entry, settings.recording), find_idle_secs(settings)
     command = script_calls.build_command("hold.sh", str(life), str(patience))
     await pod.repeat(_ensure, build_container(settings, entry, entry.helper, command))
     await _wait(pod)
@@ -134,7 +134,7 @@ async def _add(client: KubeClient, entry: JournalEntry, container: Mapping[str, 
         await client.patch(path, body, kind="strategic")
     except KubeDenied as error:
         if rewritten := REWRITTEN.search(error.message):
-            _tell_rewritten(container["image"], rewritten[1], "The chart's policy refuses it under that name.")
+            _refuse_rewritten(container["image"], rewritten[1], "The chart's policy refuses it under that name.")
         failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}")
     except KubeForbidden as error:
         if faults.NOT_AUTHORIZED.search(error.message):
@@ -167,13 +167,13 @@ async def _wait(pod: TargetPod) -> None:
         if reason in {"InvalidImageName", "ErrImageNeverPull"} or time.monotonic() >= until:
             if any(word in trouble for word in PULL_TROUBLE):
                 if (actual := find_image(raw, pod.entry.helper)) not in {"", image}:
-                    _tell_rewritten(image, actual, f"The node can't pull it. {trouble}")
+                    _refuse_rewritten(image, actual, f"The node can't pull it. {trouble}")
                 failures.fail("ImagePullFailed", f"The node can't pull {image}. {trouble}")
             failures.fail("EphemeralTimeout", f"The ephemeral container is not running. {trouble or reason}".strip())
         await asyncio.sleep(POLL_SECS)
 
 
-def _tell_rewritten(own: str, actual: str, why: str) -> NoReturn:
+def _refuse_rewritten(own: str, actual: str, why: str) -> NoReturn:
     failures.fail("ImageRewritten", f"Admission replaced the image {own} by {actual}. {why}")
 
 

@@ -83,27 +83,27 @@ class Follower:
         while True:
             try:
                 await self.pod.check()
-                sight = await script_calls.look(self.pod.client, self.pod.entry)
+                observation = await script_calls.look(self.pod.client, self.pod.entry)
             except KubeError as error:
                 if not may_pass(error):
                     raise
                 await backoff.pause(error)
                 continue
             backoff.reset()
-            if not sight.has_folder and was_there:
+            if not observation.has_folder and was_there:
                 failures.fail("Lost", f"{self.pod.entry.folder} went from the container while it was used.")
-            if not sight.has_folder:
+            if not observation.has_folder:
                 return None
             was_there = True
-            self._adopt(sight)
-            if sight.progress.is_done or not sight.is_alive:
+            self._adopt(observation)
+            if observation.progress.is_done or not observation.is_alive:
                 return self.progress
-            await self._end_overdue(sight, self.pod.context.uptime() - since)
+            await self._end_overdue(observation, self.pod.context.uptime() - since)
             await asyncio.sleep(self._choose_poll())
 
-    async def _end_overdue(self, sight: script_calls.Sight, watched_secs: float) -> None:
+    async def _end_overdue(self, observation: script_calls.Observation, watched_secs: float) -> None:
         """The pod ends its recordings itself; if it does not, samply would grow forever."""
-        began, stopping, clock = sight.progress.recording_at, sight.progress.stopping_at, sight.clock
+        began, stopping, clock = observation.progress.recording_at, observation.progress.stopping_at, observation.clock
         pod, limits = self.pod, self._limits
         try:
             if began is None or clock is None:
@@ -118,11 +118,11 @@ class Follower:
                 raise
             logger.info("%s: it is overdue: %s", pod, error)
 
-    def _adopt(self, sight: script_calls.Sight) -> None:
-        began, now = sight.progress.recording_at, self._now()
-        if began is not None and sight.clock is not None:
-            now -= sight.clock - began
-        self._take(sight.progress, now)
+    def _adopt(self, observation: script_calls.Observation) -> None:
+        began, now = observation.progress.recording_at, self._now()
+        if began is not None and observation.clock is not None:
+            now -= observation.clock - began
+        self._take(observation.progress, now)
 
     def _take(self, progress: Progress, now: float) -> None:
         if progress == self.progress:

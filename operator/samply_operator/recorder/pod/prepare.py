@@ -83,7 +83,7 @@ class Preparer:
                 found = failures.build_failure("NoShell", error.message)
         in_place: Verdict | Failure
         bring_own: Verdict | Failure
-        hopeless: Failure | None = None
+        failure: Failure | None = None
         if facts is None or isinstance(found, Failure):
             in_place = bring_own = found if isinstance(found, Failure) else failures.build_failure("NoShell", "")
             process = None
@@ -92,7 +92,7 @@ class Preparer:
             in_place = self.verdict = preflight.decide(facts, self._plan(found, is_own=False))
             bring_own = preflight.decide(facts, self._plan(found, is_own=True))
             is_limited = pod_limits.is_memory_limited(self._raw)
-            hopeless = preflight.check_pod(facts, self._plan(found, is_own=True), is_memory_limited=is_limited)
+            failure = preflight.check_pod(facts, self._plan(found, is_own=True), is_memory_limited=is_limited)
         if entry.refused is not None:
             # samply's own message takes precedence over earlier findings.
             in_place = entry.refused
@@ -103,7 +103,7 @@ class Preparer:
             in_place=in_place,
             bring_own=bring_own,
             is_blind=facts is not None and preflight.is_blind(facts),
-            ephemeral_failure=hopeless,
+            ephemeral_failure=failure,
         )
         return situation, process
 
@@ -111,7 +111,7 @@ class Preparer:
         """As `entry` says where: from the target's own container, or from the one beside it."""
         entry = await self._check_pod(entry)
         facts = await self._pod.repeat(_gather_facts, entry)
-        facts = pod_limits.add_pod(facts, self._raw, entry.container, beside=bool(entry.helper))
+        facts = pod_limits.add_pod(facts, self._raw, entry.container, is_helper=bool(entry.helper))
         self.facts = facts
         return facts
 
@@ -166,8 +166,8 @@ class Preparer:
         await ephemeral.start(pod)
         entry = pod.entry
         facts = await self._gather(entry)
-        if (unfit := modes.check_arch(facts)) is not None:
-            failures.raise_failure(unfit)
+        if (unsupported := modes.check_arch(facts)) is not None:
+            failures.raise_failure(unsupported)
         if pod_limits.is_memory_limited(self._raw):
             facts = preflight.share_memory(facts)
         process = processes.choose_process(facts.processes, entry.process or None)
@@ -240,10 +240,10 @@ async def _copy_own(client: KubeClient, entry: JournalEntry, pod: TargetPod) -> 
         # A container that is gone is reported as such, whatever its last session reported.
         await pod.blame()
         is_corrupt = isinstance(error, transfer.TransferCorrupt)
-        failures.fail("TransferCorrupt" if is_corrupt else name_obstacle(error.message), error.message)
+        failures.fail("TransferCorrupt" if is_corrupt else name_reason(error.message), error.message)
 
 
-def name_obstacle(said: str) -> str:
+def name_reason(said: str) -> str:
     """The reason why nothing could be written, from what the pod's tools said."""
     if "No space left" in said:
         return "TooLittleSpace"

@@ -41,7 +41,7 @@ class NoShellError(ExecFailed):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observation:
     """What look.sh saw."""
 
     has_folder: bool
@@ -140,12 +140,12 @@ async def record(
         yield session
 
 
-async def look(client: KubeClient, entry: JournalEntry) -> Sight:
+async def look(client: KubeClient, entry: JournalEntry) -> Observation:
     """How far a recording is that was left alone."""
     text = await _run(client, place_of(entry), build_command("look.sh", entry.folder))
     head, _, log = text.partition("-- log\n")
     lines = head.splitlines()
-    return Sight(
+    return Observation(
         has_folder="folder yes" in lines[:1],
         is_alive="alive yes" in lines[:2],
         clock=record_output.parse_clock(lines[2].removeprefix("clock ")) if len(lines) > 2 else None,

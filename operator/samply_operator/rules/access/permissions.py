@@ -122,7 +122,7 @@ def choose_way(token: str, auth: Auth) -> Literal["Kubernetes", "Oidc", "ApiKey"
         if auth.api_keys.enabled:
             return "ApiKey"
         raise Unauthenticated("API keys are switched off.")
-    issuer = peek(token).get("iss")
+    issuer = read_unverified_claims(token).get("iss")
     if auth.oidc.enabled and issuer == auth.oidc.issuer:
         return "Oidc"
     if auth.feldera.enabled and issuer in auth.feldera.issuers:
@@ -132,7 +132,7 @@ def choose_way(token: str, auth: Auth) -> Literal["Kubernetes", "Oidc", "ApiKey"
     raise Unauthenticated("The token's issuer is not trusted.")
 
 
-def peek(token: str) -> dict[str, Any]:
+def read_unverified_claims(token: str) -> dict[str, Any]:
     """The unverified claims of a JWT; empty if it is not one."""
     parts = token.split(".")
     if len(parts) != 3:
@@ -151,7 +151,7 @@ def list_audiences(claims: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(value for value in values if isinstance(value, str))
 
 
-def tell_cure(auth: Auth) -> str:
+def describe_remedy(auth: Auth) -> str:
     """The remedy of a 401: which tokens are accepted."""
     kubernetes, oidc = auth.kubernetes, auth.oidc
     found = [
@@ -165,9 +165,9 @@ def tell_cure(auth: Auth) -> str:
 
 def explain_rejected(token: str, audiences: Collection[str]) -> str:
     """Why a Kubernetes token was rejected, as far as this may be disclosed to its holder."""
-    told = list_audiences(peek(token))
-    if told and not set(told) & set(audiences):
-        shown = ", ".join(map(clean_subject, told))[:200]
+    found = list_audiences(read_unverified_claims(token))
+    if found and not set(found) & set(audiences):
+        shown = ", ".join(map(clean_subject, found))[:200]
         return f"The token has the audience {shown}, not {' or '.join(audiences)}."
     return "The token is not valid, has expired, or its subject was deleted."
 
@@ -210,7 +210,7 @@ def build_reviewed(subject: str, allowed: Mapping[Verb, Collection[str]]) -> Who
 
 def describe_feldera_caller(bearer: str, tenant: str) -> str:
     """The tenant, and the subject of a JWT that Feldera has verified: a key has no name."""
-    subject = peek(bearer).get("sub", "")
+    subject = read_unverified_claims(bearer).get("sub", "")
     return clean_subject("/".join(part for part in (tenant, subject) if isinstance(part, str) and part))
 
 

@@ -21,7 +21,7 @@ SHOWN = 100
 
 _ID = re.compile(r"(?:pipeline-)?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
 
-Marks = tuple[Mapping[str, str], ...]
+LabelMaps = tuple[Mapping[str, str], ...]
 """Labels and annotations, in order of precedence."""
 Source = Literal["Label", "ConfiguredLabel", "Feldera", "StatefulSet"]
 
@@ -29,13 +29,13 @@ Source = Literal["Label", "ConfiguredLabel", "Feldera", "StatefulSet"]
 @dataclass(frozen=True, slots=True)
 class Naming:
     """`pipeline_id` is Feldera's id, empty if unknown. `feldera_name` is Feldera's name for it, if known; if `name`
-    differs, a label contradicts it. `passed_over` are invalid names that were skipped."""
+    differs, a label contradicts it. `skipped_names` are invalid names that were skipped."""
 
     name: str
     source: Source
     pipeline_id: str = ""
     feldera_name: str = ""
-    passed_over: tuple[str, ...] = ()
+    skipped_names: tuple[str, ...] = ()
 
 
 def find_id(labels: Mapping[str, str], owner: str) -> str:
@@ -62,36 +62,40 @@ def drop_ambiguous(known: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def name_pod(pod: Pod, owner: StatefulSet | None, targets: Targets, known: Mapping[str, str]) -> Naming | None:
     """`owner` None: its StatefulSet is unknown. `known`: Feldera's names by id. Returns None if nothing names it."""
-    marks: Marks = (pod.labels, pod.annotations)
+    label_maps: LabelMaps = (pod.labels, pod.annotations)
     if owner is not None:
-        marks += (owner.labels, owner.annotations)
-    return _decide(marks, find_id(pod.labels, pod.owner), pod.owner, targets, known)
+        label_maps += (owner.labels, owner.annotations)
+    return _decide(label_maps, find_id(pod.labels, pod.owner), pod.owner, targets, known)
 
 
 def name_set(stateful_set: StatefulSet, targets: Targets, known: Mapping[str, str]) -> Naming | None:
     """The name that its pods will have: they get the template's labels."""
     template = (stateful_set.template_labels, stateful_set.template_annotations)
-    marks = (*template, stateful_set.labels, stateful_set.annotations)
-    return _decide(marks, find_id_of_set(stateful_set), stateful_set.name, targets, known)
+    label_maps = (*template, stateful_set.labels, stateful_set.annotations)
+    return _decide(label_maps, find_id_of_set(stateful_set), stateful_set.name, targets, known)
 
 
-def _decide(marks: Marks, pipeline_id: str, owner: str, targets: Targets, known: Mapping[str, str]) -> Naming | None:
+def _decide(
+    label_maps: LabelMaps, pipeline_id: str, owner: str, targets: Targets, known: Mapping[str, str]
+) -> Naming | None:
     feldera_name = known.get(pipeline_id, "")
-    passed_over: list[str] = []
-    for name, source in _list_candidates(marks, feldera_name, owner, targets):
+    skipped_names: list[str] = []
+    for name, source in _list_candidates(label_maps, feldera_name, owner, targets):
         if names.is_pipeline_name(name):
-            return Naming(name, source, pipeline_id, feldera_name, tuple(passed_over))
-        passed_over.append(name[:SHOWN])
+            return Naming(name, source, pipeline_id, feldera_name, tuple(skipped_names))
+        skipped_names.append(name[:SHOWN])
     return None
 
 
-def _list_candidates(marks: Marks, feldera_name: str, owner: str, targets: Targets) -> Iterator[tuple[str, Source]]:
+def _list_candidates(
+    label_maps: LabelMaps, feldera_name: str, owner: str, targets: Targets
+) -> Iterator[tuple[str, Source]]:
     """In order of precedence, without empty ones."""
     keys: tuple[tuple[str, Source], ...] = ((names.PIPELINE, "Label"), (targets.name_label, "ConfiguredLabel"))
     for key, source in keys:
-        for mark in marks if key else ():
-            if word := mark.get(key):
-                yield word, source
+        for labels in label_maps if key else ():
+            if value := labels.get(key):
+                yield value, source
     if feldera_name:
         yield feldera_name, "Feldera"
     if owner and (match := re.fullmatch(targets.name_pattern, owner)):

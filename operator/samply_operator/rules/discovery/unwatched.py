@@ -59,5 +59,5 @@ def describe(unwatched: Unwatched, wanted: Sequence[str]) -> str:
     """The message of its Event."""
     selected = " or ".join(text or "everything" for text in wanted)
     cure = suggest((unwatched,), wanted) or "Give it a label, and select that in config.targets.podSelector."
-    told = f"It is not watched, so the annotation {names.TRIGGER} has no effect"
-    return f"{told}: config.targets.podSelector is {selected}. {cure}"
+    text = f"It is not watched, so the annotation {names.TRIGGER} has no effect"
+    return f"{text}: config.targets.podSelector is {selected}. {cure}"

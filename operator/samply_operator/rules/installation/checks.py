@@ -60,12 +60,12 @@ def describe_selectors(selectors: Sequence[str]) -> str:
 
 def judge_names(namings: Sequence[Naming], *, is_feldera_asked: bool) -> Check:
     """Of all pipelines found."""
-    passed_over = [repr(word) for naming in namings for word in naming.passed_over]
-    if passed_over:
+    skipped_names = [repr(word) for naming in namings for word in naming.skipped_names]
+    if skipped_names:
         return Check(
             "Names",
             "Warning",
-            f"Invalid names of pipelines, ignored: {_join(passed_over)}.",
+            f"Invalid names of pipelines, ignored: {_join(skipped_names)}.",
             "A name has 1 to 100 letters, digits, dashes, underscores and dots, and begins with none of the latter.",
         )
     contradicted = [f"{n.name} (in Feldera {n.feldera_name})" for n in namings if n.feldera_name not in {"", n.name}]

@@ -156,12 +156,12 @@ def describe_wait(ahead: int, limit: int, where: str = "") -> str:
     return f"Queued: {limit} recordings may run at once{where}, and {place}."
 
 
-def says_as_much(told: str, message: str) -> bool:
-    """Whether an object with the message `told` needs no update to `message`: the place is not better, or the text is
+def says_as_much(reported: str, message: str) -> bool:
+    """Whether an object that reports `reported` needs no update to `message`: the place is not better, or the text is
     the same."""
-    ranks = [next((rank for rank, place in enumerate(PLACES) if place in text), None) for text in (told, message)]
+    ranks = [next((rank for rank, place in enumerate(PLACES) if place in text), None) for text in (reported, message)]
     if ranks[0] is None or ranks[1] is None:
-        return told == message
+        return reported == message
     return ranks[0] <= ranks[1]
 
 

@@ -16,27 +16,29 @@ _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 }
 
 
-def add_pod(facts: ContainerFacts, pod: Mapping[str, Any], container: str, *, beside: bool = False) -> ContainerFacts:
-    """The facts completed from the pod's object, for the container of that name. `beside`: they are those of an
+def add_pod(
+    facts: ContainerFacts, pod: Mapping[str, Any], container: str, *, is_helper: bool = False
+) -> ContainerFacts:
+    """The facts completed from the pod's object, for the container of that name. `is_helper`: they are those of an
     ephemeral container, with its own folder, and include the target's memory."""
     spec = pod.get("spec") or {}
     mine: Mapping[str, Any] = next((c for c in spec.get("containers") or () if c.get("name") == container), {})
     limits = _limits(mine)
-    facts = _limit_memory(facts, parse_quantity(_limits(spec).get("memory")), beside=beside)
+    facts = _limit_memory(facts, parse_quantity(_limits(spec).get("memory")), is_helper=is_helper)
     return replace(
         facts,
         storage_limit=parse_quantity(limits.get("ephemeral-storage")),
-        folder_limit=None if beside else _find_folder_limit(spec, mine, facts.folder),
+        folder_limit=None if is_helper else _find_folder_limit(spec, mine, facts.folder),
         runtime=_find_runtime(pod, container),
         runtime_class=str(spec.get("runtimeClassName") or "")[:64],
     )
 
 
-def _limit_memory(facts: ContainerFacts, limit: int | None, *, beside: bool) -> ContainerFacts:
+def _limit_memory(facts: ContainerFacts, limit: int | None, *, is_helper: bool) -> ContainerFacts:
     """With the limit of the whole pod, which is not visible inside: the target has at most that much."""
     if limit is None:
         return facts
-    if beside:
+    if is_helper:
         return replace(facts, target_memory_limit=min(limit, facts.target_memory_limit or limit))
     return replace(facts, memory_limit=min(limit, facts.memory_limit or limit))
 

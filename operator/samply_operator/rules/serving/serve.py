@@ -89,11 +89,11 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
-class NotKnowable:
+class Undetermined:
     """Only the operator would know, and it is down."""
 
 
-Decision = Serve | InProgress | LastFailed | NoneYet | NoSuchOrdinal | NotDeployed | Unknown | NotKnowable
+Decision = Serve | InProgress | LastFailed | NoneYet | NoSuchOrdinal | NotDeployed | Unknown | Undetermined
 
 
 def decide(facts: ServingState, *, latest: bool, now: float) -> Decision:
@@ -101,7 +101,7 @@ def decide(facts: ServingState, *, latest: bool, now: float) -> Decision:
     if latest and facts.running:
         return InProgress(facts.running, _retry_after(facts.running, now))
     if latest and not facts.is_certain:
-        return NotKnowable()
+        return Undetermined()
     failure = facts.last_attempt if facts.last_attempt and facts.last_attempt.outcome == "Failed" else None
     if failure and (latest or facts.last_good is None):
         return LastFailed(failure, facts.last_good)
@@ -114,7 +114,7 @@ def _decide_nothing_stored(facts: ServingState, now: float) -> Decision:
     if facts.running:
         return NoneYet(facts.running, _retry_after(facts.running, now))
     if not facts.is_certain:
-        return NotKnowable()
+        return Undetermined()
     if not facts.is_known and not facts.stored_ordinals:
         return Unknown()
     if facts.is_known and not facts.ordinals:

@@ -32,12 +32,12 @@ def decide_all(facts: Sequence[serve.ServingState], *, latest: bool, now: float)
     waits = [decision for decision in decisions if isinstance(decision, serve.InProgress)]
     if waits:
         return max(waits, key=lambda wait: wait.retry_after_secs)
-    obstacle = next((d for d in decisions if isinstance(d, (serve.LastFailed, serve.NotKnowable))), None)
+    blocking = next((d for d in decisions if isinstance(d, (serve.LastFailed, serve.Undetermined))), None)
     served = [decision for decision in decisions if isinstance(decision, serve.Serve)]
-    if latest and obstacle:
-        return obstacle
+    if latest and blocking:
+        return blocking
     if not served:
-        return obstacle or decisions[0]
+        return blocking or decisions[0]
     return ServeAll(
         manifests=tuple(decision.manifest for decision in served),
         missing=tuple(f.ordinal for f, d in zip(facts, decisions, strict=True) if not isinstance(d, serve.Serve)),

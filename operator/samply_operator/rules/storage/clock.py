@@ -10,7 +10,7 @@ DOUBT_SECS = 86400.0
 """How long it is not trusted: time to correct it, or for it to prove correct."""
 
 
-def has_leapt(before: float, now: float, passed_secs: float) -> bool:
+def has_jumped(before: float, now: float, passed_secs: float) -> bool:
     """`before` and `now` are Unix times, `passed_secs` the elapsed time on a monotonic clock (0: unknown, since the
     process started later)."""
     return now - before - passed_secs > LEAP_SECS

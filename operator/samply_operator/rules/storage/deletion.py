@@ -19,7 +19,7 @@ Presence = Literal["Stands", "Leaving", "Absent", "Unknown"]
 
 FRESH_SECS = 60.0
 """For this long an observed deletion counts even if the object's origin is unknown."""
-PATIENCE_SECS = 7 * 86400.0
+MAX_DOUBT_SECS = 7 * 86400.0
 """How long to wait for the state of namespace and CRD: a namespace whose Role is gone never reports again."""
 CONFIRM_SECS = 5.0
 """If the CRD cannot be read, the API server's list of kinds shows its deletion, with a delay."""
@@ -74,8 +74,8 @@ NEXT_SWEEP_SECS = 60.0
 
 def decide_seen(origin: ObjectOrigin, state: OriginState, *, seen_secs: float) -> Verdict:
     """For a deletion that the API server reported `seen_secs` ago. `origin` is the object's, if known."""
-    verdict = _check_grounds(origin, state)
-    if isinstance(verdict, AskLater) and seen_secs > PATIENCE_SECS:
+    verdict = _check_origin(origin, state)
+    if isinstance(verdict, AskLater) and seen_secs > MAX_DOUBT_SECS:
         return Keep(f"{verdict.why} for too long")
     if verdict is not None:
         return verdict
@@ -87,25 +87,25 @@ def decide_seen(origin: ObjectOrigin, state: OriginState, *, seen_secs: float) -
 
 
 def decide_absent(
-    origin: ObjectOrigin, state: OriginState, *, absent_secs: float, grace_secs: float, has_witness: bool
+    origin: ObjectOrigin, state: OriginState, *, absent_secs: float, grace_secs: float, has_older_object: bool
 ) -> Verdict:
     """For an object that is missing in complete lists since `absent_secs`, without an observed deletion.
 
-    `has_witness`: an older object still exists, so the CRD was not deleted in between. It counts if the CRD's uid
+    `has_older_object`: an older object still exists, so the CRD was not deleted in between. It counts if the CRD's uid
     cannot be read."""
     if not origin.namespace_uid:
         return Keep("it isn't known which cluster its object lived in")
-    verdict = _check_grounds(origin, state)
+    verdict = _check_origin(origin, state)
     if verdict is not None:
         return verdict
-    if not (origin.definition_uid and state.definition.uid) and not has_witness:
+    if not (origin.definition_uid and state.definition.uid) and not has_older_object:
         return Keep("the CRD cannot be read, and no older object proves that it was not deleted in between")
     if absent_secs < grace_secs:
         return AskLater(grace_secs - absent_secs, "its object is absent, but not for long")
     return Remove()
 
 
-def has_witness(requested_at: str, created: Iterable[str]) -> bool:
+def has_older_object(requested_at: str, created: Iterable[str]) -> bool:
     """Whether any of the objects created at `created` is older than the one created at `requested_at` (RFC 3339)."""
     try:
         before = times.parse_time(requested_at)
@@ -114,17 +114,17 @@ def has_witness(requested_at: str, created: Iterable[str]) -> bool:
         return False
 
 
-def _check_grounds(origin: ObjectOrigin, state: OriginState) -> Verdict | None:
+def _check_origin(origin: ObjectOrigin, state: OriginState) -> Verdict | None:
     """None: both exist and are the object's own."""
-    for name, ground, uid in (
+    for name, owner, uid in (
         ("namespace", state.namespace, origin.namespace_uid),
         ("CRD", state.definition, origin.definition_uid),
     ):
-        match ground.presence:
+        match owner.presence:
             case "Unknown":
                 return AskLater(NEXT_SWEEP_SECS, f"the {name} cannot be read")
             case "Leaving" | "Absent":
-                return Keep(f"its {name} is {'being deleted' if ground.presence == 'Leaving' else 'gone'}")
-            case "Stands" if uid and ground.uid and uid != ground.uid:
+                return Keep(f"its {name} is {'being deleted' if owner.presence == 'Leaving' else 'gone'}")
+            case "Stands" if uid and owner.uid and uid != owner.uid:
                 return Keep(f"its object belonged to an earlier {name} of the same name, or to another cluster")
     return None

@@ -9,7 +9,7 @@ import pytest
 from samply_operator.model import names
 from samply_operator.model.profile import Failure
 from samply_operator.rules import times
-from samply_operator.rules.recording import settle
+from samply_operator.rules.recording import final_status
 from support.samples import NOW, make_manifest, make_profile
 
 DAY = 86_400.0
@@ -17,7 +17,7 @@ DAY = 86_400.0
 
 def test_a_good_manifest_is_told_as_stored() -> None:
     """Whatever the object said before."""
-    rendered = settle.choose_render(make_manifest(), NOW)({"phase": "Pending"})
+    rendered = final_status.choose_render(make_manifest(), NOW)({"phase": "Pending"})
     assert rendered["phase"] == "Succeeded"
 
 
@@ -29,7 +29,7 @@ def test_a_good_manifest_is_told_as_stored() -> None:
 def test_a_failed_manifest_is_told_as_failed(failure: Failure | None, reason: str) -> None:
     """With its reason, or that it was lost."""
     manifest = make_manifest(outcome="Failed", file=None, failure=failure)
-    rendered = settle.choose_render(manifest, NOW)({})
+    rendered = final_status.choose_render(manifest, NOW)({})
     assert (rendered["phase"], rendered["failure"]["reason"]) == ("Failed", reason)
 
 
@@ -69,4 +69,4 @@ def ended(age_secs: float = 2 * DAY, **changes: Any) -> dict[str, Any]:
 def test_an_object_expires(status: dict[str, Any], annotations: dict[str, str], is_expired: bool) -> None:
     """Only when it has ended, owns nothing, isn't pinned, and its time is over."""
     profile = make_profile(status=status, phase=status.get("phase"), annotations=annotations)
-    assert settle.is_expired(profile, NOW, DAY) is is_expired
+    assert final_status.is_expired(profile, NOW, DAY) is is_expired
