@@ -18,7 +18,7 @@ from multidict import CIMultiDictProxy
 from samply_operator.api import app_keys, main
 from samply_operator.api.server.base_path import ROOT_ONLY
 from samply_operator.api.server.listener import HttpListener
-from samply_operator.api.state import ServiceState
+from samply_operator.api.state import STATE, ServiceState
 from samply_operator.control.client import OperatorClient
 from samply_operator.model.manifest import Manifest, StoredFile
 from samply_operator.model.profile import Failure
@@ -74,7 +74,7 @@ class Service:
 
     @property
     def state(self) -> ServiceState:
-        return self.listener.app[app_keys.STATE]
+        return self.listener.app[STATE]
 
     @property
     def port(self) -> int:

@@ -1,15 +1,16 @@
-"""The aiohttp application: parts and routes put together, no behaviour of its own."""
+"""The aiohttp application: combines parts and routes, without behaviour of its own."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
 from samply_operator.api import app_keys
-from samply_operator.api.auth import aliases
-from samply_operator.api.auth.authentication import Authenticator
-from samply_operator.api.auth.sign_in import Provider
+from samply_operator.api.auth import aliases, cors
+from samply_operator.api.auth.authentication import AUTHENTICATOR, Authenticator
+from samply_operator.api.auth.sign_in import SIGN_IN, Provider
 from samply_operator.api.content.conversions import CONVERSIONS, Conversions
-from samply_operator.api.content.open_files import OpenFiles
+from samply_operator.api.content.open_files import FILES, OpenFiles
+from samply_operator.api.forwarding import Forwarding
 from samply_operator.api.routes import (
     actions,
     alerts,
@@ -27,10 +28,9 @@ from samply_operator.api.routes import (
     summaries,
     trees,
 )
-from samply_operator.api.server import base_path, cors, problems, shown
-from samply_operator.api.server.forwarding import Forwarding
-from samply_operator.api.server.rate_limits import Rates
-from samply_operator.api.state import ServiceState
+from samply_operator.api.server import base_path, problems, shown
+from samply_operator.api.server.rate_limits import RATES, Rates
+from samply_operator.api.state import STATE, ServiceState
 from samply_operator.control.client import OperatorClient
 from samply_operator.rules.access.rates import Limit
 from samply_operator.settings import Identity, Settings
@@ -65,7 +65,7 @@ def build_app(
     sign_in: Provider,
     forwarding: Forwarding | None = None,
 ) -> web.Application:
-    """All routes over the given parts, whose lives are the caller's care."""
+    """All routes on the given parts. The caller opens and closes the parts."""
     forward = [forwarding.middleware] if forwarding is not None else []
     app = web.Application(
         middlewares=[problems.answer, cors.answer_preflight, cors.refuse_other_sites, *forward, aliases.resolve],
@@ -76,14 +76,14 @@ def build_app(
     app[shown.TOKEN_HEADER] = settings.auth.oidc.token_header
     app[app_keys.BASE_PATH] = settings.api.base_path
     app[app_keys.IDENTITY] = identity
-    app[app_keys.FILES] = files
-    app[app_keys.STATE] = state
-    app[app_keys.RATES] = Rates(Limit(settings.api.requests_per_sec, settings.api.request_burst))
+    app[FILES] = files
+    app[STATE] = state
+    app[RATES] = Rates(Limit(settings.api.requests_per_sec, settings.api.request_burst))
     app[CONVERSIONS] = Conversions(settings.api.view_memory_bytes, settings.api.view_spool_bytes)
     app[app_keys.OPERATOR] = operator
-    app[app_keys.AUTHENTICATOR] = authenticator
-    app[app_keys.SIGN_IN] = sign_in
-    # What is no route of it is a page of the console: that comes last.
+    app[AUTHENTICATOR] = authenticator
+    app[SIGN_IN] = sign_in
+    # Last: every other path below it is a page of the console.
     pages = (*((console_sign_in.routes,) if sign_in.is_enabled else ()), console.routes)
     for table in (*TABLES, *(pages if settings.api.console.enabled else ())):
         app.add_routes(base_path.mount(table, settings.api.base_path))

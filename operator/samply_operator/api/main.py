@@ -10,19 +10,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from samply_operator.api import app_keys
 from samply_operator.api.app import build_app
 from samply_operator.api.auth.authentication import Authenticator
 from samply_operator.api.auth.sign_in import Provider
 from samply_operator.api.content.file_cache import FileCache
 from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.api.content.remote_files import RemoteFiles
-from samply_operator.api.server import access_log, descriptors, metrics
+from samply_operator.api.forwarding import Forwarding
+from samply_operator.api.routes import metrics
+from samply_operator.api.server import access_log, descriptors
 from samply_operator.api.server.connection_limits import ConnectionLimits
-from samply_operator.api.server.forwarding import Forwarding
 from samply_operator.api.server.listener import HttpListener
 from samply_operator.api.server.tls import Tls
-from samply_operator.api.state import ServiceState
+from samply_operator.api.state import STATE, ServiceState
 from samply_operator.control.client import OperatorClient
 from samply_operator.control.jwks import KeySet
 from samply_operator.feldera.client import FelderaClient
@@ -34,11 +34,11 @@ from samply_operator.store.store import StoreReader
 logger = logging.getLogger(__name__)
 
 GC_THRESHOLD = 5000
-"""Objects between two looks for garbage, far fewer by default. A request leaves hundreds, and hardly ever a cycle."""
+"""Objects between two collections, far more than by default: a request leaves hundreds, and hardly ever a cycle."""
 
 
 def tune_garbage_collector() -> None:
-    """Let the garbage collector look seldom, and never again at what the start has made: 4 % of a request's time."""
+    """Run the garbage collector rarely, and never again on objects of the start: saves 4 % of a request's time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
@@ -70,8 +70,8 @@ async def serve(settings: Settings, identity: Identity, tls_folder: Path | None 
             certificate = tls_folder / "tls.crt" if tls_folder else None
             forwarding = await stack.enter_async_context(Forwarding(lambda: operator.leader_address, certificate))
         app = build_app(
-            settings, identity, files=files, state=state, operator=operator, authenticator=authenticator, sign_in=sign_in,
-            forwarding=forwarding,
+            settings, identity, files=files, state=state, operator=operator, authenticator=authenticator,
+            sign_in=sign_in, forwarding=forwarding,
         )  # fmt: skip
         host, limits = settings.api.host, settings.api
         numbers = HttpListener(
@@ -123,7 +123,7 @@ async def run(settings: Settings, identity: Identity, tls_folder: Path | None = 
         async with serve(settings, identity, tls_folder) as listener:
             tune_garbage_collector()
             await ended.wait()
-            listener.app[app_keys.STATE].is_closing = True
+            listener.app[STATE].is_closing = True
             logger.info("not ready any more; closing in %g s", settings.api.shutdown_delay_secs)
             await asyncio.sleep(settings.api.shutdown_delay_secs)
             logger.info("closing; downloads under way have %g s", settings.api.drain_secs)

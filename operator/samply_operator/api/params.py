@@ -1,4 +1,4 @@
-"""Query parameters, strictly: what is there must be right, once; unknown keys are ignored. Pure."""
+"""Strict parsing of query parameters: each valid and given once; unknown keys are ignored. Pure."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ DiffOutput = Literal["json", "text", "svg"]
 MAX_PAGE = 1000
 PAGE = 100
 MAX_EXPORT = 200
-"""A file is open for each while a bundle is sent."""
+"""One file is open for each while a bundle is sent."""
 EXPORT = 50
 
 MAX_QUERY = 8192
 KEPT = 1024
-"""Parsed query strings that are remembered: pollers send the same one again and again."""
+"""Parsed query strings that are cached, because pollers repeat theirs."""
 
 State = Literal["Running", "Succeeded", "Failed"]
 STATES: tuple[State, ...] = ("Running", "Succeeded", "Failed")
@@ -65,7 +65,7 @@ _KEYS = re.compile(KEYS_PATTERN, re.ASCII)
 _NUMBERS = re.compile(NUMBERS_PATTERN, re.ASCII)
 NODES = 20_000
 MAX_NODES = 100_000
-"""Of a call tree; 50 bytes or so for each are sent."""
+"""Nodes of a call tree; each is about 50 bytes."""
 MAX_BUCKETS = 2000
 
 
@@ -80,7 +80,7 @@ class ProfileQuery:
 
 @dataclass(frozen=True, slots=True)
 class StartQuery:
-    """POST …/samply_profile. None: as the installation says."""
+    """POST …/samply_profile. None: the installation's default."""
 
     ordinal: Ordinal = 0
     duration_secs: int | None = None
@@ -110,7 +110,7 @@ class ExportQuery:
 
 @dataclass(frozen=True, slots=True)
 class FormatQuery:
-    """Where a profile is served: in another format. pprof has both measures."""
+    """Conversion of a served profile. pprof has both measures."""
 
     format: Format | None = None
     measure: Measure = "samples"
@@ -234,7 +234,7 @@ def parse_link_query(text: str, max_secs: int) -> LinkQuery:
 
 
 def parse_link(text: str) -> links.Link | None:
-    """The link that a query is; None: none that was ever made here. Only the stored file itself can be linked to."""
+    """The signed link in a query; None: not one of this service. Only the stored file itself can be linked."""
     query = split(text)
     if query.keys() & {"format", "measure", "by"}:
         raise errors.InvalidParam(
@@ -334,7 +334,7 @@ def parse_namespace(query: Query) -> str | None:
 
 
 def parse_pipeline(match: Mapping[str, str]) -> str:
-    """The path's pipeline. What can't be a name is unknown: it never reaches anything that looks names up."""
+    """The pipeline in the path. An invalid name is unknown, and is never looked up."""
     name = match["pipeline_name"]
     if not names.is_pipeline_name(name):
         raise build_unknown_pipeline(name)
@@ -351,7 +351,7 @@ def _parse_ordinal(query: Query) -> int | None:
 
 
 def _parse_ordinals(query: Query) -> Ordinal:
-    """One, or all; without a word the first."""
+    """One ordinal, or all; 0 by default."""
     return ALL if query.get("ordinal") == [ALL] else _parse_ordinal(query) or 0
 
 

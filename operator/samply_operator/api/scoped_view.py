@@ -17,7 +17,7 @@ from samply_operator.store.index import build_catalog
 
 
 def limit(view: View, visible: Mapping[str, str]) -> View:
-    """`visible` are names by id: those that the caller knows the pipelines by."""
+    """`visible`: the names by id under which the caller knows the pipelines."""
     stored = (
         replace(manifest, pipeline=visible[manifest.pipeline_id])
         for manifest in view.catalog.by_id.values()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from aiohttp import web
+
 from samply_operator.api.server.measures import FAULTS
 from samply_operator.control.live import Live
 from samply_operator.control.messages import OrdinalState, PipelineState, RecordingState
@@ -300,3 +302,6 @@ class ServiceState:
 
 def _find_age(recording: RecordingState) -> tuple[bool, str, str]:
     return recording.is_triggered, recording.requested_at, recording.id
+
+
+STATE = web.AppKey("state", ServiceState)

@@ -1,1 +1,1 @@
-"""Joins kube, store, profiles and rules into one recording, step by step."""
+"""Recordings, step by step, with kube, store, profiles and rules."""

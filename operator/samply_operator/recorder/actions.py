@@ -1,7 +1,7 @@
-"""What is asked over the socket about a profile that is there: end its recording now and keep it, remove it, or pin it.
+"""Actions over the socket on an existing profile: stop its recording and keep the profile, remove it, or pin it.
 
-The object is the truth: it is annotated or deleted, and what follows is what would follow if kubectl had done it. An
-orphan has no object left; its file is all there is to remove.
+They annotate or delete the object, with the same effects as from kubectl. An orphan has no object: only its file is
+removed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Acts:
         self._engine = engine
 
     async def stop(self, profile_id: str) -> None:
-        """Sampling ends now, what was sampled is kept. Raises NotRecording, UnknownProfile, KubeError."""
+        """End sampling now and keep the samples. Raises NotRecording, UnknownProfile, KubeError."""
         profile, run = self._find_object(profile_id), self._engine.runs.get(profile_id)
         if profile is None and run is None and not await self._is_stored(profile_id):
             raise self.build_unknown(profile_id)
@@ -45,7 +45,7 @@ class Acts:
         run.stop("keep")
 
     async def pin(self, profile_id: str, note: str | None) -> None:
-        """Retention keeps it, and its object says why: `note`; None: no longer. Raises UnknownProfile, KubeError."""
+        """Pin it, with `note` as the reason in its object; None: unpin it. Raises UnknownProfile, KubeError."""
         profile = self._find_object(profile_id)
         if profile is None:
             raise self.build_unknown(profile_id)
@@ -82,13 +82,13 @@ class Acts:
         except KubeForbidden:
             if known is not None:
                 raise
-            return False  # an orphan of a namespace that isn't served any more: nothing there is this operator's
+            return False  # an orphan of a namespace that is no longer watched: nothing there belongs to this operator
         # The watch may report it late, and until then show an object that is still queued.
         self._engine.world.forget(key, profile_id)
         return True
 
     async def _read_key(self, profile_id: str) -> Key | None:
-        """Where its object was, if it has one that isn't watched."""
+        """The namespace of its object, if that is not watched."""
         if not layout.is_id(profile_id):
             return None
         try:
@@ -104,7 +104,7 @@ class Acts:
         return layout.is_id(profile_id) and await asyncio.to_thread(self._engine.context.volume.has, profile_id)
 
     async def find_namespace(self, profile_id: str) -> str | None:
-        """Where it is, or was; None: nothing is known of it."""
+        """Its current or former place; None: unknown."""
         profile, run = self._find_object(profile_id), self._engine.runs.get(profile_id)
         if profile is not None:
             return profile.namespace

@@ -1,4 +1,4 @@
-"""From a queued object to a running recording: is it allowed, is it still wanted, is its target free?
+"""From a queued object to a running recording: whether it is allowed and still wanted, and whether its target is free.
 
 What the watch last showed only tells which objects to look at: the object itself is read before its recording starts or
 its status is written.
@@ -33,7 +33,7 @@ UNKNOWN_SECS = 0.5
 HELD_SECS = 5.0
 """The same if another operator holds its target."""
 WAIT_SECS = 60.0
-"""The same of one that waits for its turn: it is called when the turn comes."""
+"""The same for one that is queued: it is reconciled again when it may start."""
 
 
 class Admission:
@@ -76,7 +76,7 @@ class Admission:
             self._waiting.pop(profile.uid, None)
 
     def call_next(self) -> None:
-        """One has ended: look at those whose turn it may be, and at those that have come closer."""
+        """A recording has ended: reconcile the queued ones that may start now or that have advanced."""
         limits = self._context.settings.recording
         known = {uid: p for uid, p in self._world.unended.items() if not p.has_begun}
         self._waiting = {uid: waiting for uid, waiting in self._waiting.items() if uid in known}
@@ -106,7 +106,7 @@ class Admission:
             self._queue.put_later(profile.key, HELD_SECS)
             return
         if self._world.is_gone(profile.uid):
-            return  # deleted while that was asked
+            return  # deleted in the meantime
         # No await between the decision and the registration: of two for one target one is admitted.
         decision = self._decide(profile)
         self._waiting.pop(profile.uid, None)
@@ -131,7 +131,7 @@ class Admission:
         )
 
     async def _read(self, known: SamplyProfile) -> SamplyProfile | None:
-        """The object as it is, whatever a watch that lags behind still shows. None: it is gone, or has ended."""
+        """The current object, even if the watch lags behind. None: it is gone, or has ended."""
         try:
             fresh = parse_object(await self._context.client.get(objects.samply_profiles(*known.key)))
         except KubeNotFound:
@@ -147,7 +147,7 @@ class Admission:
         return None if fresh.is_deleted or fresh.has_ended or fresh.uid in self._runs else fresh
 
     async def _is_of_another(self, profile: SamplyProfile) -> bool:
-        """Another operator records this very object: its status is that one's to write."""
+        """Whether another operator records this very object, and so writes its status."""
         name = admit.find_lease(self._world.resolve(profile), self._world.pipelines, self._context.settings)
         if name is None:
             return False
@@ -189,18 +189,18 @@ class Admission:
         return self._requesters.find(profile.key) or profile.status.requested_by.removeprefix("unknown")
 
     async def _admit(self, profile: SamplyProfile, entry: JournalEntry) -> None:
-        # From here on it counts as running: no other recording of its target is admitted meanwhile.
+        # From here on it counts as running, so that no other recording of its target is admitted.
         run = self._runs.register(entry)
         try:
             blocker = await self._find_blocker(entry)
         except asyncio.CancelledError:
-            self._runs.unregister(run)  # the process ends: the next one finds it in the journal
+            self._runs.unregister(run)  # the process ends: the next one continues from the journal
             raise
         except Exception:
             await self._take_back(run)
             raise
         if blocker is None or run.entry.stop == "discard":
-            self._runs.start(run)  # what was deleted meanwhile ends before it has begun
+            self._runs.start(run)  # deleted in the meantime: it ends before it has begun
             return
         await self._take_back(run, blocker if isinstance(blocker, Failure) else None)
         if isinstance(blocker, Failure):
@@ -211,14 +211,14 @@ class Admission:
             await self._report_wait(profile, blocker.message)
 
     async def _take_back(self, run: Run, failure: Failure | None = None) -> None:
-        """It doesn't begin after all: the journal forgets it once nothing writes there any more."""
-        # First of all nobody may find it any more. The same object isn't begun anew meanwhile: a key has one turn.
+        """Undo the admission; the journal entry is removed once nothing writes it."""
+        # First, so that nothing finds it any more. The object cannot start again meanwhile: a key is reconciled once.
         self._runs.unregister(run)
         await run.withdraw(failure)
         await run.journal.remove()
 
     async def _find_blocker(self, entry: JournalEntry) -> Failure | lease.Wait | lease.Leave | None:
-        """None: there is room, the journal has it, the Lease is ours."""
+        """None: there is space, the journal has it, and the Lease is acquired."""
         volume = self._context.volume
         failure = await self._check_room()
         if failure is not None:
@@ -240,7 +240,7 @@ class Admission:
         return decision.failure if isinstance(decision, lease.Refuse) else decision
 
     async def _check_room(self) -> Failure | None:
-        """Whether the volume has room for one more; retention makes some first, if it can."""
+        """Whether the volume has space for one more; retention frees some first, if it can."""
         volume, min_free_bytes = self._context.volume, self._context.settings.recording.min_free_bytes
         if await asyncio.to_thread(volume.room_bytes) < 0:
             await self._make_room()
@@ -249,5 +249,5 @@ class Admission:
 
 
 def _says_as_much(profile: SamplyProfile, message: str) -> bool:
-    """It says already that it waits, and for what."""
+    """Whether its status already says that it waits, and why."""
     return profile.phase == "Pending" and admit.says_as_much(profile.status.message, message)

@@ -56,5 +56,5 @@ class Backoff:
         self._next = min(self.longest_secs, self._next * 2)
 
     def reset(self) -> None:
-        """Something worked: the next trouble starts from the beginning."""
+        """Reset after a success: the next error starts with the shortest pause."""
         self._since = None

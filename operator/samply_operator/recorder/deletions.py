@@ -44,7 +44,7 @@ class Deletions:
         activity: Activity | None = None,
     ) -> None:
         self.orphans: dict[str, str] = {}
-        """Profiles whose objects are gone, but by no certain deletion, and why."""
+        """Profiles whose objects are gone without a certain deletion, and why."""
         self._context = context
         self._world = world
         self._runs = runs
@@ -62,7 +62,7 @@ class Deletions:
     # ------------------------------------------------------------------------------------------------------- seen
 
     def see(self, profile: SamplyProfile) -> None:
-        """The API server said that this object was deleted: cancel what runs, drop the file of what ended."""
+        """The API server reported the deletion of this object: cancel its recording, or remove its profile."""
         self._seen[profile.uid] = profile
         self.queue.put(profile.uid)
 
@@ -119,7 +119,7 @@ class Deletions:
     async def _carry_out(self, tombstone: Tombstone) -> None:
         run = self._runs.get(tombstone.id)
         if run is not None:
-            run.stop("discard")  # `recheck` comes when it has ended
+            run.stop("discard")  # `recheck` follows when it has ended
             return
         await self.remove(tombstone.id)
         await self._close(tombstone)
@@ -129,7 +129,7 @@ class Deletions:
         await asyncio.to_thread(self._context.volume.side_files.remove_tombstone, tombstone.id)
 
     async def remove(self, profile_id: str) -> bool:
-        """Remove what is stored, at once; False if there was nothing. For those who are sure."""
+        """Remove the stored profile immediately; False if there was none. Only for certain deletions."""
         volume = self._context.volume
         if not await asyncio.to_thread(volume.remove, profile_id):
             return False
@@ -159,7 +159,7 @@ class Deletions:
         for number, item in enumerate(missing.values()):
             await self._decide_absent(item, states[item.namespace], oldest)
             if number % PIECE == PIECE - 1:
-                await asyncio.sleep(0)  # most of them take no await of their own
+                await asyncio.sleep(0)  # most of them need no await
 
     def _find_missing(
         self, items: Iterable[Manifest | JournalEntry], known: AbstractSet[str]

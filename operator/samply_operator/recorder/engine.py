@@ -1,4 +1,4 @@
-"""Looks at each object when something changed, and starts, stops, ends or forgets its recording accordingly.
+"""Reconciles each object after a change: starts, stops, ends or forgets its recording.
 
 Level-triggered: `reconcile` works from what is observed (world, journal, volume), whatever event called it.
 """
@@ -65,7 +65,7 @@ class Engine:
         )
 
     async def recover(self) -> None:
-        """Go on with whatever the journal says was under way. Call once, before the first reconcile."""
+        """Continue the recordings in the journal. Call once, before the first reconcile."""
         reading = await asyncio.to_thread(self.context.volume.read_entries)
         for fault in reading.faults:
             logger.error("journal: %s", fault)
@@ -93,7 +93,7 @@ class Engine:
                 self.deletions.recover(tombstone)
 
     async def reconcile(self, key: Key) -> None:
-        """Bring one object and what belongs to it together."""
+        """Reconcile one object."""
         profile = self.world.profiles.get(key)
         if profile is None or profile.is_deleted:
             return
@@ -105,12 +105,12 @@ class Engine:
             if profile.annotations.get(names.STOP) == "keep":
                 run.stop("keep")
         elif ended is not None and not ended.is_reported:
-            ended.report_again()  # it ended here, and its object doesn't say so yet: that is all there is to do
+            ended.report_again()  # it ended here, and its status does not show it yet: nothing else to do
         elif not profile.has_ended:
             await self.admission.begin(profile)
 
     async def _see_end(self, run: Run) -> None:
-        """It has ended, or is not ours: then it is admitted anew."""
+        """Whether it has ended, or is not ours and must be admitted again."""
         entry = run.entry
         if not entry.outcome:
             if entry.requested_by:
@@ -132,14 +132,14 @@ class Engine:
     # ------------------------------------------------------------------------------------------------------- upkeep
 
     async def renew_leases(self) -> None:
-        """For ever."""
+        """Run forever."""
         while True:
             with self.activity.doing("leases", SWEEP_PATIENCE_SECS):
                 await self.runs.renew_leases()
             await asyncio.sleep(lease.RENEW_SECS)
 
     async def sweep_forever(self) -> None:
-        """For ever; the first one is at once, for what an earlier process left."""
+        """Run forever; the first sweep is immediate, to clean up after an earlier process."""
         while True:
             try:
                 with self.activity.doing("sweep", SWEEP_PATIENCE_SECS):
@@ -165,7 +165,7 @@ class Engine:
         return [profile for profile in profiles if final_status.is_expired(profile, now, ttl)]
 
     async def _expire(self, profile: SamplyProfile) -> None:
-        """An object without a profile of its own (failed, cancelled, preflight) goes after its time to live."""
+        """Objects without a profile of their own (failed, cancelled, preflight) whose time to live is over."""
         with contextlib.suppress(KubeNotFound, KubeConflict):
             await self.context.client.delete(objects.samply_profiles(*profile.key), uid=profile.uid)
 
@@ -174,5 +174,5 @@ class Engine:
         return {"profile": run.entry.id, "retry_after_secs": max(1, int(left + 0.999))}
 
     async def close(self) -> None:
-        """The process ends: recordings go on in their pods, the next process finds them in the journal."""
+        """Shut down: recordings continue in their pods, and the next process continues from the journal."""
         await self.runs.close()

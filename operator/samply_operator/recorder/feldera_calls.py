@@ -1,4 +1,4 @@
-"""Calls to Feldera about the pipeline of one recording, repeated while Feldera is away, until the time is over."""
+"""Calls to Feldera about the pipeline of one recording, repeated while Feldera is unavailable, until a deadline."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The pipeline as Feldera knows it, and a login that sees it."""
+    """Feldera's name of the pipeline, and a login that may see it."""
 
     feldera: FelderaClient
     info: PipelineInfo
@@ -46,7 +46,7 @@ class FelderaCalls:
         self._place: Place | None = None
 
     async def find(self) -> Place:
-        """Once; then the same."""
+        """Determined once, then cached."""
         if self._place is None:
             self._place = await self._repeat(self._look_up)
         return self._place
@@ -67,7 +67,7 @@ class FelderaCalls:
             failures.raise_failure(pipeline_samply.build_in_progress())
 
     async def start(self, *, may_run: bool) -> None:
-        """Have Feldera begin. `may_run`: it was asked before, so one that is in progress is ours."""
+        """Start a recording in Feldera. `may_run`: it was requested before, so one in progress is ours."""
         place, entry = await self.find(), self._entry
         try:
             await place.feldera.start_samply_profile(
@@ -77,7 +77,7 @@ class FelderaCalls:
             failure = pipeline_samply.explain(error)
             if may_run and failure.reason == "AlreadyRecording":
                 return
-            # What came of a request without an answer is seen from what runs now.
+            # The effect of a request without a response shows in what runs now.
             if failure.reason != "FelderaUnreachable" or await self._repeat(lambda: self._find_wait(place)) is None:
                 failures.raise_failure(failure)
 
@@ -96,7 +96,7 @@ class FelderaCalls:
         return msecs / 1000 if isinstance(msecs, int | float) else None
 
     async def save(self, out: IO[bytes]) -> int | None:
-        """The file, from the beginning of `out`; or in how many seconds to ask again."""
+        """Write the file to the beginning of `out`; or return in how many seconds to ask again."""
         place = await self.find()
 
         async def fetch() -> int | None:
@@ -108,7 +108,7 @@ class FelderaCalls:
         return await self._repeat(fetch)
 
     async def fetch_names(self) -> NodeNames:
-        """What Feldera calls the operators, if the program is still the one that was profiled. Never ends it."""
+        """Feldera's names of the operators, if the program is still the profiled one. Never ends the recording."""
         place, context = await self.find(), self._context
         dataflow, circuit = (context.volume.tmp_path(self._entry.id, name) for name in (DATAFLOW, CIRCUIT))
         try:

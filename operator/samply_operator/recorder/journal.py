@@ -1,4 +1,4 @@
-"""The journal's entry of one recording: written before each step, one writer at a time, and always the newest."""
+"""The journal entry of one recording: written before each step, by one writer at a time, always the newest state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Journal:
-    """`entry` is what is true now; what the volume holds follows with `save`."""
+    """`entry` is the current state; `save` writes it to the volume."""
 
     def __init__(self, volume: Store, entry: JournalEntry) -> None:
         self.entry = entry
@@ -24,7 +24,7 @@ class Journal:
         self._saving = asyncio.Lock()
 
     def change(self, **changes: Any) -> None:
-        """On the volume with the next step."""
+        """Change the entry; written with the next step."""
         self.entry = msgspec.structs.replace(self.entry, **changes)
 
     async def save(self, **changes: Any) -> None:
@@ -38,7 +38,7 @@ class Journal:
             await asyncio.to_thread(self._volume.write_entry, self.entry)
 
     async def save_if_possible(self, **changes: Any) -> None:
-        """What was decided is reported even if it cannot be written down: after a restart it is decided again."""
+        """A decision is reported even if it cannot be written: after a restart it is made again."""
         try:
             await self.save(**changes)
         except StoreError as error:

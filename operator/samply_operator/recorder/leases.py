@@ -1,7 +1,7 @@
 """Holds a Lease per target during its recording, by rules/recording/lease.py: one request each to acquire, renew and
 release it.
 
-A running recording is never given up for its Lease: samply is in the pod and must be ended.
+A running recording is never abandoned because of its Lease: samply runs in the pod and must be ended.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Leases:
         self._held: dict[str, dict[str, Any]] = {}
         """By the recording's id: as last written."""
         self._seen: dict[str, tuple[str, float]] = {}
-        """Foreign ones, by path: version, and since when it is the same."""
+        """Leases of others, by path: the version, and since when it is unchanged."""
         self._turn = asyncio.Lock()
-        """One renewal or release at a time: a Lease that was released meanwhile must not be made again."""
+        """One renewal or release at a time, so that a released Lease is not created again."""
 
     async def acquire(self, entry: JournalEntry) -> Decision:
-        """Take it, or say who holds it. Raises KubeError if that can't be known."""
+        """Acquire it, or return who holds it. Raises KubeError if that is unknown."""
         for _ in range(TRIES):
             try:
                 return await self._create(entry)
@@ -89,7 +89,7 @@ class Leases:
         return found, decision
 
     async def is_of_another(self, namespace: str, name: str, profile_id: str) -> bool:
-        """True if another operator holds this Lease for this very object. Raises KubeError if that can't be known."""
+        """True if another operator holds this Lease for this very object. Raises KubeError if that is unknown."""
         try:
             _, decision = await self._judge(objects.leases(namespace, name), name, profile_id)
         except KubeNotFound:
@@ -124,13 +124,13 @@ class Leases:
             else:
                 return
             if not is_live(entry.id):
-                return  # the next recording of its target has taken it over
+                return  # taken over by the next recording of its target
         decision = await self.acquire(entry)
         if not isinstance(decision, Take):
             logger.error("Lease %s: %s records the same target as we do", entry.lease, decision.holder)
 
     async def release(self, entry: JournalEntry) -> None:
-        """Nothing of the recording runs any more. What fails here is left to its time."""
+        """Release it after the recording. If that fails, it expires."""
         async with self._turn:
             await self._release(entry)
 

@@ -56,7 +56,7 @@ def count_end(entry: JournalEntry, outcome: str, reason: str = "") -> None:
 
 
 def count_refusal(profile: SamplyProfile, reason: str) -> None:
-    """It never began; in which mode it would have run is not known yet."""
+    """A recording was refused; its mode is not known."""
     if profile.spec.preflight_only:
         PREFLIGHTS.labels("Refused", reason).inc()
     else:
@@ -64,7 +64,7 @@ def count_refusal(profile: SamplyProfile, reason: str) -> None:
 
 
 def count_quality(manifest: Manifest) -> None:
-    """samply's file was counted, also where too little is in it to keep it."""
+    """The samples of a file were counted, even if there are too few to keep it."""
     quality, mode = manifest.quality, manifest.target.mode
     if quality.threads is not None:
         THREADS.observe(quality.threads)
@@ -76,7 +76,7 @@ def count_quality(manifest: Manifest) -> None:
 
 
 def measure_sampling(entry: JournalEntry, now: float) -> None:
-    """samply's file is there. After a stop `ends_at` may lie ahead: then only the whole is known."""
+    """samply's file exists. After a stop `ends_at` may be in the future: then only the total is known."""
     if entry.started_at:
         RECORDING_SECS.observe(max(0.0, now - times.parse_time(entry.started_at)))
     if entry.ends_at and (finish_secs := now - times.parse_time(entry.ends_at)) >= 0:

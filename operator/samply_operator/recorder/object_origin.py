@@ -26,7 +26,7 @@ def namespace_path(namespace: str) -> str:
 
 
 async def find_state(client: KubeClient, namespace: str) -> OriginState:
-    """Never raises KubeError: what can't be asked is Unknown."""
+    """Never raises KubeError: an object that cannot be read is Unknown."""
     place, definition = await asyncio.gather(_find(client, namespace_path(namespace)), find_definition(client))
     return OriginState(place, definition)
 

@@ -31,7 +31,7 @@ from samply_operator.store.durable import Medium
 
 BEFORE_RECORDING = frozenset({"Admitted", "Launching"})
 POLL_SECS = 2.0
-"""How often a cancellation is looked for while Feldera samples."""
+"""How often a cancellation is checked while Feldera samples."""
 
 
 class PipelineSamply:
@@ -79,7 +79,7 @@ class PipelineSamply:
         return True
 
     async def _prepare(self) -> None:
-        """Would it work, as far as can be known without trying?"""
+        """Check whether it would work, as far as possible without a recording."""
         place = await self._calls.find()
         await self._pod.check()
         is_limited = pod_limits.is_cpu_limited(await self._pod.read(), self.entry.container)
@@ -92,7 +92,7 @@ class PipelineSamply:
             await self._calls.check_idle()
 
     async def _start(self) -> None:
-        """Have Feldera begin. After a kill in between, one that runs by then is taken to be ours."""
+        """Start it in Feldera. After a kill in between, a recording that runs is considered ours."""
         was_launched = self.entry.step == "Launching"
         await self._journal.save(step="Launching")
         began = self._context.now()
@@ -101,7 +101,7 @@ class PipelineSamply:
         self._before = await self._read_cpu()
 
     async def follow(self) -> Manifest | None:
-        """To the end; returns the manifest that stands. None: nothing is to be kept. Raises RecordingFailed."""
+        """Follow it to the end and return the published manifest. None: nothing is kept. Raises RecordingFailed."""
         if self.entry.preflight_only or not await self._wait():
             return None
         await self._on_end()
@@ -122,7 +122,7 @@ class PipelineSamply:
             failures.fail("StoreFailed", error.message)
 
     async def _wait(self) -> bool:
-        """Until sampling has ended; shortly before, the CPU time is read. False: it was cancelled."""
+        """Wait until sampling has ended; the CPU time is read shortly before. False: it was cancelled."""
         until = times.parse_time(self.entry.ends_at) if self.entry.ends_at else 0.0
         read_at = until - pipeline_samply.find_margin(self.entry.duration_secs)
         while not self._is_discarded() and (now := self._context.now()) < until:
@@ -139,7 +139,7 @@ class PipelineSamply:
         return self.entry.stop == "discard"
 
     async def _fetch(self, path: Path) -> bool:
-        """While Feldera reports that it is in progress, until the deadline. False: it was cancelled."""
+        """Wait while Feldera reports progress, until the deadline. False: it was cancelled."""
         limits = self._context.settings.recording
         deadline = self._context.uptime() + limits.finish_deadline_secs
         volume = self._context.volume
@@ -184,7 +184,7 @@ class PipelineSamply:
 
 
 class _BoundedFile(FileIO):
-    """A file that takes only so much. What cannot be written is the volume's fault, not Feldera's."""
+    """A file with a size limit. Write errors are errors of the volume, not of Feldera."""
 
     def __init__(self, path: Path, max_bytes: int, medium: Medium) -> None:
         super().__init__(path, "w")

@@ -78,7 +78,7 @@ def refer_pod(entry: JournalEntry) -> dict[str, str]:
 async def publish(
     context: Context, entry: JournalEntry, type_: Literal["Normal", "Warning"], reason: str, message: str
 ) -> None:
-    """The same Event on the object and on the pod: people look at either."""
+    """The same Event on the object and on the pod."""
     await context.events.publish(refer(entry.namespace, entry.name, entry.id), type_, reason, message)
     await context.events.publish(refer_pod(entry), type_, reason, f"{entry.name}: {message}")
 
@@ -97,23 +97,23 @@ class Reporter:
 
     @property
     def is_done(self) -> bool:
-        """Nothing is left to be written."""
+        """Whether nothing is left to write."""
         return self._wanted is None
 
     def want(self, render: Render) -> None:
-        """Write this status soon; an older one that isn't written yet is skipped."""
+        """Write this status soon; an older unwritten one is skipped."""
         self._wanted = render
         self.retry()
 
     def retry(self) -> None:
-        """Try again what was refused."""
+        """Retry a refused update."""
         if self._wanted is None:
             return
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write())
 
     def publish(self, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """An Event, soon."""
+        """Publish an Event soon."""
         task = asyncio.create_task(publish(self._context, self._journal.entry, type_, reason, message))
         self._events.add(task)
         task.add_done_callback(self._events.discard)

@@ -1,4 +1,4 @@
-"""Requests that come over the socket: find the pipeline, make the object, wait until it records or was refused."""
+"""Requests over the socket: find the pipeline, create the object, wait until it records or was refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from samply_operator.rules.recording import admit, failures
 logger = logging.getLogger(__name__)
 
 TAKE_BACK_SECS = 5.0
-"""Less than the api waits beyond the time that it asks for."""
+"""Less than the time that `api` waits beyond the requested one."""
 
 
 def build_unknown_pipeline(name: str) -> UnknownPipeline:
@@ -42,7 +42,7 @@ def _build_unsynced(what: str) -> OperatorUnavailable:
 
 
 class Started:
-    """What became of a request so far. `run` None: it was refused or has ended already."""
+    """The state of a request. `run` None: it was refused or has ended already."""
 
     def __init__(self, profile_id: str, namespace: str, name: str, run: Run | None, failure: Failure | None) -> None:
         self.id = profile_id
@@ -58,7 +58,7 @@ class Requests:
         self._starting: set[tuple[str, str, int]] = set()
 
     def list_namespaces(self, name: str, namespace: str | None) -> tuple[str, ...]:
-        """Where the name, or id, is."""
+        """The pipeline with this name or id."""
         return tuple(found.namespace for found in self._find(name, namespace))
 
     def _find(self, name: str, namespace: str | None) -> list[Pipeline]:
@@ -109,7 +109,7 @@ class Requests:
         """
         request = request or uuid.uuid4()
         if not self._engine.world.covers(pipeline.namespace):
-            raise _build_unsynced("recordings")  # one of them may be this request's
+            raise _build_unsynced("recordings")  # one of them may belong to this request
         made = self._find_made(pipeline, spec.ordinal, request)
         if made is not None:
             if not made.has_begun:
@@ -127,7 +127,7 @@ class Requests:
             self._starting.discard(place)
 
     def _find_made(self, pipeline: Pipeline, ordinal: int, request: uuid.UUID) -> SamplyProfile | None:
-        """The object that this very request has made."""
+        """The object that this request has created."""
         name = triggers.build_name(str(request), ordinal)
         found = self._engine.world.profiles.get((pipeline.namespace, name))
         return found if found and found.spec.pipeline == pipeline.name else None
@@ -195,7 +195,7 @@ class Requests:
             async with asyncio.timeout(TAKE_BACK_SECS):
                 await Acts(engine).delete(run.entry.id)
                 seen = engine.changes.count
-                while run.entry.id in engine.runs:  # asked again at once, it must be free
+                while run.entry.id in engine.runs:  # the target must be free for an immediate retry
                     seen = await engine.changes.wait(seen, 0.05)
         except (SamplyOperatorError, TimeoutError) as error:
             logger.info("%s/%s isn't taken back: %s", run.entry.namespace, run.entry.name, error)
@@ -246,7 +246,7 @@ class Requests:
         return profile
 
     async def _wait_for_end(self, key: tuple[str, str], wait_secs: float) -> SamplyProfile | None:
-        """As the watch shows it; None: it took longer."""
+        """The object once the watch shows it; None: it took longer."""
         engine, loop = self._engine, asyncio.get_running_loop()
         until, seen = loop.time() + wait_secs, engine.changes.count
         while loop.time() < until:
@@ -257,7 +257,7 @@ class Requests:
         return None
 
     async def _wait(self, key: tuple[str, str], uid: str, wait_secs: float) -> tuple[Run | None, Failure | None]:
-        """Until it records, or has ended; then the failure, if it is one."""
+        """Wait until it records or has ended; returns the failure, if any."""
         engine, loop = self._engine, asyncio.get_running_loop()
         until = loop.time() + wait_secs
         seen = engine.changes.count

@@ -42,7 +42,7 @@ class Counts:
     used_bytes: int = 0
     free_bytes: int = 0
     budget_bytes: int = 0
-    """What profiles may take before the oldest go."""
+    """The size of all profiles above which the oldest are removed."""
     removed: Mapping[Reason, int] = field(default_factory=dict)
     removed_bytes: int = 0
     ended_at: float = 0.0
@@ -183,7 +183,7 @@ class Retention:
         self._on_removed()
 
     async def _report(self, tombstone: Tombstone) -> None:
-        """The object gets its removal. If that fails now, the next pass retries."""
+        """Report the removal in the object's status. If that fails, the next pass retries."""
         at = (tombstone.namespace, tombstone.name, tombstone.id)
         now = self._context.now()
         try:

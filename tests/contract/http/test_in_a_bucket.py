@@ -13,7 +13,7 @@ import pytest
 
 from contract.http.test_all_ordinals import *  # noqa: F403 - the same tests, with the service below
 from contract.http.test_files import *  # noqa: F403
-from samply_operator.api import app_keys
+from samply_operator.api.content.open_files import FILES
 from samply_operator.settings import Auth
 from samply_operator.store import layout
 from samply_operator.store.bucket import names
@@ -61,7 +61,7 @@ async def test_a_file_that_was_asked_for_comes_from_the_cache(service: Service, 
 
     await wait_until(is_kept)
     service.volume._objects.delete([find_object(service, 1)])  # type: ignore[attr-defined]
-    service.listener.app[app_keys.FILES]._kept.clear()
+    service.listener.app[FILES]._kept.clear()
     assert (await service.get(URL)).body == data
 
 

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from samply_operator import errors
 from samply_operator.api import app_keys
-from samply_operator.api.server import metrics
+from samply_operator.api.routes import metrics
 from samply_operator.api.server.listener import HttpListener
 from samply_operator.control.messages import StartReply, StartRequest
 from support.fake_operator import make_pipeline

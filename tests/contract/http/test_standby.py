@@ -101,7 +101,7 @@ async def test_the_newest_is_what_the_leader_has(pair: Pair) -> None:
 async def test_a_stored_profile_comes_from_the_pod_that_is_asked(pair: Pair) -> None:
     pair.leader.put(1, b"stored")
     await pair.leader.settle()
-    await pair.standby.board.look_again()
+    await pair.standby.state.look_again()
     await pair.point("127.0.0.1:1")
     assert (await pair.standby.get(f"{HISTORY}/{make_id(1)}/profile")).body == b"stored"
 
@@ -109,7 +109,7 @@ async def test_a_stored_profile_comes_from_the_pod_that_is_asked(pair: Pair) -> 
 async def test_without_a_leader_what_is_stored_is_served_and_the_rest_waits(pair: Pair) -> None:
     pair.leader.put(1, b"stored")
     await pair.leader.settle()
-    await pair.standby.board.look_again()
+    await pair.standby.state.look_again()
     await pair.point("127.0.0.1:1")
     assert (await pair.standby.get(URL)).body == b"stored"
     (await pair.standby.get(f"{URL}?latest=true")).assert_error(503, "OperatorUnavailable")

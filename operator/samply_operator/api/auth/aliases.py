@@ -1,4 +1,4 @@
-"""A pipeline answers to Feldera's id of it too, whatever it is called."""
+"""A pipeline can also be addressed by Feldera's id."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from samply_operator.api.app_keys import AUTHENTICATOR, STATE
+from samply_operator.api.auth.authentication import AUTHENTICATOR
 from samply_operator.api.server.shown import list_shown
+from samply_operator.api.state import STATE
 from samply_operator.errors import OperatorUnavailable, UnknownPipeline
 from samply_operator.feldera.answers import UUID
 
@@ -21,7 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def resolve(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
     """Routes see the name. A refusal contains only the requested text: the name may be hidden from the caller."""
     asked = request.match_info.get("pipeline_name", "")
-    # No coroutine of its own where there is nothing to do: each request comes through here.
+    # Returns the handler's own coroutine if there is nothing to do: each request passes here.
     return handler(request) if _ID.fullmatch(asked) is None else _resolve(request, handler, asked)
 
 
@@ -39,8 +40,8 @@ async def _resolve(request: web.Request, handler: Handler, asked: str) -> web.St
 
 
 def find_name(request: web.Request, asked: str) -> str:
-    """The name of the pipeline that has this id; what is no known id stays as it is. So does the id that a caller with
-    Feldera's key asks for: Feldera says what they may see, and what it is called."""
+    """The name of the pipeline that has this id. Unknown ids are returned unchanged; so is the id in a request with
+    Feldera's key, because Feldera decides what that caller may see under which name."""
     if _ID.fullmatch(asked) is None or request.app[AUTHENTICATOR].is_felderas(list_shown(request)):
         return asked
     return request.app[STATE].view.find_name(asked) or asked

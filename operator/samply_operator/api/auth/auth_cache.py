@@ -19,9 +19,9 @@ from samply_operator.errors import Unauthenticated
 from samply_operator.rules.access.permissions import Who
 
 KEEP_SECS = 5.0
-"""The API server itself remembers a good token for 10 s: together they are the promise of 15 s."""
+"""The API server itself caches a good token for 10 s; both together are the documented 15 s."""
 HIDDEN_SECS = 1.0
-"""The same of a caller who sees nothing of what was asked about: a pipeline that was just made is soon seen."""
+"""The same for callers who may see nothing of what they asked for, so that a new pipeline is soon visible."""
 MAX_GOOD = 4096
 MAX_BAD = 1024
 
@@ -30,12 +30,12 @@ Question = Hashable
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A caller, and for how long at most they may be remembered."""
+    """A caller, and how long it may be cached at most."""
 
     who: Who
     keep_secs: float = KEEP_SECS
     sees_something: bool = True
-    """False: it is kept with the bad ones."""
+    """False: stored with the rejected ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class _Kept:
 
 
 class Verdicts:
-    """`hash_token` names a token in questions."""
+    """`hash_token` makes the key of a token."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -69,7 +69,7 @@ class Verdicts:
         return kept.answer
 
     async def find(self, question: Question, ask: Callable[[], Awaitable[Found]]) -> Who:
-        """What `ask` finds, or found a moment ago. Only Who and Unauthenticated are kept: an error is asked again."""
+        """The result of `ask`, cached for a moment. Only Who and Unauthenticated are cached, no other error."""
         kept = self.recall(question)
         if kept is not None:
             return kept
@@ -77,7 +77,7 @@ class Verdicts:
         if task is None:
             task = self._asked[question] = asyncio.create_task(self._ask(question, ask))
             task.add_done_callback(lambda _: self._asked.pop(question, None))
-        # Shielded: the first one may go away while others wait.
+        # Shielded: the first caller may disconnect while others wait.
         return (await asyncio.shield(task)).who
 
     async def _ask(self, question: Question, ask: Callable[[], Awaitable[Found]]) -> Found:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
+from aiohttp import web
 
 from samply_operator.api.auth.auth_cache import HIDDEN_SECS, Found, Verdicts
 from samply_operator.api.auth.platform import Platform
@@ -29,14 +30,14 @@ from samply_operator.rules.access.credentials import EVERYWHERE
 from samply_operator.settings import Auth, Verb
 
 MAX_REVIEWS = 32
-"""Questions to the operator at the same time."""
+"""Concurrent requests to the operator."""
 WAIT_SECS = 5.0
-"""How long one more waits for its turn."""
+"""How long a further one waits."""
 PART = 16
-"""Namespaces asked about at a time: a caller of many keeps others waiting for no longer than that takes."""
+"""Namespaces per request to the operator, so that a caller with many of them does not delay others for long."""
 
 Charge = Callable[[int], None]
-"""Takes so many from what the caller may still ask. Raises TooManyRequests."""
+"""Charges the caller's rate limit. Raises TooManyRequests."""
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
@@ -92,7 +93,7 @@ class Authenticator:
             raise Unauthenticated(error.message, remedy=permissions.describe_remedy(self._auth)) from error
 
     def is_felderas(self, headers: Sequence[str]) -> bool:
-        """Whether the token is one that Feldera is asked about."""
+        """Whether Feldera verifies the token."""
         try:
             return permissions.choose_way(permissions.parse_header(headers), self._auth) == "Feldera"
         except Unauthenticated:
@@ -107,7 +108,7 @@ class Authenticator:
         token = login.bearer
         match permissions.choose_way(token, self._auth):
             case "ApiKey":
-                # Not remembered: a removed key is unknown at once.
+                # Not cached: a removed key is rejected immediately.
                 return self._local.identify_key(token)
             case "Oidc":
                 return await self._verdicts.find(self._verdicts.hash_token(token), lambda: self._verify(token))
@@ -143,7 +144,7 @@ class Authenticator:
         return Found(who, keep_secs=HIDDEN_SECS, sees_something=False)
 
     def _count_largest(self, view: View) -> int:
-        """In how many namespaces the name is that most of them have, at least 1. Counted once per view."""
+        """The largest number of namespaces that share one name, at least 1. Counted once per view."""
         if self._largest_count[0] is not view:
             self._largest_count = view, view.count_most_namespaces()
         return self._largest_count[1]
@@ -151,7 +152,7 @@ class Authenticator:
     async def _ask(self, login: Login, verbs: tuple[Verb, ...], namespaces: Sequence[str]) -> permissions.Who:
         """Raises OperatorUnavailable, AccessUndecided, and what the operator raises."""
         if self._operator.live is None:
-            # Known to be away: a process that hangs would be waited for.
+            # Known to be down. A process that hangs would be waited for.
             raise OperatorUnavailable(
                 "The operator is down, so tokens of the cluster cannot be reviewed.",
                 remedy="Try again in a few seconds.",
@@ -179,3 +180,6 @@ class Authenticator:
             yield
         finally:
             self._slots.release()
+
+
+AUTHENTICATOR = web.AppKey("authenticator", Authenticator)

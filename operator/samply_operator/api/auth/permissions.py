@@ -12,11 +12,11 @@ from aiohttp import hdrs, web
 
 from samply_operator import errors
 from samply_operator.api import scoped_view
-from samply_operator.api.app_keys import AUTHENTICATOR, RATES, STATE
-from samply_operator.api.auth.authentication import Question
+from samply_operator.api.auth.authentication import AUTHENTICATOR, Question
 from samply_operator.api.server import measures
+from samply_operator.api.server.rate_limits import RATES
 from samply_operator.api.server.shown import list_shown
-from samply_operator.api.state import View
+from samply_operator.api.state import STATE, View
 from samply_operator.control import audit
 from samply_operator.feldera.client import TENANT, Login
 from samply_operator.rules.access import permissions
@@ -29,7 +29,7 @@ VERBS: Mapping[str, tuple[Verb, ...]] = {
     hdrs.METH_PUT: ("get", "create"),
     hdrs.METH_DELETE: ("get", "delete"),
 }
-"""What is found out about a caller, by the request's method; else whether they may read."""
+"""The verbs that are checked, by the request's method; otherwise only reading."""
 READING: tuple[Verb, ...] = ("get",)
 OUTCOMES: Mapping[Decision, str] = {
     "Allow": "allowed",
@@ -38,7 +38,7 @@ OUTCOMES: Mapping[Decision, str] = {
     "Unauthenticated": "unauthenticated",
     "Undecided": "unavailable",
 }
-"""As metrics call them."""
+"""Names in the metrics."""
 VISIBLE: web.RequestKey[Mapping[str, str]] = web.RequestKey("visible", Mapping)
 """Of a request: the only pipelines that its caller may see, names by Feldera's id."""
 VIEWS: web.RequestKey[tuple[View, View]] = web.RequestKey("views", tuple)
@@ -83,7 +83,7 @@ async def admit(request: web.Request, other: str = "") -> Caller:
     view, rates, name = app[STATE].view, app[RATES], request.match_info.get("pipeline_name")
     namespaces = view.list_namespaces() if name is None else view.find_namespaces(name)
     if other not in ("", name):
-        # No name has a space: what was found out about both together is kept apart.
+        # No name has a space: results for both together have a key of their own.
         namespaces, name = namespaces | view.find_namespaces(other), f"{name} {other}"
     question = Question(VERBS.get(request.method, READING), name, namespaces)
     try:
@@ -133,7 +133,7 @@ def view_of(request: web.Request) -> View:
 
 
 def find_caller(request: web.Request) -> str:
-    """Whom the work for a request is counted for, whatever tokens they come with: who was let in, else the address."""
+    """Whom the work for a request is counted for, whatever their token: the authenticated caller, else the address."""
     who = request.get(measures.CALLER)
     return who.describe() if who else request.remote or ""
 
@@ -146,7 +146,7 @@ def _note(request: web.Request, decision: Decision, who: Who, reason: str) -> No
 
 
 def find_namespace(view: View, caller: Caller, pipeline: str, asked: str | None) -> str | None:
-    """The namespace that a pipeline's name means to this caller; None: no readable one has it."""
+    """The namespace of a pipeline's name for this caller; None: no readable namespace has it."""
     found = serve.decide_namespace(view.find_namespaces(pipeline), readable=caller.readable, asked=asked)
     return found if found is None else require_one(found, pipeline)
 

@@ -10,7 +10,7 @@ from samply_operator.feldera.answers import Config
 from samply_operator.feldera.client import FelderaClient, Login
 
 KEEP_SECS = 60.0
-"""An upgrade of Feldera shows after this."""
+"""An upgrade of Feldera is visible after this time."""
 
 
 class Platform:

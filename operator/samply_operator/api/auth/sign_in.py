@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
+from aiohttp import web
 
 from samply_operator.control.jwks import WELL_KNOWN
 from samply_operator.errors import AccessUndecided, Unauthenticated
@@ -29,7 +30,7 @@ MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What one attempt must come back with."""
+    """Values that the callback of one attempt must return."""
 
     state: str
     verifier: str
@@ -80,7 +81,7 @@ class Provider:
             await self._session.close()
 
     async def build_address(self, attempt: Attempt, redirect: str) -> str:
-        """Where the browser goes to sign in. Raises AccessUndecided."""
+        """The URL at which the browser signs in. Raises AccessUndecided."""
         endpoints = await self._discover()
         query = urlencode(
             {
@@ -98,7 +99,7 @@ class Provider:
         return f"{endpoints['authorization_endpoint']}{separator}{query}"
 
     async def exchange(self, attempt: Attempt, code: str, redirect: str) -> str:
-        """The token that the API is to be shown. Raises Unauthenticated, AccessUndecided."""
+        """The token for the API. Raises Unauthenticated, AccessUndecided."""
         endpoints = await self._discover()
         answer = await self._ask(
             "POST",
@@ -111,7 +112,7 @@ class Provider:
                 "code_verifier": attempt.verifier,
             },
         )
-        # It came from the provider itself: what it holds need not be signed to be compared.
+        # From the provider itself over TLS: its claims can be compared without a check of the signature.
         claims = permissions.read_unverified_claims(str(answer.get("id_token", "")))
         if claims.get("nonce") != attempt.nonce:
             raise Unauthenticated("The provider's answer is not to this attempt.", remedy="Sign in again.")
@@ -147,3 +148,6 @@ class Provider:
 
 def _is_url(text: str) -> bool:
     return text.startswith(("https://", "http://"))
+
+
+SIGN_IN = web.AppKey("sign_in", Provider)

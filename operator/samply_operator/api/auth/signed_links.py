@@ -1,4 +1,4 @@
-"""Who comes with a signed link instead of a token. The signature is in the URL: no log may ever hold a query."""
+"""Requests with a signed link instead of a token. The signature is in the URL: queries must never be logged."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def admit(request: web.Request, view: View, profile_id: str) -> Manifest:
 
 
 def list_keys(request: web.Request) -> tuple[bytes, ...]:
-    """The one that signs comes first. Those known last count also while the operator is away."""
+    """The key that signs comes first. While the operator is down, the last known keys stay valid."""
     if not request.app[SETTINGS].api.links.secret_name:
         raise errors.LinksNotEnabled("Links are switched off for this installation.", remedy=SWITCHED_OFF)
     credentials = request.app[OPERATOR].credentials

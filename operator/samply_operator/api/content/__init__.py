@@ -1,1 +1,1 @@
-"""Bodies of answers: stored files, zip files, converted profiles, and JSON representations."""
+"""Response bodies: stored files, zip files, converted profiles, and JSON representations."""

@@ -1,7 +1,6 @@
 """Conditional and range requests for one immutable file (RFC 9110, 13.2.2 and 14.2): headers in, a plan out. Pure.
 
-A header that came on several lines is one list (5.3). Where it can't be a list the lines together are nonsense, and so
-ignored.
+A header on several lines is one list (5.3). If it cannot be a list, several lines are invalid and ignored.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ def render_date(time: datetime) -> str:
 
 
 def _decide_range(wanted: str, size_bytes: int) -> Plan:
-    """One range only; several, another unit or nonsense: all of it, as RFC 9110 allows."""
+    """One range only. Several ranges, another unit or an invalid value: the whole file, as RFC 9110 allows."""
     match = _RANGE.fullmatch(wanted.strip())
     if match is None or match.groups() == ("", ""):
         return Whole()
@@ -93,7 +92,7 @@ def find(headers: Headers, name: str) -> str | None:
 
 
 def _find_one(headers: Headers, name: str) -> str | None:
-    """What can't be a list; several are nonsense."""
+    """A header that cannot be a list; several are invalid."""
     return headers[name] if name in headers and len(headers.getall(name)) == 1 else None
 
 
@@ -114,7 +113,7 @@ def _is_unchanged(headers: Headers, tag: str, modified: datetime) -> bool:
 
 
 def _holds_if_range(condition: str | None, tag: str, modified: datetime) -> bool:
-    """A strong tag, or a date that is exactly ours; anything else means: don't glue."""
+    """A strong tag, or exactly our date; with anything else the whole file is sent."""
     if condition is None:
         return True
     match = _TAG.fullmatch(condition.strip())
@@ -130,7 +129,7 @@ def is_listed(text: str, tag: str, *, weak: bool) -> bool:
 
 
 def _parse_date(text: str | None) -> datetime | None:
-    """An HTTP date; None for none and for nonsense, which is to be ignored."""
+    """An HTTP date; None if it is absent or invalid (then it is ignored)."""
     if text is None:
         return None
     try:

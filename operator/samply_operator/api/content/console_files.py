@@ -1,6 +1,6 @@
-"""The console's files as `make console` leaves them: read once, kept packed, never more than what was built.
+"""The console's files, built by `make console`: read once, kept compressed.
 
-Two viewers are in there: the project's own page, and speedscope as its authors built it, below a path and a policy of
+They include two viewers: the project's own page, and speedscope's unchanged build, below a path and with a policy of
 its own.
 """
 
@@ -26,13 +26,13 @@ POLICY = "; ".join((
     "connect-src 'self'", "frame-src 'self'", "base-uri 'self'", "form-action 'self'", "frame-ancestors 'none'",
     "require-trusted-types-for 'script'", "trusted-types 'none'",
 ))  # fmt: skip
-"""Of the project's own page: nothing inline, nothing from another host, and no text is ever taken for markup."""
+"""The project's own page: nothing inline, nothing from other hosts, and no text is interpreted as markup."""
 SPEEDSCOPE_POLICY = "; ".join((
     "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "style-src 'self' 'unsafe-inline'",
     "img-src 'self' data: blob:", "font-src 'self' data:", "connect-src blob:", "base-uri 'none'", "form-action 'none'",
     "frame-ancestors 'self'",
 ))  # fmt: skip
-"""Of speedscope: it gets the profile as a blob from the page around it, and can reach neither the API nor anybody."""
+"""speedscope gets the profile as a blob from the surrounding page, and can access neither the API nor other hosts."""
 
 mimetypes.add_type("font/woff2", ".woff2")
 
@@ -70,7 +70,7 @@ def build(path: str, body: bytes) -> StaticFile:
 
 
 def render_page(template: bytes, base: str, config: dict[str, Any]) -> bytes:
-    """The page with what it needs to know before it asks: where the service begins, and how one signs in."""
+    """The page with its configuration: the base path of the service, and how to sign in."""
     text = template.decode()
     escaped = escape(json.dumps(config, separators=(",", ":")), quote=True)
     return text.replace(BASE_MARK, escape(base, quote=True)).replace(CONFIG_MARK, escaped).encode()

@@ -12,15 +12,15 @@ from contextlib import asynccontextmanager
 from samply_operator import errors
 
 MAX_WAITING = 16
-"""Further ones get 429."""
+"""Further requests get 429."""
 MAX_WAITING_OF_ONE = 4
-"""The same of one caller."""
+"""The same per caller."""
 WAIT_SECS = 60.0
-"""How long one waits for those before."""
+"""How long a request waits for those before it."""
 
 
 class ConversionQueue:
-    """One at a time; of those who wait, the next caller's oldest."""
+    """One at a time; the next one is the oldest request of the next caller."""
 
     def __init__(self) -> None:
         self._is_taken = False
@@ -33,7 +33,7 @@ class ConversionQueue:
 
     @asynccontextmanager
     async def take(self, caller: str) -> AsyncIterator[None]:
-        """Raises TooManyRequests. Who is cancelled while it waits gives its place up at once."""
+        """Raises TooManyRequests. A request that is cancelled while it waits leaves the queue immediately."""
         if self._is_taken:
             await self._wait(caller)
         self._is_taken = True
@@ -66,7 +66,7 @@ class ConversionQueue:
             if not queue:
                 del self._queues[caller]
         elif place.done() and not place.cancelled():
-            self._pass_on()  # it was given the turn in the very moment in which it went
+            self._pass_on()  # it got the slot at the moment in which it was cancelled
 
     def _pass_on(self) -> None:
         while self._queues:

@@ -20,10 +20,10 @@ import msgspec
 from aiohttp import hdrs, web
 
 from samply_operator import __version__, errors
-from samply_operator.api.app_keys import FILES
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import conditional, files, spool
 from samply_operator.api.content.conversion_slots import ConversionQueue
+from samply_operator.api.content.open_files import FILES
 from samply_operator.api.server.listener import while_connected
 from samply_operator.model.manifest import Manifest
 from samply_operator.profiles.worker import bounded, jobs
@@ -32,7 +32,7 @@ CPU_SECS = 60
 WALL_SECS = 90.0
 MAX_RAW_BYTES = 1 << 30
 TAKE_SECS = 300.0
-"""A client that hasn't taken its answer by then is cut off: it takes room that others need."""
+"""A client that has not read its response by then is disconnected, because it uses space that others need."""
 NO_RANGES = "HEAD"
 """Ranges are of files that are stored: here each one would be another conversion."""
 
@@ -41,7 +41,7 @@ JSON, TEXT, SVG = "application/json", "text/plain; charset=utf-8", "image/svg+xm
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What is to be made, of which profiles. `filename` empty: it is shown, not saved."""
+    """The job, and its profiles. `filename` empty: it is displayed, not saved."""
 
     job: jobs.AnyJob
     sources: tuple[Manifest, ...]
@@ -52,7 +52,7 @@ class Made:
 
 
 class Conversions:
-    """What all of them share: turns, room, and the limits of each."""
+    """Shared by all conversions: the queue, the space, and the limits of each."""
 
     def __init__(self, memory_bytes: int, spool_bytes: int) -> None:
         self.queue = ConversionQueue()
@@ -64,7 +64,7 @@ CONVERSIONS = web.AppKey("conversions", Conversions)
 
 
 async def send(request: web.Request, made: Made) -> web.StreamResponse:
-    """Answer with it. Raises ProfileError, UnknownProfile, TooManyRequests before the head is sent."""
+    """Respond with the result. Raises ProfileError, UnknownProfile, TooManyRequests before the head is sent."""
     for manifest in made.sources:
         await files.check_there(request, manifest)
     headers, tag, modified = _build_headers(made), _build_tag(made), _find_modified(made)
@@ -77,16 +77,16 @@ async def send(request: web.Request, made: Made) -> web.StreamResponse:
 
 
 async def _make(request: web.Request, made: Made, kept: ExitStack) -> spool.Answer:
-    """`kept` holds the room that the answer takes."""
+    """`kept` holds the space that the response uses."""
     conversions, caller = request.app[CONVERSIONS], permissions.find_caller(request)
     async with conversions.queue.take(caller):
-        with ExitStack() as room:  # of what fails it is free before the next one's turn
+        with ExitStack() as room:  # after a failure the space is free before the next one starts
             answer = room.enter_context(conversions.spool.open(caller))
             try:
                 async with request.app[FILES].use(made.sources):
                     await bounded.write(made.job, conversions.limits, answer.file)
             except errors.ProfileError:
-                for manifest in made.sources:  # one may have been removed meanwhile
+                for manifest in made.sources:  # one may have been removed in the meantime
                     await files.check_there(request, manifest)
                 raise
             answer.shrink_to(os.fstat(answer.file.fileno()).st_size)
@@ -123,7 +123,7 @@ def _find_modified(made: Made) -> datetime:
 
 @cache
 def build_policy() -> str:
-    """Of an SVG: names in it come from a stranger's binary. It is of no origin, loads nothing, and runs the one script
+    """Of an SVG: names in it come from an untrusted binary. It has no origin, loads nothing, and runs the one script
     that a flame graph has (which profiles/output/flamegraph.py puts behind a line break)."""
     script = resources.files("samply_operator.profiles.output").joinpath("flamegraph.js").read_bytes()
     digest = base64.b64encode(hashlib.sha256(b"\n" + script).digest()).decode()

@@ -16,7 +16,7 @@ from samply_operator.profiles.attribution import naming
 from samply_operator.store import layout
 
 SHARE = 4
-"""A file larger than this part of the cache isn't kept: it would push all others out."""
+"""A file larger than this part of the cache is not kept: it would evict all others."""
 PART = ".part-"
 
 
@@ -29,10 +29,10 @@ class FileCache:
         self._sizes: dict[str, int] = {}
         """In the order of their last use."""
         self._users: dict[str, int] = {}
-        """How many use a file by its path: it stays meanwhile."""
+        """Number of users of a file by its path; a used file is not evicted."""
 
     def prepare(self) -> None:
-        """Make the folder; take in what an earlier process of this container left. Raises OSError."""
+        """Create the folder, and adopt files of an earlier process of this container. Raises OSError."""
         self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         for path in sorted(self._folder.iterdir(), key=lambda each: each.stat().st_mtime):
             if layout.is_id(path.name):
@@ -48,7 +48,7 @@ class FileCache:
         return self._sizes.get(profile_id) == size_bytes and self.find_path(profile_id).exists()
 
     def open(self, profile_id: str, size_bytes: int) -> BinaryIO | None:
-        """The file, if it is here and whole."""
+        """The file, if it is cached and complete."""
         if self._sizes.get(profile_id) != size_bytes:
             return None
         self._sizes[profile_id] = self._sizes.pop(profile_id)
@@ -63,7 +63,7 @@ class FileCache:
 
     @contextmanager
     def use(self, profile_id: str) -> Iterator[Path]:
-        """The file doesn't go while the context lasts, however large it is."""
+        """The file is not evicted while the context lasts, whatever its size."""
         self._users[profile_id] = self._users.get(profile_id, 0) + 1
         try:
             yield self.find_path(profile_id)
@@ -76,7 +76,7 @@ class FileCache:
     async def fill(
         self, profile_id: str, size_bytes: int, pieces: AsyncIterator[memoryview]
     ) -> AsyncIterator[memoryview]:
-        """Pass `pieces` on and keep them, if they are whole at the end. A full disk is no reason to stop."""
+        """Pass `pieces` on, and keep them if they are complete at the end. A full disk only prevents caching."""
         path = self._folder / f"{PART}{secrets.token_hex(8)}"
         file: BinaryIO | None = None
         written = 0

@@ -19,8 +19,8 @@ from typing import BinaryIO
 from aiohttp import hdrs, web
 
 from samply_operator import errors
-from samply_operator.api.app_keys import FILES
 from samply_operator.api.content import conditional
+from samply_operator.api.content.open_files import FILES
 from samply_operator.api.content.remote_files import RemoteFile, RemoteFiles
 from samply_operator.api.content.sending import Sender
 from samply_operator.api.server import problems
@@ -33,10 +33,10 @@ logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/gzip"
 
 GONE = frozenset({errno.ENOTCONN, errno.EBADF})
-"""What a socket says that was closed meanwhile."""
+"""Errors of a socket that was closed in the meantime."""
 CONDITIONS = frozenset({hdrs.IF_MATCH, hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE, hdrs.IF_UNMODIFIED_SINCE})
 KEPT = 1024
-"""Profiles whose headers are remembered."""
+"""Profiles whose headers are cached."""
 
 FOREVER = "private, max-age=31536000, immutable"
 REVALIDATE = "private, no-cache"
@@ -45,7 +45,7 @@ OF_THE_BODY = frozenset({hdrs.CONTENT_TYPE, hdrs.CONTENT_DISPOSITION})
 """Headers that a 304 leaves out."""
 
 Piece = bytes | Manifest
-"""What a body is made of: bytes, or a profile's stored file."""
+"""A part of a body: bytes, or a profile's stored file."""
 Part = tuple[bytes | BinaryIO | RemoteFile, int, int]
 """Bytes from one place up to another one, of what is there by now."""
 
@@ -86,7 +86,7 @@ async def check_there(request: web.Request, manifest: Manifest) -> None:
 
 
 async def _check_all_there(request: web.Request, body: Body) -> None:
-    """Of an answer that opens no file: it must not speak of one that is gone."""
+    """For a response that opens no file: it must not describe a file that is gone."""
     stored = request.app[FILES]
     for piece in body.pieces:
         if isinstance(piece, Manifest) and not stored.is_open(piece):
@@ -118,8 +118,8 @@ async def send(request: web.Request, body: Body) -> web.StreamResponse:
 
 
 async def _find_redirect(request: web.Request, remote: RemoteFiles, manifest: Manifest) -> str | None:
-    """Where the bucket gives the file itself; None: it is sent from here, such as HEAD, which such a URL doesn't allow,
-    and what the caller may know already."""
+    """The URL at which the bucket serves the file; None: it is sent from here, for example for HEAD, which such a URL
+    does not allow, and for conditional requests."""
     if request.method != hdrs.METH_GET or not request.headers.keys().isdisjoint(CONDITIONS):
         return None
     return await remote.sign(manifest)
@@ -128,7 +128,7 @@ async def _find_redirect(request: web.Request, remote: RemoteFiles, manifest: Ma
 def build_unsent(
     plan: conditional.NotModified | conditional.PreconditionFailed, headers: Mapping[str, str]
 ) -> web.Response:
-    """304 or 412 in place of what has these headers."""
+    """304 or 412 instead of the response that has these headers."""
     if isinstance(plan, conditional.PreconditionFailed):
         return problems.build_response(412, "PreconditionFailed", "It is another one than If-Match names.", {})
     kept = {name: value for name, value in headers.items() if name not in OF_THE_BODY}
@@ -152,7 +152,7 @@ def measure(piece: Piece) -> int:
 
 
 def cut(pieces: Sequence[Piece], start: int, stop: int) -> Iterator[Slice]:
-    """What bytes `start` up to `stop` of all pieces together are."""
+    """The parts of the pieces that bytes `start` up to `stop` cover."""
     offset = 0
     for piece in pieces:
         size = measure(piece)
@@ -164,7 +164,7 @@ def cut(pieces: Sequence[Piece], start: int, stop: int) -> Iterator[Slice]:
 
 @lru_cache(KEPT)
 def parse_modified(finished_at: str) -> datetime:
-    """When a profile came to be, in whole seconds as HTTP has them; the epoch if its manifest doesn't say."""
+    """When a profile was made, in whole seconds as in HTTP; the epoch if its manifest does not say."""
     try:
         time = datetime.fromisoformat(finished_at)
     except ValueError:
@@ -200,7 +200,8 @@ async def _send(
 async def transmit(
     request: web.Request, status: int, headers: dict[str, str], parts: Sequence[Part], secs: float | None = None
 ) -> web.StreamResponse:
-    """Head and body. Who hasn't taken all of it after `secs` is cut off (None: who takes nothing for STALL_MS)."""
+    """Send head and body. Disconnects a client that has not read all of it after `secs` (None: one that reads nothing
+    for STALL_MS)."""
     problems.mark(headers)
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = sum(stop - start for _, start, stop in parts)

@@ -1,6 +1,6 @@
-"""Files of profiles that are kept open for a moment: a profile that many ask for is opened once, not once per request.
+"""Files of profiles that are kept open for a moment: a profile with many requests is opened once, not for each.
 
-Opening and closing happen in threads, for a volume may be slow. A file that was removed meanwhile is not given out.
+Opening and closing happen in threads, because a volume may be slow. A file that was removed since is not returned.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from aiohttp import web
+
 from samply_operator.api.content.remote_files import RemoteFile, RemoteFiles
 from samply_operator.errors import UnknownProfile
 from samply_operator.model.manifest import Manifest
@@ -21,7 +23,7 @@ from samply_operator.store import layout
 from samply_operator.store.store import StoreReader
 
 KEEP_SECS = 10.0
-"""A file stays open this long after its last use, twice this at most; then a removed profile's space comes back."""
+"""A file stays open this long after its last use, twice this at most; then a removed profile's space is freed."""
 MAX_KEPT = 64
 """Further files are opened and closed for each request."""
 MAX_CRCS = 10_000
@@ -46,7 +48,7 @@ class OpenFile:
 
 
 class AcquiredFiles:
-    """An `async with` of files, which all go back at its end. A class, for a generator costs a small file 3 µs."""
+    """An `async with` of files, which are released at its end. A class, because a generator costs 3 µs per request."""
 
     __slots__ = ("_files", "_taken", "_wanted")
 
@@ -103,7 +105,7 @@ class OpenFiles:
         return AcquiredFiles(self, wanted)
 
     def is_open(self, manifest: Manifest) -> bool:
-        """Whether the file is kept open, and still there: costs next to nothing."""
+        """Whether the file is kept open and still exists. Cheap."""
         return manifest.file is not None and self._find(manifest.id, manifest.file.size_bytes) is not None
 
     async def check_there(self, manifest: Manifest) -> None:
@@ -118,8 +120,8 @@ class OpenFiles:
             await found.check_there(manifest)
 
     async def take(self, profile_id: str, size_bytes: int) -> OpenFile | RemoteFiles:
-        """For AcquiredFiles, which gives it back. What isn't here is to be asked of RemoteFiles. Raises UnknownProfile,
-        StoreError."""
+        """For AcquiredFiles, which releases it. A file that is not on the volume is requested from RemoteFiles. Raises
+        UnknownProfile, StoreError."""
         kept = self._find(profile_id, size_bytes)
         if kept is None and self.remote and (cached := self.remote.cache.open(profile_id, size_bytes)):
             kept = self._keep(profile_id, OpenFile(cached))
@@ -235,7 +237,7 @@ class OpenFiles:
     def _close_unused(self, kept: OpenFile) -> None:
         """A file in use is closed by its last user, who finds it no longer kept."""
         if kept.users == 0:
-            with suppress(OSError):  # some file systems tell of an old fault here: nothing that was read is wrong
+            with suppress(OSError):  # some file systems report an earlier error here; what was read is correct
                 kept.file.close()
 
 
@@ -252,3 +254,6 @@ def _close_opened(opening: asyncio.Future[BinaryIO | RemoteFiles]) -> None:
     file = opening.result()
     if not isinstance(file, RemoteFiles):
         file.close()
+
+
+FILES = web.AppKey("files", OpenFiles)

@@ -26,7 +26,7 @@ MAX_SEEN = 10_000
 
 
 class Source(Protocol):
-    """The bucket, as BucketReader is it."""
+    """The bucket: BucketReader."""
 
     def find_local(self, profile_id: str) -> Path | None: ...
     def read_operators(self, manifest: Manifest) -> bytes | None: ...
@@ -90,7 +90,7 @@ class RemoteFile:
 
 
 class RemoteFiles:
-    """What the bucket has, for OpenFiles."""
+    """Files of the bucket, for OpenFiles."""
 
     def __init__(self, source: Source, cache: FileCache) -> None:
         self.cache = cache

@@ -30,7 +30,7 @@ def build_href(pipeline: str, profile_id: str) -> str:
 
 
 def render_reference(manifest: Manifest) -> Json:
-    """A profile in a few words, inside of another answer."""
+    """A short description of a profile, inside of another response."""
     return {
         "id": manifest.id,
         "finished_at": manifest.finished_at,
@@ -139,5 +139,5 @@ def _render_time(unix: float) -> str:
 
 
 def _snake(facts: Json) -> Json:
-    """Structs keep Python's names: only what isn't known is made null."""
+    """Structs keep their field names; unknown values become null."""
     return {key: None if value == "" else value for key, value in facts.items()}

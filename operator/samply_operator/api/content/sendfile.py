@@ -1,8 +1,9 @@
-"""Bytes of a file straight into a plain TCP connection, without a copy in this process.
+"""Sends bytes of a file into a plain TCP connection, without a copy in this process.
 
 `loop.sendfile` does the same with two more system calls and a dozen Python calls each time the socket has room, which
-costs a quarter of the speed on a fast network; and when its first call fails it can't tell a client that went from a
-file system that can't. Here the socket's descriptor is duplicated, registered once, and fed until all is sent.
+costs a quarter of the speed on a fast network; and when its first call fails it cannot distinguish a disconnected
+client from a file system without sendfile. Here the socket's descriptor is duplicated, registered once, and used until
+all is sent.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import errno
 import os
 
 AT_ONCE_BYTES = 1024 * 1024
-"""A fast client's socket has room for some MiB at a time: between two pieces others have their turn."""
+"""A fast client's socket accepts some MiB at a time: between two pieces other requests run."""
 CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-"""What the kernel says where a file can't be sent this way."""
+"""Errors of the kernel for files that cannot be sent this way."""
 
 
 class FileSender:
-    """Sends `file_fd` from `offset` up to `stop` into a socket. `offset` tells how far it is. Its methods raise OSError
-    as the socket or the file has it, EOFError if the file ends early."""
+    """Sends `file_fd` from `offset` (the current position) up to `stop` into a socket. Its methods raise OSError for
+    errors of the socket or the file, EOFError if the file ends early."""
 
     def __init__(self, transport: asyncio.BaseTransport, file_fd: int, offset: int, stop: int) -> None:
         self.offset = offset

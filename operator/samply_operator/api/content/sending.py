@@ -1,4 +1,4 @@
-"""Moves the bytes of an answer to a client: from memory, and from files by sendfile where the connection is plain TCP.
+"""Sends a response body to a client: from memory, and from files by sendfile if the connection is plain TCP.
 
 A file is never read into memory as a whole. A client that hangs up is normal.
 """
@@ -18,7 +18,7 @@ from samply_operator.api.content import sendfile
 READ_BYTES = 256 * 1024
 """Read and written at once where sendfile can't be used (TLS); other requests wait as long as this takes to encrypt."""
 SMALL_READ_BYTES = 64 * 1024
-"""The same while more than FEW do it: each holds several times as much in buffers."""
+"""The same while more than FEW do it: each uses several times as much for buffers."""
 FEW = 16
 
 
@@ -31,7 +31,7 @@ async def _read(fd: int, start: int, size: int) -> bytes | bytearray:
     except OSError:
         got = 0
     if got == size:
-        await asyncio.sleep(0)  # nothing else here waits while the client keeps up: others must have their turn
+        await asyncio.sleep(0)  # nothing here waits while the client keeps up: let other requests run
         return data
     return await asyncio.to_thread(os.pread, fd, size, start)
 
@@ -64,21 +64,21 @@ class Sender:
         try:
             self._corked.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
         except OSError:
-            self._corked = None  # closed meanwhile
+            self._corked = None  # closed in the meantime
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
-        """Raises ConnectionError if the client went."""
+        """Raises ConnectionError if the client disconnected."""
         await self._response.write(data)
         self.uncork()
         self.sent_bytes += len(data)
 
     async def send_stream(self, pieces: AsyncIterator[memoryview]) -> None:
-        """What comes from elsewhere, as it comes. Raises ConnectionError if the client went, and as `pieces` does."""
+        """Send pieces as they arrive. Raises ConnectionError if the client disconnected, and what `pieces` raises."""
         async for piece in pieces:
             await self.send_bytes(piece)
 
     async def send_file(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Raises ConnectionError if the client went, TimeoutError if the kernel gave it up (listener.STALL_MS),
+        """Raises ConnectionError if the client disconnected, TimeoutError if the kernel gave up (listener.STALL_MS),
         EOFError if the file ends early."""
         if start < stop and not self._request.secure:
             start = await self._send_file(file, start, stop)
@@ -95,12 +95,12 @@ class Sender:
             Sender.reading -= 1
 
     async def _send_file(self, file: BinaryIO, start: int, stop: int) -> int:
-        """By sendfile; from where it returns on is left to reading and writing."""
+        """Send by sendfile. Returns the position from which reading and writing must continue."""
         transport = self._request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client went")
         if transport.get_write_buffer_size():
-            return start  # what came before didn't fit: nothing may overtake it
+            return start  # earlier bytes are still buffered: nothing may overtake them
         sender = sendfile.FileSender(transport, file.fileno(), start, stop)
         try:
             is_sent = sender.send()
@@ -115,7 +115,7 @@ class Sender:
         return sender.offset
 
     def abort(self) -> None:
-        """Cut the connection: the client must not take what it has for the whole."""
+        """Abort the connection, so that the client does not mistake a part for the whole."""
         self._response.force_close()
         if self._request.transport is not None:
             self._request.transport.abort()

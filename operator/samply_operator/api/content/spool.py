@@ -13,7 +13,7 @@ from typing import BinaryIO
 from samply_operator import errors
 
 SHARES = 4
-"""One answer may take a part of the room as large as this says; so may all that one caller hasn't taken yet."""
+"""The part of the space that one response may use, and that all unread responses of one caller may use."""
 
 
 class Spool:
@@ -21,10 +21,10 @@ class Spool:
 
     def __init__(self, limit_bytes: int) -> None:
         self.answer_bytes = limit_bytes // SHARES
-        """The most that one answer may have."""
+        """The size limit of one response."""
         self._limit_bytes = limit_bytes
         self._taken: Counter[str] = Counter()
-        """By caller: what is being written counts as the most that it may become."""
+        """By caller: a response that is being written counts with its size limit."""
 
     @property
     def taken_bytes(self) -> int:
@@ -32,7 +32,7 @@ class Spool:
 
     @contextmanager
     def open(self, caller: str) -> Iterator[Answer]:
-        """Raises TooManyRequests if there is no room now."""
+        """Raises TooManyRequests if there is no space."""
         if self._taken[caller] >= self.answer_bytes or self.taken_bytes + self.answer_bytes > self._limit_bytes:
             raise errors.TooManyRequests(
                 "Too many answers were made and not taken yet.", remedy="Take them, or try again in a few seconds."
@@ -46,7 +46,7 @@ class Spool:
 
 
 class Answer:
-    """One file, and what it takes of the room."""
+    """One file, and the space that it uses."""
 
     def __init__(self, file: BinaryIO, caller: str, taken: Counter[str], size_bytes: int) -> None:
         self.file = file
@@ -56,7 +56,7 @@ class Answer:
         taken[caller] += size_bytes
 
     def shrink_to(self, size_bytes: int) -> None:
-        """It is written: what it doesn't need is free again."""
+        """Call when it is written: the rest of its space is freed."""
         self._taken[self._caller] += size_bytes - self.size_bytes
         self.size_bytes = size_bytes
         if not self._taken[self._caller]:

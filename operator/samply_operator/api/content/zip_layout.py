@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]')
-"""No path of Windows may have it, or no text."""
+"""Not allowed in paths on Windows, or in text."""
 LIMIT = 0xFFFFFFFF
-"""Fields of 32 bits say this where the truth is in the extra field of 64 bits."""
+"""Marks 32-bit fields whose value is in the 64-bit extra field."""
 MAX_COUNT = 0xFFFF
 
 PLAIN, LARGE = 10, 45
@@ -27,7 +27,7 @@ MODE = 0o100644 << 16
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file. `time` is told in UTC, to two seconds; before 1980 it is 1980."""
+    """One file. `time` is stored in UTC with a resolution of two seconds, 1980 at the earliest."""
 
     name: str
     size_bytes: int
@@ -44,7 +44,7 @@ class Layout:
 
 
 def clean_name(name: str) -> str:
-    """A member's path that stays in the folder it is unpacked in, on any system."""
+    """A member's path that cannot leave the folder into which it is unpacked, on any system."""
     return "/".join(_clean_part(part) for part in name.split("/"))
 
 

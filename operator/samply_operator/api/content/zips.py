@@ -10,8 +10,8 @@ from datetime import datetime
 
 from aiohttp import hdrs, web
 
-from samply_operator.api.app_keys import FILES
 from samply_operator.api.content import conditional, files, zip_layout
+from samply_operator.api.content.open_files import FILES
 from samply_operator.model.manifest import Manifest
 
 CONTENT_TYPE = "application/zip"
@@ -52,7 +52,7 @@ async def _describe(request: web.Request, entry: Entry) -> zip_layout.Member:
 
 
 async def _find_crc(request: web.Request, manifest: Manifest) -> int:
-    """From the manifest; one that doesn't say has its file read."""
+    """From the manifest; if it has none, from the file."""
     file = manifest.file
     if file is None or file.crc32:
         return file.crc32 if file else 0
@@ -60,7 +60,7 @@ async def _find_crc(request: web.Request, manifest: Manifest) -> int:
 
 
 def _hash(pieces: Iterable[files.Piece]) -> str:
-    """Of all bytes, in effect: a file is told by its own hash."""
+    """Covers all bytes: a file is represented by its own hash."""
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece.file.sha256.encode() if isinstance(piece, Manifest) and piece.file else bytes_of(piece))

@@ -1,1 +1,1 @@
-"""The OpenAPI document: one typed description of every route, which tests hold against what the server answers."""
+"""The OpenAPI document: a description of every route, which tests compare with the server's responses."""

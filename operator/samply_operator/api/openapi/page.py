@@ -44,7 +44,7 @@ def render(document: Json) -> str:
 
 
 def _list_operations(document: Json) -> Iterable[tuple[str, str, Json]]:
-    """HEAD is as GET, and left out."""
+    """Without HEAD, which is like GET."""
     for path, item in document["paths"].items():
         for method, operation in item.items():
             if method != "head":
@@ -130,7 +130,7 @@ def _render_schema(name: str, schema: Json) -> str:
 
 
 def _name(schema: Json) -> str:
-    """A schema in a few words."""
+    """A short description of a schema."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'
@@ -158,7 +158,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _text(text: str, *, is_inline: bool = False) -> str:
-    """Paragraphs; what stands between backticks is code."""
+    """Paragraphs; text between backticks is code."""
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
     if is_inline or not text:
         return marked.replace("\n", "<br>")

@@ -1,21 +1,22 @@
-"""What is done to one profile: DELETE …/samply_profiles/{profile_id}, POST …/{profile_id}/stop, PUT and DELETE …/pin.
+"""Actions on one profile: DELETE …/samply_profiles/{profile_id}, POST …/{profile_id}/stop, PUT and DELETE …/pin.
 
-The operator does it and answers for it; here it is only waited until a GET would see what was done.
+The operator carries them out; this module only waits until a GET shows the result.
 """
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from samply_operator.api.app_keys import OPERATOR, STATE
+from samply_operator.api.app_keys import OPERATOR
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import representations
 from samply_operator.api.routes import samply_profiles
 from samply_operator.api.server.problems import NO_STORE
+from samply_operator.api.state import STATE
 
 PATH = samply_profiles.PATH + "/{profile_id}"
 SEEN_SECS = 1.0
-"""How long a request waits until a GET would see what it did."""
+"""How long a request waits until a GET shows its effect."""
 
 routes = web.RouteTableDef()
 

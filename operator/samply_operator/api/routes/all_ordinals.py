@@ -7,11 +7,11 @@ import time
 from aiohttp import web
 
 from samply_operator import errors
-from samply_operator.api.app_keys import OPERATOR, STATE
+from samply_operator.api.app_keys import OPERATOR
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files, representations, zips
 from samply_operator.api.server import problems
-from samply_operator.api.state import View
+from samply_operator.api.state import STATE, View
 from samply_operator.control.client import build_error
 from samply_operator.control.messages import StartAllReply, StartAllRequest, StartReply
 from samply_operator.model.manifest import Manifest
@@ -22,7 +22,7 @@ MISSING = "Samply-Missing-Ordinals"
 UNREACHABLE = "Unreachable"
 """The failure's reason (rules/recording/failures.py)."""
 SEEN_SECS = 1.0
-"""How long a POST waits until a GET would see what it started."""
+"""How long a POST waits until a GET shows the recording."""
 
 Refused = tuple[int, errors.SamplyOperatorError]
 
@@ -49,12 +49,12 @@ async def send(request: web.Request, found: serve_all.ServeAll, headers: dict[st
 
 
 def build_stamp(manifest: Manifest) -> str:
-    """A time that may be part of a file's name."""
+    """A time as part of a file name."""
     return files.parse_modified(manifest.finished_at).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def start(request: web.Request, caller: permissions.Caller, wanted: StartAllRequest) -> web.StreamResponse:
-    """202 and which ordinals were started, which not and why; the refusal itself where none was."""
+    """202 with the ordinals that were started and those that were refused; the refusal itself if none started."""
     reply = await request.app[OPERATOR].start_all(caller.login, wanted)
     started = [each for each in reply.started if each.state != "Failed"]
     refused = _list_refused(reply, wanted.pipeline)

@@ -1,4 +1,4 @@
-"""GET /openapi.json and GET /docs: what this service can do, for programs and for people. Nothing secret is in it."""
+"""GET /openapi.json and GET /docs: the description of this service, as a document and as a page. Both are public."""
 
 from __future__ import annotations
 

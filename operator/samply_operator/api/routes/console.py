@@ -24,13 +24,13 @@ routes = web.RouteTableDef()
 
 @routes.get("/console")
 async def redirect(request: web.Request) -> web.StreamResponse:
-    """Below the base path, whichever way the request came."""
+    """Below the base path, with or without it in the request."""
     return web.Response(status=308, headers={hdrs.LOCATION: f"{base_path.current.get()}/console/"})
 
 
 @routes.get("/console/{path:.*}")
 async def get(request: web.Request) -> web.StreamResponse:
-    """A file; whatever is none is an address of the page itself."""
+    """A file; every other path is a page of the console itself."""
     path, files = request.match_info["path"], console_files.load()
     if not files:
         return web.Response(status=503, text=NOT_BUILT)

@@ -12,8 +12,8 @@ import msgspec
 from aiohttp import hdrs, web
 
 from samply_operator import errors
-from samply_operator.api.app_keys import SETTINGS, SIGN_IN
-from samply_operator.api.auth.sign_in import Attempt
+from samply_operator.api.app_keys import SETTINGS
+from samply_operator.api.auth.sign_in import SIGN_IN, Attempt
 from samply_operator.api.content import representations
 from samply_operator.api.server import base_path
 from samply_operator.api.server.problems import NO_STORE
@@ -26,7 +26,7 @@ routes = web.RouteTableDef()
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the provider sent the browser back with."""
+    """Parameters of the provider's callback."""
 
     code: str
     state: str
@@ -67,7 +67,7 @@ async def exchange(request: web.Request) -> web.StreamResponse:
 
 
 def _find_redirect(request: web.Request) -> str:
-    """Where the provider sends the browser back to: as it has to be registered there."""
+    """The redirect URI, as registered at the provider."""
     origin = request.app[SETTINGS].api.links.public_url.rstrip("/") or links.build_origin(request.scheme, request.host)
     if origin is None:
         raise errors.RequestError("The Host header is no name or address.", remedy="Or set config.api.links.publicUrl.")

@@ -6,8 +6,8 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import FILES
 from samply_operator.api.content import conversions, files
+from samply_operator.api.content.open_files import FILES
 from samply_operator.model.manifest import Manifest
 from samply_operator.profiles.worker import jobs
 
@@ -26,7 +26,7 @@ async def send(request: web.Request, manifest: Manifest, query: params.FormatQue
 
 
 def describe_quality(manifest: Manifest) -> str:
-    """How good it is and when it was taken, beside what it shows."""
+    """Quality and time of the profile, shown with it."""
     quality = manifest.quality
     return " · ".join(
         (

@@ -9,11 +9,11 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import SETTINGS, STATE
+from samply_operator.api.app_keys import SETTINGS
 from samply_operator.api.auth import permissions, signed_links
 from samply_operator.api.content import files, representations
 from samply_operator.api.routes import samply_profiles, stale_index
-from samply_operator.api.state import View
+from samply_operator.api.state import STATE, View
 from samply_operator.control import audit
 from samply_operator.rules.access import links
 
@@ -26,7 +26,7 @@ routes = web.RouteTableDef()
 
 @routes.post(PATH)
 async def post(request: web.Request) -> web.StreamResponse:
-    """Make a link. Nothing is stored: who knows the URL may read that one file until then."""
+    """Make a link. Nothing is stored: anyone with the URL may read that one file until it expires."""
     api = request.app[SETTINGS].api
     settings = api.links
     query = params.parse_link_query(request.rel_url.raw_query_string, settings.max_secs)
@@ -65,7 +65,7 @@ async def _answer(
 
 
 def _find_origin(request: web.Request) -> str:
-    """As the request came. (`request.url` raises for a Host header that is none.)"""
+    """From the request. (`request.url` raises for an invalid Host header.)"""
     origin = links.build_origin(request.scheme, request.host)
     if origin is None:
         raise errors.RequestError("The Host header is no name or address.", remedy="Or set config.api.links.publicUrl.")

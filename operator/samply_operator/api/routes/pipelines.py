@@ -1,4 +1,4 @@
-"""GET /v0/pipelines: which pipelines there are, their ordinals, and the last profile of each."""
+"""GET /v0/pipelines: the pipelines, their ordinals, and the last profile of each."""
 
 from __future__ import annotations
 

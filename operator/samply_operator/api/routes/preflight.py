@@ -1,4 +1,4 @@
-"""POST …/samply_profile/preflight: whether a recording would work, found out by the operator; nothing is recorded."""
+"""POST …/samply_profile/preflight: the operator checks whether a recording would work; nothing is recorded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ routes = web.RouteTableDef()
 
 @routes.post(PATH)
 async def post(request: web.Request) -> web.StreamResponse:
-    """The verdict, and what was found on the way to it."""
+    """The verdict and the findings."""
     name = params.parse_pipeline(request.match_info)
     query = params.parse_preflight_query(request.rel_url.raw_query_string)
     caller = await permissions.admit(request)

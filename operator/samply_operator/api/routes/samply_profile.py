@@ -10,12 +10,12 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import OPERATOR, SETTINGS, STATE
+from samply_operator.api.app_keys import OPERATOR, SETTINGS
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files, representations
 from samply_operator.api.routes import all_ordinals, formats, stale_index
 from samply_operator.api.server.problems import NO_STORE
-from samply_operator.api.state import View
+from samply_operator.api.state import STATE, View
 from samply_operator.control.messages import StartAllRequest, StartReply, StartRequest
 from samply_operator.model.manifest import Manifest
 from samply_operator.rules.serving import serve, serve_all
@@ -137,14 +137,14 @@ async def retry_with_stored(
 
 async def _start(request: web.Request, caller: permissions.Caller, wanted: StartRequest) -> StartReply:
     reply = await request.app[OPERATOR].start(caller.login, wanted)
-    if reply.state != "Pending":  # else it waits for its turn: nothing to see yet
+    if reply.state != "Pending":  # otherwise it is queued: nothing to see yet
         state = request.app[STATE]
         await state.wait_for(lambda view: bool(view.find_recording(reply.id) or view.get(reply.id)), SEEN_SECS)
     return reply
 
 
 def build_error(decision: serve.Decision, name: str, ordinal: params.Ordinal) -> errors.SamplyOperatorError:
-    """The error that a decision other than sending means."""
+    """The error for a decision other than Serve."""
     match decision:
         case serve.LastFailed(attempt, last_good):
             return _build_last_failed(attempt, last_good)

@@ -1,13 +1,14 @@
-"""/v0/config, /healthz, /readyz: what the service is, and whether it can answer."""
+"""/v0/config, /healthz, /readyz: identity, health and readiness of the service."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
 from samply_operator import __version__
-from samply_operator.api.app_keys import AUTHENTICATOR, STATE
+from samply_operator.api.auth.authentication import AUTHENTICATOR
 from samply_operator.api.content import representations
 from samply_operator.api.server.shown import list_shown
+from samply_operator.api.state import STATE
 from samply_operator.feldera.client import TENANT
 
 routes = web.RouteTableDef()

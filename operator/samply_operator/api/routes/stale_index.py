@@ -9,12 +9,11 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from samply_operator import errors
-from samply_operator.api.app_keys import STATE
 from samply_operator.api.auth import permissions
-from samply_operator.api.state import View
+from samply_operator.api.state import STATE, View
 
 TRIES = 5
-"""Each time another file may be gone."""
+"""Another file may be gone each time."""
 
 
 async def answer(request: web.Request, build: Callable[[View], Awaitable[web.StreamResponse]]) -> web.StreamResponse:

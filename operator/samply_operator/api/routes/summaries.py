@@ -1,4 +1,4 @@
-"""GET …/{profile_id}/summary: what took most of the time, also over several; GET …/diff: what changed between two."""
+"""GET …/{profile_id}/summary: the most expensive functions, also of several profiles; GET …/diff: a comparison."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from aiohttp import web
 
 from samply_operator import errors
 from samply_operator.api import params
-from samply_operator.api.app_keys import FILES
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import conversions
+from samply_operator.api.content.open_files import FILES
 from samply_operator.api.routes import all_ordinals, formats, samply_profiles, stale_index
 from samply_operator.api.server.problems import NO_STORE
 from samply_operator.api.state import View

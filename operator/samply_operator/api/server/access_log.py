@@ -1,4 +1,4 @@
-"""The end of each request: its counts, and one line of JSON. Paths are logged without their query, which may hold a
+"""Metrics and one JSON line at the end of each request. Paths are logged without their query, which may hold a
 signature.
 """
 
@@ -25,7 +25,7 @@ QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 """The kubelet's probes and Prometheus: logged only when they fail."""
 
 BATCH_SECS = 0.05
-"""How long a line may wait for others."""
+"""How long a line may be buffered."""
 
 logger = logging.getLogger("samply_operator.api.access")
 
@@ -33,7 +33,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Line(msgspec.Struct, gc=False):
-    """What the log says of one request."""
+    """Log fields of one request."""
 
     time: datetime
     request_id: str
@@ -78,18 +78,18 @@ def _build_line(
 
 
 def _clean(text: str) -> str:
-    """Bytes that were no UTF-8 have become half characters, which no encoder takes."""
+    """Replaces lone surrogates (from bytes that were not UTF-8), which no encoder accepts."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _log(line: Line) -> None:
-    """By way of `logging`, as a test or a developer's own set-up has it."""
+    """Writes through `logging`, for tests and development."""
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s", _encoder.encode(line).decode())
 
 
 def _encode(lines: list[Line]) -> bytes:
-    """One that can't be written loses itself and no other one."""
+    """A line that cannot be encoded is dropped alone."""
     try:
         return _encoder.encode_lines(lines)
     except ValueError as error:
@@ -100,7 +100,7 @@ def _encode(lines: list[Line]) -> bytes:
 
 
 class Batch:
-    """Writes the lines of BATCH_SECS with one system call: a line may not cost what a poll costs."""
+    """Writes the lines of BATCH_SECS with one system call: one line must not cost as much as a poll."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd

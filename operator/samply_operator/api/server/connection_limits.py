@@ -1,4 +1,4 @@
-"""How many connections there are, in all and of each address; more than the limits are not let in."""
+"""Limits the number of connections, in total and per address."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from samply_operator.api.server.measures import CLOSED, CONNECTIONS
 logger = logging.getLogger(__name__)
 
 LOG_SECS = 10.0
-"""A flood is logged this often, not once per connection."""
+"""Refused connections are logged this often, not once for each."""
 
 
 class ConnectionLimits:
@@ -26,7 +26,7 @@ class ConnectionLimits:
         self._logged_at = 0.0
 
     def enter(self, address: str) -> bool:
-        """False: there are too many. Call `leave` in any case."""
+        """Returns False if there are too many. Call `leave` in any case."""
         self._total += 1
         self._of[address] += 1
         CONNECTIONS.inc(self._is_counted)

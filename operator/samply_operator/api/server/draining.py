@@ -1,5 +1,5 @@
-"""What the kernel has still to send when all connections are closed here. With the pod its network goes: the end of a
-download that lies there would be lost.
+"""Waits for data that the kernel still has to send after all connections are closed. The pod's network ends with the
+pod, so the end of a download would be lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ POLL_SECS = 0.05
 
 
 def count_unsent(table: str, port: int) -> int:
-    """Bytes that peers of this port haven't acknowledged, by one such table."""
+    """Bytes that peers of this port have not acknowledged, from one such table."""
     found = 0
     for line in table.splitlines()[1:]:
         _, local, _, state, queues, *_ = line.split()
@@ -24,7 +24,7 @@ def count_unsent(table: str, port: int) -> int:
 
 
 async def wait_sent(port: int, secs: float) -> None:
-    """Until all is with the clients, or the time is over."""
+    """Wait until clients have everything, or the time is over."""
     loop = asyncio.get_running_loop()
     until = loop.time() + secs
     while any(count_unsent(_read(path), port) > 0 for path in TABLES):

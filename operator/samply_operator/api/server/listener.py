@@ -31,7 +31,7 @@ SENDING_SECS = 3.0
 """How long the kernel may go on with what was written for clients, once all connections are closed: what the chart's
 values leave of a pod's 30 s to end."""
 STALL_MS = 300_000
-"""The kernel drops a client that takes nothing of what waits for it for this long."""
+"""The kernel drops a client that reads nothing for this long."""
 BACKLOG = 512
 TLS_LIMITS: dict[str, Any] = {"ssl_handshake_timeout": 10.0, "ssl_shutdown_timeout": 2.0}
 LIMITS: dict[str, Any] = {
@@ -45,7 +45,7 @@ LIMITS: dict[str, Any] = {
 
 
 class Connection(web.RequestHandler):
-    """One client: aiohttp's handler, which refuses what is too many and answers bad HTTP in JSON."""
+    """One client: aiohttp's handler, with connection limits, and JSON responses to bad HTTP."""
 
     __slots__ = ("_address", "_connection_limits", "on_lost")
 
@@ -54,7 +54,7 @@ class Connection(web.RequestHandler):
         self._connection_limits = connection_limits
         self._address = ""
         self.on_lost: Callable[[], object] | None = None
-        """Called when the client is gone: one request at a time is answered."""
+        """Called when the client is gone. There is one request at a time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -77,11 +77,11 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer a head that is no HTTP (400), and a fault of this service (500) without a word of its inside."""
+        """Respond to an invalid request head (400), and to an internal error (500) without its details."""
         if isinstance(exc, ConnectionError):
             raise exc  # the client disconnected before its response: normal, nothing to report
         if status < 500:
-            problems.name_request()  # the last one's id is not its own
+            problems.name_request()  # the previous request's id does not apply
         response = problems.build_bad_http() if status < 500 else problems.build_internal()
         if status >= 500:
             logger.error("a request failed", exc_info=exc)
@@ -92,7 +92,7 @@ class Connection(web.RequestHandler):
 
 
 async def while_connected(request: web.Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """Do it, unless the client hangs up: then it is cancelled. Raises ConnectionResetError."""
+    """Run the work; it is cancelled if the client disconnects. Raises ConnectionResetError."""
     task, protocol = asyncio.ensure_future(work), request.protocol
     if not isinstance(protocol, Connection):
         return await task

@@ -1,6 +1,6 @@
-"""Requests, counted for Prometheus by the template of their route, never by their path.
+"""Metrics of requests, by the template of their route, never by their path.
 
-Called once per request, at its end: a poll costs about 100 µs, so what is looked up by name is kept.
+Called once at the end of each request: a poll costs about 100 µs, so children of metrics are cached.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from samply_operator.rules.access.permissions import Way, Who
 
 SECS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 OTHER = "other"
-"""What no route knows, and what is no HTTP."""
+"""Labels of requests without a route, and of invalid HTTP."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 REQUESTS = count(API, "http_requests_total", "Responses, by the route's template.", ("route", "method", "status"))
@@ -54,11 +54,11 @@ WAYS: Mapping[Way, str] = {
     "Unsafe": "none",
     "Unknown": "none",
 }
-"""How its caller was checked, as metrics call it."""
+"""How the caller was authenticated, as a label."""
 CALLER = web.RequestKey("caller", Who)
 """The authenticated caller; not set without authentication."""
 ROUTE = web.RequestKey("route", web.AbstractResource)
-"""Set as soon as a request was routed; what is no HTTP never is."""
+"""Set when a request was routed; never for invalid HTTP."""
 
 Counted = tuple[Callable[[], None], Callable[[float], None], Callable[[float], None]]
 
@@ -70,7 +70,7 @@ def count_decision(way: str, outcome: str) -> None:
 
 
 def find_way(request: web.BaseRequest) -> str:
-    """As `count_decision` wants it."""
+    """The label for `count_decision`."""
     who = request.get(CALLER)
     return WAYS[who.way] if who else "none"
 

@@ -1,6 +1,6 @@
-"""Errors as answers: which class has which HTTP status and headers, and the one shape that every error body has.
+"""Errors as responses: HTTP status and headers of each class, and the format of every error body.
 
-What is no error of this project becomes `InternalError` without a word of its inside; the log has the rest.
+Other exceptions become `InternalError` without details; the log has the rest.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import msgspec
 from aiohttp import hdrs, web
 
 from samply_operator import errors, logs
-from samply_operator.api.app_keys import BASE_PATH, RATES
+from samply_operator.api.app_keys import BASE_PATH
 from samply_operator.api.server import base_path
 from samply_operator.api.server.measures import ROUTE, count_decision, find_way
+from samply_operator.api.server.rate_limits import RATES
 from samply_operator.control.messages import REQUEST_ID
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ INTERNAL = "Something went wrong in the service; its log has the request's id."
 
 _encoder = msgspec.json.Encoder()
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
-"""Nothing that could break a log line, a header, or fake a field."""
+"""Characters that can neither break a log line or a header nor fake a field."""
 _boot = secrets.token_hex(4)
 _count = itertools.count(1)
 
@@ -107,7 +108,7 @@ def build_response(
 
 
 def render_error(error: errors.SamplyOperatorError) -> dict[str, object]:
-    """The same three facts, inside of another answer."""
+    """The same three fields, inside of another response."""
     return _render(error.code, str(error), error.details)
 
 
@@ -131,7 +132,7 @@ def build_bad_http() -> web.Response:
 
 
 def make_request_id() -> str:
-    """Unique in this cluster for all practical purposes, and short in a log."""
+    """Practically unique in the cluster, and short in a log."""
     return f"{_boot}-{next(_count):x}"
 
 
@@ -156,7 +157,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             limits.admit(request)
         response = await handler(request)
     except errors.SamplyOperatorError as error:
-        if isinstance(error, errors.Forbidden):  # the operator's word: it decides about calls that act
+        if isinstance(error, errors.Forbidden):  # the operator decides about calls that change something
             count_decision(find_way(request), "forbidden")
         response = build_problem(error)
         if response.status == 500 and not isinstance(error, errors.ProfilingFailed):
@@ -177,7 +178,7 @@ def answer_first(handler: Serve) -> Serve:
     def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         if hdrs.EXPECT in request.headers or request.method == hdrs.METH_CONNECT:
             return handle_special(request)
-        return handler(request)  # without a frame of its own: a poll costs 70 µs in all
+        return handler(request)  # without a stack frame of its own: a poll costs 70 µs in total
 
     async def handle_special(request: web.BaseRequest) -> web.StreamResponse:
         expected = request.headers.get(hdrs.EXPECT, CONTINUE)
@@ -193,7 +194,7 @@ def answer_first(handler: Serve) -> Serve:
 
 
 def _translate(request: web.Request, error: web.HTTPException) -> web.Response:
-    """aiohttp's own refusals, in the project's shape."""
+    """aiohttp's own errors, in the project's format."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         message = f"{request.method[:32]} is not possible here, only {allowed}."
@@ -204,7 +205,7 @@ def _translate(request: web.Request, error: web.HTTPException) -> web.Response:
 
 
 def mark(headers: MutableMapping[str, str]) -> None:
-    """On each response: an id to find it in the log, and no word about the software's versions."""
+    """Added to each response: an id to find it in the log, and no software versions."""
     headers.setdefault(REQUEST_ID, logs.request_id.get() or make_request_id())
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Server"] = "samply-operator"

@@ -98,3 +98,6 @@ def _build_refusal(limit: Limit, wait_secs: int) -> errors.TooManyRequests:
         remedy="Wait as long as Retry-After says, or ask the administrator to raise config.api.requestsPerSec.",
         details={"retry_after_secs": wait_secs},
     )
+
+
+RATES = web.AppKey("rates", Rates)

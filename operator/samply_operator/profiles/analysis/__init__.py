@@ -1,1 +1,1 @@
-"""What a profile says: sums, call trees, summaries, comparisons. Pure."""
+"""The content of a profile: sums, call trees, summaries, comparisons. Pure."""

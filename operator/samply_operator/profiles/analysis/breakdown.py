@@ -1,4 +1,4 @@
-"""What the time goes into by operator or by group: sums of each, workers side by side, and the functions below. Pure.
+"""Time by operator or by group: the sums of each, by worker thread, and the functions below. Pure.
 
 `text.py`'s neighbour `breakdown_text.py` shows it.
 """
@@ -207,14 +207,14 @@ class _Sums:
         self.functions = FunctionIndex()
         self.samples = 0
         self.has_cpu: bool | None = None
-        """Of each thread that has samples: else it would be that of a part."""
+        """For each thread that has samples; otherwise it would be a partial sum."""
         self.threads: dict[int, Thread] = {}
         self.by_thread: dict[int, dict[int, _Pair]] = {}
         self._inner: list[tuple[Longs, Floats, Floats]] = []
-        """Of label and innermost function as one number: weight and CPU time, thread after thread."""
+        """By label and innermost function, as one number: weight and CPU time, thread by thread."""
 
     def add(self, columns: SampleColumns, tree: Stacks) -> None:
-        """One thread's samples; those without a stack count for nothing, as in all summaries."""
+        """One thread's samples; those without a stack are not counted, as in all summaries."""
         self.samples += len(columns.stacks)
         if len(columns.stacks):
             self.has_cpu = self.has_cpu is not False and columns.cpu_us is not None
@@ -231,11 +231,11 @@ class _Sums:
         self._inner.append((keys, sums.weight, _choose_cpu(sums)))
 
     def find_inner(self, wanted: Iterable[int], *, is_cpu: bool) -> dict[int, list[tuple[int, _Pair]]]:
-        """Of each of the labels its most expensive functions, as the innermost, and what they took."""
+        """The most expensive innermost functions of each label, with their costs."""
         labels = list(wanted)
         if not self._inner or not labels:
             return {}
-        # Of the few that are shown: all pairs may be nearly as many as there are samples.
+        # Only for the few that are shown: there may be nearly as many pairs as samples.
         is_wanted = np.zeros(len(self.attribution.buckets.labels), dtype=bool)
         is_wanted[labels] = True
         rows_of_parts = [np.flatnonzero(is_wanted[part[0] >> SHIFT]) for part in self._inner]
@@ -271,7 +271,7 @@ class _Sums:
 
 
 def _sum_pairs(columns: SampleColumns, buckets: Ints, size: int) -> dict[int, _Pair]:
-    """By bucket, those that have any."""
+    """By bucket, without empty ones."""
     sums = columns.sum_by(buckets, size)
     cpu_us = _choose_cpu(sums)
     return {row: _Pair(float(sums.weight[row]), float(cpu_us[row])) for row in np.flatnonzero(sums.counts).tolist()}
@@ -282,7 +282,7 @@ def _choose_cpu(sums: Sums) -> Floats:
 
 
 class _Builder:
-    """From sums to what is shown."""
+    """Builds the result from sums."""
 
     def __init__(self, attribution: Attribution, sums: _Sums, reported: Mapping[int, OperatorTotals]) -> None:
         self.labels = attribution.buckets.labels
@@ -306,7 +306,7 @@ class _Builder:
         return 100.0 * self.pick(pair) / whole if whole else 0.0
 
     def rank(self, label: int) -> tuple[float, float, float, Label]:
-        """By what it took itself; without samples by what the markers tell."""
+        """By own cost; without samples by the cost that the markers report."""
         own, total, reported = self.own.get(label, NOTHING), self.totals.get(label, NOTHING), self.reported.get(label)
         return -self.pick(own), -self.pick(total), -reported.cpu_us if reported else 0.0, self.labels[label]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Function:
-    """One function, as far as it can be told from another: by name and library, and by build where it has no name."""
+    """The identity of a function: name and library, and the build if it has no name."""
 
     name: str
     lib: str
@@ -32,13 +32,13 @@ class Function:
 
 @dataclass(slots=True)
 class FunctionIndex:
-    """Numbers functions in the order in which they turn up."""
+    """Numbers functions in the order of their first appearance."""
 
     functions: list[Function] = field(default_factory=list)
     _numbers: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def number(self, name: str, lib: str, file: str = "", build: str = "") -> int:
-        """`lib` is its label; `build` its build id, which counts only for what is no name: an address."""
+        """`lib` is its label; `build` its build id, which is used only if the name is an address."""
         kept = build if naming.is_unresolved(name) else ""
         number = self._numbers.setdefault((name, lib, kept), len(self.functions))
         if number == len(self.functions):
@@ -46,7 +46,7 @@ class FunctionIndex:
         return number
 
     def show_builds(self) -> None:
-        """Once all are known: where two differ in nothing but the build, it is shown behind the library."""
+        """Call when all are known: if two differ only in the build, it is shown after the library."""
         seen: dict[Function, int] = Counter(self.functions)
         for number, function in enumerate(self.functions):
             if seen[function] > 1:
@@ -92,7 +92,7 @@ class Forests(Generic[Tree]):
 
     def of(self, thread: Thread) -> Tree:
         if self._last is None or self._last[0] != thread.table_key:
-            self._last = None  # the one before goes first: two at a time are never needed
+            self._last = None  # release the previous one first: two are never needed at a time
             self._last = (thread.table_key, self._build(thread.load_tables(), self._profile, self._index))
         return self._last[1]
 
@@ -133,7 +133,7 @@ def build_forest(tables: Tables, profile: Profile, index: FunctionIndex) -> Fore
 
 
 def find_outermost(parent: array[int], func: array[int], width: int) -> bytearray:
-    """1 for nodes whose function isn't further up already.
+    """1 for nodes whose function has no other node further up.
 
     Few functions of a program can reach themselves. Who calls whom tells which, and only their nodes are looked at; a
     profile in which they are too many, or too deep, is walked depth first.
@@ -149,7 +149,7 @@ def find_recursive(parent: array[int], func: array[int], width: int) -> bytearra
 
 
 def _walk_depth_first(parent: array[int], func: array[int], width: int) -> bytearray:
-    """Counting on the way how often each function is open."""
+    """Counts on the way how often each function is open."""
     first_child = array("i", [-1]) * (len(parent) + 1)
     next_sibling = array("i", [-1]) * len(parent)
     for node in range(len(parent) - 1, -1, -1):
@@ -200,7 +200,7 @@ def sum_totals(forest: Stacks, selves: Sequence[Floats]) -> list[dict[int, float
 
 
 def _number_functions(tables: Tables, profile: Profile, index: FunctionIndex) -> list[int]:
-    """Of each frame. Frames of one row of the function table may be of several libraries."""
+    """The function of each frame. Frames of one row of the function table may be of several libraries."""
     labels = libraries.label(profile.libs)
     builds = [*map(libraries.find_build, profile.libs), ""]
     pairs, row_of_frame = vectors.group_pairs(tables.frame_func, tables.frame_lib)

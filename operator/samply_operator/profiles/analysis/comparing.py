@@ -56,11 +56,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What decides in what two profiles can be compared, and what has to be said of them."""
+    """Properties that decide how two profiles can be compared, and which notes they need."""
 
     product: str
     place: str
-    """Which of the two it is, for messages."""
+    """The profile's name in messages."""
     weight_type: str
     has_cpu: bool
     has_samples: bool
@@ -84,7 +84,7 @@ def compare(before: Profile, after: Profile, *, limit: int = 30, choice: Choice 
 
 
 def compare_each(profiles: Iterable[Profile], *, limit: int = 30, choice: Choice = BY_FUNCTION) -> Comparison:
-    """The same of two that are taken one after the other and let go: big files are never in memory together."""
+    """The same for two that are read and released one after the other, so that only one is in memory."""
     index = FunctionIndex()
     traits: list[Traits] = []
     costs: list[Costs] = []
@@ -127,7 +127,7 @@ def describe(profile: Profile, which: str) -> Traits:
 
 
 def choose_measure(before: Traits, after: Traits) -> Measure:
-    """CPU time where both have it, else what the samples weigh. Raises NotInProfile where that can't be compared."""
+    """CPU time where both have it, else what the samples weigh. Raises NotInProfile if that cannot be compared."""
     for each in (before, after):
         if not each.has_samples:
             raise NotInProfile(
@@ -146,7 +146,7 @@ def choose_measure(before: Traits, after: Traits) -> Measure:
 
 
 def describe_traits(before: Traits, after: Traits) -> tuple[str, ...]:
-    """What has to be known beside the comparison."""
+    """Notes on the comparison."""
     without = [each.place for each in (before, after) if not each.has_cpu]
     is_fallback = before.weight_type == weighing.SAMPLES and len(without) == 1
     return (

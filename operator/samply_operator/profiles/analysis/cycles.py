@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 
 def find_on_cycles(size: int, edges: Iterable[tuple[int, int]]) -> bytearray:
-    """1 for each of the nodes 0..size-1 from which a way leads back to it.
+    """1 for each of the nodes 0..size-1 that has a path back to itself.
 
     Tarjan's strongly connected components, without recursion: call chains are deeper than Python's stack.
     """

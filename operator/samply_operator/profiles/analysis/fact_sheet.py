@@ -1,4 +1,4 @@
-"""What is worth knowing of a profile without opening it: how much is in it, how much of it has names. Pure."""
+"""Facts about a profile without opening it: how much is in it, how much of it has names. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LibShare:
 
     @property
     def looks_stripped(self) -> bool:
-        """Nearly nothing in it has a name: no symbols in the binary, or none were found."""
+        """Whether nearly nothing in it has a name: no symbols in the binary, or none were found."""
         return self.samples >= MIN_SAMPLES_TO_JUDGE and self.unresolved_percent >= STRIPPED_PERCENT
 
 
@@ -67,7 +67,7 @@ class ProfileFacts:
 
 
 def gather(profile: Profile, window: TimeRange | None = None) -> ProfileFacts:
-    """Walks every sample once. `window` is a part of the time on the node's clock, in milliseconds since its start."""
+    """Reads every sample once. `window` is a part of the time on the node's clock, in milliseconds since its start."""
     total = empty = 0
     cpu_ms: float | None = None
     by_lib: dict[str, list[int]] = defaultdict(lambda: [0, 0])

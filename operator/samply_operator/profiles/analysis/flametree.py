@@ -1,4 +1,4 @@
-"""One call tree out of many: threads and whole profiles laid over each other, with a column of sums for each. Pure."""
+"""One call tree merged from threads and whole profiles, with a column of sums for each profile. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.format.profile import Profile
 
 THREAD = "thread"
-"""Stands for the library where a frame is a thread."""
+"""The library of frames that are threads."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Libraries told apart: by path and build id, not by their base name alone. Pure."""
+"""Distinct names for libraries: by path and build id, not by base name alone. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from samply_operator.profiles.format.profile import Lib
 
 NO_LIB = "(no library)"
 BUILD_DIGITS = 8
-"""Of a build id, as many as people compare."""
+"""Digits of a build id that are shown."""
 MANY = 3
 
 
 def find_build(lib: Lib) -> str:
-    """What tells a build from another: the debug id, or the code id; empty where the file knows neither."""
+    """The identity of a build: the debug id, or the code id; empty if the file has neither."""
     return (lib.debug_id.strip("0") and lib.debug_id) or lib.code_id or ""
 
 
@@ -53,7 +53,7 @@ def gather(libs: Sequence[Lib]) -> Builds:
 
 
 def describe_differences(profiles: Iterable[Builds]) -> tuple[str, ...]:
-    """A sentence on the libraries of which the profiles have different builds; none where there are none."""
+    """A sentence on the libraries of which the profiles have different builds; empty without such libraries."""
     seen: dict[str, set[str]] = {}
     for profile in profiles:
         for name, build in profile.by_label.items():

@@ -35,7 +35,7 @@ class Merged:
 @dataclass(frozen=True, slots=True)
 class _Part:
     place: str
-    """Which of the files it is, for messages."""
+    """The file's name in messages."""
     product: str
     interval_ms: float
     weight_type: str
@@ -47,7 +47,7 @@ class _Part:
 def merge(profiles: Iterable[Profile], *, limit: int = 20, choice: Choice = BY_FUNCTION) -> Merged:
     """One summary over all, at least one; each profile stands in it as a thread does in a summary of one.
 
-    One after the other is taken and let go, so that a big file is alone in memory. Raises NotInProfile where they can't
+    Each is read and released before the next, so that only one is in memory. Raises NotInProfile where they can't
     be added up.
     """
     index = FunctionIndex()

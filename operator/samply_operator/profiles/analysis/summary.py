@@ -52,7 +52,7 @@ class ThreadCost:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """`weight_type`: what samples weigh in, as the format calls it (samples, bytes, tracing-ms). `coverage` and
-    `lost_events` aren't in the file: None unless somebody who knows them says so. `notes`: what has to be known beside
+    `lost_events` are not in the file: None unless the caller adds them. `notes`: what has to be known beside
     the numbers, a sentence each.
     """
 
@@ -130,7 +130,7 @@ def check_range(profile: Profile, time_range: TimeRange, samples: int) -> None:
 
 
 def describe_emptiness(costs: Costs) -> tuple[str, ...]:
-    """Why there is nothing to list, where that is so."""
+    """Why there is nothing to list; empty if there is something."""
     if any(costs.self_weight.values()):
         return ()
     if costs.samples:
@@ -142,7 +142,7 @@ def select_threads(profile: Profile, thread: str | None) -> list[Thread]:
     """Threads with that name or tid; all without one. Raises NotInProfile where there is none."""
     if thread is None:
         return list(profile.threads)
-    # A thread that repeats others may be looked at by itself.
+    # A thread that repeats others may be selected by itself.
     for threads in (profile.threads, profile.repeats):
         if found := [each for each in threads if thread in (each.name, each.tid)]:
             return found

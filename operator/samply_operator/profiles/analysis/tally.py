@@ -45,7 +45,7 @@ class SampleColumns:
     weight: Floats | None
     cpu_us: Floats | None
     rows: Longs | None = None
-    """Which of the thread's samples these are; None: all."""
+    """Indexes of the samples in the thread; None: all."""
 
     def pick(self, rows: Longs) -> SampleColumns:
         return SampleColumns(
@@ -79,14 +79,14 @@ class SampleColumns:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The same for rows that were seen. `cpu_us` is empty where none was recorded."""
+    """The same for rows that have samples. `cpu_us` is empty where none was recorded."""
 
     weight: dict[int, float]
     cpu_us: dict[int, float]
 
 
 def add_up(thread: Thread, meta: Meta, row_of_stack: array[int], size: int) -> Tally:
-    """The sums of one thread by row, as far as there is something."""
+    """The nonzero sums of one thread by row."""
     sums = sum_up(thread, meta, row_of_stack, size)
     rows = vectors.find_positive(sums.counts)
     return Tally(
@@ -185,7 +185,7 @@ def spread(thread: Thread, meta: Meta, first_ms: float, bucket_ms: float, bucket
 
 
 def has_unit_weights(thread: Thread) -> bool:
-    """Every sample counts 1: the usual case, and the one that C code can count."""
+    """Every sample counts 1: the usual case, which C code can count."""
     column = thread.samples.weight
     return column.is_absent or (column.length > 0 and column.is_all(b"1"))
 

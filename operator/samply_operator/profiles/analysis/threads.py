@@ -1,4 +1,4 @@
-"""Threads and processes told apart where they have the same names. Pure."""
+"""Distinct names for threads and processes of the same name. Pure."""
 
 from __future__ import annotations
 

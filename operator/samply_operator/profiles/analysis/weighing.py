@@ -1,6 +1,6 @@
 """What the sums of a profile are in: samples, what samples weigh in (bytes, milliseconds), or CPU time. Pure.
 
-Sums are of one unit, and of nothing less than nothing: what can't be added up is told before anything is.
+Sums have one unit and no negative terms: what cannot be added is reported before anything is added.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MEASURES: tuple[Measure, ...] = ("samples", "cpu")
 
 SAMPLES = "samples"
 UNITS = {SAMPLES: "samples", "bytes": "bytes", "tracing-ms": "ms"}
-"""Of the weight types that the format knows, as people read them."""
+"""Weight types of the format, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def _weigh_labels(
 
 
 def number_frames(attribution: Attribution, bucket: int, index: FunctionIndex) -> tuple[int, ...]:
-    """What stands for a bucket in a call tree, as functions."""
+    """The functions that represent a bucket in a call tree."""
     labels = attribution.buckets.buckets[bucket]
     shown = (attribution.buckets.labels[label] for label in (labels if attribution.is_nested else labels[-1:]))
     return tuple(index.number(label.title, label.kind) for label in shown)
@@ -132,7 +132,7 @@ def has_cpu_times(profile: Profile, threads: Iterable[Thread] | None = None) -> 
 
 
 def check(profile: Profile, measure: Measure, threads: Sequence[Thread] | None = None) -> str:
-    """The unit of the sums, as people read it, if there can be any.
+    """The unit of the sums in words, if they can be added.
 
     Raises NotInProfile (no CPU times, or different units) or BrokenProfile (less than nothing).
     """
@@ -178,7 +178,7 @@ def require_samples(profile: Profile) -> None:
 
 
 def describe_repeats(profile: Profile) -> tuple[str, ...]:
-    """What is left out of all sums, and why."""
+    """Notes on what is left out of all sums."""
     if not profile.repeats:
         return ()
     return (f"{len(profile.repeats)} threads that stand for CPUs are not counted: they repeat the others' samples.",)

@@ -1,1 +1,1 @@
-"""What a sample counts for besides its functions: an operator of the circuit, or a group of functions. Pure."""
+"""Attribution of samples to operators of the circuit or to groups of functions. Pure."""

@@ -1,4 +1,4 @@
-"""Which attribution a profile gets: what `--by` and `?by=` mean. Reads what lies beside the profile."""
+"""The attribution that `--by` and `?by=` select. Reads the operators' names that are stored with the profile."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from samply_operator.profiles.format.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`rules`: the user's own, as TOML text; they come before those that are shipped. `names`: what Feldera tells of
-    the circuit's nodes; None: what lies beside the profile, if there is anything."""
+    """`rules`: the user's own, as TOML text; they come before those that are shipped. `names`: Feldera's names of
+    the circuit's nodes; None: those stored with the profile, if any."""
 
     by: By = "function"
     rules: str = ""

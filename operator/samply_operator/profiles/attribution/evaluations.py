@@ -1,4 +1,4 @@
-"""Evaluations of operators, as the engine's markers tell them: which node, from when to when, how much CPU time. Pure.
+"""Evaluations of operators from the engine's markers: node, start, end, CPU time. Pure.
 
 Category `Operator` (the engine has no others in it), text `<node name> <node id> used Nμs real time, Mμs CPU time`: one
 for each evaluation (crate `dbsp`, `CircuitBase::eval_node`). The end is written after an await, so evaluations on one
@@ -33,7 +33,7 @@ class Node:
 
 @dataclass(slots=True)
 class NodeIndex:
-    """Numbers nodes in the order in which they turn up."""
+    """Numbers nodes in the order of their first appearance."""
 
     nodes: list[Node] = field(default_factory=list)
     _by_head: dict[bytes, int] = field(default_factory=dict)

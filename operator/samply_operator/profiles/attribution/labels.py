@@ -29,7 +29,7 @@ class Label:
     kind: Kind
     node: str = ""
     note: str = ""
-    """What Feldera tells of the operator: table, view, place in the SQL."""
+    """Feldera's description of the operator: table, view, place in the SQL."""
 
     @property
     def title(self) -> str:
@@ -38,7 +38,7 @@ class Label:
 
 @dataclass(slots=True)
 class Buckets:
-    """Numbers labels and buckets in the order in which they turn up."""
+    """Numbers labels and buckets in the order of their first appearance."""
 
     labels: list[Label] = field(default_factory=list)
     buckets: list[Bucket] = field(default_factory=list)

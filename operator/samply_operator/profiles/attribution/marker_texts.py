@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 MAX_DIGITS = 15
 FACTOR = 0x9E3779B97F4A7C15
 PADDING = 32
-"""Behind the last line, so that a literal may be looked for anywhere."""
+"""Padding after the last line, so that a literal can be searched for anywhere."""
 CPU, REAL, USED = ("μs CPU time".encode(), "μs real time, ".encode(), b" used ")
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """`head`: for each text its row in `heads`, of which there are few; `cpu_us` as the text tells."""
+    """`head`: for each text its row in `heads`, of which there are few; `cpu_us` as in the text."""
 
     heads: list[bytes]
     head: Longs
@@ -49,7 +49,7 @@ def parse(texts: Sequence[str]) -> Parsed:
 
 
 class _Cursor:
-    """A place in each line, which goes backwards; `is_good` where all was there so far."""
+    """A position in each line, which moves backwards; `is_good` where everything matched so far."""
 
     def __init__(self, data: bytes) -> None:
         self.data = np.frombuffer(data, dtype=np.uint8)

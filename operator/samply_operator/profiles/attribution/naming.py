@@ -1,4 +1,4 @@
-"""Names that people know for nodes of the circuit: tables, views and places in the SQL, by what Feldera tells. Pure.
+"""Names for nodes of the circuit that users know: tables, views and places in the SQL, from Feldera's answers. Pure.
 
 Three names meet here. Markers and `circuit_json_profile` have the node's id (`nn18`); the latter has the persistent id
 of some nodes (a hash); `dataflow_graph` has for each hash what the SQL compiler made it of. A node that the engine
@@ -54,7 +54,7 @@ class NodeName(msgspec.Struct, frozen=True):
 
 
 class NodeNames(msgspec.Struct, frozen=True):
-    """What lies beside a profile: names by node id, when the recording ended. `problem`: why there are none."""
+    """Names by node id that are stored with a profile, as of the recording's end. `problem`: why there are none."""
 
     names: dict[str, NodeName] = {}
     program_version: int | None = None
@@ -106,12 +106,12 @@ class _Circuit(msgspec.Struct):
 
 
 def find_path(profile: Path) -> Path:
-    """Where the names are kept that belong to a profile: beside it, as `p.operators.json` beside `p.json.gz`."""
+    """The file with the names of a profile's operators: `p.operators.json` for `p.json.gz`."""
     return profile.with_name(profile.name.removesuffix(".gz").removesuffix(".json") + SUFFIX)
 
 
 def find_stored_names(profile: Path) -> NodeNames | None:
-    """What lies beside a profile, if anything does. Where it is broken, the answer says so: the profile stands."""
+    """The names that are stored with a profile, if any. A broken file is reported in `problem`."""
     try:
         with find_path(profile).open("rb") as file:
             return msgspec.json.decode(file.read(MAX_BYTES), type=NodeNames)
@@ -154,7 +154,7 @@ def _read_dataflow(data: bytes) -> dict[str, _Mir]:
 
 
 def _walk_mir(nodes: Mapping[str, Any]) -> Iterator[tuple[str, _Mir]]:
-    """Those of nested circuits stand inside of them."""
+    """Including those of nested circuits."""
     for key, node in nodes.items():
         if not isinstance(node, dict) or "operation" not in node:
             continue

@@ -1,7 +1,7 @@
 """Samples by operator: each counts for the innermost evaluation that holds it on its thread. Pure.
 
-What lies in none is named by what else is known: another interval of the engine (exchange, merge of a spine), the
-stack by the shipped rules, or the thread.
+A sample outside of all evaluations is named by another interval of the engine (exchange, merge of a spine), by the
+shipped rules for its stack, or by its thread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from samply_operator.profiles.format.vectors import Floats, Ints, Longs
 
 OTHER = "Other"
-"""The category of what isn't work, such as the level of memory pressure."""
+"""The category of markers that are not work, such as the level of memory pressure."""
 
 MERGE = re.compile(r"(.+ n[n\d_]+) on behalf of worker ")
 """The text of a merge of a spine, on a thread for merges: it tells for which operator."""
@@ -39,7 +39,7 @@ NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class MarkerFacts:
-    """How many evaluations there are, and how many markers were no good: `unparsed` have another text, `broken` no
+    """How many evaluations there are, and how many markers were unusable: `unparsed` have another text, `broken` no
     start or end, or end before they begin."""
 
     evaluations: int
@@ -51,7 +51,7 @@ class MarkerFacts:
 
 @dataclass(frozen=True, slots=True)
 class OperatorTotals:
-    """What markers say of one operator. CPU time includes that of the nodes of a nested circuit."""
+    """Totals of one operator from its markers. CPU time includes that of the nodes of a nested circuit."""
 
     evaluations: int
     cpu_us: float
@@ -139,13 +139,13 @@ class Operators:
         return found
 
     def _name_rest(self, tree: Stacks, index: FunctionIndex, nodes: Ints) -> Ints:
-        """Of a worker's samples between operators: what their stacks are, by the rules."""
+        """The groups of a worker's samples between operators, by their stacks."""
         names = [*(f"{name} between operators" for name in self._groups.names), SCHEDULER]
         buckets = np.array([self._number_outside(name) for name in names], dtype=np.int32)
         return buckets[self._groups.find_innermost(tree, index, nodes)]
 
     def sum_markers(self, threads: Iterable[Thread], start_ms: float, end_ms: float) -> dict[int, OperatorTotals]:
-        """By label: what the markers tell of the evaluations that began in that time."""
+        """By label: totals of the evaluations that began in that time."""
         totals: dict[int, OperatorTotals] = {}
         for thread in threads:
             own = self._threads[thread.index].evaluations
@@ -204,7 +204,7 @@ def build_buckets(index: NodeIndex, buckets: Buckets, notes: Mapping[str, str]) 
 
 
 def name_span(category: str, name: str, text: str) -> str:
-    """What stands for an interval of the engine that is no evaluation."""
+    """The label of an interval of the engine that is not an evaluation."""
     merge = MERGE.match(text)
     return f"{category} merge for {merge[1]}" if merge else f"{category}: {name}"
 

@@ -24,7 +24,7 @@ from samply_operator.profiles.errors import InvalidRules
 
 SHIPPED = "dbsp.toml"
 MAX_GROUPS = 62
-"""A set of groups is a number of 64 bits, with one for what matches no rule."""
+"""A set of groups is a 64-bit number, with one bit for samples that match no rule."""
 
 
 class _RawGroup(msgspec.Struct, forbid_unknown_fields=True):

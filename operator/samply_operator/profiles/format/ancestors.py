@@ -1,6 +1,6 @@
-"""What nodes of a tree get from the nodes above them, on whole columns. Parents come before children. Pure.
+"""Values that nodes of a tree inherit from their ancestors, for whole columns. Parents come before children. Pure.
 
-Each step looks twice as far up as the one before, so that there are few of them however deep the tree is.
+Each step looks twice as far up as the one before, so even a deep tree needs few steps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Columns of numbers, kept as JSON text and decoded in pieces.
 
-A column of ten million numbers as a Python list takes 400 MB, as text 60: so a column stays text until somebody walks
-it, piece by piece, and what has to be kept goes into an `array`.
+A column of ten million numbers as a Python list takes 400 MB, as text 60: so a column stays text until it is read,
+piece by piece, and what has to be kept goes into an `array`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Column:
 
     @property
     def has_numbers(self) -> bool:
-        """It is there, and not all of it is null."""
+        """Whether the column exists and is not all null."""
         return not self.is_absent and DIGIT.search(memoryview(self.raw)) is not None
 
     @property
@@ -65,7 +65,7 @@ class Column:
         )
 
     def is_all(self, text: bytes) -> bool:
-        """Every row is this very text: told without decoding a number."""
+        """Whether every row is this text. Decodes no number."""
         raw = memoryview(self.raw)
         if len(raw) != self.length * (len(text) + 1) + 1:
             return False
@@ -83,7 +83,7 @@ class Column:
         """All of them, compact. "i" is 32 bits wide, "q" 64. `null` stands for JSON's null."""
         limit = 1 << (31 if typecode == "i" else 63)
         # At once and in full: what grows is copied, and leaves holes. A number and a comma are two bytes at least, so
-        # the length that the file tells is not believed beyond that.
+        # the length that the file states is not trusted beyond that.
         out = array(typecode, [0]) * min(self.length, len(self.raw) // 2)
         rows = vectors.view(out) if typecode == "i" else vectors.view_longs(out)
         total = 0
@@ -101,13 +101,13 @@ class Column:
         try:
             return vectors.view_longs(self.ints("q", null=null))
         except BrokenProfile:
-            # Fractions, or something else that the other decoder tells.
+            # Fractions, or something that the other decoder reports.
             return vectors.join_floats(self._pieces(b"%d" % null))
 
     def _read_piece(self, text: bytes, null: int) -> Longs:
         body = text[1:-1].replace(b"null", b"%d" % null) if b"null" in text else text[1:-1]
         numbers = vectors.parse_longs(body) if body.strip() else vectors.as_longs([])
-        # Where they aren't the plain numbers of samply, the decoder tells what is wrong, or that nothing is.
+        # If they are not samply's plain numbers, the decoder reports what is wrong, if anything.
         return self._look_closely(text, null) if numbers is None else numbers
 
     def _look_closely(self, text: bytes, null: int) -> Longs:
@@ -151,7 +151,7 @@ def split(text: memoryview) -> Iterator[bytes]:
         piece = bytes(text[start : start + PIECE]) if start + PIECE < end else bytes(text[start:end])
         if start + len(piece) < end:
             cut = piece.rfind(b",")
-            # Without a comma in a whole piece it is no column of numbers: let the decoder say so.
+            # Without a comma in a whole piece it is no column of numbers: the decoder reports it.
             piece = piece[:cut] if cut > 0 else piece
         yield b"[" + piece + b"]"
         start += len(piece) + 1

@@ -1,4 +1,4 @@
-"""Tells by its first bytes what a file is that is no profile, and what to do with it. Pure."""
+"""Identifies a file that is not a profile by its first bytes, and says what to do with it. Pure."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _recognize_text(text: bytes) -> FileType:
 
 def _is_text(text: bytes) -> bool:
     try:
-        codecs.utf_8_decode(text, "strict", False)  # what is cut at the end is no error
+        codecs.utf_8_decode(text, "strict", False)  # a truncated end is not an error
     except UnicodeDecodeError:
         return False
     return _CONTROL.search(text) is None
@@ -138,7 +138,7 @@ _BY_KEYS: tuple[tuple[frozenset[str], FileType], ...] = (
 
 
 def recognize_keys(keys: Iterable[str]) -> FileType | None:
-    """What an object of JSON is that is no profile, by its keys."""
+    """Identifies a JSON object that is not a profile by its keys."""
     found = set(keys)
     for wanted, file_type in _BY_KEYS:
         if wanted <= found:

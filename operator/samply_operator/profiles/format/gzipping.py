@@ -1,4 +1,4 @@
-"""Writes gzip that is the same bytes for the same input: no name, no time in its head. Touches the file it is given."""
+"""Writes reproducible gzip: no name and no time in the header. Writes only the given file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isal import isal_zlib
 
 LEVEL = 6
 BIG_BYTES = 16 << 20
-"""From here on speed counts more than the last fifth of the size."""
+"""Above this size, speed matters more than the last fifth of the size."""
 
 FAST_LEVEL = 3
 """isal's best: smaller than gzip -1, in a quarter of its time."""
@@ -41,7 +41,7 @@ class Packer(Protocol):
 
 
 def build_packer(expected_bytes: int) -> Packer:
-    """zlib's where the result should be small, isal's where there is much to pack."""
+    """zlib for a small result, isal for large input."""
     if expected_bytes < BIG_BYTES:
         return zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     return isal_zlib.compressobj(FAST_LEVEL, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)

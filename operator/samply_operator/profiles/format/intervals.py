@@ -36,7 +36,7 @@ def find_innermost(starts: Floats, ends: Floats, times: Floats) -> Longs:
 
 
 def _sweep(starts: Sequence[float], ends: Sequence[float], times: Sequence[float]) -> list[int]:
-    """The same one by one, for times in order: linear, however deep the intervals nest."""
+    """The same for sorted times, one by one: linear in any depth of nesting."""
     found, still_open, following = [], list[int](), 0
     for time in times:
         while following < len(starts) and starts[following] <= time:

@@ -1,4 +1,4 @@
-"""JSON as files have it: read strictly, and once more where only its spelling is at fault. Pure.
+"""JSON from files: decoded strictly, and again after a repair if only its spelling is wrong. Pure.
 
 Whole numbers may be spelt `2.0`, and text may hold what is no Unicode: halves of surrogate pairs (as JavaScript and
 Python write them), or bytes that are not UTF-8. The text is repaired in place, character by character, so that whatever
@@ -51,7 +51,7 @@ def _decode_leniently(
 
 
 def repair(text: bytearray) -> bool:
-    """Replace what is no Unicode, in place and without a change of length; whether there was any."""
+    """Replace invalid Unicode in place, without a change of length. Returns whether there was any."""
     found = False
     for match in ESCAPE.finditer(bytes(text)) if b"\\u" in text else ():
         if match[1] is not None:
@@ -65,7 +65,7 @@ def _repair_bytes(text: bytearray) -> bool:
     while start < len(text):
         piece = bytes(text[start : start + PIECE])
         try:
-            # What is cut at the end of a piece belongs to the next one.
+            # A sequence that is cut at the end of a piece belongs to the next one.
             start += codecs.utf_8_decode(piece, "strict", start + PIECE >= len(text))[1]
         except UnicodeDecodeError as error:
             text[start + error.start : start + error.end] = b"?" * (error.end - error.start)

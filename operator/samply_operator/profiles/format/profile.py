@@ -1,7 +1,7 @@
-"""A profile in memory: an outline, with tables and sample columns as text until somebody asks for them.
+"""A profile in memory: an outline, with tables and sample columns as text until they are needed.
 
 Pure data. Every index in `Tables` has been checked against the table that it points into; those in `Samples` are
-checked by whoever walks them (`tally.py`).
+checked when they are read (`tally.py`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What one thread was seen doing. `weight` absent: every sample counts 1. `cpu`: units of `Meta.cpu_unit_us`."""
+    """The samples of one thread. `weight` absent: every sample counts 1. `cpu`: units of `Meta.cpu_unit_us`."""
 
     length: int
     stack: Column
@@ -98,8 +98,8 @@ class Meta:
     product: str
     interval_ms: float
     start_time_ms: float
-    """Unix time at which the recording began. Sample times may count from the machine's start instead: only their
-    differences mean something."""
+    """Unix time at which the recording began. Sample times may count from the machine's boot instead; only their
+    differences are meaningful."""
     oscpu: str
     symbolicated: bool
     cpu_unit_us: float
@@ -107,7 +107,7 @@ class Meta:
     clock_start_ms: float = 0.0
     """Where the file's times begin on the node's clock (monotonic, since its start); samply counts from 0 as a rule."""
     has_times: bool = True
-    """False: what the file calls times are offsets in bytes."""
+    """False: the file's times are offsets in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Profile:
     meta: Meta
     libs: tuple[Lib, ...]
     threads: tuple[Thread, ...]
-    """Those that count."""
+    """Threads that are counted."""
     repeats: tuple[Thread, ...] = ()
     """Threads that stand for CPUs (`--per-cpu-threads`): each of their samples is another thread's as well."""
 

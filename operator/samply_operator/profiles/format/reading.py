@@ -1,4 +1,4 @@
-"""From a file to a `Profile`: decode, tell versions apart, check every index. Reads files, writes nothing."""
+"""From a file to a `Profile`: decodes, distinguishes versions, checks every index. Reads files, writes nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parse(data: bytes | bytearray, path: Path) -> Profile:
 
 
 def check_kind(document: dict[str, msgspec.Raw], path: Path) -> None:
-    """Raises BrokenProfile where the keys say that it is something else."""
+    """Raises BrokenProfile if the keys belong to another format."""
     found = file_types.recognize_keys(document)
     if found is not None:
         what = f"{path.name} is {found.what}."
@@ -49,7 +49,7 @@ def check_kind(document: dict[str, msgspec.Raw], path: Path) -> None:
 
 
 def check_version(version: int | None) -> int:
-    """The format version, refused politely if it isn't known here."""
+    """The format version. Raises UnsupportedVersion if it is not supported."""
     if version is None:
         raise build_broken(
             "meta",
@@ -89,7 +89,7 @@ class _Builder:
 
     def build(self, path: Path, raw_bytes: int) -> Profile:
         meta = self.raw.meta
-        # Not an attribute: it would make a ring with `self`, and the file's text would stay till the ring is collected.
+        # Not an attribute: a reference cycle with `self` would keep the file's text until it is collected.
         load_shared = lru_cache(maxsize=2)(self._load_shared)
         units = meta.sample_units or disk.RawSampleUnits()
         if self.version >= disk.STRINGS_SHARED:
@@ -197,7 +197,7 @@ class _Builder:
         return prefixes
 
     def _flags(self, raw: msgspec.Raw, where: str, length: int, since: int) -> array[int] | None:
-        """None: in this version, each column says for itself what means nothing."""
+        """None: in this version, each column marks missing values itself."""
         return _ints(raw, f"{where}.flags", length) if self.version >= since else None
 
     def _libs_of_frames(
@@ -244,7 +244,7 @@ class _Builder:
 
 
 def split_repeats(threads: Sequence[Thread]) -> tuple[tuple[Thread, ...], tuple[Thread, ...]]:
-    """The threads that count, and those of samply's process "CPU", number 0: one for all CPUs, one for each.
+    """The threads that are counted, and those of samply's process "CPU", number 0: one for all CPUs, one for each.
 
     A label may stand behind its name. Without any other thread, the one for all CPUs counts.
     """

@@ -27,7 +27,7 @@ NUMBERS = 64 << 10
 _HEADER = struct.Struct("<8sIII")
 _ENTRY = struct.Struct("<III")
 _PLACEHOLDER = re.compile(rb'\{\s*"\$s"\s*:\s*(\d{1,10})\s*\}')
-"""In a string of JSON it cannot stand: there, quotation marks have a backslash before them."""
+"""Cannot occur in a JSON string, in which quotation marks are escaped."""
 
 
 class SlabsError(ValueError):

@@ -1,7 +1,7 @@
-"""Reads a file into memory, unpacked, and never more of it than allowed.
+"""Reads a file into memory, unpacked, up to a size limit.
 
-Touches the file system for reading only. A gzip bomb, a cut-off gzip and bytes after the end are told apart here,
-so that everything above works on one block of bytes.
+Only reads from the file system. Detects gzip bombs, truncated gzip and bytes after the end, so that callers work on
+one block of bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAX_RAW_BYTES = 2 << 30
 
 
 def load(path: Path, *, max_raw_bytes: int = MAX_RAW_BYTES) -> bytearray:
-    """The unpacked bytes of a file, gzip or plain (told by the magic number, not by the name)."""
+    """The unpacked bytes of a file, gzip or plain (by the magic number, not by the name)."""
     try:
         with path.open("rb") as file:
             head = file.read(2)

@@ -160,6 +160,6 @@ class RawVersion(msgspec.Struct, rename="camel"):
 
 
 class RawVersionOnly(msgspec.Struct):
-    """Read when the rest doesn't fit: a version that isn't known is told as such, not as a missing column."""
+    """Read if decoding fails, so that an unknown version is reported as such, not as a missing column."""
 
     meta: RawVersion

@@ -1,4 +1,4 @@
-"""Whole call trees as columns, in numpy: laid over each other, turned around, cut. Parents always come first. Pure.
+"""Whole call trees as columns, in numpy: merged, inverted, pruned. Parents always come first. Pure.
 
 `func` are numbers below `width`; `group` parts the roots: paths of different groups never fall together.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from samply_operator.profiles.format.vectors import Floats, Ints, Longs
 
 MAX_DEPTH = 10_000
-"""Deeper stacks are no program's: the work is done level by level."""
+"""No program has deeper stacks. The work is done level by level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Tree:
     selves: tuple[Floats, ...]
     totals: tuple[Floats, ...]
     is_cut: Longs
-    """1 where there is more below than was looked at."""
+    """1 where nodes below were left out."""
 
 
 def build(parent: Ints, func: Ints, group: Longs, selves: Sequence[Floats], width: int) -> Tree:
@@ -67,7 +67,7 @@ def invert(
     tree: Tree, width: int, *, starts: Longs | None = None, path: Sequence[frozenset[int]] = (), least: float
 ) -> Tree:
     """Callers below what they call. It starts at what was spent in each node itself, or at `starts` with all below
-    them; `path` picks one function for each of the first levels. What is smaller than `least` of all is not gone into.
+    them; `path` picks one function for each of the first levels. Subtrees smaller than `least` of all are left out.
     """
     columns = tree.selves if starts is None else tree.totals
     if starts is None:

@@ -40,7 +40,7 @@ FEW = 8
 
 
 def load() -> None:
-    """Import numpy now."""
+    """Import numpy."""
     np.zeros(0)
 
 
@@ -53,7 +53,7 @@ def parse_longs(text: bytes) -> Longs | None:
             numbers = np.fromstring(text, dtype=np.int64, sep=",")
         except (DeprecationWarning, ValueError):
             return None
-    # Beyond 64 bits C's `strtol` gives the largest number there is, without a word.
+    # Beyond 64 bits C's `strtol` silently returns the largest number.
     if len(numbers) != expected or abs_max(numbers) > 1 << 62:
         return None
     return numbers
@@ -64,7 +64,7 @@ def abs_max(numbers: Longs) -> int:
 
 
 def view(column: array[int]) -> Ints:
-    """The same memory as numbers of 32 bits."""
+    """The same memory viewed as 32-bit numbers."""
     return np.frombuffer(column, dtype=np.int32)
 
 

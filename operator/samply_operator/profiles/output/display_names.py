@@ -1,4 +1,4 @@
-"""Names out of a file made fit for what they are shown in. Pure.
+"""Sanitizes names from a file for display. Pure.
 
 A name comes from a binary, or from whoever wrote the file: it may hold control characters, markup, or what turns the
 direction of the text around it.
@@ -14,7 +14,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069
 
 MAX_NAME = 200
 HUGE = 1e15
-"""From here on a double has no fraction, and nobody counts the digits."""
+"""From here on a double has no fraction."""
 
 
 def show_number(value: float) -> str:

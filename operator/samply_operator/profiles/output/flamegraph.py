@@ -1,4 +1,4 @@
-"""A flame graph as one SVG file that needs nothing else: titles without a script, search and zoom with the one inside.
+"""A flame graph as one self-contained SVG file: titles without a script, search and zoom with an embedded one.
 
 Frames too narrow to be seen are left out, so the size of the file is bounded whatever the profile. Pure.
 """
@@ -31,7 +31,7 @@ MAX_DEPTH = 1000
 """Rows of frames: 17,000 pixels. samply cuts stacks at 500; names of inlined functions and merged files add more."""
 
 ELIDED = "not drawn"
-"""Stands for the library of what is too deep."""
+"""Shown as the library of frames that are too deep."""
 CHARACTER = 6.65
 FULL_COLOUR = 0.05
 """A change by so much of the whole is as red or blue as it gets."""
@@ -100,7 +100,7 @@ def compare(before: Profile, after: Profile, *, choice: Choice = BY_FUNCTION) ->
 
 
 def draw(tree: FlameTree, *, title: str, facts: Iterable[str], unit: str, notes: Sequence[str] = ()) -> Iterator[bytes]:
-    """The SVG in pieces. The first column gives the widths, a second one the colours; `notes` stand below the graph."""
+    """The SVG in pieces. The first column sets widths, a second one colours; `notes` are shown below the graph."""
     boxes = list(lay_out(tree))
     depth = max((box.depth for box in boxes), default=0) + 1
     floor = TOP + depth * ROW
@@ -118,7 +118,7 @@ def draw(tree: FlameTree, *, title: str, facts: Iterable[str], unit: str, notes:
         yield f'<text x="8" y="{y}" class="h soft">{display_names.escape(line)}</text>\n'.encode()
     yield (
         f'<text x="8" y="{height - 10}" id="details"></text>\n'
-        # Behind what it works on: it runs when it is read.
+        # After the elements that it uses: it runs when it is read.
         f"<script><![CDATA[\n{SCRIPT.read_text(encoding='utf-8')}]]></script>\n</svg>\n"
     ).encode()
 

@@ -35,7 +35,7 @@ UNITS: dict[str, tuple[str, str, float]] = {
 """By weight type: pprof's name and unit of it, and how many of that unit it is. Values are whole numbers there."""
 
 FINE = 1000
-"""Parts of one in which weights are told that are no whole numbers."""
+"""Units per weight for weights that are not whole numbers."""
 
 
 def convert(profile: Profile, *, choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
@@ -99,7 +99,7 @@ def _choose_columns(profile: Profile) -> list[_Column]:
 
 
 def _describe(profile: Profile, columns: Sequence[_Column], strings: Strings) -> Iterator[bytes]:
-    """When it was taken, how often, and what has to be known beside the numbers."""
+    """Time, rate and comments."""
     yield _ints((TIME_NANOS, round(profile.meta.start_time_ms * 1e6)))
     span = tally.find_span(profile.threads) if profile.meta.has_times else None
     yield _ints((DURATION_NANOS, round((span[1] - span[0]) * 1e6) if span else 0))

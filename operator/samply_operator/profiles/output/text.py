@@ -37,7 +37,7 @@ def render_notes(notes: Iterable[str]) -> list[str]:
 
 
 def render_quality(coverage: float | None, lost_events: int | None) -> list[str]:
-    """What is known of the recording, in one line or none."""
+    """What is known about the recording, in at most one line."""
     known = [] if coverage is None else [f"coverage {coverage:.0%}"]
     known += [] if lost_events is None else [f"{lost_events} lost events"]
     return [", ".join(known)] if known else []
@@ -55,7 +55,7 @@ def _render_thread(thread: ThreadCost, title: str, weight_type: str) -> list[str
 
 
 def _render_functions(thread: ThreadCost, functions: tuple[FunctionCost, ...], weight_type: str) -> list[str]:
-    """CPU time stands beside samples that have it; else what they weigh."""
+    """CPU time if the samples have it, else their weight."""
     is_cpu = weight_type == SAMPLES and thread.cpu_ms is not None
     unit = "ms" if is_cpu else clean(name_unit(weight_type), limit=20)
     width = max(7, len(f"self {unit}"), *(len(_show_self(cost, is_cpu=is_cpu)) for cost in functions))

@@ -1,4 +1,4 @@
-"""Output files that are replaced whole or not at all. Touches the file system: the one file, and one beside it."""
+"""Output files that are replaced atomically, through a temporary file in the same folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEW_FILE = 0o666
 
 
 def write(pieces: Iterable[bytes], out: Path, *, inputs: Iterable[Path] = ()) -> None:
-    """All of the pieces, or `out` stays as it was. Raises InvalidParam (see `open_temporary`)."""
+    """Writes all of the pieces, or leaves `out` unchanged. Raises InvalidParam (see `open_temporary`)."""
     with open_temporary(out, inputs=inputs) as path, path.open("wb") as file:
         file.writelines(pieces)
 

@@ -63,7 +63,7 @@ def bake(
     """Write `out_path` (gzip) from a profile and its sidecar. `out_path` must be another file. `window`: see
     `fact_sheet.gather`.
 
-    Raises ProfileError; then `out_path` is worth nothing, and the caller publishes the raw profile, marked as such.
+    Raises ProfileError; then `out_path` is unusable, and the caller publishes the raw profile, marked as such.
     """
     data = source.load_json(profile_path, max_raw_bytes=max_raw_bytes)
     profile = reading.parse(data, profile_path)
@@ -72,14 +72,14 @@ def bake(
     warnings = symbols.warnings
     del profile, symbols
     written = gzipping.write(render(document), out_path, expected_bytes=len(data))
-    # The facts are gathered from what was written, not from what was meant; what was read goes before, for its memory.
+    # The facts come from the written file, not from what was intended; the input is freed before, for its memory.
     del data, document
     facts = gather(reading.read(out_path, max_raw_bytes=written.raw_bytes), window)
     return BakeResult(facts, named, written.size_bytes, written.raw_bytes, written.sha256, warnings)
 
 
 Part = Callable[[], Iterator[bytes]]
-"""JSON that is made when it is written: a long column needn't be in memory twice."""
+"""JSON that is built when it is written, so that a long column is not in memory twice."""
 
 Outline = Mapping[str, object]
 """A document as it will be written: text, parts, and objects and lists of these."""
@@ -101,7 +101,7 @@ def build_document(
     for thread in threads:
         _label_thread(thread, label)
     outline: dict[str, object] = dict(outer)
-    # It follows what was named, not what was meant; of no stack at all, there was nothing to name.
+    # Based on the names that were set. Without a stack there was nothing to name.
     is_named = has_sidecar and (named > 0 or not any(thread.stack_count for thread in profile.all_threads))
     outline["meta"] = _patch_meta(outer["meta"], label, profile.meta.symbolicated or is_named)
     outline["threads"] = [_outline_thread(thread, rewritten.get(index)) for index, thread in enumerate(threads)]

@@ -1,4 +1,4 @@
-"""Puts inlined functions into a thread's stacks, where they are sure. Pure.
+"""Adds inlined functions to a thread's stacks where they are certain. Pure.
 
 A stack that ends in a frame with inlined functions becomes a chain of stacks. Parents must stay before their children,
 so every stack gets a new index, and whatever points at stacks has to follow.

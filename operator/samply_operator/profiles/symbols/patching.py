@@ -1,4 +1,4 @@
-"""Turns a `Renaming` into changed tables of the JSON document. Columns that aren't known here are carried along."""
+"""Turns a `Renaming` into changed tables of the JSON document. Unknown columns are kept."""
 
 from __future__ import annotations
 

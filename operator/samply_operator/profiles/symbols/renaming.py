@@ -15,7 +15,7 @@ from samply_operator.profiles.symbols.sidecar import Symbol, SymbolsByLib
 
 
 class Strings:
-    """A string table that grows; a string that it has already keeps its index."""
+    """A growing string table; an existing string keeps its index."""
 
     def __init__(self, strings: Sequence[str]) -> None:
         self.items = list(strings)
@@ -69,7 +69,7 @@ class Renaming:
 
 
 def plan(tables: Tables, symbols: SymbolsByLib, strings: Strings, *, with_inlined: bool = True) -> Renaming:
-    """New strings go into `strings`; the rest is in the answer."""
+    """Adds new strings to `strings` and returns the rest."""
     planner = _Planner(strings)
     for frame, (func, address) in enumerate(zip(tables.frame_func, tables.frame_address, strict=True)):
         lib = tables.frame_lib[frame]
@@ -84,7 +84,7 @@ def plan(tables: Tables, symbols: SymbolsByLib, strings: Strings, *, with_inline
 
 
 class _Planner:
-    """Hands out rows: one per function, whichever frames it turns up in."""
+    """Assigns rows: one per function, for all of its frames."""
 
     def __init__(self, strings: Strings) -> None:
         self.renaming = Renaming()

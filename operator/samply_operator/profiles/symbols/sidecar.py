@@ -1,6 +1,6 @@
 """Reads the sidecar that samply 0.13.1 writes beside a profile: names for the addresses seen, by library.
 
-What is sure in it, and what is not: addresses of one function share one entry, made for the first of them in the list.
+What is certain in it: addresses of one function share one entry, made for the first of them in the list.
 So the outer function's name and file hold for all; inlined functions and lines only for that first address.
 """
 
@@ -46,11 +46,11 @@ class Symbol:
 
     @property
     def is_wholly_known(self) -> bool:
-        """One address only: then its inlined frames and its line are the whole truth about the function here."""
+        """Whether the symbol has a single address, for which its inlined frames and line are exact."""
         return self.addresses == 1
 
     def find_line(self, address: int) -> int | None:
-        """The outer function's line at an address, where it is sure."""
+        """The outer function's line at an address, if it is certain."""
         return self.frames[-1].line if self.frames and address == self.first_address else None
 
 
@@ -135,7 +135,7 @@ def find_libs(entry: RawLibSymbols, libs: Sequence[Lib]) -> list[int]:
 
 
 def _describe_strangers(strangers: Sequence[RawLibSymbols], libs: Sequence[Lib], *, has_match: bool) -> tuple[str, ...]:
-    """Symbols that aren't used: of another build of a library, or of none that is in the profile."""
+    """Unused symbols: of another build of a library, or of a library that is not in the profile."""
     names = {lib.debug_name for lib in libs}
     other_builds = [entry.debug_name for entry in strangers if entry.debug_name in names]
     if other_builds:

@@ -1,6 +1,6 @@
 """Runs a job on profiles in a child process with limits on memory, CPU time, wall time and size of what it writes.
 
-A profile comes from a pod and may be anything: whatever it does to its reader, it does to the child. This is the way
+A profile comes from a pod and is not trusted: it can harm only the child. This is the way
 in which a service touches profiles; the CLI on a user's own files needs no child.
 """
 
@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 PIECE = 64 << 10
 STDERR_BYTES = 64 << 10
 NO_MEMORY = (b"MemoryError", b"OpenBLAS error: Memory allocation", b"failed to map segment")
-"""What Python, numpy's BLAS and the dynamic linker say."""
+"""Messages of Python, numpy's BLAS and the dynamic linker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ async def name(dataflow: Path, circuit: Path, limits: Limits) -> NodeNames:
 
 
 async def pack(profile: Path, out: Path, limits: Limits) -> Written:
-    """The raw file as gzip, whatever is in it."""
+    """The raw file as gzip, without a look at its content."""
     return await _ask(
         jobs.Pack(profile=str(profile), out=str(out), max_raw_bytes=limits.max_raw_bytes), Written, limits
     )
@@ -116,7 +116,7 @@ async def stream(job: jobs.AnyJob, limits: Limits) -> AsyncGenerator[bytes, None
     deadline = asyncio.get_running_loop().time() + limits.wall_secs
     try:
         await _send(process, msgspec.json.encode(job))
-        # No `asyncio.timeout` around a `yield`: it would go off in the code of whoever takes the pieces.
+        # No `asyncio.timeout` around a `yield`: it would fire in the caller's code.
         while piece := await _receive(process, deadline):
             yield piece
         async with asyncio.timeout_at(deadline):
@@ -159,7 +159,7 @@ async def _start(limits: Limits, stdout: int | BinaryIO) -> asyncio.subprocess.P
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         limit=PIECE,
-        # A clean environment: no secret of the service is in reach of what reads a stranger's file.
+        # A clean environment: a process that reads untrusted files has no access to the service's secrets.
         # Nothing here multiplies matrices: numpy's BLAS would start threads and reserve memory for them.
         env={
             "PYTHONPATH": str(Path(samply_operator.__file__).parents[1]),
@@ -175,7 +175,7 @@ def _build_late(limits: Limits) -> errors.ProfileJobFailed:
 
 async def _send(process: asyncio.subprocess.Process, request: bytes) -> None:
     if process.stdin is not None:
-        # If it died before it read, its exit status says why.
+        # If the child died before it read, its exit status says why.
         with contextlib.suppress(ConnectionError):
             process.stdin.write(request)
             await process.stdin.drain()
@@ -190,7 +190,7 @@ async def _receive(process: asyncio.subprocess.Process, deadline: float) -> byte
 
 
 async def _read_stderr(process: asyncio.subprocess.Process) -> bytes:
-    """The beginning of it; the rest is read and dropped, so that the child never waits."""
+    """The beginning of the stream; the rest is discarded, so that the child never blocks."""
     kept = b""
     if process.stderr is not None:
         while piece := await process.stderr.read(PIECE):

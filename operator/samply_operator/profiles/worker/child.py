@@ -34,7 +34,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def set_limits(memory_bytes: int, cpu_secs: int, out_bytes: int) -> None:
-    """Hard limits: the process can't lift them again. Lower limits that are there already stay."""
+    """Hard limits, which the process cannot raise again. Lower existing limits stay."""
     for kind, wanted, spare in (
         (resource.RLIMIT_AS, memory_bytes, 0),
         # A second between the signal that can be told apart (SIGXCPU) and the one that can't (SIGKILL).
@@ -49,12 +49,12 @@ def set_limits(memory_bytes: int, cpu_secs: int, out_bytes: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one job. Everything that goes wrong with the file is an exit status, nothing is a traceback."""
+    """Run one job. Every problem with the file is an exit status, never a traceback."""
     memory_bytes, cpu_secs, out_bytes = map(int, arguments)
     set_limits(memory_bytes, cpu_secs, out_bytes)
     try:
         job = msgspec.json.decode(sys.stdin.buffer.read(), type=jobs.AnyJob)
-        # Before the file: a library that finds no room for itself later ends the process without a word of ours.
+        # Before the file is read: a library that later fails to load, for lack of memory, ends the process silently.
         vectors.load()
         _answer(job)
     except ProfileError as error:
@@ -84,5 +84,5 @@ def _answer(job: jobs.AnyJob) -> None:
 if __name__ == "__main__":
     status = main(sys.argv[1:])
     sys.stderr.flush()
-    # Taking a big heap apart piece by piece takes longer than some jobs: the kernel does it at once.
+    # Freeing a large heap takes longer than some jobs; the kernel does it at once.
     os._exit(status)

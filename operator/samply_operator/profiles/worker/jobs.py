@@ -1,4 +1,4 @@
-"""The jobs that a child process does, and what it answers: typed on both ends, JSON between. No process is here."""
+"""The jobs of a child process and their results: typed at both ends, JSON in between. Starts no process."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Bake(Job, frozen=True, tag="bake"):
 
 
 class Pack(Job, frozen=True, tag="pack"):
-    """The way out when baking failed: the file as it is, in gzip. Answers `gzipping.Written`; no JSON is looked at."""
+    """The fallback when baking failed: the file as it is, in gzip. Answers `gzipping.Written`; no JSON is looked at."""
 
     profile: str
     out: str
@@ -87,7 +87,7 @@ class Top(View, frozen=True, tag="top"):
     output: Output = "json"
     coverage: float | None = None
     lost_events: int | None = None
-    """What is known of the recording, to stand beside the sums."""
+    """What is known about the recording, shown with the sums."""
 
 
 class Convert(View, frozen=True, tag="convert"):
@@ -117,7 +117,7 @@ class Merge(View, frozen=True, tag="merge"):
 
 
 class Asked(TypedDict):
-    """What a summary is cut to."""
+    """The range that a summary covers."""
 
     limit: int
     thread: str | None

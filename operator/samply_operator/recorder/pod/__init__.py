@@ -1,1 +1,1 @@
-"""The steps of one recording that touch its pod, in their order: prepare, follow, collect, finish."""
+"""The steps of one recording in its pod, in order: prepare, follow, collect, finish."""

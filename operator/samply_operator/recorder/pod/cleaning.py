@@ -1,4 +1,4 @@
-"""After a recording has ended: nothing of it stays in the pod, whatever became of the pod meanwhile."""
+"""Cleaning after a recording: removes everything of it from the pod."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ logger = logging.getLogger(__name__)
 
 HAS_COME = frozenset({"running", "terminated"})
 LATE_SECS = 3600.0
-"""How late an ephemeral container may come and still be ended; after that it ends by its own timer."""
+"""How long a late ephemeral container is still waited for and ended; after that it ends by its own timer."""
 
 
 class Left(Enum):
-    """What is left in the pod."""
+    """The remains in the pod."""
 
     NOTHING = "nothing"
     FILES = "files"
-    """Nothing runs there any more; what lies there is to be removed later."""
+    """Nothing runs there; files are to be removed later."""
     UNKNOWN = "unknown"
-    """It could not be reached: samply may run there."""
+    """The pod was unreachable: samply may still run."""
 
 
 async def clean(context: Context, entry: JournalEntry) -> Left:

@@ -43,7 +43,7 @@ async def copy(pod: TargetPod, file: RemoteFile) -> Path:
     try:
         await _copy_out(pod, file, path)
     except KubeError as error:
-        # A container that is gone is reported as such, whatever its last session reported.
+        # A container that is gone is reported as such, whatever the last session reported.
         await pod.blame()
         if isinstance(error, transfer.TransferCorrupt):
             failures.fail("TransferCorrupt", error.message)
@@ -90,7 +90,7 @@ async def collect(pod: TargetPod, progress: Progress) -> Manifest:
         reservation = await asyncio.to_thread(context.volume.reserve, EXPANSION * sum(f.size_bytes for f in files))
         with reservation:
             paths = {file.name: await copy(pod, file) for file in files}
-            # Each one takes as much memory as it may: they go one after the other.
+            # Each may use its whole memory limit: one at a time.
             async with context.bakes:
                 with measures.BAKE_SECS.time():
                     finished = await finish.finish(
@@ -147,7 +147,7 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
         failure = dataclasses.replace(failure, remedy=cure)
     return msgspec.structs.replace(
         describe_attempt(entry, context.now(), failure),
-        # Of no samples at all there is nothing to keep but the numbers.
+        # Without samples only the numbers are kept.
         file=None if failure is not None and failure.reason == "EmptyProfile" else finished.file,
         quality=Quality(
             samples=samples,
@@ -220,7 +220,7 @@ def describe_attempt(entry: JournalEntry, now: float, failure: Failure | None) -
 
 
 def _find_throttling(progress: Progress, phase: int) -> float | None:
-    """Seconds that the CPU limit took between the marks `phase` and `phase + 1`."""
+    """Seconds of throttling by the CPU limit between the readings `phase` and `phase + 1`."""
     marks = progress.throttled_usecs
     return round(max(0, marks[phase + 1] - marks[phase]) / 1e6, 3) if len(marks) > phase + 1 else None
 

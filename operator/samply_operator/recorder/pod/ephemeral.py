@@ -1,4 +1,4 @@
-"""The ephemeral container: added to the pod, waited for, and gone when its work is done.
+"""The ephemeral container: added to the pod, waited for, and ended after the recording.
 
 It has the capabilities that profiling needs and nothing else, an image of the project's own, and an end of its own.
 An entry in the pod's spec stays: Kubernetes can't remove it.
@@ -31,7 +31,7 @@ REWRITTEN = re.compile(r"samply-operator may only add its own image \(\S+\), not
 MARGIN_SECS = 60
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 FOREIGN = ("no match for platform", "exec format error")
-"""What container runtimes say of an image that is for another architecture."""
+"""Messages of container runtimes for an image of another architecture."""
 START_TROUBLE = frozenset({"CreateContainerError", "CreateContainerConfigError", "RunContainerError"})
 
 
@@ -100,7 +100,7 @@ async def start(pod: TargetPod) -> None:
 
 
 async def has_ended(pod: TargetPod) -> bool:
-    """Whether the container `entry.helper` has come and gone."""
+    """Whether the container `entry.helper` has started and ended."""
     return "terminated" in find_helper_state(await pod.read(), pod.entry.helper)
 
 
@@ -121,7 +121,7 @@ async def wake(pod: TargetPod) -> bool:
 
 
 async def _ensure(client: KubeClient, entry: JournalEntry, container: Mapping[str, Any]) -> None:
-    """Asked again after an answer that was lost, it finds what the first call made."""
+    """Idempotent: repeated after a lost response, it finds what the first call created."""
     pod = await client.get(objects.pods(entry.namespace, entry.pod))
     if container["name"] not in list_names(pod):
         await _add(client, entry, container)
@@ -138,7 +138,7 @@ async def _add(client: KubeClient, entry: JournalEntry, container: Mapping[str, 
         failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}")
     except KubeForbidden as error:
         if faults.NOT_AUTHORIZED.search(error.message):
-            raise  # the operator's Role lacks it: another cure than what admission refuses
+            raise  # the operator's Role lacks it, which has another remedy than a refusal by admission
         failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}")
     except KubeInvalid as error:
         failures.fail("EphemeralRefused", f"The API server rejects the ephemeral container: {error.message}")

@@ -31,7 +31,7 @@ class Finished:
     path: Path
     file: StoredFile
     facts: ProfileFacts | None
-    """None: the profile can't be read by this release; it is published all the same."""
+    """None: this release cannot read the profile; it is published anyway."""
     warnings: tuple[str, ...]
 
 
@@ -50,7 +50,7 @@ def build_label(entry: JournalEntry) -> profiles.Label:
 
 
 class HalfFileError(SamplyOperatorError):
-    """What was copied is no profile: samply was ended while it wrote."""
+    """The copied file is not a profile: samply was ended while it wrote."""
 
     code = "HalfFile"
 
@@ -65,7 +65,7 @@ async def finish(
         window = None if window_secs is None else TimeRange(*(1000 * at for at in window_secs))
         result = await bounded.bake(raw, sidecar, baked, label=build_label(entry), limits=limits, window=window)
     except UnreadableSymbols as error:
-        # The profile itself may be all right: samply writes it first.
+        # The profile itself may be valid: samply writes it first.
         found = await finish(context, entry, raw, None, window_secs)
         return replace(found, warnings=(f"Without names: {error}", *found.warnings))
     except ProfileError as error:

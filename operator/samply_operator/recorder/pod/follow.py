@@ -25,7 +25,7 @@ OVERDUE_SECS = 10.0
 """How long after its end a recording is ended from outside, if its shell in the pod was killed."""
 
 OnProgress = Callable[[Progress, float | None], None]
-"""Called after each change; the second is Unix time at which sampling began, if it did."""
+"""Called after each change; the second argument is the Unix time at which sampling began, if it did."""
 
 
 class Follower:
@@ -38,7 +38,7 @@ class Follower:
         self._now = pod.context.now
 
     async def launch(self) -> Progress:
-        """Start the recording and follow it to its end; look after it if the session breaks or it began before."""
+        """Starts the recording and follows it to its end; polls it if the session breaks or it began before."""
         backoff = Backoff(self._limits.unreachable_secs)
         while True:
             try:
@@ -64,7 +64,7 @@ class Follower:
             async for line in session.lines():
                 self._take(record_output.observe(self.progress, line), self._now())
                 if self.progress.is_done:
-                    return 0  # its shell stays until it is cleaned up
+                    return 0  # its shell stays until cleaning
             return await session.wait()
 
     async def adopt(self, *, may_launch: bool) -> Progress:
@@ -77,7 +77,7 @@ class Follower:
         return await self.launch()
 
     async def _look_after(self) -> Progress | None:
-        """Look until the recording is over. None: there is nothing of it in the pod."""
+        """Poll until the recording is over. None: there is nothing of it in the pod."""
         backoff = Backoff(self._limits.unreachable_secs)
         was_there, since = False, self.pod.context.uptime()
         while True:
@@ -102,7 +102,7 @@ class Follower:
             await asyncio.sleep(self._choose_poll())
 
     async def _end_overdue(self, observation: script_calls.Observation, watched_secs: float) -> None:
-        """The pod ends its recordings itself; if it does not, samply would grow forever."""
+        """The pod ends its recordings itself; if it does not, they are ended here, or samply would grow forever."""
         began, stopping, clock = observation.progress.recording_at, observation.progress.stopping_at, observation.clock
         pod, limits = self.pod, self._limits
         try:

@@ -1,4 +1,4 @@
-"""From an admitted recording to one that may be launched: preflight, the process, the mode, samply in its place."""
+"""From an admitted recording to one that can be launched: preflight, process, mode, samply's installation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OWN_FLAG = "--unstable-presymbolicate"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is to be written into the journal before anything touches the pod again."""
+    """Values to write into the journal before the next access to the pod."""
 
     changes: dict[str, Any]
 
@@ -37,16 +37,16 @@ class Preparer:
         self._pod = pod
         self._settings = pod.context.settings
         self._raw: Raw = {}
-        """The pod as last seen."""
+        """The pod as last read."""
         self.verdict: Verdict | None = None
         """For the mode tried last: reported even if it prevents the recording."""
         self.facts: ContainerFacts | None = None
-        """On the same way."""
+        """In the same mode."""
         self.process: Process | None = None
-        """The chosen one, on the same way."""
+        """The chosen process, in the same mode."""
 
     async def prepare(self) -> Prepared:
-        """Ends the recording (RecordingFailed) where no way is open."""
+        """Ends the recording (RecordingFailed) if no mode works."""
         situation, process = await self._explore()
         while True:
             choice = modes.choose(situation, self._settings)
@@ -62,14 +62,14 @@ class Preparer:
                 await self._give_up_helper()
 
     async def _give_up_helper(self) -> None:
-        """It ends at once, if it runs; else by its own timer, should it ever start."""
+        """Ends it immediately if it runs; otherwise it ends by its own timer, if it ever starts."""
         if self._pod.entry.helper:
             with contextlib.suppress(KubeError):
                 await script_calls.release(self._pod.client, self._pod.entry)
         await self._pod.journal.save(helper="")
 
     async def _explore(self) -> tuple[modes.Situation, Process | None]:
-        """Look at the container from inside; where it has no shell, that is the finding."""
+        """Inspect the container from inside; if it has no shell, that is the finding."""
         entry = self._pod.entry
         facts: ContainerFacts | None = None
         found: Process | Failure
@@ -108,7 +108,7 @@ class Preparer:
         return situation, process
 
     async def _gather(self, entry: JournalEntry) -> ContainerFacts:
-        """As `entry` says where: from the target's own container, or from the one beside it."""
+        """From the container that `entry` names: the target's own, or the ephemeral one."""
         entry = await self._check_pod(entry)
         facts = await self._pod.repeat(_gather_facts, entry)
         facts = pod_limits.add_pod(facts, self._raw, entry.container, is_helper=bool(entry.helper))
@@ -154,11 +154,11 @@ class Preparer:
         return finish(changes, choice, verdict, self._pod.entry)
 
     async def _take_ephemeral(self, choice: modes.Choice) -> Prepared:
-        # Before anything is added to it.
+        # Before anything is added to the pod.
         pod, journal = self._pod, self._pod.journal
         await self._check_pod(pod.entry)
         if pod.entry.helper and await ephemeral.has_ended(pod):
-            # It wasn't used for too long: the operator was away.
+            # It was not used for too long: the operator was down.
             await journal.save(helper="")
         if not pod.entry.helper:
             # The journal first: a container whose name is not recorded could never be ended.
@@ -218,7 +218,7 @@ def finish(changes: dict[str, Any], choice: modes.Choice, verdict: Verdict, entr
 
 
 async def bring(pod: TargetPod) -> None:
-    """Copy the project's samply into the target's container, proved by its SHA-256 there."""
+    """Copy the project's samply into the target's container, verified there by its SHA-256."""
     await pod.repeat(_copy_own, pod)
 
 

@@ -21,12 +21,12 @@ from samply_operator.rules.recording import preflight_output, record_output
 from samply_operator.settings import Recording
 
 SHORT_SECS = 30.0
-"""Deadline of an exec that only looks or signals."""
+"""Deadline of an exec that only reads or signals."""
 NOT_FOUND = 127
 COMMENT = re.compile(r"(?<=\(\) ){ #.*")
-"""Behind the name of a function."""
+"""A comment after the name of a function."""
 PART = ". "
-"""What a script that has a common part in it begins that line with."""
+"""Begins a line that includes a common part."""
 COMMAND_NOT_FOUND = "CommandNotFound"
 """How kube/faults.py calls what a runtime says of a command that isn't in the image."""
 FOLDER_EXISTS = 64
@@ -42,7 +42,7 @@ class NoShellError(ExecFailed):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What look.sh saw."""
+    """The output of look.sh."""
 
     has_folder: bool
     is_alive: bool
@@ -141,7 +141,7 @@ async def record(
 
 
 async def look(client: KubeClient, entry: JournalEntry) -> Observation:
-    """How far a recording is that was left alone."""
+    """The progress of a recording without a session."""
     text = await _run(client, place_of(entry), build_command("look.sh", entry.folder))
     head, _, log = text.partition("-- log\n")
     lines = head.splitlines()
@@ -159,16 +159,16 @@ async def stop(client: KubeClient, entry: JournalEntry, cause: Literal["keep", "
 
 
 async def clean(client: KubeClient, entry: JournalEntry) -> None:
-    """Nothing of the recording is left in the container afterwards."""
+    """Remove everything of the recording from the container."""
     await _run(client, place_of(entry), build_command("clean.sh", entry.folder, str(entry.pid), str(entry.pid_started)))
 
 
 async def wake(client: KubeClient, entry: JournalEntry) -> None:
-    """From the target's own container: continue it, if the one beside it left it stopped."""
+    """From the target's own container: continue the target if the ephemeral container left it stopped."""
     target = dataclasses.replace(place_of(entry), container=entry.container)
     await _run(client, target, build_command("wake.sh", str(entry.pid), str(entry.pid_started)))
 
 
 async def release(client: KubeClient, entry: JournalEntry) -> None:
-    """The ephemeral container ends; what was in it goes with it."""
+    """End the ephemeral container, with everything in it."""
     await _run(client, place_of(entry), build_command("release.sh"))

@@ -20,7 +20,7 @@ Raw = Mapping[str, Any]
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 Call = Callable[Concatenate[KubeClient, JournalEntry, Arguments], Awaitable[Answer]]
-"""Such as those of script_calls.py."""
+"""For example those of script_calls.py."""
 
 
 class TargetPod:

@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from samply_operator.api.app_keys import BOARD
+from samply_operator.api.state import STATE
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def is_answered_here(request: web.Request) -> bool:
     names, is_read = request.match_info, request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
     if not is_read or "profile_id" not in names or path.endswith("{profile_id}"):
         return False
-    found = request.app[BOARD].view.get(names["profile_id"])
+    found = request.app[STATE].view.get(names["profile_id"])
     return found is not None and found.pipeline == names["pipeline_name"]
 
 

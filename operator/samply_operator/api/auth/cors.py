@@ -1,7 +1,7 @@
-"""Which pages of other origins may read answers. Credentials of a browser (cookies) are never part of it.
+"""CORS: which pages of other origins may read responses. Never allows a browser's credentials (cookies).
 
-Who holds a signed link may read that file from any page: the link is all there is to know. Everything else is for the
-origins of the settings.
+A signed link can be used from any page, because the link itself is the permission. Everything else is limited to the
+origins in the settings.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ HEADERS = ", ".join((
     "Feldera-Tenant", "X-Request-Id",
 ))  # fmt: skip
 SITE = "Sec-Fetch-Site"
-"""A browser's own word, which no page can change."""
+"""Set by the browser; no page can change it."""
 SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 MAX_AGE_SECS = 600
-"""How long a browser may remember that it may ask."""
+"""How long a browser may cache the answer to a preflight request."""
 
 
 @web.middleware
 def answer_preflight(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-    """A browser asks before it asks: without a token, so it is answered before anybody looks for one."""
-    # No coroutine of its own where there is nothing to do: each request comes through here.
+    """Answers a browser's preflight request, which has no token, before authentication."""
+    # Returns the handler's own coroutine if there is nothing to do: each request passes here.
     if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
         return handler(request)
     return _answer_preflight(request, handler)
@@ -75,7 +75,7 @@ def _is_listed(request: web.Request) -> bool:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """On each answer, errors too: a page that may not read why is told a network error."""
+    """Added to each response, including errors: otherwise the page would see a network error."""
     origins = find_origins(request)
     allowed = find_allowed(request, origins)
     if allowed is not None:
@@ -87,12 +87,12 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 
 
 def find_origins(request: web.Request) -> Collection[str]:
-    """Those that the settings allow."""
+    """The allowed origins."""
     return request.app[SETTINGS].api.cors.allow_origins
 
 
 def find_allowed(request: web.Request, origins: Collection[str]) -> str | None:
-    """What Access-Control-Allow-Origin says; None: nothing."""
+    """The value of Access-Control-Allow-Origin; None: no header."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None:
         return None
@@ -102,5 +102,5 @@ def find_allowed(request: web.Request, origins: Collection[str]) -> str | None:
 
 
 def is_by_origin(request: web.Request, origins: Collection[str]) -> bool:
-    """Whether another origin would get another answer: caches must know, also where no origin was said."""
+    """Whether the response depends on the origin, which caches must know even without an Origin header."""
     return bool(origins) and ANY not in origins and not signed_links.is_used(request)

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from aiohttp import web
 
 from samply_operator import errors, measures
-from samply_operator.api.app_keys import RATES, STATE
 from samply_operator.api.routes import service
 from samply_operator.api.server import problems
 from samply_operator.api.server.connection_limits import ConnectionLimits
 from samply_operator.api.server.measures import CONNECTED, SNAPSHOT_SECS
-from samply_operator.api.server.rate_limits import Rates
-from samply_operator.api.state import ServiceState
+from samply_operator.api.server.rate_limits import RATES, Rates
+from samply_operator.api.state import STATE, ServiceState
 from samply_operator.control.client import OperatorClient
 from samply_operator.rules.access.rates import Limit
 
@@ -47,7 +46,7 @@ def build_app(operator: OperatorClient, state: ServiceState) -> web.Application:
 
 
 def build_connection_limits() -> ConnectionLimits:
-    """One client can't take all connections: the kubelet's comes from another address."""
+    """One client cannot use all connections: the kubelet's come from another address."""
     return ConnectionLimits(MOST, MOST_OF_ONE, is_counted=False)
 
 
