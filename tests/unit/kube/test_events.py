@@ -58,7 +58,7 @@ async def test_memory_of_what_was_told_is_bounded(
     sink = events.EventSink(client, "operator-0")
     for number in range(10):
         await sink.publish(POD, "Normal", "Recording", str(number))
-    assert len(sink._told) == 3
+    assert len(sink._published) == 3
     assert len(list_told(kube)) == 10
 
 

@@ -58,7 +58,7 @@ def test_else_one_is_made_for_this_service_alone(monkeypatch: pytest.MonkeyPatch
 
 def test_without_any_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_token(monkeypatch)[0] == ""
-    assert service.Door(1, "")._headers() == {}
+    assert service.ServiceClient(1, "")._headers() == {}
 
 
 @pytest.mark.parametrize(("status", "said"), [(401, "--service-account NAME"), (403, "more verbs"), (404, "may not")])
