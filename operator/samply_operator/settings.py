@@ -22,6 +22,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 ChildBytes = Annotated[int, msgspec.Meta(ge=160 * 1024 * 1024)]
 """Address space of a process that reads profiles; Python and numpy use most of the minimum."""
 
+DURATION_SECS = 30
 MAX_DURATION_SECS = 3600
 """Maximum duration of a recording: the range of Feldera's web console."""
 MAX_RATE_HZ = 10_000
@@ -80,7 +81,7 @@ class Feldera(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
 class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Defaults and limits of recordings."""
 
-    duration_secs: Annotated[int, msgspec.Meta(ge=1, le=MAX_DURATION_SECS)] = 30
+    duration_secs: Annotated[int, msgspec.Meta(ge=1, le=MAX_DURATION_SECS)] = DURATION_SECS
     rate_hz: Annotated[int, msgspec.Meta(ge=1, le=MAX_RATE_HZ)] = 1000
     mode: Mode = "Auto"
     min_coverage: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.75

@@ -28,10 +28,7 @@ class PipelineInfo(msgspec.Struct, frozen=True):
 class Session(msgspec.Struct, frozen=True):
     """`SessionInfo`: whose the bearer is. None: a user of several tenants who named none of them."""
 
-    tenant_id: str | None = None
     tenant_name: str | None = None
-    role: str | None = None
-    """read, write, admin or owner."""
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -40,7 +37,6 @@ class Config(msgspec.Struct, frozen=True):
     edition: str
     """"Open source" or "Enterprise"."""
     version: str
-    revision: str = ""
 
 
 class Stats(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from samply_operator.plugin.kubectl import Kubectl
 from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.attribution.labels import BYS
 from samply_operator.rules import times
+from samply_operator.settings import DURATION_SECS
 
 POLL_SECS = 0.5
 EXAMPLES = """\
@@ -57,7 +58,12 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     record = _add(commands, "record", "take a profile and wait for it")
     _add_request(record)
-    record.add_argument("--duration", default="30s", metavar="TIME", help="such as 30s, 2m or 1m30s (default: 30s)")
+    record.add_argument(
+        "--duration",
+        default=f"{DURATION_SECS}s",
+        metavar="TIME",
+        help="such as 30s, 2m or 1m30s (default: %(default)s)",
+    )
     record.add_argument("--rate", type=int, metavar="HZ", help="samples per second and thread")
     record.add_argument("--no-wait", action="store_true", help="say the names and end")
     _add_request(_add(commands, "preflight", "would a recording work? records nothing"))

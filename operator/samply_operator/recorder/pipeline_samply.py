@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from samply_operator.errors import ProfileError, RecordingFailed, StoreError, StoreFull
+from samply_operator.errors import ProfileError, RecordingFailed, StoreFull
 from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.profiles.attribution.naming import NodeNames
 from samply_operator.recorder.context import Context
@@ -101,25 +101,18 @@ class PipelineSamply:
         self._before = await self._read_cpu()
 
     async def follow(self) -> Manifest | None:
-        """Follow it to the end and return the published manifest. None: nothing is kept. Raises RecordingFailed."""
+        """Follow it to the end and return the published manifest. None: nothing is kept. Raises
+        RecordingFailed, StoreError."""
         if self.entry.preflight_only or not await self._wait():
             return None
         await self._on_end()
         path = self._context.volume.tmp_path(self.entry.id, record_output.PROFILE)
-        try:
+        with durable.translated(f"store profile {self.entry.id}", self._context.volume.medium):
             if not await self._fetch(path):
                 return None
             await self._pod.check()
             names = await self._calls.fetch_names()
             return await self._publish(path, names)
-        except StoreFull as error:
-            failures.fail("StoreFull", error.message, remedy=error.remedy)
-        except OSError as error:
-            if error.errno in durable.FULL:
-                failures.fail("StoreFull", str(error), remedy=self._context.volume.medium.remedy)
-            failures.fail("StoreFailed", str(error))
-        except StoreError as error:
-            failures.fail("StoreFailed", error.message)
 
     async def _wait(self) -> bool:
         """Wait until sampling has ended; the CPU time is read shortly before. False: it was cancelled."""

@@ -88,10 +88,6 @@ class Reservation:
         self._space = space
         self._left_bytes = size_bytes
 
-    @property
-    def left_bytes(self) -> int:
-        return self._left_bytes
-
     def consume(self, size_bytes: int) -> None:
         taken = min(size_bytes, self._left_bytes)
         self._left_bytes -= taken

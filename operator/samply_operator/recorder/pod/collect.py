@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, ProfileError, StoreError, StoreFull
+from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, ProfileError
 from samply_operator.kube import transfer
 from samply_operator.model.manifest import JournalEntry, Manifest, Quality, RecordedTarget
 from samply_operator.model.profile import Failure
@@ -82,13 +82,15 @@ async def _copy_out(pod: TargetPod, file: RemoteFile, path: Path) -> None:
 
 
 async def collect(pod: TargetPod, progress: Progress) -> Manifest:
-    """Copy, finish, publish; returns the manifest that stands. Ends the recording with a failure if it can't, or raises
-    HalfFileError."""
+    """Copy, finish, publish; returns the manifest that stands. Raises StoreError, RecordingFailed, HalfFileError."""
     context, entry = pod.context, pod.entry
     files = [f for name in (record_output.PROFILE, record_output.SIDECAR) if (f := progress.find_file(name))]
     try:
-        reservation = await asyncio.to_thread(context.volume.reserve, EXPANSION * sum(f.size_bytes for f in files))
-        with reservation:
+        size_bytes = EXPANSION * sum(file.size_bytes for file in files)
+        with (
+            durable.translated(f"store profile {entry.id}", context.volume.medium),
+            await asyncio.to_thread(context.volume.reserve, size_bytes),
+        ):
             paths = {file.name: await copy(pod, file) for file in files}
             # Each may use its whole memory limit: one at a time.
             async with context.bakes:
@@ -105,14 +107,6 @@ async def collect(pod: TargetPod, progress: Progress) -> Manifest:
                 return await asyncio.to_thread(context.volume.publish, manifest, None)
             extras = choose_extras(paths, finished.path) if context.settings.recording.keep_raw else {}
             return await asyncio.to_thread(context.volume.publish, manifest, finished.path, extras=extras)
-    except StoreFull as error:
-        failures.fail("StoreFull", error.message, remedy=error.remedy)
-    except OSError as error:
-        if error.errno in durable.FULL:
-            failures.fail("StoreFull", str(error), remedy=context.volume.medium.remedy)
-        failures.fail("StoreFailed", str(error))
-    except StoreError as error:
-        failures.fail("StoreFailed", str(error))
     except ProfileError as error:
         failures.fail("SamplyFailed", f"samply wrote an invalid file: {error.message}")
 
