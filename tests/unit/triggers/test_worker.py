@@ -13,6 +13,7 @@ from samply_operator.model import names
 from samply_operator.triggers import worker
 from support.fake_cluster import Json
 from support.operator_process import NAMESPACE, add_pipeline, add_pod, ask, put_trigger
+from support.samples import LABELS
 
 from .conftest import Stage
 
@@ -243,3 +244,25 @@ async def test_profiles_stay_when_the_trigger_goes_and_nothing_fires_any_more(st
         stage.look()
         await operator.reach(lambda: operator.triggers.queue.is_idle)
         assert len(stage.profiles()) == 1
+
+
+async def test_200_triggers_on_500_pipelines_fire_once_each(stage: Stage) -> None:
+    for number in range(500):
+        add_idle_pipeline(stage, f"p{number}")
+    for number in range(200):
+        spec = {"pipelines": {"names": [f"p{2 * number}", f"p{2 * number + 1}"]}, "dryRun": True}
+        put_trigger(stage.cluster, f"t-{number}", **spec)
+    async with stage.run() as operator:
+        await operator.reach(lambda: all(stage.status(f"t-{n}").get("wouldHaveFired") for n in range(200)))
+        assert {stage.status(f"t-{n}")["wouldHaveFired"] for n in range(200)} == {1}
+        assert all(len(stage.status(f"t-{n}")["lastFired"]["message"].split(", ")) == 3 for n in range(200))
+
+
+def add_idle_pipeline(stage: Stage, name: str) -> None:
+    """One pod that runs, without any process behind it."""
+    owner = {"kind": "StatefulSet", "name": f"pipeline-{name}", "controller": True}
+    meta = {"namespace": NAMESPACE, "name": f"pipeline-{name}-0", "labels": LABELS, "ownerReferences": [owner]}
+    state = {"name": "pipeline", "state": {"running": {}}, "containerID": f"containerd://{name}"}
+    status = {"phase": "Running", "containerStatuses": [state]}
+    pod = {"kind": "Pod", "metadata": meta, "spec": {"containers": [{"name": "pipeline"}]}, "status": status}
+    stage.cluster.put(objects.pods(NAMESPACE, meta["name"]), pod)
