@@ -1,4 +1,4 @@
-{{- /* What both containers have in common. */ -}}
+{{- /* Common to both containers. */ -}}
 {{- define "samply-operator.container" -}}
 image: {{ include "samply-operator.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -39,7 +39,7 @@ env:
   {{- end }}
 {{- end -}}
 
-{{- /* Mounts that both containers have in common. */ -}}
+{{- /* Mounts of both containers. */ -}}
 {{- define "samply-operator.mounts" -}}
 - name: settings
   mountPath: /etc/samply-operator
@@ -66,7 +66,7 @@ env:
 {{- end }}
 {{- end -}}
 
-{{- /* Something where profiles live in a bucket; nothing: on the volume. */ -}}
+{{- /* "true" if profiles are stored in a bucket; empty: on the volume. */ -}}
 {{- define "samply-operator.isBucket" -}}
 {{- $storage := .Values.config.storage -}}
 {{- if eq $storage.kind "Bucket" -}}
@@ -80,12 +80,12 @@ true
 {{- end -}}
 {{- end -}}
 
-{{- /* Something where the pod's volume is a claim. */ -}}
+{{- /* "true" if the pod's volume is a claim; otherwise empty. */ -}}
 {{- define "samply-operator.hasClaim" -}}
 {{- if or (not (include "samply-operator.isBucket" .)) .Values.storageAccess.spoolOnClaim -}}true{{- end -}}
 {{- end -}}
 
-{{- /* The volume with further authorities; nothing: there are none. */ -}}
+{{- /* The volume with further certificate authorities; empty if there are none. */ -}}
 {{- define "samply-operator.caBundle" -}}
 {{- $bundle := .Values.extraCaBundle -}}
 {{- if and $bundle.configMapName $bundle.secretName -}}

@@ -14,7 +14,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* Cluster-scoped objects, and Roles in others' namespaces: two releases of one name must not meet there. */ -}}
+{{- /* Cluster-scoped objects, and Roles in other namespaces: names that differ between releases of the same name. */ -}}
 {{- define "samply-operator.rbacName" -}}
 {{ .Release.Namespace }}:{{ include "samply-operator.fullname" . }}
 {{- end -}}
@@ -83,7 +83,7 @@ app.kubernetes.io/name: {{ include "samply-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- /* What every object has but the selector. */ -}}
+{{- /* Labels of all objects, in addition to the selector. */ -}}
 {{- define "samply-operator.commonLabels" -}}
 helm.sh/chart: {{ printf "samply-operator-%s" (.Chart.Version | replace "+" "_") | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -175,7 +175,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- if or (not $owner) (eq $owner (printf "%s/%s" $root.Release.Namespace $root.Release.Name)) -}}true{{- end -}}
 {{- end -}}
 
-{{- /* What an Ingress or a Gateway publishes: never the probes, never the metrics. */ -}}
+{{- /* Paths that an Ingress or a Gateway publishes: neither probes nor metrics. */ -}}
 {{- define "samply-operator.published" -}}
 {{- $base := .Values.config.api.basePath -}}
 {{- $found := list -}}

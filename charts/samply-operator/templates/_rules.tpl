@@ -1,4 +1,4 @@
-{{- /* What the operator may do in a namespace with pipelines, each verb with its reason. */ -}}
+{{- /* The operator's permissions in a namespace with pipelines, each verb with its reason. */ -}}
 {{- define "samply-operator.rules" -}}
 - apiGroups: [samply.feldera.com]
   resources: [samplyprofiles]
