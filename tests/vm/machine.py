@@ -10,7 +10,8 @@ from pathlib import Path
 
 from samply_operator.model.container import ContainerFacts
 from samply_operator.recorder.pod import ephemeral, script_calls
-from samply_operator.rules.recording import preflight, preflight_output
+from samply_operator.rules.recording import preflight_output
+from samply_operator.rules.recording.preflight_estimates import Plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUMBERS = {"KILL": 5, "SYS_CHROOT": 18, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "PERFMON": 38, "IPC_LOCK": 14}
@@ -69,10 +70,10 @@ class Left:
     def facts(self, name: str) -> ContainerFacts:
         return preflight_output.parse_facts(self.text(f"{name}.facts"))
 
-    def plan(self, name: str) -> preflight.Plan:
+    def plan(self, name: str) -> Plan:
         """To record the target that preflight saw, with the project's samply."""
         process = next(process for process in self.facts(name).processes if process.name == "busy")
-        return preflight.Plan(process, 2, 199, 1, is_own=True)
+        return Plan(process, 2, 199, 1, is_own=True)
 
 
 def boot(job: Job, scratch: Path, *, arch: str = "x86_64", timeout_secs: int = 900) -> Left:

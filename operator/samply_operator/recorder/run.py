@@ -36,7 +36,14 @@ from samply_operator.recorder.pod.cleaning import Left, clean
 from samply_operator.recorder.pod.target_pod import TargetPod
 from samply_operator.recorder.reports import Reporter
 from samply_operator.rules import times
-from samply_operator.rules.recording import failures, modes, pipeline_samply, preflight, record_output, status
+from samply_operator.rules.recording import (
+    failures,
+    modes,
+    pipeline_samply,
+    preflight_facts,
+    record_output,
+    status,
+)
 from samply_operator.rules.recording.record_output import Progress
 
 logger = logging.getLogger(__name__)
@@ -225,7 +232,7 @@ class Run:
             # Also if it prevents the recording: the findings are reported.
             self._arch = preparer.facts.arch if preparer.facts else ""
             if preparer.verdict is not None:
-                found = preflight.describe_facts(preparer.facts, preparer.process) if preparer.facts else {}
+                found = preflight_facts.describe_facts(preparer.facts, preparer.process) if preparer.facts else {}
                 verdict = preparer.verdict
                 self._journal.change(preflight=status.render_preflight(verdict.word, verdict.findings, found))
         await self._journal.save(**prepared.changes)

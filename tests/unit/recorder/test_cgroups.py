@@ -9,7 +9,7 @@ import pytest
 
 from samply_operator.model.container import ContainerFacts
 from samply_operator.recorder.pod import script_calls
-from samply_operator.rules.recording import preflight, preflight_output
+from samply_operator.rules.recording import preflight_estimates, preflight_output
 from support import shells
 
 MIB = 1 << 20
@@ -57,7 +57,7 @@ def test_limits_are_read(shell: str, files: dict[str, str], tmp_path: Path) -> N
     found = gather(tmp_path, shell, files)
     assert found.quota_cpus == 1.5
     assert (found.memory_limit, found.has_group_oom) == (512 * MIB, files is V2)
-    assert preflight.find_headroom(found) == 252 * MIB
+    assert preflight_estimates.find_headroom(found) == 252 * MIB
 
 
 @pytest.mark.parametrize("files", [FREE_V2, FREE_V1, {}], ids=["v2", "v1", "nothing to be read"])
@@ -65,7 +65,7 @@ def test_no_limit_is_none(files: dict[str, str], tmp_path: Path) -> None:
     """Whatever a version writes in its place."""
     found = gather(tmp_path, "dash", files)
     assert (found.quota_cpus, found.memory_limit, found.has_group_oom) == (None, None, False)
-    assert preflight.cap_memory(found) is None
+    assert preflight_estimates.cap_memory(found) is None
 
 
 @pytest.mark.parametrize("shell", shells.find_shells())

@@ -21,7 +21,7 @@ from samply_operator.recorder.pod import collect
 from samply_operator.recorder.pod.finish import Finished
 from samply_operator.rules import times
 from samply_operator.rules.recording import failures, final_status, preflight, preflight_output
-from samply_operator.rules.recording.preflight import Plan
+from samply_operator.rules.recording.preflight_estimates import Plan
 from samply_operator.rules.recording.record_output import Progress
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import Container, FakeCluster

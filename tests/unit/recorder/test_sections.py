@@ -11,7 +11,7 @@ import pytest
 
 from samply_operator.model.container import Sections
 from samply_operator.recorder.pod import script_calls
-from samply_operator.rules.recording import preflight, preflight_output
+from samply_operator.rules.recording import preflight_estimates, preflight_output
 from support import needs, shells
 
 COMPRESSED = 0x800
@@ -139,7 +139,7 @@ def test_a_program_that_runs_is_measured(shell: str, tmp_path: Path) -> None:
         (process,) = preflight_output.parse_facts(done.stdout).processes
         assert process.binary_bytes == (tmp_path / name).stat().st_size
         assert process.sections is not None
-        found[name], estimates[name] = process.sections, preflight.estimate_symbols(process)
+        found[name], estimates[name] = process.sections, preflight_estimates.estimate_symbols(process)
     assert 0 < found["plain"].lines < found["plain"].debug
     assert (found["plain"].packed, found["plain"].symbols > 24 * 2000) == (0, True)
     assert 0 < found["packed"].packed <= found["packed"].debug

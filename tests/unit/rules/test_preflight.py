@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samply_operator.model.container import ContainerFacts, Process, Sections
-from samply_operator.rules.recording import preflight
+from samply_operator.rules.recording import preflight, preflight_estimates, preflight_facts
 from samply_operator.rules.recording import preflight_output as reading
-from samply_operator.rules.recording.preflight import Plan
+from samply_operator.rules.recording.preflight_estimates import Plan
 
 COMMON = "--pid --save-only --rate --duration --output --help"
 PRINTED = f"""\
@@ -344,10 +344,10 @@ def test_every_finding_has_a_cure_and_what_was_measured() -> None:
 def test_beside_the_target_its_limits_say_how_many_samples_there_may_be() -> None:
     """The ephemeral container has none of its own: all CPUs would count, and ordinary recordings be refused."""
     large = replace(GOOD, online_cpus=64, allowed_cpus=64, target_quota_cpus=4.0)
-    assert preflight.estimate_samples(large, PLAN) == 4 * 30 * 1000
-    assert preflight.estimate_samples(replace(large, target_quota_cpus=None), PLAN) == 16 * 30 * 1000
+    assert preflight_estimates.estimate_samples(large, PLAN) == 4 * 30 * 1000
+    assert preflight_estimates.estimate_samples(replace(large, target_quota_cpus=None), PLAN) == 16 * 30 * 1000
     pinned = replace(large, target_quota_cpus=None, target_allowed_cpus=2)
-    assert preflight.estimate_samples(pinned, PLAN) == 2 * 30 * 1000
+    assert preflight_estimates.estimate_samples(pinned, PLAN) == 2 * 30 * 1000
 
 
 def test_without_a_limit_half_of_what_the_node_has_left_is_the_cap() -> None:
@@ -364,8 +364,8 @@ def test_without_a_limit_half_of_what_the_node_has_left_is_the_cap() -> None:
 def test_facts_are_shown_as_far_as_they_are_known() -> None:
     """In words of one line each."""
     nothing = {"capabilities": "none of use", "noNewPrivileges": "no"}
-    assert preflight.describe_facts(ContainerFacts(uid=-1), None) == nothing
-    shown = preflight.describe_facts(
+    assert preflight_facts.describe_facts(ContainerFacts(uid=-1), None) == nothing
+    shown = preflight_facts.describe_facts(
         replace(GOOD, runtime="containerd", memory_limit=1 << 30, folder_limit=1 << 24), PROCESS
     )
     assert shown["samply"] == "/usr/bin/samply 0.13.1"
@@ -388,7 +388,7 @@ target_memory_limit={512 * MIB}
 target_memory_used={100 * MIB}
 target_memory_cache={40 * MIB}
 """
-    shown = preflight.describe_facts(reading.parse_facts(text), None)
+    shown = preflight_facts.describe_facts(reading.parse_facts(text), None)
     assert (shown["uidMap"], shown["targetCpus"], shown["targetCpuLimit"]) == ("0 100000 65536", "2 of 4", "0.5")
     assert (shown["targetMemoryLimit"], shown["targetMemoryLeft"]) == ("512 MiB", "452 MiB")
 
@@ -410,7 +410,7 @@ target_memory_cache={40 * MIB}
 def test_the_binary_is_shown(size: int, sections: Sections | None, shown: str | None) -> None:
     """As far as it is known: what the estimate of memory began with."""
     process = replace(PROCESS, binary_bytes=size, sections=sections)
-    assert preflight.describe_facts(GOOD, process).get("binary") == shown
+    assert preflight_facts.describe_facts(GOOD, process).get("binary") == shown
 
 
 MEASURED = [
@@ -434,13 +434,15 @@ MEASURED = [
 def test_the_estimate_is_never_below_what_was_measured(mebibytes: tuple[float, ...], measured: int, most: int) -> None:
     """Nor out of all proportion. From the table of the decision note: MiB of samply's own memory at its peak."""
     process = replace(PROCESS, binary_bytes=1 << 40, sections=Sections(*(int(size * MIB) for size in mebibytes)))
-    estimate = preflight.estimate_memory(replace(GOOD, is_tmpfs=False), replace(PLAN, process=process, duration_secs=0))
+    estimate = preflight_estimates.estimate_memory(
+        replace(GOOD, is_tmpfs=False), replace(PLAN, process=process, duration_secs=0)
+    )
     assert measured * MIB < estimate < most * MIB
 
 
 def test_without_sections_the_size_of_the_binary_counts() -> None:
     """And where not even that is known, it is said."""
-    assert preflight.estimate_symbols(replace(PROCESS, binary_bytes=100 * MIB)) == 160 * MIB
+    assert preflight_estimates.estimate_symbols(replace(PROCESS, binary_bytes=100 * MIB)) == 160 * MIB
     unknown = replace(PLAN, process=replace(PROCESS, binary_bytes=0))
     (finding,) = preflight.decide(GOOD, unknown).findings
     assert (finding.severity, finding.reason) == ("warn", "BinarySizeUnknown")
@@ -452,27 +454,30 @@ def test_without_sections_the_size_of_the_binary_counts() -> None:
 def test_the_projects_own_samply_is_budgeted_for_all_cpus() -> None:
     """It opens events on each, so it locks more memory than one that a CPU limit makes blind."""
     limited = replace(GOOD, quota_cpus=1.0)
-    assert preflight.count_events(limited, PLAN) == 1 * 43
-    assert preflight.count_events(limited, OWN) == 4 * 43
+    assert preflight_estimates.count_events(limited, PLAN) == 1 * 43
+    assert preflight_estimates.count_events(limited, OWN) == 4 * 43
     many = replace(OWN, process=replace(PROCESS, threads=300))
-    assert preflight.count_events(limited, many) == 4 + 300
+    assert preflight_estimates.count_events(limited, many) == 4 + 300
 
 
 def test_a_cap_keeps_samply_below_the_memory_limit() -> None:
     """A tenth of what is free stays free."""
-    assert preflight.cap_memory(replace(GOOD, memory_limit=1000 * MIB, memory_used=500 * MIB)) == 450 * MIB
-    assert preflight.cap_memory(replace(GOOD, memory_limit=100, memory_used=500)) == 0
-    assert preflight.cap_memory(replace(GOOD, memory_limit=None, memory_used=500)) is None
+    assert preflight_estimates.cap_memory(replace(GOOD, memory_limit=1000 * MIB, memory_used=500 * MIB)) == 450 * MIB
+    assert preflight_estimates.cap_memory(replace(GOOD, memory_limit=100, memory_used=500)) == 0
+    assert preflight_estimates.cap_memory(replace(GOOD, memory_limit=None, memory_used=500)) is None
 
 
 def test_beside_a_limited_target_its_memory_is_what_counts() -> None:
     """The pod's limit holds for both containers; without the target's limit nothing changes."""
     text = f"target_memory_limit={32 * MIB}\ntarget_memory_used={9 * MIB}\ntarget_memory_cache={4 * MIB}\nmemory_used=7"
-    shared = preflight.share_memory(replace(reading.parse_facts(text), memory_limit=None))
+    shared = preflight_estimates.share_memory(replace(reading.parse_facts(text), memory_limit=None))
     assert (shared.memory_limit, shared.memory_used) == (32 * MIB, 5 * MIB)
-    assert preflight.share_memory(replace(shared, memory_limit=None, target_memory_limit=None)).memory_limit is None
+    assert (
+        preflight_estimates.share_memory(replace(shared, memory_limit=None, target_memory_limit=None)).memory_limit
+        is None
+    )
     own = replace(shared, memory_limit=8 * MIB)
-    assert preflight.share_memory(own) == own
+    assert preflight_estimates.share_memory(own) == own
 
 
 @pytest.mark.parametrize(

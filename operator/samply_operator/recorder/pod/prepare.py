@@ -18,8 +18,9 @@ from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.profile import Failure
 from samply_operator.recorder.pod import ephemeral, script_calls, target_pod
 from samply_operator.recorder.pod.target_pod import Raw, TargetPod
-from samply_operator.rules.recording import failures, modes, pod_limits, preflight, processes
+from samply_operator.rules.recording import failures, modes, pod_limits, preflight, preflight_estimates, processes
 from samply_operator.rules.recording.preflight import Verdict
+from samply_operator.rules.recording.preflight_estimates import Plan
 
 OWN_VERSION = "0.13.1 (samply-operator)"
 OWN_FLAG = "--unstable-presymbolicate"
@@ -128,10 +129,10 @@ class Preparer:
         target_pod.judge_pod(entry, self._raw)
         return entry
 
-    def _plan(self, process: Process, *, is_own: bool) -> preflight.Plan:
+    def _plan(self, process: Process, *, is_own: bool) -> Plan:
         entry = self._pod.entry
         least = self._settings.recording.min_free_bytes
-        return preflight.Plan(process, entry.duration_secs, entry.rate_hz, least, is_own)
+        return Plan(process, entry.duration_secs, entry.rate_hz, least, is_own)
 
     async def _take(self, choice: modes.Choice, situation: modes.Situation, process: Process | None) -> Prepared:
         if choice.way == "Ephemeral":
@@ -169,7 +170,7 @@ class Preparer:
         if (unsupported := modes.check_arch(facts)) is not None:
             failures.raise_failure(unsupported)
         if pod_limits.is_memory_limited(self._raw):
-            facts = preflight.share_memory(facts)
+            facts = preflight_estimates.share_memory(facts)
         process = processes.choose_process(facts.processes, entry.process or None)
         if isinstance(process, Failure):
             failures.raise_failure(process)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,52 +9,35 @@ from typing import Literal
 
 from samply_operator.model.container import (
     CAP_IPC_LOCK,
-    CAP_KILL,
     CAP_PERFMON,
     CAP_SYS_ADMIN,
-    CAP_SYS_PTRACE,
     ContainerFacts,
-    Process,
 )
 from samply_operator.model.profile import Failure
 from samply_operator.rules.recording import failures
+from samply_operator.rules.recording.preflight_estimates import (
+    BASE_BYTES,
+    HEADROOM,
+    KIB,
+    MIB,
+    RING_BYTES,
+    Plan,
+    cap_memory,
+    count_events,
+    count_seen_cpus,
+    estimate_file,
+    estimate_memory,
+    estimate_rings,
+    estimate_symbols,
+    find_headroom,
+    share_node,
+    show_bytes,
+)
+from samply_operator.rules.recording.preflight_facts import describe_binary, has_size
 
 Flag = Literal["", "--unstable-presymbolicate", "--presymbolicate"]
 Severity = Literal["refuse", "warn"]
-
-TICKS_PER_SEC = 100
-KIB = 1024
-MIB = 1024 * KIB
-RING_BYTES = 1028 * KIB
-"""Locked memory of one event: 256 pages of data, one of control."""
-MANY_EVENTS = 1000
-"""From this number on samply opens cpus + threads events instead of cpus × (threads + 1)."""
 SPARE_FILES = 64
-BASE_BYTES = 48 * MIB
-"""samply itself, before the first sample."""
-SYMBOL_FACTOR = 1.6
-"""Factor for the binary's size, if its sections could not be read."""
-LINES_FACTOR = 5
-"""Factor for .debug_line: 24 bytes a row, in every unit with a sample. Measured: 4.1."""
-DEBUG_FACTOR = 0.1
-"""Factor for all debug data (functions, units), which samply maps and does not copy. Measured: less than for lines."""
-PACKED_FACTOR = 1.1
-"""Factor for the unpacked size of compressed debug data, which is unpacked completely. Measured: 1.0."""
-SYMBOLS_FACTOR = 7
-"""Factor for .symtab. Measured: 6.7."""
-UNWIND_FACTOR = 16
-"""Factor for .eh_frame_hdr. Measured: 15.9."""
-SAMPLE_BYTES = 160
-"""Memory of one sample, stacks shared: measured on deep stacks."""
-HEADROOM = 0.9
-NODE_SHARE = 0.5
-"""Share of the node's free memory that a recording may use: other future use is unknown."""
-FILE_BYTES = 8 * MIB
-"""Profile and sidecar of a short recording with a big binary."""
-FILE_SAMPLE_BYTES = 40
-"""Bytes of one sample in the files: twice the value measured on deep stacks."""
-BUSY_THREADS = 16
-"""More are rarely busy all the time."""
 RESTRICTING = re.compile(r"debian-kernel@|-Ubuntu ")
 """In /proc/version: who built the kernel. The compiler is listed there too, and proves nothing."""
 USUAL_LABELS = ("unconfined", "cri-containerd.apparmor.d", "crio-default", "docker-default", "containers-default")
@@ -100,17 +82,6 @@ class Verdict:
     def word(self) -> str:
         """The verdict in the object's status."""
         return "Refuse" if self.refusal else "GoWithWarning" if self.findings else "Go"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to record. `is_own`: with the project's samply, which does not need paranoid 1 and sees all CPUs."""
-
-    process: Process
-    duration_secs: int
-    rate_hz: int
-    min_free_bytes: int
-    is_own: bool = False
 
 
 def choose_symbol_flag(facts: ContainerFacts) -> Flag:
@@ -159,10 +130,6 @@ def _forbid(check: str, reason: str, message: str, measured: object = "", needed
 
 def _warn(check: str, reason: str, message: str, remedy: str, measured: object = "", needed: object = "") -> Finding:
     return Finding(check, "warn", reason, message, remedy, str(measured), str(needed))
-
-
-def show_bytes(size: int) -> str:
-    return f"{size // MIB} MiB" if size >= MIB or size <= 0 else f"{max(1, size // KIB)} KiB"
 
 
 def _check_samply(facts: ContainerFacts, plan: Plan) -> Finding | None:
@@ -255,12 +222,6 @@ def _check_perfmon(facts: ContainerFacts, plan: Plan) -> Finding | None:
     return None
 
 
-def count_events(facts: ContainerFacts, plan: Plan) -> int:
-    cpus = max(1, facts.online_cpus if plan.is_own else count_seen_cpus(facts))
-    events = cpus * (plan.process.threads + 1)
-    return events if events < MANY_EVENTS else cpus + plan.process.threads
-
-
 def _check_locked_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if facts.has_cap(CAP_IPC_LOCK) or _may_gain(facts, plan, CAP_IPC_LOCK):
         return None
@@ -287,82 +248,19 @@ def _check_open_files(facts: ContainerFacts, plan: Plan) -> Finding | None:
     return _forbid("open files", "OpenFiles", message, facts.open_files, needed)
 
 
-def estimate_samples(facts: ContainerFacts, plan: Plan) -> int:
-    """Assumes that up to 16 threads of the target are always busy, as far as it has CPUs for them."""
-    quota = facts.quota_cpus if facts.target_quota_cpus is None else facts.target_quota_cpus
-    limits = (
-        facts.online_cpus,
-        facts.target_allowed_cpus or facts.allowed_cpus,
-        0 if quota is None else max(1, math.ceil(quota)),
-    )
-    busy = min(plan.process.threads, BUSY_THREADS, *(limit for limit in limits if limit))
-    return plan.rate_hz * plan.duration_secs * busy
-
-
-def estimate_file(facts: ContainerFacts, plan: Plan) -> int:
-    """Maximum bytes of the profile and its sidecar."""
-    return FILE_BYTES + estimate_samples(facts, plan) * FILE_SAMPLE_BYTES
-
-
-def estimate_memory(facts: ContainerFacts, plan: Plan) -> int:
-    """Bytes that samply uses at its peak: the samples, the symbols of the binary, and the file, if its folder is in
-    memory."""
-    file = estimate_file(facts, plan) if facts.is_tmpfs else 0
-    samples = estimate_samples(facts, plan) * SAMPLE_BYTES
-    return BASE_BYTES + samples + estimate_symbols(plan.process) + file
-
-
-def estimate_symbols(process: Process) -> int:
-    """Maximum bytes that samply uses to look up names in the binary. It maps the file: only what it builds from it is
-    memory that cannot be reclaimed."""
-    sections = process.sections
-    if sections is None:
-        return int(process.binary_bytes * SYMBOL_FACTOR)
-    return int(
-        sections.lines * LINES_FACTOR
-        + sections.debug * DEBUG_FACTOR
-        + sections.packed * PACKED_FACTOR
-        + sections.symbols * SYMBOLS_FACTOR
-        + sections.unwind * UNWIND_FACTOR
-    )
-
-
-def find_headroom(facts: ContainerFacts) -> int | None:
-    if facts.memory_limit is None or facts.memory_used is None:
-        return None
-    return max(0, facts.memory_limit - facts.memory_used)
-
-
-def cap_memory(facts: ContainerFacts) -> int | None:
-    headroom = find_headroom(facts)
-    return None if headroom is None else int(headroom * HEADROOM)
-
-
-def share_memory(facts: ContainerFacts) -> ContainerFacts:
-    """Facts of the container beside the target's, if the pod's own limit applies to both: at least what the target's
-    container leaves is available."""
-    if find_headroom(facts) is not None or facts.target_memory_limit is None:
-        return facts
-    return replace(facts, memory_limit=facts.target_memory_limit, memory_used=facts.target_memory_used)
-
-
 def _check_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
     cap, needed = cap_memory(facts), estimate_memory(facts, plan)
     if cap is None or needed <= cap:
         return None
     message = (
-        f"samply may take {needed // MIB} MiB (a binary of {_describe_binary(plan.process)}, "
+        f"samply may take {needed // MIB} MiB (a binary of {describe_binary(plan.process)}, "
         f"{plan.duration_secs} s at {plan.rate_hz} Hz); {cap // MIB} MiB are safe below the container's memory limit."
     )
     return _forbid("memory", "TightMemory", message, show_bytes(cap), show_bytes(needed))
 
 
-def _has_size(process: Process) -> bool:
-    return process.binary_bytes > 0 or process.sections is not None
-
-
 def _check_binary(_: ContainerFacts, plan: Plan) -> Finding | None:
-    if _has_size(plan.process):
+    if has_size(plan.process):
         return None
     message = (
         f"The size of the binary of process {plan.process.pid} ({plan.process.name}) cannot be read, so the estimate "
@@ -370,15 +268,6 @@ def _check_binary(_: ContainerFacts, plan: Plan) -> Finding | None:
     )
     remedy = "Install stat or od in the image, or allow mode Ephemeral (config.ephemeral.enabled)."
     return _warn("binary", "BinarySizeUnknown", message, remedy, "unknown", "its size")
-
-
-def share_node(facts: ContainerFacts) -> int | None:
-    """Bytes of the node's memory that a recording may use, including ring buffers. None: unknown."""
-    return None if facts.node_available is None else int(facts.node_available * NODE_SHARE)
-
-
-def estimate_rings(facts: ContainerFacts, plan: Plan) -> int:
-    return count_events(facts, plan) * RING_BYTES
 
 
 def _check_node_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
@@ -390,7 +279,7 @@ def _check_node_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
         return None
     message = (
         f"samply takes {show_bytes(needed)} of the node's memory at least ({facts.online_cpus} CPUs, "
-        f"{plan.process.threads} threads, a binary of {_describe_binary(plan.process)}); the node has "
+        f"{plan.process.threads} threads, a binary of {describe_binary(plan.process)}); the node has "
         f"{show_bytes(facts.node_available)} left, of which half may be used."
     )
     return _forbid("node memory", "NodeMemory", message, show_bytes(allowed), show_bytes(needed))
@@ -405,12 +294,6 @@ def check_pod(facts: ContainerFacts, plan: Plan, *, is_memory_limited: bool) -> 
     if found is None and is_memory_limited:
         found = _check_memory(facts, own)
     return None if found is None else Failure(found.reason, found.message, found.remedy)
-
-
-def count_seen_cpus(facts: ContainerFacts) -> int:
-    """CPUs on which a stock samply opens events: as many as quota (rounded up) and affinity leave, from 0 on."""
-    quota = facts.online_cpus if facts.quota_cpus is None else max(1, math.ceil(facts.quota_cpus))
-    return min(facts.allowed_cpus or facts.online_cpus, quota)
 
 
 def is_blind(facts: ContainerFacts) -> bool:
@@ -510,83 +393,3 @@ def _check_sandbox(facts: ContainerFacts, _: Plan) -> Finding | None:
     message = f"The pod runs under RuntimeClass {facts.runtime_class}: sandboxes such as gVisor have no perf events."
     remedy = "If samply is refused, run the pipeline under the default runtime."
     return _warn("sandbox", "RuntimeClass", message, remedy, facts.runtime_class, "the node's default")
-
-
-def describe_facts(facts: ContainerFacts, process: Process | None) -> dict[str, str]:
-    """The known facts, for display. `process`: the chosen one."""
-    left = find_headroom(facts)
-    target = replace(facts, memory_limit=facts.target_memory_limit, memory_used=facts.target_memory_used)
-    target_left = find_headroom(target)
-    known = {
-        "process": "" if process is None else _describe_process(process),
-        "binary": "" if process is None or not _has_size(process) else _describe_binary(process),
-        "samply": f"{facts.samply} {facts.version}".strip(),
-        "samplyOffers": " ".join(flag for flag in _FLAGS if flag in facts.flags),
-        "architecture": facts.arch,
-        "runtime": " ".join(filter(None, (facts.runtime, facts.runtime_class))),
-        "uid": "" if facts.uid < 0 else f"{facts.uid}{' of its own namespace' if facts.is_user_namespace else ''}",
-        "uidMap": facts.uid_map,
-        "capabilities": ", ".join(name for name, number in _CAPABILITIES if facts.has_cap(number)) or "none of use",
-        "noNewPrivileges": "yes" if facts.has_no_new_privs else "no",
-        "seccomp": _SECCOMP.get(facts.seccomp, "") if facts.seccomp is not None else "",
-        "confinement": facts.security.strip("\0 "),
-        "perfEventParanoid": _show(facts.paranoid),
-        "perfEventMlockKiB": _show(facts.mlock_kib),
-        "lockedMemoryLimit": "" if facts.memlock_bytes is None else f"{facts.memlock_bytes // KIB} KiB",
-        "openFilesLimit": _show(facts.open_files),
-        "maxSampleRateHz": _show(facts.max_rate_hz),
-        "cpus": f"{facts.allowed_cpus} of {facts.online_cpus}" if facts.online_cpus else "",
-        "cpuLimit": "" if facts.quota_cpus is None else f"{facts.quota_cpus:g}",
-        "memoryLimit": "" if facts.memory_limit is None else show_bytes(facts.memory_limit),
-        "memoryLeft": "" if left is None else show_bytes(left),
-        "targetCpus": f"{facts.target_allowed_cpus} of {facts.online_cpus}" if facts.target_allowed_cpus else "",
-        "targetCpuLimit": "" if facts.target_quota_cpus is None else f"{facts.target_quota_cpus:g}",
-        "targetMemoryLimit": "" if facts.target_memory_limit is None else show_bytes(facts.target_memory_limit),
-        "targetMemoryLeft": "" if target_left is None else show_bytes(target_left),
-        "nodeMemoryAvailable": "" if facts.node_available is None else show_bytes(facts.node_available),
-        "folder": facts.folder,
-        "folderFree": "" if facts.free_bytes is None else show_bytes(facts.free_bytes),
-        "folderKind": _describe_folder(facts),
-        "ephemeralStorageLimit": "" if facts.storage_limit is None else show_bytes(facts.storage_limit),
-    }
-    return {key: value for key, value in known.items() if value}
-
-
-def _show(number: int | None) -> str:
-    return "" if number is None else str(number)
-
-
-def _describe_process(process: Process) -> str:
-    started = process.started / TICKS_PER_SEC
-    return (
-        f"{process.name} (pid {process.pid}), threads: {process.threads}, state {process.state}, "
-        f"started {started:.2f} s after the node's boot"
-    )
-
-
-def _describe_binary(process: Process) -> str:
-    size = show_bytes(process.binary_bytes) if process.binary_bytes else "unknown size"
-    if process.sections is None:
-        return size
-    packed = f", {show_bytes(process.sections.packed)} of it compressed" if process.sections.packed else ""
-    return f"{size}, {show_bytes(process.sections.debug)} of debug data{packed}"
-
-
-def _describe_folder(facts: ContainerFacts) -> str:
-    if not facts.folder:
-        return ""
-    limit = "" if facts.folder_limit is None else f"sizeLimit {show_bytes(facts.folder_limit)}"
-    words = ("in memory" if facts.is_tmpfs else "on disk", "noexec" if facts.is_noexec else "", limit)
-    return ", ".join(filter(None, words))
-
-
-_CAPABILITIES = (
-    ("PERFMON", CAP_PERFMON),
-    ("SYS_ADMIN", CAP_SYS_ADMIN),
-    ("SYS_PTRACE", CAP_SYS_PTRACE),
-    ("IPC_LOCK", CAP_IPC_LOCK),
-    ("KILL", CAP_KILL),
-)
-_FLAGS = ("--pid", "--save-only", "--presymbolicate", "--unstable-presymbolicate")
-"""Options that distinguish versions of samply."""
-_SECCOMP = {0: "none", 1: "strict", 2: "filter"}
