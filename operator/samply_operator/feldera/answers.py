@@ -29,6 +29,8 @@ class Session(msgspec.Struct, frozen=True):
     """`SessionInfo`: whose the bearer is. None: a user of several tenants who named none of them."""
 
     tenant_name: str | None = None
+    role: str | None = None
+    """read, write, admin or owner."""
 
 
 class Config(msgspec.Struct, frozen=True):
