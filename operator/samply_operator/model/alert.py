@@ -5,7 +5,7 @@ Source: "webhook_config" in Alertmanager's documentation. Fields that are not us
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -25,7 +25,7 @@ class Alert(msgspec.Struct, frozen=True, rename="camel"):
 class Notification(msgspec.Struct, frozen=True, rename="camel"):
     version: str
     alerts: tuple[Alert, ...]
-    truncated_alerts: int = 0
+    truncated_alerts: Annotated[int, msgspec.Meta(ge=0)] = 0
     """How many Alertmanager left out (`max_alerts`)."""
     receiver: str = ""
 

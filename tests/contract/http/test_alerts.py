@@ -76,6 +76,7 @@ async def test_truncation_is_told_and_logged(service: Service, caplog: pytest.Lo
     [
         b"", b"[]", b"{", b"\xff", {"version": "3", "alerts": []}, {"version": "4"},
         NOTIFICATION | {"alerts": [{"labels": {}}]}, NOTIFICATION | {"alerts": [ALERT | {"status": "pending"}]},
+        NOTIFICATION | {"truncatedAlerts": -1},
     ],
     ids=lambda body: str(body)[:40],
 )  # fmt: skip
