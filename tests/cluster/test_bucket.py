@@ -208,7 +208,7 @@ def test_a_full_spool_refuses_recordings_and_serves_on(pair: Install, server: Se
     kubectl.succeed(*inside, "python3", "-c", fill)
     try:
         name = profiles.make(target, durationSeconds=1)
-        failure = profiles.wait_failed(target, name, "StoreFull")["status"]["failure"]
+        failure = profiles.wait_failed(target, name, "StoreFull")
         assert failure["message"].startswith("The spool lacks")
         assert "spoolBytes" in failure["remedy"]
         check_once(pair, server, target, stored)

@@ -15,7 +15,7 @@ from contract.stores.store_contract import make_entry, make_id, make_manifest, p
 from samply_operator.errors import CorruptManifest, StoreFenced, StoreFull, StoreUnavailable
 from samply_operator.settings import Identity, Settings, Storage
 from samply_operator.store import opening
-from samply_operator.store.bucket import connection, fence, names, objects, store
+from samply_operator.store.bucket import connection, fence, names, objects, reader, store
 from samply_operator.store.space import measure
 from samply_operator.store.volume import Volume
 from support import buckets
@@ -116,6 +116,26 @@ def test_the_spool_counts_what_its_files_take(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_bytes(b"x" * 10_000)
     assert 8192 <= measure(tmp_path) <= 65536
+
+
+def test_a_list_that_hangs_hides_nothing_that_is_in_the_spool(
+    own_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "LIST_SECS", 0.3)
+    place = BucketPlace(own_server, tmp_path)
+    before = put(place.store, 1, b"before")
+    service = reader.BucketReader(Volume(place.store.root), place.objects)
+    assert service.list_ids() == {before.id}
+    own_server.pause()
+    during = put(Volume(place.store.root), 2, b"during")
+    began = time.monotonic()
+    assert service.list_ids() == {before.id, during.id}
+    Volume(place.store.root).remove(during.id)  # as when it is moved to the bucket
+    assert service.list_ids() == {before.id, during.id}
+    assert time.monotonic() - began < 5
+    own_server.resume()
+    wait_until(lambda: service.list_ids() == {before.id})
+    place.close()
 
 
 def test_refused_credentials_are_told_and_replaced_without_a_restart(

@@ -5,7 +5,9 @@ the last list is used: its profiles are known but cannot be fetched.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +23,9 @@ from samply_operator.store.volume import Volume
 
 logger = logging.getLogger(__name__)
 
+LIST_SECS = 4.0
+"""How long a list of the bucket is waited for if there is an earlier one."""
+
 
 class BucketReader:
     """`spool` is the pod's own volume: profiles recorded here that are not in the bucket yet."""
@@ -31,6 +36,9 @@ class BucketReader:
         self._sign = sign
         self._objects = objects
         self._catalog = Catalog(objects)
+        self._listing: Future[frozenset[str]] | None = None
+        self._were_spooled: frozenset[str] = frozenset()
+        """Ids that were in the spool at the last list of the bucket, or since."""
 
     @property
     def root(self) -> Path:
@@ -40,13 +48,24 @@ class BucketReader:
     def list_ids(self) -> frozenset[str]:
         """Ids of all attempts. Raises StoreUnavailable if the bucket was never listed, StoreError."""
         spooled = self._spool.list_ids()  # first, so that what is moved meanwhile is found in the bucket
+        self._were_spooled |= spooled
         try:
-            return spooled | self._catalog.list()
-        except StoreUnavailable as error:
+            listed = self._list()
+            self._were_spooled = spooled
+            return spooled | listed
+        except (StoreUnavailable, TimeoutError) as error:
             if not self._catalog.is_listed:
                 raise
-            logger.warning("using the last list of the bucket: %s", error)
-            return spooled | frozenset(self._catalog.tags)
+            logger.warning("using the last list of the bucket: %s", str(error) or "it does not answer")
+            return self._were_spooled | frozenset(self._catalog.tags)
+
+    def _list(self) -> frozenset[str]:
+        """Raises TimeoutError: a bucket that hangs is waited for in a thread, since the spool's profiles are served
+        meanwhile."""
+        if self._listing is None or self._listing.done():
+            self._listing = Future()
+            threading.Thread(target=_complete, args=(self._listing, self._catalog.list), daemon=True).start()
+        return self._listing.result(LIST_SECS if self._catalog.is_listed else None)
 
     def has(self, profile_id: str) -> bool:
         """Whether this id is stored, readable or not. Raises StoreUnavailable."""
@@ -100,3 +119,10 @@ class BucketReader:
         if self._sign is None or self.find_local(manifest.id) is not None:
             return None
         return self._sign(uploads.build_path(manifest))
+
+
+def _complete(future: Future[frozenset[str]], work: Callable[[], frozenset[str]]) -> None:
+    try:
+        future.set_result(work())
+    except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+        future.set_exception(error)
