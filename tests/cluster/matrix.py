@@ -223,7 +223,7 @@ ROWS = (
     Row("filecaps", "InPlace", "InPlace"),
     # Where nothing limits locked memory, they aren't needed at paranoid 1.
     Row("added", "Auto", "InPlace"),
-    Row("refusing", "Auto", "Ephemeral", is_usual=True),
+    Row("refusing", "Auto", "Ephemeral"),
     Row("refusing", "InPlace", "LockedMemory", says="mmap failed"),
     Row("private", "Auto", "Ephemeral"),
     Row("seccomp", "Auto", "Ephemeral"),
@@ -243,7 +243,7 @@ ROWS = (
     Row("bare", "BringOwn", "PerfNotPermitted", says="PERFMON"),
     Row("bare-rights", "BringOwn", "BringOwn"),
     Row("bare-rights", "BringOwn", "BringOwn", paranoid="2"),
-    Row("shared-pids", "Auto", "InPlace", is_usual=True),
+    Row("shared-pids", "Auto", "InPlace"),
     Row("shared-pids", "Ephemeral", "Ephemeral"),
     Row("shell", "Auto", "InPlace"),
     Row("shell", "Ephemeral", "Ephemeral"),
@@ -257,7 +257,7 @@ ROWS = (
         "one-cpu", "InPlace", "EmptyProfile LowCoverage", says="use mode Ephemeral", finding="BlindCpus", is_usual=True
     ),
     Row("one-cpu", "InPlace", "PerfEventParanoid", says=SYSCTL, paranoid="2", is_usual=True),
-    Row("one-cpu", "Auto", "Ephemeral", paranoid="2", is_usual=True),
+    Row("one-cpu", "Auto", "Ephemeral", paranoid="2"),
     Row("one-cpu-bare", "BringOwn", "BringOwn"),
     Row("tight", "Auto", "TightMemory", says="Mode Ephemeral"),
     Row("tight", "InPlace", "TightMemory", says="memory limit"),

@@ -121,7 +121,12 @@ def rewrite(home: Install, image: str) -> dict[str, Any]:
     ("image", "why"),
     [
         pytest.param(SHORT, "The chart's policy refuses it", id="a name that the policy doesn't know"),
-        pytest.param(f"{NOWHERE}@{DIGEST}", "The node can't pull it", id="a digest that the policy admits"),
+        pytest.param(
+            f"{NOWHERE}@{DIGEST}",
+            "The node can't pull it",
+            id="a digest that the policy admits",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(f"{NOWHERE}:dev", "The node can't pull it", id="a mirror that the policy admits"),
     ],
 )

@@ -88,7 +88,11 @@ def force_delete_pod(install: Install, node: Node) -> None:
 # --------------------------------------------------------------------------------------------------- the operator
 
 
-@pytest.mark.parametrize("how", [kill_operator, delete_pod, force_delete_pod], ids=lambda how: how.__name__)
+@pytest.mark.parametrize(
+    "how",
+    [kill_operator, delete_pod, pytest.param(force_delete_pod, marks=pytest.mark.slow)],
+    ids=lambda how: how.__name__,
+)
 def test_operator_gone_in_the_middle(
     how: Callable[[Install, Node], None], life: Install, target: Pipeline, node: Node, tmp_path: Path
 ) -> None:
@@ -244,6 +248,7 @@ def test_uninstalled_while_it_records(secs: int, later: int) -> None:
             second.uninstall()
 
 
+@pytest.mark.slow
 def test_what_an_operator_that_never_comes_back_left_goes_by_itself() -> None:
     """No process, no zombie, no file, when the time to live is over."""
     config = {**CONFIG, "recording": {"remoteTtlSecs": 5, "copyDeadlineSecs": 5, "unreachableSecs": 10}}
