@@ -147,23 +147,27 @@ class KubeClient:
         timeout_secs: float = REQUEST_SECS,
     ) -> ObjectList[Item]:
         """All pages, or an error: never a part. Each object is parsed as it arrives; an unreadable one does not affect
-        the others. The event loop is never blocked for long."""
+        the others. The event loop is never blocked for long. While a page is parsed, the next one is on its way."""
         params = {"labelSelector": label_selector, "limit": str(PAGE_SIZE)}
+        given = {key: value for key, value in params.items() if value}
         found: ObjectList[Item] = ObjectList([], [], "")
-        while True:
-            given = {key: value for key, value in params.items() if value}
-            body = await self._connection.request("GET", path, params=given, timeout_secs=timeout_secs)
-            page = _decode_as(body, _pages)
-            for number, raw in enumerate(page.items or ()):
-                try:
-                    found.items.append(parse(raw))
-                except msgspec.ValidationError as error:
-                    found.faults.append(f"{_find_name(raw)}: {error}")
-                if number % PIECE == PIECE - 1:
-                    await asyncio.sleep(0)
-            params["continue"] = page.metadata.next_page
-            if not params["continue"]:
-                return ObjectList(found.items, found.faults, page.metadata.resource_version)
+
+        async def load(part: str) -> _Page:
+            asked = given | ({"continue": part} if part else {})
+            return _decode_as(
+                await self._connection.request("GET", path, params=asked, timeout_secs=timeout_secs), _pages
+            )
+
+        page = await load("")
+        while page.metadata.next_page:
+            following = asyncio.create_task(load(page.metadata.next_page), name=f"next page of {path}")
+            try:
+                await _parse_items(page, parse, found)
+                page = await following
+            finally:
+                following.cancel()
+        await _parse_items(page, parse, found)
+        return ObjectList(found.items, found.faults, page.metadata.resource_version)
 
     async def watch(
         self, path: str, *, version: str, label_selector: str = "", secs: float
@@ -313,6 +317,16 @@ def _decode_as(body: bytes, decoder: msgspec.json.Decoder[Item]) -> Item:
         return decoder.decode(body)
     except msgspec.MsgspecError as error:
         raise KubeUnavailable(f"The API server's answer cannot be read: {error}.") from error
+
+
+async def _parse_items(page: _Page, parse: Callable[[msgspec.Raw], Item], found: ObjectList[Item]) -> None:
+    for number, raw in enumerate(page.items or ()):
+        try:
+            found.items.append(parse(raw))
+        except msgspec.ValidationError as error:
+            found.faults.append(f"{_find_name(raw)}: {error}")
+        if number % PIECE == PIECE - 1:
+            await asyncio.sleep(0)
 
 
 def _find_name(raw: msgspec.Raw) -> str:

@@ -56,12 +56,14 @@ async def _answer_preflight(request: web.Request, handler: Handler) -> web.Strea
 
 
 @web.middleware
-async def refuse_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
+def refuse_other_sites(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
     """A proxy adds credentials to whatever a browser sends, also to a form of another site. Browsers say where a
     request comes from; what changes something is for the service's own pages and those of the settings."""
+    if request.method in SAFE:
+        return handler(request)
     asked_from = request.headers.get(SITE, "none")
-    if request.method in SAFE or asked_from in {"same-origin", "none"} or _is_listed(request):
-        return await handler(request)
+    if asked_from in {"same-origin", "none"} or _is_listed(request):
+        return handler(request)
     raise errors.Forbidden(
         "Pages of other sites may not change anything here.",
         remedy="List the page's origin in config.api.cors.allowOrigins.",
@@ -70,13 +72,15 @@ async def refuse_other_sites(request: web.Request, handler: Handler) -> web.Stre
 
 
 def _is_listed(request: web.Request) -> bool:
-    origins = request.app[SETTINGS].api.cors.allow_origins
+    origins = find_origins(request)
     return ANY in origins or request.headers.get(hdrs.ORIGIN) in origins
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Added to each response, including errors: otherwise the page would see a network error."""
     origins = find_origins(request)
+    if not origins and hdrs.ORIGIN not in request.headers:
+        return
     allowed = find_allowed(request, origins)
     if allowed is not None:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = allowed

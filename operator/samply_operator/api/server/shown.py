@@ -14,11 +14,14 @@ TOKEN_HEADER = web.AppKey("token_header", str)
 
 def list_shown(request: web.Request) -> list[str]:
     """As values of `Authorization`."""
-    shown = request.headers.getall(hdrs.AUTHORIZATION, [])
+    shown: list[str] | None = request.headers.getall(hdrs.AUTHORIZATION, None)
+    if shown is not None:
+        return shown
     header = request.app.get(TOKEN_HEADER, "")
-    return shown or [f"Bearer {token}" for token in request.headers.getall(header, []) if header]
+    return [f"Bearer {token}" for token in request.headers.getall(header, [])] if header else []
 
 
 def find_shown(request: web.Request) -> str | None:
     """The first of them."""
-    return next(iter(list_shown(request)), None)
+    shown = request.headers.get(hdrs.AUTHORIZATION)
+    return next(iter(list_shown(request)), None) if shown is None else shown
