@@ -11,7 +11,10 @@ from typing import Any
 
 STEP_US = 200
 """CPU time between two samples."""
-FILE = Path(__file__).parents[1] / "data" / "profiles" / "dbsp-v57.json.gz"
+FOLDER = Path(__file__).parents[1] / "data" / "profiles"
+FILE = FOLDER / "dbsp-v57.json.gz"
+SAMPLED_FILE = FOLDER / "dbsp-sampled-v57.json.gz"
+"""Another one, with its own samples."""
 
 GRAPH: dict[str, Any] = {
     "calcite_plan": {},

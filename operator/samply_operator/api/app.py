@@ -68,7 +68,7 @@ def build_app(
     """All routes on the given parts. The caller opens and closes the parts."""
     forward = [forwarding.middleware] if forwarding is not None else []
     app = web.Application(
-        middlewares=[problems.answer, cors.answer_preflight, cors.refuse_other_sites, *forward, aliases.resolve],
+        middlewares=[problems.answer, cors.check_origin, *forward, aliases.resolve],
         client_max_size=MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(cors.add_headers)

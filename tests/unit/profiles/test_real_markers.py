@@ -1,7 +1,8 @@
 """The markers of a real circuit: Feldera's engine (crate dbsp 0.349, two workers), annotated by its own crate.
 
-The recording was taken on a machine so busy that samply's samples are missing from it: here they are put where the
-markers say that CPU time was used, so that what is tested is the join, on the engine's own nesting and interleaving.
+One recording was taken on a machine so busy that samply's samples are missing from it: here they are put where the
+markers say that CPU time was used, so that what is tested is the join, on the engine's own nesting and interleaving. The
+other one has samply's own samples.
 """
 
 from __future__ import annotations
@@ -53,6 +54,19 @@ def test_a_file_without_samples_has_what_the_markers_tell(document: dict[str, An
     assert told == expected
     assert sums.labels[0].name == max(expected, key=lambda node: expected[node])
     assert "no samples, so there are no percentages" in breakdown_text.render(sums)
+
+
+def test_real_samples_and_markers_agree() -> None:
+    """Of one recording: the kernel's samples against the engine's own clock, within 5 points for each operator above
+    5 %."""
+    profile = profiles.read(circuit_recording.SAMPLED_FILE)
+    attribution = Choice("operator").build(profile)
+    assert attribution is not None
+    sums = breakdown.break_down(profile, attribution, by="operator", limit=1000)
+    large = {label.name: label.difference_points for label in sums.labels if label.self_percent > 5}
+    compared = {name: points for name, points in large.items() if points is not None}
+    assert {name.split()[0] for name in compared} == {"JoinTrace", "ExchangeSender", "AggregateIncremental", "merge"}
+    assert all(abs(points) < 5 for points in compared.values()), compared
 
 
 def test_samples_and_markers_agree(document: dict[str, Any], tmp_path: Path) -> None:

@@ -29,18 +29,29 @@ HEADERS = ", ".join((
 ))  # fmt: skip
 SITE = "Sec-Fetch-Site"
 """Set by the browser; no page can change it."""
-SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+READING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 MAX_AGE_SECS = 600
 """How long a browser may cache the answer to a preflight request."""
 
 
 @web.middleware
-def answer_preflight(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-    """Answers a browser's preflight request, which has no token, before authentication."""
+def check_origin(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+    """Answers a browser's preflight request, which has no token, before authentication. Refuses requests that change
+    something and that a page of another site caused: a proxy adds credentials to these too."""
     # Returns the handler's own coroutine if there is nothing to do: each request passes here.
-    if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
+    if request.method in READING:
         return handler(request)
-    return _answer_preflight(request, handler)
+    if request.method == hdrs.METH_OPTIONS:
+        is_asked = hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+        return _answer_preflight(request, handler) if is_asked else handler(request)
+    asked_from = request.headers.get(SITE, "none")
+    if asked_from in {"same-origin", "none"} or _is_listed(request):
+        return handler(request)
+    raise errors.Forbidden(
+        "Pages of other sites may not change anything here.",
+        remedy="List the page's origin in config.api.cors.allowOrigins.",
+        details={"site": asked_from},
+    )
 
 
 async def _answer_preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -53,22 +64,6 @@ async def _answer_preflight(request: web.Request, handler: Handler) -> web.Strea
         **problems.NO_STORE,
     }
     return web.Response(status=204, headers=headers)
-
-
-@web.middleware
-def refuse_other_sites(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-    """A proxy adds credentials to whatever a browser sends, also to a form of another site. Browsers say where a
-    request comes from; what changes something is for the service's own pages and those of the settings."""
-    if request.method in SAFE:
-        return handler(request)
-    asked_from = request.headers.get(SITE, "none")
-    if asked_from in {"same-origin", "none"} or _is_listed(request):
-        return handler(request)
-    raise errors.Forbidden(
-        "Pages of other sites may not change anything here.",
-        remedy="List the page's origin in config.api.cors.allowOrigins.",
-        details={"site": asked_from},
-    )
 
 
 def _is_listed(request: web.Request) -> bool:

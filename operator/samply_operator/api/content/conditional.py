@@ -85,15 +85,16 @@ def _decide_range(wanted: str, size_bytes: int) -> Plan:
 
 def find(headers: Headers, name: str) -> str | None:
     """All lines of a header, as one."""
-    if name not in headers:
+    lines = headers.getall(name, None)
+    if lines is None:
         return None
-    lines = headers.getall(name)
     return lines[0] if len(lines) == 1 else ", ".join(lines)
 
 
 def _find_one(headers: Headers, name: str) -> str | None:
     """A header that cannot be a list; several are invalid."""
-    return headers[name] if name in headers and len(headers.getall(name)) == 1 else None
+    lines = headers.getall(name, None)
+    return lines[0] if lines is not None and len(lines) == 1 else None
 
 
 def _holds_match(headers: Headers, tag: str, modified: datetime) -> bool:

@@ -74,7 +74,7 @@ async def send_profile(
     remote = request.app[FILES].remote
     if remote is not None and (url := await _find_redirect(request, remote, manifest)) is not None:
         return web.Response(status=307, headers={hdrs.LOCATION: url, hdrs.CACHE_CONTROL: "no-store", **(headers or {})})
-    facts = {**_build_headers(manifest.id, manifest.finished_at, file.sha256, cache), **(headers or {})}
+    facts = _build_headers(manifest.id, manifest.finished_at, file.sha256, cache) | (headers or {})
     return await send(request, Body((manifest,), file.sha256, parse_modified(manifest.finished_at), facts))
 
 
@@ -85,36 +85,37 @@ async def check_there(request: web.Request, manifest: Manifest) -> None:
     await request.app[FILES].check_there(manifest)
 
 
-async def _check_all_there(request: web.Request, body: Body) -> None:
-    """For a response that opens no file: it must not describe a file that is gone."""
-    stored = request.app[FILES]
-    for piece in body.pieces:
-        if isinstance(piece, Manifest) and not stored.is_open(piece):
-            await check_there(request, piece)
+def _list_closed(request: web.Request, body: Body) -> list[Manifest]:
+    """Profiles whose files are not kept open. A response without a body opens none, so it is checked that they are still
+    there."""
+    is_open = request.app[FILES].is_open
+    return [piece for piece in body.pieces if isinstance(piece, Manifest) and not is_open(piece)]
 
 
 async def send(request: web.Request, body: Body) -> web.StreamResponse:
     """Answer with `body`, as the request's conditions and range want it."""
-    size_bytes, facts = body.size_bytes, dict(body.headers)
+    size_bytes = body.size_bytes
     plan = conditional.decide(
         request.headers, tag=body.tag, modified=body.modified, size_bytes=size_bytes, method=request.method
     )
     match plan:
         case conditional.NotModified() | conditional.PreconditionFailed():
-            await _check_all_there(request, body)
-            return build_unsent(plan, facts)
+            for manifest in _list_closed(request, body):
+                await check_there(request, manifest)
+            return build_unsent(plan, body.headers)
         case conditional.Unsatisfiable():
-            await _check_all_there(request, body)
+            for manifest in _list_closed(request, body):
+                await check_there(request, manifest)
             size: dict[str, str] = {hdrs.CONTENT_RANGE: f"bytes */{size_bytes}"}
             message = f"The range lies outside of the {size_bytes} bytes that there are."
             return problems.build_response(
                 416, errors.RangeNotSatisfiable.code, message, {"size_bytes": size_bytes}, size
             )
         case conditional.Part(start, stop):
-            facts[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{size_bytes}"
+            facts = {**body.headers, hdrs.CONTENT_RANGE: f"bytes {start}-{stop - 1}/{size_bytes}"}
             return await _send(request, 206, facts, tuple(cut(body.pieces, start, stop)))
         case conditional.Whole():
-            return await _send(request, 200, facts, tuple(cut(body.pieces, 0, size_bytes)))
+            return await _send(request, 200, dict(body.headers), tuple(cut(body.pieces, 0, size_bytes)))
 
 
 async def _find_redirect(request: web.Request, remote: RemoteFiles, manifest: Manifest) -> str | None:
@@ -173,7 +174,7 @@ def parse_modified(finished_at: str) -> datetime:
 
 
 @lru_cache(KEPT)
-def _build_headers(profile_id: str, finished_at: str, sha256: str, cache: str) -> Mapping[str, str]:
+def _build_headers(profile_id: str, finished_at: str, sha256: str, cache: str) -> MappingProxyType[str, str]:
     headers: dict[str, str] = {
         hdrs.CONTENT_TYPE: CONTENT_TYPE,
         hdrs.CONTENT_DISPOSITION: content.build_disposition(profile_id, finished_at),

@@ -45,7 +45,11 @@ async def get(request: web.Request) -> web.StreamResponse:
         namespace = permissions.find_namespace(view, caller, name, query.namespace)
         return _answer(request, _decide(view, namespace or "", name, query), name, query, shape)
 
-    return await stale_index.answer(request, answer)
+    view = permissions.view_of(request)
+    try:
+        return await answer(view)
+    except errors.UnknownProfile as error:
+        return await stale_index.answer_again(request, view, error, answer)
 
 
 async def _answer(

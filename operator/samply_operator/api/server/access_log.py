@@ -53,7 +53,8 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         path = request.rel_url.raw_path
-        sent_bytes = request.get(SENT_BYTES)
+        # A look-up of what isn't there is an exception inside of aiohttp, for each poll.
+        sent_bytes = None if isinstance(response, web.Response) else request.get(SENT_BYTES)
         if sent_bytes is None:
             sent_bytes = 0 if request.method == hdrs.METH_HEAD else response.content_length or 0
         measures.count_request(request, response.status, time, sent_bytes)
@@ -64,22 +65,23 @@ class AccessLogger(AbstractAccessLogger):
 def _build_line(
     path: str, request: web.BaseRequest, response: web.StreamResponse, duration_secs: float, sent_bytes: int
 ) -> Line:
+    agent = request.headers.get(hdrs.USER_AGENT, "")
     return Line(
         time=datetime.now(UTC),
         request_id=response.headers.get(REQUEST_ID, ""),
         method=request.method,
-        path=_clean(path[:512]),
+        path=path[:512] if path.isascii() else _clean(path[:512]),
         status=response.status,
         sent_bytes=sent_bytes,
         duration_ms=round(duration_secs * 1000, 2),
         client=request.remote or "",
-        user_agent=_clean(request.headers.get(hdrs.USER_AGENT, "")[:128]),
+        user_agent=agent[:128] if agent.isascii() else _clean(agent[:128]),
     )
 
 
 def _clean(text: str) -> str:
     """Replaces lone surrogates (from bytes that were not UTF-8), which no encoder accepts."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _log(line: Line) -> None:
