@@ -1,8 +1,8 @@
 """The markers of a real circuit: Feldera's engine (crate dbsp 0.349, two workers), annotated by its own crate.
 
 One recording was taken on a machine so busy that samply's samples are missing from it: here they are put where the
-markers say that CPU time was used, so that what is tested is the join, on the engine's own nesting and interleaving. The
-other one has samply's own samples.
+markers say that CPU time was used, so that what is tested is the join, on the engine's own nesting and interleaving.
+The other one has samply's own samples.
 """
 
 from __future__ import annotations
