@@ -86,8 +86,8 @@ async def check_there(request: web.Request, manifest: Manifest) -> None:
 
 
 def _list_closed(request: web.Request, body: Body) -> list[Manifest]:
-    """Profiles whose files are not kept open. A response without a body opens none, so it is checked that they are still
-    there."""
+    """Profiles whose files are not kept open. A response without a body opens none: check these, since one may be
+    gone."""
     is_open = request.app[FILES].is_open
     return [piece for piece in body.pieces if isinstance(piece, Manifest) and not is_open(piece)]
 
