@@ -200,8 +200,10 @@ def _render_functions(
     weight = np.maximum.reduce([column / (column.sum() or 1.0) for column in totals])
     ranked = np.argsort(-weight, kind="stable")
     ranked = ranked[weight[ranked] > 0]
-    needed = np.unique(part.func)
-    rows = np.concatenate([ranked[:limit], np.setdiff1d(needed, ranked[:limit])])
+    is_more = np.zeros(width, dtype=bool)
+    is_more[part.func] = True
+    is_more[ranked[:limit]] = False
+    rows = np.concatenate([ranked[:limit], np.flatnonzero(is_more)])
     place = np.full(width, -1, dtype=np.int64)
     place[rows] = np.arange(len(rows))
     held = [functions[row] for row in rows.tolist()]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from samply_operator.profiles.errors import build_broken
@@ -37,30 +37,42 @@ class Tree:
 
 def build(parent: Ints, func: Ints, group: Longs, selves: Sequence[Floats], width: int) -> Tree:
     """Lay all paths that have a value over each other. `selves` are columns over the nodes."""
-    totals = [column.copy() for column in selves]
-    vectors.sum_subtrees(parent, totals)
-    kept = np.flatnonzero(np.logical_or.reduce([column != 0 for column in totals]))
-    above = parent if len(kept) == len(parent) else vectors.renumber(parent, kept)
-    depth = vectors.measure_depth(above)
-    called, grouped = func[kept].astype(np.int64), group[kept]
-    merged = np.zeros(len(kept), dtype=np.int64)
+    merged = np.zeros(len(parent), dtype=np.int64)
     parts: list[tuple[Longs, Longs, Longs]] = []
-    size = 0
-    for level, nodes in enumerate(split_levels(depth)):
-        over = merged[above[nodes]] if level else grouped[nodes]
-        keys, which, place = np.unique(over * width + called[nodes], return_index=True, return_inverse=True)
-        merged[nodes] = size + place
-        first = nodes[which]
-        parts.append((keys // width if level else np.full(len(keys), -1), called[first], grouped[first]))
-        size += len(keys)
-    return Tree(
-        _join(part[0] for part in parts),
-        _join(part[1] for part in parts),
-        _join(part[2] for part in parts),
-        tuple(vectors.sum_by_row(merged, size, column[kept]) for column in selves),
-        tuple(vectors.sum_by_row(merged, size, column[kept]) for column in totals),
-        np.zeros(size, dtype=np.int64),
-    )
+    ends = [0]
+    for level, nodes in enumerate(split_levels(vectors.measure_depth(parent))):
+        over = merged[parent[nodes]] if level else group[nodes]
+        keys, place = np.unique(over * width + func[nodes], return_inverse=True)
+        merged[nodes] = ends[-1] + place
+        over = keys // width
+        called = keys - over * width
+        if level:
+            parts.append((over, called, parts[-1][2][over - ends[-2]]))
+        else:
+            parts.append((np.full(len(keys), -1), called, over))
+        ends.append(ends[-1] + len(keys))
+    above, called, grouped = (_join(part[column] for part in parts) for column in range(3))
+    own = [vectors.sum_by_row(merged, ends[-1], column) for column in selves]
+    totals = [_sum_levels(above, ends, column) for column in own]
+    whole = Tree(above, called, grouped, tuple(own), tuple(totals), np.zeros(ends[-1], dtype=np.int64))
+    return _drop_unused(whole, ends)
+
+
+def _sum_levels(parent: Longs, ends: Sequence[int], column: Floats) -> Floats:
+    """What each node and all below it have. The nodes of level n are those from `ends[n]` on."""
+    sums = column.copy()
+    for start, middle, end in reversed(list(zip(ends, ends[1:], ends[2:], strict=False))):
+        sums[start:middle] += vectors.sum_by_row(parent[middle:end] - start, middle - start, sums[middle:end])
+    return sums
+
+
+def _drop_unused(tree: Tree, ends: Sequence[int]) -> Tree:
+    """Without the nodes below which nothing has a value."""
+    has_value = np.logical_or.reduce([column != 0 for column in tree.selves])
+    used = np.flatnonzero(_sum_levels(tree.parent, ends, has_value.astype(np.float64)))
+    if len(used) == len(tree.parent):
+        return tree
+    return replace(take(tree, used), is_cut=np.zeros(len(used), dtype=np.int64))
 
 
 def invert(

@@ -249,18 +249,29 @@ def _sum_block(local: Ints, columns: Sequence[Floats]) -> None:
 
 
 def measure_depth(local: Ints) -> NDArray[np.uint16]:
-    """How many parents each node has inside its block. Each step looks twice as far up as the one before."""
-    active = np.flatnonzero(local >= 0)
-    depth = np.zeros(len(local), dtype=np.uint16)
-    depth[active] = 1
-    reached = local.copy()
+    """How many parents each node has inside its block; parents outside it are negative.
+
+    New stacks are written from the outermost function inwards, so most nodes come right behind their parent: such a
+    chain is looked at as one. Each step looks twice as far up as the one before.
+    """
+    rows = np.arange(len(local), dtype=np.int32)
+    is_head = local != rows - 1
+    is_head[:1] = True
+    heads = np.flatnonzero(is_head)
+    chain = np.cumsum(is_head) - 1
+    above = local[heads]
+    active = np.flatnonzero(above >= 0)
+    depth = np.zeros(len(heads), dtype=np.int64)
+    reached = np.full(len(heads), -1, dtype=np.int64)
+    reached[active] = chain[above[active]]
+    depth[active] = above[active] - heads[reached[active]] + 1
     while active.size:
         up = reached[active]
         further, onward = depth[up], reached[up]
         depth[active] += further
         reached[active] = onward
         active = active[onward >= 0]
-    return depth
+    return (depth[chain] + rows - heads[chain]).astype(np.uint16)
 
 
 def _sum_one_by_one(local: Ints, columns: Sequence[Floats]) -> None:
