@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import statistics
 import subprocess
 import sys
@@ -32,11 +33,14 @@ FRAMES = """async (act) => {
     const rect = canvas.getBoundingClientRect(), took = [];
     const search = document.querySelector("input[aria-label='Search functions']");
     const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
+    const middle = {clientX: rect.left + rect.width / 2, clientY: rect.top + 20, bubbles: true, cancelable: true};
+    const turn = (by) => box.dispatchEvent(new WheelEvent("wheel", {...middle, ...by}));
+    // The whole graph cannot be panned: there must be something beside what is shown.
+    if (act === "pan") turn({ctrlKey: true, deltaY: -10});
     for (let step = 0; step < 40; step += 1) {
         const began = performance.now();
-        const place = {clientX: rect.left + rect.width / 2, clientY: rect.top + 20, bubbles: true, cancelable: true};
-        const turn = act === "zoom" ? {ctrlKey: true, deltaY: step < 20 ? -40 : 40} : {deltaX: step % 2 ? 60 : -60};
-        if (act === "zoom" || act === "pan") box.dispatchEvent(new WheelEvent("wheel", {...place, ...turn}));
+        if (act === "zoom") turn({ctrlKey: true, deltaY: step < 20 ? -40 : 40});
+        if (act === "pan") turn({deltaX: step % 2 ? 60 : -60});
         if (act === "search") {
             set.call(search, "f" + (step % 40));
             search.dispatchEvent(new Event("input", {bubbles: true}));
@@ -45,6 +49,7 @@ FRAMES = """async (act) => {
         await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
         took.push(performance.now() - began);
     }
+    if (act === "pan") turn({ctrlKey: true, deltaY: 60});
     set.call(search, "");
     search.dispatchEvent(new Event("input", {bubbles: true}));
     return took;
@@ -126,9 +131,9 @@ async def measure_wire(service: Service) -> dict[str, float]:
     async with service.bare.get(f"{origin}/", headers={"Accept-Encoding": "identity"}) as page:
         text = await page.text()
     for name in ("main", "report"):
-        file = text.split(f"assets/{name}-")[1].split('"')[0]
+        (file,) = re.findall(rf"assets/{name}-\w+\.js", text)
         packed = {"Accept-Encoding": "gzip"}
-        async with service.bare.get(f"{origin}/assets/{name}-{file}", headers=packed) as answer:
+        async with service.bare.get(f"{origin}/{file}", headers=packed) as answer:
             found[f"{name}.js"] = len(await answer.read()) / 1024
     return found
 

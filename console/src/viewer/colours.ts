@@ -1,9 +1,10 @@
 // A hue says which library; grey has no name; the same function has the same shade in every graph.
-import type { Model } from "./model";
+import type { Matches, Model } from "./model";
 
 const HUES = [24, 208, 150, 268, 340, 52, 188, 96];
 const NAMELESS = /^(0x[0-9a-f]+|fun_[0-9a-f]+|EntryPoint)$/i;
 const FULL_CHANGE = 0.05;
+const PALE = 0.32;
 
 export function isDark(): boolean {
   const theme = document.documentElement.dataset.theme;
@@ -46,13 +47,51 @@ function hash(text: string): number {
   return value >>> 0;
 }
 
-/** The colour of each node. */
-export function paint(model: Model, dark: boolean): string[] {
+export function colourBehind(dark: boolean): string {
+  return dark ? "#151a21" : "#ffffff";
+}
+
+const packed = new Map<string, number>();
+let probe: CanvasRenderingContext2D | null = null;
+
+/** A colour as a pixel of an ImageData. */
+export function pack(colour: string): number {
+  let found = packed.get(colour);
+  if (found === undefined) {
+    probe ??= document.createElement("canvas").getContext("2d")!;
+    probe.fillStyle = colour;
+    const rgb = Number.parseInt((probe.fillStyle as string).slice(1), 16);
+    found = (0xff000000 | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
+    packed.set(colour, found);
+  }
+  return found;
+}
+
+/** The colour of each node, as a pixel. */
+export function paint(model: Model, dark: boolean): Uint32Array {
   const { functions } = model.answer;
-  if (model.isDiff) return Array.from({ length: model.size }, (_, node) => colourChange(model.change(node), dark));
+  if (model.isDiff) return Uint32Array.from({ length: model.size }, (_, node) => pack(colourChange(model.change(node), dark)));
   const ranked = rankLibs(model);
   const places = functions.libs.map((lib) => ranked.indexOf(lib));
-  const byFunction = functions.name.map((name, row) => (isNameless(name) ? colourNameless(dark) : colourOfLib(places[functions.lib[row]], dark, hash(name))));
-  const group = dark ? "hsl(215 16% 26%)" : "hsl(214 22% 86%)";
-  return model.answer.nodes.function.map((number) => (number < 0 ? group : byFunction[number]));
+  const byFunction = functions.name.map((name, row) => pack(isNameless(name) ? colourNameless(dark) : colourOfLib(places[functions.lib[row]], dark, hash(name))));
+  const group = pack(dark ? "hsl(215 16% 26%)" : "hsl(214 22% 86%)");
+  return Uint32Array.from(model.answer.nodes.function, (number) => (number < 0 ? group : byFunction[number]));
+}
+
+/** During a search: what was found stands out, all else is pale. */
+export function highlight(model: Model, colours: Uint32Array, matches: Matches | null, dark: boolean): Uint32Array {
+  if (!matches) return colours;
+  const hit = pack(dark ? "#b8379f" : "#d94fc0");
+  const behind = pack(colourBehind(dark));
+  return colours.map((colour, node) => (matches.functions[model.answer.nodes.function[node]] ? hit : mix(behind, colour, PALE)));
+}
+
+/** Two pixels, of which the second has this share. */
+export function mix(first: number, second: number, share: number): number {
+  let mixed = 0xff000000;
+  for (let shift = 0; shift < 24; shift += 8) {
+    const from = (first >>> shift) & 255;
+    mixed |= Math.round(from + (((second >>> shift) & 255) - from) * share) << shift;
+  }
+  return mixed >>> 0;
 }

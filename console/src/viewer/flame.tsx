@@ -1,12 +1,12 @@
 // The flame graph: own drawing on a canvas, since a tree of SVG elements does not scroll fluently at 50,000 frames.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { formatPoints, formatShare, formatValue } from "../core/format";
-import { isDark, isNameless, paint } from "./colours";
+import { colourBehind, highlight, isDark, isNameless, pack, paint } from "./colours";
 import type { Matches, Model } from "./model";
+import { firstEndingAfter, paintLevel, type Place, Strip, type Window } from "./strip";
 
 const ROW = 21;
 const FONT = '12px "Inter", system-ui, sans-serif';
-const LEAST_PX = 0.35;
 
 interface Props {
   model: Model;
@@ -21,11 +21,6 @@ interface Props {
   maxHeight: number;
 }
 
-interface Window {
-  from: number;
-  to: number;
-}
-
 export function Flame(props: Props) {
   const { model, zoom } = props;
   const box = useRef<HTMLDivElement>(null);
@@ -35,7 +30,8 @@ export function Flame(props: Props) {
   const [dark, setDark] = useState(isDark);
   const [tip, setTip] = useState<{ node: number; x: number; y: number } | null>(null);
   const [cursor, setCursor] = useState(-1);
-  const colours = useMemo(() => paint(model, dark), [model, dark]);
+  const plain = useMemo(() => paint(model, dark), [model, dark]);
+  const colours = useMemo(() => highlight(model, plain, props.matches, dark), [plain, props.matches]);
   const height = model.levels.length * ROW + 2;
   const viewHeight = Math.min(height, props.maxHeight);
   const latest = useRef<() => void>(() => {});
@@ -49,9 +45,7 @@ export function Flame(props: Props) {
   useEffect(() => {
     document.fonts?.load(FONT).then(redraw, redraw);
   }, []);
-  useEffect(() => {
-    redraw();
-  });
+  useEffect(redraw, [model, colours, props.chosen, cursor, width, viewHeight]);
   useEffect(() => {
     setCursor(-1);
     setTip(null);
@@ -262,17 +256,6 @@ function findAt(model: Model, row: number, x: number): number {
   return at < level.length && model.left[level[at]] <= x ? level[at] : -1;
 }
 
-function firstEndingAfter(model: Model, level: number[], x: number): number {
-  let low = 0;
-  let high = level.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (model.right[level[middle]] <= x) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
 function step(model: Model, node: number, key: string, isUpwards: boolean): number | null {
   if (node < 0) return null;
   const inward = isUpwards ? "ArrowUp" : "ArrowDown";
@@ -294,7 +277,7 @@ function reveal(box: HTMLElement, depth: number, height: number, isUpwards: bool
 }
 
 interface Scene extends Props {
-  colours: string[];
+  colours: Uint32Array;
   dark: boolean;
   cursor: number;
   width: number;
@@ -303,68 +286,76 @@ interface Scene extends Props {
 }
 
 const labels = new Map<string, number>();
+const WITH_NAME = 22;
+const WITH_EDGE = 6;
+const WITH_FRAME = 2;
 
 function draw(canvas: HTMLCanvasElement, scrollTop: number, scene: Scene, shown: Window): void {
-  const { width, viewHeight } = scene;
+  const { width, viewHeight, dark } = scene;
   if (!width) return;
   const ratio = devicePixelRatio || 1;
-  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(viewHeight * ratio)) {
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(viewHeight * ratio);
+  const [across, down] = [Math.round(width * ratio), Math.round(viewHeight * ratio)];
+  if (canvas.width !== across || canvas.height !== down) {
+    canvas.width = across;
+    canvas.height = down;
     canvas.style.width = `${width}px`;
     canvas.style.height = `${viewHeight}px`;
   }
   const context = canvas.getContext("2d", { alpha: false })!;
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.fillStyle = scene.dark ? "#151a21" : "#ffffff";
-  context.fillRect(0, 0, width, viewHeight);
-  context.font = FONT;
-  context.textBaseline = "middle";
+  const image = context.createImageData(across, down);
+  const pixels = new Uint32Array(image.data.buffer).fill(pack(colourBehind(dark)));
   const { levels } = scene.model;
   const [low, high] = scene.isUpwards ? [scene.height - scrollTop - viewHeight, scene.height - scrollTop] : [scrollTop, scrollTop + viewHeight];
+  const rows: { y: number; places: Place[] }[] = [];
   for (let row = Math.max(0, Math.floor(low / ROW)); row < Math.min(levels.length, Math.ceil(high / ROW)); row += 1) {
     const y = scene.isUpwards ? scene.height - (row + 1) * ROW - scrollTop : row * ROW - scrollTop;
-    drawRow(context, scene, shown, levels[row], y);
+    rows.push({ y, places: drawRow(pixels, across, scene, shown, levels[row], y, ratio) });
   }
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.putImageData(image, 0, 0);
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.font = FONT;
+  context.textBaseline = "middle";
+  for (const { y, places } of rows) for (const place of places) drawName(context, scene, place, y, ratio);
 }
 
-function drawRow(context: CanvasRenderingContext2D, scene: Scene, shown: Window, level: number[], y: number): void {
-  const { model, matches, colours, width, dark } = scene;
-  const scale = width / (shown.to - shown.from);
-  const functions = model.answer.nodes.function;
-  let drawn = -1;
-  for (let at = firstEndingAfter(model, level, shown.from); at < level.length; at += 1) {
-    const node = level[at];
-    if (model.left[node] >= shown.to) break;
-    const left = Math.max(0, (model.left[node] - shown.from) * scale);
-    const right = Math.min(width, (model.right[node] - shown.from) * scale);
-    // What is narrower than can be seen stands with its neighbours in one stroke.
-    if (right - drawn < LEAST_PX) continue;
-    drawn = right;
-    const isHit = matches !== null && functions[node] >= 0 && matches.functions[functions[node]] === 1;
-    context.globalAlpha = matches !== null && !isHit ? 0.32 : 1;
-    context.fillStyle = isHit ? (dark ? "#b8379f" : "#d94fc0") : colours[node];
-    const wide = right - left;
-    context.fillRect(left, y, wide > 3 ? wide - 1 : Math.max(wide, 0.6), ROW - 1);
-    if (wide > 22) {
-      context.fillStyle = dark ? "#f3f5f8" : isHit ? "#ffffff" : "#1b222c";
-      if (isHit && !dark) context.fillStyle = "#2b0624";
-      context.fillText(fit(context, model.name(node), wide - 9), left + 5, y + ROW / 2);
-    }
-    context.globalAlpha = 1;
-    if (model.isCut(node) && wide > 6) drawMore(context, left, right, y, dark);
-    if (node === scene.cursor || (scene.chosen !== "" && wide > 2 && model.key(node) === scene.chosen)) {
-      context.strokeStyle = node === scene.cursor ? (dark ? "#7fb2ff" : "#1d5fd1") : dark ? "#ffffff" : "#161d27";
-      context.lineWidth = 2;
-      context.strokeRect(left + 1, y + 1, Math.max(wide - 3, 1), ROW - 3);
-    }
-  }
+/** The frames of one level into the picture. The answer: those that something else is drawn on. */
+function drawRow(pixels: Uint32Array, across: number, scene: Scene, shown: Window, level: Int32Array, y: number, ratio: number): Place[] {
+  const strip = new Strip(across);
+  strip.pixels.fill(pack(colourBehind(scene.dark)));
+  const places = paintLevel(strip, scene.model, level, shown, scene.colours, ratio, WITH_FRAME, scene.cursor);
+  const copy = (from: number, to: number) => {
+    const end = Math.min(Math.round(to * ratio), pixels.length / across);
+    for (let line = Math.max(0, Math.round(from * ratio)); line < end; line += 1) pixels.set(strip.pixels, line * across);
+  };
+  copy(y, y + ROW - 1);
+  const cut = places.filter((place) => scene.model.isCut(place.node) && place.right - place.left > WITH_EDGE * ratio);
+  for (const place of cut) dash(strip, place, ratio, pack(scene.dark ? "#ffb27f" : "#93330a"));
+  if (cut.length) copy(y + ROW - 3, y + ROW - 1);
+  return places;
 }
 
 /** A dashed edge: there is more than was sent. */
-function drawMore(context: CanvasRenderingContext2D, left: number, right: number, y: number, dark: boolean): void {
-  context.fillStyle = dark ? "#ffb27f" : "#93330a";
-  for (let x = left + 2; x + 4 < right; x += 7) context.fillRect(x, y + ROW - 3, 4, 2);
+function dash(strip: Strip, { left, right }: Place, ratio: number, colour: number): void {
+  for (let x = left + 2 * ratio; x + 4 * ratio < right; x += 7 * ratio) strip.fill(x, x + 4 * ratio, colour);
+}
+
+function drawName(context: CanvasRenderingContext2D, scene: Scene, place: Place, y: number, ratio: number): void {
+  const { model, matches, dark, chosen, cursor } = scene;
+  const { node } = place;
+  const left = place.left / ratio;
+  const wide = place.right / ratio - left;
+  if (wide > WITH_NAME) {
+    const isHit = matches !== null && matches.functions[model.functionOf(node)] === 1;
+    context.globalAlpha = matches !== null && !isHit ? 0.32 : 1;
+    context.fillStyle = dark ? "#f3f5f8" : isHit ? "#2b0624" : "#1b222c";
+    context.fillText(fit(context, model.name(node), wide - 9), left + 5, y + ROW / 2);
+    context.globalAlpha = 1;
+  }
+  if (node !== cursor && (chosen === "" || model.key(node) !== chosen)) return;
+  context.strokeStyle = node === cursor ? (dark ? "#7fb2ff" : "#1d5fd1") : dark ? "#ffffff" : "#161d27";
+  context.lineWidth = 2;
+  context.strokeRect(left + 1, y + 1, Math.max(wide - 3, 1), ROW - 3);
 }
 
 function fit(context: CanvasRenderingContext2D, name: string, room: number): string {

@@ -12,9 +12,10 @@ export class Model {
   readonly children: number[][];
   readonly roots: number[];
   /** The nodes of each level, from left to right. */
-  readonly levels: number[][] = [];
+  readonly levels: Int32Array[] = [];
   readonly whole: number;
   readonly isDiff: boolean;
+  private searched: string[] | null = null;
 
   constructor(readonly answer: FrameTree) {
     const { parent, totals } = answer.nodes;
@@ -40,7 +41,7 @@ export class Model {
     let at = 0;
     for (const root of nodes) at = this.put(root, at, 0);
     for (let depth = 0; nodes.length; depth += 1) {
-      this.levels.push(nodes);
+      this.levels.push(Int32Array.from(nodes));
       const below: number[] = [];
       for (const node of nodes) {
         let x = this.left[node];
@@ -58,6 +59,12 @@ export class Model {
     this.left[node] = x;
     this.right[node] = x + this.answer.nodes.totals[0][node] / this.whole;
     return this.right[node];
+  }
+
+  /** What a search looks at, of each function: its name and library, in small letters. */
+  get texts(): string[] {
+    const { name, lib, libs } = this.answer.functions;
+    return (this.searched ??= name.map((each, row) => `${each}\n${libs[lib[row]]}`.toLowerCase()));
   }
 
   isGroup(node: number): boolean {
@@ -150,18 +157,14 @@ export interface Matches {
 export function search(model: Model, text: string): Matches | null {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (!words.length) return null;
-  const { functions, nodes } = model.answer;
-  const libs = functions.libs.map((lib) => lib.toLowerCase());
-  const flags = new Uint8Array(functions.name.length);
+  const { nodes } = model.answer;
+  const flags = new Uint8Array(model.texts.length);
   let count = 0;
-  for (let row = 0; row < flags.length; row += 1) {
-    const name = functions.name[row].toLowerCase();
-    const lib = libs[functions.lib[row]];
-    if (words.every((word) => name.includes(word) || lib.includes(word))) {
-      flags[row] = 1;
-      count += 1;
-    }
-  }
+  model.texts.forEach((text, row) => {
+    if (!words.every((word) => text.includes(word))) return;
+    flags[row] = 1;
+    count += 1;
+  });
   const inside = new Uint8Array(model.size);
   let sum = 0;
   for (const level of model.levels)
