@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Problem } from "./api";
 
 export interface Loaded<T> {
@@ -20,7 +20,8 @@ export function useLoaded<T>(key: string | null, load: (signal: AbortSignal) => 
     isLoading: key !== null,
   });
   const [round, setRound] = useState(0);
-  useEffect(() => {
+  // A layout effect asks before the browser paints, not after it.
+  useLayoutEffect(() => {
     if (key === null) return;
     const controller = new AbortController();
     setState((before) => ({ ...before, isLoading: true }));

@@ -1,6 +1,6 @@
 // One profile, or two laid over each other, in all its views. One search and one selection drive them all.
 import type { ComponentChildren } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Problem } from "../core/api";
 import { cleanName, formatCount, formatPoints, formatShare, formatValue } from "../core/format";
 import { asProblem, useKey, waitAfter } from "../core/hooks";
@@ -299,7 +299,8 @@ function useTree(source: Source, query: TreeQuery | null, zoom: string[]): Loade
   const [round, setRound] = useState(0);
   const wanted = useRef("");
   const whole = useRef<{ key: string; model: Model } | null>(null);
-  useEffect(() => {
+  // A layout effect asks before the browser paints, not after it.
+  useLayoutEffect(() => {
     if (!query) return;
     const controller = new AbortController();
     const ask = async () => {
