@@ -271,7 +271,8 @@ def measure_depth(local: Ints) -> NDArray[np.uint16]:
         depth[active] += further
         reached[active] = onward
         active = active[onward >= 0]
-    return (depth[chain] + rows - heads[chain]).astype(np.uint16)
+    whole: NDArray[np.uint16] = (depth[chain] + rows - heads[chain]).astype(np.uint16)
+    return whole
 
 
 def _sum_one_by_one(local: Ints, columns: Sequence[Floats]) -> None:
