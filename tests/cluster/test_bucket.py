@@ -187,7 +187,11 @@ def test_recordings_go_on_while_the_bucket_is_away(
             profiles.wait_succeeded(target, names_[-1], timeout=90)
         uids = [profiles.uid_of(profiles.get(target, name)) for name in names_]
         with pair.open_with_key(pod=find_leader(pair)) as service:
-            assert {service.stored(target.name, uid, "/profile").status for uid in uids} == {200}
+            kubectl.poll(
+                lambda: {service.stored(target.name, uid, "/profile").status for uid in uids} == {200},
+                timeout=20,
+                what="a list that hangs is given up, and the spool's profiles are served",
+            )
     finally:
         server.resume()
     objects = server.open(CLUSTER)
