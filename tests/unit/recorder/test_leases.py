@@ -185,6 +185,8 @@ async def test_one_whose_holder_is_gone_is_waited_for_and_taken_over(
     context = operator.engine.leases._context
     put_lease(cluster, THEIRS, renewed=-99)
     await reconcile()
+    version = cluster.objects[path]["metadata"]["resourceVersion"]
+    await operator.reach(lambda: operator.engine.leases._seen[path][0] == version)
     operator.engine.leases._context = replace(context, uptime=lambda: time.monotonic() + lease.SILENT_SECS - 1)
     await reconcile()
     assert count_starts(cluster) == 0
@@ -194,7 +196,7 @@ async def test_one_whose_holder_is_gone_is_waited_for_and_taken_over(
     assert count_starts(cluster) == 0
     operator.engine.leases._context = replace(context, uptime=lambda: time.monotonic() + lease.SILENT_SECS + 1)
     await reconcile()
-    assert cluster.objects[path]["spec"]["holderIdentity"] == operator.engine.leases.holder
+    await operator.reach(lambda: cluster.objects[path]["spec"]["holderIdentity"] == operator.engine.leases.holder)
     assert (await operator.reach_phase("p-1", "Succeeded", "Failed"))["phase"] == "Succeeded"
 
 
