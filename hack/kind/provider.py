@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,13 @@ HERE = Path(__file__).resolve().parent
 NAME = "samply-operator"
 _KIND_MODULE = "sigs.k8s.io/kind@v0.33.0"
 _PARANOID = "kernel.perf_event_paranoid"
+CAP_PERFMON = 38
+READY_SECS = 120.0
+CLIENTS = {
+    "kubectl": ("kubernetes", "k8s.io/kubernetes/cmd/kubectl"),
+    "helm": ("helm", "helm.sh/helm/v4/cmd/helm"),
+}
+"""By name: the folder of its module in hack/native/go, and its package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +38,11 @@ class KindProvider:
 
     @property
     def bin(self) -> Path:
-        """A folder with kubectl and helm: links to those on PATH, else those that hack/native/build makes."""
-        found = {name: shutil.which(name) for name in ("kubectl", "helm")}
+        """A folder with kubectl and helm: links to those on PATH, else those that `up` builds."""
+        folder = self.state / "bin"
+        found = {name: _find_client(name, folder) for name in CLIENTS}
         if not all(found.values()):
             return cache_folder() / "bin"
-        folder = self.state / "bin"
         folder.mkdir(parents=True, exist_ok=True)
         for name, target in found.items():
             link = folder / name
@@ -43,36 +51,83 @@ class KindProvider:
         return folder
 
     def up(self, paranoid: int) -> None:
-        kind = self._find_kind()
-        if not all(shutil.which(name) for name in ("kubectl", "helm")):
-            _run([str(HERE.parent / "native" / "build")])
-        if NAME not in _read([kind, "get", "clusters"]).split():
-            self.state.mkdir(parents=True, exist_ok=True)
-            config = ["--config", str(HERE / "cluster.yaml"), "--kubeconfig", str(self.kubeconfig)]
-            _run([kind, "create", "cluster", "--name", NAME, "--wait", "120s", *config])
-        else:
+        kind = _find_kind()
+        _build_missing_clients(self.state / "bin")
+        if self._nodes():
             _run(["docker", "start", *self._nodes()])
             _run([kind, "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(self.kubeconfig)])
+        else:
+            self.state.mkdir(parents=True, exist_ok=True)
+            config = ["--config", str(HERE / "cluster.yaml"), "--kubeconfig", str(self.kubeconfig)]
+            _run([kind, "create", "cluster", "--name", NAME, *config])
+        self._check_capabilities()
+        self._wait_ready()
         self._set_paranoid(paranoid)
 
     def down(self) -> None:
+        """By Docker alone: a machine that never had a cluster needs no kind for it."""
         saved = self.state / "sysctls.json"
-        if saved.exists():
+        nodes = self._nodes()
+        if saved.exists() and nodes:
+            _run(["docker", "start", *nodes])
             self._write_sysctl(json.loads(saved.read_text())[_PARANOID])
-            saved.unlink()
-        _run([self._find_kind(), "delete", "cluster", "--name", NAME])
+        if nodes:
+            _run(["docker", "rm", "--force", "--volumes", *nodes])
         shutil.rmtree(self.state, ignore_errors=True)
 
     def status(self) -> bool:
+        """Also whether each node runs and the API server is ready."""
         nodes = self._nodes()
-        print(f"kind cluster {NAME}: {' '.join(nodes) or 'not there'}")
-        return bool(nodes)
+        states = {node: _read(["docker", "inspect", "--format", "{{.State.Status}}", node]).strip() for node in nodes}
+        said = " ".join(f"{node} ({state})" for node, state in states.items())
+        print(f"kind cluster {NAME}: {said or 'not there'}")
+        if not nodes or set(states.values()) != {"running"}:
+            return False
+        is_ready = self._is_ready()
+        print(f"API server                {'ready' if is_ready else 'not ready'}")
+        return is_ready
 
     def load(self, image: str) -> None:
-        _run([self._find_kind(), "load", "docker-image", "--name", NAME, image])
+        """kind compares ids that engines with an image store of containerd never have: it would load each time."""
+        kind, marks = _find_kind(), self.state / "loaded.json"
+        nodes = _read(["docker", "inspect", "--format", "{{.Id}}", *self._nodes()]).split()
+        wanted = [_read(["docker", "image", "inspect", "--format", "{{.Id}}", image]).strip(), *nodes]
+        loaded = json.loads(marks.read_text()) if marks.exists() else {}
+        if loaded.get(image) == wanted:
+            return
+        _run([kind, "load", "docker-image", "--name", NAME, image])
+        marks.write_text(json.dumps(loaded | {image: wanted}))
 
     def _nodes(self) -> list[str]:
-        return _read([self._find_kind(), "get", "nodes", "--name", NAME]).split()
+        label = f"label=io.x-k8s.kind.cluster={NAME}"
+        return _read(["docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}"]).split()
+
+    def _check_capabilities(self) -> None:
+        """An engine that knows fewer capabilities than the kernel starts a node in which pods with CAP_PERFMON fail."""
+        for node in self._nodes():
+            status = _read(["docker", "exec", node, "cat", "/proc/1/status"])
+            bounding = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
+            if not int(bounding, 16) >> CAP_PERFMON & 1:
+                raise ClusterError(
+                    "this Docker engine gives containers no CAP_PERFMON, even privileged ones: pods that record would "
+                    "not start. Install a newer engine (29 works, 20.10 does not), or use --provider native as root"
+                )
+
+    def _wait_ready(self) -> None:
+        until = time.monotonic() + READY_SECS
+        while not self._is_ready():
+            if time.monotonic() > until:
+                raise ClusterError(
+                    f"the API server is not ready after {READY_SECS:g} s: docker logs {self._nodes()[0]}"
+                )
+            time.sleep(0.5)
+
+    def _is_ready(self) -> bool:
+        """The API server answers, and every node is ready."""
+        kubectl = [str(self.bin / "kubectl"), "--kubeconfig", str(self.kubeconfig), "--request-timeout=5s"]
+        jsonpath = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
+        done = subprocess.run([*kubectl, "get", "nodes", "-o", jsonpath], capture_output=True, text=True, check=False)
+        return done.returncode == 0 and set(done.stdout.split()) == {"True"}
 
     def _set_paranoid(self, value: int) -> None:
         """The setting is the kernel's, so it changes on the machine itself: the old one is kept and put back."""
@@ -86,15 +141,39 @@ class KindProvider:
         for node in self._nodes():
             _run(["docker", "exec", node, "sysctl", "-q", "-w", f"{_PARANOID}={value}"])
 
-    def _find_kind(self) -> str:
-        if found := shutil.which("kind"):
-            return found
-        built = cache_folder() / "bin" / "kind"
-        if not built.exists():
-            if shutil.which("go") is None:
-                raise ClusterError("kind is missing: install it, or Go, with which it is built")
-            _run(["go", "install", _KIND_MODULE], GOBIN=str(built.parent), GOFLAGS="-trimpath")
-        return str(built)
+
+def _find_client(name: str, links: Path) -> str | None:
+    """On PATH, which may begin with the folder of our own links."""
+    folders = [each for each in os.environ.get("PATH", "").split(os.pathsep) if Path(each or ".") != links]
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def _build_missing_clients(links: Path) -> None:
+    """Only these two of the programs that hack/native/build makes: a minute or two instead of 16."""
+    bin_folder = cache_folder() / "bin"
+    for name, (module, package) in CLIENTS.items():
+        if _find_client(name, links) or (bin_folder / name).exists():
+            continue
+        _check_go(name)
+        print(f"building {name} from its Go module, once (a minute or two)", flush=True)
+        bin_folder.mkdir(parents=True, exist_ok=True)
+        where = ["-C", str(HERE.parent / "native" / "go" / module)]
+        _run(["go", "build", *where, "-trimpath", "-o", str(bin_folder / name), package], CGO_ENABLED="0")
+
+
+def _find_kind() -> str:
+    if found := shutil.which("kind"):
+        return found
+    built = cache_folder() / "bin" / "kind"
+    if not built.exists():
+        _check_go("kind")
+        _run(["go", "install", _KIND_MODULE], GOBIN=str(built.parent), GOFLAGS="-trimpath")
+    return str(built)
+
+
+def _check_go(name: str) -> None:
+    if shutil.which("go") is None:
+        raise ClusterError(f"{name} is missing: install it, or Go, with which it is built")
 
 
 def _run(command: list[str], **environment: str) -> None:

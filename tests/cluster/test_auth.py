@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,15 +27,19 @@ HIDDEN = (404, "UnknownPipelineName")
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
-def find_node_address() -> str:
+def find_own_address() -> str:
+    """This machine's address on its way to the node: under kind the node's own is not this machine's."""
     addresses = kubectl.get("node")["items"][0]["status"]["addresses"]
-    return next(str(a["address"]) for a in addresses if a["type"] == "InternalIP")
+    node = next(str(a["address"]) for a in addresses if a["type"] == "InternalIP")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+        route.connect((node, 9))  # sends nothing
+        return str(route.getsockname()[0])
 
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
-    """Serves public keys on the node's address, where pods reach it."""
-    address = find_node_address()
+    """Serves public keys where pods reach this machine."""
+    address = find_own_address()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

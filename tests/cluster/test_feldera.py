@@ -21,7 +21,7 @@ from cluster import pipelines, release
 from cluster import profiles as objects
 from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
-from cluster.test_auth import find_node_address
+from cluster.test_auth import find_own_address
 from samply_operator.model import names
 from support import circuit_recording, kubectl
 from support.fake_feldera import READER, STRANGER
@@ -54,7 +54,7 @@ def read_id(pipeline: Pipeline) -> str:
 
 @pytest.fixture(scope="module")
 def feldera() -> Iterator[ThreadedFeldera]:
-    with serving(find_node_address()) as found:
+    with serving(find_own_address()) as found:
         yield found
 
 
