@@ -272,7 +272,7 @@ def test_reservations_add_up_and_are_given_back(tmp_path: Path) -> None:
         assert caught.value.remedy
         held.consume(room - 10)
         volume.reserve(room).release()
-        assert held.left_bytes == 10
+        assert held._left_bytes == 10
     volume.reserve(room).release()
 
 
@@ -286,7 +286,7 @@ def test_what_must_stay_free_is_not_given(tmp_path: Path) -> None:
 def test_a_full_disk_is_store_full_with_a_remedy(code: int) -> None:
     with pytest.raises(StoreFull) as caught, durable.translated("write"):
         raise OSError(code, os.strerror(code))
-    assert "Delete profiles" in caught.value.remedy
+    assert "Delete old SamplyProfile objects" in caught.value.remedy
 
 
 def test_another_failing_of_the_disk_is_a_store_error() -> None:
