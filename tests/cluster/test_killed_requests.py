@@ -32,6 +32,12 @@ async def list_profiles(writer: Writer, fleet: Fleet) -> list[Json]:
     return found
 
 
+async def wait_begun(writer: Writer, fleet: Fleet) -> None:
+    """Until the operator has written a status: what comes now waits."""
+    while not all(item.get("status") for item in await list_profiles(writer, fleet)):
+        await asyncio.sleep(0.05)
+
+
 async def kill_before_the_answer(install: Install, writer: Writer, fleet: Fleet, known: int) -> None:
     while len(await list_profiles(writer, fleet)) == known:
         await asyncio.sleep(0.01)
@@ -57,6 +63,7 @@ async def test_the_next_operator_answers_with_the_same_object(
     with processes.installed(plane, folder, fleet.namespace, **options) as install:
         await asyncio.to_thread(install.wait, "its pipeline", lambda: install.count_pipelines() == 1, START_SECS)
         await fleets.ask_for_profiles(writer, fleet, 1)
+        await wait_begun(writer, fleet)
         asked = asyncio.create_task(post(install, pipeline, "1"))
         await kill_before_the_answer(install, writer, fleet, known=1)
         with install.replace_operator():
