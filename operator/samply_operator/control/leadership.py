@@ -76,7 +76,7 @@ class Leadership:
             return False
         if await asyncio.to_thread(lock):
             return True
-        self._tell("the store can't be taken yet: its lock is held, or it can't be reached")
+        self._tell("another operator writes to this store, or it cannot be reached: waiting")
         return False
 
     async def _has_lease(self) -> bool:
