@@ -66,7 +66,7 @@ async def list_widths(page: Page) -> dict[str, float]:
     return widths
 
 
-async def test_it_says_whose_it_is_and_how_good(graph: Page) -> None:
+async def test_the_graph_shows_its_pipeline_and_quality(graph: Page) -> None:
     assert await read(graph, "svg > title") == "orders ordinal 0"
     head = " ".join(await graph.locator("svg > text").all_text_contents())
     assert "465 samples · 3 threads · coverage 99% · 3 lost events · 2026-01-31 09:01 UTC" in head
@@ -105,7 +105,7 @@ async def test_zoom_and_back(graph: Page) -> None:
     assert await list_widths(graph) == pytest.approx(before)
 
 
-async def test_what_lies_under_the_pointer_is_told_in_full(graph: Page) -> None:
+async def test_the_frame_under_the_pointer_is_shown_in_full(graph: Page) -> None:
     await graph.locator("#boxes > g", has_text="sort_batch").first.hover()
     assert (await read(graph, "#details")).startswith("sort_batch [demo] ")
 

@@ -42,7 +42,7 @@ def test_a_pod_monitor_selects_the_pod() -> None:
     ]
 
 
-def test_a_service_monitor_has_a_service_of_its_own() -> None:
+def test_a_service_monitor_has_its_own_service() -> None:
     """Headless, with the metrics port alone; the Service of the API stays without it."""
     values = {"metrics": {"serviceMonitor": {"enabled": True, "annotations": {"a": "b"}, "scrapeTimeout": "5s"}}}
     objects = helm.render(values)

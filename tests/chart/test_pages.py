@@ -22,13 +22,13 @@ def test_every_check_that_a_page_shows_is_one_of_the_preflight() -> None:
     assert set(shown) <= names
 
 
-def test_what_it_costs_is_there() -> None:
+def test_the_overhead_rows_are_found() -> None:
     """A guard of the test below: it must not pass because it looked at nothing."""
     assert {Path(bench).parent.name for _, _, bench in ROWS} == {"slowdown", "blindness", "recovery"}
 
 
 @pytest.mark.parametrize(("what", "seen", "bench"), ROWS, ids=lambda value: value.replace("`", "")[:60])
-def test_what_it_costs_is_what_the_benches_saw(what: str, seen: str, bench: str) -> None:
+def test_the_overhead_matches_the_benchmarks(what: str, seen: str, bench: str) -> None:
     """After a new run of a bench the page has to follow."""
     text = (DOCS / bench).read_text()
     figures = re.findall(r"\d+(?:\.\d+)?(?=%| s\b)", seen)

@@ -158,7 +158,7 @@ def limited(namespace: str, kind: str, spec: dict[str, Any]) -> Iterator[None]:
         kubectl.succeed("-n", namespace, "delete", kind, "case")
 
 
-def test_a_quota_of_profiles_is_told(home: Install, target: Pipeline) -> None:
+def test_an_exceeded_quota_of_profiles_is_reported(home: Install, target: Pipeline) -> None:
     """Over HTTP with its words, and by an Event on what was annotated."""
     counted = f"count/{names.PLURAL}.{names.GROUP}"
     quota = {"hard": {counted: "0"}}
@@ -189,4 +189,4 @@ def test_limits_of_pods_dont_concern_the_ephemeral_container(home: Install, targ
         limited(home.namespace, "ResourceQuota", {"hard": {"pods": "0", "limits.memory": "1Mi"}}),
     ):
         done = profiles.wait(target, profiles.make(target, mode="Ephemeral"))
-    assert done["status"]["phase"] == "Succeeded", profiles.tell(done["status"])
+    assert done["status"]["phase"] == "Succeeded", profiles.show(done["status"])

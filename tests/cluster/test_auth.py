@@ -111,7 +111,7 @@ def reach(door: Service, token: str, expected: tuple[int, str], timeout: float, 
     return time.monotonic() - began
 
 
-def test_without_a_good_token_nobody_is_let_in(guarded: Install, door: Service) -> None:
+def test_requests_without_a_valid_token_are_rejected(guarded: Install, door: Service) -> None:
     """None, one that is made up, and one of the cluster that is for something else."""
     guarded.make_caller("reader", verbs="get")
     for headers in ({}, show("x.y.z"), show("apikey:0123"), show(credentials.build_key("no", bytes(32)))):

@@ -63,7 +63,7 @@ class TestRealExec(ExecContract):
         results = await asyncio.gather(*(door.run("true") for _ in range(30)))
         assert {result.exit_code for result in results} == {0}
 
-    async def test_fifty_copies_over_a_way_that_is_cut_are_fifty_right_files(
+    async def test_fifty_copies_over_a_failing_connection_are_correct(
         self, namespace: str, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """At any byte of the connection: of its handshake, its headers, the file, the status."""
@@ -98,7 +98,7 @@ class TestRealExec(ExecContract):
 
 
 @pytest.mark.parametrize(("is_bulk", "protocol"), [(True, V4), (False, V5)])
-async def test_what_only_reads_takes_v4(namespace: str, is_bulk: bool, protocol: str) -> None:
+async def test_read_only_sessions_use_v4(namespace: str, is_bulk: bool, protocol: str) -> None:
     async with (
         KubeClient() as client,
         client.exec(namespace, "place", "main", ["true"], deadline_secs=20, is_bulk=is_bulk) as session,

@@ -243,7 +243,7 @@ def test_an_injected_proxy_is_not_what_is_recorded(install: Install) -> None:
     meshed.delete()
 
 
-def test_a_guessed_container_is_told(install: Install) -> None:
+def test_a_guessed_container_is_reported(install: Install) -> None:
     """None is named as Feldera names it, and two could be it."""
     guessed = apply(install.namespace, "guessed", sidecar="audit")
     guessed.wait_ready()
@@ -254,7 +254,7 @@ def test_a_guessed_container_is_told(install: Install) -> None:
     guessed.delete()
 
 
-def test_an_annotation_on_what_is_not_watched_is_told(install: Install) -> None:
+def test_an_annotation_on_an_unwatched_object_is_reported(install: Install) -> None:
     """In an Event, with the selector that would match."""
     body = {
         "apiVersion": "apps/v1",
@@ -399,7 +399,7 @@ def test_doctor_on_a_release_whose_claim_waits() -> None:
             broken.uninstall()
 
 
-def test_mode_pipeline_stores_what_the_pipeline_took_of_itself(
+def test_mode_pipeline_stores_the_pipelines_own_profile(
     feldera: ThreadedFeldera, pipeline: Pipeline, service: Service
 ) -> None:
     """A file with the engine's markers, asked for by operator over HTTP, with the names that Feldera gave."""

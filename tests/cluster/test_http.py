@@ -181,7 +181,7 @@ def test_headers_of_the_file(taken: dict[int, Taken]) -> None:
     )
 
 
-def test_asked_again_resumed_or_only_looked_at(taken: dict[int, Taken], pipeline: Pipeline, service: Service) -> None:
+def test_conditional_range_and_head_requests(taken: dict[int, Taken], pipeline: Pipeline, service: Service) -> None:
     """304 for who has it; the missing part for who has some of it, if it is still the same; HEAD without a body."""
     tag = service.profile(pipeline.name, "?ordinal=0").headers["etag"]
     whole = service.profile(pipeline.name, "?ordinal=0").body
@@ -228,7 +228,7 @@ def test_a_bad_duration_records_nothing(value: str, pipeline: Pipeline, service:
     assert not pipeline.has_samply()
 
 
-def test_none_was_ever_taken(install: Install, service: Service) -> None:
+def test_no_profile_was_ever_recorded(install: Install, service: Service) -> None:
     """400 that names the POST; while the first one records 400 with its id, or 204 for who would rather wait."""
     fresh = pipelines.start(install.namespace, "http-fresh", replicas=1)
     fresh.wait_ready()

@@ -93,7 +93,7 @@ def force_delete_pod(install: Install, node: Node) -> None:
     [kill_operator, delete_pod, pytest.param(force_delete_pod, marks=pytest.mark.slow)],
     ids=lambda how: how.__name__,
 )
-def test_operator_gone_in_the_middle(
+def test_the_operator_is_replaced_during_a_recording(
     how: Callable[[Install, Node], None], life: Install, target: Pipeline, node: Node, tmp_path: Path
 ) -> None:
     """Whatever ends it while it records: the next one adopts the recording, and one good profile comes of it."""
@@ -103,7 +103,7 @@ def test_operator_gone_in_the_middle(
     how(life, node)
     status = profiles.wait_succeeded(target, name)["status"]
     assert (status["startedAt"], status["target"]) == (began["startedAt"], began["target"]), "it was taken once"
-    assert status["profile"]["coverage"] > 0.75, profiles.tell(status)
+    assert status["profile"]["coverage"] > 0.75, profiles.show(status)
     target.wait_untouched()
     wait_journal_empty(life)
     with life.open() as service:
@@ -249,7 +249,7 @@ def test_uninstalled_while_it_records(secs: int, later: int) -> None:
 
 
 @pytest.mark.slow
-def test_what_an_operator_that_never_comes_back_left_goes_by_itself() -> None:
+def test_leftovers_of_a_removed_operator_are_cleaned_up() -> None:
     """No process, no zombie, no file, when the time to live is over."""
     config = {**CONFIG, "recording": {"remoteTtlSecs": 5, "copyDeadlineSecs": 5, "unreachableSecs": 10}}
     with release.fresh_namespace("gone") as namespace:

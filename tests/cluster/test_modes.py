@@ -112,12 +112,12 @@ def check_good(row: Row, specimen: Specimen, profile: profiles.Object, service: 
     """It came that way, of the container's own program and of nothing beside or around it; all samples that were due
     are there, and the workers' functions have their names."""
     status = profile["status"]
-    assert status["phase"] == "Succeeded", profiles.tell(status)
-    assert status["target"]["mode"] == row.answers, profiles.tell(status)
-    assert specimen.name_process(status["target"]["pid"]) == (row.process or Path(PROGRAM).name), profiles.tell(status)
+    assert status["phase"] == "Succeeded", profiles.show(status)
+    assert status["target"]["mode"] == row.answers, profiles.show(status)
+    assert specimen.name_process(status["target"]["pid"]) == (row.process or Path(PROGRAM).name), profiles.show(status)
     stored = status["profile"]
-    assert stored["coverage"] >= 0.9, profiles.tell(status)
-    assert stored["symbolicated"], profiles.tell(status)
+    assert stored["coverage"] >= 0.9, profiles.show(status)
+    assert stored["symbolicated"], profiles.show(status)
     if "cpu" in KINDS[row.kind].resources.get("limits", {}):
         assert stored["throttledSeconds"] >= 0
     answer = service.stored(specimen.pipeline.name, stored["id"], f"/profile?namespace={specimen.pipeline.namespace}")
@@ -130,13 +130,13 @@ def check_good(row: Row, specimen: Specimen, profile: profiles.Object, service: 
 
 def check_refused(row: Row, status: dict[str, Any]) -> None:
     """It failed for one of those reasons, in words that help."""
-    assert status["phase"] == "Failed", profiles.tell(status)
+    assert status["phase"] == "Failed", profiles.show(status)
     failure = status["failure"]
-    assert failure["reason"] in row.answers.split(), profiles.tell(status)
-    assert row.says in f"{failure['message']} {failure['remedy']}", profiles.tell(failure)
-    assert all((failure["message"], failure["remedy"])), profiles.tell(failure)
+    assert failure["reason"] in row.answers.split(), profiles.show(status)
+    assert row.says in f"{failure['message']} {failure['remedy']}", profiles.show(failure)
+    assert all((failure["message"], failure["remedy"])), profiles.show(failure)
     found = [finding["reason"] for finding in status.get("preflight", {}).get("findings", [])]
-    assert row.finding in ["", *found], profiles.tell(status)
+    assert row.finding in ["", *found], profiles.show(status)
 
 
 PLAYED = [pytest.param(row, id=row.id, marks=[] if row.is_usual else [pytest.mark.slow]) for row in ROWS]
@@ -210,7 +210,7 @@ def test_a_samply_that_dies_while_it_attaches_leaves_no_process_stopped(zoo: Zoo
     specimen = zoo.fetch("dying", "open")
     for _ in range(4):
         status = record(specimen, "InPlace")["status"]
-        assert (status["phase"], status["failure"]["reason"]) == ("Failed", "SamplyKilled"), profiles.tell(status)
+        assert (status["phase"], status["failure"]["reason"]) == ("Failed", "SamplyKilled"), profiles.show(status)
         assert specimen.name_process(status["target"]["pid"]) == Path(PROGRAM).name
         specimen.wait_untouched()
 
@@ -229,7 +229,7 @@ def test_an_image_that_no_node_can_pull(node: Node) -> None:
         limited = record(specimen, "Ephemeral")["status"]
         check_refused(Row("prepared", "Ephemeral", "EphemeralLimit", says="1 of 1"), limited)
         good = record(specimen, "Auto")["status"]
-        assert (good["phase"], good["target"]["mode"]) == ("Succeeded", "InPlace"), profiles.tell(good)
+        assert (good["phase"], good["target"]["mode"]) == ("Succeeded", "InPlace"), profiles.show(good)
         # The container that never ran stays in its spec; nothing is in the pod.
         assert take_snapshot(node, specimen.get()) == specimen.before
 

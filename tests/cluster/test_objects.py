@@ -35,7 +35,7 @@ def secs_between(first: str, second: str) -> float:
     return (datetime.fromisoformat(second) - datetime.fromisoformat(first)).total_seconds()
 
 
-def test_applied_waited_for_and_told_in_one_line(pipeline: Pipeline) -> None:
+def test_a_profile_is_applied_awaited_and_listed(pipeline: Pipeline) -> None:
     """`kubectl apply` and `kubectl wait` are enough; object, printed line and Events tell how it went."""
     name = profiles.make(pipeline, ordinal=1)
     profiles.wait(pipeline, name, "Recording", timeout=20)
@@ -83,7 +83,7 @@ def test_applied_waited_for_and_told_in_one_line(pipeline: Pipeline) -> None:
     ],
     ids=["pipeline", "ordinal", "container"],
 )
-def test_what_does_not_exist(spec: dict[str, Any], reason: str, says: str, pipeline: Pipeline) -> None:
+def test_unknown_pipelines_and_ordinals(spec: dict[str, Any], reason: str, says: str, pipeline: Pipeline) -> None:
     """An unknown pipeline, ordinal or container fails at once and names what exists; line and Event say so."""
     name = profiles.make(pipeline, **spec)
     failure = profiles.wait_failed(pipeline, name, reason, timeout=10)
@@ -132,7 +132,7 @@ def test_two_at_the_same_instant(pipeline: Pipeline) -> None:
     assert reasons == ["", "AlreadyRecording", "AlreadyRecording", "AlreadyRecording"]
 
 
-def test_what_was_asked_never_changes(pipeline: Pipeline) -> None:
+def test_the_spec_is_immutable(pipeline: Pipeline) -> None:
     """A spec can't be edited while it is recorded: the API server says to make a new object."""
     name = profiles.make(pipeline)
     done = kubectl.run(
@@ -205,7 +205,7 @@ def test_deleted_before_it_records(pipeline: Pipeline) -> None:
     )
     profile = profiles.wait(pipeline, name)
     reason = profile["status"].get("failure", {}).get("reason")
-    assert (profiles.phase_of(profile), reason) in {("Succeeded", None), ("Failed", "AlreadyRecording")}, profiles.tell(
+    assert (profiles.phase_of(profile), reason) in {("Succeeded", None), ("Failed", "AlreadyRecording")}, profiles.show(
         profile
     )
     pipeline.wait_untouched(1, timeout=10)

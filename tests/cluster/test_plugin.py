@@ -111,7 +111,7 @@ def test_get_saves_the_very_file(
     assert profiles.facts(profiles.read(out)).symbolicated
 
 
-def test_top_says_what_burns_the_cpu(recorded: list[dict[str, Any]], install: Install, pipeline: Pipeline) -> None:
+def test_top_shows_the_hottest_function(recorded: list[dict[str, Any]], install: Install, pipeline: Pipeline) -> None:
     table = succeed(install, pipeline, "top", pipeline.name, "--ordinal", "0", "--limit", "3")
     assert recorded
     rows = re.findall(r"^ +(\d+\.\d) +\d+\.\d +\S+ +(\w+)", table, re.MULTILINE)

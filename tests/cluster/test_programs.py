@@ -89,7 +89,7 @@ def test_killed_while_it_records(program: str, target: Pipeline, install: Instal
     kubectl.poll(programs.answers, timeout=30, what="the API server is ready")
     status = profiles.wait_succeeded(target, name, timeout=90)["status"]
     assert (status["startedAt"], status["target"]) == (began["startedAt"], began["target"]), "it was taken once"
-    assert status["profile"]["coverage"] >= 0.9, profiles.tell(status)
+    assert status["profile"]["coverage"] >= 0.9, profiles.show(status)
     if program == "kubelet":
         wait_quiet(target)
     else:

@@ -162,7 +162,7 @@ def test_the_same_quota_over_http(target: Pipeline, service: Service) -> None:
     assert "Role" not in text
 
 
-def test_admission_that_says_no(target: Pipeline, service: Service) -> None:
+def test_admission_refuses_the_object(target: Pipeline, service: Service) -> None:
     """No object, no second try, its own words in the annotation, the Event and the answer; afterwards the same command
     works."""
     known = {profiles.uid_of(item) for item in profiles.find(target)}

@@ -135,7 +135,7 @@ def annotate(pipeline: Pipeline, profile: dict[str, Any], annotation: str) -> No
     kubectl.succeed("-n", pipeline.namespace, "annotate", "sprof", profiles.name_of(profile), annotation)
 
 
-def test_the_oldest_goes_and_its_object_says_so(pipeline: Pipeline, disk: Disk, service: Service) -> None:
+def test_the_oldest_file_is_removed_and_its_object_reports_it(pipeline: Pipeline, disk: Disk, service: Service) -> None:
     """By the count of the settings, as soon as the next one is stored."""
     first, second, third = (take(pipeline) for _ in range(3))
     kubectl.poll(lambda: is_removed(pipeline, first), timeout=10, what="the first is removed")
@@ -150,7 +150,7 @@ def test_the_oldest_goes_and_its_object_says_so(pipeline: Pipeline, disk: Disk, 
     assert listed == {profiles.uid_of(second), profiles.uid_of(third)}
 
 
-def test_a_pinned_one_stays(pipeline: Pipeline, disk: Disk) -> None:
+def test_a_pinned_profile_is_kept(pipeline: Pipeline, disk: Disk) -> None:
     """And doesn't count."""
     pinned = take(pipeline)
     annotate(pipeline, pinned, f"{names.PIN}=")

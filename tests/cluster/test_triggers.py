@@ -87,7 +87,7 @@ def test_a_value_that_means_nothing_is_refused(value: str, pipeline: Pipeline) -
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("30", 30), ("2m", 120)])
-def test_other_ways_to_say_how_long_and_a_change_of_mind(
+def test_other_duration_formats_and_a_withdrawn_trigger(
     value: str, seconds: int, pipeline: Pipeline, service: Service
 ) -> None:
     """`30` and `2m` mean what they say and clear an older refusal; deleting the object cancels: nothing is kept."""

@@ -76,7 +76,7 @@ class ExecContract:
         with pytest.raises(KubeNotFound, match="missing"):
             await door.client.run(door.place.namespace, "missing", door.place.container, ["true"], deadline_secs=10)
 
-    async def test_a_missing_container_is_told_with_its_name(self, door: Door) -> None:
+    async def test_a_missing_container_is_reported_by_name(self, door: Door) -> None:
         with pytest.raises((KubeInvalid, KubeNotFound), match="missing"):
             await door.client.run(door.place.namespace, door.place.pod, "missing", ["true"], deadline_secs=10)
 

@@ -89,7 +89,7 @@ async def host(service: Service, feldera: FakeFeldera, tmp_path: Path) -> AsyncI
         yield url
 
 
-async def test_each_path_goes_to_whom_it_belongs(host: str) -> None:
+async def test_each_path_reaches_the_right_service(host: str) -> None:
     """This service names itself in each answer."""
     async with aiohttp.ClientSession() as session:
         for path in list_paths():

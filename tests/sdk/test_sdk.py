@@ -78,14 +78,14 @@ async def test_errors_arrive_as_errors_of_the_sdk(service: Service) -> None:
     assert (long["status"], long["error_code"]) == (400, "InvalidParam")
 
 
-async def test_what_is_worth_repeating_is_repeated_by_the_sdk(service: Service) -> None:
+async def test_the_sdk_retries_retryable_errors(service: Service) -> None:
     """A 503 and a 429 are over after a while; the user's script never sees them."""
     start(service, errors.PipelineUnreachable("No way."), errors.TooManyRequests("Enough."))
     assert await use_sdk(service, "start:orders:1") == [{"started": "orders"}]
     assert len(service.operator.started) == 3
 
 
-async def test_what_repeating_will_not_cure_is_told_at_once(service: Service) -> None:
+async def test_permanent_errors_are_raised_at_once(service: Service) -> None:
     """A right that the operator lacks: the SDK would wait for minutes after a 502."""
     start(service, errors.KubeForbidden("The operator may not make SamplyProfiles here."))
     began = time.monotonic()

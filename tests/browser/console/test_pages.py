@@ -72,7 +72,7 @@ async def test_the_list_by_keyboard(visit: Open) -> None:
     await expect(page.get_by_role("heading", level=1)).to_have_text("pricing")
 
 
-async def test_the_list_says_what_records_and_what_a_profile_is_worth(visit: Open) -> None:
+async def test_the_list_shows_running_recordings_and_profile_quality(visit: Open) -> None:
     page = await visit()
     row = page.locator(".pipelines li", has_text="clickstream-sessions")
     await expect(row.locator(".ordinal.live")).to_contain_text("recording now")

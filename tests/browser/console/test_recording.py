@@ -103,7 +103,7 @@ async def test_cancelled(visit: Open, service: Service, script: Script) -> None:
     await expect(page).to_have_url(f"http://127.0.0.1:{service.port}/console/pipelines/feldera/orders")
 
 
-async def test_a_failure_says_why_what_helps_and_the_log(visit: Open, script: Script) -> None:
+async def test_a_failure_shows_its_cause_remedy_and_log(visit: Open, script: Script) -> None:
     await script.show("Recording", ends_in_secs=20)
     page = await visit(f"profiles/orders/{NEW}")
     await expect(page.locator(".ring")).to_be_visible()

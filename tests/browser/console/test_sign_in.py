@@ -88,7 +88,7 @@ def auth() -> Auth:
 
 
 @pytest.mark.parametrize("header", ["Authorization", "X-Forwarded-Access-Token"])
-async def test_behind_a_proxy_that_shows_a_token(
+async def test_a_proxy_that_sends_a_token_signs_in(
     service: Service, watch: Watch, context: BrowserContext, header: str
 ) -> None:
     """As oauth2-proxy does: nothing is asked for, and the browser never has the token."""
@@ -215,14 +215,14 @@ class TestProvider:
         await page.get_by_role("link", name="Pipelines").first.click()
         await expect(page.get_by_text("No pipelines yet")).to_be_visible()
 
-    async def test_a_code_of_another_browser_is_worth_nothing(self, page: Page, ports: tuple[int, int]) -> None:
+    async def test_a_code_issued_to_another_browser_is_rejected(self, page: Page, ports: tuple[int, int]) -> None:
         """Whoever is sent such a link is not signed in as somebody else."""
         await page.goto(f"http://127.0.0.1:{ports[1]}/console/auth/callback?code=stolen&state=stolen")
         await expect(page.get_by_text("This browser began no such sign-in")).to_be_visible()
         assert "code" not in page.url
         assert await read_token(page) is None
 
-    async def test_what_the_provider_refuses_is_told(self, page: Page, ports: tuple[int, int]) -> None:
+    async def test_a_refusal_by_the_provider_is_shown(self, page: Page, ports: tuple[int, int]) -> None:
         query = "error=access_denied&error_description=<b>No</b>"
         await page.goto(f"http://127.0.0.1:{ports[1]}/console/auth/callback?{query}")
         await expect(page.get_by_text("The identity provider says: <b>No</b>")).to_be_visible()

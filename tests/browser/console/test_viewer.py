@@ -118,7 +118,7 @@ async def test_sandwich(visit: Open) -> None:
 
 
 @pytest.mark.parametrize("by", ["thread", "library", "group"])
-async def test_parted(visit: Open, by: str) -> None:
+async def test_the_graph_is_split_by_thread_library_or_group(visit: Open, by: str) -> None:
     page = await visit(PROFILE)
     await page.locator("label.pick select").select_option(by)
     await expect(page).to_have_url(re.compile(f"by={by}"))
@@ -133,7 +133,7 @@ async def test_a_profile_without_markers_says_so(visit: Open) -> None:
     await expect(page.locator(".note.bad")).to_contain_text("markers")
 
 
-async def test_what_was_left_out_comes_when_one_zooms_in(visit: Open, service: Service) -> None:
+async def test_omitted_frames_are_loaded_on_zoom(visit: Open, service: Service) -> None:
     """A tree of more frames than are sent: the rest of a frame is asked for by its path."""
     console.put_good(service, 31, console.make_wide(60_000))
     await service.settle()

@@ -46,7 +46,7 @@ async def strict(folder: Path) -> AsyncIterator[Service]:
         yield service
 
 
-async def test_too_many_requests_are_told_when_to_come_back(strict: Service) -> None:
+async def test_too_many_requests_are_refused_with_retry_after(strict: Service) -> None:
     """On a route that is open to everybody the address pays, whatever token is shown there."""
     assert (await strict.get("/v0/pipelines")).status == 200
     answers = [await strict.get("/v0/config", Authorization=f"Bearer {number}") for number in range(60)]
@@ -58,7 +58,7 @@ async def test_too_many_requests_are_told_when_to_come_back(strict: Service) -> 
     assert (await strict.get("/v0/pipelines")).status == 200, "who was authenticated before pays for themselves"
 
 
-async def test_made_up_tokens_are_reviewed_no_more_often_than_an_address_may_ask(strict: Service) -> None:
+async def test_made_up_tokens_are_reviewed_only_within_the_rate_of_the_address(strict: Service) -> None:
     """Nor are they where they were shown on an open route first, or many at once."""
     junk = [f"Bearer a.b.{number}" for number in range(100)]
     assert (await strict.get("/v0/pipelines")).status == 200
@@ -231,7 +231,7 @@ async def test_odd_targets_get_a_plain_answer(service: Service, target: str, sta
         assert set(json.loads(data.partition(b"\r\n\r\n")[2])) == {"message", "error_code", "details"}
 
 
-async def test_a_body_that_nobody_wants_is_not_read_to_its_end(service: Service) -> None:
+async def test_an_unexpected_body_is_not_read_to_its_end(service: Service) -> None:
     """A client that sends without end is closed after a moment."""
     _, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(build(f"POST {PATH} HTTP/1.1", "Transfer-Encoding: chunked"))

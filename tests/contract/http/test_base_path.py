@@ -33,14 +33,14 @@ async def test_everything_is_there_with_and_without_it(based: Service, path: str
     assert plain.body == below.body
 
 
-async def test_links_have_it_and_lead_somewhere(based: Service) -> None:
+async def test_links_include_the_base_path_and_resolve(based: Service) -> None:
     [facts] = (await based.get(BASE + PATH + "s")).read_json()["profiles"]
     assert facts["href"].startswith(BASE + "/v0/")
     assert (await based.get(facts["file"]["href"])).body == b"profile"
     assert (await based.get("/openapi.json")).read_json()["servers"] == [{"url": BASE}]
 
 
-async def test_the_location_of_a_start_has_it(based: Service) -> None:
+async def test_the_location_of_a_start_includes_the_base_path(based: Service) -> None:
     def answer(request: StartRequest) -> StartReply:
         return StartReply(make_id(2), "feldera", "p", "Recording")
 

@@ -97,7 +97,7 @@ async def test_below_the_base_path(based: Service) -> None:
     assert (status, headers["Location"]) == (308, f"{BASE}/console/")
 
 
-async def test_files_are_kept_for_ever_and_packed_for_who_can(service: Service) -> None:
+async def test_files_are_immutable_and_compressed_on_request(service: Service) -> None:
     """Their names change with what is in them."""
     status, headers, body = await fetch(service, "/console/assets/main-A1.js", Accept_Encoding="gzip")
     assert (status, headers["Content-Encoding"], len(body) < 100) == (200, "gzip", True)
@@ -119,7 +119,7 @@ async def test_only_what_was_built_is_served(service: Service, path: str) -> Non
     assert status == 404 or body.startswith(b"<base")
 
 
-async def test_what_it_is_told_before_sign_in(service: Service) -> None:
+async def test_the_configuration_served_before_sign_in(service: Service) -> None:
     """How one signs in; nothing of any pipeline, and no secret."""
     config = read_config((await fetch(service, "/console/"))[2])
     assert (config["audience"], config["apiKeys"], config["links"]) == ("samply-operator", True, False)

@@ -69,7 +69,7 @@ class TestAllowed:
         assert len(service.operator.started) == (0 if status == 403 else 1)
         assert (await service.get(URL, **headers)).status == 200
 
-    async def test_another_origin_may_not(self, service: Service) -> None:
+    async def test_another_origin_is_not_allowed(self, service: Service) -> None:
         assert (await service.ask("OPTIONS", URL, **ask_first(OTHER))).status == 405
         answer = await service.get(URL, Origin=OTHER)
         assert answer.status == 200
@@ -84,7 +84,7 @@ class TestAllowed:
         assert answer.headers["Vary"] == "Accept, Origin"
 
 
-async def test_by_default_there_is_no_word_of_it(service: Service) -> None:
+async def test_no_cors_headers_by_default(service: Service) -> None:
     answer = await service.get("/v0/config", Origin=CONSOLE)
     assert not [name for name in answer.headers if name.startswith("Access-Control")]
     assert "Vary" not in answer.headers

@@ -58,7 +58,7 @@ def ports(folder: Path) -> Iterator[tuple[int, int, Path]]:
         process.wait(10)
 
 
-async def test_idle_sockets_silence_nothing(ports: tuple[int, int, Path]) -> None:
+async def test_idle_sockets_do_not_exhaust_descriptors(ports: tuple[int, int, Path]) -> None:
     port, probes, log = ports
     plugs = []
     async with aiohttp.ClientSession() as session:

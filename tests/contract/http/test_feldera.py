@@ -190,7 +190,7 @@ async def test_a_link_that_was_made_with_felderas_key_opens(folder: Path, auth: 
         assert (await service.get(link.read_json()["href"], Authorization="")).body == b"of acme"
 
 
-async def test_a_pipeline_of_which_a_part_may_not_be_seen_is_not_seen(service: Service) -> None:
+async def test_a_partially_visible_pipeline_is_hidden(service: Service) -> None:
     """Two that a label gives one name."""
     service.operator.pipelines = (make_pipeline("both", ids=(ACME, OTHER)),)
     await service.settle()
@@ -262,7 +262,7 @@ async def test_pollers_do_not_ask_feldera_each_time(service: Service, feldera: F
     ],
     ids=["500", "HTML", "a redirect", "another shape"],
 )
-async def test_a_feldera_in_trouble_opens_nothing_and_closes_nothing_else(
+async def test_a_failing_feldera_grants_nothing_and_blocks_nothing_else(
     service: Service, feldera: FakeFeldera, trouble: Callable[[], web.Response]
 ) -> None:
     """The answer says what is unknown and is worth repeating; other callers read on."""
@@ -295,7 +295,7 @@ async def test_a_slow_feldera_is_not_waited_for(
         (await ask(service, READER)).assert_error(503, "AccessUndecided")
 
 
-async def test_callers_who_wait_for_a_slow_feldera_hold_up_nobody_else(
+async def test_a_slow_feldera_does_not_delay_other_callers(
     service: Service, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many they are: each is told after a while, and all others are answered meanwhile."""
@@ -330,12 +330,12 @@ async def test_what_cannot_be_a_name_is_not_asked_for(service: Service, feldera:
 
 
 @pytest.mark.parametrize("name", ["Orders_V2", "x" * 100])
-async def test_what_is_a_name_in_feldera_is_one_here(service: Service, feldera: FakeFeldera, name: str) -> None:
+async def test_every_feldera_name_is_valid_here(service: Service, feldera: FakeFeldera, name: str) -> None:
     feldera.pipelines[0].name = name
     assert (await ask(service, READER, f"/v0/pipelines/{name}/samply_profile")).body == b"of acme"
 
 
-async def test_a_feldera_without_authentication_vouches_for_nobody(service: Service, feldera: FakeFeldera) -> None:
+async def test_a_feldera_without_authentication_authenticates_no_one(service: Service, feldera: FakeFeldera) -> None:
     """It would accept any key."""
     feldera.has_authentication = False
     answer = await ask(service, "apikey:anything")
@@ -343,7 +343,7 @@ async def test_a_feldera_without_authentication_vouches_for_nobody(service: Serv
     assert "without authentication" in answer.read_json()["message"]
 
 
-async def test_felderas_word_about_keys_is_tried_again(
+async def test_a_failed_key_check_is_retried(
     service: Service, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Authentication may be switched off later."""
@@ -356,7 +356,7 @@ async def test_felderas_word_about_keys_is_tried_again(
 # -------------------------------------------------------------------------------------------------- who hears of what
 
 
-async def test_other_tokens_never_reach_feldera_and_its_keys_nobody_else(
+async def test_tokens_reach_only_their_own_verifier(
     service: Service, feldera: FakeFeldera, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -372,7 +372,7 @@ async def test_other_tokens_never_reach_feldera_and_its_keys_nobody_else(
     assert "apikey:" not in "".join(line for line in caplog.text.splitlines() if "aiohttp" not in line)
 
 
-async def test_the_log_says_who_and_by_which_way(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_shows_the_caller_and_the_method(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     await ask(service, READER, "/v0/pipelines/nothing/samply_profile")
     (line,) = [getattr(record, FIELDS) for record in caplog.records if record.name == AUDIT]

@@ -70,9 +70,7 @@ async def count(service: Service, method: str, path: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-async def test_a_hidden_name_costs_as_many_questions_as_one_that_nobody_has(
-    service: Service, method: str, path: str
-) -> None:
+async def test_a_hidden_name_costs_as_many_reviews_as_an_unknown_one(service: Service, method: str, path: str) -> None:
     """The first time, when asked again, and however many namespaces hold it."""
     await fill(service)
     names = ("hidden", "nobody", "other", "nothing", "twice")
@@ -119,7 +117,7 @@ async def strict(folder: Path) -> AsyncIterator[Service]:
         yield service
 
 
-async def test_who_may_read_all_is_asked_about_once(strict: Service) -> None:
+async def test_a_caller_who_may_read_everything_is_reviewed_once(strict: Service) -> None:
     """In all namespaces at once."""
     strict.operator.review = allow("*")
     assert await count(strict, "GET", "/v0/pipelines") == (1, 1)
@@ -128,7 +126,7 @@ async def test_who_may_read_all_is_asked_about_once(strict: Service) -> None:
 
 
 @pytest.mark.parametrize("allowed", [(), ("team-03", "team-39")], ids=["nothing", "some"])
-async def test_a_list_of_many_namespaces_is_paid_for(strict: Service, allowed: tuple[str, ...]) -> None:
+async def test_a_list_of_many_namespaces_is_rate_limited(strict: Service, allowed: tuple[str, ...]) -> None:
     """By whoever asks, before it is asked; and in parts, so that others come in between."""
     strict.operator.review = allow(*allowed)
     statuses, questions = [], 0

@@ -71,7 +71,7 @@ async def test_it_is_a_401(service: Service, kind: str, caplog: pytest.LogCaptur
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_it_is_paid_for_by_its_address(strict: Service) -> None:
+async def test_a_hostile_token_counts_against_its_address(strict: Service) -> None:
     assert (await strict.get("/v0/pipelines", Authorization=f"Bearer {KEY}")).status == 200
     statuses = [
         (await strict.get("/v0/pipelines", Authorization=f"Bearer {TOKENS['nested payload']}{n}")).status

@@ -99,7 +99,7 @@ def give_keys(service: Service, **namespaces: str) -> dict[str, str]:
     return tokens
 
 
-async def test_who_may_read_may_link_and_nobody_else(service: Service) -> None:
+async def test_only_readers_may_create_links(service: Service) -> None:
     """A key of another namespace finds no profile; without a key nobody is asked further."""
     tokens = give_keys(service, reader="feldera", stranger="other")
     await use_keys(service, KEY, NEWER)
@@ -185,19 +185,19 @@ async def test_links_are_honoured_while_the_operator_is_away(service: Service) -
     assert (await service.get(href)).status == 200
 
 
-async def test_links_of_a_process_that_never_heard_of_a_key(service: Service) -> None:
+async def test_links_before_any_key_was_received(service: Service) -> None:
     """It can't know: neither a yes nor a no."""
     service.client._credentials = Credentials()
     (await service.get(f"{ONE}/profile?{forge()}")).assert_error(503, "OperatorUnavailable")
 
 
-async def test_a_secret_without_a_key_is_told(service: Service) -> None:
+async def test_a_secret_without_a_key_is_reported(service: Service) -> None:
     await use_keys(service)
     (await service.post(f"{ONE}/links")).assert_error(400, "LinksNotEnabled")
 
 
 @pytest.mark.parametrize("host", ["[", "x:99999", "a b", "user@host", "host/path"])
-async def test_a_host_that_is_none_is_told(service: Service, host: str) -> None:
+async def test_an_invalid_host_is_reported(service: Service, host: str) -> None:
     """Not a fault of the service, and no URL that leads elsewhere."""
     (await service.ask("POST", f"{ONE}/links", Host=host)).assert_error(400, "BadRequest")
 
@@ -207,9 +207,7 @@ async def test_what_has_no_file_has_no_link(service: Service) -> None:
     (await service.post(f"{HISTORY}/{make_id(9)}/links")).assert_error(404, "UnknownProfile")
 
 
-async def test_who_made_a_link_and_each_refused_one_is_in_the_audit_log(
-    service: Service, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_created_and_refused_links_are_audited(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     """A link gives a right away: it must be known who did."""
     caplog.set_level(logging.INFO, AUDIT)
     href = (await make(service))["href"]

@@ -100,12 +100,12 @@ async def test_decisions_of_authentication_are_counted(service: Service, numbers
     assert grown(way="none", outcome="unauthenticated") == 1
 
 
-async def test_the_operators_numbers_stand_behind_ours(service: Service, numbers: HttpListener) -> None:
+async def test_the_operators_metrics_follow_those_of_the_api(service: Service, numbers: HttpListener) -> None:
     service.operator.metrics = b"# TYPE samply_operator_synced gauge\nsamply_operator_synced 1.0\n"
     assert (await scrape(service, numbers))["samply_operator_synced", ()] == 1
 
 
-async def test_without_the_operator_ours_are_told(service: Service, numbers: HttpListener) -> None:
+async def test_without_the_operator_only_the_api_metrics_are_returned(service: Service, numbers: HttpListener) -> None:
     await service.send_away()
     found = await scrape(service, numbers)
     assert found["samply_operator_operator_connected", ()] == 0

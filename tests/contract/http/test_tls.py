@@ -114,7 +114,7 @@ async def test_a_pair_that_does_not_match_is_not_used(
     await wait_until(is_renewed)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no certificate"], ids=["absent", "empty", "nonsense"])
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"], ids=["absent", "empty", "invalid"])
 async def test_without_a_usable_certificate_nothing_is_served(tmp_path: Path, content: bytes | None) -> None:
     """Never plain HTTP instead."""
     if content is not None:

@@ -154,7 +154,7 @@ async def test_a_summary(service: Service) -> None:
         ("summary?output=text&from=500&to=900", "Range"),
     ],
 )
-async def test_what_is_not_in_the_profile_is_told(service: Service, query: str, reason: str) -> None:
+async def test_data_missing_from_the_profile_is_reported(service: Service, query: str, reason: str) -> None:
     """An empty answer would say less."""
     answer = await service.get(f"{ONE}/{query}")
     answer.assert_error(400, "NotInProfile")
@@ -241,7 +241,7 @@ async def test_head_says_what_get_says(service: Service, what: str) -> None:
     assert {(await service.ask(method, f"{HISTORY}/{make_id(3)}/{what}")).status for method in ("GET", "HEAD")} == {500}
 
 
-async def test_too_little_memory_is_told(service: Service) -> None:
+async def test_too_little_memory_is_reported(service: Service) -> None:
     limits = service.listener.app[CONVERSIONS].limits
     object.__setattr__(limits, "memory_bytes", 8 << 20)
     details = (await service.get(f"{ONE}/summary")).assert_error(500, "ProfileJobFailed")
@@ -254,7 +254,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_who_waits_too_long_is_told_to_come_later(service: Service) -> None:
+async def test_a_request_that_waits_too_long_is_refused_with_retry_after(service: Service) -> None:
     async with service.listener.app[CONVERSIONS].queue.take("other"):
         answer = await service.get(f"{ONE}/summary")
     answer.assert_error(429, "TooManyRequests")

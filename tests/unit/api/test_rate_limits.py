@@ -61,7 +61,7 @@ def test_each_credential_has_its_own_bucket() -> None:
     assert [door.ask() for _ in range(4)] == [200] * 3 + [429]
 
 
-def test_on_an_open_route_a_made_up_credential_is_nobodys() -> None:
+def test_made_up_credentials_on_an_open_route_have_no_bucket() -> None:
     """Whatever is shown there, it was not authenticated: the address pays, and nothing is remembered."""
     door = Door()
     assert door.ask("good") == 200
@@ -70,7 +70,7 @@ def test_on_an_open_route_a_made_up_credential_is_nobodys() -> None:
     assert door.ask("good", path=OPEN) == 200
 
 
-def test_guesses_at_the_same_time_pay_before_they_are_looked_at() -> None:
+def test_simultaneous_guesses_are_charged_before_the_check() -> None:
     """None of them was answered when the next one came."""
     door = Door()
     requests = [make_request("/v0/pipelines", {"Authorization": f"Bearer {n}"}) for n in range(8)]
@@ -82,7 +82,7 @@ def test_guesses_at_the_same_time_pay_before_they_are_looked_at() -> None:
     assert len(admitted) == 5
 
 
-def test_what_costs_more_takes_more_and_never_more_than_can_be_had() -> None:
+def test_expensive_requests_cost_more_up_to_the_burst() -> None:
     door = Door(burst=100)
     door.ask("a")
     assert [door.ask("a", cost=1000) for _ in range(2)] == [200, 429], "each costs half of a full bucket, and one"
@@ -107,14 +107,14 @@ def test_a_flood_of_made_up_credentials_pushes_out_no_good_one(monkeypatch: pyte
     assert door.ask("good") == 200
 
 
-def test_without_a_credential_the_address_pays() -> None:
+def test_requests_without_a_credential_count_against_the_address() -> None:
     door = Door()
     assert [door.ask() for _ in range(6)] == [200] * 5 + [429]
     door.clock.now = 1.0
     assert [door.ask(), door.ask()] == [200, 429]
 
 
-def test_who_guesses_credentials_is_stopped_and_who_was_good_before_is_not() -> None:
+def test_guessing_credentials_is_limited_without_blocking_known_ones() -> None:
     """Each guess is another bucket; so the address pays, and those behind the same proxy don't suffer."""
     door = Door()
     assert door.ask("good") == 200

@@ -33,7 +33,7 @@ def test_all_together_are_bounded() -> None:
         pass
 
 
-def test_what_failed_takes_nothing() -> None:
+def test_a_failed_answer_takes_no_space() -> None:
     spool = Spool(400)
     for _ in range(9):
         with pytest.raises(RuntimeError), spool.open("a"):

@@ -106,7 +106,7 @@ async def test_a_start_by_felderas_name_records_the_pipeline_of_its_id(
 
 
 @pytest.mark.parametrize("login", [OTHER, Login(READER, "other")], ids=["another tenant's key", "another tenant"])
-async def test_who_does_not_see_it_there_starts_stops_and_deletes_nothing(
+async def test_a_caller_who_cannot_see_the_pipeline_in_feldera_cannot_act(
     cluster: FakeCluster, operator: OperatorProcess, client: OperatorClient, login: Login
 ) -> None:
     add(cluster)

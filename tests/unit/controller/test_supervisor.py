@@ -42,7 +42,9 @@ async def cancel_itself() -> None:
         pytest.param(cancel_itself, "cancelled unexpectedly", id="it is cancelled by something in it"),
     ],
 )
-async def test_what_ends_unasked_ends_everything(work: object, said: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_end_of_a_worker_ends_everything(
+    work: object, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """With its name and its reason in the log."""
     others: list[asyncio.Task[None]] = []
 

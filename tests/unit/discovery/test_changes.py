@@ -32,7 +32,7 @@ async def test_without_a_change_the_wait_ends_with_its_time() -> None:
     assert await changes.wait(1, 0.01) == 1
 
 
-async def test_an_old_bell_rings_no_more() -> None:
+async def test_a_seen_change_does_not_end_the_next_wait() -> None:
     """A change that was seen doesn't end the next wait."""
     changes = Changes()
     changes.notify()

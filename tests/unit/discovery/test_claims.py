@@ -229,7 +229,7 @@ async def test_trouble_with_the_api_server_is_handed_on_and_nothing_is_lost(
     assert len(find_made(cluster)) == 2
 
 
-async def test_an_older_refusal_that_goes_away_meanwhile_does_not_keep_the_claim(
+async def test_a_concurrently_removed_refusal_does_not_block_the_release(
     cluster: FakeCluster, context: Context
 ) -> None:
     """Somebody tidied up in between."""
@@ -258,9 +258,7 @@ async def test_what_is_no_pipeline_is_left_as_it_is(cluster: FakeCluster, contex
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "Pod"])
-async def test_what_is_gone_or_has_no_trigger_any_more_is_fine(
-    cluster: FakeCluster, context: Context, kind: Kind
-) -> None:
+async def test_a_deleted_object_or_trigger_is_ignored(cluster: FakeCluster, context: Context, kind: Kind) -> None:
     """Events come late."""
     await take(context, kind)
     put_set(cluster)
@@ -311,7 +309,7 @@ LASTING = [
 
 
 @pytest.mark.parametrize(("error", "cure"), LASTING)
-async def test_what_the_cluster_refuses_for_good_goes_the_way_of_a_bad_value(
+async def test_a_permanent_refusal_by_the_cluster_is_reported_like_a_bad_value(
     context: Context, cluster: FakeCluster, error: Exception, cure: str
 ) -> None:
     """The other ordinals are recorded; the reason and its cure are in the annotation and in an Event."""

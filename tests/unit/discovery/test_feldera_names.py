@@ -191,7 +191,7 @@ async def test_a_label_counts_more_and_is_remembered_as_what_is_shown(
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"pairs": 1}'])
-async def test_a_damaged_memory_is_told_and_replaced(
+async def test_a_damaged_name_file_is_reported_and_replaced(
     settings: Settings, client: FelderaClient, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     path = Path(settings.paths.data) / layout.PIPELINES

@@ -83,7 +83,7 @@ async def test_an_annotated_pod_that_is_not_watched_gets_an_event(swept: Swept) 
     assert [each[:2] for each in swept.cluster.published] == [("Pod", "x-0")]
 
 
-async def test_nobody_elses_objects_are_written_about(swept: Swept) -> None:
+async def test_unrelated_objects_get_no_events(swept: Swept) -> None:
     """Without an annotation there is no Event, whatever it looks like."""
     swept.cluster.sets = [
         make_set(FELDERAS, labels={}, template_labels={}),

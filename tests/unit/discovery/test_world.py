@@ -63,7 +63,7 @@ def test_pipelines_follow_what_is_seen(world: World) -> None:
     assert world.pipelines == {}
 
 
-def test_an_observation_that_changes_nothing_wakes_nobody(world: World, changes: Changes) -> None:
+def test_an_unchanged_object_causes_no_notification(world: World, changes: Changes) -> None:
     """Pods are touched every few seconds, and nothing is worked out anew."""
     world.see_pod(make_pod())
     pipeline, count = world.pipelines["prod", "a"], changes.count
@@ -130,7 +130,7 @@ def test_the_end_of_a_predecessor_does_not_remove_its_successor(world: World) ->
     assert world.profiles == {}
 
 
-def test_what_is_observed_after_a_list_was_begun_outlasts_it(world: World) -> None:
+def test_observations_after_the_start_of_a_list_outlast_it(world: World) -> None:
     """It may have been answered before it; no watch will say it again."""
     world.begin_profiles("prod")
     world.see_profile(make_profile(name="new"))
@@ -162,7 +162,7 @@ def test_what_was_deleted_is_not_brought_back_by_an_older_picture(world: World) 
     assert not world.is_gone(UID)
 
 
-def test_what_was_read_counts_unless_a_watch_was_faster(world: World) -> None:
+def test_a_read_object_is_used_unless_the_watch_is_newer(world: World) -> None:
     known, read = make_profile(), make_profile(phase="Failed")
     world.see_profile(known)
     world.see_read(known, read)
@@ -172,7 +172,7 @@ def test_what_was_read_counts_unless_a_watch_was_faster(world: World) -> None:
     assert world.profiles[KEY].phase == "Pending"
 
 
-def test_what_has_not_ended_is_known_by_its_uid(world: World) -> None:
+def test_unfinished_profiles_are_found_by_uid(world: World) -> None:
     world.see_profile(make_profile())
     assert list(world.unended) == [UID]
     assert world.find_profile(UID) is not None

@@ -111,7 +111,7 @@ async def test_a_refusal_that_comes_in_pieces_is_read_whole(kube: FakeKube, clie
     assert await client.get(POD) == made
 
 
-async def test_what_it_forbids_while_it_is_ready_is_forbidden(kube: FakeKube, client: KubeClient) -> None:
+async def test_a_refusal_by_a_ready_api_server_is_final(kube: FakeKube, client: KubeClient) -> None:
     """Asked once more, for it may have become ready in between."""
     kube.failure = UNBOUND
     kube.failures.extend([403] * 100)
@@ -136,7 +136,7 @@ async def test_one_that_never_becomes_ready_counts_as_away(
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_one_that_does_not_tell_whether_it_is_ready_is_believed_in_the_end(
+async def test_a_refusal_is_eventually_final_if_readiness_is_unknown(
     kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     """Where only some may ask for that, each lack of a right takes some seconds to be told."""
@@ -150,7 +150,7 @@ async def test_one_that_does_not_tell_whether_it_is_ready_is_believed_in_the_end
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_who_waits_for_less_is_told_the_refusal_and_not_that_no_answer_came(
+async def test_a_shorter_deadline_reports_the_refusal_instead_of_a_timeout(
     kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as who asks for a caller's rights: its cure is a right, and trying again is none."""
@@ -229,7 +229,7 @@ async def test_an_exec_meets_a_rotated_token_too(kube: FakeKube) -> None:
         assert (await client.run("space", "pod", "main", ["true"], deadline_secs=10)).exit_code == 0
 
 
-async def test_a_token_that_stays_wrong_is_no_verdict(kube: FakeKube) -> None:
+async def test_a_token_that_remains_invalid_is_unavailable(kube: FakeKube) -> None:
     kube.token = "right"
     load = Tokens(kube.url, "wrong")
     async with KubeClient(load) as client:

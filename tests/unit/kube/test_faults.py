@@ -65,11 +65,11 @@ LACKING = 'pods "p" is forbidden: User "u" cannot create resource "pods/exec" in
             500,
             'Internal error occurred: failed calling webhook "x"',
             errors.KubeUnavailable,
-            id="a webhook that is away",
+            id="an unavailable webhook",
         ),
     ],
 )
-def test_what_admission_refuses_is_that_whatever_its_status(
+def test_admission_refusals_are_recognized_with_any_status(
     status: int, text: str, kind: type[errors.KubeError]
 ) -> None:
     """It is not worth repeating, and no right of the operator's is missing."""

@@ -29,7 +29,7 @@ def test_path_table(path: str, wanted: str) -> None:
 
 
 @given(st.text(min_size=1).filter(lambda name: name not in {".", ".."}))
-def test_no_name_leaves_its_place(name: str) -> None:
+def test_names_cannot_change_the_path(name: str) -> None:
     path = objects.pods("space", name)
     assert path.count("/") == 6
     assert "?" not in path

@@ -77,7 +77,7 @@ def test_an_object_has_ended_in_three_phases(phase: str | None, has_ended: bool)
         ({"containers": ()}, False),
         ({"containers": (Container("a"), Container("b", is_running=True))}, True),
     ],
-    ids=["yes", "pending", "on its way out", "no containers", "one of two runs"],
+    ids=["yes", "pending", "being deleted", "no containers", "one of two runs"],
 )
 def test_a_pod_runs(changes: dict[str, Any], is_running: bool) -> None:
     """When it says so, isn't being deleted, and a container runs; a pipeline runs when one of its pods does."""

@@ -55,7 +55,7 @@ def test_what_waits_says_what_it_waits_for() -> None:
     assert objects.render_progress(raw, START) == "profile-1-0  pending  8 recordings run, which is the limit."
 
 
-def test_the_table_tells_the_story_in_one_line() -> None:
+def test_the_table_summarizes_a_profile_in_one_line() -> None:
     """And terminal codes of hostile names are taken out."""
     head, line = objects.render_table([objects.parse(DONE)]).splitlines()
     assert head.split()[:4] == ["NAME", "PIPELINE", "ORDINAL", "PHASE"]

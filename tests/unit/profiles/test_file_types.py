@@ -123,7 +123,7 @@ FOREIGN: dict[str, tuple[Callable[[Path], bytes], str, str]] = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_what_is_no_profile_is_named_with_what_to_do(name: str, tmp_path: Path) -> None:
+def test_an_invalid_profile_is_reported_with_a_remedy(name: str, tmp_path: Path) -> None:
     make, what, cure = FOREIGN[name]
     with pytest.raises(ProfileError) as caught:
         profiles.read(save(make(tmp_path), tmp_path))

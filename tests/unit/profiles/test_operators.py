@@ -98,7 +98,7 @@ def test_workers_are_summed_and_their_skew_is_told(tmp_path: Path) -> None:
     assert (sums.markers.evaluations, sums.markers.worker_threads) == (3, 2)
 
 
-def test_what_lies_outside_is_named_as_what_it_is(tmp_path: Path) -> None:
+def test_samples_outside_evaluations_are_classified(tmp_path: Path) -> None:
     """Another interval of the engine, the stack by the rules, the time without markers, or the thread."""
     samples = [
         Sample(("main", "work")),

@@ -48,7 +48,7 @@ def test_space_between_numbers_is_nothing(text: bytes) -> None:
         (b"[]", "0 rows where the table has 2"),
     ],
 )
-def test_what_is_no_column_of_numbers_is_told(text: bytes, what: str) -> None:
+def test_invalid_number_columns_are_reported(text: bytes, what: str) -> None:
     with pytest.raises(BrokenProfile, match=what):
         build_column(text, 2).ints()
 

@@ -66,7 +66,7 @@ async def test_a_container_that_is_not_found_for_a_moment_costs_nothing(
     assert_nothing_left(operator)
 
 
-async def test_where_nobody_can_say_whether_it_is_gone_it_is_tried_again(
+async def test_the_copy_is_retried_if_the_containers_state_is_unknown(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
     """The API server is away while the container isn't found."""
@@ -242,7 +242,7 @@ def test_an_empty_profile_has_numbers_and_the_cure(
     [
         pytest.param((("7", 10_000),), 1.0, False, id="all of the window"),
         pytest.param((("7", 8000),), 0.8, False, id="what came before and after it can't hide what is missing"),
-        pytest.param((), 1.0, True, id="another clock: all count, and more than all is told"),
+        pytest.param((), 1.0, True, id="another clock: all count, and an excess is reported"),
     ],
 )
 def test_coverage_is_of_the_time_in_which_cpu_time_was_measured(
@@ -265,7 +265,7 @@ def test_coverage_is_of_the_time_in_which_cpu_time_was_measured(
         pytest.param((5, 1, 1), 0.0, 0.0, id="another cgroup counts now"),
     ],
 )
-def test_what_the_cpu_limit_took_is_told(
+def test_throttling_by_the_cpu_limit_is_reported(
     operator: OperatorProcess, marks: tuple[int, ...], sampling: float | None, finishing: float | None
 ) -> None:
     """While it was sampled, and while samply wrote."""

@@ -77,7 +77,7 @@ GOING = [
 
 
 @pytest.mark.parametrize("happen", GOING)
-async def test_files_survive_what_they_stood_on(
+async def test_files_survive_their_namespace_or_crd(
     operator: OperatorProcess, cluster: FakeCluster, happen: Callable[[FakeCluster], None]
 ) -> None:
     """DELETED comes for every object, and no file goes: not then, and not when they are absent for long."""
@@ -277,7 +277,7 @@ async def test_a_deletion_missed_while_the_operator_was_away_is_found(
     assert operator.volume.list_ids() == {kept}
 
 
-async def test_an_object_that_is_back_was_never_gone(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_reappearing_object_restarts_the_grace_period(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """The grace period begins anew."""
     kept = store(cluster, operator.volume, "p-1")
     raw = forget(cluster, "p-1")
@@ -347,7 +347,7 @@ async def test_a_recording_whose_object_is_absent_is_cancelled_past_the_grace_pe
     assert_nothing_left(operator)
 
 
-async def test_nobody_asks_about_an_object_that_left_nothing(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_an_object_without_files_is_not_looked_up(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """Refusals and preflights have no file: no request, no tombstone."""
     ask(cluster, pipeline="unknown")
     await operator.reach_phase("p-1", "Failed")
@@ -357,7 +357,7 @@ async def test_nobody_asks_about_an_object_that_left_nothing(operator: OperatorP
     assert [what for verb, what in cluster.calls if verb == "get"] == []
 
 
-async def test_who_is_sure_removes_at_once(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_confirmed_removals_are_immediate(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """File and pin; the second time there is nothing."""
     kept = store(cluster, operator.volume, "p-1")
     operator.volume.side_files.pin(kept)

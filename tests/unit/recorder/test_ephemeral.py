@@ -57,7 +57,7 @@ async def once(call: Callable[[], Awaitable[Any]]) -> Any:
     return await call()
 
 
-def test_it_lives_as_long_as_anything_may_be_wanted_of_it() -> None:
+def test_the_container_outlives_every_use_of_it() -> None:
     """Finishing and copying may take their time, and a file that couldn't be copied is promised to stay."""
     limits = Recording(attach_deadline_secs=1, finish_deadline_secs=20, copy_deadline_secs=300, remote_ttl_secs=4000)
     entry = samples.make_entry(duration_secs=50_000)
@@ -103,7 +103,7 @@ class TestAdded:
             recording=Recording(min_free_bytes=1, min_coverage=0), ephemeral=Ephemeral(start_deadline_secs=1)
         )
 
-    async def test_it_records_is_told_and_is_ended_right_afterwards(
+    async def test_the_container_records_and_ends_right_afterwards(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
         """The next one has the next number."""
@@ -161,7 +161,7 @@ class TestAdded:
         await operator.reach_rest()
         assert [state for _, state in list_helpers(cluster)] == ["terminated"]
 
-    async def test_where_it_does_not_do_auto_ends_it_at_once_and_takes_another_way(
+    async def test_auto_ends_an_unsuitable_container_and_records_in_place(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
         """In place it is blind, but it is something."""
@@ -255,7 +255,7 @@ class TestAdded:
         assert made["command"][4] == str(container.target.pid)
         assert ("TargetStopped" in operator.list_events("p-1")) is not has_run
 
-    async def test_where_none_may_be_added_any_more_a_stopped_target_is_told_too(
+    async def test_a_stopped_target_is_reported_if_no_container_may_be_added(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
         """The namespace left config.ephemeral.namespaces meanwhile; the journal doesn't wait for it to come back."""
@@ -328,7 +328,7 @@ class TestAdded:
         assert "by policy" in failure["message"]
         assert "mmap failed" in failure["log"]
 
-    async def test_one_that_ends_while_it_is_used_is_no_riddle(
+    async def test_the_failure_names_a_container_that_ended_during_use(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
         """Such as by its own timer, after the operator was away for long."""

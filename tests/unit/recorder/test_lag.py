@@ -165,9 +165,7 @@ async def test_a_request_that_is_taken_back_is_not_begun_again(operator: Operato
     assert_nothing_left(operator)
 
 
-async def test_what_an_api_server_that_is_away_cannot_show_is_begun_later(
-    operator: OperatorProcess, cluster: FakeCluster
-) -> None:
+async def test_a_recording_waits_for_an_unavailable_api_server(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """It is tried again."""
     add_pipeline(cluster)
     cluster.fault = fail(lambda verb, what: verb == "get" and what == PATH, KubeUnavailable("away"), 2)
@@ -211,7 +209,7 @@ class TestWaiting:
         await outlast(operator)
         assert cluster.calls[before:] == []
 
-    async def test_one_that_somebody_else_recorded_keeps_no_place(
+    async def test_a_profile_recorded_by_another_operator_leaves_the_queue(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
         """Another operator, which had room: the younger ones here don't wait for it for ever."""
@@ -246,7 +244,7 @@ class TestWaiting:
         assert operator.find_status("p-1") == {"phase": "Failed"}
 
 
-async def test_a_watcher_that_left_is_told_nothing(cluster: FakeCluster, tmp_path: Path, settings: Settings) -> None:
+async def test_a_removed_watcher_gets_no_events(cluster: FakeCluster, tmp_path: Path, settings: Settings) -> None:
     """Of the fake itself: an operator that was killed sees nothing more."""
     seen: list[str] = []
 

@@ -338,7 +338,7 @@ async def test_after_a_kill_before_its_lease_it_goes_on_once_it_has_it(cluster: 
     assert count_starts(cluster) == 1
 
 
-async def test_what_was_made_for_it_before_the_kill_is_ended_if_its_target_is_anothers_now(
+async def test_a_helper_of_a_killed_run_is_ended_if_another_operator_has_the_target(
     cluster: FakeCluster, tmp_path: Path
 ) -> None:
     """An ephemeral container."""
@@ -388,7 +388,7 @@ BLIND = Settings(recording=SETTINGS.recording, targets=Targets(pod_selector="app
         pytest.param(BLIND, 0.02, id="no such pipeline"),
     ],
 )
-async def test_what_we_would_refuse_is_left_to_the_operator_that_records_it(
+async def test_a_recording_of_another_operator_is_not_refused(
     rival: OperatorProcess, cluster: FakeCluster, tmp_path: Path, settings: Settings, attach_secs: float
 ) -> None:
     """Its settings and its volume are other ones."""
@@ -403,7 +403,7 @@ async def test_what_we_would_refuse_is_left_to_the_operator_that_records_it(
         assert len(set(operator.list_events("p-1"))) == 2
 
 
-async def test_what_nobody_records_any_more_is_refused(cluster: FakeCluster, tmp_path: Path) -> None:
+async def test_an_abandoned_recording_is_refused(cluster: FakeCluster, tmp_path: Path) -> None:
     """Its operator is gone, and the Lease is over: its object must not say Recording for ever."""
     add_pipeline(cluster)
     raw = ask(cluster)

@@ -21,7 +21,7 @@ def discover(cluster: FakeCluster, *verbs: str, name: str = names.PLURAL) -> Non
     cluster.put(object_origin.DISCOVERY, {"resources": [{"name": name, "verbs": verbs}]})
 
 
-async def test_both_stand_with_their_uids(cluster: FakeCluster) -> None:
+async def test_an_existing_namespace_and_crd_are_found_with_their_uids(cluster: FakeCluster) -> None:
     """That is the origin of what lives there."""
     uids = [cluster.objects[path]["metadata"]["uid"] for path in (PLACE, object_origin.DEFINITION)]
     client: Any = cluster

@@ -417,7 +417,7 @@ async def test_a_pod_that_was_replaced_meanwhile_is_told(operator: OperatorProce
         pytest.param({"program_version": 2}, "started anew", id="changed meanwhile"),
     ],
 )
-async def test_where_names_are_not_to_be_had_the_profile_stands(
+async def test_a_profile_without_operator_names_is_kept(
     change: dict[str, Any], says: str, operator: OperatorProcess, cluster: FakeCluster, orders: Pipeline
 ) -> None:
     raw = request(cluster)

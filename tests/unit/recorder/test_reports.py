@@ -98,7 +98,7 @@ async def test_a_report_to_an_object_that_is_gone_ends(operator: OperatorProcess
     await reporter.flush()
 
 
-async def test_nothing_is_written_where_the_status_is_to_stay(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_final_status_is_not_overwritten(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """An end that was told stays as it was told."""
     uid = ask(cluster, pipeline="none")["metadata"]["uid"]
     await operator.reach_phase("p-1", "Failed")
@@ -176,7 +176,7 @@ async def test_a_status_that_is_refused_keeps_nothing_in_the_pod(
     assert count_starts(cluster) == 1
 
 
-async def test_an_end_that_cannot_be_told_is_no_beginning(
+async def test_an_unreported_end_does_not_restart_the_preflight(
     operator: OperatorProcess, cluster: FakeCluster, quick: None
 ) -> None:
     """A preflight leaves no manifest: its object says Pending until it may be told, and nothing is done again."""

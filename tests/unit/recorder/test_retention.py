@@ -94,7 +94,9 @@ async def test_a_pin_keeps_a_file_and_outlives_its_object(operator: OperatorProc
     assert operator.engine.retention.counts.pinned == 1
 
 
-async def test_an_object_that_cannot_be_told_is_told_later(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_removal_that_cannot_be_reported_is_reported_later(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
     """The tombstone remembers it, over a restart too."""
     for n in range(3):
         store(cluster, operator.volume, f"p-{n}", age=100 - n)
@@ -162,7 +164,7 @@ async def test_killed_between_tombstone_and_file(cluster: FakeCluster, tmp_path:
         assert profile["removedAt"] == "2027-01-15T08:00:00.000Z"
 
 
-async def test_an_object_that_is_gone_has_nobody_to_be_told(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_deleted_object_gets_no_tombstone(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """Orphans are left to retention like others."""
     ids = [store(cluster, operator.volume, f"p-{n}", age=100 - n) for n in range(3)]
     forget(cluster, "p-0")
@@ -188,7 +190,7 @@ async def test_on_a_volume_too_full_for_a_tombstone_the_file_goes_all_the_same(
     assert operator.find_status("p-0")["profile"]["removedAt"]
 
 
-async def test_failures_go_by_their_own_count_and_nobody_is_told(
+async def test_failures_are_removed_by_their_own_count_without_a_report(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
     """Their objects say why they failed; there was no file."""

@@ -86,7 +86,7 @@ def test_sections_are_read(shell: str, sections: Sequence[Section], expected: Se
 
 
 @pytest.mark.parametrize("shell", shells.find_shells())
-def test_what_is_no_such_program_is_not_known(shell: str, tmp_path: Path) -> None:
+def test_invalid_programs_have_no_sections(shell: str, tmp_path: Path) -> None:
     """And no complaint about it, whatever the file is."""
     program = tmp_path / "program"
     build_elf(program, DEBUG, head=b"\x7fELF\x01\x01\x01")

@@ -117,7 +117,7 @@ async def test_a_recording_whose_shell_was_killed_is_ended_all_the_same(
     assert_nothing_left(operator)
 
 
-async def test_nor_does_one_go_on_for_ever_whose_shell_was_killed_before_it_began(
+async def test_a_recording_whose_shell_was_killed_before_its_start_fails(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody in the pod tells when it records, or ends it."""
@@ -139,7 +139,7 @@ async def test_nor_does_one_go_on_for_ever_whose_shell_was_killed_before_it_bega
     assert_nothing_left(operator)
 
 
-async def test_what_was_copied_of_a_recording_that_is_cancelled_goes(
+async def test_a_partial_copy_of_a_cancelled_recording_is_removed(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
     """From the volume, at once."""
@@ -236,12 +236,12 @@ async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, clu
     ask(cluster)
     message: list[str] = []
 
-    def is_told() -> bool:
+    def is_reported() -> bool:
         status = operator.find_status("p-1")
         message[:] = [status.get("message", "")]
         return status.get("phase") == "Pending" and "connection refused" in message[0]
 
-    await operator.reach(is_told)
+    await operator.reach(is_reported)
     assert message[0].startswith("pipeline-a-0 is unreachable; retrying for ")
     assert "Unreachable" in operator.list_events("p-1")
     cluster.fault = lambda verb, what: None

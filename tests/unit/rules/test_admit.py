@@ -65,7 +65,7 @@ WAITING = (Container("pipeline", state_reason="CrashLoopBackOff"),)
             with_pod(phase="Pending"), Spec("a"), SETTINGS, "PodNotRunning", "is Pending", id="pod is pending"
         ),
         pytest.param(
-            with_pod(is_deleted=True), Spec("a"), SETTINGS, "PodNotRunning", "being deleted", id="pod on its way out"
+            with_pod(is_deleted=True), Spec("a"), SETTINGS, "PodNotRunning", "being deleted", id="pod being deleted"
         ),
         pytest.param(
             with_pod(containers=WAITING), Spec("a"), SETTINGS, "PodNotRunning", "CrashLoopBackOff", id="crash loop"
@@ -138,7 +138,7 @@ OLDER, YOUNGER = "2020-01-01T00:00:00Z", "2039-01-01T00:00:00Z"
 @pytest.mark.parametrize(
     ("waiting", "is_admitted"),
     [
-        pytest.param((), True, id="nobody else waits"),
+        pytest.param((), True, id="no other one waits"),
         pytest.param((wait(OLDER),), False, id="an older one waits"),
         pytest.param((wait(YOUNGER),), True, id="a younger one waits"),
         pytest.param((wait(OLDER, is_for_node=True),), True, id="an older one waits for another node"),

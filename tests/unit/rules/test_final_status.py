@@ -62,7 +62,7 @@ def ended(age_secs: float = 2 * DAY, **changes: Any) -> dict[str, Any]:
         pytest.param(ended(phase="Recording"), {}, False, id="not ended"),
         pytest.param({}, {}, False, id="no status"),
         pytest.param({"phase": "Failed"}, {}, False, id="no time of its end"),
-        pytest.param(ended(finishedAt="yesterday"), {}, False, id="a time that is none"),
+        pytest.param(ended(finishedAt="yesterday"), {}, False, id="an invalid time"),
         pytest.param(ended(finishedAt=None), {}, False, id="null"),
     ],
 )

@@ -27,7 +27,7 @@ def find_pipelines(pods: list[Pod], sets: list[StatefulSet], targets: Targets) -
 
 
 @pytest.mark.parametrize("name", ["..", ".x", "a/b", "a b", "Ü", "x" * 101, "a\nb"])
-def test_what_no_object_can_name_is_passed_over(name: str) -> None:
+def test_names_that_no_object_can_have_are_ignored(name: str) -> None:
     """No pipeline is called so: the StatefulSet's name counts."""
     own = {names.PIPELINE: name}
     pod, stateful_set = make_pod("orders-0", annotations=own), make_set("orders", annotations=own)
@@ -129,7 +129,7 @@ def test_a_set_can_switch_its_pipeline_off(annotations: dict[str, str], by: str)
 @pytest.mark.parametrize(
     "changes",
     [{"template_labels": {}}, {"template_labels": {names.PIPELINE: "orders"}}],
-    ids=["its template says nothing", "its next pods are called something else"],
+    ids=["its template has no label", "its next pods are called something else"],
 )
 def test_the_pods_of_a_set_that_is_switched_off_are_so_whatever_their_labels(changes: dict[str, Any]) -> None:
     """Who may label pods must not undo what the set's owner decided."""

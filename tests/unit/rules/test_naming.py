@@ -40,7 +40,9 @@ POD, SET = "pod", "set"
         pytest.param({"labels": {"team/pipe": "c"}}, {}, TEAM, FELDERA, "c", "ConfiguredLabel", id="configured"),
         pytest.param({}, {"annotations": {"team/pipe": "c"}}, TEAM, {}, "c", "ConfiguredLabel", id="configured on set"),
         pytest.param({"labels": {"team/pipe": "c"}}, {}, Targets(), {}, ID, "StatefulSet", id="not configured"),
-        pytest.param({"labels": {OURS: ""}}, {}, Targets(), FELDERA, "orders", "Feldera", id="an empty word is none"),
+        pytest.param(
+            {"labels": {OURS: ""}}, {}, Targets(), FELDERA, "orders", "Feldera", id="an empty label is ignored"
+        ),
     ],
 )
 def test_the_name_of_a_pod_and_of_its_set_are_the_same(
@@ -104,7 +106,7 @@ def test_what_can_be_a_name(text: str) -> None:
     assert found == Naming(text, "Feldera", ID, text)
 
 
-def test_one_name_of_two_pipelines_names_neither() -> None:
+def test_an_ambiguous_name_is_dropped() -> None:
     """In two tenants: whoever may see one must not be shown the other."""
     known = [("a", "orders"), ("b", "orders"), ("c", "billing"), ("d", ".."), ("a", "orders")]
     assert naming.drop_ambiguous(known) == {"c": "billing"}

@@ -108,7 +108,7 @@ def test_nothing_printed_means_nothing_known() -> None:
         pytest.param("uid_map=0 100000 65536", "is_user_namespace", True, id="users of its own"),
         pytest.param("memory_limit=max", "memory_limit", None, id="no memory limit, cgroup v2"),
         pytest.param("version=1.2", "version", "1.2", id="version without the name"),
-        pytest.param("nonsense\n=\n=x\nunknown=1\nparanoid=3", "paranoid", 3, id="nonsense around it"),
+        pytest.param("nonsense\n=\n=x\nunknown=1\nparanoid=3", "paranoid", 3, id="invalid lines around it"),
     ],
 )
 def test_hostile_or_odd_text_is_read_as(text: str, fact: str, value: object) -> None:
@@ -306,7 +306,7 @@ def test_a_process_that_is_stopped_is_left_alone(state: str) -> None:
         pytest.param({"flags": BARE}, id="no symbol flag"),
     ],
 )
-def test_the_projects_own_samply_minds_none_of(changes: dict[str, object]) -> None:
+def test_the_projects_own_samply_tolerates(changes: dict[str, object]) -> None:
     """It was built to be right in containers."""
     assert preflight.decide(replace(GOOD, **changes), OWN).findings == ()  # type: ignore[arg-type]
 

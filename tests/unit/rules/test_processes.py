@@ -81,7 +81,7 @@ def test_the_process_that_does_the_work(found: list[Process], wanted: str | None
         pytest.param([process(1, "p", state="Z")], None, "ProcessNotFound", "No process", id="dead"),
     ],
 )
-def test_what_cannot_be_told_is_said_with_the_candidates(
+def test_an_ambiguous_process_is_reported_with_the_candidates(
     found: list[Process], wanted: str | None, reason: str, said: str
 ) -> None:
     """Guessing would profile the wrong program."""

@@ -214,10 +214,10 @@ def test_a_clock_is_centiseconds(text: str, secs: float | None) -> None:
     [
         pytest.param(["deadline memory", "exit 137"], "", "MemoryNear", id="it took too much"),
         pytest.param(["deadline finish", "exit 137"], "", "FinishTimeout", id="it took too long"),
-        pytest.param(["exit 137"], "", "SamplyKilled", id="somebody killed it"),
+        pytest.param(["exit 137"], "", "SamplyKilled", id="killed externally"),
         pytest.param(["exit 134"], "memory allocation of 9 bytes failed", "MemoryNear", id="the kernel refused it"),
         pytest.param(["exit 101"], "No space left on device (os error 28)", "TooLittleSpace", id="the disk was full"),
-        pytest.param(["exit 0"], "", "NoProfileWritten", id="nobody knows"),
+        pytest.param(["exit 0"], "", "NoProfileWritten", id="unknown cause"),
     ],
 )
 def test_half_a_file_has_the_reason_of_what_ended_samply(lines: list[str], log: str, reason: str) -> None:

@@ -29,7 +29,7 @@ def running(work: Callable[[], Any]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("error", [KubeForbidden("no right"), KubeNotFound("no CRD")], ids=["rights", "CRD"])
-async def test_what_cannot_be_listed_is_told_once_and_tried_again(
+async def test_a_failed_list_is_reported_once_and_retried(
     error: KubeError, stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(watch, "RETRY_SECS", 0.02)
