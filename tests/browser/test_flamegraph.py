@@ -1,4 +1,4 @@
-"""The flame graph as a browser shows it, sent by the service with its policy: search, zoom, and names that bite."""
+"""The flame graph in a browser, served with its policy: search, zoom, and hostile names."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_the_frame_under_the_pointer_is_shown_in_full(graph: Page) -> None
 
 
 async def test_a_name_is_never_markup(page: Page, service: Service, tmp_path: Path) -> None:
-    """Neither when it is drawn nor when it was searched, hovered and zoomed."""
+    """Neither when drawn, nor after search, hover and zoom."""
     document = profile_maker.build([[Sample((HOSTILE, "inner"))]])
     service.put(1, profile_maker.save(document, tmp_path / "p.json.gz").read_bytes())
     await show(page, service, 1)

@@ -1,4 +1,4 @@
-"""What the chart makes of a bucket, and of several pods."""
+"""What the chart renders for a bucket, and for several pods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Secret that signs links: made only where it is asked for, with a key that nobody could have read before."""
+"""The Secret that signs links: made only on request, with a key that nobody could have read before."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ NAMED = {"config": {"api": {"links": {"secretName": "samply-links"}}}}
 
 
 def test_no_secret_is_made_without_a_name() -> None:
-    """And so none in manifests/: a key that is published signs nothing."""
+    """Nor is there one in manifests/: a published key signs nothing."""
     assert helm.select(helm.render(), "Secret") == []
 
 
 def test_a_new_key_is_made_when_no_secret_exists() -> None:
-    """384 random bits, which stay at helm uninstall; rendered twice there are two of them."""
+    """384 random bits, kept on helm uninstall; rendering twice gives two of them."""
     keys = set()
     for _ in range(2):
         secret = helm.only(helm.render(NAMED), "Secret")

@@ -1,4 +1,4 @@
-"""manifests/ is the chart, rendered; and what the notes tell to type is there."""
+"""manifests/ is the rendered chart, and the commands in the notes exist."""
 
 from __future__ import annotations
 

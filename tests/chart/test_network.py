@@ -1,4 +1,4 @@
-"""NetworkPolicy, Ingress, HTTPRoute: off by default; they let in and publish what they say, no probes, no metrics."""
+"""NetworkPolicy, Ingress and HTTPRoute: off by default; they admit and publish only what is configured."""
 
 from __future__ import annotations
 

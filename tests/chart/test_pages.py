@@ -1,4 +1,4 @@
-"""Numbers and words that pages repeat are those of where they come from."""
+"""Numbers and words that are repeated in the documentation match their source."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_every_check_that_a_page_shows_is_one_of_the_preflight() -> None:
 
 
 def test_the_overhead_rows_are_found() -> None:
-    """A guard of the test below: it must not pass because it looked at nothing."""
+    """Guards the test below against passing without any rows."""
     assert {Path(bench).parent.name for _, _, bench in ROWS} == {"slowdown", "blindness", "recovery"}
 
 
 @pytest.mark.parametrize(("what", "seen", "bench"), ROWS, ids=lambda value: value.replace("`", "")[:60])
 def test_the_overhead_matches_the_benchmarks(what: str, seen: str, bench: str) -> None:
-    """After a new run of a bench the page has to follow."""
+    """After a new run of a benchmark the page has to be updated."""
     text = (DOCS / bench).read_text()
     figures = re.findall(r"\d+(?:\.\d+)?(?=%| s\b)", seen)
     assert figures, what

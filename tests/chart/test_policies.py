@@ -1,4 +1,4 @@
-"""Admission policies: whoever has the operator's token can do no more with a right to patch than the operator does."""
+"""Admission policies: a stolen token of the operator can patch no more than the operator itself does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rights: a Role per namespace with pipelines, nothing by wildcard, no secrets."""
+"""Rights: a Role for each namespace with pipelines, no wildcards, no Secrets."""
 
 from __future__ import annotations
 

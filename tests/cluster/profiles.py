@@ -1,4 +1,4 @@
-"""SamplyProfiles as a user handles them: apply, kubectl wait, list, read conditions and Events."""
+"""SamplyProfiles from the user's side: apply, kubectl wait, list, read conditions and Events."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def wait_succeeded(pipeline: Pipeline, name: str, timeout: float = 60) -> Object
 
 
 def wait_failed(pipeline: Pipeline, name: str, reason: str, timeout: float = 60) -> Object:
-    """It failed for that reason, says so in its conditions too, and names a cure. Its `status.failure`."""
+    """It failed for that reason, its conditions show it too, and it has a remedy. Returns `status.failure`."""
     status = wait(pipeline, name, timeout=timeout)["status"]
     assert (status["phase"], status.get("failure", {}).get("reason")) == ("Failed", reason), show(status)
     assert conditions(status) | {"Finished": "True", "Succeeded": "False"} == conditions(status)

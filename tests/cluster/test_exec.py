@@ -1,4 +1,4 @@
-"""The exec contract against a real cluster (KUBECONFIG), in both protocols, and what only a real one shows."""
+"""The exec contract against a real cluster (KUBECONFIG), in both protocols, and tests that need a real cluster."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_read_only_sessions_use_v4(namespace: str, is_bulk: bool, protocol
 
 
 async def test_a_protocol_that_the_server_does_not_know_is_refused_without_a_status(namespace: str) -> None:
-    """So a copy tells it from a lack of rights, and falls back to v5."""
+    """So a copy can distinguish it from a missing right, and falls back to v5."""
     async with KubeClient(protocols=("v0.channel.k8s.io",)) as client:
         with pytest.raises(KubeForbidden) as caught:
             await client.run(namespace, "place", "main", ["true"], deadline_secs=20)

@@ -1,4 +1,4 @@
-"""What other platforms do to the pod, here: a user and group of their choice, no DNS, a proxy, authorities."""
+"""Properties of other platforms, simulated: their own user and group, no DNS, a proxy, private authorities."""
 
 from __future__ import annotations
 

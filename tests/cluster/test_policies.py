@@ -1,4 +1,4 @@
-"""What the operator's rights are held to: whoever has its token can't put a program of theirs into a pipeline."""
+"""Limits of the operator's rights: a stolen token of the operator cannot run another program in a pipeline."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_metadata_cant_be_changed(kind: str, metadata: dict[str, Any], places: t
 
 
 def test_foreign_leases_cannot_be_deleted(places: tuple[str, str]) -> None:
-    """Those of nodes, of leaders; the operator's own are made, renewed and released."""
+    """Leases of nodes and of leaders; the operator's own can be made, renewed and released."""
     home, other = places
     own, foreign = lease.build_name("0b5c1d2e-0000-4000-8000-000000000001", "main"), "leader-of-another"
     kubectl.succeed("apply", "-f", "-", body=build_lease(other, foreign))
@@ -162,7 +162,7 @@ def build_lease(namespace: str, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["statefulset", "pod"])
 def test_an_annotation_can_be_changed(kind: str, places: tuple[str, str]) -> None:
-    """What the operator does: a trigger becomes a claim, which goes."""
+    """As the operator does: a trigger becomes a claim, which is removed afterwards."""
     home, other = places
     for value in ("30s", None):
         body = {"metadata": {"annotations": {names.TRIGGER: value}}}

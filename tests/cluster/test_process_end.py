@@ -1,4 +1,4 @@
-"""SIGTERM ends the operator within 2 s when nothing is under way, in whichever phase of its start it comes.
+"""SIGTERM ends an idle operator within 2 s, in whichever phase of its start it arrives.
 
 The operator's own process, as PID 1 of a PID namespace, as it is in its container: there a signal that nobody handles
 does nothing. Beside it a small API server of its own (support/scale), or none.
@@ -97,7 +97,7 @@ def write_kubeconfig(folder: Path, port: int) -> Path:
 
 @pytest.fixture
 def nowhere(folder: Path) -> Path:
-    """A kubeconfig for an address where nobody listens."""
+    """A kubeconfig for an address without a server."""
     return write_kubeconfig(folder, control_plane.find_port())
 
 

@@ -1,4 +1,4 @@
-"""What every exec door must do, the test server's as well as a real cluster's. Subclass and give the fixtures."""
+"""The exec contract, for the test server and for a real cluster. Subclass it and provide the fixtures."""
 
 from __future__ import annotations
 

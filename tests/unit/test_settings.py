@@ -1,4 +1,4 @@
-"""The settings: defaults, what is refused and how it is said, who reads the environment."""
+"""The settings: defaults, refused values and their messages, and which code reads the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every page: as it should look on a desk and on a phone, by day and by night, to eyes and to a screen reader."""
+"""Every page, in light and dark mode, on a desktop and on a phone, for the eye and for a screen reader."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_a_pin_is_set_and_taken_away(visit: Open, service: Service) -> Non
 
 
 async def test_names_are_never_markup(visit: Open, service: Service) -> None:
-    """On each view; a name of 10,000 characters pushes nothing out of the window."""
+    """On each view; a name of 10,000 characters does not overflow the window."""
     console.put_good(service, 30, console.make_hostile(), requested_by=console.HOSTILE)
     await service.settle()
     for view in ("flame", "inverted", "tree", "table", "sandwich"):

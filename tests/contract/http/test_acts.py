@@ -1,4 +1,4 @@
-"""DELETE of a profile, POST …/stop, PUT and DELETE …/pin: the operator does it, the api tells it faithfully."""
+"""DELETE of a profile, POST …/stop, PUT and DELETE …/pin: the operator acts, the api passes its answer on unchanged."""
 
 from __future__ import annotations
 

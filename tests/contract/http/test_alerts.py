@@ -1,4 +1,4 @@
-"""POST /v0/alerts: what Alertmanager sends goes to the operator, and an error of 5xx means that it is to come again."""
+"""POST /v0/alerts: notifications of Alertmanager reach the operator; a 5xx means that it should try again."""
 
 from __future__ import annotations
 

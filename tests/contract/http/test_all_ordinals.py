@@ -1,4 +1,4 @@
-"""`ordinal=all`: what was started and what not, and the last profile of each ordinal in one zip."""
+"""`ordinal=all`: what was started and what was not, and the last profile of each ordinal in one zip."""
 
 from __future__ import annotations
 

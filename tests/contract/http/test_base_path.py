@@ -1,4 +1,4 @@
-"""A base path: everything is there too, and what is linked has it."""
+"""A base path: every route works below it, and every link includes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def based(folder: Path) -> AsyncIterator[Service]:
 
 @pytest.mark.parametrize("path", [PATH, PATH + "s", "/v0/config", "/v0/pipelines", "/openapi.json", "/docs"])
 async def test_everything_is_there_with_and_without_it(based: Service, path: str) -> None:
-    """Whoever came by the Service's own address goes on as before."""
+    """Clients that use the Service's own address are not affected."""
     plain, below = await based.get(path), await based.get(BASE + path)
     assert (plain.status, below.status) == (200, 200)
     assert plain.body == below.body

@@ -1,4 +1,4 @@
-"""The api's side of the socket: it knows the operator's state while it is there, and that it is away when it is not."""
+"""The api's side of the socket: it knows the operator's state while connected, and reports it unavailable otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of other origins: only those of the settings, with all headers that Feldera's web console reads."""
+"""Pages of other origins: only those in the settings, with all headers that Feldera's web console reads."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class TestAllowed:
         assert "Access-Control-Allow-Origin" not in answer.headers
 
     async def test_caches_know_that_it_depends_on_the_origin(self, service: Service) -> None:
-        """Also of an answer to nobody in particular; what it depends on besides stays."""
+        """Also for a request without an Origin; other values of Vary are kept."""
         assert (await service.get(URL)).headers["Vary"] == "Origin"
         service.put(2, DEMO.read_bytes())
         await service.settle()

@@ -1,4 +1,4 @@
-"""More sockets than files that may be open: whoever was there first is served, and the probes' port answers."""
+"""More sockets than files may be open: existing clients are served, and the port of the probes answers."""
 
 from __future__ import annotations
 

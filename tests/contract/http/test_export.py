@@ -1,4 +1,4 @@
-"""GET …/export: everything about one pipeline in one zip, and what is missing in it is said."""
+"""GET …/export: everything about one pipeline in one zip, with a note of what is missing."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_profiles_are_stored_so_the_length_is_known_and_a_download_goes_on
 
 
 async def test_a_new_event_is_another_zip(service: Service) -> None:
-    """A download that goes on must not glue two together."""
+    """A resumed download must not mix two zips."""
     before = await service.get(URL)
     service.operator.support_bundle = SupportBundleReply(events=({"object": "Pod/orders-0", "reason": "Killing"},))
     after = await service.get(URL, Range="bytes=100-", If_Range=before.headers["ETag"])

@@ -1,4 +1,4 @@
-"""Feldera's keys: they open what their holders see in Feldera, nothing else, and only while Feldera says so."""
+"""Feldera's keys: they grant access to what their holders see in Feldera, and only while Feldera confirms it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def list_names(service: Service, token: str, **options: str) -> list[tuple
 
 
 async def test_each_key_reads_the_pipeline_that_it_sees_by_its_name_there(service: Service) -> None:
-    """Two tenants have the same name: to each of them it means their own."""
+    """Two tenants have the same name: each of them gets its own pipeline."""
     assert (await ask(service, READER)).body == b"of acme"
     assert (await ask(service, STRANGER)).body == b"of other"
     assert await list_names(service, READER) == [("feldera", "orders")]
@@ -89,7 +89,7 @@ async def test_the_id_is_a_name_too(service: Service) -> None:
 
 
 async def test_an_id_leads_to_the_name_that_the_pipeline_has_here(service: Service) -> None:
-    """Whoever comes by another way may use it too."""
+    """Callers with other credentials may use it too."""
     service.operator.pipelines = (make_pipeline("mine", ids=(ACME,)),)
     service.put(4, b"of mine", pipeline="mine", pipeline_id=ACME)
     await service.settle()
@@ -107,7 +107,7 @@ async def test_a_users_tenant_is_passed_on(service: Service, feldera: FakeFelder
 
 
 async def test_a_token_of_felderas_issuer(service: Service, feldera: FakeFeldera) -> None:
-    """Its subject is what the log says; another issuer's token never goes there."""
+    """Its subject is logged; tokens of other issuers are never sent there."""
     token = forge({"alg": "RS256"}, {"iss": "https://login.example", "sub": "alice"}, signature=b"x")
     feldera.keys[token] = Key(("acme",))
     assert (await ask(service, token)).body == b"of acme"
@@ -132,7 +132,7 @@ async def test_a_key_that_may_see_nothing(service: Service, feldera: FakeFeldera
 async def test_no_route_shows_what_feldera_does_not(
     service: Service, feldera: FakeFeldera, method: str, path: str
 ) -> None:
-    """Nor that it is there, nor to the operator: the answer is that for a name that nobody has."""
+    """Nor reveals that it exists, not even to the operator: the response is that for an unknown name."""
     feldera.pipelines = [pipeline for pipeline in feldera.pipelines if pipeline.tenant != "other"]
     answer = await ask(service, STRANGER, path, method=method)
     if path == "/v0/doctor":
@@ -191,7 +191,7 @@ async def test_a_link_that_was_made_with_felderas_key_opens(folder: Path, auth: 
 
 
 async def test_a_partially_visible_pipeline_is_hidden(service: Service) -> None:
-    """Two that a label gives one name."""
+    """Two pipelines to which a label gives one name."""
     service.operator.pipelines = (make_pipeline("both", ids=(ACME, OTHER)),)
     await service.settle()
     answer = await ask(service, READER, "/v0/pipelines/orders/samply_profile", method="POST")
@@ -212,7 +212,7 @@ def start(service: Service) -> None:
 
 
 async def test_a_start_is_handed_to_the_operator_with_the_login(service: Service) -> None:
-    """Which decides itself; the answer speaks of the pipeline as the caller calls it."""
+    """The operator authorizes it; the response uses the caller's name for the pipeline."""
     start(service)
     answer = await ask(service, READER, method="POST", tenant="acme")
     assert answer.status == 202
@@ -265,7 +265,7 @@ async def test_pollers_do_not_ask_feldera_each_time(service: Service, feldera: F
 async def test_a_failing_feldera_grants_nothing_and_blocks_nothing_else(
     service: Service, feldera: FakeFeldera, trouble: Callable[[], web.Response]
 ) -> None:
-    """The answer says what is unknown and is worth repeating; other callers read on."""
+    """The response states what is unknown and is retryable; other callers can still read."""
     feldera.break_with = trouble
     answer = await ask(service, READER)
     answer.assert_error(503, "AccessUndecided")
@@ -298,7 +298,7 @@ async def test_a_slow_feldera_is_not_waited_for(
 async def test_a_slow_feldera_does_not_delay_other_callers(
     service: Service, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many they are: each is told after a while, and all others are answered meanwhile."""
+    """Whatever their number: each caller gets a response after a while, and all others are served meanwhile."""
     assert feldera_auth.WAIT_SECS <= 10
     monkeypatch.setattr(feldera_auth, "WAIT_SECS", 3.0)
     assert (await ask(service, READER)).status == 200, "Feldera is known to look at keys"
@@ -380,7 +380,7 @@ async def test_the_log_shows_the_caller_and_the_method(service: Service, caplog:
 
 
 async def test_the_platform_is_felderas_where_it_is_known(service: Service, feldera: FakeFeldera) -> None:
-    """So that the SDK sees the version that it was made for; ours stands beside it."""
+    """So that the SDK sees the version that it was made for; the version of this service is given separately."""
     before = (await service.get("/v0/config")).read_json()
     assert before == {"edition": "Open source", "version": __version__, "samply_operator": {"version": __version__}}
     known = {"edition": "Enterprise", "version": VERSION, "samply_operator": {"version": __version__}}

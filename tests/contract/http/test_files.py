@@ -1,4 +1,4 @@
-"""Conditions, ranges and big files: a resumed download never glues two files together."""
+"""Conditions, ranges and large files: a resumed download never mixes two files."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def is_corked(fd: int) -> bool:
 
 
 async def test_only_the_first_chunk_is_sent_corked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large body is slower under it; and what stays there at the end reaches its client 0.2 s late."""
+    """A large body is slower when corked; and data left under the cork reaches its client 0.2 s late."""
     seen: list[tuple[int, bool]] = []
     real = os.sendfile
 

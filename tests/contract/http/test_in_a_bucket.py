@@ -1,4 +1,4 @@
-"""The interface over a bucket: files as in test_files.py and test_all_ordinals.py, and what only a bucket has."""
+"""The interface on a bucket: files as in test_files.py and test_all_ordinals.py, and what is specific to a bucket."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_file_that_was_asked_for_comes_from_the_cache(service: Service, 
 
 
 async def test_a_file_deleted_externally_is_reported(service: Service) -> None:
-    """And the one before it is the answer to who asks for the last one."""
+    """A request for the last profile gets the one before it."""
     service.put(1, b"one")
     service.put(2, b"two")
     await service.settle()

@@ -1,4 +1,4 @@
-"""What Prometheus gets, and the id that a request has in answers, logs and on the socket."""
+"""The metrics for Prometheus, and the id of a request in responses, logs and on the socket."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_requests_are_counted_by_their_routes_template(service: Service, n
 
 
 async def test_decisions_of_authentication_are_counted(service: Service, numbers: HttpListener) -> None:
-    """Who is let in, who isn't, and whom the operator forbids what they ask for."""
+    """Accepted callers, rejected ones, and those that the operator forbids an action."""
     service.operator.pipelines = (make_pipeline("orders"),)
     service.put(1)
     await service.settle()

@@ -1,4 +1,4 @@
-"""Names: the same ones in an object, in an annotation and in a path; and none of them leaves its place anywhere."""
+"""Names: objects, annotations and paths accept the same ones; none of them escapes its context."""
 
 from __future__ import annotations
 

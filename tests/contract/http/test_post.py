@@ -1,4 +1,4 @@
-"""Every row of POST …/samply_profile: the operator decides, the api tells it faithfully."""
+"""Every row of POST …/samply_profile: the operator decides, the api passes its answer on unchanged."""
 
 from __future__ import annotations
 

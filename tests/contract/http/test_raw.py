@@ -1,4 +1,4 @@
-"""Bytes that no HTTP library would send: tricks with paths, broken heads, and clients that take their time."""
+"""Bytes that no HTTP library would send: path tricks, malformed heads, and slow clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads that are resumed: what a client puts together is one profile, never parts of two."""
+"""Resumed downloads: a client always assembles one profile, never parts of two."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def resume(service: Service, client: Client) -> bytes:
 
 
 async def test_a_resumed_download_never_mixes_two_profiles(service: Service) -> None:
-    """Whatever each had of the old one, each ends with the whole new one."""
+    """Whatever part of the old one each client had, each ends with the complete new one."""
     service.put(1, OLD)
     await service.settle()
     clients = [await begin(service, size_bytes) for size_bytes in (1, 70_000)]

@@ -1,4 +1,4 @@
-"""Who reads slowly, hangs up, or asks for much keeps nobody else from having a profile converted."""
+"""A client that reads slowly, disconnects, or sends many requests does not block conversions for others."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def list_children() -> set[str]:
 
 
 async def test_a_disconnecting_client_frees_its_place_for_the_next_one(busy: Service, conversions: Conversions) -> None:
-    """A page whose reader chooses another view hangs up, and asks for that at once."""
+    """A page whose user switches to another view disconnects, and requests that view at once."""
     _, first = await ask(busy, LARGE)
 
     async def is_read() -> bool:
@@ -90,7 +90,7 @@ async def test_a_disconnecting_client_frees_its_place_for_the_next_one(busy: Ser
 
 
 async def test_a_client_that_reads_nothing_does_not_block_others(busy: Service) -> None:
-    """Its answer lies ready; the turn is the next one's."""
+    """Its response is ready; the next caller's conversion can run."""
     reader, writer = await ask(busy, LARGE)
     assert b" 200 " in await reader.readline()
     started = time.monotonic()
@@ -131,7 +131,7 @@ async def test_a_disconnecting_client_frees_its_place_and_child_at_once(
 
 
 async def test_a_client_with_many_requests_delays_only_itself(busy: Service, conversions: Conversions) -> None:
-    """Another caller's one question comes before the rest of the many."""
+    """Another caller's single request is served before the rest of the many."""
     async with conversions.queue.take("somebody"):
         many = [await ask(busy, LARGE) for _ in range(4)]
 
@@ -161,7 +161,7 @@ async def test_the_size_of_a_response_is_limited(busy: Service, conversions: Con
 async def test_a_client_that_reads_none_of_its_responses_is_refused_more(
     busy: Service, conversions: Conversions
 ) -> None:
-    """Others still have room."""
+    """Other callers still have room."""
     slow = []
     for _ in range(2):
         slow.append(await ask(busy, LARGE))

@@ -1,4 +1,4 @@
-"""Files that go behind the index: whoever finds one gone looks again, and gets what is left in the same request."""
+"""Files removed since the index was read: a request that finds one missing looks again and serves what is left."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PROFILE_DATA = Path(__file__).parents[2] / "data" / "profiles" / "demo-v55.json.
 
 
 def drop_folder(volume: Volume, profile_id: str) -> None:
-    """As the operator does, before anybody could be told."""
+    """As the operator does, before anyone can be notified."""
     volume.remove(profile_id)
 
 
 def drop_file(volume: Volume, profile_id: str) -> None:
-    """Its manifest stays, so that reading the volume again shows nothing new."""
+    """Its manifest is kept, so that reading the volume again shows nothing new."""
     (volume.root / "profiles" / profile_id / "profile.json.gz").unlink()
 
 
@@ -126,7 +126,7 @@ async def test_removing_the_last_profile_equals_having_none(service: Service, dr
 async def test_a_profile_removed_during_conversion_is_replaced_by_the_next_one(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file was there when the request came, and wasn't when the child opened it."""
+    """The file existed when the request arrived, but not when the child process opened it."""
     data = PROFILE_DATA.read_bytes()
     for number in (1, 2):
         service.put(number, data)

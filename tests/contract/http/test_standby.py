@@ -1,4 +1,4 @@
-"""Two pods on one bucket: the one that stands by serves what is stored, and passes the rest on to the leader."""
+"""Two pods on one bucket: the standby serves stored profiles, and forwards everything else to the leader."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_running_recordings_are_those_of_the_leader(pair: Pair) -> None:
 
 
 async def test_the_newest_is_what_the_leader_has(pair: Pair) -> None:
-    """Which the one that stands by may not have heard of yet."""
+    """The standby may not know of it yet."""
     pair.leader.put(1, b"new")
     await pair.leader.settle()
     answer = await pair.standby.get(URL)

@@ -1,4 +1,4 @@
-"""What a viewer asks of a stored profile: its call tree, that of two, and its threads over time."""
+"""What the viewer requests of a stored profile: its call tree, a comparison of two, and its threads over time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_the_tree_adds_up(service: Service) -> None:
 
 
 async def test_a_client_with_the_current_tree_gets_304(service: Service) -> None:
-    """By the question: another one has another tag."""
+    """The tag depends on the query."""
     first, other = await service.get(TREE), await service.get(f"{TREE}?view=bottom-up")
     assert first.headers["ETag"] != other.headers["ETag"]
     again = await service.get(TREE, If_None_Match=first.headers["ETag"])
@@ -72,7 +72,7 @@ async def test_two_profiles_even_of_two_pipelines(service: Service) -> None:
 
 
 async def test_comparing_requires_read_access_to_both_profiles(service: Service) -> None:
-    """As if the other profile weren't there. Kubernetes is asked about both pipelines' namespaces."""
+    """Otherwise the other profile appears not to exist. Kubernetes is asked about both pipelines' namespaces."""
     query = f"{TREE}?before={make_id(5)}&before_pipeline=secret"
     assert (await service.get(query)).status == 200
     service.operator.review = lambda token, asked: ReviewReply("ana", {"get": ("feldera",)})
@@ -116,7 +116,7 @@ async def test_an_invalid_profile_has_its_own_error(service: Service, what: str)
 
 
 async def test_the_place_in_the_queue(service: Service) -> None:
-    """Of all that wait, whoever's they are; nothing else of those is told."""
+    """Among all waiting requests, of all callers; nothing else about those is revealed."""
     service.operator.recordings = (
         make_recording(make_id(20), "secret", namespace="hidden", ends_in_secs=None),
         make_recording(make_id(21), "orders", ends_in_secs=None),

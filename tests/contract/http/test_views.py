@@ -1,4 +1,4 @@
-"""Other formats, summaries and comparisons: a real recording in, what the readers of each format want out."""
+"""Other formats, summaries and comparisons, made of a real recording and checked for what their readers need."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ async def test_a_summary(service: Service) -> None:
     ],
 )
 async def test_data_missing_from_the_profile_is_reported(service: Service, query: str, reason: str) -> None:
-    """An empty answer would say less."""
+    """An empty response would be less helpful."""
     answer = await service.get(f"{ONE}/{query}")
     answer.assert_error(400, "NotInProfile")
     assert answer.read_json()["details"]["reason"] == reason
@@ -232,7 +232,7 @@ async def test_one_that_vanished_is_unknown(service: Service) -> None:
 
 @pytest.mark.parametrize("what", ["summary", "profile?format=folded", "profile?format=svg"])
 async def test_head_says_what_get_says(service: Service, what: str) -> None:
-    """Its length too; and a failure is one for both."""
+    """Including its length; both fail in the same way."""
     get, head = [await service.ask(method, f"{ONE}/{what}") for method in ("GET", "HEAD")]
     assert (get.status, head.status, head.body) == (200, 200, b"")
     assert int(get.headers["Content-Length"]) == len(get.body)
@@ -277,7 +277,7 @@ async def test_more_than_can_wait_are_refused_at_once(service: Service, monkeypa
 
 
 async def test_by_operator_and_by_group(service: Service, tmp_path: Path) -> None:
-    """In summaries, comparisons and formats; what has no markers says so, as the request's fault."""
+    """In summaries, comparisons and formats; without markers the request gets an error that says so."""
     document = profile_maker.build([[Sample(("main", "work"))] * 10])
     marker_maker.add(document, 0, [evaluate(1, 4, "Map nn2"), evaluate(4, 11, "Join nn3")])
     service.put(5, profile_maker.save(document, tmp_path / "p.json.gz").read_bytes())

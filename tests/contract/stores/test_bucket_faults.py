@@ -1,4 +1,4 @@
-"""A bucket that is away, refuses, loses objects, or has two writers; a process that ends after any step."""
+"""A bucket that is unavailable, refuses requests, loses objects, or has two writers; and kills after each step."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_list_that_hangs_hides_nothing_that_is_in_the_spool(
 def test_refused_credentials_are_reported_and_replaced_without_a_restart(
     own_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a Secret's keys become is read again."""
+    """The mounted Secret is read again."""
     monkeypatch.setattr(connection, "LOOK_SECS", 0.0)
     connect = own_server.connect("x")
     first = connect()
@@ -334,7 +334,7 @@ def test_publishing_survives_a_kill_after(place: BucketPlace, step: str, same_po
 
 
 def test_unsent_data_of_this_pod_takes_precedence_over_the_bucket(place: BucketPlace) -> None:
-    """Killed while the bucket was away; started again on the same spool."""
+    """Killed while the bucket was unavailable; restarted on the same spool."""
     place.close()
     doomed = place.open("pod")
     doomed.write_entry(make_entry(1, step="Recording"))

@@ -1,4 +1,4 @@
-"""`store copy` in both directions: all of it, once, proved; interrupted and run again."""
+"""`store copy` in both directions: complete, without duplicates, verified; and resumed after an interruption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The access log: one line that can't be written loses itself alone."""
+"""The access log: a line that cannot be written affects no other line."""
 
 from __future__ import annotations
 

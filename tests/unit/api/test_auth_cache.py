@@ -1,4 +1,4 @@
-"""What was found out about a token is remembered for five seconds, asked once at a time, and errors never."""
+"""The result for a token is cached for five seconds and requested once at a time; errors are never cached."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_an_error_is_never_kept(kept: Verdicts) -> None:
 
 
 async def test_an_error_does_not_discard_an_older_answer(kept: Verdicts, clock: Clock) -> None:
-    """After its time an answer is gone, also where no new one can be had."""
+    """An expired answer is not used, even if no new one is available."""
     ask = Asked(Found(ALICE), AccessUndecided("away"))
     await kept.find("q", ask)
     clock.now += 5

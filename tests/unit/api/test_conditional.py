@@ -1,4 +1,4 @@
-"""Conditional and range requests, as RFC 9110 has them."""
+"""Conditional and range requests, as specified in RFC 9110."""
 
 from __future__ import annotations
 

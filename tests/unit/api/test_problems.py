@@ -1,4 +1,4 @@
-"""Errors as answers: every class has a status, every body the same shape."""
+"""Errors as responses: every class has a status, every body the same format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room for answers: bounded in all, for one answer and for one caller; what isn't needed is free again."""
+"""Space for responses: limited in total, for one response and for one caller; unused space is released."""
 
 from __future__ import annotations
 

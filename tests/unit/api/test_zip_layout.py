@@ -1,4 +1,4 @@
-"""A zip made by hand is one to Python's own reader, whatever the names and sizes; large ones by their fields alone."""
+"""Generated zips are valid to Python's own reader, whatever the names and sizes; large ones by their fields alone."""
 
 from __future__ import annotations
 

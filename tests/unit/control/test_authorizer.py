@@ -1,4 +1,4 @@
-"""The operator decides who may act, from the bearer alone: tokens of the cluster, and what is done with an answer."""
+"""The operator authorizes actions by the bearer alone: tokens of the cluster, and how their reviews are used."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ALICE = "system:serviceaccount:prod:alice"
 
 @dataclass
 class Kubernetes:
-    """Reviews: which token is whose, and who may what where."""
+    """Reviews: the user of each token, and the rights of each user."""
 
     tokens: dict[str, str] = field(default_factory=lambda: {"token": ALICE})
     rights: set[tuple[str, str, str]] = field(default_factory=set)
@@ -101,7 +101,7 @@ async def test_nothing_is_remembered(kubernetes: Kubernetes) -> None:
 
 
 async def test_an_unknown_name_costs_as_many_reviews_as_a_hidden_one(kubernetes: Kubernetes) -> None:
-    """So that time doesn't tell it from one that may not be seen; and it grants nothing."""
+    """So that timing does not distinguish it from a hidden one; and it grants nothing."""
     kubernetes.allow("get", "create", namespace="home")
     who = await build_authorizer(kubernetes).identify(Login("token"), ("get", "create"), ())
     assert kubernetes.asked == [("token",), ("get", "home"), ("create", "home")]
@@ -228,7 +228,7 @@ async def test_an_unauthorized_caller_starts_nothing(
 async def test_an_unauthorized_caller_stops_and_deletes_nothing(
     cluster: FakeCluster, operator: OperatorProcess, kubernetes: Kubernetes, client: OperatorClient
 ) -> None:
-    """Stopping needs `create`, deleting `delete`; who may not read is told that it doesn't exist."""
+    """Stopping needs `create`, deleting `delete`; without read access the profile appears not to exist."""
     kubernetes.allow("get", "create")
     add_pipeline(cluster)
     started = await client.start(Login("token"), StartRequest("a", duration_secs=600, wait_secs=20))

@@ -1,4 +1,4 @@
-"""The Secrets that say who may: what was read last holds until something else was read."""
+"""The Secrets with API keys and link keys: the last values read are used until others were read."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_a_removed_secret_grants_no_access(cluster: FakeCluster, source: C
 async def test_an_unreadable_secret_is_kept_and_ages(
     cluster: FakeCluster, source: CredentialSource, clock: Clock, error: Exception
 ) -> None:
-    """One Secret that can't be read keeps both as they were."""
+    """If one Secret cannot be read, both keep their values."""
     put(cluster, "keys", ci=credentials.build_entry(KEY, ["get"], ["demo"]))
     await source.read()
     before = source.current

@@ -1,4 +1,4 @@
-"""The operator decides itself about callers whom Feldera knows: it asks Feldera with their own login."""
+"""The operator authorizes callers known to Feldera itself: it asks Feldera with their own login."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ async def test_starting_is_a_setting(
 async def test_nothing_is_remembered(
     cluster: FakeCluster, operator: OperatorProcess, feldera: FakeFeldera, client: OperatorClient
 ) -> None:
-    """A key that was revoked a moment ago starts nothing."""
+    """A key that was just revoked starts nothing."""
     add(cluster)
     del feldera.keys[READER]
     with pytest.raises(Unauthenticated):

@@ -1,4 +1,4 @@
-"""Keys of an identity provider: fetched when needed, seldom, in small pieces, and from where the settings say."""
+"""Keys of an identity provider: fetched on demand, rarely, with limits, and only from the configured address."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_a_key_that_was_withdrawn_is_gone_after_five_minutes(
 async def test_an_invalid_answer_grants_no_access(
     provider: Provider, keys: KeySet, clock: Clock, answer: web.Response
 ) -> None:
-    """At the beginning nobody; later those whose key is known, for an hour."""
+    """To nobody at first; later, known keys stay valid for an hour."""
     provider.answer = answer
     with pytest.raises(AccessUndecided):
         await keys.find("one")

@@ -1,4 +1,4 @@
-"""Who acts: the one with the Lease and the store, and nobody who lost either."""
+"""Leadership: only a process with both the Lease and the store acts, and losing either ends it."""
 
 from __future__ import annotations
 

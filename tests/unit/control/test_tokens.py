@@ -1,4 +1,4 @@
-"""JWTs: one is taken, and everything that attackers try with them is refused."""
+"""JWTs: a valid one is accepted, and every known attack is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bell: nobody misses a change between two waits."""
+"""Changes: no waiter misses a change between two waits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_without_a_change_the_wait_ends_with_its_time() -> None:
 
 
 async def test_a_seen_change_does_not_end_the_next_wait() -> None:
-    """A change that was seen doesn't end the next wait."""
+    """Only a change after the last seen one does."""
     changes = Changes()
     changes.notify()
     wait = asyncio.create_task(changes.wait(1, 60))

@@ -1,4 +1,4 @@
-"""kopf in a thread and a loop of its own: its end ends nothing else, and it is started again."""
+"""kopf in its own thread and loop: if it ends, nothing else does, and it is restarted."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_the_watch_of_a_scope_runs_in_its_own_thread(fake: Kopf, heard: He
 
 @pytest.mark.parametrize("error", [None, ValueError("a defect"), KeyboardInterrupt()])
 async def test_the_end_of_a_watch_affects_nothing_else(fake: Kopf, error: BaseException | None, heard: Heard) -> None:
-    """Not even what kopf cancels: that is in its own loop. What was missed is listed."""
+    """Nor does kopf's cancelling, which is limited to its own loop. Missed changes are listed."""
     mine = asyncio.create_task(asyncio.sleep(60))
     await reach(lambda: fake.given)
     fake.errors = [error]

@@ -1,4 +1,4 @@
-"""Events tell once, count repeats, and never break what they tell about."""
+"""Events are published once, repeats are counted, and a failure to publish harms nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions that break: each ends in time, with an error that says what is known of the process."""
+"""Broken sessions: each ends in time, with an error that states what is known of the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who leads: one of two pods, the next one soon after the first is gone, and at once after it gave up."""
+"""Leader election: one of two pods leads; the other takes over soon after it ends, and at once after a release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = leadership.build_name("release")
 
 
 class Clock:
-    """Seconds that pass when told."""
+    """A clock that the test moves forward."""
 
     def __init__(self) -> None:
         self.secs = 100.0

@@ -1,4 +1,4 @@
-"""Paths can't be left by a name, and raw objects become facts whatever is absent."""
+"""A name cannot change the path of a request, and incomplete raw objects can be read."""
 
 from __future__ import annotations
 

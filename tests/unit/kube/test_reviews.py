@@ -1,4 +1,4 @@
-"""Reviews: a yes is only what says so in every respect, and no answer is never a yes."""
+"""Reviews: only an unambiguous yes grants access, and a missing answer never does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies through sessions that break: the right file in the end, or an error; never a wrong file."""
+"""Copies over failing sessions: a correct file in the end, or an error; never a corrupt file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kubectl samply doctor` from outside: what it asks kubectl for, and what it makes of the answers."""
+"""`kubectl samply doctor` from outside: its requests to kubectl, and its conclusions from the output."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_over_http_nothing_is_executed() -> None:
 
 @pytest.mark.parametrize("said", ["", "no JSON", "{}"])
 def test_an_operator_without_useful_output(said: str) -> None:
-    """An older one does not know the command."""
+    """An older one does not have the command."""
     check = examine(Kubectl(said=said), is_probing=False)["Operator"]
     assert (check.status, bool(check.remedy)) == ("Unknown", True)
 

@@ -1,4 +1,4 @@
-"""Baking puts names in and changes nothing else."""
+"""Baking adds names and changes nothing else."""
 
 from __future__ import annotations
 

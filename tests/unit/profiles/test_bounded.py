@@ -1,4 +1,4 @@
-"""A job in a child process ends within its limits, and says why where it failed."""
+"""A job in a child process ends within its limits, and reports why it failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a file, the error says so, and nothing grows without bound."""
+"""Any damage to a file is reported by an error, in bounded memory and time."""
 
 from __future__ import annotations
 

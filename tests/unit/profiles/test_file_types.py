@@ -1,4 +1,4 @@
-"""The first bytes tell what a file is: what it is wrapped in is taken off, and what is no profile is told as such."""
+"""The type of a file is recognized by its first bytes: wrappers are removed, and other types are reported by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The innermost interval at a time, against the plain way."""
+"""The innermost interval at a time, compared with a simple implementation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of kinds that were once read wrong: each gives the right numbers, or says why there are none, everywhere."""
+"""Kinds of files that were once read incorrectly: each gives correct numbers in every output, or an explanation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JsonSlabs, as newer viewers and samplys write it, is read as the JSON that it stands for."""
+"""JsonSlabs, as written by newer viewers and versions of samply, is read as the equivalent JSON."""
 
 from __future__ import annotations
 

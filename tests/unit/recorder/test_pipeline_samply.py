@@ -95,7 +95,7 @@ def prefer(operator: OperatorProcess, **changes: Any) -> None:
 
 
 async def reach_end(operator: OperatorProcess, name: str = "p-1") -> Json:
-    """What was told at the end, with nothing left over."""
+    """The final status, once nothing is left over."""
     status = await operator.reach_phase(name, "Succeeded", "Failed", "Cancelled")
     await operator.reach_rest()
     assert_nothing_left(operator)
@@ -163,7 +163,7 @@ async def test_coverage_is_by_the_cpu_time_that_feldera_tells(
 async def test_a_file_that_came_back_blind_is_no_success(
     operator: OperatorProcess, cluster: FakeCluster, orders: Pipeline
 ) -> None:
-    """A CPU limit hid samples: the verdict says so and names the mode that sees all. The file is kept."""
+    """A CPU limit hid samples: the verdict says so and names the mode that sees all of them. The file is kept."""
     orders.cores = 40.0
     pod = objects.pods(NAMESPACE, POD)
     cluster.objects[pod]["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1"}}

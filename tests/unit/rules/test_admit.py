@@ -1,4 +1,4 @@
-"""Whether an object may record now: each decision, and which one wins."""
+"""Whether an object may be recorded now: each decision, and which one takes precedence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def other(pod_uid: str = "x", container: str = "pipeline", profile_id: str = OTH
 
 
 def test_a_pod_that_runs_and_is_free_is_admitted_with_all_its_ids() -> None:
-    """The ids tell this container from any successor."""
+    """The ids distinguish this container from any successor."""
     assert decide() == admit.Admit(TARGET)
 
 
@@ -116,7 +116,7 @@ def test_a_target_that_is_recorded_already_is_refused_and_the_other_one_named() 
     ids=["other container", "other pod", "this very object"],
 )
 def test_recordings_of_other_targets_are_no_obstacle(active: admit.Active) -> None:
-    """A target is a container of one pod, told by its uid."""
+    """A target is a container of one pod, identified by its uid."""
     assert decide(active=(active,)) == admit.Admit(TARGET)
 
 

@@ -1,4 +1,4 @@
-"""How much of what was due was sampled."""
+"""The share of the expected samples that was recorded."""
 
 from __future__ import annotations
 

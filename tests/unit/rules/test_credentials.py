@@ -1,4 +1,4 @@
-"""API keys in a Secret: what an entry means, what is refused, and which key a token is."""
+"""API keys in a Secret: how entries are read, what is refused, and which key a token is."""
 
 from __future__ import annotations
 

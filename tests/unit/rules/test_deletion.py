@@ -1,4 +1,4 @@
-"""May a profile go because its object is gone? Only when that is certain."""
+"""Whether a profile is removed because its object is gone: only if the deletion is certain."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNCERTAIN = [
 def test_an_observed_deletion_counts_only_if_crd_and_namespace_exist(
     state: OriginState, verdict: type[deletion.Verdict]
 ) -> None:
-    """The end of a CRD or a namespace deletes every object, and nobody meant the profiles by that."""
+    """Deleting a CRD or a namespace deletes every object, without the intention to delete profiles."""
     assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=0), verdict)
     assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=10**5), verdict)
     # A namespace whose Role is gone is never told of again: the tombstone goes, the profile stays.
@@ -66,7 +66,7 @@ def test_absence_counts_only_if_crd_and_namespace_exist(state: OriginState, verd
     ],
 )
 def test_a_deletion_that_was_seen(origin: ObjectOrigin, seen_secs: float, verdict: deletion.Verdict) -> None:
-    """What still stands has not taken it with it."""
+    """The namespace and the CRD still exist, so their deletion did not cause it."""
     assert deletion.decide_seen(origin, STANDS, seen_secs=seen_secs) == verdict
 
 
@@ -141,12 +141,12 @@ def test_nothing_is_removed_unless_crd_and_namespace_exist(
     ],
 )
 def test_an_older_object_proves_that_the_crd_was_kept(created: list[str], is_one: bool) -> None:
-    """It was there before, and is still: the CRD was not deleted in between."""
+    """It existed before and still exists: the CRD was not deleted in between."""
     assert deletion.has_older_object("2027-01-15T07:59:59.000Z", created) is is_one
 
 
 def test_the_origin_is_made_of_existing_objects() -> None:
-    """What is on its way out is no home."""
+    """One that is being deleted does not count."""
     assert STANDS.origin == ORIGIN
     assert namespace("Leaving").origin == ObjectOrigin(definition_uid="d")
     assert definition("Unknown", "").origin == ObjectOrigin(namespace_uid="n")

@@ -1,4 +1,4 @@
-"""What a stored manifest means for its object, and when an object has had its time."""
+"""The final status of an object by its stored manifest, and when an object expires."""
 
 from __future__ import annotations
 

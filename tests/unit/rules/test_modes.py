@@ -1,4 +1,4 @@
-"""How samply gets to the process."""
+"""Which mode is chosen, and the failures if none is possible."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ AUTO = Situation("Auto", "here", ContainerFacts(arch="x86_64"), GO, GO)
     ],
 )  # fmt: skip
 def test_the_chosen_mode(situation: Situation, settings: Settings, way: str) -> None:
-    """The least intrusive one that gives a whole answer; else the reason why there is none."""
+    """The least intrusive one that gives a complete result; otherwise the reason why there is none."""
     choice = modes.choose(situation, settings)
     assert (choice.way if isinstance(choice, Choice) else choice.reason) == way
 
 
 def test_auto_says_why() -> None:
-    """Who reads the object must see why a container was added to the pod."""
+    """The object must show why a container was added to the pod."""
     choice = modes.choose(replace(AUTO, in_place=NO_SAMPLY), BOTH)
     assert choice == Choice("Ephemeral", "No samply.")
 
@@ -113,7 +113,7 @@ def test_a_failure_explains_why_the_other_mode_is_unavailable(
 
 
 def test_a_shared_reason_is_given_once() -> None:
-    """Such as a node without memory."""
+    """For example a node without memory."""
     both = Failure("NodeMemory", "The node has none left.", "Ask again.")
     failure = modes.choose(replace(AUTO, in_place=both, ephemeral_failure=both), EPHEMERAL)
     assert failure == replace(both, message="The node has none left. Mode Ephemeral would not change that.")
@@ -139,7 +139,7 @@ def test_a_blind_recording_says_why_there_was_no_better_one() -> None:
 def test_a_failure_of_an_explicit_mode_names_the_other_mode(
     wanted: str, reason: str, settings: Settings, words: str
 ) -> None:
-    """Nobody needs a new image, or the node's root, for what mode Ephemeral brings along. Told once."""
+    """A new image, or root on the node, is not needed if mode Ephemeral works. It is mentioned once."""
     failure = failures.build_failure(reason, "It can't be.")
     told = modes.name_other_way(failure, wanted, "here", "x86_64", settings)
     assert told.remedy.startswith(failure.remedy)

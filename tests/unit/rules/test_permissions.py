@@ -1,4 +1,4 @@
-"""Who may: what grants allow, what a refusal tells, which way a token goes."""
+"""Authorization: what grants allow, what a refusal reveals, and which method verifies a token."""
 
 from __future__ import annotations
 

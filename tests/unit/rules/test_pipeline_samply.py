@@ -1,4 +1,4 @@
-"""Mode Pipeline: when Feldera is asked, what its refusals mean, and how the CPU time of a recording is known."""
+"""Mode Pipeline: when Feldera is asked, what its refusals mean, and how a recording's CPU time is measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which process of a container is meant."""
+"""Which process of a container is profiled."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_process_that_does_the_work(found: list[Process], wanted: str | None
 def test_an_ambiguous_process_is_reported_with_the_candidates(
     found: list[Process], wanted: str | None, reason: str, said: str
 ) -> None:
-    """Guessing would profile the wrong program."""
+    """A guess might profile the wrong program."""
     failure = processes.choose_process(found, wanted)
     assert isinstance(failure, Failure)
     assert failure.reason == reason

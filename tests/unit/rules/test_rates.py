@@ -32,7 +32,7 @@ def test_the_wait_is_in_whole_seconds_and_never_0(per_sec: float, wait_secs: int
 
 
 def test_waiting_as_advised_suffices_despite_other_refusals() -> None:
-    """A refusal takes nothing."""
+    """A refusal costs nothing."""
     limit = Limit(0.5, 1)
     bucket = rates.open_bucket(limit, 0.0)
     rates.take(bucket, limit, 0.0)

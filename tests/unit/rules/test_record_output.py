@@ -1,4 +1,4 @@
-"""The events of a recording, and what its end means."""
+"""The events of a recording, and how its end is interpreted."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_a_deadline_that_came_too_late_changes_nothing() -> None:
 
 
 def test_a_process_that_was_left_stopped_is_told_with_the_failure() -> None:
-    """Whoever looks for why the pipeline stood still finds it here."""
+    """So that the reason why the pipeline did not run can be found."""
     failure = record_output.judge(observe_all(["deadline attach", "continued", "exit 137"]), "")
     assert failure is not None
     assert failure.reason == "AttachTimeout"

@@ -83,7 +83,7 @@ def test_the_refusal_patch_takes_the_annotation_away_and_says_why(annotation: st
 
 @pytest.mark.parametrize("had_refusal", [False, True])
 def test_the_release_patch_takes_the_claim_and_an_older_refusal_away(had_refusal: bool) -> None:
-    """A new trigger that came meanwhile stays."""
+    """A new trigger that was set meanwhile is kept."""
     claim = triggers.parse_claim(f"{REQUEST}/30s")
     older = {"refused": "older"} if had_refusal else {}
     raw = carrier(claim=claim.text, trigger="60s", **older)

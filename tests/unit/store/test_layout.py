@@ -1,4 +1,4 @@
-"""Names on the volume: only ids that the server made, never text of a user."""
+"""Names on the volume: only ids made by the server, never text from users."""
 
 from __future__ import annotations
 

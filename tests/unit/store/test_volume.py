@@ -1,4 +1,4 @@
-"""The volume: what was published is served whole, what is damaged is told and skipped, what is full says so."""
+"""The volume: published profiles are served whole, damaged ones are reported and skipped, a full volume is reported."""
 
 from __future__ import annotations
 

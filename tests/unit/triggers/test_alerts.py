@@ -1,4 +1,4 @@
-"""Alerts carried out: matched by labels, each once, in the namespaces of the sender, and what is not fired is told."""
+"""Alerts: matched by labels, each once, in the namespaces of the sender; those that record nothing are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where SamplyTriggers cannot be listed none is known, which is told once, and what can be listed is watched."""
+"""If SamplyTriggers cannot be listed, none are known: this is reported once, and whatever can be listed is watched."""
 
 from __future__ import annotations
 

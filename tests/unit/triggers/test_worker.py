@@ -1,4 +1,4 @@
-"""SamplyTriggers carried out: exactly one profile for each cause and place, whatever is killed or refused, and told."""
+"""SamplyTriggers: exactly one profile for each cause and target, whatever is killed or refused, and reported."""
 
 from __future__ import annotations
 
