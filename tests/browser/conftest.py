@@ -1,4 +1,4 @@
-"""A real browser: Chromium from the system, driven by Playwright's Python half, which brings none of its own."""
+"""A real browser: the system's Chromium, driven by the Python part of Playwright, without a browser of its own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def browser(chromium: Browser) -> AsyncIterator[Browser]:
-    """What a test opens in it is closed after the test."""
+    """Whatever a test opens in it is closed after the test."""
     yield chromium
     for context in chromium.contexts:
         await context.close()

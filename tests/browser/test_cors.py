@@ -1,4 +1,4 @@
-"""What a browser really lets a page of another origin do: links always, the rest only where the settings say so."""
+"""What a browser lets a page of another origin do: links always work, everything else only if the settings allow it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ASK = """async ([url, headers, method]) => {
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def elsewhere() -> AsyncIterator[str]:
-    """An origin of its own, as a web console's or a viewer's is."""
+    """Another origin, like that of a web console or a viewer."""
     app = web.Application()
 
     async def answer(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""The page at /docs as a browser shows it: styled, within its policy, readable on a phone."""
+"""The page at /docs in a browser: styled, within its policy, and readable on a phone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flame graph as a browser shows it, sent by the service with its policy: search, zoom, and names that bite."""
+"""The flame graph in a browser, served with its policy: search, zoom, and hostile names."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def list_widths(page: Page) -> dict[str, float]:
     return widths
 
 
-async def test_it_says_whose_it_is_and_how_good(graph: Page) -> None:
+async def test_the_graph_shows_its_pipeline_and_quality(graph: Page) -> None:
     assert await read(graph, "svg > title") == "orders ordinal 0"
     head = " ".join(await graph.locator("svg > text").all_text_contents())
     assert "465 samples · 3 threads · coverage 99% · 3 lost events · 2026-01-31 09:01 UTC" in head
@@ -105,13 +105,13 @@ async def test_zoom_and_back(graph: Page) -> None:
     assert await list_widths(graph) == pytest.approx(before)
 
 
-async def test_what_lies_under_the_pointer_is_told_in_full(graph: Page) -> None:
+async def test_the_frame_under_the_pointer_is_shown_in_full(graph: Page) -> None:
     await graph.locator("#boxes > g", has_text="sort_batch").first.hover()
     assert (await read(graph, "#details")).startswith("sort_batch [demo] ")
 
 
 async def test_a_name_is_never_markup(page: Page, service: Service, tmp_path: Path) -> None:
-    """Neither when it is drawn nor when it was searched, hovered and zoomed."""
+    """Neither when drawn, nor after search, hover and zoom."""
     document = profile_maker.build([[Sample((HOSTILE, "inner"))]])
     service.put(1, profile_maker.save(document, tmp_path / "p.json.gz").read_bytes())
     await show(page, service, 1)

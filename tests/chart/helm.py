@@ -21,7 +21,7 @@ Object = dict[str, Any]
 
 @functools.cache
 def find_helm() -> str:
-    """Raises instead of skipping: a chart that nobody rendered is not a chart that works."""
+    """Raises instead of skipping: an unrendered chart proves nothing."""
     cache = os.environ.get("SAMPLY_OPERATOR_CACHE") or (
         (os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) + "/samply-operator"
     )

@@ -1,4 +1,4 @@
-"""What the chart makes of a bucket, and of several pods."""
+"""What the chart renders for a bucket, and for several pods."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def find_volume(objects: list[helm.Object], name: str) -> Any:
     return next(v for v in get_spec(objects)["template"]["spec"]["volumes"] if v["name"] == name)
 
 
-def test_without_a_bucket_nothing_is_another_than_before(default_objects: list[helm.Object]) -> None:
+def test_without_a_bucket_nothing_changes(default_objects: list[helm.Object]) -> None:
     spec = get_spec(default_objects)
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
     assert "persistentVolumeClaim" in find_volume(default_objects, "profiles")
@@ -72,7 +72,7 @@ def test_two_pods_are_spread_and_not_evicted_together() -> None:
     assert budget["selector"] == get_spec(objects)["selector"]
 
 
-def test_the_leaders_lease_is_all_that_the_further_right_is_for() -> None:
+def test_the_additional_right_covers_only_the_leaders_lease() -> None:
     objects = render(replicas=2)
     (role,) = [o for o in objects if o["kind"] == "Role" and o["metadata"]["name"].endswith(":leader")]
     create, rest = role["rules"]

@@ -108,7 +108,7 @@ def test_status_is_a_subresource(crd: helm.Object) -> None:
     assert crd["spec"]["versions"][0]["subresources"] == {"status": {}}
 
 
-def test_one_line_tells_the_story(crd: helm.Object, schema: dict[str, Any]) -> None:
+def test_one_line_summarizes_the_profile(crd: helm.Object, schema: dict[str, Any]) -> None:
     columns = crd["spec"]["versions"][0]["additionalPrinterColumns"]
     assert [c["name"] for c in columns if not c.get("priority")] == [
         "Pipeline", "Ordinal", "Phase", "Duration", "Samples", "Coverage", "Verdict", "Size", "Reason", "Age",
@@ -123,7 +123,7 @@ def test_one_line_tells_the_story(crd: helm.Object, schema: dict[str, Any]) -> N
             assert node["type"] == column["type"], column["name"]
 
 
-def test_what_has_no_name_is_counted_in_samples(schema: dict[str, Any]) -> None:
+def test_unnamed_functions_are_counted_in_samples(schema: dict[str, Any]) -> None:
     """As the code counts it, and as the pages say."""
     quality = schema["properties"]["status"]["properties"]["profile"]["properties"]
     assert quality["unresolvedPercent"]["description"].startswith("Share of the samples")

@@ -1,4 +1,4 @@
-"""What experts set: each key reaches the object that it is for, and the default leaves it out."""
+"""Advanced values: each one reaches the object that it belongs to, and the default leaves it out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Secret that signs links: made only where it is asked for, with a key that nobody could have read before."""
+"""The Secret that signs links: made only on request, with a key that nobody could have read before."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from chart import helm
 NAMED = {"config": {"api": {"links": {"secretName": "samply-links"}}}}
 
 
-def test_without_a_name_there_is_none() -> None:
-    """And so none in manifests/: a key that is published signs nothing."""
+def test_no_secret_is_made_without_a_name() -> None:
+    """Nor is there one in manifests/: a published key signs nothing."""
     assert helm.select(helm.render(), "Secret") == []
 
 
-def test_a_new_key_each_time_nothing_is_found() -> None:
-    """384 random bits, which stay at helm uninstall; rendered twice there are two of them."""
+def test_a_new_key_is_made_when_no_secret_exists() -> None:
+    """384 random bits, kept on helm uninstall; rendering twice gives two of them."""
     keys = set()
     for _ in range(2):
         secret = helm.only(helm.render(NAMED), "Secret")
@@ -28,5 +28,5 @@ def test_a_new_key_each_time_nothing_is_found() -> None:
     assert all(len(key) >= 32 for key in keys)
 
 
-def test_somebody_else_makes_it() -> None:
+def test_the_secret_can_be_made_elsewhere() -> None:
     assert helm.select(helm.render({**NAMED, "linkSecret": {"create": False}}), "Secret") == []

@@ -1,4 +1,4 @@
-"""manifests/ is the chart, rendered; and what the notes tell to type is there."""
+"""manifests/ is the rendered chart, and the commands in the notes exist."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_manifests_dont_claim_to_be_helms(name: str) -> None:
     assert all("app.kubernetes.io/managed-by" not in o["metadata"]["labels"] for o in load(name))
 
 
-def test_the_notes_say_what_to_type_next() -> None:
+def test_the_notes_show_the_next_commands() -> None:
     notes = helm.render_notes({"config": {"targets": {"namespaces": ["pipelines", "more"]}}, "service": {"port": 81}})
     assert "watches pipelines, more." in notes
     assert f"kubectl -n pipelines annotate statefulset NAME {names.TRIGGER}=30s" in notes
@@ -51,7 +51,7 @@ def test_the_notes_say_what_to_type_next() -> None:
     assert "WARNING" not in notes
 
 
-def test_the_notes_say_which_token_and_warn_of_none() -> None:
+def test_the_notes_show_the_token_and_warn_if_there_is_none() -> None:
     ways = {"kubernetes": {"enabled": False}, "apiKeys": {"enabled": True, "secretName": "keys"}}
     notes = helm.render_notes({"config": {"auth": ways}})
     assert f"key new NAME --namespaces {helm.NAMESPACE} --namespace {helm.NAMESPACE} --secret keys" in notes

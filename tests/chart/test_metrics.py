@@ -14,7 +14,7 @@ from samply_operator.control import metrics as _of_operator  # noqa: F401
 
 
 def test_the_port_is_the_pods_and_not_the_services(default_objects: list[helm.Object]) -> None:
-    """Who reaches the Service from outside must not get the metrics, which have no authentication."""
+    """Clients that reach the Service from outside must not get the metrics, which have no authentication."""
     ports = {port["name"]: port["containerPort"] for port in helm.containers(default_objects)["api"]["ports"]}
     assert ports == {"http": 8080, "metrics": 9090}
     assert [port["name"] for port in helm.only(default_objects, "Service")["spec"]["ports"]] == ["http"]
@@ -42,7 +42,7 @@ def test_a_pod_monitor_selects_the_pod() -> None:
     ]
 
 
-def test_a_service_monitor_has_a_service_of_its_own() -> None:
+def test_a_service_monitor_has_its_own_service() -> None:
     """Headless, with the metrics port alone; the Service of the API stays without it."""
     values = {"metrics": {"serviceMonitor": {"enabled": True, "annotations": {"a": "b"}, "scrapeTimeout": "5s"}}}
     objects = helm.render(values)

@@ -1,4 +1,4 @@
-"""NetworkPolicy, Ingress, HTTPRoute: off by default; they let in and publish what they say, no probes, no metrics."""
+"""NetworkPolicy, Ingress and HTTPRoute: off by default; they admit and publish only what is configured."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_policy_selects_the_pod_and_its_ports() -> None:
     assert {port["port"] for rule in spec["ingress"] for port in rule["ports"]} <= names
 
 
-def test_without_peers_all_reach_http_and_nobody_the_metrics() -> None:
+def test_without_peers_http_is_open_and_metrics_are_closed() -> None:
     spec = read_policy()
     assert spec["policyTypes"] == ["Ingress"]
     assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
@@ -64,7 +64,7 @@ def test_what_goes_out_is_limited_on_request_only() -> None:
     [{"from": [{"podSelectors": {}}]}, {"from": [{}]}, {"egress": {"apiServerCidrs": ["10.0.0.1"]}}, {"enable": True}],
     ids=["typo", "everybody by mistake", "an address without its mask", "typo at the top"],
 )  # fmt: skip
-def test_what_would_let_in_too_much_by_mistake_is_refused(values: helm.Object) -> None:
+def test_values_that_would_admit_too_much_are_refused(values: helm.Object) -> None:
     helm.render_error({"networkPolicy": values})
 
 

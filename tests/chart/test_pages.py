@@ -1,4 +1,4 @@
-"""Numbers and words that pages repeat are those of where they come from."""
+"""Numbers and words that are repeated in the documentation match their source."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def test_every_check_that_a_page_shows_is_one_of_the_preflight() -> None:
     assert set(shown) <= names
 
 
-def test_what_it_costs_is_there() -> None:
-    """A guard of the test below: it must not pass because it looked at nothing."""
+def test_the_overhead_rows_are_found() -> None:
+    """Guards the test below against passing without any rows."""
     assert {Path(bench).parent.name for _, _, bench in ROWS} == {"slowdown", "blindness", "recovery"}
 
 
 @pytest.mark.parametrize(("what", "seen", "bench"), ROWS, ids=lambda value: value.replace("`", "")[:60])
-def test_what_it_costs_is_what_the_benches_saw(what: str, seen: str, bench: str) -> None:
-    """After a new run of a bench the page has to follow."""
+def test_the_overhead_matches_the_benchmarks(what: str, seen: str, bench: str) -> None:
+    """After a new run of a benchmark the page has to be updated."""
     text = (DOCS / bench).read_text()
     figures = re.findall(r"\d+(?:\.\d+)?(?=%| s\b)", seen)
     assert figures, what

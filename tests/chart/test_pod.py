@@ -1,4 +1,4 @@
-"""The pod: who faces the network has no rights, who has the rights has no door; and `restricted` admits it."""
+"""The pod: the container with a port has no rights, the one with rights has no port; and `restricted` admits it."""
 
 from __future__ import annotations
 

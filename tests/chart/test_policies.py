@@ -1,4 +1,4 @@
-"""Admission policies: whoever has the operator's token can do no more with a right to patch than the operator does."""
+"""Admission policies: a stolen token of the operator can patch no more than the operator itself does."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_policies_deny_and_are_of_the_operator_alone() -> None:
     [
         pytest.param({"config": {"ephemeral": {"enabled": False}}}, {SPEC, LEASES}, id="no ephemeral containers"),
         pytest.param({"rbac": {"create": False}}, {EPHEMERAL, SPEC, LEASES}, id="Roles of one's own"),
-        pytest.param({"rbac": {"pinOperator": False}}, set(), id="policies aren't for who installs"),
+        pytest.param({"rbac": {"pinOperator": False}}, set(), id="policies switched off"),
     ],
 )
 def test_which_policies_there_are(values: helm.Object, expected: set[str]) -> None:

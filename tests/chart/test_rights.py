@@ -1,4 +1,4 @@
-"""Rights: a Role per namespace with pipelines, nothing by wildcard, no secrets."""
+"""Rights: a Role for each namespace with pipelines, no wildcards, no Secrets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_default_is_a_role_in_the_release_namespace_alone(default_objects: l
     assert sorted(bound) == ["crd", "reviews"]
 
 
-def test_of_the_cluster_it_may_read_one_crd_and_that_can_be_switched_off(default_objects: list[helm.Object]) -> None:
+def test_the_only_cluster_right_reads_one_crd_and_is_optional(default_objects: list[helm.Object]) -> None:
     (role,) = (o for o in helm.select(default_objects, "ClusterRole") if o["metadata"]["name"].endswith(":crd"))
     assert role["rules"] == [
         {
@@ -49,7 +49,7 @@ def test_of_the_cluster_it_may_read_one_crd_and_that_can_be_switched_off(default
         pytest.param({"unsafeLetAnyoneInWithoutAuthentication": True}, False, id="nobody is asked anything"),
     ],
 )
-def test_who_calls_may_be_asked_only_where_kubernetes_is_asked(auth: helm.Object, is_there: bool) -> None:
+def test_reviews_are_allowed_only_with_kubernetes_authentication(auth: helm.Object, is_there: bool) -> None:
     objects = helm.render({"config": {"auth": auth}})
     roles = [o for o in helm.select(objects, "ClusterRole") if o["metadata"]["name"].endswith(":reviews")]
     bindings = [o for o in helm.select(objects, "ClusterRoleBinding") if o["metadata"]["name"].endswith(":reviews")]

@@ -1,4 +1,4 @@
-"""TLS: off by default, on for the listener by a Secret's name; and the pod's end leaves time for downloads."""
+"""TLS: off by default, enabled by the name of a Secret; the pod waits for downloads before it ends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 
 
 def test_downloads_have_less_time_than_the_pod() -> None:
-    """Else the kubelet would kill what is promised to end."""
+    """Otherwise the kubelet would kill downloads that are promised to complete."""
     assert "terminationGracePeriodSeconds" in helm.render_error({"terminationGracePeriodSeconds": 26})
     assert "terminationGracePeriodSeconds" in helm.render_error({"config": {"api": {"drainSecs": 600}}})
     helm.render({"config": {"api": {"drainSecs": 600}}, "terminationGracePeriodSeconds": 620})

@@ -1,4 +1,4 @@
-"""One release and one pipeline for all tests that don't take them apart; after each test the pods are searched."""
+"""One release and one pipeline for all tests that do not modify them; the pods are checked after each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pods that nobody prepared, and what each is to answer to each mode. Data alone; test_modes.py plays it."""
+"""Unprepared pods, and the expected result of each mode on each of them. Data only; test_modes.py runs it."""
 
 from __future__ import annotations
 

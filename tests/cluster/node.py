@@ -1,4 +1,4 @@
-"""A hand on the node, whatever provider it is of: a privileged pod in the node's own PID namespace. For tests only."""
+"""Access to the node, whatever its provider: a privileged pod in the node's PID namespace. For tests only."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Node:
         return found
 
     def name_process(self, container_id: str, pid: int) -> str:
-        """Name of the container's process that has this PID where the container sees it; empty: it has none."""
+        """Name of the container's process with this PID, as seen in the container; empty if there is none."""
         return self.run(NAME, container_id.rpartition("/")[2], str(pid)).strip()
 
     def signal(self, container_id: str, signal: str) -> None:

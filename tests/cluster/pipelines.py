@@ -1,4 +1,4 @@
-"""Demo pipelines to profile: started under names of the test's own, and searched for what a recording left in them."""
+"""Demo pipelines to profile, started under names of the test's own and checked for leftovers of a recording."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Pipeline:
         return any(line.endswith(" samply") for line in self.look(ordinal))
 
     def wait_samply(self, ordinal: int = 0) -> None:
-        """So that a test which finds nothing afterwards has seen something before."""
+        """Afterwards, a check for leftovers is meaningful: there was something to leave."""
         kubectl.poll(lambda: self.has_samply(ordinal), timeout=20, what=f"samply runs in {self.pod(ordinal)}")
 
     def wait_untouched(self, ordinal: int = 0, timeout: float = 20) -> None:
-        """Nothing but the pipeline: no other process, zombie or file, and the pipeline isn't stopped."""
+        """Only the pipeline is left: no other process, zombie or file, and the pipeline isn't stopped."""
         seen: list[list[str]] = []
 
         def is_untouched() -> bool:

@@ -1,4 +1,4 @@
-"""SamplyProfiles as a user handles them: apply, kubectl wait, list, read conditions and Events."""
+"""SamplyProfiles from the user's side: apply, kubectl wait, list, read conditions and Events."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def wait(pipeline: Pipeline, name: str, condition: str = "Finished", timeout: fl
 
 def wait_succeeded(pipeline: Pipeline, name: str, timeout: float = 60) -> Object:
     profile = wait(pipeline, name, timeout=timeout)
-    assert phase_of(profile) == "Succeeded", tell(profile["status"])
+    assert phase_of(profile) == "Succeeded", show(profile["status"])
     assert profile["status"]["profile"]["samples"] > 0
     return profile
 
 
 def wait_failed(pipeline: Pipeline, name: str, reason: str, timeout: float = 60) -> Object:
-    """It failed for that reason, says so in its conditions too, and names a cure. Its `status.failure`."""
+    """It failed for that reason, its conditions show it too, and it has a remedy. Returns `status.failure`."""
     status = wait(pipeline, name, timeout=timeout)["status"]
-    assert (status["phase"], status.get("failure", {}).get("reason")) == ("Failed", reason), tell(status)
+    assert (status["phase"], status.get("failure", {}).get("reason")) == ("Failed", reason), show(status)
     assert conditions(status) | {"Finished": "True", "Succeeded": "False"} == conditions(status)
     failure: Object = status["failure"]
     assert failure["message"]
@@ -75,7 +75,7 @@ def wait_failed(pipeline: Pipeline, name: str, reason: str, timeout: float = 60)
     return failure
 
 
-def tell(value: Object) -> str:
+def show(value: Object) -> str:
     """For the message of an assertion: whole, where pytest would shorten an object."""
     return json.dumps(value, indent=1)
 

@@ -1,4 +1,4 @@
-"""The cluster's own programs, killed and started again. Only where they are processes of this machine (native)."""
+"""The cluster's own programs, killed and restarted. Only if they are processes of this machine (native)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The product as a user installs it (Helm, a namespace of its own), and the Service's door."""
+"""The product as a user installs it (Helm, its own namespace), and access to its Service."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class Install:
         ).strip()
 
     def put_key(self, name: str, key: str, verbs: str, *namespaces: str, secret: str = KEYS) -> None:
-        """What `samply-operator key new` tells to do."""
+        """The command that `samply-operator key new` prints."""
         entry = credentials.build_entry(key, verbs.split(","), namespaces)
         body = {
             "apiVersion": "v1",

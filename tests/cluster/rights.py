@@ -1,4 +1,4 @@
-"""The operator's rights in one namespace, taken away and given back while it runs."""
+"""The operator's rights in one namespace, revoked and restored while it runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Rights:
         return cls(namespace, tuple(_strip(item) for item in found["items"]))
 
     def take(self) -> None:
-        """The bindings go: from now on nothing there may even be listed."""
+        """Delete the bindings: from now on not even lists are allowed there."""
         names = [item["metadata"]["name"] for item in self.items if item["kind"] == "RoleBinding"]
         kubectl.succeed("-n", self.namespace, "delete", "rolebinding", *names)
 

@@ -1,4 +1,4 @@
-"""Pods of the matrix in a cluster: started one after the other, and searched, from the node, for what was left."""
+"""Pods of the matrix in a cluster: started one after the other, and checked from the node for leftovers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/matrix.md: what the rows of the matrix showed, noted row by row, written when all were seen."""
+"""docs/matrix.md: the results of the matrix, collected row by row and written once all rows have run."""
 
 from __future__ import annotations
 

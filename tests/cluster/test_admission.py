@@ -1,4 +1,4 @@
-"""What a cluster's admission refuses or rewrites is told as that, and values of the chart let it through."""
+"""Refusals and changes by the cluster's admission are reported as such, and values of the chart allow for them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def record_until(target: Pipeline, reason: str, text: str = "", **spec: Any) -> 
 
 @pytest.mark.parametrize("reason", [None, "Forbidden"], ids=["422", "403"])
 def test_an_exec_that_a_policy_refuses(home: Install, target: Pipeline, reason: str | None) -> None:
-    """Whatever status it chooses: not a lack in the Role, and not a node that is away."""
+    """Whatever status it returns: it is not mistaken for a missing right, or for an unavailable node."""
     validation = {"expression": "false", "message": SAYS, **({"reason": reason} if reason else {})}
     spec = {
         "failurePolicy": "Fail",
@@ -139,7 +139,7 @@ def test_an_image_that_is_rewritten(home: Install, target: Pipeline, image: str,
 
 
 def test_an_image_under_another_name_records(home: Install, target: Pipeline) -> None:
-    """Once the value names it."""
+    """Once the value lists it."""
     with policy(home, "MutatingAdmissionPolicy", rewrite(home, SHORT)):
         record_until(target, "ImageRewritten", f"by {SHORT}. ", mode="Ephemeral")
         home.upgrade(helperImage={"rewrittenAs": [NOWHERE, SHORT]})
@@ -158,8 +158,8 @@ def limited(namespace: str, kind: str, spec: dict[str, Any]) -> Iterator[None]:
         kubectl.succeed("-n", namespace, "delete", kind, "case")
 
 
-def test_a_quota_of_profiles_is_told(home: Install, target: Pipeline) -> None:
-    """Over HTTP with its words, and by an Event on what was annotated."""
+def test_an_exceeded_quota_of_profiles_is_reported(home: Install, target: Pipeline) -> None:
+    """Over HTTP with the quota's message, and by an Event on the annotated object."""
     counted = f"count/{names.PLURAL}.{names.GROUP}"
     quota = {"hard": {counted: "0"}}
     with home.open() as service, limited(home.namespace, "ResourceQuota", quota):
@@ -189,4 +189,4 @@ def test_limits_of_pods_dont_concern_the_ephemeral_container(home: Install, targ
         limited(home.namespace, "ResourceQuota", {"hard": {"pods": "0", "limits.memory": "1Mi"}}),
     ):
         done = profiles.wait(target, profiles.make(target, mode="Ephemeral"))
-    assert done["status"]["phase"] == "Succeeded", profiles.tell(done["status"])
+    assert done["status"]["phase"] == "Succeeded", profiles.show(done["status"])

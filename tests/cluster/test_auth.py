@@ -1,4 +1,4 @@
-"""Who is let in, with the cluster's own tokens and reviews, a Secret that changes, and an identity provider."""
+"""Authentication with the cluster's own tokens and reviews, a Secret that changes, and an identity provider."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ def reach(door: Service, token: str, expected: tuple[int, str], timeout: float, 
     return time.monotonic() - began
 
 
-def test_without_a_good_token_nobody_is_let_in(guarded: Install, door: Service) -> None:
-    """None, one that is made up, and one of the cluster that is for something else."""
+def test_requests_without_a_valid_token_are_rejected(guarded: Install, door: Service) -> None:
+    """No token, an invented one, and a token of the cluster for another audience."""
     guarded.make_caller("reader", verbs="get")
     for headers in ({}, show("x.y.z"), show("apikey:0123"), show(credentials.build_key("no", bytes(32)))):
         answer = door.profile(NAME, headers=headers)
@@ -177,7 +177,7 @@ def test_a_right_that_was_taken_away_is_gone_within_15_s(guarded: Install, door:
 
 
 def test_a_removed_key_is_refused_within_5_s(guarded: Install, door: Service) -> None:
-    """And a new one is taken as soon, without a restart; the others stay as they are."""
+    """A new one is accepted just as soon, without a restart; the others stay valid."""
     key, other = credentials.build_key("ci", b"c" * 32), credentials.build_key("stays", b"s" * 32)
     guarded.put_key("stays", other, "get", "*", secret=SECRET)
     guarded.put_key("ci", key, "get", guarded.namespace, secret=SECRET)
@@ -206,7 +206,7 @@ def test_a_jwt_of_an_identity_provider(guarded: Install, door: Service, issuer: 
 
 
 def test_the_api_has_no_token(guarded: Install) -> None:
-    """The container with the port can't even see where the other one's is."""
+    """The container with the port cannot even see where the other container's token is mounted."""
     pod = guarded.pod()["metadata"]["name"]
     look = "import os; print(os.path.exists('" + TOKEN_FOLDER + "'), 'KUBECONFIG' in os.environ)"
     for container, expected in (("api", "False False"), ("operator", "True False")):

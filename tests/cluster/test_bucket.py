@@ -122,7 +122,7 @@ def check_once(install: Install, server: Server, target: Pipeline, name: str, *p
 
 
 @pytest.mark.parametrize(("how", "limit_secs"), [(end, 10), (kill, 15)], ids=["ended", "killed"])
-def test_the_leader_goes_in_the_middle_of_a_recording(
+def test_the_leader_ends_during_a_recording(
     how: Callable[[Install, Node, str], None], limit_secs: float, pair: Install, server: Server, target: Pipeline,
     node: Node,
 ) -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-"""The web console on a real installation: opened by the plugin, a recording from the page, the answer in the graph."""
+"""The web console on a real installation: opened by the plugin, a recording from the page, the result in the graph."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_no_field_can_be_set_to_null(key: str, namespace: str, full: str) -> Non
         pytest.param("json", [{"op": "remove", "path": "/spec/ordinal"}], id="ordinal back to its default"),
     ],
 )
-def test_the_spec_as_a_whole_stays(kind: str, body: Any, namespace: str, full: str) -> None:
+def test_the_spec_cannot_be_removed(kind: str, body: Any, namespace: str, full: str) -> None:
     assert patch(namespace, full, kind, body).returncode != 0
     assert read(namespace, full)["spec"] == FULL
 
@@ -186,7 +186,7 @@ def test_kubectl_wait_sees_the_end(namespace: str) -> None:
     kubectl.succeed("-n", namespace, "wait", "--for=condition=Finished", "--timeout=5s", f"sprof/{target}")
 
 
-def test_one_line_tells_the_story(namespace: str) -> None:
+def test_one_line_summarizes_the_profile(namespace: str) -> None:
     target = create(namespace, {"pipeline": "demo", "durationSeconds": 5})
     patch(namespace, target, "merge", {"status": samples.STATUSES["stored"]}, "--subresource=status")
     header, line = kubectl.succeed("-n", namespace, "get", "sprof", target).splitlines()

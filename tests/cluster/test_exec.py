@@ -1,4 +1,4 @@
-"""The exec contract against a real cluster (KUBECONFIG), in both protocols, and what only a real one shows."""
+"""The exec contract against a real cluster (KUBECONFIG), in both protocols, and tests that need a real cluster."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TestRealExec(ExecContract):
         results = await asyncio.gather(*(door.run("true") for _ in range(30)))
         assert {result.exit_code for result in results} == {0}
 
-    async def test_fifty_copies_over_a_way_that_is_cut_are_fifty_right_files(
+    async def test_fifty_copies_over_a_failing_connection_are_correct(
         self, namespace: str, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """At any byte of the connection: of its handshake, its headers, the file, the status."""
@@ -98,7 +98,7 @@ class TestRealExec(ExecContract):
 
 
 @pytest.mark.parametrize(("is_bulk", "protocol"), [(True, V4), (False, V5)])
-async def test_what_only_reads_takes_v4(namespace: str, is_bulk: bool, protocol: str) -> None:
+async def test_read_only_sessions_use_v4(namespace: str, is_bulk: bool, protocol: str) -> None:
     async with (
         KubeClient() as client,
         client.exec(namespace, "place", "main", ["true"], deadline_secs=20, is_bulk=is_bulk) as session,
@@ -108,7 +108,7 @@ async def test_what_only_reads_takes_v4(namespace: str, is_bulk: bool, protocol:
 
 
 async def test_a_protocol_that_the_server_does_not_know_is_refused_without_a_status(namespace: str) -> None:
-    """So a copy tells it from a lack of rights, and falls back to v5."""
+    """So a copy can distinguish it from a missing right, and falls back to v5."""
     async with KubeClient(protocols=("v0.channel.k8s.io",)) as client:
         with pytest.raises(KubeForbidden) as caught:
             await client.run(namespace, "place", "main", ["true"], deadline_secs=20)

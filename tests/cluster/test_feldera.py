@@ -1,4 +1,4 @@
-"""Beside Feldera: pods as Feldera makes them, their names and keys, and doctor on installations well and broken.
+"""Next to Feldera: pods as Feldera creates them, their names and keys, and doctor on healthy and broken installations.
 
 Feldera itself is the tests' own (support/fake_feldera.py), on the node's address.
 """
@@ -152,13 +152,13 @@ def test_a_pipeline_of_felderas_is_found_named_and_recorded(
 
 
 def test_a_key_of_another_tenant_sees_nothing_of_it(recorded: dict[str, Any], service: Service) -> None:
-    """Although it has a pipeline of that name."""
+    """Although that tenant has a pipeline of the same name."""
     assert ask(service, "orders", STRANGER)[0] == 404
     assert list_names(service, STRANGER) == []
 
 
 def test_a_start_with_felderas_key_is_decided_by_the_operator(recorded: dict[str, Any], service: Service) -> None:
-    """Which asks Feldera itself: the key is revoked while the api still remembers it."""
+    """The operator asks Feldera itself: the key is revoked while the api still has it cached."""
     for token, status in ((READER, 202), (STRANGER, 404)):
         answer = service.profile("orders", "?duration_secs=1", "POST", {"Authorization": f"Bearer {token}"})
         assert answer.status == status, answer.body
@@ -167,7 +167,7 @@ def test_a_start_with_felderas_key_is_decided_by_the_operator(recorded: dict[str
 def test_a_rename_in_feldera_is_followed(
     recorded: dict[str, Any], install: Install, feldera: ThreadedFeldera, service: Service
 ) -> None:
-    """What is stored moves along."""
+    """Stored profiles move along."""
     install.make_caller()
     token = install.make_token()
     before = ask(service, "orders", token)[1]
@@ -243,8 +243,8 @@ def test_an_injected_proxy_is_not_what_is_recorded(install: Install) -> None:
     meshed.delete()
 
 
-def test_a_guessed_container_is_told(install: Install) -> None:
-    """None is named as Feldera names it, and two could be it."""
+def test_a_guessed_container_is_reported(install: Install) -> None:
+    """None has the name that Feldera uses, and there are two candidates."""
     guessed = apply(install.namespace, "guessed", sidecar="audit")
     guessed.wait_ready()
     called = replace(guessed, name=read_id(guessed))
@@ -254,7 +254,7 @@ def test_a_guessed_container_is_told(install: Install) -> None:
     guessed.delete()
 
 
-def test_an_annotation_on_what_is_not_watched_is_told(install: Install) -> None:
+def test_an_annotation_on_an_unwatched_object_is_reported(install: Install) -> None:
     """In an Event, with the selector that would match."""
     body = {
         "apiVersion": "apps/v1",
@@ -310,7 +310,7 @@ def test_doctor_finds_nothing_wrong(install: Install, pipeline: Pipeline, servic
 
 
 def test_doctor_over_http(install: Install, pipeline: Pipeline, service: Service) -> None:
-    """For whoever may read all that is watched, and nobody else."""
+    """Only for callers who may read everything that is watched."""
     install.make_caller()
     found = examine(install, "--no-probe", "--service-account", release.CALLER)
     assert found["Rights"]["status"] == "Passed"
@@ -323,8 +323,8 @@ def test_doctor_over_http(install: Install, pipeline: Pipeline, service: Service
 def test_doctor_on_what_is_broken_around_it(
     install: Install, feldera: ThreadedFeldera, pipeline: Pipeline, service: Service
 ) -> None:
-    """Rights that were taken, a revoked key, and a namespace that admits no PERFMON: each with its cure, and the rest
-    is told as before."""
+    """Revoked rights, a revoked key, and a namespace that does not admit PERFMON: each with its remedy, and the other
+    checks as before."""
     binding = kubectl.get("-n", install.namespace, "rolebinding", f"{install.namespace}:{install.name}")
     key = feldera.fake.keys.pop(READER)
     level = "pod-security.kubernetes.io/enforce"
@@ -399,7 +399,7 @@ def test_doctor_on_a_release_whose_claim_waits() -> None:
             broken.uninstall()
 
 
-def test_mode_pipeline_stores_what_the_pipeline_took_of_itself(
+def test_mode_pipeline_stores_the_pipelines_own_profile(
     feldera: ThreadedFeldera, pipeline: Pipeline, service: Service
 ) -> None:
     """A file with the engine's markers, asked for by operator over HTTP, with the names that Feldera gave."""

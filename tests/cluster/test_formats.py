@@ -1,4 +1,4 @@
-"""One real recording in every format, fetched over HTTP, read by who each format is for: the known answer is in all.
+"""One real recording in every format, fetched over HTTP and read by the program that each format is for.
 
 Firefox Profiler's own code and speedscope's page need `tests/readers/install` (Node.js) and Chromium, pprof needs Go.
 """

@@ -1,4 +1,4 @@
-"""The HTTP contract where it needs the real operator: start, wait, fetch, resume, and what is said when it can't be."""
+"""The parts of the HTTP contract that need the real operator: start, wait, fetch, resume, and the errors."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def read(answer: Answer, path: Path) -> Taken:
 
 
 def test_started_waited_for_and_fetched(install: Install, pipeline: Pipeline, service: Service) -> None:
-    """POST says 202 and where; GET says 204 and how long, counting down and never below 1; then 200 with a new file."""
+    """POST returns 202 with the location; GET 204 with the seconds left, never below 1; then 200 with a new file."""
     before = service.profile(pipeline.name).headers.get("etag")
     began = time.monotonic()
     started = post(service, pipeline, secs=5)
@@ -102,7 +102,7 @@ def test_started_waited_for_and_fetched(install: Install, pipeline: Pipeline, se
 
 
 def test_a_second_start_is_refused_and_harms_nothing(pipeline: Pipeline, service: Service) -> None:
-    """While one records, a second POST says 409 and how long; GET without latest says what is stored; one is stored."""
+    """During a recording, a second POST gets 409 with the time left; GET without latest serves what is stored."""
     known = {item["id"] for item in service.list_stored(pipeline.name)}
     started = post(service, pipeline, secs=5)
     assert started.status == 202
@@ -118,7 +118,7 @@ def test_a_second_start_is_refused_and_harms_nothing(pipeline: Pipeline, service
 
 
 def test_two_starts_at_once(pipeline: Pipeline, install: Install) -> None:
-    """Of two POSTs in the same moment one starts, the other is told so."""
+    """Of two simultaneous POSTs one starts a recording, the other one is refused."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - here alone
 
     with install.open() as service:
@@ -181,8 +181,8 @@ def test_headers_of_the_file(taken: dict[int, Taken]) -> None:
     )
 
 
-def test_asked_again_resumed_or_only_looked_at(taken: dict[int, Taken], pipeline: Pipeline, service: Service) -> None:
-    """304 for who has it; the missing part for who has some of it, if it is still the same; HEAD without a body."""
+def test_conditional_range_and_head_requests(taken: dict[int, Taken], pipeline: Pipeline, service: Service) -> None:
+    """304 for a client with the file; the missing part for one with a part of it, if unchanged; HEAD without a body."""
     tag = service.profile(pipeline.name, "?ordinal=0").headers["etag"]
     whole = service.profile(pipeline.name, "?ordinal=0").body
     again = service.profile(pipeline.name, "?ordinal=0", headers={"If-None-Match": tag})
@@ -228,8 +228,8 @@ def test_a_bad_duration_records_nothing(value: str, pipeline: Pipeline, service:
     assert not pipeline.has_samply()
 
 
-def test_none_was_ever_taken(install: Install, service: Service) -> None:
-    """400 that names the POST; while the first one records 400 with its id, or 204 for who would rather wait."""
+def test_no_profile_was_ever_recorded(install: Install, service: Service) -> None:
+    """400 that names the POST; during the first recording 400 with its id, or 204 if the client asks to wait."""
     fresh = pipelines.start(install.namespace, "http-fresh", replicas=1)
     fresh.wait_ready()
     kubectl.poll(lambda: service.profile(fresh.name).status == 400, timeout=10, what="the API knows the pipeline")
@@ -246,7 +246,7 @@ def test_none_was_ever_taken(install: Install, service: Service) -> None:
 
 
 def test_a_pipeline_scaled_to_nothing_and_back(install: Install, service: Service) -> None:
-    """503 while nothing of it runs, as long as nothing is stored; what is stored is served without any pod."""
+    """503 while no pod runs and nothing is stored; a stored profile is served without any pod."""
     stopped = pipelines.start(install.namespace, "http-stopped", replicas=0)
     kubectl.poll(lambda: service.profile(stopped.name).status == 503, timeout=10, what="the API knows the pipeline")
     for method in ("GET", "POST"):
@@ -270,7 +270,7 @@ def test_a_pipeline_scaled_to_nothing_and_back(install: Install, service: Servic
 
 
 def test_a_failure_says_why_and_how_to_cure_it(install: Install, service: Service) -> None:
-    """A pipeline without samply: the POST itself says 500 with reason and remedy, and so does every GET after it."""
+    """A pipeline without samply: the POST returns 500 with reason and remedy, and so does every later GET."""
     bare = pipelines.start(install.namespace, "http-bare", image=pipelines.BARE_IMAGE, replicas=1)
     bare.wait_ready()
     kubectl.poll(lambda: service.profile(bare.name).status == 400, timeout=10, what="the API knows the pipeline")
@@ -284,7 +284,7 @@ def test_a_failure_says_why_and_how_to_cure_it(install: Install, service: Servic
 
 
 def test_a_failure_never_hides_the_last_good_one(install: Install, service: Service) -> None:
-    """After a good one and a failed one: latest says 500 and names the good one; without latest it is served."""
+    """After a success and a failure: latest returns 500 and names the success; without latest it is served."""
     name = "http-turned-bad"
     turned = pipelines.start(install.namespace, name, replicas=1)
     turned.wait_ready()

@@ -1,4 +1,4 @@
-"""What lies around the endpoint, through the Service of a real installation: preflight, links, and Feldera's SDK."""
+"""The rest of the interface, through the Service of a real installation: preflight, links, and Feldera's SDK."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_the_document_is_that_of_this_release(service: Service) -> None:
 
 
 def test_a_link_outlives_an_upgrade_and_ends_with_its_key(install: Install, stored: str) -> None:
-    """The chart made the key once. Replaced, the links of the old one end, but while it stands as the previous one."""
+    """The chart made the key once. Replacing it revokes its links, unless it is kept as the previous key."""
     with install.open() as service:
         link = make_link(service, stored)
         whole = service.call("GET", link["href"])

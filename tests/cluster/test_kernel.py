@@ -1,4 +1,4 @@
-"""What the node forbids is found before samply starts, and told with its cure."""
+"""Restrictions of the node are found before samply starts, and reported with a remedy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def paranoid_2(node: Node) -> Iterator[None]:
 
 @pytest.mark.usefixtures("paranoid_2")
 def test_paranoid_2(pipeline: Pipeline) -> None:
-    """samply 0.13.1 refuses at perf_event_paranoid 2: said before it is tried, with the sysctl that cures it."""
+    """samply 0.13.1 fails at perf_event_paranoid 2: reported before it is tried, with the sysctl that helps."""
     failure = profiles.wait_failed(pipeline, profiles.make(pipeline), "PerfEventParanoid", timeout=20)
     assert "kernel.perf_event_paranoid is 2 on the node" in failure["message"]
     assert "sysctl kernel.perf_event_paranoid=1" in failure["remedy"]

@@ -1,4 +1,4 @@
-"""A POST whose operator is killed between making the object and answering: whoever asked gets the id of that object.
+"""A POST whose operator is killed between creating the object and answering: the caller gets the id of that object.
 
 Real processes beside an API server of their own (support/scale). A recording that goes on for a while keeps the only
 place, so that what is asked for waits for its turn, as the answer does.

@@ -1,4 +1,4 @@
-"""Kill it, delete it, uninstall it: no recording is lost or taken twice, no profile goes, nothing stays behind."""
+"""Killed, deleted, uninstalled: no recording is lost or taken twice, no profile is lost, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -93,17 +93,17 @@ def force_delete_pod(install: Install, node: Node) -> None:
     [kill_operator, delete_pod, pytest.param(force_delete_pod, marks=pytest.mark.slow)],
     ids=lambda how: how.__name__,
 )
-def test_operator_gone_in_the_middle(
+def test_the_operator_is_replaced_during_a_recording(
     how: Callable[[Install, Node], None], life: Install, target: Pipeline, node: Node, tmp_path: Path
 ) -> None:
-    """Whatever ends it while it records: the next one adopts the recording, and one good profile comes of it."""
+    """However it ended: the next one adopts the recording, which gives one good profile."""
     name = profiles.make(target, durationSeconds=10)
     began = profiles.wait(target, name, "Recording", timeout=20)["status"]
     target.wait_samply()
     how(life, node)
     status = profiles.wait_succeeded(target, name)["status"]
     assert (status["startedAt"], status["target"]) == (began["startedAt"], began["target"]), "it was taken once"
-    assert status["profile"]["coverage"] > 0.75, profiles.tell(status)
+    assert status["profile"]["coverage"] > 0.75, profiles.show(status)
     target.wait_untouched()
     wait_journal_empty(life)
     with life.open() as service:
@@ -129,7 +129,7 @@ def test_stored_profiles_survive_the_pod(life: Install, target: Pipeline) -> Non
 
 
 def test_the_api_killed_while_one_records(life: Install, target: Pipeline, node: Node) -> None:
-    """The container at the door is back in seconds; the operator and its recording don't notice."""
+    """The api's container is back in seconds; the operator and its recording are not affected."""
     operator, api = life.container("operator"), life.container("api")
     name = profiles.make(target, durationSeconds=8)
     profiles.wait(target, name, "Recording", timeout=20)
@@ -144,7 +144,7 @@ def test_the_api_killed_while_one_records(life: Install, target: Pipeline, node:
 
 @pytest.mark.usefixtures("target")
 def test_operator_away(life: Install, target: Pipeline, service: Service, node: Node) -> None:
-    """While it doesn't answer: stored profiles are served, what can't be known is 503, never 404; then all is well."""
+    """While it doesn't respond: stored profiles are served, unknown facts are 503, never 404; then it recovers."""
     profiles.wait_succeeded(target, profiles.make(target))
     stored = service.profile(target.name)
     container = life.container("operator")["containerID"]
@@ -172,8 +172,8 @@ def test_operator_away(life: Install, target: Pipeline, service: Service, node: 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_deleted_while_the_operator_was_away(life: Install, target: Pipeline) -> None:
-    """An object deleted while nobody watched: once complete lists have lacked it for the time of grace, its recording
-    is cancelled, and nothing stays in the pod or the journal."""
+    """An object deleted while the operator was down: once it was missing in complete lists for the grace period, its
+    recording is cancelled, and nothing is left in the pod or the journal."""
     name = profiles.make(target, durationSeconds=600)
     profiles.wait(target, name, "Recording", timeout=20)
     target.wait_samply()
@@ -190,7 +190,7 @@ def test_deleted_while_the_operator_was_away(life: Install, target: Pipeline) ->
 
 
 def test_its_pod_deleted(life: Install, target: Pipeline, service: Service) -> None:
-    """The pod goes while it is recorded: Failed, PodDeleted, what to do; nothing is left to do in the journal."""
+    """The pod is deleted during its recording: Failed, PodDeleted, a remedy; the journal is empty."""
     name = profiles.make(target, ordinal=1, durationSeconds=60)
     profiles.wait(target, name, "Recording", timeout=20)
     kubectl.succeed("-n", target.namespace, "delete", "pod", target.pod(1), "--wait=false")
@@ -225,9 +225,9 @@ def test_its_container_restarted(life: Install, target: Pipeline) -> None:
     ],
 )
 def test_uninstalled_while_it_records(secs: int, later: int) -> None:
-    """5 s into a recording the release goes: at its end samply ends too, the pipeline runs on; the CRD, its objects
-    and the volume alone stay. Installed again, under this or another name, it serves what it had, and what was under
-    way is brought home."""
+    """The release is uninstalled 5 s into a recording: at its end samply ends too, the pipeline continues; only the
+    CRD, its objects and the volume are kept. Installed again, under this or another name, it serves what it had, and
+    collects the recording."""
     with release.fresh_namespace("gone") as namespace:
         first = Install(namespace, f"first-{namespace[-8:]}", {"config": CONFIG})
         second = Install(
@@ -249,8 +249,8 @@ def test_uninstalled_while_it_records(secs: int, later: int) -> None:
 
 
 @pytest.mark.slow
-def test_what_an_operator_that_never_comes_back_left_goes_by_itself() -> None:
-    """No process, no zombie, no file, when the time to live is over."""
+def test_leftovers_of_a_removed_operator_are_cleaned_up() -> None:
+    """No process, no zombie, no file, once the time to live is over."""
     config = {**CONFIG, "recording": {"remoteTtlSecs": 5, "copyDeadlineSecs": 5, "unreachableSecs": 10}}
     with release.fresh_namespace("gone") as namespace:
         install = Install(namespace, f"never-{namespace[-8:]}", {"config": config})
@@ -351,8 +351,8 @@ def wait_listed(service: Service, pipeline: str, name: str, state: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_at_every_instant(life: Install, target: Pipeline, node: Node) -> None:
-    """Operator and API killed at 12 instants from the object's creation to past its end: each time exactly one good
-    profile, or a failure that is told; never silence, never a leftover, never a process that stays stopped."""
+    """Operator and API are killed at 12 instants from the object's creation to past its end: each time exactly one good
+    profile, or a reported failure; nothing is left behind, and no process stays stopped."""
     outcomes = []
     for step in range(12):
         name = profiles.make(target)

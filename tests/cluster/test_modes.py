@@ -1,4 +1,4 @@
-"""The matrix: pods that nobody prepared, each with the way that samply gets there, or the reason why it can't.
+"""The matrix: unprepared pods, each with the mode that works on it, or the reason why none does.
 
 A few rows are played each time, the others are slow. With SAMPLY_WRITE_MATRIX=1 each row that is seen is noted in
 .pytest_cache; as soon as all are there, be it by several runs, docs/matrix.md is written. Delete them to begin anew.
@@ -112,12 +112,12 @@ def check_good(row: Row, specimen: Specimen, profile: profiles.Object, service: 
     """It came that way, of the container's own program and of nothing beside or around it; all samples that were due
     are there, and the workers' functions have their names."""
     status = profile["status"]
-    assert status["phase"] == "Succeeded", profiles.tell(status)
-    assert status["target"]["mode"] == row.answers, profiles.tell(status)
-    assert specimen.name_process(status["target"]["pid"]) == (row.process or Path(PROGRAM).name), profiles.tell(status)
+    assert status["phase"] == "Succeeded", profiles.show(status)
+    assert status["target"]["mode"] == row.answers, profiles.show(status)
+    assert specimen.name_process(status["target"]["pid"]) == (row.process or Path(PROGRAM).name), profiles.show(status)
     stored = status["profile"]
-    assert stored["coverage"] >= 0.9, profiles.tell(status)
-    assert stored["symbolicated"], profiles.tell(status)
+    assert stored["coverage"] >= 0.9, profiles.show(status)
+    assert stored["symbolicated"], profiles.show(status)
     if "cpu" in KINDS[row.kind].resources.get("limits", {}):
         assert stored["throttledSeconds"] >= 0
     answer = service.stored(specimen.pipeline.name, stored["id"], f"/profile?namespace={specimen.pipeline.namespace}")
@@ -129,14 +129,14 @@ def check_good(row: Row, specimen: Specimen, profile: profiles.Object, service: 
 
 
 def check_refused(row: Row, status: dict[str, Any]) -> None:
-    """It failed for one of those reasons, in words that help."""
-    assert status["phase"] == "Failed", profiles.tell(status)
+    """It failed for one of those reasons, with a useful message."""
+    assert status["phase"] == "Failed", profiles.show(status)
     failure = status["failure"]
-    assert failure["reason"] in row.answers.split(), profiles.tell(status)
-    assert row.says in f"{failure['message']} {failure['remedy']}", profiles.tell(failure)
-    assert all((failure["message"], failure["remedy"])), profiles.tell(failure)
+    assert failure["reason"] in row.answers.split(), profiles.show(status)
+    assert row.says in f"{failure['message']} {failure['remedy']}", profiles.show(failure)
+    assert all((failure["message"], failure["remedy"])), profiles.show(failure)
     found = [finding["reason"] for finding in status.get("preflight", {}).get("findings", [])]
-    assert row.finding in ["", *found], profiles.tell(status)
+    assert row.finding in ["", *found], profiles.show(status)
 
 
 PLAYED = [pytest.param(row, id=row.id, marks=[] if row.is_usual else [pytest.mark.slow]) for row in ROWS]
@@ -144,7 +144,7 @@ PLAYED = [pytest.param(row, id=row.id, marks=[] if row.is_usual else [pytest.mar
 
 @pytest.mark.parametrize("row", PLAYED)
 def test_matrix(row: Row, zoo: Zoo, modes_install: Install, modes_service: Service, node: Node, tmp_path: Path) -> None:
-    """Each pod answers each mode as the table says, and is afterwards as it was before."""
+    """Each pod gives the result in the table for each mode, and is unchanged afterwards."""
     specimen = zoo.fetch(row.kind, row.place)
     with paranoid(node, row.paranoid):
         profile = record(specimen, row.mode, row.process, row.secs)
@@ -164,7 +164,7 @@ GROW = "{ head -c 477102080 /dev/zero; sleep 20; } | tail >/dev/null"
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["InPlace", "Ephemeral"])
 def test_a_pipeline_that_grows_to_its_memory_limit_is_let_alone(mode: str, zoo: Zoo, modes_install: Install) -> None:
-    """All was well when it began: samply is small, and it is the pipeline that takes the rest. The pipeline goes on."""
+    """Preflight passed: samply is small, and the pipeline itself uses up the rest. The pipeline continues."""
     specimen = zoo.fetch("roomy", "open")
     where = specimen.pipeline
     name = profiles.make(where, mode=mode, durationSeconds=60)
@@ -210,14 +210,14 @@ def test_a_samply_that_dies_while_it_attaches_leaves_no_process_stopped(zoo: Zoo
     specimen = zoo.fetch("dying", "open")
     for _ in range(4):
         status = record(specimen, "InPlace")["status"]
-        assert (status["phase"], status["failure"]["reason"]) == ("Failed", "SamplyKilled"), profiles.tell(status)
+        assert (status["phase"], status["failure"]["reason"]) == ("Failed", "SamplyKilled"), profiles.show(status)
         assert specimen.name_process(status["target"]["pid"]) == Path(PROGRAM).name
         specimen.wait_untouched()
 
 
 @pytest.mark.slow
 def test_an_image_that_no_node_can_pull(node: Node) -> None:
-    """It fails within its deadline and says so; the pod's limit of such containers then holds; in place still works."""
+    """It fails within its deadline and reports it; then the pod's limit of them applies; in place still works."""
     ephemeral = {"image": NO_IMAGE, "startDeadlineSecs": START_DEADLINE_SECS, "maxPerPod": 1}
     with release.installed("pull", config={"ephemeral": ephemeral}) as install:
         specimen = create("prepared", install.namespace, node)
@@ -229,7 +229,7 @@ def test_an_image_that_no_node_can_pull(node: Node) -> None:
         limited = record(specimen, "Ephemeral")["status"]
         check_refused(Row("prepared", "Ephemeral", "EphemeralLimit", says="1 of 1"), limited)
         good = record(specimen, "Auto")["status"]
-        assert (good["phase"], good["target"]["mode"]) == ("Succeeded", "InPlace"), profiles.tell(good)
+        assert (good["phase"], good["target"]["mode"]) == ("Succeeded", "InPlace"), profiles.show(good)
         # The container that never ran stays in its spec; nothing is in the pod.
         assert take_snapshot(node, specimen.get()) == specimen.before
 
@@ -304,7 +304,7 @@ def test_the_policy_admits_what_the_operator_adds(
 def test_the_policy_refuses_anything_else(
     what: dict[str, Any], says: str, helper: tuple[Specimen, dict[str, Any]], modes_install: Install
 ) -> None:
-    """Whoever has the operator's token can't add another image, more rights, or the pod's volumes."""
+    """A stolen token of the operator cannot add another image, more rights, or the pod's volumes."""
     specimen, container = helper
     outer = {key: value for key, value in what.items() if key in {"image", "name", "volumeMounts", "env"}}
     inner = {key: value for key, value in what.items() if key not in outer}

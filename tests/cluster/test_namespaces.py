@@ -1,4 +1,4 @@
-"""Namespaces come and go, and so do the rights in them: what happens to one touches none of the others."""
+"""Namespaces and rights in them are added and removed: a change in one does not affect the others."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def record_long(pipeline: Pipeline) -> str:
 
 
 def test_rights_taken_away_and_given_back(watched: Install, steady: Pipeline, shaky: Pipeline) -> None:
-    """In the middle of a recording there and one elsewhere. Elsewhere all goes on, old and new, by object and by
-    annotation; there it goes on as soon as it may."""
+    """During one recording there and one elsewhere. Elsewhere nothing is affected, by object or by annotation; there it
+    continues once it has the rights again."""
     before, rights = count_restarts(watched), Rights.read(watched, shaky.namespace)
     here, there = record_long(steady), record_long(shaky)
     rights.take()

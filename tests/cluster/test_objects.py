@@ -1,4 +1,4 @@
-"""SamplyProfile objects: apply, wait, stop, delete; each refusal with its reason, message and cure."""
+"""SamplyProfile objects: apply, wait, stop, delete; each refusal with its reason, message and remedy."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def secs_between(first: str, second: str) -> float:
     return (datetime.fromisoformat(second) - datetime.fromisoformat(first)).total_seconds()
 
 
-def test_applied_waited_for_and_told_in_one_line(pipeline: Pipeline) -> None:
-    """`kubectl apply` and `kubectl wait` are enough; object, printed line and Events tell how it went."""
+def test_a_profile_is_applied_awaited_and_listed(pipeline: Pipeline) -> None:
+    """`kubectl apply` and `kubectl wait` are enough; object, printed line and Events report the result."""
     name = profiles.make(pipeline, ordinal=1)
     profiles.wait(pipeline, name, "Recording", timeout=20)
     assert (line := read_line(pipeline, name))["PHASE"] == "Recording", line
@@ -83,8 +83,8 @@ def test_applied_waited_for_and_told_in_one_line(pipeline: Pipeline) -> None:
     ],
     ids=["pipeline", "ordinal", "container"],
 )
-def test_what_does_not_exist(spec: dict[str, Any], reason: str, says: str, pipeline: Pipeline) -> None:
-    """An unknown pipeline, ordinal or container fails at once and names what exists; line and Event say so."""
+def test_unknown_pipelines_and_ordinals(spec: dict[str, Any], reason: str, says: str, pipeline: Pipeline) -> None:
+    """An unknown pipeline, ordinal or container fails at once and lists those that exist; line and Event say so."""
     name = profiles.make(pipeline, **spec)
     failure = profiles.wait_failed(pipeline, name, reason, timeout=10)
     assert says in failure["message"]
@@ -132,8 +132,8 @@ def test_two_at_the_same_instant(pipeline: Pipeline) -> None:
     assert reasons == ["", "AlreadyRecording", "AlreadyRecording", "AlreadyRecording"]
 
 
-def test_what_was_asked_never_changes(pipeline: Pipeline) -> None:
-    """A spec can't be edited while it is recorded: the API server says to make a new object."""
+def test_the_spec_is_immutable(pipeline: Pipeline) -> None:
+    """A spec can't be edited during its recording: the API server says to create a new object."""
     name = profiles.make(pipeline)
     done = kubectl.run(
         *("-n", pipeline.namespace, "patch", "sprof", name, "--type=merge", "-p", '{"spec": {"durationSeconds": 9}}')
@@ -205,7 +205,7 @@ def test_deleted_before_it_records(pipeline: Pipeline) -> None:
     )
     profile = profiles.wait(pipeline, name)
     reason = profile["status"].get("failure", {}).get("reason")
-    assert (profiles.phase_of(profile), reason) in {("Succeeded", None), ("Failed", "AlreadyRecording")}, profiles.tell(
+    assert (profiles.phase_of(profile), reason) in {("Succeeded", None), ("Failed", "AlreadyRecording")}, profiles.show(
         profile
     )
     pipeline.wait_untouched(1, timeout=10)
@@ -225,7 +225,7 @@ def test_deleted_after_its_end(pipeline: Pipeline, service: Service) -> None:
 
 
 def test_a_status_that_somebody_else_wrote_is_not_trusted(pipeline: Pipeline, service: Service) -> None:
-    """Who may write status can't make up a stored profile: what is served comes from the volume alone."""
+    """A user who may write status can't forge a stored profile: only the volume determines what is served."""
     name = profiles.make(pipeline, pipeline="nowhere")
     profiles.wait_failed(pipeline, name, "UnknownPipeline")
     forged = {"status": {"phase": "Succeeded", "profile": {"id": "x", "sha256": "0" * 64, "sizeBytes": 1}}}

@@ -1,4 +1,4 @@
-"""What other platforms do to the pod, here: a user and group of their choice, no DNS, a proxy, authorities."""
+"""Properties of other platforms, simulated: their own user and group, no DNS, a proxy, private authorities."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_it_records_and_serves(foreign: Install) -> None:
     target.annotate_pod(0, "2s")
     kubectl.poll(lambda: bool(profiles.find(target)), timeout=20, what="the annotation is seen")
     done = profiles.wait(target, profiles.name_of(profiles.find(target)[0]))
-    assert done["status"]["phase"] == "Succeeded", profiles.tell(done["status"])
+    assert done["status"]["phase"] == "Succeeded", profiles.show(done["status"])
     with foreign.open() as service:
         assert service.profile(target.name, "?ordinal=0").status == 200
     assert foreign.container("operator")["restartCount"] == 0

@@ -55,7 +55,7 @@ def _caller(install: Install) -> None:
 
 @pytest.fixture(scope="module")
 def recorded(install: Install, pipeline: Pipeline) -> Iterator[list[dict[str, Any]]]:
-    """One of each ordinal, as the plugin tells them."""
+    """One of each ordinal, as the plugin lists them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         yield json.loads(
@@ -111,7 +111,7 @@ def test_get_saves_the_very_file(
     assert profiles.facts(profiles.read(out)).symbolicated
 
 
-def test_top_says_what_burns_the_cpu(recorded: list[dict[str, Any]], install: Install, pipeline: Pipeline) -> None:
+def test_top_shows_the_hottest_function(recorded: list[dict[str, Any]], install: Install, pipeline: Pipeline) -> None:
     table = succeed(install, pipeline, "top", pipeline.name, "--ordinal", "0", "--limit", "3")
     assert recorded
     rows = re.findall(r"^ +(\d+\.\d) +\d+\.\d +\S+ +(\w+)", table, re.MULTILINE)
@@ -122,7 +122,7 @@ def test_top_says_what_burns_the_cpu(recorded: list[dict[str, Any]], install: In
 
 
 def test_diff_of_two_ordinals(recorded: list[dict[str, Any]], install: Install, pipeline: Pipeline) -> None:
-    """Ordinal 1 has a function of its own, which ordinal 0 has not."""
+    """Ordinal 1 has a function that ordinal 0 does not have."""
     names = [raw["metadata"]["name"] for raw in sorted(recorded, key=lambda raw: raw["spec"]["ordinal"])]
     found = json.loads(succeed(install, pipeline, "diff", *names, "-o", "json"))
     new = [change["name"] for change in found["changes"] if change["total_before"] == 0 and change["total_after"] > 0]
@@ -145,7 +145,7 @@ def test_preflight_records_nothing(install: Install, pipeline: Pipeline) -> None
 def test_open_hands_the_file_to_the_viewer(
     recorded: list[dict[str, Any]], install: Install, pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    """The link is printed; the file is there under it until it was fetched."""
+    """The link is printed; the file is available there until it was fetched."""
     service = f"{install.namespace}/{install.name}"
     command = ["kubectl", "samply", "open", recorded[0]["metadata"]["name"], "-n", pipeline.namespace, "--no-browser",
                "--service", service, "--service-account", CALLER]  # fmt: skip

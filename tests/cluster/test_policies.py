@@ -1,4 +1,4 @@
-"""What the operator's rights are held to: whoever has its token can't put a program of theirs into a pipeline."""
+"""Limits of the operator's rights: a stolen token of the operator cannot run another program in a pipeline."""
 
 from __future__ import annotations
 
@@ -119,15 +119,15 @@ def test_a_spec_cant_be_changed(kind: str, body: dict[str, Any], places: tuple[s
     "metadata",
     [
         pytest.param({"labels": {"app": "other"}}, id="another Service's label"),
-        pytest.param({"labels": {"app": None}}, id="a label that goes"),
+        pytest.param({"labels": {"app": None}}, id="a removed label"),
         pytest.param({"finalizers": ["example.com/keep"]}, id="a finalizer"),
         pytest.param(
             {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "gone"}]}, id="an owner"
         ),
-        pytest.param({"annotations": {"example.com/team": "other"}}, id="somebody else's annotation"),
-        pytest.param({"annotations": {"example.com/team": None}}, id="the same, which goes"),
+        pytest.param({"annotations": {"example.com/team": "other"}}, id="a foreign annotation"),
+        pytest.param({"annotations": {"example.com/team": None}}, id="a removed foreign annotation"),
         pytest.param({"annotations": {"example.com/new": "x"}}, id="a new one"),
-        pytest.param({"annotations": {names.ENABLED: "true"}}, id="what the owner says about profiling"),
+        pytest.param({"annotations": {names.ENABLED: "true"}}, id="the owner's profiling annotation"),
     ],
 )
 def test_metadata_cant_be_changed(kind: str, metadata: dict[str, Any], places: tuple[str, str]) -> None:
@@ -137,8 +137,8 @@ def test_metadata_cant_be_changed(kind: str, metadata: dict[str, Any], places: t
     assert "ValidatingAdmissionPolicy" in answer, answer
 
 
-def test_leases_of_others_stay(places: tuple[str, str]) -> None:
-    """Those of nodes, of leaders; the operator's own are made, renewed and released."""
+def test_foreign_leases_cannot_be_deleted(places: tuple[str, str]) -> None:
+    """Leases of nodes and of leaders; the operator's own can be made, renewed and released."""
     home, other = places
     own, foreign = lease.build_name("0b5c1d2e-0000-4000-8000-000000000001", "main"), "leader-of-another"
     kubectl.succeed("apply", "-f", "-", body=build_lease(other, foreign))
@@ -161,8 +161,8 @@ def build_lease(namespace: str, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["statefulset", "pod"])
-def test_an_annotation_can(kind: str, places: tuple[str, str]) -> None:
-    """What the operator does: a trigger becomes a claim, which goes."""
+def test_an_annotation_can_be_changed(kind: str, places: tuple[str, str]) -> None:
+    """As the operator does: a trigger becomes a claim, which is removed afterwards."""
     home, other = places
     for value in ("30s", None):
         body = {"metadata": {"annotations": {names.TRIGGER: value}}}

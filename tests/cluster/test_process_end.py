@@ -1,4 +1,4 @@
-"""SIGTERM ends the operator within 2 s when nothing is under way, in whichever phase of its start it comes.
+"""SIGTERM ends an idle operator within 2 s, in whichever phase of its start it arrives.
 
 The operator's own process, as PID 1 of a PID namespace, as it is in its container: there a signal that nobody handles
 does nothing. Beside it a small API server of its own (support/scale), or none.
@@ -50,7 +50,7 @@ class Operator:
         status = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return bool(int(next(line.split()[1] for line in status if line.startswith("SigCgt")), 16) & HANDLED)
 
-    def says(self, text: str) -> bool:
+    def has_logged(self, text: str) -> bool:
         return text in self.log.read_text()
 
     def wait(self, is_so: Callable[[], bool], secs: float = 30) -> None:
@@ -97,7 +97,7 @@ def write_kubeconfig(folder: Path, port: int) -> Path:
 
 @pytest.fixture
 def nowhere(folder: Path) -> Path:
-    """A kubeconfig for an address where nobody listens."""
+    """A kubeconfig for an address without a server."""
     return write_kubeconfig(folder, control_plane.find_port())
 
 
@@ -125,20 +125,20 @@ def test_before_anything_is_begun(folder: Path, nowhere: Path) -> None:
 
 def test_while_another_one_has_the_volume(folder: Path, nowhere: Path) -> None:
     with operating(folder, nowhere) as first:
-        first.wait(lambda: first.says(LISTS))
+        first.wait(lambda: first.has_logged(LISTS))
         own = folder / "2"
         own.mkdir()
         (own / "data").symlink_to(folder / "data")
-        check_ends(own, nowhere, lambda second: second.wait(lambda: second.says("another operator writes")))
+        check_ends(own, nowhere, lambda second: second.wait(lambda: second.has_logged("another operator writes")))
 
 
 def test_while_the_api_server_refuses_connections(folder: Path, nowhere: Path) -> None:
     """The first lists are tried again and again."""
-    check_ends(folder, nowhere, lambda operator: operator.wait(lambda: operator.says(LISTS)))
+    check_ends(folder, nowhere, lambda operator: operator.wait(lambda: operator.has_logged(LISTS)))
 
 
 def test_while_the_api_server_is_silent(folder: Path) -> None:
-    """It takes the connection and says nothing: a request is under way."""
+    """It accepts the connection and does not respond: a request is pending."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as connections:
         listener.settimeout(30)
 
@@ -153,7 +153,7 @@ async def test_before_the_definition_is_there(plane: ControlPlane, writer: Write
     await writer.remove_definition()
 
     def reach(operator: Operator) -> None:
-        operator.wait(lambda: operator.says("samplyprofiles"))
+        operator.wait(lambda: operator.has_logged("samplyprofiles"))
 
     await asyncio.to_thread(check_ends, folder, plane.kubeconfig, reach)
 

@@ -1,4 +1,4 @@
-"""The cluster's own programs killed in the middle of a recording: it goes on in its pod, and is brought home."""
+"""The cluster's own programs are killed during a recording: it continues in its pod, and is collected afterwards."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def wait_quiet(target: Pipeline) -> None:
 
 @pytest.mark.slow
 def test_a_start_without_the_node_s_kubelet(target: Pipeline, install: Install) -> None:
-    """Nobody reaches the pod: 503, which says that it is worth another try; and so it is. It is asked at the pod's
-    address, for a port-forward goes through the kubelet too."""
+    """The pod is unreachable: 503, which is retryable, and a retry succeeds. The request goes to the pod's address, as
+    a port-forward needs the kubelet too."""
     install.make_caller()
     service = Service(HTTP_PORT, install.make_token(), host=install.pod()["status"]["podIP"])
     assert service.profile(target.name).status == 400
@@ -89,7 +89,7 @@ def test_killed_while_it_records(program: str, target: Pipeline, install: Instal
     kubectl.poll(programs.answers, timeout=30, what="the API server is ready")
     status = profiles.wait_succeeded(target, name, timeout=90)["status"]
     assert (status["startedAt"], status["target"]) == (began["startedAt"], began["target"]), "it was taken once"
-    assert status["profile"]["coverage"] >= 0.9, profiles.tell(status)
+    assert status["profile"]["coverage"] >= 0.9, profiles.show(status)
     if program == "kubelet":
         wait_quiet(target)
     else:

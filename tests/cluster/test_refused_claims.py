@@ -1,5 +1,5 @@
-"""What the cluster refuses to take: a quota, a policy, a webhook that doesn't answer. Each claim gives exactly one
-profile for each ordinal, or a word about why not."""
+"""Refusals by the cluster: a quota, a policy, a webhook that does not answer. Each claim gives exactly one profile for
+each ordinal, or an explanation why not."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def build_quota(namespace: str, count: int) -> dict[str, Any]:
 
 
 def build_policy(namespace: str) -> list[dict[str, Any]]:
-    """Admission says no, with a reason of its own; as a webhook does."""
+    """Admission refuses with a message of its own, as a webhook does."""
     group, about = "admissionregistration.k8s.io/v1", {"name": f"no-profiles-{namespace}"}
     where = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
     rule = {"apiGroups": [names.GROUP], "apiVersions": ["*"], "resources": [names.PLURAL], "operations": ["CREATE"]}
@@ -126,8 +126,8 @@ def list_new(pipeline: Pipeline, known: set[str]) -> list[profiles.Object]:
 
 
 def test_a_quota_lets_one_of_two_ordinals_in(target: Pipeline) -> None:
-    """Ordinal 0 is recorded once, ordinal 1 gets a word; the object of ordinal 0 deleted afterwards, and the quota
-    with it, nothing is recorded a second time."""
+    """Ordinal 0 is recorded once, ordinal 1 is refused with a message; after deleting the object of ordinal 0, and the
+    quota, nothing is recorded a second time."""
     for item in profiles.find(target):
         profiles.delete(target, profiles.name_of(item))
     quota = build_quota(target.namespace, 1)
@@ -151,7 +151,7 @@ def test_a_quota_lets_one_of_two_ordinals_in(target: Pipeline) -> None:
 
 
 def test_the_same_quota_over_http(target: Pipeline, service: Service) -> None:
-    """A refusal of the caller's making, not a failure of the service, and no word of Roles."""
+    """Reported as a refusal of the request, not as a failure of the service, and without mentioning Roles."""
     with applied(build_quota(target.namespace, 0)):
         kubectl.poll(lambda: is_refused_by_the_cluster(target, "few-profiles"), timeout=30, what="the quota counts")
         answer = service.profile(target.name, "?duration_secs=1", method="POST")
@@ -162,9 +162,9 @@ def test_the_same_quota_over_http(target: Pipeline, service: Service) -> None:
     assert "Role" not in text
 
 
-def test_admission_that_says_no(target: Pipeline, service: Service) -> None:
-    """No object, no second try, its own words in the annotation, the Event and the answer; afterwards the same command
-    works."""
+def test_admission_refuses_the_object(target: Pipeline, service: Service) -> None:
+    """No object, no retry, the policy's message in the annotation, the Event and the response; afterwards the same
+    command works."""
     known = {profiles.uid_of(item) for item in profiles.find(target)}
     with applied(*build_policy(target.namespace)):
         kubectl.poll(lambda: is_refused_by_the_cluster(target, RULE), timeout=30, what="the policy is known")
@@ -188,7 +188,7 @@ def test_admission_that_says_no(target: Pipeline, service: Service) -> None:
 
 @pytest.mark.slow
 def test_a_webhook_that_does_not_answer_is_no_refusal(target: Pipeline) -> None:
-    """It is waited for, and then each ordinal has one profile."""
+    """The operator waits for it; then each ordinal has one profile."""
     known = {profiles.uid_of(item) for item in profiles.find(target)}
     with applied(build_dead_webhook(target.namespace)):
         kubectl.poll(

@@ -1,4 +1,4 @@
-"""Files go by retention, by certain deletions, and by nothing else: on the real cluster, on a volume of 50 MB."""
+"""Files are removed by retention and by certain deletions only: on the real cluster, on a volume of 50 MB."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ def annotate(pipeline: Pipeline, profile: dict[str, Any], annotation: str) -> No
     kubectl.succeed("-n", pipeline.namespace, "annotate", "sprof", profiles.name_of(profile), annotation)
 
 
-def test_the_oldest_goes_and_its_object_says_so(pipeline: Pipeline, disk: Disk, service: Service) -> None:
-    """By the count of the settings, as soon as the next one is stored."""
+def test_the_oldest_file_is_removed_and_its_object_reports_it(pipeline: Pipeline, disk: Disk, service: Service) -> None:
+    """By the configured count, as soon as the next one is stored."""
     first, second, third = (take(pipeline) for _ in range(3))
     kubectl.poll(lambda: is_removed(pipeline, first), timeout=10, what="the first is removed")
     status = profiles.get(pipeline, profiles.name_of(first))["status"]
@@ -150,8 +150,8 @@ def test_the_oldest_goes_and_its_object_says_so(pipeline: Pipeline, disk: Disk, 
     assert listed == {profiles.uid_of(second), profiles.uid_of(third)}
 
 
-def test_a_pinned_one_stays(pipeline: Pipeline, disk: Disk) -> None:
-    """And doesn't count."""
+def test_a_pinned_profile_is_kept(pipeline: Pipeline, disk: Disk) -> None:
+    """It does not count towards the limit."""
     pinned = take(pipeline)
     annotate(pipeline, pinned, f"{names.PIN}=")
     second, _, _ = (take(pipeline) for _ in range(3))
@@ -176,7 +176,7 @@ def test_a_full_volume_refuses_and_serves(pipeline: Pipeline, disk: Disk, servic
 
 
 def test_a_volume_that_fills_during_a_recording(pipeline: Pipeline, disk: Disk, service: Service) -> None:
-    """No half file; the operator lives, says so in the object, cleans up, and goes on when there is room."""
+    """No partial file; the operator survives, reports it in the object, cleans up, and continues once there is room."""
     before = disk.list_profiles()
     name = profiles.make(pipeline, durationSeconds=3)
     profiles.wait(pipeline, name, "Recording")
@@ -203,7 +203,7 @@ def test_a_deleted_object_takes_its_file_along(pipeline: Pipeline, disk: Disk) -
 
 
 def test_a_target_has_a_lease_while_it_is_recorded(pipeline: Pipeline, install: Install) -> None:
-    """It names the installation, the pod owns it, and it goes when the recording ends."""
+    """It names the installation, the pod owns it, and it is deleted when the recording ends."""
     uid = kubectl.get("-n", pipeline.namespace, "pod", pipeline.pod(0))["metadata"]["uid"]
     path = ("-n", pipeline.namespace, "lease", lease.build_name(uid, "pipeline"))
     name = profiles.make(pipeline, durationSeconds=2)
@@ -233,7 +233,7 @@ def test_a_target_that_another_operator_records_is_refused(pipeline: Pipeline) -
 
 
 def test_files_survive_their_namespace(pipeline: Pipeline, install: Install, disk: Disk, service: Service) -> None:
-    """Its end deletes every object, and no user meant the profiles by that: they are served as before."""
+    """Deleting a namespace deletes its objects, but no user meant to delete the profiles: they are still served."""
     (other,) = (n for n in install.values["config"]["targets"]["namespaces"] if n != install.namespace)
     elsewhere = pipelines.start(other, "elsewhere", replicas=1)
     elsewhere.wait_ready()
@@ -301,7 +301,7 @@ def build_crd(plural: str, group: str) -> dict[str, Any]:
 
 
 def watch_deletions(namespace: str, crd: str, count: int) -> list[str]:
-    """Delete the CRD; how it stood at each DELETED event of its objects: `deletionTimestamp`, `gone` or `stands`."""
+    """Delete the CRD; its state at each DELETED event of its objects: `deletionTimestamp`, `gone` or `stands`."""
     arguments = ["kubectl", "-n", namespace, "get", crd, "--watch", "--output-watch-events", "-o", "json"]
     decoder, text, seen, is_deleting = json.JSONDecoder(), "", list[str](), False
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as watch:

@@ -1,4 +1,4 @@
-"""Each row of the HTTP contract once more: through the Service of a release, with real pipelines in the row's state.
+"""Each row of the HTTP contract again: through the Service of a release, with real pipelines in the row's state.
 
 The table is that of `tests/contract/http`. The pipelines are prepared once; what a row starts is cancelled after it.
 """

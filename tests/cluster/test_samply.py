@@ -1,4 +1,4 @@
-"""The built samply keeps its promises on this machine: images/samply/verify, one test for each."""
+"""The built samply works as promised on this machine: images/samply/verify, one test for each promise."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_bad_input_is_refused(spec: dict[str, Any], said: str, install: Install)
     assert said in done.stderr
 
 
-def test_a_schedule_fires_and_kubectl_tells_the_story(pipeline: Pipeline, made: list[str]) -> None:
+def test_a_schedule_fires_and_kubectl_shows_it(pipeline: Pipeline, made: list[str]) -> None:
     """The labels and the cause are on the profile, and in what the service keeps of it."""
     known = {profiles.uid_of(item) for item in profiles.find(pipeline)}
     selected = {"names": [pipeline.name], "ordinals": [1]}

@@ -1,4 +1,4 @@
-"""Many pods: what the operator and the API take, beside an API server of their own with fake pods in it.
+"""Many pods: the resources that the operator and the API use, next to an API server of their own with fake pods.
 
 Held are CPU time, memory and numbers of requests, which a busy machine changes little; what takes how long is in
 bench/scale.

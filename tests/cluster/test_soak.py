@@ -1,4 +1,4 @@
-"""Half an hour of recordings, kills, and namespaces that come and go: memory, tasks and open files stay flat.
+"""Half an hour of recordings, kills and changing namespaces: memory, tasks and open files do not grow.
 
 SAMPLY_SOAK_MINUTES shortens it. The first third warms up, and holds the kills of the release's own containers, since a
 killed process begins anew; what the last third takes is compared with what the second one took.

@@ -1,4 +1,4 @@
-"""Every long-lived task of the operator, ended by itself: the process ends and says why, and the next one works.
+"""Each long-lived task of the operator is ended: the process ends and logs the reason, and the next one works.
 
 Real processes beside an API server of their own (support/scale), one after the other over the same volume: each next
 one watches again, and loses another task.

@@ -54,7 +54,7 @@ def take(pipeline: Pipeline, trigger: Callable[[], None], kind: str, ordinals: l
 
 
 def test_a_pod_gives_one_profile_of_its_ordinal(pipeline: Pipeline) -> None:
-    """Annotating a Pod gives exactly one, of its ordinal; annotation and claim are gone, an Event tells of it."""
+    """Annotating a Pod gives exactly one, of its ordinal; annotation and claim are removed, an Event reports it."""
     take(pipeline, lambda: pipeline.annotate_pod(1, "3s"), "pod", [1])
     message = profiles.wait_event(pipeline.namespace, pipeline.pod(1), "ProfileRequested")
     assert message.startswith("1 profile of 3 s requested")
@@ -68,7 +68,7 @@ def test_a_stateful_set_gives_one_profile_per_ordinal_and_the_same_command_works
 
 @pytest.mark.parametrize("value", ["", "abc", "0s", "-5", "99999s"], ids=["empty", "abc", "0s", "-5", "99999s"])
 def test_a_value_that_means_nothing_is_refused(value: str, pipeline: Pipeline) -> None:
-    """The annotation turns into a refusal that names what is accepted, an Event says so too; nothing is recorded."""
+    """The annotation turns into a refusal that lists accepted values, as does an Event; nothing is recorded."""
     known = uids(pipeline)
     pipeline.annotate_pod(0, value)
     refused = kubectl.poll(
@@ -87,10 +87,10 @@ def test_a_value_that_means_nothing_is_refused(value: str, pipeline: Pipeline) -
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("30", 30), ("2m", 120)])
-def test_other_ways_to_say_how_long_and_a_change_of_mind(
+def test_other_duration_formats_and_a_withdrawn_trigger(
     value: str, seconds: int, pipeline: Pipeline, service: Service
 ) -> None:
-    """`30` and `2m` mean what they say and clear an older refusal; deleting the object cancels: nothing is kept."""
+    """`30` and `2m` are durations and clear an older refusal; deleting the object cancels: nothing is kept."""
     known = uids(pipeline)
     pipeline.annotate_pod(0, value)
     (item,) = wait_new(pipeline, known, 1)
@@ -104,7 +104,7 @@ def test_other_ways_to_say_how_long_and_a_change_of_mind(
 
 
 def test_a_set_without_pods_is_refused(install: Install) -> None:
-    """A StatefulSet scaled to 0 has nothing to profile, and says so instead of staying silent."""
+    """A StatefulSet scaled to 0 has nothing to profile, and this is reported."""
     empty = pipelines.start(install.namespace, "trigger-empty", replicas=0)
     empty.annotate_set("3s")
     message = profiles.wait_event(empty.namespace, empty.stateful_set, "ProfileRefused")
@@ -168,7 +168,7 @@ def test_killed_before_it_was_done(instant: str, interrupted: dict[str, Pipeline
 
 
 def test_killed_before_the_claim_was_released(install: Install, pipeline: Pipeline) -> None:
-    """All objects of a claim exist and have ended, only the claim is still there: it goes, and nothing is recorded."""
+    """All objects of a claim exist and have ended, only the claim is left: it is removed, and nothing is recorded."""
     known = uids(pipeline)
     done = profiles.make(pipeline, ordinal=1)
     request = str(uuid.uuid4())

@@ -1,4 +1,4 @@
-"""What every exec door must do, the test server's as well as a real cluster's. Subclass and give the fixtures."""
+"""The exec contract, for the test server and for a real cluster. Subclass it and provide the fixtures."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ExecContract:
         with pytest.raises(KubeNotFound, match="missing"):
             await door.client.run(door.place.namespace, "missing", door.place.container, ["true"], deadline_secs=10)
 
-    async def test_a_missing_container_is_told_with_its_name(self, door: Door) -> None:
+    async def test_a_missing_container_is_reported_by_name(self, door: Door) -> None:
         with pytest.raises((KubeInvalid, KubeNotFound), match="missing"):
             await door.client.run(door.place.namespace, door.place.pod, "missing", ["true"], deadline_secs=10)
 

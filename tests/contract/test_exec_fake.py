@@ -1,4 +1,4 @@
-"""The exec contract against the test server: where it speaks one protocol, the other one, both."""
+"""The exec contract against the test server, with one protocol, the other, or both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loaded by schemathesis itself: ids that are really stored, and a check of its own."""
+"""Loaded by schemathesis: ids that are stored, and an additional check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STORED = tuple(f"00000000-0000-4000-8000-{number:012x}" for number in range(1, 8
 
 
 def _pick(text: str, choices: tuple[str, ...]) -> str:
-    """Three of four times one that there is; always the same for the same text."""
+    """In three of four cases an existing one; always the same for the same text."""
     number = int(hashlib.sha256(text.encode(errors="replace")).hexdigest(), 16)
     return text if number % 4 == 0 else choices[number // 4 % len(choices)]
 
@@ -28,7 +28,7 @@ def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) ->
 
 @schemathesis.hook
 def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What one parameter allows another: else nearly all is refused before anything is done."""
+    """Dependencies between parameters: otherwise nearly every request is refused early."""
     if not query:
         return query
     for name in ("before", "after"):
@@ -44,7 +44,7 @@ def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | No
 
 @schemathesis.check
 def no_internal_error(ctx: Any, response: Any, case: Any) -> None:
-    """A defect is never an answer, whatever was sent."""
+    """An internal error is never a valid response."""
     if response.status_code >= 500 and response.content:
         assert response.json()["error_code"] != "InternalError"
     assert b"Traceback" not in response.content

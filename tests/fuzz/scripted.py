@@ -1,4 +1,4 @@
-"""An operator that does what a real one would, as far as a client can see: starts, refuses, stops, removes."""
+"""An operator that, to a client, behaves like a real one: it starts, refuses, stops and removes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""schemathesis against the whole interface: whatever the OpenAPI document allows, or doesn't, gets a documented answer.
+"""schemathesis against the whole interface: every request, valid or not, gets a documented response.
 
 A real server on a real port; behind it a scripted operator, stored profiles and a failure.
 """

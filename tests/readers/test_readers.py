@@ -1,4 +1,4 @@
-"""What this program writes, read by those it is written for: Firefox Profiler's own code, Google's pprof, speedscope.
+"""The output formats, read by the programs they are for: Firefox Profiler's own code, Google's pprof, speedscope.
 
 Run `tests/readers/install` once. A reader that isn't there is skipped with that reason.
 """

@@ -1,4 +1,4 @@
-"""Runs Feldera's SDK in its own environment against an address of this machine."""
+"""Runs Feldera's SDK in its own environment, against an address of this machine."""
 
 from __future__ import annotations
 

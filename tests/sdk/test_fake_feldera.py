@@ -1,4 +1,4 @@
-"""Feldera's own SDK reads what the tests' Feldera answers: pipelines, refusals, profiles."""
+"""Feldera's own SDK accepts the responses of the fake Feldera: pipelines, refusals, profiles."""
 
 from __future__ import annotations
 

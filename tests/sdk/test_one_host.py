@@ -1,4 +1,4 @@
-"""This service and Feldera's API server under one host, by the recipes of docs/publishing.md: one URL, one key."""
+"""This service and Feldera's API server under one host, as described in docs/publishing.md: one URL, one key."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ async def host(service: Service, feldera: FakeFeldera, tmp_path: Path) -> AsyncI
         yield url
 
 
-async def test_each_path_goes_to_whom_it_belongs(host: str) -> None:
-    """This service names itself in each answer."""
+async def test_each_path_reaches_the_right_service(host: str) -> None:
+    """This service identifies itself in each response."""
     async with aiohttp.ClientSession() as session:
         for path in list_paths():
             async with session.get(host + path, headers={"Authorization": "Bearer x"}, allow_redirects=False) as answer:

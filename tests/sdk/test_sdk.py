@@ -1,4 +1,4 @@
-"""Feldera's own Python SDK works with this service as with Feldera's: start, get, errors, retries."""
+"""Feldera's own Python SDK works with this service: start, get, errors, retries."""
 
 from __future__ import annotations
 
@@ -78,15 +78,15 @@ async def test_errors_arrive_as_errors_of_the_sdk(service: Service) -> None:
     assert (long["status"], long["error_code"]) == (400, "InvalidParam")
 
 
-async def test_what_is_worth_repeating_is_repeated_by_the_sdk(service: Service) -> None:
-    """A 503 and a 429 are over after a while; the user's script never sees them."""
+async def test_the_sdk_retries_retryable_errors(service: Service) -> None:
+    """A 503 and a 429 end after a while; the user's script never sees them."""
     start(service, errors.PipelineUnreachable("No way."), errors.TooManyRequests("Enough."))
     assert await use_sdk(service, "start:orders:1") == [{"started": "orders"}]
     assert len(service.operator.started) == 3
 
 
-async def test_what_repeating_will_not_cure_is_told_at_once(service: Service) -> None:
-    """A right that the operator lacks: the SDK would wait for minutes after a 502."""
+async def test_permanent_errors_are_raised_at_once(service: Service) -> None:
+    """A right that the operator lacks: after a 502 the SDK would retry for minutes."""
     start(service, errors.KubeForbidden("The operator may not make SamplyProfiles here."))
     began = time.monotonic()
     (refused,) = await use_sdk(service, "start:orders:1")
@@ -112,7 +112,7 @@ async def test_nothing_the_sdk_does_is_logged_as_an_error(service: Service, capl
 
 @pytest.mark.parametrize("key", ["", "apikey:of-feldera", KEY[:-1] + "x"], ids=["none", "Feldera's", "another"])
 async def test_a_key_that_is_not_of_this_service(service: Service, key: str) -> None:
-    """The client can be made: what it asks for first tells nothing. Everything else is 401."""
+    """The client can be made: its first request reveals nothing. Everything else is 401."""
     service.put(1, PROFILE)
     await service.settle()
     url = f"http://127.0.0.1:{service.port}"

@@ -1,4 +1,4 @@
-"""What may lie on a volume in the place of a document: each makes one at a path that doesn't exist yet."""
+"""What may be on a volume instead of a valid document: each function creates one at a path that does not exist yet."""
 
 from __future__ import annotations
 

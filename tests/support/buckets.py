@@ -1,4 +1,4 @@
-"""Servers of object storage, as processes of this machine; each test has a prefix of its own."""
+"""Object storage servers as processes of this machine; each test has its own prefix."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Server:
         return Objects(self.connect(prefix or secrets.token_hex(8)))
 
     def pause(self) -> None:
-        """It accepts connections, and says nothing."""
+        """It accepts connections, but does not respond."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:

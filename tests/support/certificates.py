@@ -1,4 +1,4 @@
-"""Certificates for servers of tests, made on the spot."""
+"""Certificates for test servers, made on demand."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""A real circuit's markers (tests/data/profiles), read apart from the code under test, with samples put where they say
-that CPU time was used: the recording itself has none.
-"""
+"""A real circuit's markers (tests/data/profiles), read independently of the code under test. Samples are added where
+the markers report CPU time: the recording itself has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the console is shown in tests: pipelines in all states, profiles good and bad, and names that bite."""
+"""Data for tests of the console: pipelines in all states, good and bad profiles, and hostile names."""
 
 from __future__ import annotations
 

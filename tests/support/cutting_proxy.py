@@ -1,4 +1,4 @@
-"""A way to a server that breaks: passes bytes through, untouched, and cuts each connection where it is told to.
+"""A proxy for a failing connection: passes bytes through unchanged, and cuts each connection where the test says.
 
 async with CuttingProxy(host, port) as proxy:
     proxy.cuts = [70_000, 3]      the next two connections end after so many bytes from the server, the others don't

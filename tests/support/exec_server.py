@@ -1,4 +1,4 @@
-"""An API server's exec listener on a loopback port: runs real local commands, and breaks as real ones do.
+"""An API server's exec endpoint on a loopback port: runs real local commands, and fails as real ones do.
 
 Pods: any name but `missing` (404); containers: any name but `missing` (400). Faults are taken one per session, in
 order; when none is left, sessions are faultless. It speaks v5 and v4 (`protocols`).

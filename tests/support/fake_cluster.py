@@ -44,7 +44,7 @@ FACTS = {
 
 
 def no_fault(verb: str, what: str) -> None:
-    """Everything works."""
+    """No call fails."""
 
 
 @dataclass(slots=True)
@@ -197,7 +197,7 @@ class FakeCluster:
         return container
 
     def put(self, path: str, raw: Json) -> Json:
-        """Place an object as it is, and tell the watchers."""
+        """Place an object as it is, and notify the watchers."""
         self._version += 1
         meta = raw.setdefault("metadata", {})
         meta.setdefault("uid", str(uuid.uuid4()))
@@ -236,7 +236,7 @@ class FakeCluster:
             raise error
 
     async def _leave(self, verb: str, what: str) -> None:
-        """A fault after the act: it was done, and nobody was told."""
+        """A fault after the call: it was carried out, but the caller gets an error."""
         error = self.fault(f"{verb} done", what)
         if error is not None:
             raise error

@@ -1,4 +1,4 @@
-"""Feldera's API server as far as this project asks it: tenants, keys, pipelines, and the ways in which it fails.
+"""A fake of Feldera's API server, as far as this project uses it: tenants, keys, pipelines, and its failures.
 
 Every regular answer is checked against Feldera's own OpenAPI document before it is sent, and Feldera's SDK reads them
 too (tests/sdk). A real Feldera is not to be had here; what this one leaves out, no test may rely on.
@@ -183,7 +183,7 @@ class FakeFeldera:
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """It goes away."""
+        """The server becomes unreachable."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

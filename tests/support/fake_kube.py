@@ -1,4 +1,4 @@
-"""A small API server on a loopback port: objects in a dict, with the answers that code must be able to bear.
+"""A small API server on a loopback port: objects in a dict, with the responses that code must be able to handle.
 
 It keeps what is written, counts resource versions, refuses what conflicts, tells watches of changes, and can fail on
 demand. It knows no schema and no admission: what depends on these is tested on a real cluster.

@@ -1,4 +1,4 @@
-"""An operator made of a script: speaks the protocol of the unix socket from a state that the test sets.
+"""A scripted operator: speaks the protocol of the unix socket from a state that the test sets.
 
 The contract tests that run against it run against the real `control/server.py` too: what it says is what that says.
 """
@@ -191,13 +191,13 @@ class FakeOperator:
         await web.UnixSite(self._runner, str(self._socket_path)).start()
 
     async def go_away(self) -> None:
-        """As a killed process: streams break, the socket's file stays."""
+        """As a killed process: streams break, the socket's file remains."""
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
 
     def push(self) -> None:
-        """Tell all watchers the state as it is now."""
+        """Send the current state to all watchers."""
         self._changed.set()
         self._changed = asyncio.Event()
 

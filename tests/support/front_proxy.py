@@ -1,4 +1,4 @@
-"""nginx before this service and Feldera's API server, configured from Ingresses as ingress-nginx does it.
+"""nginx in front of this service and Feldera's API server, configured from Ingresses as ingress-nginx does it.
 
 With `use-regex` on one Ingress of a host, each path of the host becomes `location ~* "^path"`, the longest one first.
 """

@@ -1,4 +1,4 @@
-"""Every route of the api: those that need no token, and those that do."""
+"""All routes of the api: those that need no token, and those that do."""
 
 from __future__ import annotations
 

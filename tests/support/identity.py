@@ -1,4 +1,4 @@
-"""An identity provider: keys, tokens signed with them as a test wants, and a server of its public keys."""
+"""An identity provider: keys, tokens signed with them, and a server of its public keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON patch (RFC 6902) and merge patch (RFC 7386), as far as the operator uses them: what an API server would do."""
+"""JSON patch (RFC 6902) and merge patch (RFC 7386), as an API server applies them, as far as the operator uses them."""
 
 from __future__ import annotations
 

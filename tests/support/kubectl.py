@@ -1,4 +1,4 @@
-"""Runs the real kubectl on the cluster that $KUBECONFIG names; every call fails loudly or says that it failed."""
+"""Runs the real kubectl on the cluster in $KUBECONFIG; every call raises an error or returns its exit status."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def get(*arguments: str) -> dict[str, Any]:
 def poll(
     look: Callable[[], Answer | None], *, timeout: float, what: str | Callable[[], str], pause: float = 0.25
 ) -> Answer:
-    """Look until there is an answer; fails the test when the time is over. `what` may tell what was seen last."""
+    """Repeat until the result is true; fails the test after the timeout. `what` may describe what was seen last."""
     end = time.monotonic() + timeout
     while True:
         answer = look()

@@ -1,4 +1,4 @@
-"""Puts markers into made profiles, as Feldera's engine writes them."""
+"""Adds markers to generated profiles, as Feldera's engine writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test needs installed. A proof that could be made is never skipped: it fails, and says what to run."""
+"""What a test needs installed. If it could be installed, a missing program fails the test, with the command to run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 
 def can_install() -> bool:
-    """A build server has what it was told to install, and root on Debian can install it; nobody else is blamed."""
+    """CI has everything that it was told to install, and root on Debian can install it; others can't."""
     return bool(os.environ.get("CI")) or (os.geteuid() == 0 and shutil.which("apt-get") is not None)
 
 
 def lack(what: str, cure: str) -> NoReturn:
-    """Ends the test: skipped only where its need can't be met."""
+    """Ends the test: skipped only if the requirement can't be met."""
     reason = f"{what} isn't installed: run {cure}"
     if can_install():
         pytest.fail(reason, pytrace=False)

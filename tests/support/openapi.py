@@ -1,4 +1,4 @@
-"""Holds a response against the OpenAPI document: status, headers, media type and JSON must be as it says, and no more.
+"""Checks a response against the OpenAPI document: status, headers, media type and JSON must match exactly.
 
 The document itself is open, so that a client survives what a newer release adds; here each object is closed.
 """
@@ -118,7 +118,7 @@ def _check_body(where: str, response: Json, headers: Mapping[str, str], body: by
 
 
 def resolve(part: Json) -> Json:
-    """What a reference stands for."""
+    """The target of a reference."""
     if "$ref" not in part:
         return part
     found: Any = read_document()

@@ -159,7 +159,7 @@ class OperatorProcess:
                 self.claims.see(found)
 
     async def reach(self, is_so: Callable[[], object], secs: float = 30.0) -> None:
-        """Wait until it is so."""
+        """Wait until the condition holds."""
         until = time.monotonic() + secs
         while not is_so():
             assert time.monotonic() < until, f"never reached: {[raw.get('status') for raw in self.list_profiles()]}"
@@ -171,7 +171,7 @@ class OperatorProcess:
         return self.find_status(name)
 
     async def reach_rest(self) -> None:
-        """Nothing runs, and the journal is empty."""
+        """Wait until nothing is running and the journal is empty."""
         await self.reach(lambda: not self.engine.runs and not list((self.volume.root / "journal").iterdir()))
 
     def find_status(self, name: str) -> Json:

@@ -1,4 +1,4 @@
-"""Reads pprof's protobuf: written apart from the encoder, after the .proto file, so that the two check each other."""
+"""Reads pprof's protobuf: written from the .proto file, independently of the encoder, so that each checks the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes small profiles of format version 55 for tests: what a test says, and defaults for the rest."""
+"""Makes small profiles of format version 55 for tests, with defaults for everything a test does not set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Good profiles, and what damage and strange writers make of them: the same seed gives the same bytes."""
+"""Good profiles, damaged and unusual variants of them: the same seed gives the same bytes."""
 
 from __future__ import annotations
 

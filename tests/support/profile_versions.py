@@ -1,4 +1,4 @@
-"""Rewrites a recording of format version 55 as other versions have it.
+"""Converts a recording of format version 55 to other versions.
 
 The recordings in `tests/data/profiles` are real, made by Debian's samply 0.13.1, which writes version 55. Other samplys
 write 49 (0.13.1 from crates.io), 57 (Feldera's fork) and 66 to 71 (upstream's main branch); the viewer reads up to 75.

@@ -1,4 +1,4 @@
-"""Values that many tests begin with: pods, StatefulSets, SamplyProfiles, journal entries and manifests that are right.
+"""Valid default values for tests: pods, StatefulSets, SamplyProfiles, journal entries and manifests.
 
 Each takes changes as keywords, so that a test names only what it is about.
 """

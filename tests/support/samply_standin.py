@@ -1,4 +1,4 @@
-"""A program that behaves as samply 0.13.1 does towards its caller, without perf events. Run as `samply record …`.
+"""A stand-in for samply 0.13.1 that behaves the same towards its caller, without perf events. Run as `samply record …`.
 
 It stops its target while it attaches; says on stderr when it records; on exactly one SIGINT writes profile and sidecar
 some time later; on a second one exits at once without a file; ignores SIGTERM; ends by itself when its target is gone,
@@ -77,7 +77,7 @@ SWITCHES = {"--save-only", "--unstable-presymbolicate", "--presymbolicate"}
 
 
 def build_help(symbol_flag: str) -> str:
-    """What `samply record --help` prints; the newer ones are told apart by their flag."""
+    """The output of `samply record --help`; newer versions are recognized by their flag."""
     is_newer = symbol_flag == "--presymbolicate"
     options = [*BEFORE, *(NEWER if is_newer else ()), *CREATION, *filter(None, [symbol_flag])]
     options += [*CORECLR, *AFTER, *LAST] if is_newer else [*AFTER, *CORECLR, *LAST]

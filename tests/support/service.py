@@ -1,4 +1,4 @@
-"""The whole api in this process on a real port: a volume, a scripted operator behind the socket, a client in front."""
+"""The whole api in this process on a real port: a volume, a scripted operator behind the socket, and a client."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class Service:
         return self.client.credentials == self.operator.credentials
 
     async def send_away(self) -> None:
-        """The operator goes; wait until the api has noticed."""
+        """Stop the operator; wait until the api has noticed."""
         await self.operator.go_away()
         await self.wait_for_operator("Away")
 

@@ -1,4 +1,4 @@
-"""The shells that a pipeline's image may have, each as a folder that begins a PATH, with a stand-in for samply in it.
+"""The shells that a pipeline's image may have, each as a folder for PATH, with a stand-in for samply in it.
 
 Where one isn't installed its tests fail, or are skipped where nobody can be asked to install it (needs.py).
 """

@@ -1,4 +1,4 @@
-"""Writes JsonSlabs (.jslb), as Firefox Profiler does it: long arrays of numbers become slabs."""
+"""Writes JsonSlabs (.jslb) as Firefox Profiler does: long arrays of numbers become slabs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One container with one target, and one recording in it by recorder/pod/script_calls.py, as the operator calls it.
+"""One container with one target, and one recording in it, run by recorder/pod/script_calls.py as the operator does it.
 
 A piece is played on a stage of its own, in each shell; all at the same time, since they mostly wait.
 """

@@ -1,4 +1,4 @@
-"""Profiles taken before: object in the cluster, manifest and file on the volume, as a recording leaves them."""
+"""Earlier profiles: object in the cluster, manifest and file on the volume, as a recording leaves them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def publish(volume: Volume, manifest: Manifest, data: bytes) -> None:
 
 
 def forget(cluster: FakeCluster, name: str) -> Json:
-    """The object is gone, and no watch said so."""
+    """Remove the object without notifying any watch."""
     return cluster.objects.pop(objects.samply_profiles(NAMESPACE, name))
 
 

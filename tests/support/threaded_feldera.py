@@ -1,4 +1,4 @@
-"""The tests' Feldera in a thread of its own, on an address that pods reach: for tests that wait in kubectl."""
+"""The fake Feldera in its own thread, at an address that pods can reach: for tests that block in kubectl."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Properties are checked for what they say, not for how long an example takes: a busy machine is no defect."""
+"""Property tests have no deadline for an example: a busy machine is not a failure."""
 
 from hypothesis import settings
 

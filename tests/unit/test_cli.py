@@ -1,4 +1,4 @@
-"""The command line: exit codes and what it says; the programs behind it have tests of their own."""
+"""The command line: exit codes and output; the programs behind it have their own tests."""
 
 from __future__ import annotations
 

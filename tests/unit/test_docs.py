@@ -1,4 +1,4 @@
-"""The documentation keeps step with the source: reasons, links, commands."""
+"""The documentation matches the source: reasons, links, commands."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def make_anchor(heading: str) -> str:
 
 
 def test_there_are_pages() -> None:
-    """A guard of the tests below: they must not pass because they looked at nothing."""
+    """Guards the tests below against passing without any pages."""
     assert {"README.md", "docs/troubleshooting.md", "docs/install.md"} <= set(map(name, PAGES))
 
 
 def test_every_reason_has_one_row() -> None:
-    """Whoever searches for a reason finds it, and no row is about a reason that is gone."""
+    """Each reason can be found, and no row describes a reason that no longer exists."""
     assert list(read_rows()) == list(REMEDIES), "run hack/docs"
 
 
@@ -89,7 +89,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_make_targets_exist(page: Path) -> None:
-    """What a page tells to type with make is in the Makefile."""
+    """Each `make` command on a page is in the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     for target in re.findall(r"`make ([a-z-]+)|^(?:\$ )?make ([a-z-]+)$", page.read_text(), re.MULTILINE):
         assert set(target) & targets, f"{name(page)}: make {''.join(target)}"
@@ -97,6 +97,6 @@ def test_make_targets_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_scripts_exist(page: Path) -> None:
-    """A page that names a script of hack/ names one that is there."""
+    """Each script of hack/ that a page names exists."""
     for script in re.findall(r"(?<![\w/])hack/[\w./-]*\w", page.read_text()):
         assert (REPOSITORY / script).exists(), f"{name(page)}: {script}"

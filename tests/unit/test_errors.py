@@ -60,14 +60,14 @@ def test_the_docstring_draws_the_whole_tree() -> None:
 
 
 def test_no_two_classes_have_the_same_code() -> None:
-    """But for the one that is told as its base."""
+    """Except for the one that is reported as its base."""
     codes = [kind.code for kind in ALL if kind.__name__ not in SHARED]
     assert len(codes) == len(set(codes)), sorted(code for code in codes if codes.count(code) > 1)
 
 
 @each
 def test_every_class_has_a_code_of_its_own_in_camel_case(kind: Kind) -> None:
-    """An inherited code would tell clients something else."""
+    """An inherited code would mislead clients."""
     assert re.fullmatch(r"[A-Z][A-Za-z]+", kind.code)
     if kind.__name__ in SHARED:
         assert kind.code == SHARED[kind.__name__]

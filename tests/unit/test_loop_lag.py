@@ -28,8 +28,8 @@ other.join()
 
 
 def test_a_loop_that_is_held_up_is_late_for_all_that_would_have_come(tmp_path: Path) -> None:
-    """0.4 s are 40 calls, each 10 ms less late than the one before; another thread's loop is told apart. CPU that
-    held it up is told apart from waiting."""
+    """0.4 s are 40 calls, each 10 ms less late than the one before; another thread's loop is reported separately. So is
+    the CPU time that blocked it, as opposed to waiting."""
     script, out = tmp_path / "program.py", tmp_path / "lag"
     script.write_text(PROGRAM)
     subprocess.run([sys.executable, loop_lag.__file__, str(out), str(script)], check=True, timeout=60)

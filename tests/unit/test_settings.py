@@ -1,4 +1,4 @@
-"""The settings: defaults, what is refused and how it is said, who reads the environment."""
+"""The settings: defaults, refused values and their messages, and which code reads the environment."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_nothing_else_reads_the_environment() -> None:
         pytest.param({"unsafeLetAnyoneIn": True}, "unsafeLetAnyoneIn", id="switched off by a wrong name"),
     ],
 )
-def test_a_door_that_nobody_or_everybody_could_pass_by_mistake_is_refused(auth: object, said: str) -> None:
+def test_authentication_settings_that_admit_everyone_or_no_one_are_refused(auth: object, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         settings.parse(json.dumps({"auth": auth}).encode())
 

@@ -1,4 +1,4 @@
-"""One boot of the emulated machine (hack/vm) for all tests: what it is to do, and what it left."""
+"""One boot of the emulated machine (hack/vm) for all tests: the script that it runs, and its results."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Job:
         self.add(f"within {group} {caps} {command} >{name}.facts 2>{name}.facts.err")
 
     def probe(self, name: str, group: str, caps: str, events: int = 2) -> None:
-        """What the kernel answers to who opens the target's events."""
+        """The kernel's response to an attempt to open the target's events."""
         self.add(f'within {group} {caps} events "$pid" {events} >{name}.answer')
 
 

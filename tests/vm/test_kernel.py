@@ -1,4 +1,4 @@
-"""Debian's kernel with cgroup v2, in an emulated machine: what it allows, and that preflight says the same before."""
+"""Debian's kernel with cgroup v2, in an emulated machine: what it allows, and that preflight predicts it."""
 
 from __future__ import annotations
 

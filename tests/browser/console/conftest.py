@@ -1,6 +1,5 @@
-"""The console in a browser, against the whole api. Whatever a test does, these hold: no request to another host, no
-violation of the policy, no error in the page.
-"""
+"""The console in a browser, against the whole api. Every test also checks that the page sends no request to another
+host, does not violate the policy, and raises no error."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ expect.set_options(timeout=30_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each reads profiles in child processes and draws pages: on a busy machine that takes minutes."""
+    """Each test reads profiles in child processes and renders pages: on a busy machine that takes minutes."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(400))
@@ -68,7 +67,7 @@ async def service(folder: Path, api: Api, auth: Auth) -> AsyncIterator[Service]:
 
 
 class Watch:
-    """What a page did that it must not do."""
+    """Violations by a page."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
@@ -148,12 +147,12 @@ async def measure_overhang(page: Page) -> int:
 
 
 async def wait_drawn(page: Page) -> None:
-    """Nothing is on its way any more."""
+    """Wait until nothing is loading or being drawn."""
     await page.locator(".skeleton, .loading-line.on, .spinner").first.wait_for(state="detached")
 
 
 async def take_picture(page: Page, name: str) -> None:
-    """For the docs, where $SCREENSHOTS says so."""
+    """For the documentation, if $SCREENSHOTS is set."""
     if folder := os.environ.get("SCREENSHOTS"):
         await page.evaluate("document.activeElement?.blur()")
         await page.mouse.move(0, 0)

@@ -1,4 +1,4 @@
-"""Every page: as it should look on a desk and on a phone, by day and by night, to eyes and to a screen reader."""
+"""Every page, in light and dark mode, on a desktop and on a phone, for the eye and for a screen reader."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_the_list_by_keyboard(visit: Open) -> None:
     await expect(page.get_by_role("heading", level=1)).to_have_text("pricing")
 
 
-async def test_the_list_says_what_records_and_what_a_profile_is_worth(visit: Open) -> None:
+async def test_the_list_shows_running_recordings_and_profile_quality(visit: Open) -> None:
     page = await visit()
     row = page.locator(".pipelines li", has_text="clickstream-sessions")
     await expect(row.locator(".ordinal.live")).to_contain_text("recording now")
@@ -133,7 +133,7 @@ async def test_a_pin_is_set_and_taken_away(visit: Open, service: Service) -> Non
 
 
 async def test_names_are_never_markup(visit: Open, service: Service) -> None:
-    """On each view; a name of 10,000 characters pushes nothing out of the window."""
+    """On each view; a name of 10,000 characters does not overflow the window."""
     console.put_good(service, 30, console.make_hostile(), requested_by=console.HOSTILE)
     await service.settle()
     for view in ("flame", "inverted", "tree", "table", "sandwich"):

@@ -1,4 +1,4 @@
-"""From the button to the flame graph, and every way in which that can go otherwise."""
+"""Recording from the console: from the button to the flame graph, and every way in which it can fail."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_two_tabs_follow_the_same_recording(visit: Open, script: Script) -
 
 
 async def test_cancelled(visit: Open, service: Service, script: Script) -> None:
-    """After a question; then it is gone."""
+    """After confirmation; then it is gone."""
     await script.show("Recording", ends_in_secs=20)
     page = await visit(f"profiles/orders/{NEW}")
     await page.get_by_role("button", name="Cancel").click()
@@ -103,7 +103,7 @@ async def test_cancelled(visit: Open, service: Service, script: Script) -> None:
     await expect(page).to_have_url(f"http://127.0.0.1:{service.port}/console/pipelines/feldera/orders")
 
 
-async def test_a_failure_says_why_what_helps_and_the_log(visit: Open, script: Script) -> None:
+async def test_a_failure_shows_its_cause_remedy_and_log(visit: Open, script: Script) -> None:
     await script.show("Recording", ends_in_secs=20)
     page = await visit(f"profiles/orders/{NEW}")
     await expect(page.locator(".ring")).to_be_visible()
@@ -114,7 +114,7 @@ async def test_a_failure_says_why_what_helps_and_the_log(visit: Open, script: Sc
 
 
 async def test_all_ordinals_at_once(visit: Open, service: Service, script: Script) -> None:
-    """What was refused is told; the others go on."""
+    """Refusals are shown; the others continue."""
 
     def answer(asked: StartRequest) -> StartReply:
         if asked.ordinal == 1:
@@ -187,7 +187,7 @@ async def test_the_check_before(visit: Open, service: Service) -> None:
 
 
 async def test_without_the_operator_stored_profiles_are_there(visit: Open, service: Service, watch: Watch) -> None:
-    """And what isn't known is said so; when it is back, the page notices."""
+    """What is unknown is marked as such; the page notices when the operator is back."""
     await service.send_away()
     page = await visit()
     await expect(page.get_by_text("The operator is not available", exact=True)).to_be_visible()

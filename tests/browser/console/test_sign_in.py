@@ -1,4 +1,4 @@
-"""Each way in, and each way in which it ends."""
+"""Every way of signing in, and how each one ends."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_token_that_is_not_taken_is_not_kept(visit: Open) -> None:
 
 
 async def test_a_token_that_expires_is_asked_for_anew(visit: Open, service: Service) -> None:
-    """The page says why, and goes on where it was."""
+    """The page says why, and continues where it was."""
     page = await visit("pipelines/feldera/orders?state=Failed")
     await expect(page.locator(".history tbody tr")).to_have_count(1)
     known = service.operator.credentials
@@ -75,7 +75,7 @@ async def test_a_token_that_expires_is_asked_for_anew(visit: Open, service: Serv
 
 
 async def test_handed_over_by_the_command_line(visit: Open, watch: Watch) -> None:
-    """Behind the `#`: it is out of the address before anything else happens."""
+    """After the `#`: it is removed from the address before anything else happens."""
     page = await visit(f"pipelines/feldera/orders#token={KEY}", token=None)
     await expect(page.get_by_role("heading", level=1)).to_have_text("orders")
     assert page.url == f"{watch.origin}/console/pipelines/feldera/orders"
@@ -88,10 +88,10 @@ def auth() -> Auth:
 
 
 @pytest.mark.parametrize("header", ["Authorization", "X-Forwarded-Access-Token"])
-async def test_behind_a_proxy_that_shows_a_token(
+async def test_a_proxy_that_sends_a_token_signs_in(
     service: Service, watch: Watch, context: BrowserContext, header: str
 ) -> None:
-    """As oauth2-proxy does: nothing is asked for, and the browser never has the token."""
+    """As oauth2-proxy does: there is no prompt, and the browser never gets the token."""
 
     async def forward(request: web.Request) -> web.Response:
         shown = f"Bearer {KEY}" if header == "Authorization" else KEY
@@ -112,7 +112,7 @@ async def test_behind_a_proxy_that_shows_a_token(
 
 
 async def test_too_many_requests_pass_by_themselves(folder: Path, browser: Browser) -> None:
-    """429 with its time: the page says so, and goes on after it."""
+    """429 with Retry-After: the page shows it, and continues afterwards."""
     # It asks every 5 s, when so few requests are free again that it's too early.
     async with serving(folder, Api(requests_per_sec=0.1, request_burst=12)) as service:
         console.fill(service)
@@ -201,7 +201,7 @@ class TestProvider:
         await page.get_by_role("button", name="Continue").click()
 
     async def test_one_sees_what_the_grant_allows(self, page: Page) -> None:
-        """And is where one was; no code stays in the address, no token in a cookie."""
+        """After signing in the user is back on the same page; no code stays in the address, no token in a cookie."""
         await self.sign_in(page, "alice")
         await expect(page.locator(".history tbody tr")).to_have_count(1)
         assert page.url.endswith("/console/pipelines/feldera/orders?state=Failed")
@@ -215,14 +215,14 @@ class TestProvider:
         await page.get_by_role("link", name="Pipelines").first.click()
         await expect(page.get_by_text("No pipelines yet")).to_be_visible()
 
-    async def test_a_code_of_another_browser_is_worth_nothing(self, page: Page, ports: tuple[int, int]) -> None:
-        """Whoever is sent such a link is not signed in as somebody else."""
+    async def test_a_code_issued_to_another_browser_is_rejected(self, page: Page, ports: tuple[int, int]) -> None:
+        """A user who follows such a link is not signed in as somebody else."""
         await page.goto(f"http://127.0.0.1:{ports[1]}/console/auth/callback?code=stolen&state=stolen")
         await expect(page.get_by_text("This browser began no such sign-in")).to_be_visible()
         assert "code" not in page.url
         assert await read_token(page) is None
 
-    async def test_what_the_provider_refuses_is_told(self, page: Page, ports: tuple[int, int]) -> None:
+    async def test_a_refusal_by_the_provider_is_shown(self, page: Page, ports: tuple[int, int]) -> None:
         query = "error=access_denied&error_description=<b>No</b>"
         await page.goto(f"http://127.0.0.1:{ports[1]}/console/auth/callback?{query}")
         await expect(page.get_by_text("The identity provider says: <b>No</b>")).to_be_visible()

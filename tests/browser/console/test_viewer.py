@@ -30,7 +30,7 @@ async def press(page: Page, *keys: str) -> None:
 
 
 async def test_the_graph_by_keyboard(visit: Open) -> None:
-    """Each frame is read out with its numbers; Enter zooms, and the address knows it."""
+    """Each frame is read out with its numbers; Enter zooms, and updates the address."""
     page = await visit(PROFILE)
     await wait_drawn(page)
     await press(page, "ArrowDown")
@@ -46,7 +46,7 @@ async def test_the_graph_by_keyboard(visit: Open) -> None:
 
 
 async def test_the_graph_by_mouse(visit: Open) -> None:
-    """A click zooms, what is under the pointer is told, the way back is one click, and so is the browser's own."""
+    """A click zooms, the frame under the pointer is described, and one click, or the browser's Back, returns."""
     page = await visit(PROFILE)
     await wait_drawn(page)
     canvas = page.get_by_test_id("flame")
@@ -70,7 +70,7 @@ async def test_one_search_drives_all_views(visit: Open) -> None:
 
 
 async def test_the_table_says_what_the_file_says(visit: Open, tmp_path: Path) -> None:
-    """By hand from the samples, and sorted by any column."""
+    """Computed from the samples independently, and sorted by any column."""
     page = await visit(f"{PROFILE}?view=table")
     rows = page.locator(".grid-row")
     await expect(rows.first).to_contain_text("memcmp_avx2")
@@ -118,7 +118,7 @@ async def test_sandwich(visit: Open) -> None:
 
 
 @pytest.mark.parametrize("by", ["thread", "library", "group"])
-async def test_parted(visit: Open, by: str) -> None:
+async def test_the_graph_is_split_by_thread_library_or_group(visit: Open, by: str) -> None:
     page = await visit(PROFILE)
     await page.locator("label.pick select").select_option(by)
     await expect(page).to_have_url(re.compile(f"by={by}"))
@@ -133,8 +133,8 @@ async def test_a_profile_without_markers_says_so(visit: Open) -> None:
     await expect(page.locator(".note.bad")).to_contain_text("markers")
 
 
-async def test_what_was_left_out_comes_when_one_zooms_in(visit: Open, service: Service) -> None:
-    """A tree of more frames than are sent: the rest of a frame is asked for by its path."""
+async def test_omitted_frames_are_loaded_on_zoom(visit: Open, service: Service) -> None:
+    """A tree with more frames than are sent: the rest of a frame is requested by its path."""
     console.put_good(service, 31, console.make_wide(60_000))
     await service.settle()
     page = await visit(f"profiles/orders/{make_id(31)}")
@@ -176,7 +176,7 @@ async def test_two_profiles_are_chosen(visit: Open) -> None:
 
 
 async def test_the_report_is_one_file_that_needs_nothing(visit: Open, browser: Browser, tmp_path: Path) -> None:
-    """Opened from the disk without a network: the graph, the tree, the table, the lanes."""
+    """Opened from disk without a network: the graph, the tree, the table, the lanes."""
     page = await visit(PROFILE)
     await wait_drawn(page)
     await page.get_by_role("button", name="Open or save").click()
@@ -262,7 +262,7 @@ async def test_the_file_itself_is_saved(visit: Open, tmp_path: Path) -> None:
 
 
 async def test_warnings_stand_in_the_graph(visit: Open) -> None:
-    """How much of what ran is in it at all."""
+    """They state how much of what ran is in it."""
     page = await visit(f"profiles/fraud-detection/{make_id(5)}")
     await wait_drawn(page)
     evidence = page.get_by_role("img", name=re.compile("Of the CPU time"))
@@ -272,5 +272,5 @@ async def test_warnings_stand_in_the_graph(visit: Open) -> None:
 
 
 def test_the_key_of_a_function_is_the_servers() -> None:
-    """Links hold it: it may not change."""
+    """Links contain it, so it must not change."""
     assert frame_tree.find_key("join", "pipeline") == "9d77934d"

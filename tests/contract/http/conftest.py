@@ -1,4 +1,4 @@
-"""The whole api in this process on a real port: a volume, a scripted operator behind the socket, a client in front."""
+"""The whole api in this process on a real port: a volume, a scripted operator behind the socket, and a client."""
 
 from __future__ import annotations
 

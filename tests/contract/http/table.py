@@ -1,4 +1,4 @@
-"""The HTTP contract, row by row: one table, which names each case of both methods, and how it is answered.
+"""The HTTP contract as one table: each case of both methods, and its response.
 
 `test_contract.py` asks the service in this process, with what is given as functions here; `tests/cluster/test_rows.py`
 asks through the Service of a real cluster, with real pipelines in the same states.

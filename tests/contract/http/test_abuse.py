@@ -1,4 +1,4 @@
-"""Too much of everything: requests, connections, idle sockets; requests hidden in others; clients that go."""
+"""Overload and abuse: too many requests, connections and idle sockets; smuggled requests; clients that disconnect."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ async def strict(folder: Path) -> AsyncIterator[Service]:
         yield service
 
 
-async def test_too_many_requests_are_told_when_to_come_back(strict: Service) -> None:
-    """On a route that is open to everybody the address pays, whatever token is shown there."""
+async def test_too_many_requests_are_refused_with_retry_after(strict: Service) -> None:
+    """On an open route requests count against the address, whatever token is sent."""
     assert (await strict.get("/v0/pipelines")).status == 200
     answers = [await strict.get("/v0/config", Authorization=f"Bearer {number}") for number in range(60)]
     refused = answers[-1]
@@ -58,8 +58,8 @@ async def test_too_many_requests_are_told_when_to_come_back(strict: Service) -> 
     assert (await strict.get("/v0/pipelines")).status == 200, "who was authenticated before pays for themselves"
 
 
-async def test_made_up_tokens_are_reviewed_no_more_often_than_an_address_may_ask(strict: Service) -> None:
-    """Nor are they where they were shown on an open route first, or many at once."""
+async def test_made_up_tokens_are_reviewed_only_within_the_rate_of_the_address(strict: Service) -> None:
+    """Even if they were sent to an open route first, or many at once."""
     junk = [f"Bearer a.b.{number}" for number in range(100)]
     assert (await strict.get("/v0/pipelines")).status == 200
     for each in junk[:20]:
@@ -138,7 +138,7 @@ class Sockets:
 
 
 async def test_500_idle_sockets_do_not_hinder_others(service: Service) -> None:
-    """Neither those that say nothing nor those that stop in the middle of a head."""
+    """Neither silent ones nor those that stop in the middle of a request head."""
     service.put(1, b"x" * 200_000)
     await service.settle()
     loop = asyncio.get_running_loop()
@@ -188,7 +188,7 @@ INNER = b"GET /v0/config HTTP/1.1\r\nHost: x\r\n\r\n"
     ids=lambda raw: repr(raw[40:100]),
 )
 async def test_no_request_hides_in_the_body_of_another(service: Service, raw: bytes) -> None:
-    """What two servers could read as one or as two requests is refused, and the connection is closed behind it."""
+    """Anything that two servers could read differently is refused, and the connection is closed."""
     data = await exchange(service.port, raw)
     assert b"edition" not in data, "the hidden request was answered"
     assert data.startswith((b"HTTP/1.0 4", b"HTTP/1.1 4"))
@@ -231,8 +231,8 @@ async def test_odd_targets_get_a_plain_answer(service: Service, target: str, sta
         assert set(json.loads(data.partition(b"\r\n\r\n")[2])) == {"message", "error_code", "details"}
 
 
-async def test_a_body_that_nobody_wants_is_not_read_to_its_end(service: Service) -> None:
-    """A client that sends without end is closed after a moment."""
+async def test_an_unexpected_body_is_not_read_to_its_end(service: Service) -> None:
+    """The connection of a client that sends without end is closed after a moment."""
     _, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(build(f"POST {PATH} HTTP/1.1", "Transfer-Encoding: chunked"))
     with pytest.raises(ConnectionError):

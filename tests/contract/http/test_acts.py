@@ -1,4 +1,4 @@
-"""DELETE of a profile, POST …/stop, PUT and DELETE …/pin: the operator does it, the api tells it faithfully."""
+"""DELETE of a profile, POST …/stop, PUT and DELETE …/pin: the operator acts, the api passes its answer on unchanged."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_a_pin_is_seen_by_the_next_get(service: Service) -> None:
     assert (await service.get(url)).read_json()["pinned"] is None
 
 
-async def test_a_refusal_is_told_as_the_operator_has_it(service: Service) -> None:
+async def test_the_operators_refusal_is_passed_on_unchanged(service: Service) -> None:
     service.put(1)
     await service.settle()
 
@@ -92,7 +92,7 @@ async def test_a_refusal_is_told_as_the_operator_has_it(service: Service) -> Non
 
 @pytest.mark.parametrize(("method", "suffix"), [("DELETE", ""), ("POST", "/stop")])
 @pytest.mark.parametrize("profile_id", [make_id(1), make_id(7), "..%2f..", "x" * 300])
-async def test_what_is_not_of_this_pipeline_never_reaches_the_operator(
+async def test_ids_of_other_pipelines_never_reach_the_operator(
     service: Service, method: str, suffix: str, profile_id: str
 ) -> None:
     service.put(1, pipeline="other")

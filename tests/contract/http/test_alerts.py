@@ -1,4 +1,4 @@
-"""POST /v0/alerts: what Alertmanager sends goes to the operator, and an error of 5xx means that it is to come again."""
+"""POST /v0/alerts: notifications of Alertmanager reach the operator; a 5xx means that it should try again."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_alerts_go_to_the_operator_with_the_senders_token(service: Service
     assert service.operator.bearers == [KEY]
 
 
-async def test_truncation_is_told_and_logged(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+async def test_truncation_is_reported_and_logged(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     answer = await post(service, NOTIFICATION | {"truncatedAlerts": 7})
     assert answer.read_json()["truncated_alerts"] == 7
     assert "left out 7 alerts of receiver 'samply'" in caplog.text
@@ -80,7 +80,7 @@ async def test_truncation_is_told_and_logged(service: Service, caplog: pytest.Lo
     ],
     ids=lambda body: str(body)[:40],
 )  # fmt: skip
-async def test_what_is_no_notification_is_400_once_and_for_all(service: Service, body: Any) -> None:
+async def test_an_invalid_notification_is_a_permanent_400(service: Service, body: Any) -> None:
     details = (await post(service, body)).assert_error(400, "InvalidParam")
     assert details["parameter"] == "body"
     assert service.operator.alerts == []
@@ -99,9 +99,7 @@ async def test_a_body_that_is_too_large_is_refused(service: Service) -> None:
         (errors.KubeUnavailable("The API server is away."), 503),
     ],
 )
-async def test_5xx_is_what_a_repetition_may_cure(
-    service: Service, error: errors.SamplyOperatorError, status: int
-) -> None:
+async def test_retryable_errors_are_5xx(service: Service, error: errors.SamplyOperatorError, status: int) -> None:
     def refuse(request: AlertsRequest) -> AlertsReply:
         raise error
 
@@ -109,7 +107,7 @@ async def test_5xx_is_what_a_repetition_may_cure(
     (await post(service, NOTIFICATION)).assert_error(status, error.code)
 
 
-async def test_while_the_operator_is_away_it_is_to_come_again(service: Service) -> None:
+async def test_a_notification_is_retryable_while_the_operator_is_unavailable(service: Service) -> None:
     await service.operator.go_away()
     assert (await post(service, NOTIFICATION)).status == 503
 

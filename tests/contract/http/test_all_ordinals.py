@@ -1,4 +1,4 @@
-"""`ordinal=all`: what was started and what not, and the last profile of each ordinal in one zip."""
+"""`ordinal=all`: what was started and what was not, and the last profile of each ordinal in one zip."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_each_ordinal_is_started(service: Service) -> None:
     assert (await service.get(URL + "&latest=true")).status == 204
 
 
-async def test_a_part_is_started_and_the_rest_says_why_not(service: Service) -> None:
+async def test_some_ordinals_are_started_and_the_others_report_why_not(service: Service) -> None:
     busy = errors.ProfilingInProgress("One runs.", details={"retry_after_secs": 7, "profile": "x"})
     start(service, {0: Failure("PerfDenied", "perf was refused.", "Add PERFMON."), 2: busy})
     answer = await service.post(URL)
@@ -86,7 +86,7 @@ STOPPED = errors.PipelineNotDeployed("It doesn't run.", details={"pipeline_name"
     ],
     ids=["all busy", "busy or stopped", "all failed"],
 )
-async def test_where_none_is_started_a_refusal_stands_for_all(
+async def test_if_none_is_started_one_refusal_is_returned_for_all(
     service: Service, refused: dict[int, errors.SamplyOperatorError | Failure], status: int, code: str
 ) -> None:
     start(service, refused)
@@ -152,7 +152,7 @@ async def test_any_range_is_a_part_of_the_whole(service: Service) -> None:
     assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(size))
 
 
-async def test_a_failure_after_a_good_one_is_told(service: Service) -> None:
+async def test_a_failure_after_a_success_is_reported(service: Service) -> None:
     service.put(1, b"good", ordinal=0)
     service.put(2, None, ordinal=0)
     await service.settle()
@@ -162,7 +162,7 @@ async def test_a_failure_after_a_good_one_is_told(service: Service) -> None:
     (await service.get(URL + "&latest=true")).assert_error(500, "SamplyProfilingFailure")
 
 
-async def test_none_was_ever_taken(service: Service) -> None:
+async def test_no_profile_was_ever_recorded(service: Service) -> None:
     (await service.get(URL)).assert_error(400, "NoSamplyProfile")
 
 

@@ -1,4 +1,4 @@
-"""Who is let in: each way, each refusal, and what a refusal gives away."""
+"""Authentication and authorization: each method, each refusal, and what a refusal reveals."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ async def store(service: Service) -> None:
 
 
 @pytest.mark.parametrize("path", OPEN)
-async def test_what_tells_nothing_of_pipelines_is_open(service: Service, path: str) -> None:
-    """Probes have no token, and Feldera's SDK asks /v0/config with a key of its own."""
+async def test_routes_that_reveal_no_pipelines_are_open(service: Service, path: str) -> None:
+    """Probes have no token, and Feldera's SDK requests /v0/config with its own key."""
     for token in ("", "Bearer apikey:something"):
         assert (await service.get(path, Authorization=token)).status == 200
 
@@ -105,7 +105,7 @@ async def test_what_tells_nothing_of_pipelines_is_open(service: Service, path: s
         pytest.param("Bearer x.y.z", id="a token that Kubernetes doesn't know"),
     ],
 )
-async def test_every_route_wants_a_good_token(service: Service, method: str, path: str, header: str) -> None:
+async def test_every_route_requires_a_valid_token(service: Service, method: str, path: str, header: str) -> None:
     await store(service)
     answer = await service.ask(method, path, Authorization=header)
     assert answer.status == 401
@@ -130,7 +130,7 @@ async def test_the_list_of_routes_is_complete(service: Service) -> None:
 # ------------------------------------------------------------------------------------------------------ an API key
 
 
-async def test_a_key_may_what_its_entry_says(service: Service) -> None:
+async def test_a_key_has_the_rights_of_its_entry(service: Service) -> None:
     await store(service)
     await set_keys(service, make_key(READER, ("get",), ("feldera",)))
     answer = await service.get(PROFILE, Authorization=bearer(READER))
@@ -140,7 +140,7 @@ async def test_a_key_may_what_its_entry_says(service: Service) -> None:
 
 
 async def test_a_removed_key_is_refused_as_soon_as_it_is_known(service: Service) -> None:
-    """Keys are not remembered: what the operator says holds for the very next request."""
+    """Keys are not cached: the operator's latest list applies to the very next request."""
     await store(service)
     await set_keys(service, make_key(READER, ("get",), ("feldera",)))
     assert (await service.get(PROFILE, Authorization=bearer(READER))).status == 200
@@ -149,7 +149,7 @@ async def test_a_removed_key_is_refused_as_soon_as_it_is_known(service: Service)
 
 
 async def test_a_key_reads_on_while_the_operator_is_away(service: Service) -> None:
-    """For an hour: then nobody knows whether it still holds, and that is no pass."""
+    """For an hour: after that its validity is unknown, and access is refused."""
     await store(service)
     await service.send_away()
     assert (await service.get(PROFILE)).status == 200
@@ -162,7 +162,7 @@ async def test_a_key_reads_on_while_the_operator_is_away(service: Service) -> No
 
 
 async def test_a_key_of_another_namespace_sees_nothing(service: Service) -> None:
-    """Letter by letter what somebody who asks for a name that nobody has is told."""
+    """The response is identical, byte for byte, to that for a name that does not exist."""
     await store(service)
     service.operator.recordings = (make_recording(make_id(7), "orders"),)
     await service.settle()
@@ -178,8 +178,8 @@ async def test_a_key_of_another_namespace_sees_nothing(service: Service) -> None
     assert listed.read_json()["pipelines"] == []
 
 
-async def test_the_id_of_a_hidden_pipeline_does_not_tell_its_name(service: Service) -> None:
-    """By Feldera's id, too, a hidden pipeline is one that nobody has."""
+async def test_the_id_of_a_hidden_pipeline_does_not_reveal_its_name(service: Service) -> None:
+    """By Feldera's id, too, a hidden pipeline looks like one that does not exist."""
     service.operator.pipelines = (make_pipeline("secret", ids=(make_pipeline_id(1),)),)
     service.put(1, pipeline="secret", pipeline_id=make_pipeline_id(1))
     await service.settle()
@@ -202,7 +202,7 @@ def strip(answer: Answer, name: str) -> tuple[bytes, set[str]]:
     return msgspec.json.encode(body).replace(name.encode(), b"NAME"), set(answer.headers)
 
 
-async def test_while_the_operator_is_away_a_hidden_name_is_as_unknown_as_any(service: Service) -> None:
+async def test_a_hidden_name_stays_unknown_while_the_operator_is_unavailable(service: Service) -> None:
     await store(service)
     await set_keys(service, make_key(ELSEWHERE, credentials.VERBS, ("elsewhere",)))
     await service.send_away()
@@ -214,7 +214,7 @@ async def test_while_the_operator_is_away_a_hidden_name_is_as_unknown_as_any(ser
 
 
 async def test_a_stopped_pipeline_of_another_namespace_is_unknown_to_a_post(service: Service) -> None:
-    """Not `PipelineInteractionNotDeployed`, which would tell that profiles of it are stored."""
+    """Not `PipelineInteractionNotDeployed`, which would reveal that profiles of it are stored."""
     service.put(1)
     await service.settle()
     await set_keys(service, make_key(ELSEWHERE, credentials.VERBS, ("elsewhere",)), make_key(KEY))
@@ -264,7 +264,7 @@ async def test_an_answer_of_kubernetes_is_kept_for_five_seconds(
     assert (await service.get(PROFILE, Authorization="Bearer d.e.f")).status == 200
 
 
-async def test_a_review_that_cant_be_had_is_503_and_never_a_pass(service: Service) -> None:
+async def test_a_failed_review_returns_503_and_never_grants_access(service: Service) -> None:
     def fail(token: str, request: ReviewRequest) -> ReviewReply:
         raise AccessUndecided("Kubernetes doesn't say who calls.")
 
@@ -293,10 +293,10 @@ async def test_a_review_that_cant_be_had_is_503_and_never_a_pass(service: Servic
         ("DELETE", f"{HISTORY}/{make_id(1)}/pin", "InsufficientPermissions"),
     ],
 )
-async def test_what_acts_is_the_operators_to_decide_from_the_callers_own_token(
+async def test_the_operator_authorizes_actions_by_the_callers_token(
     service: Service, method: str, path: str, code: str
 ) -> None:
-    """It gets the bearer; what it refuses is told as it said it."""
+    """It receives the bearer; its refusals are passed on unchanged."""
 
     def refuse(*_: object) -> StartReply:
         raise Forbidden("You may not.", details={"verb": "create", "namespace": "feldera"})
@@ -312,7 +312,7 @@ async def test_what_acts_is_the_operators_to_decide_from_the_callers_own_token(
 
 
 async def test_a_token_that_is_revoked_meanwhile_starts_nothing(service: Service) -> None:
-    """The api remembers it for some seconds more; the operator doesn't."""
+    """The api caches it for a few more seconds; the operator doesn't."""
 
     def refuse(*_: object) -> StartReply:
         raise Unauthenticated("The token is not valid any more.")
@@ -328,7 +328,7 @@ async def test_a_token_that_is_revoked_meanwhile_starts_nothing(service: Service
 # ------------------------------------------------------------------------------------------------------------ a JWT
 
 
-async def test_a_jwt_may_what_its_subject_or_group_is_granted(service: Service, provider: Provider) -> None:
+async def test_a_jwt_has_the_rights_of_its_subject_or_group(service: Service, provider: Provider) -> None:
     await store(service)
     for claims in ({"sub": "alice"}, {"sub": "bob", "groups": ["sre"]}):
         token = sign(build_claims(provider.issuer, **claims))
@@ -404,7 +404,7 @@ class TestSwitchedOff:
     def auth(self) -> Auth:
         return Auth(kubernetes=KubernetesWay(enabled=False), unsafe_let_anyone_in_without_authentication=True)
 
-    async def test_everybody_may_everything(self, service: Service) -> None:
+    async def test_everyone_may_do_everything(self, service: Service) -> None:
         await store(service)
         service.operator.act = lambda verb, profile_id: ActReply(profile_id, "Cancelling")
         service.operator.judge = lambda call: PreflightReply(make_id(3), "feldera", "p", 0, "Go")
@@ -415,7 +415,7 @@ class TestSwitchedOff:
 
 
 class TestProxy:
-    """It passes its user's token in a header of its own."""
+    """It passes its user's token in another header."""
 
     @pytest.fixture
     def auth(self, auth: Auth) -> Auth:
@@ -434,7 +434,7 @@ class TestProxy:
         answer = await service.ask("GET", PROFILE, Authorization="", X_Forwarded_User="alice")
         answer.assert_error(401, "Unauthenticated")
 
-    async def test_what_acts_is_decided_by_it_too(self, service: Service, provider: Provider) -> None:
+    async def test_actions_are_authorized_by_it_too(self, service: Service, provider: Provider) -> None:
         await store(service)
         token = sign(build_claims(provider.issuer, sub="alice"))
         await service.ask("POST", PROFILE, Authorization="", X_Forwarded_Access_Token=token)

@@ -1,4 +1,4 @@
-"""A volume with damage: what is sound is served, what isn't is told, and not ready is not ready."""
+"""A damaged volume: intact profiles are served, damage is reported, and an unreadable volume is not ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A base path: everything is there too, and what is linked has it."""
+"""A base path: every route works below it, and every link includes it."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ async def based(folder: Path) -> AsyncIterator[Service]:
 
 @pytest.mark.parametrize("path", [PATH, PATH + "s", "/v0/config", "/v0/pipelines", "/openapi.json", "/docs"])
 async def test_everything_is_there_with_and_without_it(based: Service, path: str) -> None:
-    """Whoever came by the Service's own address goes on as before."""
+    """Clients that use the Service's own address are not affected."""
     plain, below = await based.get(path), await based.get(BASE + path)
     assert (plain.status, below.status) == (200, 200)
     assert plain.body == below.body
 
 
-async def test_links_have_it_and_lead_somewhere(based: Service) -> None:
+async def test_links_include_the_base_path_and_resolve(based: Service) -> None:
     [facts] = (await based.get(BASE + PATH + "s")).read_json()["profiles"]
     assert facts["href"].startswith(BASE + "/v0/")
     assert (await based.get(facts["file"]["href"])).body == b"profile"
     assert (await based.get("/openapi.json")).read_json()["servers"] == [{"url": BASE}]
 
 
-async def test_the_location_of_a_start_has_it(based: Service) -> None:
+async def test_the_location_of_a_start_includes_the_base_path(based: Service) -> None:
     def answer(request: StartRequest) -> StartReply:
         return StartReply(make_id(2), "feldera", "p", "Recording")
 

@@ -1,4 +1,4 @@
-"""The api's side of the socket: it knows the operator's state while it is there, and that it is away when it is not."""
+"""The api's side of the socket: it knows the operator's state while connected, and reports it unavailable otherwise."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_an_operator_that_comes_later_is_found(path: Path) -> None:
             await wait_for(client, is_there=True)
 
 
-async def test_a_broken_stream_means_away_and_a_new_one_means_there(path: Path, operator: FakeOperator) -> None:
+async def test_the_operator_is_available_only_while_its_stream_is_open(path: Path, operator: FakeOperator) -> None:
     seen: list[Live | None] = []
     async with OperatorClient(str(path), on_change=seen.append) as client:
         await wait_for(client, is_there=True)
@@ -100,7 +100,7 @@ async def test_start_gives_the_reply_or_the_operators_own_error(path: Path, oper
         assert caught.value.details == {"needed": 1}
 
 
-async def test_start_without_an_operator_is_told_as_such(path: Path) -> None:
+async def test_start_without_an_operator_is_reported_as_such(path: Path) -> None:
     async with OperatorClient(str(path)) as client:
         with pytest.raises(errors.OperatorUnavailable):
             await client.start(LOGIN, StartRequest("p"))

@@ -1,4 +1,4 @@
-"""Profiles of further clusters: in namespaces of their own, for those who may read them, and only to read."""
+"""Profiles of further clusters: in their own namespaces, for callers who may read them, and read-only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console's files: what is served to everybody, under which policy, below the base path, and nothing beside it."""
+"""The console's files: what is served to everyone, under which policy, below the base path, and nothing else."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_every_address_is_the_page(service: Service, path: str) -> None:
 
 
 async def test_its_policy_lets_nothing_in_from_elsewhere(service: Service) -> None:
-    """Nothing inline, no other host, no markup out of text, in nobody's frame."""
+    """No inline code, no other host, no markup made of text, no framing."""
     policy = (await fetch(service, "/console/"))[1]["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -82,7 +82,7 @@ async def test_its_policy_lets_nothing_in_from_elsewhere(service: Service) -> No
 
 
 async def test_speedscope_has_a_policy_of_its_own(service: Service) -> None:
-    """It reaches neither the API nor anybody."""
+    """It can reach neither the API nor any other host."""
     status, headers, body = await fetch(service, "/console/speedscope/")
     assert (status, body) == (200, b"<title>speedscope</title>")
     rules = dict(rule.split(" ", 1) for rule in headers["Content-Security-Policy"].split("; "))
@@ -97,8 +97,8 @@ async def test_below_the_base_path(based: Service) -> None:
     assert (status, headers["Location"]) == (308, f"{BASE}/console/")
 
 
-async def test_files_are_kept_for_ever_and_packed_for_who_can(service: Service) -> None:
-    """Their names change with what is in them."""
+async def test_files_are_immutable_and_compressed_on_request(service: Service) -> None:
+    """Their names change with their contents."""
     status, headers, body = await fetch(service, "/console/assets/main-A1.js", Accept_Encoding="gzip")
     assert (status, headers["Content-Encoding"], len(body) < 100) == (200, "gzip", True)
     assert "immutable" in headers["Cache-Control"]
@@ -119,8 +119,8 @@ async def test_only_what_was_built_is_served(service: Service, path: str) -> Non
     assert status == 404 or body.startswith(b"<base")
 
 
-async def test_what_it_is_told_before_sign_in(service: Service) -> None:
-    """How one signs in; nothing of any pipeline, and no secret."""
+async def test_the_configuration_served_before_sign_in(service: Service) -> None:
+    """How to sign in; nothing about pipelines, and no secret."""
     config = read_config((await fetch(service, "/console/"))[2])
     assert (config["audience"], config["apiKeys"], config["links"]) == ("samply-operator", True, False)
     assert config["provider"] is None

@@ -1,4 +1,4 @@
-"""Each row of the HTTP contract, asked of the service in this process.
+"""Each row of the HTTP contract, against the service in this process.
 
 What surrounds a case (headers of the file, ranges, texts) has tests of its own beside this one.
 """
@@ -13,7 +13,7 @@ from support.service import Service, make_id
 
 @pytest.mark.parametrize("row", [*POSTS, *GETS], ids=lambda row: f"{row.method}: {row.case}")
 async def test_row(service: Service, row: Row) -> None:
-    """Each row as it stands. A tenant is named each time, and never matters."""
+    """Each row as it is. Requests name a tenant, which never matters."""
     for given in row.given:
         given(service)
     await service.settle()

@@ -1,4 +1,4 @@
-"""Pages of other origins: only those of the settings, with all headers that Feldera's web console reads."""
+"""Pages of other origins: only those in the settings, with all headers that Feldera's web console reads."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ class TestAllowed:
         assert len(service.operator.started) == (0 if status == 403 else 1)
         assert (await service.get(URL, **headers)).status == 200
 
-    async def test_another_origin_may_not(self, service: Service) -> None:
+    async def test_another_origin_is_not_allowed(self, service: Service) -> None:
         assert (await service.ask("OPTIONS", URL, **ask_first(OTHER))).status == 405
         answer = await service.get(URL, Origin=OTHER)
         assert answer.status == 200
         assert "Access-Control-Allow-Origin" not in answer.headers
 
     async def test_caches_know_that_it_depends_on_the_origin(self, service: Service) -> None:
-        """Also of an answer to nobody in particular; what it depends on besides stays."""
+        """Also for a request without an Origin; other values of Vary are kept."""
         assert (await service.get(URL)).headers["Vary"] == "Origin"
         service.put(2, DEMO.read_bytes())
         await service.settle()
@@ -84,7 +84,7 @@ class TestAllowed:
         assert answer.headers["Vary"] == "Accept, Origin"
 
 
-async def test_by_default_there_is_no_word_of_it(service: Service) -> None:
+async def test_no_cors_headers_by_default(service: Service) -> None:
     answer = await service.get("/v0/config", Origin=CONSOLE)
     assert not [name for name in answer.headers if name.startswith("Access-Control")]
     assert "Vary" not in answer.headers

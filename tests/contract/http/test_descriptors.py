@@ -1,4 +1,4 @@
-"""More sockets than files that may be open: whoever was there first is served, and the probes' port answers."""
+"""More sockets than files may be open: existing clients are served, and the port of the probes answers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def ports(folder: Path) -> Iterator[tuple[int, int, Path]]:
         process.wait(10)
 
 
-async def test_idle_sockets_silence_nothing(ports: tuple[int, int, Path]) -> None:
+async def test_idle_sockets_do_not_exhaust_descriptors(ports: tuple[int, int, Path]) -> None:
     port, probes, log = ports
     plugs = []
     async with aiohttp.ClientSession() as session:

@@ -1,4 +1,4 @@
-"""IPv4 and IPv6: without an address of its own the service listens on both."""
+"""IPv4 and IPv6: unless an address is set, the service listens on both."""
 
 from __future__ import annotations
 

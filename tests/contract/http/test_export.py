@@ -1,4 +1,4 @@
-"""GET …/export: everything about one pipeline in one zip, and what is missing in it is said."""
+"""GET …/export: everything about one pipeline in one zip, with a note of what is missing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def two(service: Service) -> None:
     await service.settle()
 
 
-async def test_all_of_it_and_nothing_of_another(service: Service) -> None:
+async def test_an_export_holds_the_whole_pipeline_and_no_other(service: Service) -> None:
     answer = await service.get(URL)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/zip")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="2026-01-31T09:03:30Z-samply_export.zip"'
@@ -88,7 +88,7 @@ async def test_profiles_are_stored_so_the_length_is_known_and_a_download_goes_on
 
 
 async def test_a_new_event_is_another_zip(service: Service) -> None:
-    """A download that goes on must not glue two together."""
+    """A resumed download must not mix two zips."""
     before = await service.get(URL)
     service.operator.support_bundle = SupportBundleReply(events=({"object": "Pod/orders-0", "reason": "Killing"},))
     after = await service.get(URL, Range="bytes=100-", If_Range=before.headers["ETag"])
@@ -104,13 +104,13 @@ async def test_without_the_operator_it_says_what_is_missing(service: Service) ->
     assert len([name for name in found.namelist() if "/profiles/" in name]) == 2
 
 
-async def test_what_the_operator_could_not_list_is_told(service: Service) -> None:
+async def test_an_export_reports_what_the_operator_could_not_list(service: Service) -> None:
     service.operator.support_bundle = SupportBundleReply(missing=("Events on Pod: it may not list events",))
     found = open_zip((await service.get(URL)).body)
     assert "MISSING: Events on Pod: it may not list events" in found.read("orders/README.txt").decode()
 
 
-async def test_the_newest_so_many(service: Service) -> None:
+async def test_the_newest_profiles_up_to_the_limit(service: Service) -> None:
     found = open_zip((await service.get(URL + "?limit=1")).body)
     assert [name for name in found.namelist() if "/manifests/" in name] == [f"orders/manifests/{make_id(3)}.json"]
     assert "Of 2 older attempts nothing is in here" in found.read("orders/README.txt").decode()
@@ -124,7 +124,7 @@ async def test_a_pipeline_without_profiles_has_a_bundle_too(service: Service) ->
     assert "fresh/README.txt" in open_zip(answer.body).namelist()
 
 
-async def test_unknown_ones_are_told(service: Service) -> None:
+async def test_unknown_pipelines_are_reported(service: Service) -> None:
     (await service.get("/v0/pipelines/nobody/export")).assert_error(404, "UnknownPipelineName")
     (await service.get(URL + "?limit=0")).assert_error(400, "InvalidParam")
     (await service.get(URL + "?limit=201")).assert_error(400, "InvalidParam")

@@ -1,4 +1,4 @@
-"""Feldera's keys: they open what their holders see in Feldera, nothing else, and only while Feldera says so."""
+"""Feldera's keys: they grant access to what their holders see in Feldera, and only while Feldera confirms it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def list_names(service: Service, token: str, **options: str) -> list[tuple
 
 
 async def test_each_key_reads_the_pipeline_that_it_sees_by_its_name_there(service: Service) -> None:
-    """Two tenants have the same name: to each of them it means their own."""
+    """Two tenants have the same name: each of them gets its own pipeline."""
     assert (await ask(service, READER)).body == b"of acme"
     assert (await ask(service, STRANGER)).body == b"of other"
     assert await list_names(service, READER) == [("feldera", "orders")]
@@ -89,7 +89,7 @@ async def test_the_id_is_a_name_too(service: Service) -> None:
 
 
 async def test_an_id_leads_to_the_name_that_the_pipeline_has_here(service: Service) -> None:
-    """Whoever comes by another way may use it too."""
+    """Callers with other credentials may use it too."""
     service.operator.pipelines = (make_pipeline("mine", ids=(ACME,)),)
     service.put(4, b"of mine", pipeline="mine", pipeline_id=ACME)
     await service.settle()
@@ -107,7 +107,7 @@ async def test_a_users_tenant_is_passed_on(service: Service, feldera: FakeFelder
 
 
 async def test_a_token_of_felderas_issuer(service: Service, feldera: FakeFeldera) -> None:
-    """Its subject is what the log says; another issuer's token never goes there."""
+    """Its subject is logged; tokens of other issuers are never sent there."""
     token = forge({"alg": "RS256"}, {"iss": "https://login.example", "sub": "alice"}, signature=b"x")
     feldera.keys[token] = Key(("acme",))
     assert (await ask(service, token)).body == b"of acme"
@@ -132,7 +132,7 @@ async def test_a_key_that_may_see_nothing(service: Service, feldera: FakeFeldera
 async def test_no_route_shows_what_feldera_does_not(
     service: Service, feldera: FakeFeldera, method: str, path: str
 ) -> None:
-    """Nor that it is there, nor to the operator: the answer is that for a name that nobody has."""
+    """Nor reveals that it exists, not even to the operator: the response is that for an unknown name."""
     feldera.pipelines = [pipeline for pipeline in feldera.pipelines if pipeline.tenant != "other"]
     answer = await ask(service, STRANGER, path, method=method)
     if path == "/v0/doctor":
@@ -190,8 +190,8 @@ async def test_a_link_that_was_made_with_felderas_key_opens(folder: Path, auth: 
         assert (await service.get(link.read_json()["href"], Authorization="")).body == b"of acme"
 
 
-async def test_a_pipeline_of_which_a_part_may_not_be_seen_is_not_seen(service: Service) -> None:
-    """Two that a label gives one name."""
+async def test_a_partially_visible_pipeline_is_hidden(service: Service) -> None:
+    """Two pipelines to which a label gives one name."""
     service.operator.pipelines = (make_pipeline("both", ids=(ACME, OTHER)),)
     await service.settle()
     answer = await ask(service, READER, "/v0/pipelines/orders/samply_profile", method="POST")
@@ -212,7 +212,7 @@ def start(service: Service) -> None:
 
 
 async def test_a_start_is_handed_to_the_operator_with_the_login(service: Service) -> None:
-    """Which decides itself; the answer speaks of the pipeline as the caller calls it."""
+    """The operator authorizes it; the response uses the caller's name for the pipeline."""
     start(service)
     answer = await ask(service, READER, method="POST", tenant="acme")
     assert answer.status == 202
@@ -262,10 +262,10 @@ async def test_pollers_do_not_ask_feldera_each_time(service: Service, feldera: F
     ],
     ids=["500", "HTML", "a redirect", "another shape"],
 )
-async def test_a_feldera_in_trouble_opens_nothing_and_closes_nothing_else(
+async def test_a_failing_feldera_grants_nothing_and_blocks_nothing_else(
     service: Service, feldera: FakeFeldera, trouble: Callable[[], web.Response]
 ) -> None:
-    """The answer says what is unknown and is worth repeating; other callers read on."""
+    """The response states what is unknown and is retryable; other callers can still read."""
     feldera.break_with = trouble
     answer = await ask(service, READER)
     answer.assert_error(503, "AccessUndecided")
@@ -295,10 +295,10 @@ async def test_a_slow_feldera_is_not_waited_for(
         (await ask(service, READER)).assert_error(503, "AccessUndecided")
 
 
-async def test_callers_who_wait_for_a_slow_feldera_hold_up_nobody_else(
+async def test_a_slow_feldera_does_not_delay_other_callers(
     service: Service, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many they are: each is told after a while, and all others are answered meanwhile."""
+    """Whatever their number: each caller gets a response after a while, and all others are served meanwhile."""
     assert feldera_auth.WAIT_SECS <= 10
     monkeypatch.setattr(feldera_auth, "WAIT_SECS", 3.0)
     assert (await ask(service, READER)).status == 200, "Feldera is known to look at keys"
@@ -330,12 +330,12 @@ async def test_what_cannot_be_a_name_is_not_asked_for(service: Service, feldera:
 
 
 @pytest.mark.parametrize("name", ["Orders_V2", "x" * 100])
-async def test_what_is_a_name_in_feldera_is_one_here(service: Service, feldera: FakeFeldera, name: str) -> None:
+async def test_every_feldera_name_is_valid_here(service: Service, feldera: FakeFeldera, name: str) -> None:
     feldera.pipelines[0].name = name
     assert (await ask(service, READER, f"/v0/pipelines/{name}/samply_profile")).body == b"of acme"
 
 
-async def test_a_feldera_without_authentication_vouches_for_nobody(service: Service, feldera: FakeFeldera) -> None:
+async def test_a_feldera_without_authentication_authenticates_no_one(service: Service, feldera: FakeFeldera) -> None:
     """It would accept any key."""
     feldera.has_authentication = False
     answer = await ask(service, "apikey:anything")
@@ -343,7 +343,7 @@ async def test_a_feldera_without_authentication_vouches_for_nobody(service: Serv
     assert "without authentication" in answer.read_json()["message"]
 
 
-async def test_felderas_word_about_keys_is_tried_again(
+async def test_a_failed_key_check_is_retried(
     service: Service, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Authentication may be switched off later."""
@@ -356,7 +356,7 @@ async def test_felderas_word_about_keys_is_tried_again(
 # -------------------------------------------------------------------------------------------------- who hears of what
 
 
-async def test_other_tokens_never_reach_feldera_and_its_keys_nobody_else(
+async def test_tokens_reach_only_their_own_verifier(
     service: Service, feldera: FakeFeldera, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -372,7 +372,7 @@ async def test_other_tokens_never_reach_feldera_and_its_keys_nobody_else(
     assert "apikey:" not in "".join(line for line in caplog.text.splitlines() if "aiohttp" not in line)
 
 
-async def test_the_log_says_who_and_by_which_way(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_shows_the_caller_and_the_method(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     await ask(service, READER, "/v0/pipelines/nothing/samply_profile")
     (line,) = [getattr(record, FIELDS) for record in caplog.records if record.name == AUDIT]
@@ -380,7 +380,7 @@ async def test_the_log_says_who_and_by_which_way(service: Service, caplog: pytes
 
 
 async def test_the_platform_is_felderas_where_it_is_known(service: Service, feldera: FakeFeldera) -> None:
-    """So that the SDK sees the version that it was made for; ours stands beside it."""
+    """So that the SDK sees the version that it was made for; the version of this service is given separately."""
     before = (await service.get("/v0/config")).read_json()
     assert before == {"edition": "Open source", "version": __version__, "samply_operator": {"version": __version__}}
     known = {"edition": "Enterprise", "version": VERSION, "samply_operator": {"version": __version__}}

@@ -1,4 +1,4 @@
-"""Conditions, ranges and big files: a resumed download never glues two files together."""
+"""Conditions, ranges and large files: a resumed download never mixes two files."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def is_corked(fd: int) -> bool:
         return bool(plug.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
 
 
-async def test_only_the_first_piece_goes_under_the_cork(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large body is slower under it; and what stays there at the end reaches its client 0.2 s late."""
+async def test_only_the_first_chunk_is_sent_corked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large body is slower when corked; and data left under the cork reaches its client 0.2 s late."""
     seen: list[tuple[int, bool]] = []
     real = os.sendfile
 
@@ -230,7 +230,7 @@ async def test_where_sendfile_cannot_be_used_the_bytes_are_the_same(
     assert (await service.get(URL, Range="bytes=1-9999999")).body == BIG[1:10_000_000]
 
 
-async def test_a_file_that_ends_early_cuts_the_connection_and_is_told_in_the_log(
+async def test_a_truncated_file_closes_the_connection_and_is_logged(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     manifest = service.put(1, BIG)

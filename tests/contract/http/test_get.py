@@ -86,7 +86,7 @@ async def test_a_preflight_is_not_in_progress(service: Service) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?latest=true"])
-async def test_none_was_ever_taken(service: Service, query: str) -> None:
+async def test_no_profile_was_ever_recorded(service: Service, query: str) -> None:
     service.operator.pipelines = (make_pipeline("orders"),)
     await service.settle()
     answer = await service.get(URL + query)
@@ -221,7 +221,7 @@ async def test_unknown_keys_and_the_tenant_header_are_ignored(service: Service) 
     assert (await service.get(URL + "?x=1&x=2&%00", Feldera_Tenant="t")).status == 200
 
 
-async def test_operator_away_serves_what_is_stored_and_claims_nothing_else(service: Service) -> None:
+async def test_without_the_operator_only_stored_profiles_are_served(service: Service) -> None:
     service.put(1, b"kept")
     service.operator.pipelines = (make_pipeline("running-one"),)
     await service.settle()
@@ -242,14 +242,14 @@ async def test_operator_away_serves_what_is_stored_and_claims_nothing_else(servi
     assert (await service.get(URL + "?latest=true")).status == 200
 
 
-async def test_a_failure_that_is_stored_is_told_while_the_operator_is_away(service: Service) -> None:
+async def test_a_stored_failure_is_reported_while_the_operator_is_unavailable(service: Service) -> None:
     service.put(1, None)
     await service.settle()
     await service.send_away()
     (await service.get(URL)).assert_error(500, "SamplyProfilingFailure")
 
 
-async def test_an_operator_that_has_not_seen_all_yet_makes_no_404(service: Service) -> None:
+async def test_an_unsynced_operator_never_causes_a_404(service: Service) -> None:
     service.operator.is_synced = False
     await service.settle()
     (await service.get(URL)).assert_error(503, "OperatorUnavailable")
@@ -258,7 +258,7 @@ async def test_an_operator_that_has_not_seen_all_yet_makes_no_404(service: Servi
     assert (await service.get(URL + "?latest=true")).status == 204
 
 
-async def test_the_same_name_in_two_namespaces_wants_to_know_which(service: Service) -> None:
+async def test_the_same_name_in_two_namespaces_requires_a_namespace(service: Service) -> None:
     service.put(1, b"one", namespace="one")
     service.operator.pipelines = (make_pipeline("orders", namespace="two"),)
     await service.settle()

@@ -1,6 +1,5 @@
-"""How often Kubernetes is asked: about a hidden name as often as about one that nobody has, and no more than is paid
-for.
-"""
+"""The number of requests to Kubernetes: the same for a hidden name and for an unknown one, and within the caller's rate
+limit."""
 
 from __future__ import annotations
 
@@ -70,10 +69,8 @@ async def count(service: Service, method: str, path: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-async def test_a_hidden_name_costs_as_many_questions_as_one_that_nobody_has(
-    service: Service, method: str, path: str
-) -> None:
-    """The first time, when asked again, and however many namespaces hold it."""
+async def test_a_hidden_name_costs_as_many_reviews_as_an_unknown_one(service: Service, method: str, path: str) -> None:
+    """For the first request and for repeated ones, and however many namespaces have the name."""
     await fill(service)
     names = ("hidden", "nobody", "other", "nothing", "twice")
     first = {name: await count(service, method, path.format(name)) for name in names}
@@ -119,7 +116,7 @@ async def strict(folder: Path) -> AsyncIterator[Service]:
         yield service
 
 
-async def test_who_may_read_all_is_asked_about_once(strict: Service) -> None:
+async def test_a_caller_who_may_read_everything_is_reviewed_once(strict: Service) -> None:
     """In all namespaces at once."""
     strict.operator.review = allow("*")
     assert await count(strict, "GET", "/v0/pipelines") == (1, 1)
@@ -128,8 +125,8 @@ async def test_who_may_read_all_is_asked_about_once(strict: Service) -> None:
 
 
 @pytest.mark.parametrize("allowed", [(), ("team-03", "team-39")], ids=["nothing", "some"])
-async def test_a_list_of_many_namespaces_is_paid_for(strict: Service, allowed: tuple[str, ...]) -> None:
-    """By whoever asks, before it is asked; and in parts, so that others come in between."""
+async def test_a_list_of_many_namespaces_is_rate_limited(strict: Service, allowed: tuple[str, ...]) -> None:
+    """It counts against the caller, before the review; and is split, so that others are served in between."""
     strict.operator.review = allow(*allowed)
     statuses, questions = [], 0
     for number in range(8):

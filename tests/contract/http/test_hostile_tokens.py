@@ -1,4 +1,4 @@
-"""What a stranger may put where something is parsed before it is known who they are: 401 and paid for, never a 500."""
+"""Hostile tokens, which are parsed before the caller is known: 401 and rate-limited, never a 500."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def strict(folder: Path, auth: Auth) -> AsyncIterator[Service]:
 
 @pytest.mark.parametrize("kind", TOKENS)
 async def test_it_is_a_401(service: Service, kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Or, where it claims to be of an issuer whose keys can't be had, 503."""
+    """Or 503, if it claims an issuer whose keys are unavailable."""
     for path in ROUTES:
         answer = await service.get(path, Authorization=f"Bearer {TOKENS[kind]}")
         assert answer.status == 401, answer.body
@@ -71,7 +71,7 @@ async def test_it_is_a_401(service: Service, kind: str, caplog: pytest.LogCaptur
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_it_is_paid_for_by_its_address(strict: Service) -> None:
+async def test_a_hostile_token_counts_against_its_address(strict: Service) -> None:
     assert (await strict.get("/v0/pipelines", Authorization=f"Bearer {KEY}")).status == 200
     statuses = [
         (await strict.get("/v0/pipelines", Authorization=f"Bearer {TOKENS['nested payload']}{n}")).status

@@ -1,4 +1,4 @@
-"""The interface over a bucket: files as in test_files.py and test_all_ordinals.py, and what only a bucket has."""
+"""The interface on a bucket: files as in test_files.py and test_all_ordinals.py, and what is specific to a bucket."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from .conftest import Service, make_id
 # These look into the volume, or publish what a bucket refuses: a file that isn't what its manifest says.
 del (
     test_the_last_profile_of_each_ordinal_in_one_file,  # noqa: F821
-    test_only_the_first_piece_goes_under_the_cork,  # noqa: F821
-    test_a_file_that_ends_early_cuts_the_connection_and_is_told_in_the_log,  # noqa: F821
+    test_only_the_first_chunk_is_sent_corked,  # noqa: F821
+    test_a_truncated_file_closes_the_connection_and_is_logged,  # noqa: F821
 )
 
 URL = "/v0/pipelines/orders/samply_profile"
@@ -65,8 +65,8 @@ async def test_a_file_that_was_asked_for_comes_from_the_cache(service: Service, 
     assert (await service.get(URL)).body == data
 
 
-async def test_a_file_that_went_behind_our_back_is_told(service: Service) -> None:
-    """And the one before it is the answer to who asks for the last one."""
+async def test_a_file_deleted_externally_is_reported(service: Service) -> None:
+    """A request for the last profile gets the one before it."""
     service.put(1, b"one")
     service.put(2, b"two")
     await service.settle()

@@ -1,4 +1,4 @@
-"""Signed links: made by who may read, honoured without a token for one file, and never in a log."""
+"""Signed links: created by callers who may read, valid without a token for one file, and never logged."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def give_keys(service: Service, **namespaces: str) -> dict[str, str]:
     return tokens
 
 
-async def test_who_may_read_may_link_and_nobody_else(service: Service) -> None:
-    """A key of another namespace finds no profile; without a key nobody is asked further."""
+async def test_only_readers_may_create_links(service: Service) -> None:
+    """A key of another namespace finds no profile; without a key no further check is made."""
     tokens = give_keys(service, reader="feldera", stranger="other")
     await use_keys(service, KEY, NEWER)
     answer = await service.ask("POST", f"{ONE}/links", Authorization=f"Bearer {tokens['reader']}")
@@ -113,7 +113,7 @@ async def test_who_may_read_may_link_and_nobody_else(service: Service) -> None:
 
 
 async def test_a_link_holds_as_long_as_was_asked_for(service: Service) -> None:
-    """An hour where nobody says; not longer than the installation allows."""
+    """An hour by default; not longer than the installation allows."""
     for query, secs in (("", 3600), ("?expires_secs=60", 60), ("?expires_secs=7200", 7200)):
         before = int(time.time())
         expires = int((await make(service, query))["href"].partition("expires=")[2].partition("&")[0])
@@ -148,7 +148,7 @@ def forge(**changes: str) -> str:
     ],
 )
 async def test_whatever_is_wrong_the_answer_is_the_same(service: Service, path: str, query: str) -> None:
-    """Nobody learns what is stored here."""
+    """It does not reveal what is stored."""
     answer = await service.get(f"{path}?{query}")
     assert answer.assert_error(403, "InvalidLink") == {}
     assert answer.read_json()["message"] == "The link is not valid, or its time is over. Request a new one."
@@ -156,13 +156,13 @@ async def test_whatever_is_wrong_the_answer_is_the_same(service: Service, path: 
 
 @pytest.mark.parametrize("path", [ONE, f"{ONE}/summary", HISTORY, "/v0/pipelines/orders/samply_profile"])
 async def test_a_link_opens_nothing_else(service: Service, path: str) -> None:
-    """There a signature is an unknown key: it changes nothing, and no page of another origin may read the answer."""
+    """On other routes a signature is an unknown parameter: it grants nothing, and other origins can't read it."""
     answer = await service.get(f"{path}?{forge()}", Origin="https://profiler.firefox.com")
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 async def test_a_link_is_to_the_stored_file_only(service: Service) -> None:
-    """Whoever has one can't make the service work for it."""
+    """Its holder cannot make the service convert anything."""
     answer = await service.get(f"{ONE}/profile?{forge()}&format=svg")
     assert answer.assert_error(400, "InvalidParam")["parameter"] == "format"
 
@@ -185,20 +185,20 @@ async def test_links_are_honoured_while_the_operator_is_away(service: Service) -
     assert (await service.get(href)).status == 200
 
 
-async def test_links_of_a_process_that_never_heard_of_a_key(service: Service) -> None:
-    """It can't know: neither a yes nor a no."""
+async def test_links_before_any_key_was_received(service: Service) -> None:
+    """Their validity is unknown: neither accepted nor refused."""
     service.client._credentials = Credentials()
     (await service.get(f"{ONE}/profile?{forge()}")).assert_error(503, "OperatorUnavailable")
 
 
-async def test_a_secret_without_a_key_is_told(service: Service) -> None:
+async def test_a_secret_without_a_key_is_reported(service: Service) -> None:
     await use_keys(service)
     (await service.post(f"{ONE}/links")).assert_error(400, "LinksNotEnabled")
 
 
 @pytest.mark.parametrize("host", ["[", "x:99999", "a b", "user@host", "host/path"])
-async def test_a_host_that_is_none_is_told(service: Service, host: str) -> None:
-    """Not a fault of the service, and no URL that leads elsewhere."""
+async def test_an_invalid_host_is_reported(service: Service, host: str) -> None:
+    """As an error of the request, without a URL that leads elsewhere."""
     (await service.ask("POST", f"{ONE}/links", Host=host)).assert_error(400, "BadRequest")
 
 
@@ -207,10 +207,8 @@ async def test_what_has_no_file_has_no_link(service: Service) -> None:
     (await service.post(f"{HISTORY}/{make_id(9)}/links")).assert_error(404, "UnknownProfile")
 
 
-async def test_who_made_a_link_and_each_refused_one_is_in_the_audit_log(
-    service: Service, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A link gives a right away: it must be known who did."""
+async def test_created_and_refused_links_are_audited(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """A link passes on a right: the log must show who did so."""
     caplog.set_level(logging.INFO, AUDIT)
     href = (await make(service))["href"]
     await service.get(href + "A", Authorization="")
@@ -222,7 +220,7 @@ async def test_who_made_a_link_and_each_refused_one_is_in_the_audit_log(
 
 
 async def test_a_signature_is_never_logged(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither of a good link nor of a bad one, nor where the file is broken."""
+    """Neither a valid nor an invalid one, nor if the file is damaged."""
     caplog.set_level(logging.DEBUG)
     href = (await make(service))["href"]
     await service.get(href)

@@ -1,4 +1,4 @@
-"""What Prometheus gets, and the id that a request has in answers, logs and on the socket."""
+"""The metrics for Prometheus, and the id of a request in responses, logs and on the socket."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_requests_are_counted_by_their_routes_template(service: Service, n
 
 
 async def test_decisions_of_authentication_are_counted(service: Service, numbers: HttpListener) -> None:
-    """Who is let in, who isn't, and whom the operator forbids what they ask for."""
+    """Accepted callers, rejected ones, and those that the operator forbids an action."""
     service.operator.pipelines = (make_pipeline("orders"),)
     service.put(1)
     await service.settle()
@@ -100,12 +100,12 @@ async def test_decisions_of_authentication_are_counted(service: Service, numbers
     assert grown(way="none", outcome="unauthenticated") == 1
 
 
-async def test_the_operators_numbers_stand_behind_ours(service: Service, numbers: HttpListener) -> None:
+async def test_the_operators_metrics_follow_those_of_the_api(service: Service, numbers: HttpListener) -> None:
     service.operator.metrics = b"# TYPE samply_operator_synced gauge\nsamply_operator_synced 1.0\n"
     assert (await scrape(service, numbers))["samply_operator_synced", ()] == 1
 
 
-async def test_without_the_operator_ours_are_told(service: Service, numbers: HttpListener) -> None:
+async def test_without_the_operator_only_the_api_metrics_are_returned(service: Service, numbers: HttpListener) -> None:
     await service.send_away()
     found = await scrape(service, numbers)
     assert found["samply_operator_operator_connected", ()] == 0

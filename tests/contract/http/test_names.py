@@ -1,4 +1,4 @@
-"""Names: the same ones in an object, in an annotation and in a path; and none of them leaves its place anywhere."""
+"""Names: objects, annotations and paths accept the same ones; none of them escapes its context."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_crd_says_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_a_good_name_is_one_everywhere(service: Service, name: str) -> None:
+async def test_a_valid_name_is_valid_everywhere(service: Service, name: str) -> None:
     assert names.is_pipeline_name(name)
     service.operator.pipelines = (make_pipeline(name),)
     service.put(1, pipeline=name)
@@ -46,7 +46,7 @@ async def test_a_good_name_is_one_everywhere(service: Service, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_a_bad_name_is_none_anywhere(service: Service, name: str) -> None:
+async def test_an_invalid_name_is_invalid_everywhere(service: Service, name: str) -> None:
     """Whatever an older release has stored."""
     assert not names.is_pipeline_name(name)
     service.put(1, pipeline=name)

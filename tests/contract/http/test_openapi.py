@@ -1,4 +1,4 @@
-"""The OpenAPI document is whole and true: against the routes, the error codes, its own examples and the page.
+"""The OpenAPI document is complete and correct: compared with the routes, the error codes, its examples and the page.
 
 That each answer of the contract tests is as the document says is checked where they ask (conftest.py).
 """
@@ -83,7 +83,7 @@ def test_every_reference_leads_somewhere() -> None:
     assert schemas <= used
 
 
-def test_every_schema_is_one() -> None:
+def test_every_schema_is_valid() -> None:
     for part in walk(DOCUMENT):
         if isinstance(part, dict) and isinstance(part.get("schema"), dict):
             Draft202012Validator.check_schema(part["schema"])
@@ -108,7 +108,7 @@ def test_an_operation_says_all_that_there_is_to_say(path: str, method: str) -> N
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_examples_are_as_the_schema_says(path: str, method: str) -> None:
-    """Who copies one gets what is really answered."""
+    """A copied example is what the service really returns."""
     for response in DOCUMENT["paths"][path][method]["responses"].values():
         for media in response.get("content", {}).values():
             schema = {**media["schema"], "components": DOCUMENT["components"]}
@@ -178,7 +178,7 @@ def test_every_error_class_has_a_meaning() -> None:
 
 
 def test_every_code_is_in_the_document_and_on_the_page() -> None:
-    """With its status; also those that no class stands for."""
+    """With its status; including codes without a class."""
     table = list_codes()
     assert DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"] == list(table)
     rows = re.findall(r"^\| `([A-Z]\w+)` \| ([0-9]{3}) \| ", PAGE.read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The routes beside samply_profile, and what every answer has in common."""
+"""The routes other than samply_profile, and what all responses have in common."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_the_sdk_finds_an_edition_and_a_version(service: Service) -> None:
 
 
 async def test_the_checks_of_the_installation_are_the_operators(service: Service) -> None:
-    """Who may have them is its decision too."""
+    """The operator also decides who may read them."""
     check = Check("Rights", "Failed", "It may not get pods.", "Grant it.")
     service.operator.examine = lambda: Report("Failed", (check,))
     answer = await service.get("/v0/doctor")

@@ -1,4 +1,4 @@
-"""Every row of POST …/samply_profile: the operator decides, the api tells it faithfully."""
+"""Every row of POST …/samply_profile: the operator decides, the api passes its answer on unchanged."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ async def test_the_ends_of_the_range_are_in_it(service: Service, secs: int) -> N
     assert (await service.post(f"{URL}?duration_secs={secs}")).status == 202
 
 
-async def test_the_same_name_in_two_namespaces_wants_to_know_which(service: Service) -> None:
+async def test_the_same_name_in_two_namespaces_requires_a_namespace(service: Service) -> None:
     service.operator.pipelines = (make_pipeline("orders", namespace="one"), make_pipeline("orders", namespace="two"))
     service.put(1, namespace="three")
     await service.settle()

@@ -1,4 +1,4 @@
-"""At HTTP's edge: what a client may send beside the contract, and the answer is still in the contract's shape."""
+"""Edge cases of HTTP: valid requests outside the contract still get a response in its format."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ async def test_odd_requests_get_a_plain_answer(
 
 
 async def test_a_body_that_unpacks_to_gigabytes_is_not_unpacked(service: Service) -> None:
-    """Nobody asked for it."""
+    """No route expects a body."""
     bomb = zlib.compress(bytes(1 << 29), 9)
     before = resource.getrusage(resource.RUSAGE_SELF)
     head = (f"POST {PATH} HTTP/1.1", TOKEN, "Content-Encoding: deflate", f"Content-Length: {len(bomb)}")

@@ -1,4 +1,4 @@
-"""Bytes that no HTTP library would send: tricks with paths, broken heads, and clients that take their time."""
+"""Bytes that no HTTP library would send: path tricks, malformed heads, and slow clients."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def drip(writer: asyncio.StreamWriter) -> None:
             writer.write(b"a")
 
 
-async def test_a_fault_inside_is_told_without_a_word_of_it(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+async def test_an_internal_error_reveals_no_details(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     async def fail(request: web.Request) -> web.Response:
         raise RuntimeError(f"the secret is in {tmp_path}")
 

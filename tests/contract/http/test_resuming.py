@@ -1,4 +1,4 @@
-"""Downloads that are resumed: what a client puts together is one profile, never parts of two."""
+"""Resumed downloads: a client always assembles one profile, never parts of two."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ async def resume(service: Service, client: Client) -> bytes:
     return client.have
 
 
-async def test_two_downloads_resumed_across_a_new_profile_never_glue_two_files(service: Service) -> None:
-    """Whatever each had of the old one, each ends with the whole new one."""
+async def test_a_resumed_download_never_mixes_two_profiles(service: Service) -> None:
+    """Whatever part of the old one each client had, each ends with the complete new one."""
     service.put(1, OLD)
     await service.settle()
     clients = [await begin(service, size_bytes) for size_bytes in (1, 70_000)]
@@ -54,7 +54,7 @@ async def test_without_a_new_profile_the_parts_make_the_whole(service: Service) 
     assert await resume(service, await begin(service, 70_000)) == OLD
 
 
-async def test_who_names_the_file_in_if_match_is_told_that_it_is_another(service: Service) -> None:
+async def test_if_match_with_a_replaced_file_is_refused(service: Service) -> None:
     """The other way to resume: 412, and nothing is sent."""
     service.put(1, OLD)
     await service.settle()

@@ -1,4 +1,4 @@
-"""SIGTERM to the real process: not ready at once, served a moment longer, a slow download still gets its last byte."""
+"""SIGTERM to the real process: not ready at once, still serving for a moment, and slow downloads complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who reads slowly, hangs up, or asks for much keeps nobody else from having a profile converted."""
+"""A client that reads slowly, disconnects, or sends many requests does not block conversions for others."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def list_children() -> set[str]:
     return set(path.read_text().split())
 
 
-async def test_the_room_of_who_hangs_up_is_the_next_ones(busy: Service, conversions: Conversions) -> None:
-    """A page whose reader chooses another view hangs up, and asks for that at once."""
+async def test_a_disconnecting_client_frees_its_place_for_the_next_one(busy: Service, conversions: Conversions) -> None:
+    """A page whose user switches to another view disconnects, and requests that view at once."""
     _, first = await ask(busy, LARGE)
 
     async def is_read() -> bool:
@@ -89,8 +89,8 @@ async def test_the_room_of_who_hangs_up_is_the_next_ones(busy: Service, conversi
     assert (await second).status == 200
 
 
-async def test_who_takes_nothing_stops_nobody(busy: Service) -> None:
-    """Its answer lies ready; the turn is the next one's."""
+async def test_a_client_that_reads_nothing_does_not_block_others(busy: Service) -> None:
+    """Its response is ready; the next caller's conversion can run."""
     reader, writer = await ask(busy, LARGE)
     assert b" 200 " in await reader.readline()
     started = time.monotonic()
@@ -100,7 +100,9 @@ async def test_who_takes_nothing_stops_nobody(busy: Service) -> None:
     await hang_up(writer)
 
 
-async def test_who_hangs_up_gives_up_place_and_child_at_once(busy: Service, conversions: Conversions) -> None:
+async def test_a_disconnecting_client_frees_its_place_and_child_at_once(
+    busy: Service, conversions: Conversions
+) -> None:
     others = list_children()
     _, running = await ask(busy, LARGE)
 
@@ -128,8 +130,8 @@ async def test_who_hangs_up_gives_up_place_and_child_at_once(busy: Service, conv
     await wait_until(is_gone, 2)
 
 
-async def test_who_asks_for_much_waits_for_itself(busy: Service, conversions: Conversions) -> None:
-    """Another caller's one question comes before the rest of the many."""
+async def test_a_client_with_many_requests_delays_only_itself(busy: Service, conversions: Conversions) -> None:
+    """Another caller's single request is served before the rest of the many."""
     async with conversions.queue.take("somebody"):
         many = [await ask(busy, LARGE) for _ in range(4)]
 
@@ -146,7 +148,7 @@ async def test_who_asks_for_much_waits_for_itself(busy: Service, conversions: Co
         await hang_up(writer)
 
 
-async def test_an_answer_has_a_most(busy: Service, conversions: Conversions) -> None:
+async def test_the_size_of_a_response_is_limited(busy: Service, conversions: Conversions) -> None:
     object.__setattr__(conversions.limits, "out_bytes", 1 << 20)
     for method in ("GET", "HEAD"):
         answer = await busy.ask(method, LARGE)
@@ -156,8 +158,10 @@ async def test_an_answer_has_a_most(busy: Service, conversions: Conversions) -> 
     assert not conversions.spool.taken_bytes
 
 
-async def test_who_takes_nothing_of_many_answers_is_told_to_take_them(busy: Service, conversions: Conversions) -> None:
-    """Others still have room."""
+async def test_a_client_that_reads_none_of_its_responses_is_refused_more(
+    busy: Service, conversions: Conversions
+) -> None:
+    """Other callers still have room."""
     slow = []
     for _ in range(2):
         slow.append(await ask(busy, LARGE))

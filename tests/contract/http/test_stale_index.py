@@ -1,4 +1,4 @@
-"""Files that go behind the index: whoever finds one gone looks again, and gets what is left in the same request."""
+"""Files removed since the index was read: a request that finds one missing looks again and serves what is left."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PROFILE_DATA = Path(__file__).parents[2] / "data" / "profiles" / "demo-v55.json.
 
 
 def drop_folder(volume: Volume, profile_id: str) -> None:
-    """As the operator does, before anybody could be told."""
+    """As the operator does, before anyone can be notified."""
     volume.remove(profile_id)
 
 
 def drop_file(volume: Volume, profile_id: str) -> None:
-    """Its manifest stays, so that reading the volume again shows nothing new."""
+    """Its manifest is kept, so that reading the volume again shows nothing new."""
     (volume.root / "profiles" / profile_id / "profile.json.gz").unlink()
 
 
@@ -59,7 +59,7 @@ async def test_the_next_one_is_served_when_the_newest_was_removed(service: Servi
 
 
 @ways
-async def test_a_client_is_not_told_that_what_was_removed_is_unchanged(service: Service, drop: Drop) -> None:
+async def test_a_removed_profile_is_never_reported_as_unchanged(service: Service, drop: Drop) -> None:
     await store(service, 1, 2)
     etag = (await service.get(PROFILE)).headers["ETag"]
     assert (await service.get(PROFILE, If_None_Match=etag)).status == 304
@@ -116,17 +116,17 @@ async def test_one_that_was_named_is_gone_and_nothing_else_takes_its_place(servi
 
 
 @ways
-async def test_when_none_is_left_it_is_as_if_there_had_never_been_one(service: Service, drop: Drop) -> None:
+async def test_removing_the_last_profile_equals_having_none(service: Service, drop: Drop) -> None:
     await store(service, 1, 2)
     for number in (1, 2):
         drop(service.volume, make_id(number))
     (await service.get(PROFILE)).assert_error(404, "UnknownPipelineName")
 
 
-async def test_what_goes_while_it_is_converted_is_answered_by_the_next_one(
+async def test_a_profile_removed_during_conversion_is_replaced_by_the_next_one(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file was there when the request came, and wasn't when the child opened it."""
+    """The file existed when the request arrived, but not when the child process opened it."""
     data = PROFILE_DATA.read_bytes()
     for number in (1, 2):
         service.put(number, data)

@@ -1,4 +1,4 @@
-"""Two pods on one bucket: the one that stands by serves what is stored, and passes the rest on to the leader."""
+"""Two pods on one bucket: the standby serves stored profiles, and forwards everything else to the leader."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ async def test_a_start_reaches_the_leader_with_the_callers_own_token(pair: Pair)
     assert pair.standby.operator.started == []
 
 
-async def test_a_caller_without_rights_has_none_by_the_detour(pair: Pair) -> None:
+async def test_a_caller_without_rights_gains_none_through_a_standby(pair: Pair) -> None:
     refused = await pair.standby.ask("POST", URL, Authorization="")
     refused.assert_error(401, "Unauthenticated")
     assert refused.headers["WWW-Authenticate"] == "Bearer"
     (await pair.standby.ask("POST", URL, Authorization="Bearer sok_no_such")).assert_error(401, "Unauthenticated")
 
 
-async def test_what_runs_is_what_the_leader_says(pair: Pair) -> None:
+async def test_running_recordings_are_those_of_the_leader(pair: Pair) -> None:
     pair.leader.operator.recordings = (make_recording(make_id(7), "orders"),)
     await pair.leader.settle()
     answer = await pair.standby.get(f"{URL}?latest=true")
@@ -88,7 +88,7 @@ async def test_what_runs_is_what_the_leader_says(pair: Pair) -> None:
 
 
 async def test_the_newest_is_what_the_leader_has(pair: Pair) -> None:
-    """Which the one that stands by may not have heard of yet."""
+    """The standby may not know of it yet."""
     pair.leader.put(1, b"new")
     await pair.leader.settle()
     answer = await pair.standby.get(URL)

@@ -1,4 +1,4 @@
-"""HTTPS: the same answers, large bodies, a certificate that is renewed while the process runs, old versions refused."""
+"""HTTPS: the same responses, large bodies, a certificate renewed while the process runs, old versions refused."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_a_renewed_certificate_is_used_without_a_restart(listener: HttpLis
 async def test_a_pair_that_does_not_match_is_not_used(
     listener: HttpListener, secret: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The old one goes on, the log says so once."""
+    """The old one stays in use; this is logged once."""
     wrong = secret / "..wrong"
     certificates.write_pair(wrong, "wrong")
     other = secret / "other"
@@ -114,7 +114,7 @@ async def test_a_pair_that_does_not_match_is_not_used(
     await wait_until(is_renewed)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no certificate"], ids=["absent", "empty", "nonsense"])
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"], ids=["absent", "empty", "invalid"])
 async def test_without_a_usable_certificate_nothing_is_served(tmp_path: Path, content: bytes | None) -> None:
     """Never plain HTTP instead."""
     if content is not None:

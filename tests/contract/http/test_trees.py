@@ -1,4 +1,4 @@
-"""What a viewer asks of a stored profile: its call tree, that of two, and its threads over time."""
+"""What the viewer requests of a stored profile: its call tree, a comparison of two, and its threads over time."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ async def test_the_tree_adds_up(service: Service) -> None:
     assert len(nodes["parent"]) == nodes["total"] > 50
 
 
-async def test_a_client_that_has_it_is_told_so(service: Service) -> None:
-    """By the question: another one has another tag."""
+async def test_a_client_with_the_current_tree_gets_304(service: Service) -> None:
+    """The tag depends on the query."""
     first, other = await service.get(TREE), await service.get(f"{TREE}?view=bottom-up")
     assert first.headers["ETag"] != other.headers["ETag"]
     again = await service.get(TREE, If_None_Match=first.headers["ETag"])
     assert (again.status, again.body) == (304, b"")
 
 
-async def test_a_cut_frame_is_had_by_its_path(service: Service) -> None:
+async def test_an_omitted_frame_is_fetched_by_its_path(service: Service) -> None:
     part = (await service.get(f"{TREE}?limit=3")).read_json()
     [root, *_] = part["nodes"]["function"]
     assert part["nodes"]["cut"][-1] == 1
@@ -54,7 +54,7 @@ async def test_a_cut_frame_is_had_by_its_path(service: Service) -> None:
 
 
 @pytest.mark.parametrize("by", ["thread", "library"])
-async def test_it_is_parted_by_what_is_asked(service: Service, by: str) -> None:
+async def test_the_tree_is_split_as_requested(service: Service, by: str) -> None:
     body = (await service.get(f"{TREE}?by={by}")).read_json()
     assert body["group_keys"] == [find_key(name) for name in body["groups"]]
     shown = [
@@ -71,8 +71,8 @@ async def test_two_profiles_even_of_two_pipelines(service: Service) -> None:
     missing.assert_error(404, "UnknownProfile")
 
 
-async def test_what_one_may_not_read_one_may_not_compare_with(service: Service) -> None:
-    """As if the other profile weren't there. Kubernetes is asked about both pipelines' namespaces."""
+async def test_comparing_requires_read_access_to_both_profiles(service: Service) -> None:
+    """Otherwise the other profile appears not to exist. Kubernetes is asked about both pipelines' namespaces."""
     query = f"{TREE}?before={make_id(5)}&before_pipeline=secret"
     assert (await service.get(query)).status == 200
     service.operator.review = lambda token, asked: ReviewReply("ana", {"get": ("feldera",)})
@@ -109,14 +109,14 @@ async def test_what_makes_no_sense_is_refused(service: Service, query: str, para
 
 
 @pytest.mark.parametrize("what", ["tree", "timeline"])
-async def test_what_is_no_profile_has_an_error_of_its_own(service: Service, what: str) -> None:
+async def test_an_invalid_profile_has_its_own_error(service: Service, what: str) -> None:
     (await service.get(f"{HISTORY}/{make_id(3)}/{what}")).assert_error(500, "UnreadableProfile")
     (await service.get(f"{HISTORY}/{make_id(4)}/{what}")).assert_error(404, "UnknownProfile")
     (await service.get(f"{HISTORY}/{make_id(9)}/{what}")).assert_error(404, "UnknownProfile")
 
 
 async def test_the_place_in_the_queue(service: Service) -> None:
-    """Of all that wait, whoever's they are; nothing else of those is told."""
+    """Among all waiting requests, of all callers; nothing else about those is revealed."""
     service.operator.recordings = (
         make_recording(make_id(20), "secret", namespace="hidden", ends_in_secs=None),
         make_recording(make_id(21), "orders", ends_in_secs=None),

@@ -1,4 +1,4 @@
-"""Other formats, summaries and comparisons: a real recording in, what the readers of each format want out."""
+"""Other formats, summaries and comparisons, made of a real recording and checked for what their readers need."""
 
 from __future__ import annotations
 
@@ -154,8 +154,8 @@ async def test_a_summary(service: Service) -> None:
         ("summary?output=text&from=500&to=900", "Range"),
     ],
 )
-async def test_what_is_not_in_the_profile_is_told(service: Service, query: str, reason: str) -> None:
-    """An empty answer would say less."""
+async def test_data_missing_from_the_profile_is_reported(service: Service, query: str, reason: str) -> None:
+    """An empty response would be less helpful."""
     answer = await service.get(f"{ONE}/{query}")
     answer.assert_error(400, "NotInProfile")
     assert answer.read_json()["details"]["reason"] == reason
@@ -232,7 +232,7 @@ async def test_one_that_vanished_is_unknown(service: Service) -> None:
 
 @pytest.mark.parametrize("what", ["summary", "profile?format=folded", "profile?format=svg"])
 async def test_head_says_what_get_says(service: Service, what: str) -> None:
-    """Its length too; and a failure is one for both."""
+    """Including its length; both fail in the same way."""
     get, head = [await service.ask(method, f"{ONE}/{what}") for method in ("GET", "HEAD")]
     assert (get.status, head.status, head.body) == (200, 200, b"")
     assert int(get.headers["Content-Length"]) == len(get.body)
@@ -241,7 +241,7 @@ async def test_head_says_what_get_says(service: Service, what: str) -> None:
     assert {(await service.ask(method, f"{HISTORY}/{make_id(3)}/{what}")).status for method in ("GET", "HEAD")} == {500}
 
 
-async def test_too_little_memory_is_told(service: Service) -> None:
+async def test_too_little_memory_is_reported(service: Service) -> None:
     limits = service.listener.app[CONVERSIONS].limits
     object.__setattr__(limits, "memory_bytes", 8 << 20)
     details = (await service.get(f"{ONE}/summary")).assert_error(500, "ProfileJobFailed")
@@ -254,7 +254,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_who_waits_too_long_is_told_to_come_later(service: Service) -> None:
+async def test_a_request_that_waits_too_long_is_refused_with_retry_after(service: Service) -> None:
     async with service.listener.app[CONVERSIONS].queue.take("other"):
         answer = await service.get(f"{ONE}/summary")
     answer.assert_error(429, "TooManyRequests")
@@ -277,7 +277,7 @@ async def test_more_than_can_wait_are_refused_at_once(service: Service, monkeypa
 
 
 async def test_by_operator_and_by_group(service: Service, tmp_path: Path) -> None:
-    """In summaries, comparisons and formats; what has no markers says so, as the request's fault."""
+    """In summaries, comparisons and formats; without markers the request gets an error that says so."""
     document = profile_maker.build([[Sample(("main", "work"))] * 10])
     marker_maker.add(document, 0, [evaluate(1, 4, "Map nn2"), evaluate(4, 11, "Join nn3")])
     service.put(5, profile_maker.save(document, tmp_path / "p.json.gz").read_bytes())

@@ -1,4 +1,4 @@
-"""A store in a bucket, for the contract: each process has a spool of its own, as a pod has."""
+"""A store in a bucket, for the contract: each process has its own spool, as a pod has."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRIES = 20
 
 
 def lock(store: BucketStore) -> None:
-    """A server on a busy machine may be slow to answer; whoever wants to write asks again."""
+    """A server on a busy machine may respond slowly; a writer retries."""
     for _ in range(TRIES):
         if store.lock():
             return

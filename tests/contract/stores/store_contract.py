@@ -1,4 +1,4 @@
-"""What every store must do, the volume as well as a bucket. Subclass and give the fixture `place`."""
+"""The contract of every store, a volume or a bucket. Subclass it and provide the fixture `place`."""
 
 from __future__ import annotations
 

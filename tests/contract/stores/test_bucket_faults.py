@@ -1,4 +1,4 @@
-"""A bucket that is away, refuses, loses objects, or has two writers; a process that ends after any step."""
+"""A bucket that is unavailable, refuses requests, loses objects, or has two writers; and kills after each step."""
 
 from __future__ import annotations
 
@@ -138,10 +138,10 @@ def test_a_list_that_hangs_hides_nothing_that_is_in_the_spool(
     place.close()
 
 
-def test_refused_credentials_are_told_and_replaced_without_a_restart(
+def test_refused_credentials_are_reported_and_replaced_without_a_restart(
     own_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a Secret's keys become is read again."""
+    """The mounted Secret is read again."""
     monkeypatch.setattr(connection, "LOOK_SECS", 0.0)
     connect = own_server.connect("x")
     first = connect()
@@ -150,7 +150,7 @@ def test_refused_credentials_are_told_and_replaced_without_a_restart(
     assert connect() is not first
 
 
-def test_what_the_provider_says_is_told_without_the_request() -> None:
+def test_the_providers_error_is_reported_without_the_request() -> None:
     said = "Generic S3 error: <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
     assert objects.describe(Exception(said)) == "SlowDown: Please reduce your request rate"
     assert objects.describe(Exception("a\n b" + "c" * 1000)).startswith("a bc")
@@ -159,7 +159,7 @@ def test_what_the_provider_says_is_told_without_the_request() -> None:
 # ---------------------------------------------------------------------------------------------- behind our back
 
 
-def test_a_term_that_was_deleted_behind_our_back_is_over(place: BucketPlace) -> None:
+def test_a_term_deleted_externally_has_ended(place: BucketPlace) -> None:
     place.objects.delete([names.LEADER])
     one = put(place.store, 1)
     with pytest.raises(StoreFenced, match="nobody"):
@@ -167,7 +167,7 @@ def test_a_term_that_was_deleted_behind_our_back_is_over(place: BucketPlace) -> 
     assert place.fenced
 
 
-def test_a_manifest_that_somebody_broke_hides_no_other_one(place: BucketPlace) -> None:
+def test_a_corrupted_manifest_hides_no_others(place: BucketPlace) -> None:
     one, two = put(place.store, 1), put(place.store, 2)
     place.objects.write(names.build_manifest(one.id), b"{")
     reading = place.reopen().read_manifests()
@@ -177,7 +177,7 @@ def test_a_manifest_that_somebody_broke_hides_no_other_one(place: BucketPlace) -
         place.store.read_manifest(one.id)
 
 
-def test_objects_that_were_deleted_behind_our_back_are_none(place: BucketPlace) -> None:
+def test_objects_deleted_externally_are_not_listed(place: BucketPlace) -> None:
     one, two = put(place.store, 1), put(place.store, 2)
     assert two.file is not None
     place.objects.delete([names.build_manifest(one.id), names.build_file(two.id, two.file.sha256)])
@@ -333,8 +333,8 @@ def test_publishing_survives_a_kill_after(place: BucketPlace, step: str, same_po
     assert heir.measure_backlog().attempts == 0
 
 
-def test_what_was_not_sent_by_this_pod_counts_more_than_the_bucket(place: BucketPlace) -> None:
-    """Killed while the bucket was away; started again on the same spool."""
+def test_unsent_data_of_this_pod_takes_precedence_over_the_bucket(place: BucketPlace) -> None:
+    """Killed while the bucket was unavailable; restarted on the same spool."""
     place.close()
     doomed = place.open("pod")
     doomed.write_entry(make_entry(1, step="Recording"))
@@ -352,7 +352,7 @@ def test_what_was_not_sent_by_this_pod_counts_more_than_the_bucket(place: Bucket
     assert {entry.id for entry in place.reopen().read_entries().items} == {make_id(1), make_id(3)}
 
 
-def test_what_an_old_spool_has_counts_less_than_what_another_pod_did_since(place: BucketPlace) -> None:
+def test_later_changes_by_another_pod_take_precedence_over_an_old_spool(place: BucketPlace) -> None:
     place.close()
     old = place.open("old")
     old.write_entry(make_entry(1, step="Recording"))

@@ -1,4 +1,4 @@
-"""`store copy` in both directions: all of it, once, proved; interrupted and run again."""
+"""`store copy` in both directions: complete, without duplicates, verified; and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_interrupted_copy_goes_on(place: BucketPlace, volume: Volume, monkeyp
     assert (progress.copied, progress.present, progress.failed) == (1, 5, {})
 
 
-def test_what_is_damaged_is_told_and_keeps_nothing_else_back(
+def test_damaged_profiles_are_reported_and_the_rest_is_moved(
     place: BucketPlace, volume: Volume, tmp_path: Path
 ) -> None:
     moving.copy(moving.Upload(volume, place.objects), ignore)

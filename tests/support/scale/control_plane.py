@@ -94,7 +94,7 @@ def build_tls() -> ssl.SSLContext:
 
 
 def find_port() -> int:
-    """Free now, and hardly taken within a second."""
+    """Free now, and unlikely to be taken within a second."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -124,7 +124,7 @@ def _write_files(plane: ControlPlane) -> None:
 
 
 def write_kubeconfig(path: Path, url: str) -> None:
-    """The operator's, for a server with a certificate that nobody signed."""
+    """The operator's, for a server with a self-signed certificate."""
     cluster = {"server": url, "insecure-skip-tls-verify": True}
     config = {
         "apiVersion": "v1",
@@ -179,7 +179,7 @@ def _started(folder: Path, name: str, arguments: Sequence[str]) -> Iterator[subp
 
 
 def end(process: subprocess.Popen[bytes], secs: float) -> float:
-    """SIGTERM, and SIGKILL if it goes on for `secs`; how long it took."""
+    """SIGTERM, and SIGKILL after `secs`; returns how long it took."""
     began = time.monotonic()
     process.terminate()
     try:

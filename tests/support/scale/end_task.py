@@ -1,4 +1,4 @@
-"""Runs a module as a program, and ends one of its asyncio tasks when it is told to.
+"""Runs a module as a program, and cancels one of its asyncio tasks on request.
 
     python end_task.py FOLDER samply_operator.cli operator
 

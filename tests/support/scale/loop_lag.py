@@ -1,4 +1,4 @@
-"""Runs a program of Python's and writes how late its event loops are.
+"""Runs a Python program and writes how late its event loops are.
 
     python loop_lag.py FILE -m samply_operator.cli operator
     python loop_lag.py FILE script.py

@@ -1,4 +1,4 @@
-"""What is measured of one source tree: a fleet that changes, objects that wait, profiles that are stored.
+"""The measurements of one source tree: a changing fleet, waiting objects, stored profiles.
 
 Each phase starts the processes anew, on a volume of their own, and ends them. Times are seconds, memory is MiB.
 """

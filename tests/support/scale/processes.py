@@ -1,4 +1,4 @@
-"""The operator and the API of one source tree as real processes beside a ControlPlane, and what they take.
+"""The operator and the API of one source tree as real processes next to a ControlPlane, and their resource use.
 
 with installed(plane, folder, "pipelines", tree=Path("operator"), config={…}) as install:
     install.wait_synced(30), install.operator.read_memory(), install.read_metrics() …

@@ -1,4 +1,4 @@
-"""Profiles taken before, by the thousand: their objects in an API server, their files on a volume."""
+"""Earlier profiles, by the thousand: their objects in an API server, their files on a volume."""
 
 from __future__ import annotations
 

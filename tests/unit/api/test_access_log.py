@@ -1,4 +1,4 @@
-"""The access log: one line that can't be written loses itself alone."""
+"""The access log: a line that cannot be written affects no other line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("field", ["user_agent", "path", "method", "client", "request_id"])
-async def test_a_line_that_cant_be_written_loses_itself_alone(
+async def test_a_line_that_cannot_be_written_loses_no_other_line(
     tmp_path: Path, field: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     lines = [make_line(1), make_line(2, **{field: "\udcff"}), make_line(3)]
@@ -41,7 +41,7 @@ async def test_a_line_that_cant_be_written_loses_itself_alone(
     assert "a line of the access log was lost" in caplog.text
 
 
-async def test_a_full_disk_is_told_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_full_disk_is_reported_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     fd = os.open("/dev/full", os.O_WRONLY)
     batch = Batch(fd)
     for number in range(2):

@@ -1,4 +1,4 @@
-"""What was found out about a token is remembered for five seconds, asked once at a time, and errors never."""
+"""The result for a token is cached for five seconds and requested once at a time; errors are never cached."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ async def test_an_error_is_never_kept(kept: Verdicts) -> None:
     assert await kept.find("q", ask) is ALICE
 
 
-async def test_an_error_takes_no_old_answer_along(kept: Verdicts, clock: Clock) -> None:
-    """After its time an answer is gone, also where no new one can be had."""
+async def test_an_error_does_not_discard_an_older_answer(kept: Verdicts, clock: Clock) -> None:
+    """An expired answer is not used, even if no new one is available."""
     ask = Asked(Found(ALICE), AccessUndecided("away"))
     await kept.find("q", ask)
     clock.now += 5
@@ -108,7 +108,7 @@ async def test_an_error_takes_no_old_answer_along(kept: Verdicts, clock: Clock) 
         await kept.find("q", ask)
 
 
-async def test_many_who_ask_at_once_are_one_question(kept: Verdicts) -> None:
+async def test_simultaneous_callers_share_one_request(kept: Verdicts) -> None:
     ask = Asked(Found(ALICE))
     ask.gate.clear()
     tasks = [asyncio.create_task(kept.find("q", ask)) for _ in range(50)]
@@ -142,7 +142,7 @@ async def test_a_good_one_that_was_revoked_is_asked_once_and_then_remembered(kep
     assert ask.count == 2
 
 
-async def test_who_sees_nothing_is_remembered_for_a_second_and_pushes_out_nobody(kept: Verdicts, clock: Clock) -> None:
+async def test_callers_without_access_are_cached_briefly_and_evict_no_others(kept: Verdicts, clock: Clock) -> None:
     good = Asked(Found(ALICE))
     await kept.find("good", good)
     for number in range(auth_cache.MAX_BAD + 100):
@@ -165,6 +165,6 @@ async def test_good_ones_are_bounded_too(kept: Verdicts, monkeypatch: pytest.Mon
     assert list(kept._good) == [7, 8, 9]
 
 
-def test_a_token_is_told_by_a_hash_of_this_process_alone(kept: Verdicts) -> None:
+def test_tokens_are_stored_as_hashes_of_this_process(kept: Verdicts) -> None:
     assert kept.hash_token("a") == kept.hash_token("a") != kept.hash_token("b")
     assert kept.hash_token("a") != Verdicts().hash_token("a")

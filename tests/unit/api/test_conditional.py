@@ -1,4 +1,4 @@
-"""Conditional and range requests, as RFC 9110 has them."""
+"""Conditional and range requests, as specified in RFC 9110."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_tags_on_several_lines_are_one_list() -> None:
     assert decide(If_Match=others) == PreconditionFailed()
 
 
-def test_what_is_no_list_is_nothing_on_several_lines() -> None:
+def test_an_invalid_list_on_several_lines_is_ignored() -> None:
     assert decide(Range=["bytes=0-3", "bytes=0-3"]) == Whole()
     assert decide(If_Modified_Since=[AFTER, AFTER]) == Whole()
     assert decide(If_Unmodified_Since=[BEFORE, BEFORE]) == Whole()
@@ -89,7 +89,7 @@ def test_conditions(headers: dict[str, str], expected: Plan) -> None:
         ("", Whole()),
     ],
 )
-def test_if_range_lets_nobody_glue_two_files(condition: str, expected: Plan) -> None:
+def test_if_range_prevents_mixing_two_files(condition: str, expected: Plan) -> None:
     assert decide(Range="bytes=2-", If_Range=condition) == expected
 
 

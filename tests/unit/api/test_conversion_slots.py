@@ -1,4 +1,4 @@
-"""ConversionQueue: one at a time, callers in turn, and a place that is given up is free at once."""
+"""ConversionQueue: one conversion at a time, callers in turn, and an abandoned place is free at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def settle() -> None:
 
 
 class Crew:
-    """Callers whose work ends when the test says so."""
+    """Callers whose work ends when the test allows it."""
 
     def __init__(self) -> None:
         self.queue = ConversionQueue()
@@ -44,7 +44,7 @@ def crew() -> Crew:
 
 
 async def test_one_at_a_time_and_callers_in_turn(crew: Crew) -> None:
-    """Who asks for much waits for itself."""
+    """A caller with many requests delays only itself."""
     tasks = [crew.come(f"a{n}", "a") for n in range(4)]
     await settle()
     tasks += [crew.come("b0", "b"), crew.come("c0", "c")]
@@ -57,7 +57,7 @@ async def test_one_at_a_time_and_callers_in_turn(crew: Crew) -> None:
     assert crew.queue.waiting == 0
 
 
-async def test_who_goes_away_gives_up_its_place_and_its_turn(crew: Crew) -> None:
+async def test_a_caller_that_leaves_gives_up_its_place_and_turn(crew: Crew) -> None:
     first, second, third = [crew.come(name, name) for name in ("a", "b", "c")]
     await settle()
     second.cancel()
@@ -85,8 +85,8 @@ async def test_a_turn_that_was_given_in_the_moment_of_going_is_passed_on(crew: C
         pass
 
 
-async def test_nobody_comes_in_between(crew: Crew) -> None:
-    """The turn is the next one's as soon as it is passed on, also before that one has noticed."""
+async def test_no_caller_jumps_the_queue(crew: Crew) -> None:
+    """The turn belongs to the next caller as soon as it is passed on, even before that caller has noticed."""
     first, second = crew.come("a", "a"), crew.come("b", "b")
     await settle()
     crew._ends["a"].set()
@@ -116,7 +116,7 @@ async def test_places_are_few_and_fewer_for_one(crew: Crew, monkeypatch: pytest.
     await asyncio.gather(*tasks)
 
 
-async def test_who_waits_too_long_is_told_and_takes_no_place_any_more(
+async def test_a_caller_that_waits_too_long_is_refused_and_frees_its_place(
     crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversion_slots, "WAIT_SECS", 0.01)

@@ -1,4 +1,4 @@
-"""Connections never take the files that everything else needs."""
+"""Connections never use up the open files that everything else needs."""
 
 from __future__ import annotations
 

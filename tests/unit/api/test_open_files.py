@@ -1,4 +1,4 @@
-"""Files kept open: shared while wanted, closed when not, never given out once removed or changed."""
+"""Open files: shared while in use, closed when unused, never handed out once removed or changed."""
 
 from __future__ import annotations
 

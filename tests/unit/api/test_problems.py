@@ -1,4 +1,4 @@
-"""Errors as answers: every class has a status, every body the same shape."""
+"""Errors as responses: every class has a status, every body the same format."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_each_error_is_in_the_table_and_answers_in_the_usual_shape(kind: type[er
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_what_is_worth_repeating_says_when() -> None:
+def test_retryable_errors_have_retry_after() -> None:
     for kind, status in problems.STATUS.items():
         headers = problems.build_problem(kind("x")).headers
         assert ("Retry-After" in headers) == (status in (429, 503)), kind

@@ -1,4 +1,4 @@
-"""Whatever stands in a query or a condition: an answer, or a refusal that names the parameter; never a fault."""
+"""Any query or condition gets a response, or a refusal that names the parameter; never an internal error."""
 
 from __future__ import annotations
 

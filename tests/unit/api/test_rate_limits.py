@@ -1,4 +1,4 @@
-"""Whose bucket pays: a credential's own once it was authenticated, else the address."""
+"""Which bucket a request counts against: that of its credential once authenticated, otherwise that of its address."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Clock:
 
 
 class Door:
-    """Requests of one address, answered as told."""
+    """Requests of one address, with responses set by the test."""
 
     def __init__(self, per_sec: float = 1, burst: int = 5) -> None:
         self.clock = Clock()
@@ -54,15 +54,15 @@ class Door:
 
 
 def test_each_credential_has_its_own_bucket() -> None:
-    """Its address pays for the first request, of which nobody knows yet whose it is."""
+    """The first request counts against the address: the credential is not known yet."""
     door = Door()
     assert [door.ask("a") for _ in range(7)] == [200] * 6 + [429]
     assert door.ask("b") == 200
     assert [door.ask() for _ in range(4)] == [200] * 3 + [429]
 
 
-def test_on_an_open_route_a_made_up_credential_is_nobodys() -> None:
-    """Whatever is shown there, it was not authenticated: the address pays, and nothing is remembered."""
+def test_made_up_credentials_on_an_open_route_have_no_bucket() -> None:
+    """Credentials sent there are not authenticated: the request counts against the address, and nothing is stored."""
     door = Door()
     assert door.ask("good") == 200
     assert [door.ask(f"junk-{n}", path=OPEN) for n in range(6)] == [200] * 4 + [429] * 2
@@ -70,8 +70,8 @@ def test_on_an_open_route_a_made_up_credential_is_nobodys() -> None:
     assert door.ask("good", path=OPEN) == 200
 
 
-def test_guesses_at_the_same_time_pay_before_they_are_looked_at() -> None:
-    """None of them was answered when the next one came."""
+def test_simultaneous_guesses_are_charged_before_the_check() -> None:
+    """None of them was answered when the next one arrived."""
     door = Door()
     requests = [make_request("/v0/pipelines", {"Authorization": f"Bearer {n}"}) for n in range(8)]
     admitted = []
@@ -82,7 +82,7 @@ def test_guesses_at_the_same_time_pay_before_they_are_looked_at() -> None:
     assert len(admitted) == 5
 
 
-def test_what_costs_more_takes_more_and_never_more_than_can_be_had() -> None:
+def test_expensive_requests_cost_more_up_to_the_burst() -> None:
     door = Door(burst=100)
     door.ask("a")
     assert [door.ask("a", cost=1000) for _ in range(2)] == [200, 429], "each costs half of a full bucket, and one"
@@ -92,7 +92,7 @@ def test_what_costs_more_takes_more_and_never_more_than_can_be_had() -> None:
 
 
 def test_a_flood_of_made_up_credentials_pushes_out_no_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On any route; nor does somebody with many good ones push out one that is in use."""
+    """On any route; and a caller with many valid ones does not evict one that is in use either."""
     monkeypatch.setattr(rate_limits, "MAX_KEPT", 10)
     door = Door(burst=1000)
     assert door.ask("good") == 200
@@ -107,15 +107,15 @@ def test_a_flood_of_made_up_credentials_pushes_out_no_good_one(monkeypatch: pyte
     assert door.ask("good") == 200
 
 
-def test_without_a_credential_the_address_pays() -> None:
+def test_requests_without_a_credential_count_against_the_address() -> None:
     door = Door()
     assert [door.ask() for _ in range(6)] == [200] * 5 + [429]
     door.clock.now = 1.0
     assert [door.ask(), door.ask()] == [200, 429]
 
 
-def test_who_guesses_credentials_is_stopped_and_who_was_good_before_is_not() -> None:
-    """Each guess is another bucket; so the address pays, and those behind the same proxy don't suffer."""
+def test_guessing_credentials_is_limited_without_blocking_known_ones() -> None:
+    """Each guess is another bucket, so it counts against the address; others behind the same proxy are not affected."""
     door = Door()
     assert door.ask("good") == 200
     assert [door.ask(f"guess-{n}", 401) for n in range(6)] == [401] * 4 + [429] * 2

@@ -1,4 +1,4 @@
-"""Room for answers: bounded in all, for one answer and for one caller; what isn't needed is free again."""
+"""Space for responses: limited in total, for one response and for one caller; unused space is released."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_all_together_are_bounded() -> None:
         pass
 
 
-def test_what_failed_takes_nothing() -> None:
+def test_a_failed_answer_takes_no_space() -> None:
     spool = Spool(400)
     for _ in range(9):
         with pytest.raises(RuntimeError), spool.open("a"):

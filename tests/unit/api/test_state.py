@@ -1,4 +1,4 @@
-"""The state: a snapshot counts once the volume was read for it, and an absent operator is never remembered."""
+"""The state: a snapshot is shown once the volume was read for it, and a disconnected operator's state is discarded."""
 
 from __future__ import annotations
 

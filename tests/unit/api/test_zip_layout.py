@@ -1,4 +1,4 @@
-"""A zip made by hand is one to Python's own reader, whatever the names and sizes; large ones by their fields alone."""
+"""Generated zips are valid to Python's own reader, whatever the names and sizes; large ones by their fields alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(contents: dict[str, bytes], time: datetime = TIME) -> bytes:
 
 
 @given(st.dictionaries(NAMES, st.binary(max_size=50), max_size=8))
-def test_what_goes_in_comes_out(contents: dict[str, bytes]) -> None:
+def test_zips_are_read_back_as_written(contents: dict[str, bytes]) -> None:
     with zipfile.ZipFile(io.BytesIO(build(contents))) as file:
         assert file.testzip() is None
         assert {info.filename: file.read(info) for info in file.infolist()} == contents

@@ -1,4 +1,4 @@
-"""The operator decides who may act, from the bearer alone: tokens of the cluster, and what is done with an answer."""
+"""The operator authorizes actions by the bearer alone: tokens of the cluster, and how their reviews are used."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ALICE = "system:serviceaccount:prod:alice"
 
 @dataclass
 class Kubernetes:
-    """Reviews: which token is whose, and who may what where."""
+    """Reviews: the user of each token, and the rights of each user."""
 
     tokens: dict[str, str] = field(default_factory=lambda: {"token": ALICE})
     rights: set[tuple[str, str, str]] = field(default_factory=set)
@@ -80,7 +80,7 @@ def build_authorizer(kubernetes: Kubernetes, auth: Auth | None = None) -> Author
     return Authorizer(auth, kubernetes, LocalAuthenticator(auth, KeySet(auth.oidc), Credentials), "home")
 
 
-async def test_what_is_asked_is_what_is_answered(kubernetes: Kubernetes) -> None:
+async def test_decisions_match_the_reviews(kubernetes: Kubernetes) -> None:
     kubernetes.allow("get", namespace="a")
     kubernetes.allow("get", "create", namespace="b")
     who = await build_authorizer(kubernetes).identify(Login("token"), ("get", "create"), ("a", "b", "c"))
@@ -100,8 +100,8 @@ async def test_nothing_is_remembered(kubernetes: Kubernetes) -> None:
         await authorizer.identify(Login("token"), ("get",), ("a",))
 
 
-async def test_a_name_that_nobody_has_costs_the_same_questions(kubernetes: Kubernetes) -> None:
-    """So that time doesn't tell it from one that may not be seen; and it grants nothing."""
+async def test_an_unknown_name_costs_as_many_reviews_as_a_hidden_one(kubernetes: Kubernetes) -> None:
+    """So that timing does not distinguish it from a hidden one; and it grants nothing."""
     kubernetes.allow("get", "create", namespace="home")
     who = await build_authorizer(kubernetes).identify(Login("token"), ("get", "create"), ())
     assert kubernetes.asked == [("token",), ("get", "home"), ("create", "home")]
@@ -109,21 +109,21 @@ async def test_a_name_that_nobody_has_costs_the_same_questions(kubernetes: Kuber
 
 
 @pytest.mark.parametrize("bearer", ["", "unknown", "a b", "apikey:x", "samply_ci_00"])
-async def test_a_bearer_that_is_nobodys(kubernetes: Kubernetes, bearer: str) -> None:
+async def test_an_unknown_bearer_is_unauthenticated(kubernetes: Kubernetes, bearer: str) -> None:
     with pytest.raises(Unauthenticated) as caught:
         await build_authorizer(kubernetes).identify(Login(bearer), ("get",), ("a",))
     assert "kubectl create token" in caught.value.remedy
     assert bearer == "" or bearer not in str(caught.value)
 
 
-async def test_no_answer_in_time_is_no_yes(kubernetes: Kubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_review_timeout_is_not_a_grant(kubernetes: Kubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authorizer_, "WAIT_SECS", 0.05)
     kubernetes.delay_secs = 60
     with pytest.raises(AccessUndecided):
         await build_authorizer(kubernetes).identify(Login("token"), ("get",), ("a",))
 
 
-async def test_switched_off_nobody_is_asked(kubernetes: Kubernetes) -> None:
+async def test_no_reviews_when_authentication_is_off(kubernetes: Kubernetes) -> None:
     auth = Auth(unsafe_let_anyone_in_without_authentication=True)
     assert await build_authorizer(kubernetes, auth).identify(Login(""), ("get",), ("a",)) is permissions.ANYBODY
     assert kubernetes.asked == []
@@ -152,7 +152,7 @@ def find_decisions(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
     return [getattr(record, FIELDS) for record in caplog.records if record.name == AUDIT]
 
 
-async def test_who_asked_is_in_the_status_and_in_the_audit_log(
+async def test_the_requester_is_in_the_status_and_the_audit_log(
     cluster: FakeCluster,
     operator: OperatorProcess,
     kubernetes: Kubernetes,
@@ -178,7 +178,7 @@ async def test_who_asked_is_in_the_status_and_in_the_audit_log(
     }
 
 
-async def test_who_asked_is_told_of_a_failure_too(
+async def test_failures_are_recorded_with_the_requester_too(
     cluster: FakeCluster, operator: OperatorProcess, kubernetes: Kubernetes, client: OperatorClient
 ) -> None:
     kubernetes.allow("get", "create")
@@ -200,7 +200,7 @@ async def test_who_asked_is_told_of_a_failure_too(
         pytest.param("token", (), UnknownPipeline, "Hide", id="may nothing"),
     ],
 )
-async def test_who_may_not_starts_nothing(
+async def test_an_unauthorized_caller_starts_nothing(
     cluster: FakeCluster,
     operator: OperatorProcess,
     kubernetes: Kubernetes,
@@ -225,10 +225,10 @@ async def test_who_may_not_starts_nothing(
     assert [line["decision"] for line in find_decisions(caplog)] == [decision] * 3
 
 
-async def test_who_may_not_stops_and_deletes_nothing(
+async def test_an_unauthorized_caller_stops_and_deletes_nothing(
     cluster: FakeCluster, operator: OperatorProcess, kubernetes: Kubernetes, client: OperatorClient
 ) -> None:
-    """Stopping needs `create`, deleting `delete`; who may not read is told that it doesn't exist."""
+    """Stopping needs `create`, deleting `delete`; without read access the profile appears not to exist."""
     kubernetes.allow("get", "create")
     add_pipeline(cluster)
     started = await client.start(Login("token"), StartRequest("a", duration_secs=600, wait_secs=20))

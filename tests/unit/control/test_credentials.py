@@ -1,4 +1,4 @@
-"""The Secrets that say who may: what was read last holds until something else was read."""
+"""The Secrets with API keys and link keys: the last values read are used until others were read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def put(cluster: FakeCluster, name: str, **entries: bytes) -> None:
     cluster.put(objects.secrets(NAMESPACE, name), {"kind": "Secret", "metadata": {"name": name}, "data": data})
 
 
-async def test_both_are_read_and_a_change_rings(cluster: FakeCluster, source: CredentialSource, clock: Clock) -> None:
+async def test_both_secrets_are_read_and_a_change_notifies(
+    cluster: FakeCluster, source: CredentialSource, clock: Clock
+) -> None:
     put(cluster, "keys", ci=credentials.build_entry(KEY, ["get"], ["demo"]))
     put(cluster, "links", current=b"a" * 32)
     await source.read()
@@ -60,7 +62,7 @@ async def test_both_are_read_and_a_change_rings(cluster: FakeCluster, source: Cr
     assert (source.current.api_keys, source.changes.count) == ((), 2)
 
 
-async def test_a_secret_that_is_removed_lets_nobody_in(cluster: FakeCluster, source: CredentialSource) -> None:
+async def test_a_removed_secret_grants_no_access(cluster: FakeCluster, source: CredentialSource) -> None:
     put(cluster, "keys", ci=credentials.build_entry(KEY, ["get"], ["demo"]))
     await source.read()
     cluster.remove(objects.secrets(NAMESPACE, "keys"))
@@ -69,10 +71,10 @@ async def test_a_secret_that_is_removed_lets_nobody_in(cluster: FakeCluster, sou
 
 
 @pytest.mark.parametrize("error", [KubeUnavailable("no answer"), KubeForbidden("no right")])
-async def test_what_cant_be_read_stays_and_grows_old(
+async def test_an_unreadable_secret_is_kept_and_ages(
     cluster: FakeCluster, source: CredentialSource, clock: Clock, error: Exception
 ) -> None:
-    """One Secret that can't be read keeps both as they were."""
+    """If one Secret cannot be read, both keep their values."""
     put(cluster, "keys", ci=credentials.build_entry(KEY, ["get"], ["demo"]))
     await source.read()
     before = source.current

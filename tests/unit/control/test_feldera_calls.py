@@ -1,4 +1,4 @@
-"""The operator decides itself about callers whom Feldera knows: it asks Feldera with their own login."""
+"""The operator authorizes callers known to Feldera itself: it asks Feldera with their own login."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_a_start_by_felderas_name_records_the_pipeline_of_its_id(
 
 
 @pytest.mark.parametrize("login", [OTHER, Login(READER, "other")], ids=["another tenant's key", "another tenant"])
-async def test_who_does_not_see_it_there_starts_stops_and_deletes_nothing(
+async def test_a_caller_who_cannot_see_the_pipeline_in_feldera_cannot_act(
     cluster: FakeCluster, operator: OperatorProcess, client: OperatorClient, login: Login
 ) -> None:
     add(cluster)
@@ -154,7 +154,7 @@ async def test_starting_is_a_setting(
 async def test_nothing_is_remembered(
     cluster: FakeCluster, operator: OperatorProcess, feldera: FakeFeldera, client: OperatorClient
 ) -> None:
-    """A key that was revoked a moment ago starts nothing."""
+    """A key that was just revoked starts nothing."""
     add(cluster)
     del feldera.keys[READER]
     with pytest.raises(Unauthenticated):

@@ -1,4 +1,4 @@
-"""Keys of an identity provider: fetched when needed, seldom, in small pieces, and from where the settings say."""
+"""Keys of an identity provider: fetched on demand, rarely, with limits, and only from the configured address."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def keys(provider: Provider, clock: Clock) -> AsyncIterator[KeySet]:
 DISCOVERED = ["/.well-known/openid-configuration", "/keys"]
 
 
-async def test_they_are_found_where_the_issuer_says_and_kept(provider: Provider, keys: KeySet, clock: Clock) -> None:
+async def test_keys_are_discovered_from_the_issuer_and_cached(provider: Provider, keys: KeySet, clock: Clock) -> None:
     for _ in range(3):
         assert (await keys.find("one")) == provider.keys[0]
     assert provider.requests == DISCOVERED
@@ -89,10 +89,10 @@ async def test_a_key_that_was_withdrawn_is_gone_after_five_minutes(
         pytest.param(web.Response(body=b'{"keys": []}' + b" " * jwks.MAX_BYTES), id="too long"),
     ],
 )
-async def test_an_answer_that_isnt_one_lets_nobody_in(
+async def test_an_invalid_answer_grants_no_access(
     provider: Provider, keys: KeySet, clock: Clock, answer: web.Response
 ) -> None:
-    """At the beginning nobody; later those whose key is known, for an hour."""
+    """To nobody at first; later, known keys stay valid for an hour."""
     provider.answer = answer
     with pytest.raises(AccessUndecided):
         await keys.find("one")
@@ -120,16 +120,14 @@ async def test_an_answer_that_isnt_one_lets_nobody_in(
         pytest.param({"jwks_uri": ["x"]}, id="a list"),
     ],
 )
-async def test_where_its_keys_are_is_not_believed_blindly(
-    provider: Provider, keys: KeySet, document: dict[str, object]
-) -> None:
+async def test_the_key_address_is_validated(provider: Provider, keys: KeySet, document: dict[str, object]) -> None:
     provider.document = document
     with pytest.raises(AccessUndecided):
         await keys.find("one")
     assert provider.requests == DISCOVERED[:1]
 
 
-async def test_no_more_keys_than_can_be_meant(provider: Provider, keys: KeySet) -> None:
+async def test_the_number_of_keys_is_limited(provider: Provider, keys: KeySet) -> None:
     provider.keys = [{"kid": f"k{n}", "kty": "RSA"} for n in range(jwks.MAX_KEYS + 1)]
     assert await keys.find("k0")
     assert await keys.find(f"k{jwks.MAX_KEYS}") is None

@@ -1,4 +1,4 @@
-"""Who acts: the one with the Lease and the store, and nobody who lost either."""
+"""Leadership: only a process with both the Lease and the store acts, and losing either ends it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build(client: KubeClient, pod: str) -> Leadership:
     return Leadership(LeaderLease(client, "ns", "release-leader", pod, f"{pod}:8080"), end)
 
 
-async def test_one_leads_the_other_says_where_and_takes_over_when_it_ends(client: KubeClient) -> None:
+async def test_a_standby_names_the_leader_and_takes_over_when_it_ends(client: KubeClient) -> None:
     one, two = build(client, "one"), build(client, "two")
     await one.lead(lambda: True)
     assert one.state == LeaderState(leads=True)
@@ -75,7 +75,7 @@ async def test_a_standby_works_until_it_leads(client: KubeClient, monkeypatch: p
     await two.close()
 
 
-async def test_whoever_has_the_lease_but_not_the_store_keeps_it_and_asks_again(client: KubeClient) -> None:
+async def test_a_lease_holder_without_the_store_keeps_the_lease_and_retries(client: KubeClient) -> None:
     answers = iter([False, False, True])
     one, two = build(client, "one"), build(client, "two")
     await one.lead(lambda: next(answers))
@@ -87,7 +87,7 @@ async def test_whoever_has_the_lease_but_not_the_store_keeps_it_and_asks_again(c
     await two.close()
 
 
-async def test_who_lost_the_lease_ends(client: KubeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_losing_the_lease_ends_the_process(client: KubeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     one = build(client, "one")
     await one.lead(lambda: True)
     path = "/apis/coordination.k8s.io/v1/namespaces/ns/leases/release-leader"

@@ -27,7 +27,7 @@ asyncio.run(main())
 
 
 async def ask(issuer: str, **environment: str) -> str:
-    """What a process of its own says: it reads the variable when it starts."""
+    """The output of a separate process, since the variable is read at startup."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", ASK, issuer),
         env={key: value for key, value in os.environ.items() if key != "SSL_CERT_FILE"} | environment,
@@ -61,7 +61,7 @@ async def test_it_is_trusted_if_it_is_named(tmp_path: Path, *, is_trusted: bool)
 
 
 def test_the_public_authorities_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable replaces one file; OpenSSL goes on looking into its folder."""
+    """The variable replaces one file; OpenSSL still reads its folder."""
     before = ssl.get_default_verify_paths().openssl_capath
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.crt"))
     after = ssl.get_default_verify_paths()

@@ -1,4 +1,4 @@
-"""The operator's side of the socket, asked by the api's own client: state as a stream, and the call that starts."""
+"""The operator's side of the socket, with the api's own client: the stream of states, and the calls."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def build_server(operator: OperatorProcess, path: Path) -> ControlServer:
-    """Who has KEY may do everything."""
+    """The holder of KEY may do everything."""
     data = {"test": base64.b64encode(credentials.build_entry(KEY, credentials.VERBS, ["*"])).decode()}
     operator.cluster.put(objects.secrets(NAMESPACE, "keys"), {"kind": "Secret", "metadata": {}, "data": data})
     client = operator.context.client
@@ -151,7 +151,7 @@ async def test_changes_arrive_without_being_asked_for(
 async def test_a_scaled_down_pipeline_shows_the_ordinals_that_should_be_and_those_that_are(
     cluster: FakeCluster, client: OperatorClient
 ) -> None:
-    """Both, and told apart."""
+    """Both, separately."""
     add_pipeline(cluster, ordinals=2)
     raw = cluster.objects[objects.stateful_sets(NAMESPACE, "pipeline-a")]
     raw["spec"]["replicas"] = 1
@@ -211,7 +211,7 @@ async def test_a_start_that_fails_at_once_says_why(cluster: FakeCluster, client:
 
 
 async def test_a_start_whose_time_is_over_is_pending(cluster: FakeCluster, client: OperatorClient) -> None:
-    """It goes on."""
+    """The recording continues."""
     add_pipeline(cluster, attach_secs=2.0)
     reply = await client.start(LOGIN, StartRequest("a", wait_secs=0.2))
     assert (reply.state, reply.retry_after_secs >= 1) == ("Pending", True)
@@ -238,7 +238,7 @@ async def test_an_error_crosses_the_socket_as_itself(
 async def test_all_ordinals_are_started_as_one_request(
     operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
 ) -> None:
-    """What is refused is told beside what runs."""
+    """Refusals are reported next to the started ones."""
     add_pipeline(cluster, ordinals=3)
     first = await client.start(LOGIN, StartRequest("a", 1, 600, None, wait_secs=20))
     reply = await client.start_all(LOGIN, StartAllRequest("a", 600, None, wait_secs=20))
@@ -263,7 +263,7 @@ async def test_all_ordinals_of_none_is_a_refusal(cluster: FakeCluster, client: O
 async def test_a_start_whose_operator_ends_meanwhile_is_answered_by_the_next_one(
     cluster: FakeCluster, tmp_path: Path, path: Path
 ) -> None:
-    """With the id of the one object that was made, and the name of whoever asked."""
+    """With the id of the one object that was made, and the name of the caller."""
     add_pipeline(cluster, attach_secs=1.0)
     settings = Settings(recording=Recording(min_free_bytes=1, min_coverage=0))
     async with OperatorClient(str(path)) as client:
@@ -302,7 +302,7 @@ async def test_stop_and_delete_cross_the_socket(
 async def test_a_pin_is_in_the_object_and_in_the_state(
     operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
 ) -> None:
-    """With who asked."""
+    """With the name of the caller."""
     add_pipeline(cluster)
     started = await client.start(LOGIN, StartRequest("a", 0, 1, None, wait_secs=20))
     await operator.reach_phase(started.name, "Succeeded")
@@ -341,7 +341,7 @@ async def test_a_pin_is_in_the_object_and_in_the_state(
 async def test_a_call_that_cannot_be_read_is_refused(
     server: ControlServer, path: Path, body: bytes, status: int
 ) -> None:
-    """And the server goes on."""
+    """The server stays up."""
     connector = aiohttp.UnixConnector(str(path))
     async with aiohttp.ClientSession("http://operator", connector=connector, headers=bearer(KEY)) as session:
         async with session.post("/v1/start", data=body) as response:
@@ -357,7 +357,7 @@ async def test_a_call_that_cannot_be_read_is_refused(
 async def test_a_client_that_goes_away_does_no_harm(
     operator: OperatorProcess, server: ControlServer, path: Path, client: OperatorClient
 ) -> None:
-    """The others go on being told."""
+    """The other clients still get updates."""
     for _ in range(3):
         async with OperatorClient(str(path)) as other:
             await reach(lambda other=other: other.live)
@@ -421,7 +421,7 @@ async def test_a_preflight_while_one_records_is_refused_as_a_start_is(
 
 
 async def test_a_preflight_that_takes_too_long_is_told_so(cluster: FakeCluster, client: OperatorClient) -> None:
-    """Its object goes on, and is named."""
+    """Its object continues, and is named."""
     add_pipeline(cluster)
     await reach(lambda: see(client).pipelines)
     with pytest.raises(PipelineUnreachable) as caught:

@@ -1,4 +1,4 @@
-"""JWTs: one is taken, and everything that attackers try with them is refused."""
+"""JWTs: a valid one is accepted, and every known attack is refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def verify(token: str, oidc: Oidc = OIDC) -> dict[str, Any]:
     [
         pytest.param(sign(claims()), id="RS256"),
         pytest.param(sign(claims(), kid="curve", algorithm="ES256"), id="ES256"),
-        pytest.param(sign(claims(), kid="bare"), id="a key that doesn't say for which algorithm"),
+        pytest.param(sign(claims(), kid="bare"), id="a key without an algorithm"),
         pytest.param(sign(claims(aud=["other", "samply"])), id="one of several audiences"),
         pytest.param(sign(claims(nbf=1)), id="valid since"),
         pytest.param(sign(claims(), typ="at+jwt"), id="an access token"),

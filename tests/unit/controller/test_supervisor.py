@@ -1,4 +1,4 @@
-"""The process: whatever ends unasked ends it, it ends when it is asked to from its first instant on, and the liveness
+"""The process: an unexpected end of any part ends it, a signal ends it from its first instant on, and the liveness
 probe fails while a worker is stuck."""
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ async def cancel_itself() -> None:
         pytest.param(cancel_itself, "cancelled unexpectedly", id="it is cancelled by something in it"),
     ],
 )
-async def test_what_ends_unasked_ends_everything(work: object, said: str, caplog: pytest.LogCaptureFixture) -> None:
-    """With its name and its reason in the log."""
+async def test_an_unexpected_end_of_a_worker_ends_everything(
+    work: object, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its name and its reason are logged."""
     others: list[asyncio.Task[None]] = []
 
     async def live() -> None:
@@ -131,7 +133,7 @@ async def test_what_the_work_raises_is_raised() -> None:
 
 
 def test_before_there_is_a_loop_a_signal_ends_the_process() -> None:
-    """Else PID 1 of a container would ignore it."""
+    """Otherwise PID 1 of a container would ignore it."""
     program = (
         "import time; from samply_operator.controller import signals; signals.exit_on_signals(); "
         "print('ready', flush=True); time.sleep(60)"

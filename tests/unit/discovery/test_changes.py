@@ -1,4 +1,4 @@
-"""The bell: nobody misses a change between two waits."""
+"""Changes: no waiter misses a change between two waits."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ async def test_without_a_change_the_wait_ends_with_its_time() -> None:
     assert await changes.wait(1, 0.01) == 1
 
 
-async def test_an_old_bell_rings_no_more() -> None:
-    """A change that was seen doesn't end the next wait."""
+async def test_a_seen_change_does_not_end_the_next_wait() -> None:
+    """Only a change after the last seen one does."""
     changes = Changes()
     changes.notify()
     wait = asyncio.create_task(changes.wait(1, 60))

@@ -219,7 +219,7 @@ async def test_of_two_operators_one_takes_the_trigger(cluster: FakeCluster, cont
 async def test_trouble_with_the_api_server_is_handed_on_and_nothing_is_lost(
     cluster: FakeCluster, context: Context
 ) -> None:
-    """The queue repeats it."""
+    """The queue retries it."""
     put_set(cluster, trigger="30s")
     cluster.fault = lambda verb, what: KubeUnavailable("away") if verb == "create" and names.PLURAL in what else None
     with pytest.raises(KubeUnavailable):
@@ -229,10 +229,10 @@ async def test_trouble_with_the_api_server_is_handed_on_and_nothing_is_lost(
     assert len(find_made(cluster)) == 2
 
 
-async def test_an_older_refusal_that_goes_away_meanwhile_does_not_keep_the_claim(
+async def test_a_concurrently_removed_refusal_does_not_block_the_release(
     cluster: FakeCluster, context: Context
 ) -> None:
-    """Somebody tidied up in between."""
+    """A user removed it in between."""
     put_set(cluster, trigger="30s", refused="older")
 
     def tidy(verb: str, what: str) -> None:
@@ -258,10 +258,8 @@ async def test_what_is_no_pipeline_is_left_as_it_is(cluster: FakeCluster, contex
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "Pod"])
-async def test_what_is_gone_or_has_no_trigger_any_more_is_fine(
-    cluster: FakeCluster, context: Context, kind: Kind
-) -> None:
-    """Events come late."""
+async def test_a_deleted_object_or_trigger_is_ignored(cluster: FakeCluster, context: Context, kind: Kind) -> None:
+    """Events arrive late."""
     await take(context, kind)
     put_set(cluster)
     put_pod(cluster)
@@ -311,10 +309,10 @@ LASTING = [
 
 
 @pytest.mark.parametrize(("error", "cure"), LASTING)
-async def test_what_the_cluster_refuses_for_good_goes_the_way_of_a_bad_value(
+async def test_a_permanent_refusal_by_the_cluster_is_reported_like_a_bad_value(
     context: Context, cluster: FakeCluster, error: Exception, cure: str
 ) -> None:
-    """The other ordinals are recorded; the reason and its cure are in the annotation and in an Event."""
+    """The other ordinals are recorded; reason and remedy are in the annotation and in an Event."""
     put_set(cluster, replicas=3, **{names.TRIGGER: "30s"})
     cluster.fault = refuse(error, False, True, False)
     await take(context)

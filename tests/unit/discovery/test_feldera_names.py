@@ -1,4 +1,4 @@
-"""What Feldera calls its pipelines: asked, remembered, followed, and told to the api."""
+"""Names of pipelines in Feldera: requested, remembered, updated, and passed on to the api."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_the_id_is_a_name_too(settings: Settings, client: FelderaClient) -
 
 
 async def test_a_rename_is_followed(settings: Settings, feldera: FakeFeldera, client: FelderaClient) -> None:
-    """The api hears of both in one update: the old name goes, the new one comes, and what it is called now."""
+    """The api gets it in one update: the old name is removed, the new one added, with the current name of the id."""
     operator = Operator(settings, client)
     await operator.names.update()
     with operator.changes.feed() as feed:
@@ -191,7 +191,7 @@ async def test_a_label_counts_more_and_is_remembered_as_what_is_shown(
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"pairs": 1}'])
-async def test_a_damaged_memory_is_told_and_replaced(
+async def test_a_damaged_name_file_is_reported_and_replaced(
     settings: Settings, client: FelderaClient, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     path = Path(settings.paths.data) / layout.PIPELINES

@@ -1,4 +1,4 @@
-"""kopf in a thread and a loop of its own: its end ends nothing else, and it is started again."""
+"""kopf in its own thread and loop: if it ends, nothing else does, and it is restarted."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def reach(is_so: Any) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_it_runs_in_a_thread_of_its_own_for_its_scope(fake: Kopf, heard: Heard) -> None:
+async def test_the_watch_of_a_scope_runs_in_its_own_thread(fake: Kopf, heard: Heard) -> None:
     await reach(lambda: fake.given)
     assert fake.threads[0] is not threading.main_thread()
     assert (fake.given[0]["namespaces"], fake.given[0]["clusterwide"]) == (("prod",), False)
@@ -91,8 +91,8 @@ async def test_it_runs_in_a_thread_of_its_own_for_its_scope(fake: Kopf, heard: H
 
 
 @pytest.mark.parametrize("error", [None, ValueError("a defect"), KeyboardInterrupt()])
-async def test_its_end_ends_nothing_else(fake: Kopf, error: BaseException | None, heard: Heard) -> None:
-    """Not even what kopf cancels: that is in its own loop. What was missed is listed."""
+async def test_the_end_of_a_watch_affects_nothing_else(fake: Kopf, error: BaseException | None, heard: Heard) -> None:
+    """Nor does kopf's cancelling, which is limited to its own loop. Missed changes are listed."""
     mine = asyncio.create_task(asyncio.sleep(60))
     await reach(lambda: fake.given)
     fake.errors = [error]

@@ -1,5 +1,5 @@
-"""What is watched: complete lists and watches over a real connection; rights that go and come back; namespaces that are
-selected by their labels. kopf's part has tests of its own."""
+"""What is watched: complete lists and watches over a real connection; rights that are revoked and restored; namespaces
+selected by labels. kopf's part has its own tests."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ async def test_rights_that_go_and_come_back_are_of_their_namespace_alone(
 
 
 async def test_at_the_start_a_role_has_a_moment_to_act(kube: FakeKube) -> None:
-    """Then a namespace that mayn't be listed is left out, and the others are certain."""
+    """Afterwards a namespace that can't be listed is left out, and the others are certain."""
     kube.forbidden.add(objects.pods("gone"))
     async with watching(kube, "prod", "gone") as watched:
         await watched.reach(lambda: watched.world.scopes == ("prod",))
@@ -223,7 +223,7 @@ async def test_namespaces_come_and_go_by_their_labels(kube: FakeKube) -> None:
 
 
 async def test_trouble_with_the_api_server_takes_nothing_away(kube: FakeKube) -> None:
-    """An older picture stays until there is a newer one."""
+    """The old state is kept until there is a newer one."""
     put_pod(kube, "prod")
     async with watching(kube, "prod") as watched:
         await watched.reach(lambda: watched.world.is_synced)

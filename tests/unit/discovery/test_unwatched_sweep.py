@@ -1,4 +1,4 @@
-"""What is asked for and not watched is told in an Event and in the log, with the selector that would match."""
+"""Requests on unwatched objects are reported in an Event and in the log, with the selector that would match."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ async def test_an_annotated_pod_that_is_not_watched_gets_an_event(swept: Swept) 
     assert [each[:2] for each in swept.cluster.published] == [("Pod", "x-0")]
 
 
-async def test_nobody_elses_objects_are_written_about(swept: Swept) -> None:
-    """Without an annotation there is no Event, whatever it looks like."""
+async def test_unrelated_objects_get_no_events(swept: Swept) -> None:
+    """Without an annotation there is no Event, whatever the object looks like."""
     swept.cluster.sets = [
         make_set(FELDERAS, labels={}, template_labels={}),
         make_set("db", labels={}, template_labels={"app": "db"}),
@@ -95,7 +95,7 @@ async def test_nobody_elses_objects_are_written_about(swept: Swept) -> None:
 
 
 async def test_a_set_whose_template_alone_is_selected_is_brought_in(swept: Swept) -> None:
-    """And goes again with it: the watch selects StatefulSets by labels of their own."""
+    """And is removed with it: the watch selects StatefulSets by their own labels."""
     swept.cluster.sets = [make_set("pipeline-a", labels={}, template_labels=LABELS, replicas=2, annotations=ASKED)]
     await swept.sweep.sweep()
     assert swept.world.pipelines["prod", "a"].ordinals == (0, 1)

@@ -1,4 +1,4 @@
-"""The work queue: each key once at a time, nothing lost, failures again after a growing pause."""
+"""The work queue: one worker for each key at a time, no key is lost, failures are retried after growing pauses."""
 
 from __future__ import annotations
 

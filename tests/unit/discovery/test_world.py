@@ -1,4 +1,4 @@
-"""What was last seen in the cluster: observations in, pipelines out; and the settings' selectors checked at start."""
+"""The last known state of the cluster: observations in, pipelines out; and the selectors are checked at startup."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_pipelines_follow_what_is_seen(world: World) -> None:
     assert world.pipelines == {}
 
 
-def test_an_observation_that_changes_nothing_wakes_nobody(world: World, changes: Changes) -> None:
-    """Pods are touched every few seconds, and nothing is worked out anew."""
+def test_an_unchanged_object_causes_no_notification(world: World, changes: Changes) -> None:
+    """Pods are updated every few seconds, and nothing is recomputed."""
     world.see_pod(make_pod())
     pipeline, count = world.pipelines["prod", "a"], changes.count
     world.see_pod(make_pod())
@@ -74,7 +74,7 @@ def test_an_observation_that_changes_nothing_wakes_nobody(world: World, changes:
 
 
 def test_a_change_is_of_its_own_pipeline_alone(world: World, changes: Changes) -> None:
-    """Whoever shows the state is told which one to read."""
+    """Readers of the state are told which pipeline has changed."""
     for name in ("a", "b", "c"):
         world.see_pod(make_pod(f"pipeline-{name}-0", owner=f"pipeline-{name}"))
     with changes.feed() as feed:
@@ -95,7 +95,7 @@ def test_a_name_on_the_set_alone_is_the_name_of_its_pods(world: World) -> None:
 
 
 def test_complete_lists_replace_what_they_cover(world: World) -> None:
-    """What isn't in them is gone, though no watch said so; what another scope shows stays."""
+    """An object missing in them is gone, even without an event; objects of other scopes are kept."""
     world.replace_pods([make_pod()], source=SCOPE)
     world.replace_sets([make_set()], source=SCOPE)
     world.replace_pods([make_pod(namespace="other")], source=("other", ""))
@@ -130,8 +130,8 @@ def test_the_end_of_a_predecessor_does_not_remove_its_successor(world: World) ->
     assert world.profiles == {}
 
 
-def test_what_is_observed_after_a_list_was_begun_outlasts_it(world: World) -> None:
-    """It may have been answered before it; no watch will say it again."""
+def test_observations_after_the_start_of_a_list_outlast_it(world: World) -> None:
+    """The list may be older than them, and no watch will repeat them."""
     world.begin_profiles("prod")
     world.see_profile(make_profile(name="new"))
     world.see_profile(make_profile(OTHER_UID, name="gone"), is_gone=True)
@@ -143,7 +143,7 @@ def test_what_is_observed_after_a_list_was_begun_outlasts_it(world: World) -> No
 
 
 def test_what_was_deleted_is_not_brought_back_by_an_older_picture(world: World) -> None:
-    """Neither by a watch that lags behind nor by lists; lists that were begun after it are believed."""
+    """Neither by a delayed watch nor by a list; lists begun afterwards are trusted."""
     world.begin_profiles("prod")
     world.see_profile(make_profile())
     world.forget(KEY, UID)
@@ -162,7 +162,7 @@ def test_what_was_deleted_is_not_brought_back_by_an_older_picture(world: World) 
     assert not world.is_gone(UID)
 
 
-def test_what_was_read_counts_unless_a_watch_was_faster(world: World) -> None:
+def test_a_read_object_is_used_unless_the_watch_is_newer(world: World) -> None:
     known, read = make_profile(), make_profile(phase="Failed")
     world.see_profile(known)
     world.see_read(known, read)
@@ -172,7 +172,7 @@ def test_what_was_read_counts_unless_a_watch_was_faster(world: World) -> None:
     assert world.profiles[KEY].phase == "Pending"
 
 
-def test_what_has_not_ended_is_known_by_its_uid(world: World) -> None:
+def test_unfinished_profiles_are_found_by_uid(world: World) -> None:
     world.see_profile(make_profile())
     assert list(world.unended) == [UID]
     assert world.find_profile(UID) is not None
@@ -196,7 +196,7 @@ def test_of_a_scope_that_may_not_be_listed_nothing_is_known(world: World) -> Non
 
 
 def test_namespaces_that_are_selected_are_served_and_no_others(world: World) -> None:
-    """What comes and goes by its labels is known all the same, so that nothing has to be listed."""
+    """Objects of other namespaces are known all the same, so that a label change needs no list."""
     world.cover("")
     world.select(())
     world.see_pod(make_pod())

@@ -1,4 +1,4 @@
-"""An installation is examined as it stands; a check that cannot be made is told as such beside the others."""
+"""The checks of an installation; one that cannot be made is reported as such, next to the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client of Feldera's API: what it reads, how it refuses, and that a bearer stays where it belongs."""
+"""The client of Feldera's API: what it reads, its errors, and that the bearer is sent to Feldera only."""
 
 from __future__ import annotations
 

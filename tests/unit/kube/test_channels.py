@@ -1,4 +1,4 @@
-"""The exec sub-protocol: whatever is in the frames, stdout is complete and the end is told rightly."""
+"""The exec sub-protocol: stdout is complete and the end is reported correctly, whatever the frames contain."""
 
 from __future__ import annotations
 

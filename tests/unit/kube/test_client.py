@@ -1,4 +1,4 @@
-"""Plain requests: what is sent, what comes back as which error, and how a rotated token is met."""
+"""Ordinary requests: what is sent, which error each response becomes, and what happens when the token is rotated."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ async def test_a_refusal_that_comes_in_pieces_is_read_whole(kube: FakeKube, clie
     assert await client.get(POD) == made
 
 
-async def test_what_it_forbids_while_it_is_ready_is_forbidden(kube: FakeKube, client: KubeClient) -> None:
-    """Asked once more, for it may have become ready in between."""
+async def test_a_refusal_by_a_ready_api_server_is_final(kube: FakeKube, client: KubeClient) -> None:
+    """It is retried once, in case the API server became ready in between."""
     kube.failure = UNBOUND
     kube.failures.extend([403] * 100)
     with pytest.raises(errors.KubeForbidden, match="cannot get"):
@@ -136,10 +136,10 @@ async def test_one_that_never_becomes_ready_counts_as_away(
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_one_that_does_not_tell_whether_it_is_ready_is_believed_in_the_end(
+async def test_a_refusal_is_eventually_final_if_readiness_is_unknown(
     kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    """Where only some may ask for that, each lack of a right takes some seconds to be told."""
+    """If readiness is not accessible, a missing right is reported after some seconds."""
     monkeypatch.setattr(connection, "CLOSED_SECS", 0.3)
     kube.failure = UNBOUND
     kube.readiness = lambda: status
@@ -150,10 +150,10 @@ async def test_one_that_does_not_tell_whether_it_is_ready_is_believed_in_the_end
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_who_waits_for_less_is_told_the_refusal_and_not_that_no_answer_came(
+async def test_a_shorter_deadline_reports_the_refusal_instead_of_a_timeout(
     kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as who asks for a caller's rights: its cure is a right, and trying again is none."""
+    """As for reviews of a caller's rights: the remedy is a right, and a retry does not help."""
     monkeypatch.setattr(reviews, "REVIEW_SECS", 2)
     kube.failure = 'tokenreviews is forbidden: User "u" cannot create resource "tokenreviews" in API group ""'
     kube.readiness = lambda: 403
@@ -165,7 +165,7 @@ async def test_who_waits_for_less_is_told_the_refusal_and_not_that_no_answer_cam
 
 @pytest.mark.usefixtures("hasty")
 async def test_one_that_forbids_even_that_for_a_moment_is_asked_again(kube: FakeKube, client: KubeClient) -> None:
-    """As one does that has read no role at all yet, then only some."""
+    """As by an API server that has read no roles yet, and then only some."""
     made = kube.put(POD, {})
     kube.failure = UNBOUND
     answers = iter([403, 403, 500])
@@ -229,7 +229,7 @@ async def test_an_exec_meets_a_rotated_token_too(kube: FakeKube) -> None:
         assert (await client.run("space", "pod", "main", ["true"], deadline_secs=10)).exit_code == 0
 
 
-async def test_a_token_that_stays_wrong_is_no_verdict(kube: FakeKube) -> None:
+async def test_a_token_that_remains_invalid_is_unavailable(kube: FakeKube) -> None:
     kube.token = "right"
     load = Tokens(kube.url, "wrong")
     async with KubeClient(load) as client:

@@ -1,4 +1,4 @@
-"""Sessions that break: each ends in time, with an error that says what is known of the process."""
+"""Broken sessions: each ends in time, with an error that states what is known of the process."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_a_close_that_comes_late_costs_little(
         assert (await run(client, "sh", "-c", "exit 4")).exit_code == 4
 
 
-async def test_a_peer_without_a_pulse_is_left(
+async def test_a_peer_without_pongs_is_abandoned(
     kube: FakeKube, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exec_, "PING_SECS", 0.1)

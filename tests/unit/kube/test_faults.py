@@ -1,4 +1,4 @@
-"""Answers of the API server and of runtimes become errors that say whether repeating helps."""
+"""Responses of the API server and of runtimes become errors that state whether a retry helps."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ LACKING = 'pods "p" is forbidden: User "u" cannot create resource "pods/exec" in
             500,
             'Internal error occurred: failed calling webhook "x"',
             errors.KubeUnavailable,
-            id="a webhook that is away",
+            id="an unavailable webhook",
         ),
     ],
 )
-def test_what_admission_refuses_is_that_whatever_its_status(
+def test_admission_refusals_are_recognized_with_any_status(
     status: int, text: str, kind: type[errors.KubeError]
 ) -> None:
-    """It is not worth repeating, and no right of the operator's is missing."""
+    """They are not retryable, and no right of the operator is missing."""
     error = faults.build_error(status, json.dumps({"message": text}).encode(), "GET /api/v1/namespaces/n/pods/p/exec")
     assert type(error) is kind
     assert text in error.message

@@ -1,4 +1,4 @@
-"""Who leads: one of two pods, the next one soon after the first is gone, and at once after it gave up."""
+"""Leader election: one of two pods leads; the other takes over soon after it ends, and at once after a release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = leadership.build_name("release")
 
 
 class Clock:
-    """Seconds that pass when told."""
+    """A clock that the test moves forward."""
 
     def __init__(self) -> None:
         self.secs = 100.0
@@ -92,7 +92,7 @@ async def test_a_renewal_is_seen(client: KubeClient, clock: Clock, monkeypatch: 
     assert not await two.try_acquire()
 
 
-async def test_who_gives_up_is_followed_at_once(client: KubeClient, clock: Clock) -> None:
+async def test_a_released_lease_is_taken_over_at_once(client: KubeClient, clock: Clock) -> None:
     one, two = build(client, clock, "one"), build(client, clock, "two")
     assert await one.try_acquire()
     assert not await two.try_acquire()
@@ -117,7 +117,7 @@ async def test_a_leader_that_slept_finds_that_it_is_none(
     assert not one.is_ours
 
 
-async def test_an_api_server_that_is_away_takes_the_lead_from_nobody(
+async def test_an_unavailable_api_server_does_not_end_the_leadership(
     kube: FakeKube, client: KubeClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leadership, "RENEW_SECS", 0.01)
@@ -134,6 +134,6 @@ async def test_an_api_server_that_is_away_takes_the_lead_from_nobody(
 
 
 @pytest.mark.parametrize("raw", [{}, {"spec": None}, {"spec": {"holderIdentity": None, "leaseTransitions": "x"}}])
-def test_what_others_wrote_is_nobodys(raw: dict[str, object]) -> None:
+def test_an_invalid_lease_has_no_holder(raw: dict[str, object]) -> None:
     assert leadership.parse(raw).holder == ""
     assert leadership.may_take(leadership.parse(raw), "me", 0)

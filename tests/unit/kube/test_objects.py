@@ -1,4 +1,4 @@
-"""Paths can't be left by a name, and raw objects become facts whatever is absent."""
+"""A name cannot change the path of a request, and incomplete raw objects can be read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_path_table(path: str, wanted: str) -> None:
 
 
 @given(st.text(min_size=1).filter(lambda name: name not in {".", ".."}))
-def test_no_name_leaves_its_place(name: str) -> None:
+def test_names_cannot_change_the_path(name: str) -> None:
     path = objects.pods("space", name)
     assert path.count("/") == 6
     assert "?" not in path

@@ -1,4 +1,4 @@
-"""Missing rights are named with their cure, and those asked about are those that the chart grants."""
+"""Missing rights are reported with a remedy, and the checked rights are those that the chart grants."""
 
 from __future__ import annotations
 

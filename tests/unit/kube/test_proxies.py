@@ -1,4 +1,4 @@
-"""The way to the API server through a proxy, or around it: for this client and for kopf alike."""
+"""Connections to the API server through a proxy, or around it: the same for this client and for kopf."""
 
 from __future__ import annotations
 

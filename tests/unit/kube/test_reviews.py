@@ -1,4 +1,4 @@
-"""Reviews: a yes is only what says so in every respect, and no answer is never a yes."""
+"""Reviews: only an unambiguous yes grants access, and a missing answer never does."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ async def test_a_good_token_is_known_and_what_was_asked() -> None:
         pytest.param(None, id="no status"),
         pytest.param(GOOD | {"authenticated": False}, id="not authenticated"),
         pytest.param(GOOD | {"authenticated": "true"}, id="a text"),
-        pytest.param(GOOD | {"audiences": []}, id="for nobody"),
+        pytest.param(GOOD | {"audiences": []}, id="without audiences"),
         pytest.param(GOOD | {"audiences": ["https://kubernetes.default.svc"]}, id="for the API server"),
         pytest.param({k: v for k, v in GOOD.items() if k != "audiences"}, id="a server that knows no audiences"),
         pytest.param(GOOD | {"error": "token expired"}, id="with an error"),
-        pytest.param(GOOD | {"user": {}}, id="of nobody"),
+        pytest.param(GOOD | {"user": {}}, id="without a user"),
     ],
 )
-async def test_what_is_no_yes(status: Any) -> None:
+async def test_statuses_that_do_not_authenticate(status: Any) -> None:
     assert await reviews.review_token(Server(status), "secret", AUDIENCES) is None
 
 
@@ -79,12 +79,12 @@ async def test_access_is_asked_for_the_very_user() -> None:
 @pytest.mark.parametrize(
     "status", [{}, None, {"allowed": False}, {"allowed": "true"}, {"allowed": True, "denied": True}], ids=repr
 )
-async def test_what_allows_nothing(status: Any) -> None:
+async def test_statuses_that_do_not_allow(status: Any) -> None:
     assert not await reviews.review_access(Server(status), WHO, "get", "demo")
 
 
 @pytest.mark.parametrize("error", [KubeUnavailable("no answer"), KubeForbidden("no right"), KubeInvalid("what?")])
-async def test_no_answer_is_no_answer(error: Exception) -> None:
+async def test_a_failed_review_is_undecided(error: Exception) -> None:
     for ask in (
         reviews.review_token(Server(error), "secret", AUDIENCES),
         reviews.review_access(Server(error), WHO, "get", "demo"),

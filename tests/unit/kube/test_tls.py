@@ -1,4 +1,4 @@
-"""Over TLS, as in every cluster: the certificate is checked, and a peer that falls silent holds no connection."""
+"""TLS connections: the certificate is verified, and a silent peer does not hold a connection."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def build_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 class SilentServer:
-    """Agrees to become a WebSocket, then neither reads nor writes: blocking sockets in a thread, so that nothing
-    answers TLS's goodbye by itself."""
+    """Accepts a WebSocket upgrade, then neither reads nor writes: blocking sockets in a thread, so that nothing answers
+    TLS's close alert by itself."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -1,4 +1,4 @@
-"""Copies through sessions that break: the right file in the end, or an error; never a wrong file."""
+"""Copies over failing sessions: a correct file in the end, or an error; never a corrupt file."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ async def test_wrong_bytes_are_never_a_file(kube: FakeKube, client: KubeClient, 
     assert kube.exec.sessions == 3
 
 
-async def test_an_announced_hash_that_is_not_the_files_is_told(
-    client: KubeClient, remote: Remote, tmp_path: Path
-) -> None:
+async def test_a_wrong_announced_hash_is_reported(client: KubeClient, remote: Remote, tmp_path: Path) -> None:
     with pytest.raises(transfer.TransferCorrupt):
         await copy(client, remote, tmp_path / "local", sha256="0" * 64)
 
@@ -170,7 +168,7 @@ async def test_a_copy_ends_at_its_deadline(kube: FakeKube, client: KubeClient, r
     ],
     ids=["container gone", "forbidden", "pod gone"],
 )
-async def test_what_repeating_cannot_cure_is_told_at_once(
+async def test_permanent_copy_errors_are_raised_at_once(
     kube: FakeKube, client: KubeClient, remote: Remote, tmp_path: Path, fault: Fault, kind: type[errors.KubeError]
 ) -> None:
     kube.exec.break_next([fault])
@@ -179,7 +177,7 @@ async def test_what_repeating_cannot_cure_is_told_at_once(
     assert kube.exec.sessions == 1
 
 
-async def test_a_disk_that_takes_a_part_gets_the_rest(
+async def test_a_short_write_is_completed(
     client: KubeClient, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = os.pwrite

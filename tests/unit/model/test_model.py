@@ -1,4 +1,4 @@
-"""The values that the project talks about: parsed from the API server's JSON and back, and kept on the volume."""
+"""The data types of the project: parsed from the API server's JSON and back, and stored on the volume."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ def test_an_object_has_ended_in_three_phases(phase: str | None, has_ended: bool)
         ({"containers": ()}, False),
         ({"containers": (Container("a"), Container("b", is_running=True))}, True),
     ],
-    ids=["yes", "pending", "on its way out", "no containers", "one of two runs"],
+    ids=["yes", "pending", "being deleted", "no containers", "one of two runs"],
 )
 def test_a_pod_runs(changes: dict[str, Any], is_running: bool) -> None:
-    """When it says so, isn't being deleted, and a container runs; a pipeline runs when one of its pods does."""
+    """If its status says so, it isn't being deleted, and a container runs; a pipeline runs if one of its pods does."""
     pod = make_pod(**changes)
     assert pod.is_running is is_running
     assert Pipeline("n", "a", (0,), {0: pod}).is_running is is_running

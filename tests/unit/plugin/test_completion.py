@@ -1,4 +1,4 @@
-"""What a shell is told may come next."""
+"""The suggestions for a shell's completion."""
 
 from __future__ import annotations
 

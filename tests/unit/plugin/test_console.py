@@ -1,4 +1,4 @@
-"""How the console gets the token that was made for it: never by a command line that others can read."""
+"""How the console gets its token: never through a command line that other users can read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kubectl samply doctor` from outside: what it asks kubectl for, and what it makes of the answers."""
+"""`kubectl samply doctor` from outside: its requests to kubectl, and its conclusions from the output."""
 
 from __future__ import annotations
 
@@ -109,13 +109,13 @@ def test_over_http_nothing_is_executed() -> None:
 
 
 @pytest.mark.parametrize("said", ["", "no JSON", "{}"])
-def test_an_operator_that_says_nothing_of_use(said: str) -> None:
-    """An older one does not know the command."""
+def test_an_operator_without_useful_output(said: str) -> None:
+    """An older one does not have the command."""
     check = examine(Kubectl(said=said), is_probing=False)["Operator"]
     assert (check.status, bool(check.remedy)) == ("Unknown", True)
 
 
-def test_who_may_not_start_pods_gets_the_rest() -> None:
+def test_without_the_right_to_start_pods_other_checks_still_run() -> None:
     found = examine(Kubectl(faults={"create": KubeForbidden("pods is forbidden")}))
     assert (found["HelperImage"].status, "--no-probe" in found["HelperImage"].remedy) == ("Unknown", True)
     assert found["Names"].status == "Warning"

@@ -1,4 +1,4 @@
-"""What the kubectl plugin makes and shows."""
+"""The objects and the output of the kubectl plugin."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def test_the_bar_follows_the_clock(now: float, said: str) -> None:
 
 
 def test_what_waits_says_what_it_waits_for() -> None:
-    """A bar would be a lie."""
+    """A progress bar would be misleading."""
     raw = {**RAW, "status": {"phase": "Pending", "message": "8 recordings run, which is the limit."}}
     assert objects.render_progress(raw, START) == "profile-1-0  pending  8 recordings run, which is the limit."
 
 
-def test_the_table_tells_the_story_in_one_line() -> None:
-    """And terminal codes of hostile names are taken out."""
+def test_the_table_summarizes_a_profile_in_one_line() -> None:
+    """Terminal control codes in hostile names are removed."""
     head, line = objects.render_table([objects.parse(DONE)]).splitlines()
     assert head.split()[:4] == ["NAME", "PIPELINE", "ORDINAL", "PHASE"]
     assert line.split() == [

@@ -1,4 +1,4 @@
-"""The plugin's token: given, from the environment, or made of a ServiceAccount; and what a refusal says to do."""
+"""The plugin's token: explicit, from the environment, or requested for a ServiceAccount; remedies of refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file that `kubectl samply open` hands to the viewer's page."""
+"""The file that `kubectl samply open` serves to the viewer's page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ask(url: str, path: str | None = None) -> tuple[int, dict[str, str], bytes]:
 
 
 def test_the_viewer_s_page_and_nobody_else_may_have_it(tmp_path: Path) -> None:
-    """Who doesn't know the address gets nothing; a page of another origin may not read it."""
+    """A client without the address gets nothing; pages of other origins may not read it."""
     file = tmp_path / "p.json.gz"
     file.write_bytes(b"profile")
     with viewer.serve_once(file, "orders 0") as served:

@@ -1,4 +1,4 @@
-"""The recordings that most tests here read."""
+"""The recordings that most of these tests read."""
 
 from __future__ import annotations
 

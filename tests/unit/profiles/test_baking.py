@@ -1,4 +1,4 @@
-"""Baking puts names in and changes nothing else."""
+"""Baking adds names and changes nothing else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_names_are_in_and_the_file_says_so(baked: Path) -> None:
     assert facts.unresolved_percent < 1
 
 
-def test_what_baking_is_not_about_stays_as_it_was(baked: Path, raw_document: Document) -> None:
+def test_baking_leaves_unrelated_data_unchanged(baked: Path, raw_document: Document) -> None:
     document = load(baked)
     for key in ("libs", "pages", "counters", "profilerOverhead"):
         assert document[key] == raw_document[key]
@@ -244,7 +244,7 @@ def test_ids_are_compared_without_case_hyphens_and_age(one: str, other: str, *, 
         ("0xg", False),
     ],
 )
-def test_which_names_tell_nothing(name: str, *, unresolved: bool) -> None:
+def test_uninformative_names_are_recognized(name: str, *, unresolved: bool) -> None:
     assert naming.is_unresolved(name) is unresolved
 
 

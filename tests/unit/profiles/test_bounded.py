@@ -1,4 +1,4 @@
-"""A job in a child process ends within its limits, and says why where it failed."""
+"""A job in a child process ends within its limits, and reports why it failed."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ async def test_the_least_memory_that_can_be_set_is_enough_for_a_small_profile(
 
 
 @pytest.mark.parametrize("memory_mib", [48, 64, 96])
-async def test_too_little_memory_for_the_program_itself_is_told_as_such(memory_mib: int, baked: Path) -> None:
+async def test_too_little_memory_to_start_is_reported_as_such(memory_mib: int, baked: Path) -> None:
     with pytest.raises(errors.ProfileJobFailed) as caught:
         await bounded.top(baked, Limits(memory_bytes=memory_mib << 20))
     assert caught.value.details["reason"] == "OutOfMemory"
 
 
-async def test_too_much_memory_is_told(tmp_path: Path) -> None:
+async def test_exceeding_the_memory_limit_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "p.json.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         for _ in range(300):

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a file, the error says so, and nothing grows without bound."""
+"""Any damage to a file is reported by an error, in bounded memory and time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_flipped_bit_is_found_by_the_checksum(raw: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"meta":{}}', b'{"meta":5,"threads":[]}', b"[" * 100_000]
 )
-def test_what_is_no_profile_is_told(text: bytes, tmp_path: Path) -> None:
+def test_an_invalid_profile_is_reported_as_such(text: bytes, tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     path.write_bytes(text)
     with pytest.raises((UnreadableProfile, BrokenProfile)):

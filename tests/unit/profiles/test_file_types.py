@@ -1,4 +1,4 @@
-"""The first bytes tell what a file is: what it is wrapped in is taken off, and what is no profile is told as such."""
+"""The type of a file is recognized by its first bytes: wrappers are removed, and other types are reported by name."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ FOREIGN: dict[str, tuple[Callable[[Path], bytes], str, str]] = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_what_is_no_profile_is_named_with_what_to_do(name: str, tmp_path: Path) -> None:
+def test_an_invalid_profile_is_reported_with_a_remedy(name: str, tmp_path: Path) -> None:
     make, what, cure = FOREIGN[name]
     with pytest.raises(ProfileError) as caught:
         profiles.read(save(make(tmp_path), tmp_path))

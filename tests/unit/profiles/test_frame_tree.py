@@ -1,4 +1,4 @@
-"""The call tree that a viewer gets, against one that is put together sample by sample."""
+"""The call tree for the viewer, compared with one that is built sample by sample."""
 
 from __future__ import annotations
 
@@ -234,8 +234,8 @@ def test_lanes_are_bounded_and_say_so(tmp_path: Path) -> None:
 
 @WITH_TMP
 @given(threads=THREADS, by=st.sampled_from(["group", "library"]), view=st.sampled_from(["top-down", "bottom-up"]))
-def test_parted_or_not_the_sums_are_the_same(threads: Threads, tmp_path: Path, by: str, view: str) -> None:
-    """Each sample is in one part, whatever it is parted by."""
+def test_splitting_does_not_change_the_sums(threads: Threads, tmp_path: Path, by: str, view: str) -> None:
+    """Each sample is in one part, whatever the tree is split by."""
     _, whole = list_paths(build(threads, tmp_path, Query(view=view)))  # type: ignore[arg-type]
     _, parted = list_paths(build(threads, tmp_path, Query(view=view, by=by)))  # type: ignore[arg-type]
     joined: Counter[Path_] = Counter()

@@ -1,4 +1,4 @@
-"""A corpus of damaged and strange files: each is read, or refused with a cure, in bounded memory and time."""
+"""A corpus of damaged and unusual files: each is read, or refused with a remedy, in bounded memory and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names in a profile are a stranger's text: whatever they are, each output stays what it is.
+"""Names in a profile are untrusted text: every output remains valid, whatever they contain.
 
 Functions, threads, processes, libraries, files and the title all carry the same hostile text here.
 """
@@ -79,7 +79,7 @@ TABLES: dict[str, Callable[[profiles.Profile], str]] = {
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_has_rows_and_no_control_characters(table: str, profile: profiles.Profile) -> None:
-    """And no name makes a row of its own, or one that fills the screen."""
+    """No name adds a row, or fills the screen."""
     shown = TABLES[table](profile)
     assert not CONTROL.search(shown)
     assert len(shown.splitlines()) < 40

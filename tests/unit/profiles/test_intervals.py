@@ -1,4 +1,4 @@
-"""The innermost interval at a time, against the plain way."""
+"""The innermost interval at a time, compared with a simple implementation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TREES = strategies.lists(strategies.tuples(strategies.integers(0, 10**6), strate
 
 
 @given(nodes=TREES)
-def test_nodes_get_what_is_above_them(nodes: list[tuple[int, int]]) -> None:
+def test_nodes_inherit_from_their_ancestors(nodes: list[tuple[int, int]]) -> None:
     parent = [-1 if not row else above % (row + 1) - 1 for row, (above, _) in enumerate(nodes)]
     own = [value for _, value in nodes]
     nearest: list[int] = []

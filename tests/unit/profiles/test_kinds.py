@@ -1,4 +1,4 @@
-"""Files of kinds that were once read wrong: each gives the right numbers, or says why there are none, everywhere."""
+"""Kinds of files that were once read incorrectly: each gives correct numbers in every output, or an explanation."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_library_that_is_mapped_by_two_paths_is_named_in_both(
 
 @pytest.mark.parametrize("column", ["weight", "threadCPUDelta"])
 @pytest.mark.parametrize("values", [[4096, -4096, 1024], [1, -0.5, 1], [1e3, -1e-3, 1]])
-def test_what_is_less_than_nothing_is_no_cost(column: str, values: list[float], files: Files) -> None:
+def test_negative_costs_are_refused(column: str, values: list[float], files: Files) -> None:
     document = profile_maker.build([[Sample(("main", "alloc")), Sample(("main", "free")), Sample(("main", "alloc"))]])
     document["threads"][0]["samples"][column] = values
     path = files.save(document)
@@ -207,7 +207,7 @@ def test_what_is_less_than_nothing_is_no_cost(column: str, values: list[float], 
     assert "BAD" in files.run("check", path, status=1)
 
 
-def test_a_minus_that_makes_nothing_negative_is_none(files: Files) -> None:
+def test_negative_zero_is_accepted(files: Files) -> None:
     document = profile_maker.build([[Sample(("a",)), Sample(("b",))]])
     document["threads"][0]["samples"]["weight"] = [-0.0, 5e-1]
     assert files.ask("top", files.save(document))["all_threads"]["weight"] == 0.5
@@ -350,7 +350,7 @@ def test_fractions_of_a_unit_are_kept(files: Files) -> None:
     assert "1.75 bytes" in files.convert(path, "svg").decode()
 
 
-def test_what_is_too_large_for_a_format_is_told(files: Files) -> None:
+def test_values_too_large_for_a_format_are_reported(files: Files) -> None:
     samples = [Sample(("a",), weight=1e300)]
     path = files.save(profile_maker.build([samples], weight_type="bytes", has_cpu=False))
     assert "1e+300 bytes" in files.run("top", path)

@@ -1,4 +1,4 @@
-"""Node ids joined with Feldera's dataflow graph: what meets, what doesn't, and what the answer says then."""
+"""Node ids joined with Feldera's dataflow graph: matches, mismatches, and how these are reported."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_names_of_another_version_of_the_program_are_not_used(profile: profiles.
 
 
 def test_what_lies_beside_the_profile_may_be_broken(profile: profiles.Profile, tmp_path: Path) -> None:
-    """The profile stands, and the answer says why the names are missing."""
+    """The profile is still usable, and the response states why the names are missing."""
     path = naming.find_path(profile.path)
     assert path == tmp_path / "p.operators.json"
     assert "Feldera's names" not in show(profile, None)

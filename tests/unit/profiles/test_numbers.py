@@ -69,8 +69,8 @@ def test_what_points_at_a_row_is_whole(table: str, column: str, values: list[obj
         profiles.top(read(document, tmp_path))
 
 
-def test_what_is_no_number_of_json_is_told(tmp_path: Path) -> None:
-    """Python writes NaN and Infinity, which nobody else reads."""
+def test_invalid_json_numbers_are_reported(tmp_path: Path) -> None:
+    """Python writes NaN and Infinity, which other parsers refuse."""
     document = profile_maker.build([[Sample(("a",))]])
     document["threads"][0]["samples"]["threadCPUDelta"] = [float("nan")]
     with pytest.raises(ProfileError, match="not JSON"):

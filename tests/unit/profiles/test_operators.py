@@ -1,4 +1,4 @@
-"""Samples by operator: profiles whose split is known by how they were made."""
+"""Samples by operator: profiles whose distribution is known from how they were made."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def test_workers_are_summed_and_their_skew_is_told(tmp_path: Path) -> None:
     assert (sums.markers.evaluations, sums.markers.worker_threads) == (3, 2)
 
 
-def test_what_lies_outside_is_named_as_what_it_is(tmp_path: Path) -> None:
-    """Another interval of the engine, the stack by the rules, the time without markers, or the thread."""
+def test_samples_outside_evaluations_are_classified(tmp_path: Path) -> None:
+    """By another interval of the engine, by the rules for stacks, as time without markers, or by thread."""
     samples = [
         Sample(("main", "work")),
         Sample(("main", "work")),

@@ -1,4 +1,4 @@
-"""JsonSlabs, as newer viewers and samplys write it, is read as the JSON that it stands for."""
+"""JsonSlabs, as written by newer viewers and versions of samply, is read as the equivalent JSON."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_bomb_of_slabs_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 400), st.binary(min_size=1, max_size=4))
-def test_damage_is_told(at: int, noise: bytes) -> None:
+def test_damaged_slabs_raise_only_known_errors(at: int, noise: bytes) -> None:
     data = slab_maker.make({"a": [1, 2, 3], "threads": [{"b": [1.5] * 9}]})
     broken = data[:at] + noise + data[at + len(noise) :]
     with contextlib.suppress(slabs.SlabsError, slabs.TooLargeError):

@@ -1,4 +1,4 @@
-"""However a profile is shown, the sums are the same."""
+"""The sums of a profile are the same in every output."""
 
 from __future__ import annotations
 

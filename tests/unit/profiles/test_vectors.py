@@ -1,4 +1,4 @@
-"""Arithmetic on columns agrees with the plain loops that it stands for."""
+"""Vectorized arithmetic on columns gives the same results as plain loops."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_space_between_numbers_is_nothing(text: bytes) -> None:
         (b"[]", "0 rows where the table has 2"),
     ],
 )
-def test_what_is_no_column_of_numbers_is_told(text: bytes, what: str) -> None:
+def test_invalid_number_columns_are_reported(text: bytes, what: str) -> None:
     with pytest.raises(BrokenProfile, match=what):
         build_column(text, 2).ints()
 
@@ -103,7 +103,7 @@ def test_the_part_that_has_values_sums_up_to_the_same(data: strategies.DataObjec
 
 
 def test_a_chain_as_deep_as_the_table_takes_no_time() -> None:
-    """A stack table that is one stack of a million frames, as nobody but an attacker writes it."""
+    """A stack table that is one stack of a million frames, as only an attacker would write it."""
     size = 1_000_000
     parent = array("i", range(-1, size - 1))
     column = np.zeros(size)

@@ -1,4 +1,4 @@
-"""Every format version says the same about the same recording."""
+"""Every format version gives the same results for the same recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people look at: tables, flame graphs, comparisons, merged summaries."""
+"""Outputs for people: tables, flame graphs, comparisons, merged summaries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stop and delete as asked over the socket: the object is the truth, and an orphan can be removed too."""
+"""Stop and delete over the socket: the object is authoritative, and an orphan can be removed too."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_delete_removes_an_orphan_and_leaves_its_successor(
 async def test_an_orphan_of_a_namespace_without_rights_can_be_removed(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """But an object that is watched and may not be deleted stays, and its file with it."""
+    """But a watched object that may not be deleted is kept, and so is its file."""
     profile_id = store(cluster, operator.volume, "p-1")
     cluster.fault = lambda verb, what: KubeForbidden("no") if verb == "delete" else None
     with pytest.raises(KubeForbidden):

@@ -1,4 +1,4 @@
-"""What the operator finds when it comes back: recordings that it had admitted or begun, and pods that have changed."""
+"""What the operator finds after a restart: recordings that it had admitted or begun, and pods that have changed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def settings() -> Settings:
 
 
 def close_pods(cluster: FakeCluster) -> None:
-    """Nothing runs in them until they are opened: what is admitted stays there."""
+    """Nothing can run in them until they are opened: a recording stays admitted."""
     cluster.fault = fail(lambda verb, _: verb == "exec", KubeUnavailable("no route to the node"))
 
 
@@ -43,7 +43,7 @@ def open_pods(cluster: FakeCluster) -> None:
 
 
 def replace_pod(cluster: FakeCluster) -> None:
-    """Its Lease goes with it."""
+    """Its Lease is deleted with it."""
     (lease,) = (path for path in cluster.objects if "/leases/" in path)
     del cluster.objects[lease]
     add_pod(cluster, "pipeline-a", 0)
@@ -58,7 +58,7 @@ async def reach_trouble(operator: OperatorProcess) -> None:
 async def test_a_pod_that_was_replaced_is_not_recorded_in_its_place(
     cluster: FakeCluster, tmp_path: Path, settings: Settings
 ) -> None:
-    """The Lease went with the pod: a second samply could start beside it, and what it left nobody would clean."""
+    """The Lease was deleted with the pod: a second samply could start next to it, and files would be left behind."""
     add_pipeline(cluster)
     close_pods(cluster)
     async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
@@ -103,7 +103,7 @@ async def test_a_pod_that_was_replaced_gets_no_ephemeral_container(
 async def test_a_container_that_restarted_is_looked_at_by_its_new_name(
     cluster: FakeCluster, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From beside it, its processes are told by that."""
+    """From an ephemeral container, its processes are identified by that."""
     add_pipeline(cluster)
     refuse_helpers(cluster)
     gather, seen = script_calls.gather_facts, []
@@ -129,7 +129,7 @@ async def test_a_container_that_restarted_is_looked_at_by_its_new_name(
 async def test_a_stop_of_what_was_only_admitted_acts_all_the_same(
     cluster: FakeCluster, tmp_path: Path, settings: Settings
 ) -> None:
-    """As soon as it records, even if nobody asks for it a second time."""
+    """As soon as it records, even without a second request."""
     add_pipeline(cluster)
     close_pods(cluster)
     async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
@@ -175,7 +175,7 @@ async def test_an_ephemeral_container_that_has_ended_is_followed_by_the_next(
 async def test_what_records_is_shown_as_recording_at_once(
     cluster: FakeCluster, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has begun: nothing more will tell so."""
+    """It has begun already: no later event will report it."""
     monkeypatch.setattr(follow, "LONGEST_POLL_SECS", 0.1)
     monkeypatch.setattr(follow, "SHORTEST_POLL_SECS", 0.1)
     add_pipeline(cluster)

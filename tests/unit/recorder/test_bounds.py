@@ -1,5 +1,5 @@
-"""What is bounded, however much there is of it: files read at once, pods cleaned at once, requests and writes of what
-waits, and how long one piece of work holds the event loop."""
+"""What is limited, whatever the load: files read at once, pods cleaned at once, requests and writes for waiting
+objects, and how long a single step blocks the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mode BringOwn: what stands in the way of the copy into the pod is named, with its cure."""
+"""Mode BringOwn: a failure of the copy into the pod is reported by its cause, with a remedy."""
 
 from __future__ import annotations
 

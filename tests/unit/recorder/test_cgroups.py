@@ -124,7 +124,7 @@ ACTIVE_V1 = {
     ids=["v2", "v1", "no limit", "nothing to be read"],
 )
 def test_what_the_container_may_still_take(shell: str, files: dict[str, str], kib: int | None, tmp_path: Path) -> None:
-    """As record.sh sees it while it records: what the kernel can drop is there for whoever asks."""
+    """As record.sh sees it during a recording: memory that the kernel can reclaim counts as free."""
     for name, text in files.items():
         (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "cgroup" / name).write_text(f"{text}\n")
@@ -148,7 +148,7 @@ def test_what_the_container_may_still_take(shell: str, files: dict[str, str], ki
 def test_samply_is_ended_before_the_container_runs_out_of_memory(
     shell: str, cap: int, room: object, beside: str, is_ended: bool, tmp_path: Path
 ) -> None:
-    """Whoever of both grows. It is a process of some MiB here: the test's own shell."""
+    """Whichever of the two grows. It is a process of some MiB here: the test's own shell."""
     functions = "".join(
         f"{line}\n"
         for line in (

@@ -1,4 +1,4 @@
-"""From the pod to the volume: copies while the pod comes and goes, and what is said of a profile that is no good."""
+"""From the pod to the volume: copies while pods end and restart, and what is reported of a bad profile."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def break_copies(act: Callable[[], KubeError | None], times: int = 10**9) -> Cal
 async def test_a_container_that_is_not_found_for_a_moment_costs_nothing(
     operator: OperatorProcess, cluster: FakeCluster, times: int
 ) -> None:
-    """A kubelet that has just been restarted says so of containers that run."""
+    """A kubelet that has just been restarted reports this of running containers."""
     add_pipeline(cluster)
     cluster.fault = break_copies(lambda: AWAY, times)
     ask(cluster)
@@ -66,10 +66,10 @@ async def test_a_container_that_is_not_found_for_a_moment_costs_nothing(
     assert_nothing_left(operator)
 
 
-async def test_where_nobody_can_say_whether_it_is_gone_it_is_tried_again(
+async def test_the_copy_is_retried_if_the_containers_state_is_unknown(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """The API server is away while the container isn't found."""
+    """The API server is unavailable while the container isn't found."""
     add_pipeline(cluster)
     is_broken = break_copies(lambda: AWAY, 2)
     cluster.fault = lambda verb, what: (
@@ -128,7 +128,7 @@ class TestDeadline:
     async def test_a_container_that_runs_and_is_never_found_ends_it_at_the_deadline(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
-        """Then the file stays in the pod for its time."""
+        """Then the file is kept in the pod for its time to live."""
         (container,) = add_pipeline(cluster)
         cluster.fault = break_copies(lambda: AWAY)
         ask(cluster)
@@ -220,7 +220,7 @@ EMPTY = ProfileFacts(
 def test_an_empty_profile_has_numbers_and_the_cure(
     operator: OperatorProcess, mode: str, quota_cpus: float | None, words: str
 ) -> None:
-    """What preflight warned of is why; that the process worked meanwhile tells it from an idle one. Nothing is kept."""
+    """The warning of preflight is the cause; the CPU time shows that the process was not idle. Nothing is kept."""
     seen = replace(preflight_output.parse_facts(""), online_cpus=8, allowed_cpus=8, quota_cpus=quota_cpus)
     process = Process(7, 1, "S", 4, 900, 1, 1, "pipeline")
     verdict = preflight.decide(seen, Plan(process, 30, 1000, 0))
@@ -242,7 +242,7 @@ def test_an_empty_profile_has_numbers_and_the_cure(
     [
         pytest.param((("7", 10_000),), 1.0, False, id="all of the window"),
         pytest.param((("7", 8000),), 0.8, False, id="what came before and after it can't hide what is missing"),
-        pytest.param((), 1.0, True, id="another clock: all count, and more than all is told"),
+        pytest.param((), 1.0, True, id="another clock: all count, and an excess is reported"),
     ],
 )
 def test_coverage_is_of_the_time_in_which_cpu_time_was_measured(
@@ -265,10 +265,10 @@ def test_coverage_is_of_the_time_in_which_cpu_time_was_measured(
         pytest.param((5, 1, 1), 0.0, 0.0, id="another cgroup counts now"),
     ],
 )
-def test_what_the_cpu_limit_took_is_told(
+def test_throttling_by_the_cpu_limit_is_reported(
     operator: OperatorProcess, marks: tuple[int, ...], sampling: float | None, finishing: float | None
 ) -> None:
-    """While it was sampled, and while samply wrote."""
+    """During sampling, and while samply wrote the file."""
     progress = Progress(ticks_before=0, ticks_after=1000, throttled_usecs=marks)
     quality = collect.build_manifest(
         operator.context, make_entry(), progress, Finished(Path("x"), FILE, EMPTY, ())

@@ -1,4 +1,4 @@
-"""Objects that are gone, and what becomes of their profiles: absence is not deletion."""
+"""Missing objects, and what happens to their profiles: absence is not deletion."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ GOING = [
 
 
 @pytest.mark.parametrize("happen", GOING)
-async def test_files_survive_what_they_stood_on(
+async def test_files_survive_their_namespace_or_crd(
     operator: OperatorProcess, cluster: FakeCluster, happen: Callable[[FakeCluster], None]
 ) -> None:
-    """DELETED comes for every object, and no file goes: not then, and not when they are absent for long."""
+    """Every object gets a DELETED event, but no file is removed: neither at once nor after a long absence."""
     kept = store(cluster, operator.volume, "p-1")
     happen(cluster)
     cluster.remove(path_of("p-1"))
@@ -108,7 +108,7 @@ async def test_a_recording_goes_on_when_the_crd_is_deleted(operator: OperatorPro
 async def test_a_recording_is_finished_by_a_process_that_finds_no_crd(
     cluster: FakeCluster, tmp_path: Path, settings: Settings
 ) -> None:
-    """It can list nothing and waits, but what is under way goes on."""
+    """It can list nothing and waits, but running recordings continue."""
     add_pipeline(cluster)
     async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
         ask(cluster, durationSeconds=2)
@@ -213,7 +213,7 @@ async def test_a_successor_says_nothing_of_where_its_predecessor_lived(
 
 
 async def test_a_deletion_that_cannot_be_checked_waits(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """The tombstone is there; when the API server answers again, the file goes."""
+    """The tombstone is written; when the API server responds again, the file is removed."""
     kept = store(cluster, operator.volume, "p-1")
     cluster.fault = lambda verb, what: KubeUnavailable("away") if what in {PLACE, object_origin.DEFINITION} else None
     cluster.remove(path_of("p-1"))
@@ -277,8 +277,8 @@ async def test_a_deletion_missed_while_the_operator_was_away_is_found(
     assert operator.volume.list_ids() == {kept}
 
 
-async def test_an_object_that_is_back_was_never_gone(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """The grace period begins anew."""
+async def test_a_reappearing_object_restarts_the_grace_period(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """The time of the first absence does not count."""
     kept = store(cluster, operator.volume, "p-1")
     raw = forget(cluster, "p-1")
     await look(operator)
@@ -320,7 +320,7 @@ async def test_files_of_a_namespace_that_is_no_longer_watched_stay(
 
 
 async def test_an_unreadable_manifest_never_counts_as_absent(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """And an object whose file was told apart by nobody is left alone."""
+    """And an object whose file cannot be identified is left alone."""
     kept = store(cluster, operator.volume, "p-1")
     (operator.volume.root / "profiles" / kept / "manifest.json").write_bytes(b"{")
     forget(cluster, "p-1")
@@ -347,7 +347,7 @@ async def test_a_recording_whose_object_is_absent_is_cancelled_past_the_grace_pe
     assert_nothing_left(operator)
 
 
-async def test_nobody_asks_about_an_object_that_left_nothing(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_an_object_without_files_is_not_looked_up(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """Refusals and preflights have no file: no request, no tombstone."""
     ask(cluster, pipeline="unknown")
     await operator.reach_phase("p-1", "Failed")
@@ -357,8 +357,8 @@ async def test_nobody_asks_about_an_object_that_left_nothing(operator: OperatorP
     assert [what for verb, what in cluster.calls if verb == "get"] == []
 
 
-async def test_who_is_sure_removes_at_once(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """File and pin; the second time there is nothing."""
+async def test_confirmed_removals_are_immediate(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """File and pin are removed; the second call finds nothing."""
     kept = store(cluster, operator.volume, "p-1")
     operator.volume.side_files.pin(kept)
     before = operator.changes.store_generation

@@ -149,7 +149,7 @@ async def test_a_preflight_alone_records_nothing_and_is_no_attempt(
 
 
 async def test_what_samply_refuses_is_told_with_its_words(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """A failure leaves a manifest, so that it can be told after a restart; and nothing in the pod."""
+    """A failure leaves a manifest, so that it can be reported after a restart; and nothing in the pod."""
     add_pipeline(cluster, refuses="Failed to start profiling: Operation not permitted (os error 1)")
     raw = ask(cluster)
     status = await operator.reach_phase("p-1", "Succeeded", "Failed")
@@ -188,7 +188,7 @@ async def test_a_stop_that_was_there_from_the_beginning_gives_a_short_profile(
 
 
 async def test_deleting_the_object_cancels_the_recording(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """At once; nothing is kept, the pipeline goes on."""
+    """At once; nothing is kept, the pipeline continues."""
     add_pipeline(cluster, write_secs=600)
     ask(cluster, durationSeconds=600)
     await operator.reach_phase("p-1", "Recording")
@@ -304,10 +304,10 @@ class TestLimited:
         ({"container": "x"}, "UnknownContainer"),
     ],
 )
-async def test_what_cannot_be_meant_is_refused(
+async def test_unresolvable_requests_are_refused(
     operator: OperatorProcess, cluster: FakeCluster, spec: dict[str, object], reason: str
 ) -> None:
-    """A refusal is no attempt: no manifest, but an Event with the cure."""
+    """A refusal is not an attempt: no manifest, but an Event with the remedy."""
     add_pipeline(cluster)
     ask(cluster, **spec)
     status = await operator.reach_phase("p-1", "Failed")
@@ -330,10 +330,8 @@ async def test_an_object_that_ended_is_left_alone(operator: OperatorProcess, clu
     assert count_starts(cluster) == 1
 
 
-async def test_an_object_that_was_never_told_of_its_profile_is_told(
-    operator: OperatorProcess, cluster: FakeCluster
-) -> None:
-    """Such as one that came from a backup: the manifest is right, and nothing is recorded again."""
+async def test_a_missing_final_status_is_written_later(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """As for an object from a backup: the manifest is used, and nothing is recorded again."""
     add_pipeline(cluster)
     raw = ask(cluster)
     told = await operator.reach_phase("p-1", "Succeeded")
@@ -360,10 +358,10 @@ async def test_a_container_that_restarts_meanwhile_ends_it_with_that_reason(
     assert status["failure"]["reason"] == "ContainerRestarted"
 
 
-async def test_what_a_restart_leaves_in_a_volume_of_the_pod_goes_once_the_container_runs_again(
+async def test_leftovers_in_a_pod_volume_are_removed_after_a_container_restart(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """An emptyDir outlives its containers. Nobody else's Lease waits for that."""
+    """An emptyDir outlives its containers. No other Lease waits for the cleaning."""
     (container,) = add_pipeline(cluster, no_file=True)
     path = objects.pods(NAMESPACE, POD)
     pod = cluster.objects[path]
@@ -495,8 +493,6 @@ async def test_the_next_recording_of_the_same_target_works(operator: OperatorPro
     assert_nothing_left(operator)
 
 
-async def test_once_the_volume_is_its_own_whoever_shows_it_reads_it_again(
-    operator: OperatorProcess, cluster: FakeCluster
-) -> None:
-    """An earlier process may have stored one after the api, which starts at the same time, had read all."""
+async def test_taking_the_volume_makes_the_api_reread_it(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """An earlier process may have stored a profile after the api, which starts at the same time, had read all."""
     assert operator.changes.store_generation == 1

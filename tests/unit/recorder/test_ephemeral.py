@@ -1,4 +1,4 @@
-"""The ephemeral container: when it is added, what becomes of it, and whether it shares the pod's memory limit."""
+"""The ephemeral container: when it is added, how it ends, and whether it shares the pod's memory limit."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ async def once(call: Callable[[], Awaitable[Any]]) -> Any:
     return await call()
 
 
-def test_it_lives_as_long_as_anything_may_be_wanted_of_it() -> None:
-    """Finishing and copying may take their time, and a file that couldn't be copied is promised to stay."""
+def test_the_container_outlives_every_use_of_it() -> None:
+    """Finishing and copying may take long, and a file that couldn't be copied is kept for its promised time."""
     limits = Recording(attach_deadline_secs=1, finish_deadline_secs=20, copy_deadline_secs=300, remote_ttl_secs=4000)
     entry = samples.make_entry(duration_secs=50_000)
     assert ephemeral.find_life(entry, limits) == 54_021
@@ -103,7 +103,7 @@ class TestAdded:
             recording=Recording(min_free_bytes=1, min_coverage=0), ephemeral=Ephemeral(start_deadline_secs=1)
         )
 
-    async def test_it_records_is_told_and_is_ended_right_afterwards(
+    async def test_the_container_records_and_ends_right_afterwards(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
         """The next one has the next number."""
@@ -161,10 +161,10 @@ class TestAdded:
         await operator.reach_rest()
         assert [state for _, state in list_helpers(cluster)] == ["terminated"]
 
-    async def test_where_it_does_not_do_auto_ends_it_at_once_and_takes_another_way(
+    async def test_auto_ends_an_unsuitable_container_and_records_in_place(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
-        """In place it is blind, but it is something."""
+        """In place few samples are seen, but that is better than none."""
         (container,) = add_pipeline(cluster)
         container.facts["quota"] = "100000 100000"
 
@@ -198,7 +198,7 @@ class TestAdded:
         reason: str,
         is_preflight: bool,
     ) -> None:
-        """It would stay in the pod's spec for nothing; both ways are told."""
+        """It would stay in the pod's spec for nothing; the reasons against both modes are reported."""
         (container,) = add_pipeline(cluster)
         container.facts |= facts
         (path,) = (path for path, raw in cluster.objects.items() if raw["metadata"].get("name") == POD)
@@ -214,7 +214,7 @@ class TestAdded:
     async def test_one_that_was_refused_leaves_nothing_to_clean(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
-        """It is named in the journal before it is made; that it never was is no reason to wait for it."""
+        """The journal names it before it is created; if it never existed, nothing waits for it."""
         add_pipeline(cluster)
         cluster.fault = fail(lambda verb, what: what.endswith("ephemeralcontainers"), KubeForbidden("no"))
         ask(cluster, mode="Ephemeral")
@@ -236,7 +236,7 @@ class TestAdded:
     async def test_where_the_target_has_no_shell_another_one_continues_it(
         self, operator: OperatorProcess, cluster: FakeCluster, has_run: bool
     ) -> None:
-        """If even that can't be, whoever looks after the pipeline is told."""
+        """If even that fails, the owner of the pipeline is notified."""
         (container,) = add_pipeline(cluster, attach_secs=-1)
 
         def fault(verb: str, what: str) -> Exception | None:
@@ -255,10 +255,10 @@ class TestAdded:
         assert made["command"][4] == str(container.target.pid)
         assert ("TargetStopped" in operator.list_events("p-1")) is not has_run
 
-    async def test_where_none_may_be_added_any_more_a_stopped_target_is_told_too(
+    async def test_a_stopped_target_is_reported_if_no_container_may_be_added(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
-        """The namespace left config.ephemeral.namespaces meanwhile; the journal doesn't wait for it to come back."""
+        """The namespace was removed from config.ephemeral.namespaces; the journal doesn't wait for its return."""
         (container,) = add_pipeline(cluster, attach_secs=-1)
         lacking = 'pods "p" is forbidden: User "u" cannot patch resource "pods/ephemeralcontainers" in API group ""'
 
@@ -328,10 +328,10 @@ class TestAdded:
         assert "by policy" in failure["message"]
         assert "mmap failed" in failure["log"]
 
-    async def test_one_that_ends_while_it_is_used_is_no_riddle(
+    async def test_the_failure_names_a_container_that_ended_during_use(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
-        """Such as by its own timer, after the operator was away for long."""
+        """For example by its own timer, after the operator was away for a long time."""
         (container,) = add_pipeline(cluster, no_file=True)
         ask(cluster, mode="Ephemeral", durationSeconds=600)
         await operator.reach_phase("p-1", "Recording")

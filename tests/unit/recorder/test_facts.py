@@ -1,4 +1,4 @@
-"""What the object's status says of the place where it was recorded."""
+"""The facts about the target in the object's status."""
 
 from __future__ import annotations
 

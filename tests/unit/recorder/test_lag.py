@@ -1,5 +1,5 @@
-"""Watches that lag behind: what has ended, was refused or deleted isn't begun again because an older picture shows it
-as waiting. Each object is read before it is begun."""
+"""Delayed watches: an object that has ended, was refused or was deleted is not started again because an older state
+shows it as waiting. Each object is read before it is started."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def outlast(operator: OperatorProcess) -> None:
 
 
 async def test_a_preflight_that_has_ended_is_not_done_again(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """It leaves no manifest that would tell."""
+    """It leaves no manifest that would show it."""
     add_pipeline(cluster)
     cluster.watch_lag_secs = LAG_SECS
     ask(cluster, preflightOnly=True)
@@ -88,7 +88,7 @@ async def test_one_that_was_deleted_before_it_could_begin_is_not_begun(
 
 
 async def test_one_that_somebody_else_deleted_is_not_begun(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """With kubectl, say, before the watch told that it was there."""
+    """For example with kubectl, before the watch reported its creation."""
     add_pipeline(cluster)
     cluster.watch_lag_secs = 0.2
     ask(cluster)
@@ -152,7 +152,7 @@ async def test_the_successor_of_a_name_is_begun_and_not_its_predecessor(
 
 
 async def test_a_request_that_is_taken_back_is_not_begun_again(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """Who asked was told 503: nothing may go on without them."""
+    """The caller got a 503: nothing may be recorded after that."""
     add_pipeline(cluster)
     cluster.fault = fail(lambda verb, _: verb == "exec", KubeUnavailable("away"))
     cluster.watch_lag_secs = LAG_SECS
@@ -165,10 +165,8 @@ async def test_a_request_that_is_taken_back_is_not_begun_again(operator: Operato
     assert_nothing_left(operator)
 
 
-async def test_what_an_api_server_that_is_away_cannot_show_is_begun_later(
-    operator: OperatorProcess, cluster: FakeCluster
-) -> None:
-    """It is tried again."""
+async def test_a_recording_waits_for_an_unavailable_api_server(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """The read is retried."""
     add_pipeline(cluster)
     cluster.fault = fail(lambda verb, what: verb == "get" and what == PATH, KubeUnavailable("away"), 2)
     ask(cluster)
@@ -211,10 +209,10 @@ class TestWaiting:
         await outlast(operator)
         assert cluster.calls[before:] == []
 
-    async def test_one_that_somebody_else_recorded_keeps_no_place(
+    async def test_a_profile_recorded_by_another_operator_leaves_the_queue(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
-        """Another operator, which had room: the younger ones here don't wait for it for ever."""
+        """The other operator had room: younger profiles here don't wait for it forever."""
         add_pipeline(cluster, ordinals=3)
         ask(cluster, "p-0", ordinal=1, durationSeconds=600)
         await operator.reach_phase("p-0", "Recording")
@@ -246,8 +244,8 @@ class TestWaiting:
         assert operator.find_status("p-1") == {"phase": "Failed"}
 
 
-async def test_a_watcher_that_left_is_told_nothing(cluster: FakeCluster, tmp_path: Path, settings: Settings) -> None:
-    """Of the fake itself: an operator that was killed sees nothing more."""
+async def test_a_removed_watcher_gets_no_events(cluster: FakeCluster, tmp_path: Path, settings: Settings) -> None:
+    """A test of the fake itself: a killed operator sees nothing more."""
     seen: list[str] = []
 
     def see(kind: str, raw: Json) -> None:

@@ -94,7 +94,7 @@ async def test_a_preflight_needs_none(operator: OperatorProcess, cluster: FakeCl
 async def test_it_is_renewed_while_the_recording_runs(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And made again if somebody deleted it."""
+    """And created again if it was deleted."""
     monkeypatch.setattr(lease, "RENEW_SECS", 0.1)
     add_pipeline(cluster)
     ask(cluster, durationSeconds=600)
@@ -112,7 +112,7 @@ async def test_it_is_renewed_while_the_recording_runs(
 async def test_trouble_with_a_renewal_harms_no_recording(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither an API server that is away, nor a rival that took it."""
+    """Neither an unavailable API server, nor a rival that took it."""
     monkeypatch.setattr(lease, "RENEW_SECS", 0.05)
     add_pipeline(cluster)
     ask(cluster)
@@ -249,7 +249,7 @@ async def test_an_api_server_that_is_away_delays_it(operator: OperatorProcess, c
 async def test_one_that_ends_while_its_lease_is_asked_for_in_vain_leaves_nothing(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, is_deleted: bool
 ) -> None:
-    """Nothing waits for ever for samply to start, so as to stop it; nor does it write the journal once that forgot."""
+    """Nothing waits forever for samply to start in order to stop it; the journal entry is not written again."""
     add_pipeline(cluster)
     path = objects.samply_profiles(NAMESPACE, "p-1")
     create, asked, refused = FakeCluster.create, asyncio.Event(), asyncio.Event()
@@ -319,7 +319,7 @@ async def test_after_a_kill_before_its_lease_nothing_starts_beside_a_rival(
 
 
 async def test_after_a_kill_before_its_lease_it_goes_on_once_it_has_it(cluster: FakeCluster, tmp_path: Path) -> None:
-    """And not before, however long the API server is away; nobody else is admitted to the target meanwhile."""
+    """Not before, however long the API server is unavailable; the target is not free for others meanwhile."""
     add_pipeline(cluster)
     ask(cluster, "p-1")
     await kill_before_lease(cluster, tmp_path / "data", "p-1")
@@ -338,10 +338,10 @@ async def test_after_a_kill_before_its_lease_it_goes_on_once_it_has_it(cluster: 
     assert count_starts(cluster) == 1
 
 
-async def test_what_was_made_for_it_before_the_kill_is_ended_if_its_target_is_anothers_now(
+async def test_a_helper_of_a_killed_run_is_ended_if_another_operator_has_the_target(
     cluster: FakeCluster, tmp_path: Path
 ) -> None:
-    """An ephemeral container."""
+    """The helper is an ephemeral container."""
     add_pipeline(cluster)
     raw = ask(cluster, mode="Ephemeral")
     await kill_before_lease(cluster, tmp_path / "data", "p-1")
@@ -388,10 +388,10 @@ BLIND = Settings(recording=SETTINGS.recording, targets=Targets(pod_selector="app
         pytest.param(BLIND, 0.02, id="no such pipeline"),
     ],
 )
-async def test_what_we_would_refuse_is_left_to_the_operator_that_records_it(
+async def test_a_recording_of_another_operator_is_not_refused(
     rival: OperatorProcess, cluster: FakeCluster, tmp_path: Path, settings: Settings, attach_secs: float
 ) -> None:
-    """Its settings and its volume are other ones."""
+    """That operator has other settings and another volume."""
     add_pipeline(cluster, attach_secs=attach_secs)
     ask(cluster, durationSeconds=2)
     await rival.reach(lambda: count_starts(cluster))
@@ -403,8 +403,8 @@ async def test_what_we_would_refuse_is_left_to_the_operator_that_records_it(
         assert len(set(operator.list_events("p-1"))) == 2
 
 
-async def test_what_nobody_records_any_more_is_refused(cluster: FakeCluster, tmp_path: Path) -> None:
-    """Its operator is gone, and the Lease is over: its object must not say Recording for ever."""
+async def test_an_abandoned_recording_is_refused(cluster: FakeCluster, tmp_path: Path) -> None:
+    """Its operator is gone, and the Lease has expired: its object must not show Recording forever."""
     add_pipeline(cluster)
     raw = ask(cluster)
     (pod,) = cluster.find("/pods/")
@@ -424,7 +424,7 @@ async def test_what_nobody_records_any_more_is_refused(cluster: FakeCluster, tmp
 async def test_a_lease_that_is_released_while_it_is_renewed_stays_released(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of an ended recording is made again, nor does the renewal of others end."""
+    """Nothing of an ended recording is created again, and the renewal of others continues."""
     add_pipeline(cluster)
     ask(cluster, durationSeconds=600)
     await operator.reach_phase("p-1", "Recording")
@@ -452,7 +452,7 @@ async def test_a_lease_that_is_released_while_it_is_renewed_stays_released(
 async def test_a_request_that_is_refused_isnt_told_that_it_is_being_profiled(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """Not by itself: what was taken back is nobody's recording."""
+    """A request that was taken back leaves no recording here."""
     add_pipeline(cluster)
     put_lease(cluster, THEIRS)
     pipeline = operator.requests.find_pipeline("a", None)

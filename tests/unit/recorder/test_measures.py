@@ -1,4 +1,4 @@
-"""Durations of a recording, as far as its journal entry tells them."""
+"""Durations of a recording, as far as they are in its journal entry."""
 
 from __future__ import annotations
 

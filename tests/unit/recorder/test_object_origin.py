@@ -1,4 +1,4 @@
-"""How namespace and CRD stand, as the API server tells it."""
+"""The state of the namespace and the CRD, as reported by the API server."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def discover(cluster: FakeCluster, *verbs: str, name: str = names.PLURAL) -> Non
     cluster.put(object_origin.DISCOVERY, {"resources": [{"name": name, "verbs": verbs}]})
 
 
-async def test_both_stand_with_their_uids(cluster: FakeCluster) -> None:
-    """That is the origin of what lives there."""
+async def test_an_existing_namespace_and_crd_are_found_with_their_uids(cluster: FakeCluster) -> None:
+    """They are the origin of the objects there."""
     uids = [cluster.objects[path]["metadata"]["uid"] for path in (PLACE, object_origin.DEFINITION)]
     client: Any = cluster
     assert await object_origin.find_origin(client, NAMESPACE) == ObjectOrigin(*uids)
@@ -31,7 +31,7 @@ async def test_both_stand_with_their_uids(cluster: FakeCluster) -> None:
 
 
 async def test_what_is_being_deleted_says_so(cluster: FakeCluster) -> None:
-    """Before the first of its objects goes."""
+    """Before the first of its objects is deleted."""
     client: Any = cluster
     for path in (PLACE, object_origin.DEFINITION):
         cluster.objects[path]["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"

@@ -95,7 +95,7 @@ def prefer(operator: OperatorProcess, **changes: Any) -> None:
 
 
 async def reach_end(operator: OperatorProcess, name: str = "p-1") -> Json:
-    """What was told at the end, with nothing left over."""
+    """The final status, once nothing is left over."""
     status = await operator.reach_phase(name, "Succeeded", "Failed", "Cancelled")
     await operator.reach_rest()
     assert_nothing_left(operator)
@@ -163,7 +163,7 @@ async def test_coverage_is_by_the_cpu_time_that_feldera_tells(
 async def test_a_file_that_came_back_blind_is_no_success(
     operator: OperatorProcess, cluster: FakeCluster, orders: Pipeline
 ) -> None:
-    """A CPU limit hid samples: the verdict says so and names the mode that sees all. The file is kept."""
+    """A CPU limit hid samples: the verdict says so and names the mode that sees all of them. The file is kept."""
     orders.cores = 40.0
     pod = objects.pods(NAMESPACE, POD)
     cluster.objects[pod]["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1"}}
@@ -417,7 +417,7 @@ async def test_a_pod_that_was_replaced_meanwhile_is_told(operator: OperatorProce
         pytest.param({"program_version": 2}, "started anew", id="changed meanwhile"),
     ],
 )
-async def test_where_names_are_not_to_be_had_the_profile_stands(
+async def test_a_profile_without_operator_names_is_kept(
     change: dict[str, Any], says: str, operator: OperatorProcess, cluster: FakeCluster, orders: Pipeline
 ) -> None:
     raw = request(cluster)

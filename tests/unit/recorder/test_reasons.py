@@ -1,4 +1,4 @@
-"""Every reason for which a recording ends, provoked through the whole engine: the object names it, and its cure.
+"""Every reason for which a recording fails, provoked through the whole engine: the object states it, and its remedy.
 
 Each case has a cluster of its own, and all run at the same time, since they mostly wait.
 """

@@ -1,4 +1,4 @@
-"""What the object is told: the newest status, at last; never a successor of the same name."""
+"""Status updates of objects: the newest status is written eventually, and never to a successor of the same name."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ async def test_of_many_wanted_statuses_the_newest_is_written_at_last(
 
 
 async def test_a_report_to_an_object_that_is_gone_ends(operator: OperatorProcess) -> None:
-    """There is nobody to be told."""
+    """There is nothing to update."""
     reporter = make_reporter(operator, "gone", UID)
     reporter.want(lambda old: {"message": "x"})
     await reporter.flush()
 
 
-async def test_nothing_is_written_where_the_status_is_to_stay(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """An end that was told stays as it was told."""
+async def test_a_final_status_is_not_overwritten(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """A reported end stays as it is."""
     uid = ask(cluster, pipeline="none")["metadata"]["uid"]
     await operator.reach_phase("p-1", "Failed")
     before = operator.find_status("p-1")
@@ -119,7 +119,7 @@ async def test_nothing_is_written_where_the_status_is_to_stay(operator: Operator
 async def test_what_is_refused_for_good_is_given_up(
     operator: OperatorProcess, cluster: FakeCluster, quick: None, error: KubeError, tries: int
 ) -> None:
-    """Said once, and tried again only when somebody asks for it: the newest is told then."""
+    """It is logged once, and retried only for a newer request: then the newest status is written."""
     uid = ask(cluster, pipeline="none")["metadata"]["uid"]
     await operator.reach_phase("p-1", "Failed")
     cluster.fault = fail(is_status, error)
@@ -144,7 +144,7 @@ async def test_what_is_refused_for_good_is_given_up(
 async def test_nobody_waits_for_a_report_for_long(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes on alone."""
+    """It continues in the background."""
     monkeypatch.setattr(reports, "FLUSH_SECS", 0.1)
     uid = ask(cluster, pipeline="none")["metadata"]["uid"]
     await operator.reach_phase("p-1", "Failed")
@@ -161,7 +161,7 @@ async def test_nobody_waits_for_a_report_for_long(
 async def test_a_status_that_is_refused_keeps_nothing_in_the_pod(
     operator: OperatorProcess, cluster: FakeCluster, quick: None, monkeypatch: pytest.MonkeyPatch, error: KubeError
 ) -> None:
-    """The folder goes, and the Lease; the object is told as soon as it may be."""
+    """The folder and the Lease are removed; the object is updated as soon as that is allowed."""
     monkeypatch.setattr(reports, "FLUSH_SECS", 0.5)
     add_pipeline(cluster)
     cluster.fault = fail(is_status, error)
@@ -176,10 +176,10 @@ async def test_a_status_that_is_refused_keeps_nothing_in_the_pod(
     assert count_starts(cluster) == 1
 
 
-async def test_an_end_that_cannot_be_told_is_no_beginning(
+async def test_an_unreported_end_does_not_restart_the_preflight(
     operator: OperatorProcess, cluster: FakeCluster, quick: None
 ) -> None:
-    """A preflight leaves no manifest: its object says Pending until it may be told, and nothing is done again."""
+    """A preflight leaves no manifest: its object stays Pending until the end can be written; nothing is repeated."""
     add_pipeline(cluster)
     cluster.fault = fail(is_status, KubeInvalid("422"))
     uid = ask(cluster, preflightOnly=True)["metadata"]["uid"]

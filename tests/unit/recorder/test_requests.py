@@ -1,4 +1,4 @@
-"""Requests that come over the socket: what can be said at once, what is waited for, and of two the one that goes on."""
+"""Requests over the socket: what is answered at once, what is waited for, and which of two requests proceeds."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_request_is_answered_when_its_time_is_over(operator: OperatorPro
 async def test_a_pod_that_nobody_reaches_is_told_and_nothing_goes_on(
     operator: OperatorProcess, cluster: FakeCluster, kind: type[KubeError]
 ) -> None:
-    """Who is told to ask again, and does so at once, must not find a recording that they know nothing of."""
+    """A caller that retries at once must not find a recording that it knows nothing of."""
     add_pipeline(cluster)
     cluster.fault = fail(lambda verb, _: verb == "exec", kind("dial tcp: connection refused"))
     with pytest.raises(PipelineUnreachable) as caught:
@@ -109,7 +109,7 @@ async def test_where_it_cannot_be_taken_back_it_goes_on(operator: OperatorProces
 
 
 async def test_of_requests_at_the_same_time_one_goes_on(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """The others are told how long it takes; one object is made."""
+    """The others get the time left; one object is created."""
     add_pipeline(cluster)
     answers = await asyncio.gather(*(start(operator) for _ in range(5)), return_exceptions=True)
     assert sum(isinstance(answer, Started) for answer in answers) == 1

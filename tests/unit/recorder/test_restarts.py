@@ -299,9 +299,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Point, F
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: " ".join(map(str, point)))
 def test_a_kill_after(point: Point, outcomes: dict[Point, Future[Outcome | None]]) -> None:
-    """Exactly one profile, recorded exactly once and ended by one SIGINT, told as stored; of a cancelled one none.
-    Nothing is left in the pod, on the volume or in the cluster, and an ephemeral container has ended. The status of
-    what succeeded has no holes."""
+    """Exactly one profile, recorded exactly once, ended by one SIGINT and reported as stored; none of a cancelled one.
+    Nothing is left in the pod, on the volume or in the cluster, and an ephemeral container has ended. The status of a
+    success is complete."""
     story, step, count = point
     mode = story.split()[0]
     outcome = outcomes[point].result(timeout=190)
@@ -328,7 +328,7 @@ def test_a_kill_after(point: Point, outcomes: dict[Point, Future[Outcome | None]
 
 
 async def test_a_stop_is_on_the_volume_before_it_acts(tmp_path: Path) -> None:
-    """Killed in between, the next process sends samply its one SIGINT, even if nobody asks for it a second time."""
+    """After a kill in between, the next process sends samply its one SIGINT, even without a second request."""
     (tmp_path / "cluster").mkdir()
     path = objects.samply_profiles(NAMESPACE, "p-1")
     with FakeCluster(tmp_path / "cluster") as cluster:

@@ -1,4 +1,4 @@
-"""Retention carried out: files go, objects are told, pins are kept, and a kill in between changes nothing."""
+"""Retention is carried out: files are removed, objects updated, pins kept, and a kill in between changes nothing."""
 
 from __future__ import annotations
 
@@ -94,8 +94,10 @@ async def test_a_pin_keeps_a_file_and_outlives_its_object(operator: OperatorProc
     assert operator.engine.retention.counts.pinned == 1
 
 
-async def test_an_object_that_cannot_be_told_is_told_later(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """The tombstone remembers it, over a restart too."""
+async def test_a_removal_that_cannot_be_reported_is_reported_later(
+    operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """The tombstone records it, across a restart too."""
     for n in range(3):
         store(cluster, operator.volume, f"p-{n}", age=100 - n)
     cluster.fault = lambda verb, what: KubeUnavailable("away") if verb == "patch" else None
@@ -113,7 +115,7 @@ async def test_an_object_that_cannot_be_told_is_told_later(operator: OperatorPro
 async def test_an_object_whose_namespace_is_not_served_is_told_once_it_is_again(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """Until then nobody asks for it: its Role is gone, and each try would be refused."""
+    """Until then no update is tried: its Role is gone, and each attempt would be refused."""
     for n in range(3):
         store(cluster, operator.volume, f"p-{n}", age=100 - n)
     engine = operator.engine
@@ -133,7 +135,7 @@ async def test_an_object_whose_namespace_is_not_served_is_told_once_it_is_again(
 async def test_an_object_whose_namespace_is_served_no_more_is_forgotten_in_the_end(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """Nobody is told; the tombstone takes no room for ever."""
+    """The object is not updated; the tombstone does not take up room forever."""
     for n in range(3):
         store(cluster, operator.volume, f"p-{n}", age=100 - n)
     tested = operator.engine.retention
@@ -150,7 +152,7 @@ async def test_an_object_whose_namespace_is_served_no_more_is_forgotten_in_the_e
 
 
 async def test_killed_between_tombstone_and_file(cluster: FakeCluster, tmp_path: Path, settings: Settings) -> None:
-    """The next process removes it, and tells."""
+    """The next process removes it, and reports it."""
     async with OperatorProcess(cluster, tmp_path / "data", settings) as first:
         old = store(cluster, first.volume, "p-0", age=100)
         tombstone = Tombstone(old, NAMESPACE, "p-0", "Retention", "2027-01-15T08:00:00.000Z", "why")
@@ -162,8 +164,8 @@ async def test_killed_between_tombstone_and_file(cluster: FakeCluster, tmp_path:
         assert profile["removedAt"] == "2027-01-15T08:00:00.000Z"
 
 
-async def test_an_object_that_is_gone_has_nobody_to_be_told(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """Orphans are left to retention like others."""
+async def test_a_deleted_object_gets_no_tombstone(operator: OperatorProcess, cluster: FakeCluster) -> None:
+    """Orphans are subject to retention like others."""
     ids = [store(cluster, operator.volume, f"p-{n}", age=100 - n) for n in range(3)]
     forget(cluster, "p-0")
     await operator.list_all()
@@ -175,7 +177,7 @@ async def test_an_object_that_is_gone_has_nobody_to_be_told(operator: OperatorPr
 async def test_on_a_volume_too_full_for_a_tombstone_the_file_goes_all_the_same(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Room is what is needed; the object is told from memory."""
+    """Room is what is needed; the object is updated from memory."""
 
     def refuse(tombstone: Tombstone) -> None:
         raise StoreFull("no room")
@@ -188,10 +190,10 @@ async def test_on_a_volume_too_full_for_a_tombstone_the_file_goes_all_the_same(
     assert operator.find_status("p-0")["profile"]["removedAt"]
 
 
-async def test_failures_go_by_their_own_count_and_nobody_is_told(
+async def test_failures_are_removed_by_their_own_count_without_a_report(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """Their objects say why they failed; there was no file."""
+    """Their objects already state the failure; there was no file."""
     good = store(cluster, operator.volume, "p-0")
     (manifest,) = operator.volume.read_manifests().items
     ids = [make_id() for _ in range(3)]
@@ -231,7 +233,7 @@ async def test_what_samply_wrote_counts_where_it_is_kept(operator: OperatorProce
 
 
 async def test_a_clock_that_was_set_back_costs_no_profile(operator: OperatorProcess, cluster: FakeCluster) -> None:
-    """The new one is the newest, and stays; those of the future go as others do."""
+    """The new one is the newest, and is kept; those with future times are removed like others."""
     add_pipeline(cluster)
     old = [store(cluster, operator.volume, f"old-{n}", age=n - 10**7) for n in (2, 1)]
     ask(cluster)
@@ -246,7 +248,7 @@ async def test_a_clock_that_was_set_back_costs_no_profile(operator: OperatorProc
 async def test_a_clock_that_is_set_far_forward_costs_no_profile(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """Neither while it is wrong, nor after a restart meanwhile. Two days later it has turned out to be right."""
+    """Neither while it is wrong, nor after a restart meanwhile. Two days later it is taken as correct."""
     ids = {store(cluster, operator.volume, f"p-{n}", age=100 - n) for n in range(2)}
     await operator.engine.sweep()
     years = 10 * 365 * 86400.0
@@ -285,7 +287,7 @@ SMALL = Settings(
 
 
 async def test_a_volume_that_runs_full_of_profiles_makes_room(cluster: FakeCluster, small_disk: Path) -> None:
-    """The oldest go, the newest stays, and the next recording finds room."""
+    """The oldest are removed, the newest is kept, and the next recording finds room."""
     async with OperatorProcess(cluster, small_disk, SMALL) as operator:
         add_pipeline(cluster)
         ids = [store(cluster, operator.volume, f"p-{n}", age=100 - n, size=9 * MIB) for n in range(5)]
@@ -347,7 +349,7 @@ async def test_a_volume_that_fills_during_the_copy_leaves_no_half_file(cluster: 
 async def test_a_success_that_cannot_be_written_down_is_a_success(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The manifest stands: what the journal can't say doesn't matter."""
+    """The manifest is authoritative: what the journal lacks doesn't matter."""
     write = operator.volume.write_entry
 
     def refuse(entry: Any) -> None:
@@ -366,7 +368,7 @@ async def test_a_success_that_cannot_be_written_down_is_a_success(
 async def test_a_journal_without_room_refuses_before_the_pod_is_touched(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the reason that tells what to do."""
+    """With a reason whose remedy is known."""
 
     def refuse(entry: Any) -> None:
         raise StoreFull("the volume is full")

@@ -126,7 +126,7 @@ async def a_folder_is_used_once(stage: Stage) -> None:
 
 
 @piece()
-async def a_folder_that_cannot_be_made_is_said_so(stage: Stage) -> None:
+async def a_folder_that_cannot_be_made_is_reported(stage: Stage) -> None:
     stage.change(folder=str(stage.folder / "below" / "what is not there"))
     assert await stage.record(secs=1) == (script_calls.FOLDER_REFUSED, [])
     await stage.reach_sleep()
@@ -157,8 +157,8 @@ async def an_early_stop_after_the_target_ended_does_not_lose_the_file(stage: Sta
 
 
 @piece(write_secs=1.0)
-async def nor_after_one_that_nobody_has_waited_for_yet(stage: Stage) -> None:
-    """A zombie has a number still."""
+async def an_early_stop_while_the_target_is_a_zombie_does_not_lose_the_file(stage: Stage) -> None:
+    """A zombie still has a PID."""
     task = asyncio.create_task(stage.record(secs=600))
     await stage.reach_event("recording")
     stage.container.target.kill()
@@ -177,7 +177,7 @@ def _kill_target(stage: Stage) -> None:
 
 
 @piece(no_file=True)
-async def a_target_that_ends_without_a_profile_is_said_so(stage: Stage) -> None:
+async def a_target_that_ends_without_a_profile_is_reported(stage: Stage) -> None:
     task = asyncio.create_task(stage.record(secs=600))
     await stage.reach_event("recording")
     _kill_target(stage)
@@ -198,7 +198,7 @@ async def a_samply_that_refuses_is_quoted(stage: Stage) -> None:
 
 
 @piece()
-async def a_samply_that_is_not_there_is_said_so(stage: Stage) -> None:
+async def a_missing_samply_is_reported(stage: Stage) -> None:
     stage.change(samply="/no/such/samply")
     await stage.record(secs=1)
     failure = record_output.judge(stage.progress(), stage.log())
@@ -255,13 +255,13 @@ async def a_samply_that_never_writes_is_ended_at_the_deadline(stage: Stage) -> N
 
 
 @piece(lost=17)
-async def lost_events_are_told(stage: Stage) -> None:
+async def lost_events_are_reported(stage: Stage) -> None:
     await stage.record(secs=1)
     assert stage.progress().lost_events == 17
 
 
 @piece()
-async def a_reader_that_goes_away_changes_nothing(stage: Stage) -> None:
+async def a_disconnected_reader_changes_nothing(stage: Stage) -> None:
     stage.change(duration_secs=1)
     async with script_calls.record(stage.cluster, stage.entry, stage.limits, 0) as session:  # type: ignore[arg-type]
         await session.read()
@@ -286,7 +286,7 @@ async def a_hang_up_changes_nothing(stage: Stage) -> None:
 
 
 @piece()
-async def a_look_tells_how_far_it_is(stage: Stage) -> None:
+async def a_look_reports_the_progress(stage: Stage) -> None:
     assert await stage.look() == script_calls.Observation(False, False, None, Progress(), "")
     task = asyncio.create_task(stage.record(secs=600))
     await stage.reach_event("recording")
@@ -317,7 +317,7 @@ async def a_cleaning_in_the_middle_leaves_nothing(stage: Stage) -> None:
 
 
 @piece()
-async def a_folder_that_somebody_else_removes_ends_samply_too(stage: Stage) -> None:
+async def an_externally_removed_folder_ends_samply_too(stage: Stage) -> None:
     task = asyncio.create_task(stage.record(secs=600))
     await stage.reach_event("recording")
     samply = _find_samply(stage)
@@ -378,7 +378,7 @@ async def a_cleaning_during_the_attach_continues_the_target(stage: Stage) -> Non
 
 
 @piece()
-async def what_nobody_fetches_goes_by_itself(stage: Stage) -> None:
+async def an_unfetched_recording_is_removed_after_its_time(stage: Stage) -> None:
     stage.keep_secs = 2
     code, lines = await stage.record(secs=1)
     assert (code, lines[-1]) == (0, "done")
@@ -387,7 +387,7 @@ async def what_nobody_fetches_goes_by_itself(stage: Stage) -> None:
 
 
 @piece()
-async def what_is_cleaned_away_holds_no_shell(stage: Stage) -> None:
+async def a_cleaned_recording_keeps_no_shell(stage: Stage) -> None:
     stage.keep_secs = 600
     task = asyncio.create_task(stage.record(secs=1))
     await stage.reach_event("done")
@@ -399,7 +399,7 @@ async def what_is_cleaned_away_holds_no_shell(stage: Stage) -> None:
 
 
 @piece(refuses="mmap failed: Operation not permitted")
-async def what_the_next_attempt_makes_in_its_place_stays(stage: Stage) -> None:
+async def files_of_the_next_attempt_are_kept(stage: Stage) -> None:
     stage.keep_secs = 600
     task = asyncio.create_task(stage.record(secs=1))
     await stage.reach_event("done")
@@ -412,7 +412,7 @@ async def what_the_next_attempt_makes_in_its_place_stays(stage: Stage) -> None:
 
 
 @piece()
-async def a_samply_that_was_brought_goes_once_it_records(stage: Stage) -> None:
+async def a_copied_samply_is_removed_once_it_records(stage: Stage) -> None:
     brought = Path(f"{stage.folder}.bin")
     shutil.copy(stage.entry.samply, brought)
     stage.change(samply=str(brought))
@@ -446,7 +446,7 @@ async def a_cleaning_or_a_stop_of_nothing_does_nothing(stage: Stage) -> None:
 
 
 @piece()
-async def a_cleaning_takes_what_was_brought_for_a_recording_that_never_began(stage: Stage) -> None:
+async def a_cleaning_removes_the_copied_samply_of_a_recording_that_never_began(stage: Stage) -> None:
     left = [stage.folder.with_name(f"{stage.folder.name}{end}") for end in (".bin", ".bin.part.77", "2.bin")]
     for path in left:
         path.write_text("an ELF")
@@ -501,7 +501,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Key, BaseE
 @pytest.mark.parametrize("name", PIECES)
 @pytest.mark.parametrize("shell", shells.NAMES)
 def test_in(shell: str, name: str, played: dict[Key, BaseException | None]) -> None:
-    """Each piece says by its name what it promises; the same holds in every shell."""
+    """The name of each piece states what it checks; the same holds in every shell."""
     if (shell, name) not in played:
         needs.need(shell)
     outcome = played[shell, name]
@@ -523,7 +523,7 @@ def test_a_script_fits_into_the_request_that_carries_it(name: str) -> None:
     assert not text.startswith("#")
 
 
-@pytest.mark.parametrize(("life", "unused"), [("2", "600"), ("600", "2")], ids=["its time is over", "nobody uses it"])
+@pytest.mark.parametrize(("life", "unused"), [("2", "600"), ("600", "2")], ids=["its time is over", "unused"])
 async def test_the_timer_of_an_ephemeral_container_ends_it(tmp_path: Path, life: str, unused: str) -> None:
     """Whatever happened to the operator."""
     command = script_calls.build_command("hold.sh", life, unused)

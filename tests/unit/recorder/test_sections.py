@@ -86,8 +86,8 @@ def test_sections_are_read(shell: str, sections: Sequence[Section], expected: Se
 
 
 @pytest.mark.parametrize("shell", shells.find_shells())
-def test_what_is_no_such_program_is_not_known(shell: str, tmp_path: Path) -> None:
-    """And no complaint about it, whatever the file is."""
+def test_invalid_programs_have_no_sections(shell: str, tmp_path: Path) -> None:
+    """Without an error message, whatever the file is."""
     program = tmp_path / "program"
     build_elf(program, DEBUG, head=b"\x7fELF\x01\x01\x01")
     whole = program.read_bytes()
@@ -112,7 +112,7 @@ def test_without_od_nothing_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", shells.find_shells())
 def test_a_program_that_runs_is_measured(shell: str, tmp_path: Path) -> None:
-    """By the whole script: the more it has to tell, the more memory samply needs."""
+    """By the whole script: the more debug data it has, the more memory samply needs."""
     needs.need("gcc")
     functions = "".join(f"int f{i}(int a) {{ return a * {i}; }}\n" for i in range(2000))
     (tmp_path / "p.c").write_text(f"#include <unistd.h>\n{functions}int main(void) {{ sleep(60); return 0; }}\n")

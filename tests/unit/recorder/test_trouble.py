@@ -1,4 +1,4 @@
-"""Recordings while something is broken: sessions, the API server, rights, the disk."""
+"""Recordings during failures: of sessions, the API server, rights, the disk."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def fail(is_meant: Callable[[str, str], bool], error: KubeError, times: int = 10
 async def test_a_session_that_breaks_is_adopted(
     operator: OperatorProcess, cluster: FakeCluster, after_bytes: int
 ) -> None:
-    """The pod goes on; samply is started once, and the profile is collected as if nothing had been."""
+    """The pod continues; samply is started once, and the profile is collected as usual."""
     add_pipeline(cluster)
     cluster.cuts = [after_bytes]
     ask(cluster)
@@ -69,7 +69,7 @@ async def test_a_session_that_breaks_is_adopted(
 
 
 def find_state(pid: int) -> str:
-    """Z: nobody has asked for its end yet; on this machine the orphans' parent may be slow."""
+    """Z: not reaped yet; on this machine the parent of orphans may be slow."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
     except FileNotFoundError:
@@ -77,7 +77,7 @@ def find_state(pid: int) -> str:
 
 
 def kill_shells(folder: Path) -> None:
-    """All that work in the recording's folder but samply: then nobody in the pod ends the recording."""
+    """All processes in the recording's folder but samply: then nothing in the pod ends the recording."""
     samply = int((folder / "samply").read_text().split()[0])
     for link in Path("/proc").glob("[0-9]*/cwd"):
         with contextlib.suppress(OSError):
@@ -117,10 +117,10 @@ async def test_a_recording_whose_shell_was_killed_is_ended_all_the_same(
     assert_nothing_left(operator)
 
 
-async def test_nor_does_one_go_on_for_ever_whose_shell_was_killed_before_it_began(
+async def test_a_recording_whose_shell_was_killed_before_its_start_fails(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody in the pod tells when it records, or ends it."""
+    """Nothing in the pod reports when it records, or ends it."""
     monkeypatch.setattr(follow, "OVERDUE_SECS", 0.5)
     settings = operator.context.settings
     limits = msgspec.structs.replace(settings.recording, attach_deadline_secs=2)
@@ -139,7 +139,7 @@ async def test_nor_does_one_go_on_for_ever_whose_shell_was_killed_before_it_bega
     assert_nothing_left(operator)
 
 
-async def test_what_was_copied_of_a_recording_that_is_cancelled_goes(
+async def test_a_partial_copy_of_a_cancelled_recording_is_removed(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
     """From the volume, at once."""
@@ -236,12 +236,12 @@ async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, clu
     ask(cluster)
     message: list[str] = []
 
-    def is_told() -> bool:
+    def is_reported() -> bool:
         status = operator.find_status("p-1")
         message[:] = [status.get("message", "")]
         return status.get("phase") == "Pending" and "connection refused" in message[0]
 
-    await operator.reach(is_told)
+    await operator.reach(is_reported)
     assert message[0].startswith("pipeline-a-0 is unreachable; retrying for ")
     assert "Unreachable" in operator.list_events("p-1")
     cluster.fault = lambda verb, what: None
@@ -252,8 +252,8 @@ async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, clu
 async def test_one_that_is_deleted_while_its_stop_is_on_the_way_is_not_kept(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """The pod is not reached when it is to be stopped and kept; then it is deleted. Once it is reached again it is told
-    of that alone: the weaker word has gone."""
+    """The pod is unreachable when it is to be stopped and kept; then the object is deleted. Once the pod is reachable
+    again it gets the cancellation only: the weaker request was dropped."""
     add_pipeline(cluster)
     ask(cluster, durationSeconds=600)
     await operator.reach_phase("p-1", "Recording")
@@ -442,7 +442,7 @@ class TestFullDisk:
     async def test_a_profile_that_does_not_fit_stays_in_the_pod_for_its_time(
         self, operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is good: somebody may still want it. Then it goes."""
+        """It is good and may still be wanted. Then it is removed."""
         monkeypatch.setattr(Volume, "reserve", fail_to_reserve)
         (container,) = add_pipeline(cluster)
         ask(cluster)
@@ -522,7 +522,7 @@ async def test_a_journal_that_cannot_be_emptied_is_emptied_later(
 async def test_a_clock_that_is_set_forward_costs_no_recording(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the API server is away: how long it was away isn't told by the clock on the wall."""
+    """While the API server is unavailable: the wall clock does not determine how long."""
     add_pipeline(cluster)
     ask(cluster, durationSeconds=2)
     await operator.reach_phase("p-1", "Recording")
@@ -548,7 +548,7 @@ class TestExpiry:
     async def test_an_object_without_a_profile_goes_after_its_time(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
-        """But not before, and not one that somebody else made under its name."""
+        """But not before, and not another object of the same name."""
         old = times.format_time(time.time() - 61)
         ask(cluster, "old")
         ask(cluster, "new")
@@ -569,7 +569,7 @@ class TestCoverage:
     async def test_a_recording_that_missed_most_is_no_success_but_its_file_is_kept(
         self, operator: OperatorProcess, cluster: FakeCluster, tmp_path: Path
     ) -> None:
-        """Whoever asks for it by its id gets it; it is never the last good one."""
+        """It can be fetched by its id; it is never the last good one."""
         add_pipeline(cluster, is_busy=True, profile=str(make_sparse(tmp_path)), sidecar="", symbol_flag="")
         raw = ask(cluster, durationSeconds=3)
         status = await operator.reach_phase("p-1", "Succeeded", "Failed")

@@ -1,4 +1,4 @@
-"""Whether an object may record now: each decision, and which one wins."""
+"""Whether an object may be recorded now: each decision, and which one takes precedence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def other(pod_uid: str = "x", container: str = "pipeline", profile_id: str = OTH
 
 
 def test_a_pod_that_runs_and_is_free_is_admitted_with_all_its_ids() -> None:
-    """The ids tell this container from any successor."""
+    """The ids distinguish this container from any successor."""
     assert decide() == admit.Admit(TARGET)
 
 
@@ -65,7 +65,7 @@ WAITING = (Container("pipeline", state_reason="CrashLoopBackOff"),)
             with_pod(phase="Pending"), Spec("a"), SETTINGS, "PodNotRunning", "is Pending", id="pod is pending"
         ),
         pytest.param(
-            with_pod(is_deleted=True), Spec("a"), SETTINGS, "PodNotRunning", "being deleted", id="pod on its way out"
+            with_pod(is_deleted=True), Spec("a"), SETTINGS, "PodNotRunning", "being deleted", id="pod being deleted"
         ),
         pytest.param(
             with_pod(containers=WAITING), Spec("a"), SETTINGS, "PodNotRunning", "CrashLoopBackOff", id="crash loop"
@@ -116,7 +116,7 @@ def test_a_target_that_is_recorded_already_is_refused_and_the_other_one_named() 
     ids=["other container", "other pod", "this very object"],
 )
 def test_recordings_of_other_targets_are_no_obstacle(active: admit.Active) -> None:
-    """A target is a container of one pod, told by its uid."""
+    """A target is a container of one pod, identified by its uid."""
     assert decide(active=(active,)) == admit.Admit(TARGET)
 
 
@@ -138,7 +138,7 @@ OLDER, YOUNGER = "2020-01-01T00:00:00Z", "2039-01-01T00:00:00Z"
 @pytest.mark.parametrize(
     ("waiting", "is_admitted"),
     [
-        pytest.param((), True, id="nobody else waits"),
+        pytest.param((), True, id="no other one waits"),
         pytest.param((wait(OLDER),), False, id="an older one waits"),
         pytest.param((wait(YOUNGER),), True, id="a younger one waits"),
         pytest.param((wait(OLDER, is_for_node=True),), True, id="an older one waits for another node"),

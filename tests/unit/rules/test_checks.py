@@ -1,4 +1,4 @@
-"""What the facts of an installation mean, and that each failing check names its cure."""
+"""The conclusions from the facts of an installation; each failing check has a remedy."""
 
 from __future__ import annotations
 

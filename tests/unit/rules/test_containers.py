@@ -1,4 +1,4 @@
-"""Which container of a pod is profiled, and when that was a guess."""
+"""Which container of a pod is profiled, and when that is a guess."""
 
 from __future__ import annotations
 

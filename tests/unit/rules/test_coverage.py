@@ -1,4 +1,4 @@
-"""How much of what was due was sampled."""
+"""The share of the expected samples that was recorded."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from samply_operator.rules.recording import coverage
         pytest.param(0, 1.0, 1.0, 0.0, "LowCoverage", id="blind"),
         pytest.param(5108, 1.0, 9.96, 0.513, "LowCoverage", id="measured: limits.cpu 1 on two CPUs"),
         pytest.param(0, 1.0, 0.0, None, "Idle", id="idle"),
-        pytest.param(400, 1.0, 0.49, None, "Idle", id="too little to tell"),
+        pytest.param(400, 1.0, 0.49, None, "Idle", id="too little to judge"),
         pytest.param(1000, 1.0, None, None, "", id="CPU time unknown"),
         pytest.param(1000, 0.0, 1.0, None, "", id="interval unknown"),
-        pytest.param(1000, -1.0, 1.0, None, "", id="interval that is none"),
+        pytest.param(1000, -1.0, 1.0, None, "", id="invalid interval"),
     ],
 )
 def test_coverage_is_measured_and_judged(
@@ -55,7 +55,7 @@ def test_the_error_is_that_of_the_ticks(
 
 
 @pytest.mark.parametrize(("samples", "excess"), [(1000, False), (1050, False), (1052, True), (1330, True)])
-def test_what_the_error_does_not_explain_is_told(samples: int, excess: bool) -> None:
+def test_a_shortfall_beyond_the_error_is_reported(samples: int, excess: bool) -> None:
     assert coverage.measure(samples, 1.0, 1.0, 1.0).has_excess == excess
 
 
@@ -67,7 +67,7 @@ def test_what_the_error_does_not_explain_is_told(samples: int, excess: bool) -> 
         pytest.param(0.0, 0.0, "Degraded", id="nothing is asked for"),
     ],
 )
-def test_the_least_is_what_the_values_say(share: float, least: float, verdict: str) -> None:
+def test_the_threshold_follows_the_settings(share: float, least: float, verdict: str) -> None:
     """Also above 90 %."""
     assert coverage.judge(coverage.Coverage(1000, share), 10.0, least) == verdict
 

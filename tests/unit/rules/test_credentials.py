@@ -1,4 +1,4 @@
-"""API keys in a Secret: what an entry means, what is refused, and which key a token is."""
+"""API keys in a Secret: how entries are read, what is refused, and which key a token is."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_too_many_keys_are_told() -> None:
         pytest.param({}, (), id="none"),
         pytest.param({"current": b"a" * 32}, (b"a" * 32,), id="one"),
         pytest.param({"previous": b"b" * 32, "current": b"a" * 40}, (b"a" * 40, b"b" * 32), id="the current one first"),
-        pytest.param({"current": b"a" * 31, "previous": b"b" * 32}, (b"b" * 32,), id="a short one is none"),
+        pytest.param({"current": b"a" * 31, "previous": b"b" * 32}, (b"b" * 32,), id="a short key is ignored"),
         pytest.param({"other": b"c" * 32}, (), id="another entry"),
     ],
 )

@@ -1,4 +1,4 @@
-"""May a profile go because its object is gone? Only when that is certain."""
+"""Whether a profile is removed because its object is gone: only if the deletion is certain."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ UNCERTAIN = [
 
 
 @pytest.mark.parametrize(("state", "verdict"), UNCERTAIN)
-def test_a_deletion_that_was_seen_counts_only_where_all_stands(
+def test_an_observed_deletion_counts_only_if_crd_and_namespace_exist(
     state: OriginState, verdict: type[deletion.Verdict]
 ) -> None:
-    """The end of a CRD or a namespace deletes every object, and nobody meant the profiles by that."""
+    """Deleting a CRD or a namespace deletes every object, without the intention to delete profiles."""
     assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=0), verdict)
     assert isinstance(deletion.decide_seen(ORIGIN, state, seen_secs=10**5), verdict)
     # A namespace whose Role is gone is never told of again: the tombstone goes, the profile stays.
@@ -50,7 +50,7 @@ def test_a_deletion_that_was_seen_counts_only_where_all_stands(
 
 
 @pytest.mark.parametrize(("state", "verdict"), UNCERTAIN)
-def test_absence_counts_only_where_all_stands(state: OriginState, verdict: type[deletion.Verdict]) -> None:
+def test_absence_counts_only_if_crd_and_namespace_exist(state: OriginState, verdict: type[deletion.Verdict]) -> None:
     """However long it lasts, and whatever else is there."""
     found = deletion.decide_absent(ORIGIN, state, absent_secs=10**6, grace_secs=GRACE, has_older_object=True)
     assert isinstance(found, verdict)
@@ -66,7 +66,7 @@ def test_absence_counts_only_where_all_stands(state: OriginState, verdict: type[
     ],
 )
 def test_a_deletion_that_was_seen(origin: ObjectOrigin, seen_secs: float, verdict: deletion.Verdict) -> None:
-    """What still stands has not taken it with it."""
+    """The namespace and the CRD still exist, so their deletion did not cause it."""
     assert deletion.decide_seen(origin, STANDS, seen_secs=seen_secs) == verdict
 
 
@@ -115,7 +115,9 @@ origins = st.builds(
 
 
 @given(origins, st.builds(OriginState, resource_states, resource_states), st.floats(0, 10**6), st.booleans())
-def test_nothing_goes_unless_both_stand(origin: ObjectOrigin, state: OriginState, secs: float, witness: bool) -> None:
+def test_nothing_is_removed_unless_crd_and_namespace_exist(
+    origin: ObjectOrigin, state: OriginState, secs: float, witness: bool
+) -> None:
     """Whatever else is known."""
     for verdict in (
         deletion.decide_seen(origin, state, seen_secs=secs),
@@ -138,13 +140,13 @@ def test_nothing_goes_unless_both_stand(origin: ObjectOrigin, state: OriginState
         ([], False),
     ],
 )
-def test_a_witness_is_an_older_object(created: list[str], is_one: bool) -> None:
-    """It was there before, and is still: the CRD was not deleted in between."""
+def test_an_older_object_proves_that_the_crd_was_kept(created: list[str], is_one: bool) -> None:
+    """It existed before and still exists: the CRD was not deleted in between."""
     assert deletion.has_older_object("2027-01-15T07:59:59.000Z", created) is is_one
 
 
-def test_the_origin_is_what_stands() -> None:
-    """What is on its way out is no home."""
+def test_the_origin_is_made_of_existing_objects() -> None:
+    """One that is being deleted does not count."""
     assert STANDS.origin == ORIGIN
     assert namespace("Leaving").origin == ObjectOrigin(definition_uid="d")
     assert definition("Unknown", "").origin == ObjectOrigin(namespace_uid="n")

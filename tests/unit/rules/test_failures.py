@@ -1,4 +1,4 @@
-"""Every reason has a cure; text from pods is cleaned and cut."""
+"""Every reason has a remedy; text from pods is cleaned and truncated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REASONS = {
 
 
 def test_the_walk_finds_what_it_should() -> None:
-    """A guard of the next test: it must not pass because it looked at nothing."""
+    """Guards the next test against passing without any reasons."""
     assert len(REASONS) > 30
     assert {"SamplyNotFound", "AlreadyRecording", "TransferFailed", "TargetEnded", "Lost"} <= set(REASONS.values())
 
@@ -49,7 +49,7 @@ def test_the_walk_finds_what_it_should() -> None:
     "reason", sorted({*REASONS.values(), *(r for _, r in record_output._SAYINGS), *run.KEEPS_REMOTE})
 )
 def test_every_reason_in_the_source_has_a_cure(reason: str) -> None:
-    """Else the failure would be told as a defect of the operator."""
+    """Otherwise the failure would be reported as a defect of the operator."""
     assert failures.REMEDIES.get(reason), f"{reason}: {[where for where, r in REASONS.items() if r == reason]}"
 
 

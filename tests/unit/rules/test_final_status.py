@@ -1,4 +1,4 @@
-"""What a stored manifest means for its object, and when an object has had its time."""
+"""The final status of an object by its stored manifest, and when an object expires."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def ended(age_secs: float = 2 * DAY, **changes: Any) -> dict[str, Any]:
         pytest.param(ended(phase="Recording"), {}, False, id="not ended"),
         pytest.param({}, {}, False, id="no status"),
         pytest.param({"phase": "Failed"}, {}, False, id="no time of its end"),
-        pytest.param(ended(finishedAt="yesterday"), {}, False, id="a time that is none"),
+        pytest.param(ended(finishedAt="yesterday"), {}, False, id="an invalid time"),
         pytest.param(ended(finishedAt=None), {}, False, id="null"),
     ],
 )

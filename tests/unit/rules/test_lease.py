@@ -1,4 +1,4 @@
-"""Who may hold a target's Lease: one recording per target, also with two operators."""
+"""Who may hold a target's Lease: one recording for each target, even with two operators."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def held(by: str = THEIRS, *, profile_id: str = OTHER_UID, renewed: float = -5, 
         pytest.param(held(renewed=-(10**6)), 9.9, Wait(THEIRS), id="it renews: never unchanged for long"),
     ],
 )
-def test_who_gets_it(found: Lease, unchanged_secs: float, decision: lease.Decision) -> None:
-    """A foreign one only if its holder is silent by our clock and its recording over by its own."""
+def test_decisions_about_a_lease(found: Lease, unchanged_secs: float, decision: lease.Decision) -> None:
+    """A foreign one is taken only if its holder is silent by our clock and its recording has ended by its own."""
     assert (
         lease.decide(found, name="l", holder=OURS, profile_id=UID, unchanged_secs=unchanged_secs, now=NOW) == decision
     )
@@ -70,7 +70,7 @@ def test_it_lasts_until_samply_is_surely_gone(entry: dict[str, Any], secs: int) 
 
 
 def test_what_is_written_is_read_back() -> None:
-    """And belongs to the pod: it goes with it."""
+    """It is owned by the pod, and deleted with it."""
     entry = make_entry(lease=lease.build_name("uid", "pipeline"))
     raw = lease.render(entry, OURS, 360, NOW, version="3")
     assert lease.parse(raw) == Lease(OURS, UID, NOW, 360, "3")
@@ -86,15 +86,15 @@ def test_what_is_written_is_read_back() -> None:
 
 
 @pytest.mark.parametrize("raw", [{}, {"metadata": None, "spec": None}, {"spec": {"renewTime": "yesterday"}}])
-def test_what_others_wrote_counts_as_long_ago(raw: dict[str, Any]) -> None:
-    """Never as an error."""
+def test_an_invalid_lease_counts_as_expired(raw: dict[str, Any]) -> None:
+    """It never causes an error."""
     assert lease.parse(raw) == Lease("", "", 0.0, 0.0, "")
 
 
 @pytest.mark.parametrize(
     ("changes", "is_to_be_taken"),
     [
-        pytest.param({"step": "Admitted"}, True, id="nobody knows whether it was asked for"),
+        pytest.param({"step": "Admitted"}, True, id="unknown whether it was requested"),
         pytest.param({"step": "Admitted", "stop": "keep"}, True, id="it would record"),
         pytest.param({"step": "Admitted", "stop": "discard"}, False, id="cancelled: nothing will start"),
         pytest.param({"step": "Admitted", "outcome": "Failed"}, False, id="ended: nothing will start"),

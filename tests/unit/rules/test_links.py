@@ -1,4 +1,4 @@
-"""Signed links: what holds, and that nothing of one can be changed."""
+"""Signed links: which are valid, and that none can be altered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pods are a pipeline, and at which ordinal."""
+"""Which pods belong to a pipeline, and at which ordinal."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def find_pipelines(pods: list[Pod], sets: list[StatefulSet], targets: Targets) -
 
 
 @pytest.mark.parametrize("name", ["..", ".x", "a/b", "a b", "Ü", "x" * 101, "a\nb"])
-def test_what_no_object_can_name_is_passed_over(name: str) -> None:
-    """No pipeline is called so: the StatefulSet's name counts."""
+def test_names_that_no_object_can_have_are_ignored(name: str) -> None:
+    """No pipeline has such a name: the StatefulSet's name is used."""
     own = {names.PIPELINE: name}
     pod, stateful_set = make_pod("orders-0", annotations=own), make_set("orders", annotations=own)
     assert [found.name for found in find_pipelines([pod], [stateful_set], TARGETS)] == ["orders"]
@@ -121,7 +121,7 @@ def test_the_same_name_in_two_namespaces_is_two_pipelines_in_order() -> None:
     ],
 )
 def test_a_set_can_switch_its_pipeline_off(annotations: dict[str, str], by: str) -> None:
-    """Whatever isn't plainly yes is no: who writes it there wants to be left alone."""
+    """Anything but a clear yes means no: the owner wants the pipeline left alone."""
     (found,) = find_pipelines([make_pod()], [make_set(annotations=annotations)], TARGETS)
     assert found.switched_off_by == by
 
@@ -129,10 +129,10 @@ def test_a_set_can_switch_its_pipeline_off(annotations: dict[str, str], by: str)
 @pytest.mark.parametrize(
     "changes",
     [{"template_labels": {}}, {"template_labels": {names.PIPELINE: "orders"}}],
-    ids=["its template says nothing", "its next pods are called something else"],
+    ids=["its template has no label", "its next pods are called something else"],
 )
 def test_the_pods_of_a_set_that_is_switched_off_are_so_whatever_their_labels(changes: dict[str, Any]) -> None:
-    """Who may label pods must not undo what the set's owner decided."""
+    """A user who may label pods must not undo the decision of the set's owner."""
     off = make_set(annotations={names.ENABLED: "false"}, **changes)
     found = [p for p in find_pipelines([make_pod()], [off], TARGETS) if p.pods]
     assert [p.switched_off_by for p in found] == ["pipeline-a"]

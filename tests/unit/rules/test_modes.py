@@ -1,4 +1,4 @@
-"""How samply gets to the process."""
+"""Which mode is chosen, and the failures if none is possible."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ AUTO = Situation("Auto", "here", ContainerFacts(arch="x86_64"), GO, GO)
         ),
     ],
 )  # fmt: skip
-def test_the_way_that_is_chosen(situation: Situation, settings: Settings, way: str) -> None:
-    """The least intrusive one that gives a whole answer; else the reason why there is none."""
+def test_the_chosen_mode(situation: Situation, settings: Settings, way: str) -> None:
+    """The least intrusive one that gives a complete result; otherwise the reason why there is none."""
     choice = modes.choose(situation, settings)
     assert (choice.way if isinstance(choice, Choice) else choice.reason) == way
 
 
 def test_auto_says_why() -> None:
-    """Who reads the object must see why a container was added to the pod."""
+    """The object must show why a container was added to the pod."""
     choice = modes.choose(replace(AUTO, in_place=NO_SAMPLY), BOTH)
     assert choice == Choice("Ephemeral", "No samply.")
 
@@ -99,7 +99,7 @@ def test_both_reasons_are_told_where_both_ways_are_closed() -> None:
         ),
     ],
 )  # fmt: skip
-def test_who_is_kept_from_the_other_way_learns_what_keeps_it(
+def test_a_failure_explains_why_the_other_mode_is_unavailable(
     situation: Situation, settings: Settings, words: str, cure: str
 ) -> None:
     """Not only what the image lacks."""
@@ -112,8 +112,8 @@ def test_who_is_kept_from_the_other_way_learns_what_keeps_it(
     assert "spec.mode" not in failure.remedy
 
 
-def test_what_keeps_both_ways_is_told_once() -> None:
-    """Such as a node without memory."""
+def test_a_shared_reason_is_given_once() -> None:
+    """For example a node without memory."""
     both = Failure("NodeMemory", "The node has none left.", "Ask again.")
     failure = modes.choose(replace(AUTO, in_place=both, ephemeral_failure=both), EPHEMERAL)
     assert failure == replace(both, message="The node has none left. Mode Ephemeral would not change that.")
@@ -136,8 +136,10 @@ def test_a_blind_recording_says_why_there_was_no_better_one() -> None:
         pytest.param("", "NoShell", EPHEMERAL, "", id="it may be any way"),
     ],
 )
-def test_who_asked_for_one_way_reads_of_the_other(wanted: str, reason: str, settings: Settings, words: str) -> None:
-    """Nobody needs a new image, or the node's root, for what mode Ephemeral brings along. Told once."""
+def test_a_failure_of_an_explicit_mode_names_the_other_mode(
+    wanted: str, reason: str, settings: Settings, words: str
+) -> None:
+    """A new image, or root on the node, is not needed if mode Ephemeral works. It is mentioned once."""
     failure = failures.build_failure(reason, "It can't be.")
     told = modes.name_other_way(failure, wanted, "here", "x86_64", settings)
     assert told.remedy.startswith(failure.remedy)

@@ -1,4 +1,4 @@
-"""What a pipeline is called, by whose word, and what cannot be a name."""
+"""The name of a pipeline, its source, and which names are invalid."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ POD, SET = "pod", "set"
         pytest.param({"labels": {"team/pipe": "c"}}, {}, TEAM, FELDERA, "c", "ConfiguredLabel", id="configured"),
         pytest.param({}, {"annotations": {"team/pipe": "c"}}, TEAM, {}, "c", "ConfiguredLabel", id="configured on set"),
         pytest.param({"labels": {"team/pipe": "c"}}, {}, Targets(), {}, ID, "StatefulSet", id="not configured"),
-        pytest.param({"labels": {OURS: ""}}, {}, Targets(), FELDERA, "orders", "Feldera", id="an empty word is none"),
+        pytest.param(
+            {"labels": {OURS: ""}}, {}, Targets(), FELDERA, "orders", "Feldera", id="an empty label is ignored"
+        ),
     ],
 )
 def test_the_name_of_a_pod_and_of_its_set_are_the_same(
@@ -64,7 +66,7 @@ def test_nothing_names_a_pod_without_owner() -> None:
 
 
 def test_a_label_may_contradict_feldera() -> None:
-    """The label counts; that it does so can be told."""
+    """The label takes precedence; the contradiction can be reported."""
     found = naming.name_pod(make_pod(f"{OWNER}-0", labels={OURS: "mine"}), None, Targets(), FELDERA)
     assert found == Naming("mine", "Label", ID, "orders")
 
@@ -91,7 +93,7 @@ def test_felderas_id(labels: dict[str, str], owner: str, pipeline_id: str) -> No
     ["", ".", "..", ".a", "a/b", "a\\b", "../x", "a\nb", "a\x00", "a\x7f", "x" * 101, " a", "two words", "straße"],
 )
 def test_what_cannot_be_a_name_is_passed_over(text: str) -> None:
-    """The next source counts, and what was passed over can be told."""
+    """The next source is used, and the ignored name can be reported."""
     found = naming.name_pod(make_pod(f"{OWNER}-0", annotations={OURS: text}), None, Targets(), FELDERA)
     assert found is not None
     assert found.name == "orders"
@@ -104,7 +106,7 @@ def test_what_can_be_a_name(text: str) -> None:
     assert found == Naming(text, "Feldera", ID, text)
 
 
-def test_one_name_of_two_pipelines_names_neither() -> None:
-    """In two tenants: whoever may see one must not be shown the other."""
+def test_an_ambiguous_name_is_dropped() -> None:
+    """In two tenants: a user of one must not be shown the other's pipeline."""
     known = [("a", "orders"), ("b", "orders"), ("c", "billing"), ("d", ".."), ("a", "orders")]
     assert naming.drop_ambiguous(known) == {"c": "billing"}

@@ -1,4 +1,4 @@
-"""Which attempt is the newer one, whatever the clock says."""
+"""Which attempt is the newer one, regardless of the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may: what grants allow, what a refusal tells, which way a token goes."""
+"""Authorization: what grants allow, what a refusal reveals, and which method verifies a token."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def who(*grants: Grant) -> Who:
         pytest.param(who(grant("get", "a")), "get", "*", "Hide", id="a star is no namespace"),
     ],
 )
-def test_what_a_caller_may(caller: Who, verb: Verb, namespace: str, decision: str) -> None:
+def test_rights_of_a_caller(caller: Who, verb: Verb, namespace: str, decision: str) -> None:
     assert permissions.decide(caller, verb, namespace) == decision
     assert caller.may(verb, namespace) == (decision == "Allow")
 
@@ -134,7 +134,7 @@ NO_KUBERNETES = Auth(kubernetes=KubernetesWay(enabled=False), oidc=ALL.oidc)
         pytest.param("a.%%%.c", "Kubernetes", id="no base64"),
     ],
 )
-def test_which_way_a_token_goes(token: str, way: str) -> None:
+def test_the_method_is_chosen_by_the_token(token: str, way: str) -> None:
     assert permissions.choose_way(token, ALL) == way
 
 
@@ -147,7 +147,7 @@ def test_which_way_a_token_goes(token: str, way: str) -> None:
         pytest.param(make_token({"iss": "https://other"}), "issuer is not trusted", id="of another issuer"),
     ],
 )
-def test_a_token_of_no_way_that_is_on(token: str, said: str) -> None:
+def test_a_token_of_a_disabled_method(token: str, said: str) -> None:
     with pytest.raises(Unauthenticated, match=said):
         permissions.choose_way(token, NO_KUBERNETES)
 
@@ -184,7 +184,7 @@ OIDC = Oidc(
     ("claims", "expected"),
     [
         pytest.param({"sub": "alice"}, [("get", "a"), ("create", "a")], id="by subject"),
-        pytest.param({"sub": "bob"}, [], id="nobody's grant"),
+        pytest.param({"sub": "bob"}, [], id="no grant"),
         pytest.param({"sub": "bob", "groups": ["dev", "sre"]}, [("get", "z"), ("delete", "z")], id="by group"),
         pytest.param({"sub": "bob", "groups": "sre"}, [("get", "z"), ("delete", "z")], id="one group, as text"),
         pytest.param({"sub": "sre"}, [], id="a subject named as the group"),

@@ -1,4 +1,4 @@
-"""Mode Pipeline: when Feldera is asked, what its refusals mean, and how the CPU time of a recording is known."""
+"""Mode Pipeline: when Feldera is asked, what its refusals mean, and how a recording's CPU time is measured."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_cpu_time_is_that_of_the_whole_recording() -> None:
     ("before", "after"),
     [
         pytest.param(None, Reading(109.0, 16.0), id="the operator was restarted"),
-        pytest.param(Reading(100.0, 7.0), None, id="Feldera was away"),
+        pytest.param(Reading(100.0, 7.0), None, id="Feldera was unavailable"),
         pytest.param(Reading(100.0, 7.0), Reading(109.0, 7.0), id="Feldera did not count"),
         pytest.param(Reading(100.0, 7.0), Reading(109.0, 1.0), id="the process is another one"),
     ],
@@ -76,7 +76,7 @@ def test_else_it_is_what_the_file_says(before: Reading | None, after: Reading | 
     assert pipeline_samply.measure(before, after, 10, None, 0.0).progress.cpu_secs is None
 
 
-def test_what_holds_of_each_is_told() -> None:
+def test_general_warnings_are_reported() -> None:
     entry = make_entry(rate_hz=1000)
     assert pipeline_samply.list_warnings(entry, is_limited=False) == ()
     (limited,) = pipeline_samply.list_warnings(entry, is_limited=True)

@@ -1,4 +1,4 @@
-"""What the pod's object adds to the facts."""
+"""Facts from the pod's object, in addition to those from inside the pod."""
 
 from __future__ import annotations
 

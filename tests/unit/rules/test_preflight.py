@@ -1,4 +1,4 @@
-"""Would a recording work here: facts read from a pod that isn't trusted, and each verdict over them."""
+"""Whether a recording would work: facts read from an untrusted pod, and the verdicts on them."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_nothing_printed_means_nothing_known() -> None:
         pytest.param("uid_map=0 100000 65536", "is_user_namespace", True, id="users of its own"),
         pytest.param("memory_limit=max", "memory_limit", None, id="no memory limit, cgroup v2"),
         pytest.param("version=1.2", "version", "1.2", id="version without the name"),
-        pytest.param("nonsense\n=\n=x\nunknown=1\nparanoid=3", "paranoid", 3, id="nonsense around it"),
+        pytest.param("nonsense\n=\n=x\nunknown=1\nparanoid=3", "paranoid", 3, id="invalid lines around it"),
     ],
 )
 def test_hostile_or_odd_text_is_read_as(text: str, fact: str, value: object) -> None:
@@ -281,7 +281,7 @@ def test_a_recording_that_may_work_goes_on_without_a_word(changes: dict[str, obj
     ],
 )  # fmt: skip
 def test_what_may_stand_in_the_way_is_a_warning(changes: dict[str, object], check: str, said: str) -> None:
-    """It goes on, and says what to look at if it fails."""
+    """The recording proceeds, and the warning says what to check if it fails."""
     verdict = preflight.decide(replace(GOOD, **changes), PLAN)  # type: ignore[arg-type]
     assert verdict.word == "GoWithWarning"
     (finding,) = verdict.findings
@@ -306,8 +306,8 @@ def test_a_process_that_is_stopped_is_left_alone(state: str) -> None:
         pytest.param({"flags": BARE}, id="no symbol flag"),
     ],
 )
-def test_the_projects_own_samply_minds_none_of(changes: dict[str, object]) -> None:
-    """It was built to be right in containers."""
+def test_the_projects_own_samply_tolerates(changes: dict[str, object]) -> None:
+    """It was built to work correctly in containers."""
     assert preflight.decide(replace(GOOD, **changes), OWN).findings == ()  # type: ignore[arg-type]
 
 
@@ -490,7 +490,7 @@ def test_beside_a_limited_target_its_memory_is_what_counts() -> None:
     ],
 )
 def test_symbols_are_asked_for_as_this_samply_offers_it(flags: frozenset[str], flag: str) -> None:
-    """samplys are told apart by their options, not by their version."""
+    """Versions of samply are distinguished by their options, not by their version number."""
     assert preflight.choose_symbol_flag(replace(GOOD, flags=flags)) == flag
 
 
@@ -524,7 +524,7 @@ def test_a_container_is_blind_when_samply_opens_events_on_fewer_cpus_than_there_
     ("allowed", "quota", "said"), [(4, 1.5, "1.5 CPUs on a node of 4"), (2, None, "2 CPUs (cpuset) on a node of 4")]
 )
 def test_the_warning_names_the_limit(allowed: int, quota: float | None, said: str) -> None:
-    """So that whoever reads it knows which one to raise."""
+    """So that the reader knows which one to raise."""
     facts = replace(GOOD, allowed_cpus=allowed, quota_cpus=quota)
     assert said in preflight.decide(facts, PLAN).warnings[0]
 

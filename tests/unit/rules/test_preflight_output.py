@@ -1,4 +1,4 @@
-"""What a program's section headers are read as: text from a pod that isn't trusted."""
+"""How a program's section headers are parsed: text from an untrusted pod."""
 
 from __future__ import annotations
 

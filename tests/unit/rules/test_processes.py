@@ -1,4 +1,4 @@
-"""Which process of a container is meant."""
+"""Which process of a container is profiled."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ def test_the_process_that_does_the_work(found: list[Process], wanted: str | None
         pytest.param([process(1, "p", state="Z")], None, "ProcessNotFound", "No process", id="dead"),
     ],
 )
-def test_what_cannot_be_told_is_said_with_the_candidates(
+def test_an_ambiguous_process_is_reported_with_the_candidates(
     found: list[Process], wanted: str | None, reason: str, said: str
 ) -> None:
-    """Guessing would profile the wrong program."""
+    """A guess might profile the wrong program."""
     failure = processes.choose_process(found, wanted)
     assert isinstance(failure, Failure)
     assert failure.reason == reason

@@ -31,8 +31,8 @@ def test_the_wait_is_in_whole_seconds_and_never_0(per_sec: float, wait_secs: int
     assert rates.take(bucket, limit, float(wait_secs)) == 0
 
 
-def test_who_waits_as_told_is_let_in_however_often_others_were_refused() -> None:
-    """A refusal takes nothing."""
+def test_waiting_as_advised_suffices_despite_other_refusals() -> None:
+    """A refusal costs nothing."""
     limit = Limit(0.5, 1)
     bucket = rates.open_bucket(limit, 0.0)
     rates.take(bucket, limit, 0.0)

@@ -1,4 +1,4 @@
-"""The events of a recording, and what its end means."""
+"""The events of a recording, and how its end is interpreted."""
 
 from __future__ import annotations
 
@@ -214,10 +214,10 @@ def test_a_clock_is_centiseconds(text: str, secs: float | None) -> None:
     [
         pytest.param(["deadline memory", "exit 137"], "", "MemoryNear", id="it took too much"),
         pytest.param(["deadline finish", "exit 137"], "", "FinishTimeout", id="it took too long"),
-        pytest.param(["exit 137"], "", "SamplyKilled", id="somebody killed it"),
+        pytest.param(["exit 137"], "", "SamplyKilled", id="killed externally"),
         pytest.param(["exit 134"], "memory allocation of 9 bytes failed", "MemoryNear", id="the kernel refused it"),
         pytest.param(["exit 101"], "No space left on device (os error 28)", "TooLittleSpace", id="the disk was full"),
-        pytest.param(["exit 0"], "", "NoProfileWritten", id="nobody knows"),
+        pytest.param(["exit 0"], "", "NoProfileWritten", id="unknown cause"),
     ],
 )
 def test_half_a_file_has_the_reason_of_what_ended_samply(lines: list[str], log: str, reason: str) -> None:
@@ -234,7 +234,7 @@ def test_a_deadline_that_came_too_late_changes_nothing() -> None:
 
 
 def test_a_process_that_was_left_stopped_is_told_with_the_failure() -> None:
-    """Whoever looks for why the pipeline stood still finds it here."""
+    """So that the reason why the pipeline did not run can be found."""
     failure = record_output.judge(observe_all(["deadline attach", "continued", "exit 137"]), "")
     assert failure is not None
     assert failure.reason == "AttachTimeout"

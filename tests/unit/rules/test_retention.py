@@ -1,4 +1,4 @@
-"""Which stored attempts go: by age, count and bytes, oldest first, and never what must stay."""
+"""Which stored attempts are removed: by age, count and bytes, oldest first, and never those that must be kept."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def decide(
 
 
 def test_nothing_goes_while_all_limits_hold() -> None:
-    """With the defaults, a small history stays."""
+    """With the defaults, a small history is kept."""
     assert decide([good(n, age=n * DAY) for n in range(20)] + [failed(50), failed(51)]) == []
 
 
@@ -65,7 +65,7 @@ def test_a_time_that_cannot_be_is_not_old(finished_at: str) -> None:
 
 
 def test_each_ordinal_of_each_pipeline_of_each_namespace_has_its_own_count() -> None:
-    """The oldest goes where there are too many, and nowhere else."""
+    """The oldest is removed where there are too many, and nowhere else."""
     history = [
         *(good(n, age=100 - n) for n in range(3)),
         *(good(10 + n, ordinal=1) for n in range(2)),
@@ -76,7 +76,7 @@ def test_each_ordinal_of_each_pipeline_of_each_namespace_has_its_own_count() -> 
 
 
 def test_failures_never_push_a_good_profile_out() -> None:
-    """They have a count of their own; one that kept its file is a failure all the same."""
+    """They have their own count; one with a file still counts as a failure."""
     history = [good(1, age=1000), *(failed(n, age=900 - n) for n in range(2, 9))]
     history += [failed(9, file=StoredFile(size_bytes=9, sha256="ab" * 32))]
     assert decide(history, max_per_ordinal=1, max_failures_per_ordinal=3) == [
@@ -92,14 +92,14 @@ def test_a_pin_keeps_one_more_and_pushes_none_out() -> None:
 
 
 def test_what_a_recording_works_on_stays() -> None:
-    """It isn't told yet."""
+    """It has not been reported yet."""
     assert decide([good(1, age=2), good(2, age=1), good(3)], max_per_ordinal=1, busy=["id-002"]) == [
         ("id-001", "OrdinalCount")
     ]
 
 
 def test_bytes_of_a_pipeline_count_over_its_ordinals() -> None:
-    """Oldest first, whichever ordinal it is of; the newest of each stays even if they are too many."""
+    """Oldest first, whichever its ordinal; the newest of each is kept even if they are too many."""
     history = [
         good(1, age=50, size=BLOCK),
         good(2, age=40, size=BLOCK, ordinal=1),
@@ -133,14 +133,14 @@ def test_room_for_the_next_recording_comes_before_the_share() -> None:
 
 
 def test_a_volume_that_others_filled_keeps_the_newest() -> None:
-    """Nothing helps, and what must stay stays."""
+    """Nothing helps, and what must be kept is kept."""
     history = [good(1, age=9), good(2, age=8), good(3, ordinal=1)]
     room = Room(free_bytes=0, min_free_bytes=10**9)
     assert decide(history, room=room) == [("id-001", "VolumeBytes")]
 
 
 def test_the_message_names_the_setting() -> None:
-    """So that whoever misses a profile knows what to change."""
+    """So that a user who misses a profile knows what to change."""
     (removal,) = retention.decide(
         [good(1, age=2), good(2)], pinned=(), busy=(), room=ROOMY, limits=Retention(max_per_ordinal=1), now=NOW
     )
@@ -193,8 +193,8 @@ all_limits = st.builds(
 def test_whatever_is_stored(
     stored: list[Manifest], limits: Retention, pins: set[int], free_bytes: int, min_free_bytes: int
 ) -> None:
-    """What must stay stays; each goes once; in an ordinal none goes while an older one of its kind stays by its side
-    (unless that must stay); and a second look finds nothing more."""
+    """What must be kept is kept; each is removed once; in an ordinal none is removed while an older one of its kind is
+    kept (unless that must be kept); and a second run finds nothing more."""
     pinned = {f"id-{n:03}" for n in pins}
     safe = retention.find_newest_good(stored) | pinned
 

@@ -1,4 +1,4 @@
-"""The answer to a GET, as a table: what is stored, what runs, what is known, and what can't be."""
+"""The response to a GET, as a table: what is stored, what is recording, what is known, and what cannot be known."""
 
 from __future__ import annotations
 

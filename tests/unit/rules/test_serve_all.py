@@ -1,4 +1,4 @@
-"""The answer to `ordinal=all`, as a table over what each ordinal's own answer would be."""
+"""The response to `ordinal=all`, as a table of the responses for each ordinal."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ROWS = {
 
 @pytest.mark.parametrize("row", ROWS)
 def test_the_table(row: str) -> None:
-    """Once for whoever takes what there is, once for whoever would rather wait."""
+    """Once for clients that take what is available, once for those that prefer to wait."""
     facts, at_once, latest = ROWS[row]
     assert serve_all.decide_all(place(*facts), latest=False, now=100.0) == at_once
     assert serve_all.decide_all(place(*facts), latest=True, now=100.0) == latest

@@ -1,4 +1,4 @@
-"""What an object's status says at each phase; transition times move only when a condition changes."""
+"""The object's status in each phase; transition times change only with the status of a condition."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_rendering_leaves_the_old_status_as_it_was() -> None:
 
 
 def test_a_recording_says_its_target_its_times_and_who_asked() -> None:
-    """Who asked is unknown with kubectl."""
+    """The requester is unknown with kubectl."""
     rendered = status.render_known(ENTRY)
     assert rendered["target"] == {
         "pod": ENTRY.pod, "podUid": ENTRY.pod_uid, "container": "pipeline", "containerId": ENTRY.container_id,
@@ -139,7 +139,7 @@ def test_whatever_the_journal_knows_is_said_in_every_phase() -> None:
 
 
 def test_a_stored_profile_is_described_in_full() -> None:
-    """Size, hash and quality; what isn't known is left out; an older failure goes."""
+    """Size, hash and quality; unknown facts are left out; an older failure is removed."""
     quality = Quality(
         samples=4000,
         threads=3,
@@ -167,14 +167,14 @@ def test_what_is_not_known_of_a_profile_is_left_out() -> None:
 
 
 def test_a_verdict_is_the_reason_of_the_success() -> None:
-    """An idle pipeline is told from a busy one in `kubectl get`."""
+    """`kubectl get` distinguishes an idle pipeline from a busy one."""
     rendered = status.render_stored({}, make_manifest(quality=Quality(samples=1, verdict="Idle")), NOW)
     assert {c["reason"] for c in rendered["conditions"]} == {"Idle"}
     assert rendered["profile"]["verdict"] == "Idle"
 
 
 def test_a_stored_profile_without_a_file_is_a_defect() -> None:
-    """Never told as a success."""
+    """It is never reported as a success."""
     with pytest.raises(ValueError, match="has a file"):
         status.render_stored({}, make_manifest(file=None), NOW)
 

@@ -1,4 +1,4 @@
-"""What of a namespace gets into a support bundle."""
+"""Which objects of a namespace are included in a support bundle."""
 
 from __future__ import annotations
 

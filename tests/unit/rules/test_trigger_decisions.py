@@ -229,13 +229,13 @@ def test_names_differ_by_trigger_cause_pipeline_and_ordinal_and_stay_the_same() 
 # ------------------------------------------------------------------------------------------------------------ status
 
 
-def tell(decision: Decision, *outcomes: status.Outcome, skips: tuple[Skip, ...] = (), **changes: Any) -> Any:
+def build_status(decision: Decision, *outcomes: status.Outcome, skips: tuple[Skip, ...] = (), **changes: Any) -> Any:
     trigger = make_trigger(**changes)
     return status.update(trigger.status, trigger, decision, outcomes, skips, active=len(outcomes), now=NOW)
 
 
 def test_the_status_says_what_fired_and_what_comes_next() -> None:
-    new = tell(Decision(handled_at=DUE, next_at=DUE + 300), status.Outcome("why", ("p-1", "p-2")))
+    new = build_status(Decision(handled_at=DUE, next_at=DUE + 300), status.Outcome("why", ("p-1", "p-2")))
     assert (new.fired, new.would_have_fired, new.active, new.when) == (1, 0, 1, "every 5m")
     assert (new.last_fired.cause, new.last_fired.message) == ("why", "p-1, p-2")
     assert (times.parse_time(new.last_schedule_time), times.parse_time(new.next_time)) == (DUE, DUE + 300)
@@ -243,19 +243,19 @@ def test_the_status_says_what_fired_and_what_comes_next() -> None:
 
 
 def test_a_dry_run_counts_apart() -> None:
-    new = tell(Decision(), status.Outcome("why", ("p-1",)), dryRun=True)
+    new = build_status(Decision(), status.Outcome("why", ("p-1",)), dryRun=True)
     assert (new.fired, new.would_have_fired) == (0, 1)
     assert new.last_fired.message.startswith("dryRun")
     assert new.conditions[0]["reason"] == "DryRun"
 
 
 def test_a_fault_is_told_as_the_reason() -> None:
-    new = tell(Decision(fault=Skip("InvalidSchedule", "cron: …")))
+    new = build_status(Decision(fault=Skip("InvalidSchedule", "cron: …")))
     assert (new.last_not_fired.reason, new.conditions[0]["reason"]) == ("InvalidSchedule", "InvalidSchedule")
 
 
 def test_what_is_written_is_read_again_and_what_is_empty_is_removed() -> None:
-    new = tell(Decision(next_at=DUE), status.Outcome("why", ("p-1",)), skips=(Skip("CoolingDown", "x"),))
+    new = build_status(Decision(next_at=DUE), status.Outcome("why", ("p-1",)), skips=(Skip("CoolingDown", "x"),))
     rendered = status.render(new)
     known = {key: value for key, value in rendered.items() if value is not None}
     assert msgspec.convert(known, type(new)) == new
@@ -264,11 +264,11 @@ def test_what_is_written_is_read_again_and_what_is_empty_is_removed() -> None:
 
 
 def test_the_same_again_is_not_written_at_once() -> None:
-    old = tell(Decision(next_at=DUE), skips=(Skip("CoolingDown", "x"),))
+    old = build_status(Decision(next_at=DUE), skips=(Skip("CoolingDown", "x"),))
     later = msgspec.structs.replace(old, last_evaluation_time=times.format_time(NOW + 599))
     assert not status.is_worth_writing(old, later)
     assert status.is_worth_writing(old, msgspec.structs.replace(old, last_evaluation_time=times.format_time(NOW + 600)))
     assert status.is_worth_writing(old, msgspec.structs.replace(later, active=3))
-    same = tell(Decision(), skips=(Skip("CoolingDown", "x"),), status=msgspec.to_builtins(old))
+    same = build_status(Decision(), skips=(Skip("CoolingDown", "x"),), status=msgspec.to_builtins(old))
     assert same.last_not_fired == old.last_not_fired
     assert isinstance(old.last_not_fired, LastNotFired)

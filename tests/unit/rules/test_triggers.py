@@ -63,7 +63,7 @@ def test_the_claim_patch_turns_the_trigger_into_a_claim_and_touches_nothing_else
 @pytest.mark.parametrize(
     "now_there",
     [carrier(), carrier(trigger="60s"), carrier(claim=f"{REQUEST}/30s")],
-    ids=["gone", "changed", "taken by somebody else"],
+    ids=["gone", "changed", "taken by another operator"],
 )
 def test_the_claim_patch_fails_as_a_whole_when_the_trigger_is_no_longer(now_there: dict[str, Any]) -> None:
     """Of two operators one wins, and the other one does nothing."""
@@ -83,7 +83,7 @@ def test_the_refusal_patch_takes_the_annotation_away_and_says_why(annotation: st
 
 @pytest.mark.parametrize("had_refusal", [False, True])
 def test_the_release_patch_takes_the_claim_and_an_older_refusal_away(had_refusal: bool) -> None:
-    """A new trigger that came meanwhile stays."""
+    """A new trigger that was set meanwhile is kept."""
     claim = triggers.parse_claim(f"{REQUEST}/30s")
     older = {"refused": "older"} if had_refusal else {}
     raw = carrier(claim=claim.text, trigger="60s", **older)

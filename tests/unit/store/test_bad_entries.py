@@ -1,4 +1,4 @@
-"""One bad entry is left out and told; it never hides the others, and what it may be part of isn't thrown away."""
+"""Invalid entries are skipped and reported; they never hide others, and data they may refer to is kept."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_bad_manifest_is_left_out_of_the_index_and_told_once(volume: Volume, k
 
 
 @errors
-def test_one_that_the_disk_doesnt_give_is_left_out_until_it_does(
+def test_a_manifest_with_a_read_error_is_left_out_until_it_is_readable(
     volume: Volume, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     index = Index()
@@ -62,7 +62,7 @@ def test_a_profile_that_is_a_file_and_no_folder_is_left_out(volume: Volume) -> N
 
 @bad
 def test_a_bad_entry_of_the_journal_hides_no_other_one(volume: Volume, kind: str) -> None:
-    """Nor does what its recording left in tmp/ go: whoever mends the entry goes on with it."""
+    """The files of its recording in tmp/ are kept: once the entry is repaired, the recording continues."""
     volume.write_entry(make_entry(1))
     bad_entries.BAD[kind](volume.root / "journal" / f"{make_id(2)}.json")
     copied = volume.tmp_path(make_id(2), "profile")
@@ -75,7 +75,9 @@ def test_a_bad_entry_of_the_journal_hides_no_other_one(volume: Volume, kind: str
 
 
 @errors
-def test_nor_does_one_that_the_disk_doesnt_give(volume: Volume, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_an_unreadable_entry_of_the_journal_hides_no_other_one(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     for each in (1, 2):
         volume.write_entry(make_entry(each))
     bad_entries.refuse(monkeypatch, volume.root / "journal" / f"{make_id(2)}.json", number)

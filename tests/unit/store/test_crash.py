@@ -1,4 +1,4 @@
-"""A process killed after any step of the store: nothing half is ever read, and the same call again ends well."""
+"""A process killed after any step of the store: partial data is never read, and repeating the call succeeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A really full file system (a small tmpfs): refused with a reason, what was stored is still read, nothing half."""
+"""A full file system (a small tmpfs): writes are refused with a reason, stored profiles are read, no partial files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index: last good, last attempt, history; read again only what is new."""
+"""The index: last success, last attempt, history; only new entries are read again."""
 
 from __future__ import annotations
 

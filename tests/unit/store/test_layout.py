@@ -1,4 +1,4 @@
-"""Names on the volume: only ids that the server made, never text of a user."""
+"""Names on the volume: only ids made by the server, never text from users."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_temporary_name_is_read_back_as_it_was_built(name: str) -> None:
 
 
 @given(st.text())
-def test_foreign_names_are_nobodys(name: str) -> None:
+def test_foreign_names_are_not_recognized(name: str) -> None:
     assert layout.parse_journal(name) is None or layout.is_id(name[:-5])
     parsed = layout.parse_tmp(name)
     assert parsed is None or layout.is_id(parsed[0])

@@ -1,4 +1,4 @@
-"""One writer per volume, across processes, and given back however a process ends."""
+"""One writer for each volume, across processes; the lock is released however a process ends."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_it_may_be_asked_for_again_and_given_back(volume: Volume) -> None:
 def test_a_file_system_without_locks_has_none(
     volume: Volume, monkeypatch: pytest.MonkeyPatch, number: int, is_ours: bool | None
 ) -> None:
-    """Then the release's single replica is all there is; trouble with the disk is told as such."""
+    """Then only the release's single replica prevents conflicts; disk errors are reported as such."""
 
     def refuse(fd: int, how: int) -> None:
         raise OSError(number, "no")

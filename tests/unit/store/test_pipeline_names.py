@@ -1,4 +1,4 @@
-"""What pipelines are called, kept on the volume."""
+"""The names of pipelines, stored on the volume."""
 
 from __future__ import annotations
 

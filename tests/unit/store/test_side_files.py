@@ -1,4 +1,4 @@
-"""Tombstones and pins: what is known of a profile beside its own files survives a restart, whatever happens to it."""
+"""Tombstones and pins: they are stored separately from the profile and survive a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The volume: what was published is served whole, what is damaged is told and skipped, what is full says so."""
+"""The volume: published profiles are served whole, damaged ones are reported and skipped, a full volume is reported."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_is_published_last_is_the_newest_whatever_the_clock_says(volume: Vo
     assert late.finished_at == make_manifest(30).finished_at
 
 
-def test_it_goes_last_too(volume: Volume) -> None:
+def test_the_last_published_profile_is_removed_last(volume: Volume) -> None:
     ahead = [put(volume, n, finished_at=f"2027-01-31T09:00:{n:02}.000Z") for n in range(20)]
     late = put(volume, 30)
     stored = volume.read_manifests().items

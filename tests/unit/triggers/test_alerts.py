@@ -1,4 +1,4 @@
-"""Alerts carried out: matched by labels, each once, in the namespaces of the sender, and what is not fired is told."""
+"""Alerts: matched by labels, each once, in the namespaces of the sender; those that record nothing are reported."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_two_notifications_at_the_same_time_make_one_profile(stage: Stage)
         pytest.param(make_alert(labels={"pipeline": "b"}), "NotFired", "UnknownPipeline", id="unknown pipeline"),
         pytest.param(make_alert(labels={"pipeline": "a"}), "Fired", "", id="a pipeline by its name"),
         pytest.param(make_alert(labels={"pod": "pipeline-a-1"}), "Fired", "", id="a pod by its name"),
-        pytest.param(make_alert(labels={"pod": "exporter-0"}), "Fired", "", id="the pod of somebody else"),
+        pytest.param(make_alert(labels={"pod": "exporter-0"}), "Fired", "", id="an unrelated pod"),
         pytest.param(make_alert(generator_url="javascript:alert(1)"), "Fired", "", id="no link"),
     ],
 )
@@ -92,7 +92,7 @@ async def test_what_an_alert_is_about(alert: Alert, state: str, reason: str, sta
         assert all(p["metadata"]["annotations"].get(names.ALERT, LINK) == LINK for p in stage.profiles())
 
 
-async def test_who_may_not_record_there_matches_nothing(stage: Stage) -> None:
+async def test_alerts_of_unauthorized_senders_match_nothing(stage: Stage) -> None:
     add_pipeline(stage.cluster)
     put(stage)
     async with stage.run() as operator:
@@ -105,7 +105,9 @@ async def test_who_may_not_record_there_matches_nothing(stage: Stage) -> None:
     ("spec", "state", "reason"),
     [({"dryRun": True}, "DryRun", ""), ({"suspend": True}, "NotFired", "Suspended")],
 )
-async def test_what_records_nothing_says_so(spec: dict[str, Any], state: str, reason: str, stage: Stage) -> None:
+async def test_alerts_that_record_nothing_report_why(
+    spec: dict[str, Any], state: str, reason: str, stage: Stage
+) -> None:
     add_pipeline(stage.cluster)
     put(stage, **spec)
     async with stage.run() as operator:
@@ -130,7 +132,7 @@ async def test_flapping_is_held_by_the_cooldown(stage: Stage) -> None:
         assert (outcome.state, outcome.reason) == ("NotFired", "CoolingDown")
 
 
-async def test_what_a_repetition_cures_is_an_error(stage: Stage) -> None:
+async def test_retryable_alerts_raise_an_error(stage: Stage) -> None:
     add_pipeline(stage.cluster)
     put(stage)
     async with stage.run() as operator:

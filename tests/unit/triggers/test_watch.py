@@ -1,4 +1,4 @@
-"""Where SamplyTriggers cannot be listed none is known, which is told once, and what can be listed is watched."""
+"""If SamplyTriggers cannot be listed, none are known: this is reported once, and whatever can be listed is watched."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def running(work: Callable[[], Any]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("error", [KubeForbidden("no right"), KubeNotFound("no CRD")], ids=["rights", "CRD"])
-async def test_what_cannot_be_listed_is_told_once_and_tried_again(
+async def test_a_failed_list_is_reported_once_and_retried(
     error: KubeError, stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(watch, "RETRY_SECS", 0.02)

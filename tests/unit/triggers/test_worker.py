@@ -1,4 +1,4 @@
-"""SamplyTriggers carried out: exactly one profile for each cause and place, whatever is killed or refused, and told."""
+"""SamplyTriggers: exactly one profile for each cause and target, whatever is killed or refused, and reported."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_trouble_with_the_api_server_is_waited_for(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("error", [KubeDenied("exceeded quota"), KubeForbidden("no")], ids=["quota", "rights"])
-async def test_what_the_cluster_refuses_is_told_and_the_next_time_comes(stage: Stage, error: Exception) -> None:
+async def test_a_refusal_by_the_cluster_is_reported_and_the_schedule_continues(stage: Stage, error: Exception) -> None:
     add_pipeline(stage.cluster)
     put_trigger(stage.cluster)
     stage.cluster.fault = lambda verb, what: (
@@ -187,7 +187,7 @@ async def test_replace_cancels_what_is_recorded_and_then_records(stage: Stage) -
         assert stage.status()["fired"] == 2
 
 
-async def test_what_somebody_records_goes_first(stage: Stage) -> None:
+async def test_a_manual_recording_takes_precedence(stage: Stage) -> None:
     add_pipeline(stage.cluster)
     ask(stage.cluster, durationSeconds=600)
     async with stage.run() as operator:
