@@ -138,6 +138,7 @@ LARGE_BYTES = 96 * 1024 * 1024
 """More than all buffers between the pod and here hold."""
 
 
+@pytest.mark.slow
 def test_a_download_under_way_outlives_the_end_of_its_pod(edge: Install, folder: Path) -> None:
     """The pod is deleted while the client has read only a little; then it reads on, and gets all."""
     pod = edge.pod()["metadata"]["name"]
