@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from samply_operator.model import names
+from samply_operator.model import decoding, names
 from samply_operator.settings import Mode
 
 Phase = Literal["Pending", "Recording", "Collecting", "Succeeded", "Failed", "Cancelled"]
@@ -130,17 +130,14 @@ class _Object(_Identity, frozen=True):
 
 
 def render_spec(spec: Spec) -> dict[str, Any]:
-    """The status in an object; None is omitted."""
+    """The spec of an object; None is omitted."""
     fields: dict[str, Any] = msgspec.to_builtins(spec)
     return {"pipeline": spec.pipeline, "ordinal": spec.ordinal} | fields
 
 
-def parse_object(raw: Mapping[str, Any] | msgspec.Raw) -> SamplyProfile:
+def parse_object(raw: decoding.Raw) -> SamplyProfile:
     """An object from the API server. Raises msgspec.ValidationError only if it is not an object at all."""
-    try:
-        found, fault = _read(raw, _Object), ""
-    except msgspec.ValidationError as error:
-        found, fault = _Object(_read(raw, _Identity).metadata, Spec("")), str(error)
+    found, fault = decoding.decode(raw, _Object, _Identity, lambda known: _Object(known.metadata, Spec("")))
     meta = found.metadata
     return SamplyProfile(
         namespace=meta.namespace,
@@ -154,7 +151,3 @@ def parse_object(raw: Mapping[str, Any] | msgspec.Raw) -> SamplyProfile:
         is_deleted=meta.deletion_timestamp is not None,
         fault=fault,
     )
-
-
-def _read(raw: Mapping[str, Any] | msgspec.Raw, kind: Any) -> Any:
-    return msgspec.json.decode(raw, type=kind) if isinstance(raw, msgspec.Raw) else msgspec.convert(raw, type=kind)

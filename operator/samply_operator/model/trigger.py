@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from samply_operator.model import decoding
 from samply_operator.settings import Mode
 
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
@@ -163,12 +164,11 @@ class _Object(_Identity, frozen=True):
     status: TriggerStatus | None = None
 
 
-def parse_trigger(raw: Mapping[str, Any] | msgspec.Raw) -> SamplyTrigger:
+def parse_trigger(raw: decoding.Raw) -> SamplyTrigger:
     """Raises msgspec.ValidationError only if it is not an object at all."""
-    try:
-        found, fault = _read(raw, _Object), ""
-    except msgspec.ValidationError as error:
-        found, fault = _Object(_read(raw, _Identity).metadata, TriggerSpec(Pipelines(), When())), str(error)
+    found, fault = decoding.decode(
+        raw, _Object, _Identity, lambda known: _Object(known.metadata, TriggerSpec(Pipelines(), When()))
+    )
     meta = found.metadata
     return SamplyTrigger(
         namespace=meta.namespace,
@@ -181,7 +181,3 @@ def parse_trigger(raw: Mapping[str, Any] | msgspec.Raw) -> SamplyTrigger:
         labels=meta.labels or {},
         fault=fault,
     )
-
-
-def _read(raw: Mapping[str, Any] | msgspec.Raw, kind: Any) -> Any:
-    return msgspec.json.decode(raw, type=kind) if isinstance(raw, msgspec.Raw) else msgspec.convert(raw, type=kind)

@@ -45,11 +45,7 @@ async def get(request: web.Request) -> web.StreamResponse:
         namespace = permissions.find_namespace(view, caller, name, query.namespace)
         return _answer(request, _decide(view, namespace or "", name, query), name, query, shape)
 
-    view = permissions.view_of(request)
-    try:
-        return await answer(view)
-    except errors.UnknownProfile as error:
-        return await stale_index.answer_again(request, view, error, answer)
+    return await stale_index.answer(request, answer)
 
 
 async def _answer(

@@ -23,24 +23,14 @@ async def answer(request: web.Request, build: Callable[[View], Awaitable[web.Str
     try:
         return await build(view)
     except errors.UnknownProfile as error:
-        return await answer_again(request, view, error, build)
-
-
-async def answer_again(
-    request: web.Request,
-    view: View,
-    error: errors.UnknownProfile,
-    build: Callable[[View], Awaitable[web.StreamResponse]],
-) -> web.StreamResponse:
-    """The rest of `answer`, for a route that has asked `build` the first time itself: a poll saves a coroutine."""
-    gone = {_find_gone(view, error)}
+        gone = {_find_gone(view, error)}
     for _ in range(TRIES):
         await request.app[STATE].look_again()
         view = permissions.view_of(request).without(gone)
         try:
             return await build(view)
-        except errors.UnknownProfile as next_error:
-            gone.add(_find_gone(view, next_error))
+        except errors.UnknownProfile as error:
+            gone.add(_find_gone(view, error))
     return await build(permissions.view_of(request).without(gone))
 
 
