@@ -94,12 +94,12 @@ class FelderaAuthenticator:
         """Nothing, where the key is good and may see nothing."""
         try:
             if pipeline is None:
-                return await client.list_pipelines(login)
+                return (await client.list_pipelines(login)).pipelines
             if not names.is_pipeline_name(pipeline):
                 return ()
             if re.fullmatch(UUID, pipeline):
                 listed = await client.list_pipelines(login)
-                return tuple(info for info in listed if pipeline in {info.id, info.name})
+                return tuple(info for info in listed.pipelines if pipeline in {info.id, info.name})
             return (await client.get_pipeline(pipeline, login),)
         except (errors.FelderaForbidden, errors.FelderaNotFound, errors.FelderaRejected):
             return ()

@@ -87,7 +87,7 @@ class FelderaNames:
             answer = await directory.look_up(feldera, self._settings)
         except FelderaError as error:
             answer = Directory(faults={self._settings.feldera.secret_name: error})
-        self._log_faults({name: str(error) for name, error in answer.faults.items()})
+        self._log_faults({name: str(error) for name, error in {**answer.skipped, **answer.faults}.items()})
         heard = dict(answer.pairs)
         return {**self._known.pairs, **heard} if answer.faults else heard
 

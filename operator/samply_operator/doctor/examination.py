@@ -53,7 +53,7 @@ class Examination:
             self._try("PodSecurity", self._check_pod_security),
             self._try("Volume", self._check_volume),
         )
-        feldera = checks.judge_feldera(self._settings.feldera.url, len(known.pairs), known.faults)
+        feldera = checks.judge_feldera(self._settings.feldera.url, len(known.pairs), known.faults, known.skipped)
         return (*(check for group in groups for check in group), feldera)
 
     async def _try(self, area: Area, work: Callable[[], Awaitable[Iterable[Check]]]) -> tuple[Check, ...]:

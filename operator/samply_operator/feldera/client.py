@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -21,7 +21,7 @@ import aiohttp
 import msgspec
 from aiohttp import hdrs
 
-from samply_operator import errors
+from samply_operator import errors, json_errors
 from samply_operator.feldera.answers import Config, ErrorBody, PipelineInfo, Session, Stats
 
 TENANT = "Feldera-Tenant"
@@ -38,9 +38,14 @@ MAX_PROFILE_BYTES = 1024 * 1024 * 1024
 MAX_TEXT = 200
 """Characters of Feldera's own words in an error."""
 MAX_RETRY_SECS = 3600
+MAX_DIGITS = 5
+"""Of the seconds to wait: that many are more than MAX_RETRY_SECS."""
 
 NO_PROFILE = frozenset({"NoSamplyProfile", "SamplyProfilingFailure"})
 """Feldera's own words for: none was taken, or the last one failed."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding an answer may raise."""
 
 Answer = TypeVar("Answer")
 
@@ -64,6 +69,14 @@ class Login:
     def build_headers(self) -> dict[str, str]:
         headers = {hdrs.AUTHORIZATION: f"Bearer {self.bearer}"} if self.bearer else {}
         return headers | ({TENANT: self.tenant} if self.tenant else {})
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineList:
+    """The pipelines that can be read. `skipped`: why others cannot."""
+
+    pipelines: tuple[PipelineInfo, ...]
+    skipped: errors.FelderaRejected | None = None
 
 
 class FelderaClient:
@@ -95,9 +108,9 @@ class FelderaClient:
 
     # ------------------------------------------------------------------------------------------------ what it knows
 
-    async def list_pipelines(self, login: Login) -> tuple[PipelineInfo, ...]:
+    async def list_pipelines(self, login: Login) -> PipelineList:
         """All pipelines of the login's tenant."""
-        return await self._get_json("/v0/pipelines?selector=status", login, tuple[PipelineInfo, ...])
+        return _read_rows(await self._get_json("/v0/pipelines?selector=status", login, tuple[msgspec.Raw, ...]))
 
     async def get_pipeline(self, name: str, login: Login) -> PipelineInfo:
         """One of them by its name. FelderaNotFound: there is none that the login may see."""
@@ -172,7 +185,7 @@ class FelderaClient:
             body = await _read(response, MAX_BYTES)
             try:
                 return msgspec.json.decode(body, type=kind)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise _build_unreadable("the answer is not what Feldera's API says", response) from error
 
     async def _get(self, path: str, login: Login, most: int = MAX_BYTES) -> bytes:
@@ -212,11 +225,33 @@ class FelderaClient:
 
 
 def _path(name: str) -> str:
+    """Raises FelderaNotFound for what would lead to another path."""
+    if name in {"", ".", ".."}:
+        raise errors.FelderaNotFound(f"Feldera has no pipeline with the name '{name}'.", remedy=REMEDIES[404])
     return f"/v0/pipelines/{quote(name, safe='')}"
 
 
 def _parse_retry_after(text: str) -> int:
-    return min(int(text), MAX_RETRY_SECS) if text.isascii() and text.isdigit() and text != "0" else 1
+    if not (text.isascii() and text.isdigit()):
+        return 1
+    return min(max(1, int(text.lstrip("0")[:MAX_DIGITS] or "0")), MAX_RETRY_SECS)
+
+
+def _read_rows(rows: Sequence[msgspec.Raw]) -> PipelineList:
+    """One that cannot be read leaves the others alone."""
+    found, faults = [], []
+    for row in rows:
+        try:
+            found.append(msgspec.json.decode(row, type=PipelineInfo))
+        except UNREADABLE as error:
+            faults.append(json_errors.describe(error))
+    if not faults:
+        return PipelineList(tuple(found))
+    message = f"{len(faults)} of {len(rows)} pipelines in Feldera's answer cannot be read: {_clean(faults[0])}."
+    if not found:
+        raise errors.FelderaUnavailable(message, remedy=ADDRESS)
+    remedy = "They keep their ids as names here; the other pipelines are not affected."
+    return PipelineList(tuple(found), errors.FelderaRejected(message, remedy=remedy))
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
@@ -237,7 +272,7 @@ async def _build_refusal(response: aiohttp.ClientResponse) -> errors.FelderaErro
     """Feldera's own reason, where it gives one: a proxy before it answers in HTML."""
     try:
         body = msgspec.json.decode(await _read(response, MAX_BYTES), type=ErrorBody)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         body = ErrorBody()
     status = response.status
     default = errors.FelderaUnavailable if status >= 500 else errors.FelderaRejected
@@ -249,6 +284,7 @@ async def _build_refusal(response: aiohttp.ClientResponse) -> errors.FelderaErro
     )
 
 
+ADDRESS = "config.feldera.url must be the address of Feldera's API server itself, without a login page before it."
 REMEDIES: Mapping[int, str] = {
     401: "Make a new API key in Feldera: it is unknown there, or was removed.",
     403: "The key needs the role read in that tenant.",
@@ -260,7 +296,7 @@ def _build_unreadable(why: str, response: aiohttp.ClientResponse) -> errors.Feld
     kind = response.headers.get(hdrs.CONTENT_TYPE, "no content type")
     return errors.FelderaUnavailable(
         f"Feldera's answer cannot be read: {why} ({_clean(kind)}).",
-        remedy="config.feldera.url must be the address of Feldera's API server itself, without a login page before it.",
+        remedy=ADDRESS,
         details={"status": response.status, "path": response.url.path},
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from samply_operator import errors
 from samply_operator.feldera.answers import PipelineInfo
-from samply_operator.feldera.client import FelderaClient, Login
+from samply_operator.feldera.client import FelderaClient, Login, PipelineList
 from samply_operator.settings import Feldera, Settings
 
 MAX_KEYS = 100
@@ -21,10 +21,11 @@ NO_SECRET = "no key"  # noqa: S105 - a word for a message
 @dataclass(frozen=True, slots=True)
 class Directory:
     """`pairs` are ids with their names, of all tenants: two tenants may have the same name. `faults` by entry of the
-    Secret: that tenant did not answer."""
+    Secret: that tenant did not answer. `skipped`, likewise: some of its pipelines cannot be read."""
 
     pairs: tuple[tuple[str, str], ...] = ()
     faults: Mapping[str, errors.FelderaError] = field(default_factory=dict)
+    skipped: Mapping[str, errors.FelderaError] = field(default_factory=dict)
 
 
 def read_logins(feldera: Feldera, folder: Path) -> dict[str, Login]:
@@ -51,18 +52,18 @@ def _read_key(path: Path) -> str:
 
 async def fetch(client: FelderaClient, logins: Mapping[str, Login]) -> Directory:
     """Ask for all of them at once; what one of them does not answer leaves the others alone."""
-    names = list(logins)
-    answers = await asyncio.gather(*(_list(client, logins[name]) for name in names))
-    pairs = tuple(pair for answer in answers if isinstance(answer, tuple) for pair in answer)
-    faults = {
-        name: answer for name, answer in zip(names, answers, strict=True) if isinstance(answer, errors.FelderaError)
-    }
-    return Directory(pairs, faults)
+    answers = dict(zip(logins, await asyncio.gather(*(_list(client, login) for login in logins.values())), strict=True))
+    lists = {name: answer for name, answer in answers.items() if isinstance(answer, PipelineList)}
+    return Directory(
+        pairs=tuple((each.id, each.name) for answer in lists.values() for each in answer.pipelines),
+        faults={name: answer for name, answer in answers.items() if isinstance(answer, errors.FelderaError)},
+        skipped={name: answer.skipped for name, answer in lists.items() if answer.skipped},
+    )
 
 
-async def _list(client: FelderaClient, login: Login) -> tuple[tuple[str, str], ...] | errors.FelderaError:
+async def _list(client: FelderaClient, login: Login) -> PipelineList | errors.FelderaError:
     try:
-        return tuple((found.id, found.name) for found in await client.list_pipelines(login))
+        return await client.list_pipelines(login)
     except errors.FelderaError as error:
         return error
 
@@ -73,14 +74,14 @@ async def find(client: FelderaClient, settings: Settings, pipeline_id: str) -> t
     logins = await asyncio.to_thread(read_logins, settings.feldera, Path(settings.paths.feldera_keys))
     fault: errors.FelderaError | None = None
     for login in logins.values():
-        try:
-            known = await client.list_pipelines(login)
-        except errors.FelderaError as error:
-            fault = fault or error
-        else:
-            found = next((info for info in known if info.id == pipeline_id), None)
-            if found is not None:
-                return found, login
+        known = await _list(client, login)
+        if isinstance(known, errors.FelderaError):
+            fault = fault or known
+            continue
+        fault = fault or known.skipped
+        found = next((info for info in known.pipelines if info.id == pipeline_id), None)
+        if found is not None:
+            return found, login
     raise fault or errors.FelderaNotFound(
         f"Feldera has no pipeline with the id {pipeline_id} that a key of config.feldera.secretName may see.",
         remedy="Add a key of the pipeline's tenant to that Secret.",

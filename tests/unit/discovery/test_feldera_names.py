@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from samply_operator.discovery import feldera_names
 from samply_operator.discovery.changes import Changes
@@ -178,6 +179,21 @@ async def test_a_revoked_key_of_one_tenant_takes_no_names(
     feldera.pipelines[0].name = "Orders_v2"
     await operator.names.update()
     assert operator.list_pipelines() == ["Orders_v2", "billing"]
+
+
+async def test_a_pipeline_that_cannot_be_read_takes_no_names(
+    settings: Settings, feldera: FakeFeldera, client: FelderaClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of the others are followed, and the log says it once."""
+    billing = feldera.add(2, "billing")
+    operator = Operator(settings, client)
+    await operator.names.update()
+    rows = [feldera.pipelines[0].describe() | {"name": "Orders_v2"}, billing.describe() | {"name": "a" * 101}]
+    feldera.break_with = lambda: web.json_response(rows)
+    for _ in range(3):
+        await operator.names.update()
+    assert operator.list_pipelines() == [OTHER, "Orders_v2"]
+    assert caplog.text.count("1 of 2 pipelines in Feldera's answer cannot be read") == 1
 
 
 async def test_a_label_counts_more_and_is_remembered_as_what_is_shown(

@@ -37,11 +37,33 @@ async def client(feldera: FakeFeldera) -> AsyncIterator[FelderaClient]:
 
 async def test_pipelines_are_those_of_the_logins_tenant(client: FelderaClient) -> None:
     found = await client.list_pipelines(ALICE)
-    assert {pipeline.name: pipeline.id for pipeline in found} == {
+    assert {pipeline.name: pipeline.id for pipeline in found.pipelines} == {
         "orders": make_pipeline_id(1),
         "Billing_v2": make_pipeline_id(2),
     }
-    assert [p.id for p in await client.list_pipelines(Login(STRANGER))] == [make_pipeline_id(3)]
+    assert [p.id for p in (await client.list_pipelines(Login(STRANGER))).pipelines] == [make_pipeline_id(3)]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"name": "a" * 101}, "its length is not <= 100, at name"),
+        ({"name": ""}, "its length is not >= 1, at name"),
+        ({"name": 7}, "there is a whole number instead of text, at name"),
+        ({"id": make_pipeline_id(1).upper()}, "the text has another form, at id"),
+        ({"id": make_pipeline_id(1) + "\n"}, "the text has another form, at id"),
+        ({"program_version": None}, "there is null instead of a whole number, at program_version"),
+    ],
+)
+async def test_a_pipeline_that_cannot_be_read_leaves_the_others_alone(
+    feldera: FakeFeldera, client: FelderaClient, change: dict[str, object], why: str
+) -> None:
+    rows = [feldera.pipelines[0].describe() | change, feldera.pipelines[1].describe()]
+    feldera.break_with = lambda: web.json_response(rows)
+    found = await client.list_pipelines(ALICE)
+    assert [each.name for each in found.pipelines] == ["Billing_v2"]
+    assert found.skipped is not None
+    assert found.skipped.message == f"1 of 2 pipelines in Feldera's answer cannot be read: {why}."
 
 
 async def test_one_pipeline(client: FelderaClient) -> None:
@@ -86,13 +108,27 @@ async def test_a_pipelines_own_profile(feldera: FakeFeldera, client: FelderaClie
     [
         ("nothing", ALICE, errors.FelderaNotFound),
         ("../config", ALICE, errors.FelderaNotFound),
+        ("..", ALICE, errors.FelderaNotFound),
+        (".", ALICE, errors.FelderaNotFound),
+        ("", ALICE, errors.FelderaNotFound),
         ("a b/c?d", ALICE, errors.FelderaNotFound),
         ("Ö" * 100, ALICE, errors.FelderaNotFound),
         ("orders", Login("apikey:revoked"), errors.FelderaUnauthenticated),
         ("orders", Login(), errors.FelderaUnauthenticated),
         ("orders", Login(READER, "other"), errors.FelderaForbidden),
     ],
-    ids=["unknown", "a path", "specials", "not ASCII", "revoked", "no key", "not its tenant"],
+    ids=[
+        "unknown",
+        "a path",
+        "the parent",
+        "itself",
+        "empty",
+        "specials",
+        "not ASCII",
+        "revoked",
+        "no key",
+        "not its tenant",
+    ],
 )
 async def test_refusals(client: FelderaClient, name: str, login: Login, kind: type[Exception]) -> None:
     with pytest.raises(kind):
@@ -116,8 +152,9 @@ async def test_a_stopped_pipeline_is_worth_a_repetition(client: FelderaClient) -
         lambda: web.Response(body=b"[" * 100_000, content_type="application/json"),
         lambda: web.Response(body=b" " * 9_000_000, content_type="application/json"),
         lambda: web.Response(status=429),
+        lambda: web.Response(status=500, body=b"[" * 100_000),
     ],
-    ids=["500", "a proxy", "a login page", "another shape", "no id", "deep", "long", "too many"],
+    ids=["500", "a proxy", "a login page", "another shape", "no id", "deep", "long", "too many", "a deep refusal"],
 )
 async def test_answers_that_cannot_be_used_are_worth_a_repetition(
     feldera: FakeFeldera, client: FelderaClient, answer: object
@@ -140,7 +177,7 @@ async def test_an_absent_feldera(feldera: FakeFeldera, client: FelderaClient) ->
     with pytest.raises(errors.FelderaUnavailable, match=r"config\.feldera\.url"):
         await client.list_pipelines(ALICE)
     await feldera.start()
-    assert len(await client.list_pipelines(ALICE)) == 2
+    assert len((await client.list_pipelines(ALICE)).pipelines) == 2
 
 
 async def test_a_redirect_does_not_take_the_bearer_elsewhere(feldera: FakeFeldera, client: FelderaClient) -> None:
@@ -158,7 +195,7 @@ async def test_a_proxy_of_the_environment_does_not_see_the_bearer(
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.delenv("no_proxy", raising=False)
         async with FelderaClient(feldera.url) as client:
-            assert len(await client.list_pipelines(ALICE)) == 2
+            assert len((await client.list_pipelines(ALICE)).pipelines) == 2
         assert proxy.asked == []
 
 
@@ -175,7 +212,23 @@ async def test_no_error_and_no_log_line_holds_the_bearer(
     assert "very-secret" not in caplog.text
 
 
-@pytest.mark.parametrize(("text", "secs"), [("7", 7), ("0", 1), ("", 1), ("soon", 1), ("-3", 1), ("999999", 3600)])
+@pytest.mark.parametrize(
+    ("text", "secs"),
+    [
+        ("7", 7),
+        ("007", 7),
+        ("0", 1),
+        ("00", 1),
+        ("", 1),
+        ("soon", 1),
+        ("-3", 1),
+        ("1.5", 1),
+        ("٣", 1),
+        ("999999", 3600),
+        ("9" * 5000, 3600),
+        ("0" * 5000 + "8", 8),
+    ],
+)
 def test_how_long_to_wait(text: str, secs: int) -> None:
     assert client_._parse_retry_after(text) == secs
 
@@ -194,4 +247,4 @@ async def test_a_private_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(errors.FelderaUnavailable, match="not trusted"):
             await client.list_pipelines(ALICE)
         bundle.write_bytes((tmp_path / "a" / "tls.crt").read_bytes())
-        assert await client.list_pipelines(ALICE) == ()
+        assert (await client.list_pipelines(ALICE)).pipelines == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +122,36 @@ def test_each_node_has_what_the_compiler_made_it_of(is_old: bool) -> None:
     assert names["nn2"].label == "ExchangeReceiver"
 
 
+GRAPHLESS: dict[str, Any] = {"graph": {"nodes": {}}}
+
+
+def graph(*nodes: Any) -> dict[str, Any]:
+    return {"graph": {"nodes": {"id": "n", "nodes": [*nodes]}}}
+
+
 @pytest.mark.parametrize(
     ("dataflow", "circuit", "problem"),
     [
         ({"mir": {}}, None, "no node of the circuit has a hash"),
         ({"mir": {"s0": {"operation": "map", "persistent_id": "other"}}}, None, "another version"),
-        ({"message": "no"}, None, "not as they are known here"),
+        ({"message": "no"}, None, "dataflow_graph has an unknown form: mir is missing"),
+        ({"mir": []}, None, "there is a list instead of an object, at mir"),
+        ({"mir": {"s0": {"operation": ["x"]}}}, None, "there is a list instead of text, at operation"),
+        ({"mir": {"s0": {"operation": "map", "positions": "x"}}}, None, "instead of a list, at positions"),
         (DATAFLOW, {"graph": None, "worker_profiles": []}, "has no graph"),
-        (DATAFLOW, {"graph": {"nodes": {"id": "n", "nodes": [{"Simple": 3}]}}}, "not as they are known here"),
-        (DATAFLOW, [], "not as they are known here"),
-        ({"mir": {"s0": {"operation": "map", "positions": "x"}}}, None, "not as they are known here"),
+        (DATAFLOW, [], "circuit_json_profile has an unknown form: there is a list instead of an object"),
+        (DATAFLOW, {}, "graph is missing"),
+        (DATAFLOW, {"graph": {"nodes": 5}}, "at graph.nodes"),
+        (DATAFLOW, {"graph": {"nodes": {"nodes": None}}}, "there is null instead of a list, at graph.nodes.nodes"),
+        (DATAFLOW, graph(1), "at graph.nodes.nodes[0]"),
+        (DATAFLOW, graph("Cluster"), "there is text instead of an object"),
+        (DATAFLOW, graph({"Cluster": []}), "there is a list instead of an object"),
+        (DATAFLOW, graph({"Simple": 3}), "there is a whole number instead of an object"),
+        (DATAFLOW, graph({"Simple": {"label": "Map"}}), "id is missing"),
+        (DATAFLOW, graph({"Other": 1}), "no node of the circuit has a hash"),
+        (DATAFLOW, GRAPHLESS | {"worker_profiles": [{"metadata": {"n1": None}}]}, "there is null"),
+        (DATAFLOW, GRAPHLESS | {"worker_profiles": [{"metadata": {"n1": {"entries": None}}}]}, "there is null"),
+        (DATAFLOW, GRAPHLESS | {"worker_profiles": [{"metadata": {"n1": [3, None, ["persistent_id"]]}}]}, "no node"),
     ],
 )
 def test_answers_that_do_not_fit_give_no_names_and_say_why(dataflow: Any, circuit: Any, problem: str) -> None:
@@ -139,8 +160,46 @@ def test_answers_that_do_not_fit_give_no_names_and_say_why(dataflow: Any, circui
     assert problem in found.problem
 
 
-def test_text_that_is_no_json_is_no_traceback() -> None:
-    assert "not as they are known here" in naming.join(b"<html>", b"{").problem
+@pytest.mark.parametrize(
+    ("dataflow", "circuit"),
+    [(b"<html>", b"{}"), (b"\xff\xfe", b"{}"), (b'{"mir":{}}', b'{"graph":'), (b'{"mir":' * 9999, b""), (b"", b"")],
+)
+def test_text_that_is_no_json_is_no_traceback(dataflow: bytes, circuit: bytes) -> None:
+    assert "has an unknown form" in naming.join(dataflow, circuit).problem
+
+
+def test_graphs_of_any_depth_and_length() -> None:
+    """A chain of operations, nested circuits, and loops, in time that grows with their number."""
+    chain: dict[str, Any] = {
+        f"s{number}": {
+            "operation": "map",
+            "persistent_id": f"h{number}",
+            "inputs": [{"node": f"s{number - 1}"}] if number else [{"node": "s0"}, {"node": "gone"}],
+        }
+        for number in range(20_000)
+    }
+    chain["s19999"] |= {"view": "last", "positions": [place(7)]}
+    nested = simple("nn1", "Map")
+    for number in range(300):
+        nested = {"Cluster": {"id": f"nn{number + 2}", "nodes": [nested]}}
+    metadata = {"nn1": [["persistent_id", "h0"]]}
+    started = time.process_time()
+    names = join({"mir": chain}, graph(nested) | {"worker_profiles": [{"metadata": metadata}]}).names
+    assert time.process_time() - started < 5
+    assert names["nn1"].describe() == "map for last, SQL 7:1"
+
+
+def test_the_nearest_views_are_listed() -> None:
+    views = {f"v{number}": build_view(number) for number in range(50)}
+    mir = {"s0": {"operation": "map", "persistent_id": "h"}, **views, "near": build_view(50)}
+    mir["far"] = {"operation": "inspect", "view": "far", "inputs": [{"node": "near"}]}
+    metadata = {"nn1": [["persistent_id", "h"]]}
+    found = join({"mir": mir}, graph(simple("nn1", "Map")) | {"worker_profiles": [{"metadata": metadata}]})
+    assert found.names["nn1"].views == [f"view{number}" for number in range(naming.MAX_VIEWS)]
+
+
+def build_view(number: int) -> dict[str, Any]:
+    return {"operation": "inspect", "view": f"view{number}", "inputs": [{"node": "s0"}]}
 
 
 @pytest.fixture
@@ -197,4 +256,4 @@ def test_the_command_that_keeps_them_beside_a_profile(
     assert profile_commands.main(["top", str(profile.path), "--by", "operator"]) == 0
     assert "join for totals, SQL 17:1" in capfd.readouterr().out
     assert profile_commands.main([*command, str(tmp_path / "d.json")]) == 1
-    assert "not as they are known here" in capfd.readouterr().err
+    assert "circuit_json_profile has an unknown form: graph is missing" in capfd.readouterr().err

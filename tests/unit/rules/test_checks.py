@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from samply_operator.errors import FelderaUnavailable
+from samply_operator.errors import FelderaRejected, FelderaUnavailable
 from samply_operator.model.check import Check, Status
 from samply_operator.rules.discovery.naming import Naming
 from samply_operator.rules.discovery.unwatched import Unwatched
@@ -62,13 +62,19 @@ CASES = [
     pytest.param(checks.judge_volume(2**30, 1, ""), "Passed", "1024 MiB", id="volume"),
     pytest.param(checks.judge_volume(1, 2, ""), "Failed", "less than", id="full"),
     pytest.param(checks.judge_volume(None, 2, "read-only"), "Failed", "read-only", id="broken"),
-    pytest.param(checks.judge_feldera("", 0, {}), "Passed", "not used", id="no Feldera"),
-    pytest.param(checks.judge_feldera("http://f", 3, {}), "Passed", "3 pipelines", id="Feldera"),
+    pytest.param(checks.judge_feldera("", 0, {}, {}), "Passed", "not used", id="no Feldera"),
+    pytest.param(checks.judge_feldera("http://f", 3, {}, {}), "Passed", "3 pipelines", id="Feldera"),
     pytest.param(
-        checks.judge_feldera("http://f", 3, {"acme": FelderaUnavailable("Away.", remedy="Wait.")}),
+        checks.judge_feldera("http://f", 3, {"acme": FelderaUnavailable("Away.", remedy="Wait.")}, {}),
         "Failed",
         "acme: Away.",
         id="Feldera away",
+    ),
+    pytest.param(
+        checks.judge_feldera("http://f", 3, {}, {"acme": FelderaRejected("1 of 4 cannot be read.", remedy="Rename it.")}),
+        "Warning",
+        "acme: 1 of 4",
+        id="a pipeline that cannot be read",
     ),
 ]
 

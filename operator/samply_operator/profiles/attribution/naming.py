@@ -8,11 +8,14 @@ nearest nodes after it that have one, as the engine itself says (crate `dbsp`, `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
+
+from samply_operator import json_errors
 
 Relation = Literal["is", "part", "feeds", "follows"]
 WORDS: Mapping[Relation, str] = {"is": "", "part": "part of ", "feeds": "before ", "follows": "after "}
@@ -21,6 +24,8 @@ MAX_BYTES = 64 << 20
 MAX_POSITIONS = 8
 MAX_VIEWS = 20
 MAX_TEXT = 200
+
+Item = TypeVar("Item")
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -86,18 +91,36 @@ class _Simple(msgspec.Struct):
     label: str = ""
 
 
+class _Node(msgspec.Struct, rename="pascal"):
+    """Either of the two."""
+
+    simple: _Simple | None = None
+    cluster: _Cluster | None = None
+
+
+class _Cluster(msgspec.Struct):
+    id: str = ""
+    label: str = ""
+    nodes: list[_Node] = []
+
+
 class _Edge(msgspec.Struct):
     from_node: str
     to_node: str
 
 
 class _Graph(msgspec.Struct):
-    nodes: dict[str, Any]
+    nodes: _Cluster
     edges: list[_Edge] = []
 
 
+class _Metrics(msgspec.Struct):
+    entries: list[Any] = []
+
+
 class _Worker(msgspec.Struct):
-    metadata: dict[str, Any]
+    metadata: dict[str, list[Any] | _Metrics]
+    """By node."""
 
 
 class _Circuit(msgspec.Struct):
@@ -118,20 +141,23 @@ def find_stored_names(profile: Path) -> NodeNames | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return NodeNames(problem=f"the file with them cannot be read: {str(error)[:MAX_TEXT]}")
+        return NodeNames(problem=f"the file with them cannot be read: {json_errors.describe(error)[:MAX_TEXT]}")
 
 
 def join(dataflow: bytes, circuit: bytes) -> NodeNames:
     """The names of all nodes that have any, from the two answers of Feldera's API; none, and why, if they don't fit."""
+    answer = "dataflow_graph"
     try:
         made_of = _read_dataflow(dataflow)
+        answer = "circuit_json_profile"
         found = msgspec.json.decode(circuit, type=_Circuit)
-        if found.graph is None:
-            return NodeNames(problem="Feldera's profile of the circuit has no graph")
-        labels = dict(_walk(found.graph.nodes))
-        hashes = _find_hashes(found.worker_profiles)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        return NodeNames(problem=f"Feldera's answers are not as they are known here: {str(error)[:MAX_TEXT]}")
+        why = json_errors.describe(error)[:MAX_TEXT]
+        return NodeNames(problem=f"Feldera's answer to {answer} has an unknown form: {why}")
+    if found.graph is None:
+        return NodeNames(problem="Feldera's profile of the circuit has no graph")
+    labels = dict(_walk(found.graph.nodes))
+    hashes = _find_hashes(found.worker_profiles)
     names = {node: name for node in labels if (name := _name(labels[node], hashes.get(node, ""), made_of))}
     if not names:
         return NodeNames(problem="no node of the circuit has a hash that the dataflow graph has: another version of it")
@@ -139,17 +165,16 @@ def join(dataflow: bytes, circuit: bytes) -> NodeNames:
 
 
 def _read_dataflow(data: bytes) -> dict[str, _Mir]:
-    """By hash, each with what it serves."""
+    """By hash, each with the views that its rows reach, and with a place in the SQL, also where it has none itself."""
     nodes = dict(_walk_mir(msgspec.json.decode(data, type=_Dataflow).mir))
-    after: dict[str, list[str]] = {}
+    before = {key: [each.node for each in node.inputs] for key, node in nodes.items()}
     for key, node in nodes.items():
-        for each in node.inputs:
-            after.setdefault(each.node, []).append(key)
+        before[key] += [each.node for each in node.outputs if each]
+    views = _find_nearest([(key, node.view) for key, node in nodes.items() if node.view], before, MAX_VIEWS)
+    places = _find_nearest([(key, node.positions) for key, node in nodes.items() if node.positions], before, 1)
     for key, node in nodes.items():
-        for each in filter(None, node.outputs):
-            after.setdefault(each.node, []).extend(after.get(key, ()))
-    for key, node in nodes.items():
-        _serve(key, node, nodes, after)
+        node.views = tuple(view for view in views.get(key, ()) if view != node.view)
+        node.positions = node.positions or next(iter(places.get(key, ())), ())
     return {node.persistent_id: node for node in nodes.values() if node.persistent_id}
 
 
@@ -163,27 +188,30 @@ def _walk_mir(nodes: Mapping[str, Any]) -> Iterator[tuple[str, _Mir]]:
             yield from _walk_mir({inner: each for inner, each in node.items() if isinstance(each, dict)})
 
 
-def _serve(key: str, node: _Mir, nodes: Mapping[str, _Mir], after: Mapping[str, list[str]]) -> None:
-    """Find the views that an operation's rows reach, and a place in the SQL where it has none of its own."""
-    seen, front, views = {key}, [key], dict[str, None]()
+def _find_nearest(
+    seeds: Iterable[tuple[str, Item]], onward: Mapping[str, Iterable[str]], most: int
+) -> dict[str, dict[Item, None]]:
+    """For each node the seeds that lead to it, nearest first, at most so many."""
+    found: dict[str, dict[Item, None]] = {}
+    front = deque(seeds)
     while front:
-        reached = [each for each in dict.fromkeys(n for at in front for n in after.get(at, ())) if each not in seen]
-        seen.update(reached)
-        front = reached
-        for each in map(nodes.__getitem__, (each for each in reached if each in nodes)):
-            views.update(dict.fromkeys([each.view] if each.view else []))
-            node.positions = node.positions or each.positions
-    node.views = tuple(views)[:MAX_VIEWS]
+        node, item = front.popleft()
+        for each in onward.get(node, ()):
+            known = found.setdefault(each, {})
+            if len(known) < most and item not in known:
+                known[item] = None
+                front.append((each, item))
+    return found
 
 
-def _walk(cluster: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _walk(root: _Cluster) -> Iterator[tuple[str, str]]:
     """All nodes with their labels, without the place in the engine's own source."""
-    yield str(cluster.get("id", "")), str(cluster.get("label", ""))
-    for each in cluster.get("nodes", []):
-        if "Cluster" in each:
-            yield from _walk(each["Cluster"])
-        elif "Simple" in each:
-            node = msgspec.convert(each["Simple"], _Simple)
+    clusters = [root]
+    while clusters:
+        cluster = clusters.pop()
+        yield cluster.id, cluster.label[:MAX_TEXT]
+        clusters += [each.cluster for each in cluster.nodes if each.cluster]
+        for node in (each.simple for each in cluster.nodes if each.simple):
             yield node.id, node.label.partition(" @ ")[0][:MAX_TEXT]
 
 
@@ -192,7 +220,7 @@ def _find_hashes(workers: list[_Worker]) -> dict[str, str]:
     out: dict[str, str] = {}
     for worker in workers:
         for node, metrics in worker.metadata.items():
-            entries = metrics.get("entries", []) if isinstance(metrics, dict) else metrics
+            entries = metrics.entries if isinstance(metrics, _Metrics) else metrics
             text = next(filter(None, map(_read_hash, entries)), "")
             if text:
                 out.setdefault(node, text)
@@ -227,23 +255,19 @@ def _spread(names: Mapping[str, NodeName], labels: Mapping[str, str], edges: lis
     before: dict[str, list[str]] = {}
     after: dict[str, list[str]] = {}
     for edge in edges:
-        before.setdefault(edge.to_node, []).append(edge.from_node)
-        after.setdefault(edge.from_node, []).append(edge.to_node)
-    known = _reach(names, labels, before, "feeds")
-    return _reach(known, labels, after, "follows")
+        if edge.from_node in labels and edge.to_node in labels:
+            before.setdefault(edge.to_node, []).append(edge.from_node)
+            after.setdefault(edge.from_node, []).append(edge.to_node)
+    return _reach(_reach(names, labels, before, "feeds"), labels, after, "follows")
 
 
 def _reach(
     names: Mapping[str, NodeName], labels: Mapping[str, str], onward: Mapping[str, list[str]], relation: Relation
 ) -> dict[str, NodeName]:
-    """With the nodes without a name that can be reached from those with one; the nearest counts."""
-    known, front = dict(names), list(names)
-    while front:
-        following = []
-        for node in front:
-            for each in onward.get(node, ()):
-                if each in labels and each not in known:
-                    known[each] = msgspec.structs.replace(known[node], label=labels[each], relation=relation)
-                    following.append(each)
-        front = following
+    """With the nodes without a name that can be reached from those with one."""
+    nearest = _find_nearest(((node, node) for node in names), onward, 1)
+    known = dict(names)
+    for node, (source, *_) in nearest.items():
+        if node not in names:
+            known[node] = msgspec.structs.replace(names[source], label=labels[node], relation=relation)
     return known

@@ -130,16 +130,21 @@ def judge_volume(free_bytes: int | None, min_free_bytes: int, fault: str) -> Che
     return Check("Volume", "Passed", f"{told}.")
 
 
-def judge_feldera(url: str, known: int, faults: Mapping[str, SamplyOperatorError]) -> Check:
-    """`known` is the number of pipelines in Feldera, `faults` by entry of the Secret."""
+def judge_feldera(
+    url: str, known: int, faults: Mapping[str, SamplyOperatorError], skipped: Mapping[str, SamplyOperatorError]
+) -> Check:
+    """`known` is the number of pipelines in Feldera; `faults` by entry of the Secret, `skipped` likewise: some of the
+    pipelines cannot be read."""
     if not url:
         message = "Feldera's API is not used: config.feldera.url is empty."
         return Check("Feldera", "Passed", message)
-    if not faults:
+    found = faults or skipped
+    if not found:
         return Check("Feldera", "Passed", f"Feldera's API at {url} answers: {_count(known)}.")
-    entry, error = next(iter(faults.items()))
-    others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return Check("Feldera", "Failed", f"With the key {entry}{others}: {error.message}", error.remedy)
+    entry, error = next(iter(found.items()))
+    others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    message = f"With the key {entry}{others}: {error.message}"
+    return Check("Feldera", "Failed" if faults else "Warning", message, error.remedy)
 
 
 def build_report(found: Sequence[Check]) -> Report:
