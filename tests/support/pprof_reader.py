@@ -16,6 +16,7 @@ class Pprof:
     """Of each sample."""
     leaf_mappings: list[tuple[str, str]] = field(default_factory=list)
     """Of each sample: file and build id of the library of its innermost function."""
+    period: int = 0
 
 
 def parse(data: bytes) -> Pprof:
@@ -26,6 +27,7 @@ def parse(data: bytes) -> Pprof:
     locations: dict[int, int] = {}
     mapping_of: dict[int, int] = {}
     mappings: dict[int, dict[int, list[bytes | int]]] = {0: {}}
+    period = 0
     for number, value in fields(data):
         match number, value:
             case 1, bytes():
@@ -46,8 +48,10 @@ def parse(data: bytes) -> Pprof:
                 functions[number_of(function, 1)] = number_of(function, 2)
             case 6, bytes():
                 strings.append(value.decode())
+            case 12, int():
+                period = value
     assert strings[0] == ""
-    parsed = Pprof([(strings[number_of(each, 1)], strings[number_of(each, 2)]) for each in types])
+    parsed = Pprof([(strings[number_of(each, 1)], strings[number_of(each, 2)]) for each in types], period=period)
     for sample in samples:
         stack = tuple(strings[functions[locations[number]]] for number in reversed(packed(sample, 1)))
         parsed.samples.append((stack, packed(sample, 2)))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from samply_operator import profiles
+from support.cli_files import Files
 
 DATA = Path(__file__).parents[2] / "data" / "profiles"
 
@@ -45,3 +46,8 @@ def baked(raw: Path, sidecar: Path, tmp_path: Path, label: profiles.Label) -> Pa
     out = tmp_path / "baked.json.gz"
     profiles.bake(raw, sidecar, out, label=label)
     return out
+
+
+@pytest.fixture
+def files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Files:
+    return Files(tmp_path, capfd)

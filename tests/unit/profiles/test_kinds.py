@@ -12,50 +12,13 @@ from typing import Any
 
 import pytest
 
-from samply_operator.cli import profile_commands
 from samply_operator.profiles.format import reading
 from samply_operator.profiles.worker import jobs
-from support import pprof_reader, profile_maker, profile_versions
+from support import profile_maker, profile_versions
+from support.cli_files import Files
 from support.profile_maker import Document, Sample
 
 LIB = {"name": "libcodec.so", "debugName": "libcodec.so", "codeId": None}
-
-
-class Files:
-    """Makes files, and runs the command line on them."""
-
-    def __init__(self, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.capfd, self.err = folder, capfd, ""
-
-    def save(self, document: Document, name: str = "p") -> str:
-        return str(profile_maker.save(document, self.folder / f"{name}.json.gz"))
-
-    def make(self, name: str, counts: dict[str, int], **how: Any) -> str:
-        """One thread that has so many samples in each function, called by `main`."""
-        samples = [Sample(("main", function)) for function, count in counts.items() for _ in range(count)]
-        return self.save(profile_maker.build([samples], **how), name)
-
-    def run(self, *arguments: str, status: int = 0) -> str:
-        assert profile_commands.main(list(arguments)) == status
-        said = self.capfd.readouterr()
-        self.err = said.err
-        return said.out
-
-    def ask(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "-o", "json"))
-
-    def convert(self, path: str, kind: jobs.Format, *more: str) -> bytes:
-        out = self.folder / "out"
-        self.run("convert", path, "--format", kind, "--out", str(out), *more)
-        return out.read_bytes()
-
-    def pprof(self, path: str) -> pprof_reader.Pprof:
-        return pprof_reader.parse(gzip.decompress(self.convert(path, "pprof")))
-
-
-@pytest.fixture
-def files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Files:
-    return Files(tmp_path, capfd)
 
 
 def changes(comparison: Any) -> dict[str, float]:
@@ -307,84 +270,6 @@ def test_one_library_listed_twice_is_one(files: Files) -> None:
     assert [(cost["lib"], cost["self_weight"]) for cost in costs] == [("libcodec.so", 10)]
 
 
-# Units
-
-
-@pytest.mark.parametrize(
-    ("weight_type", "shown", "pprof_type", "speedscope_unit"),
-    [
-        ("bytes", "bytes", ("space", "bytes"), "bytes"),
-        ("tracing-ms", "ms", ("time", "nanoseconds"), "milliseconds"),
-        ("parcels", "parcels", ("parcels", "parcels"), "none"),
-    ],
-)
-def test_the_unit_goes_to_every_output(
-    weight_type: str, shown: str, pprof_type: tuple[str, str], speedscope_unit: str, files: Files
-) -> None:
-    samples = [Sample(("main", "parse"), weight=1048576), Sample(("main", "join"), weight=524288)]
-    path = files.save(profile_maker.build([samples], weight_type=weight_type, has_cpu=False))
-    assert f"1,572,864 {shown}" in files.run("top", path)
-    assert files.ask("top", path)["weight_type"] == weight_type
-    assert f"1,572,864 {shown}" in files.run("merge", path, path).replace("3,145,728", "1,572,864")
-    assert files.ask("merge", path, path)["weight_type"] == weight_type
-    assert files.ask("diff", path, path)["measure"] == weight_type
-    assert f"1,572,864 {shown}" in files.run("diff", path, path)
-    assert f"1,572,864 {shown}" in files.run("diff", path, path, "--format", "svg")
-    assert f"1,572,864 {shown}" in files.convert(path, "svg").decode()
-    assert files.pprof(path).sample_types == [pprof_type]
-    assert json.loads(files.convert(path, "speedscope"))["profiles"][0]["unit"] == speedscope_unit
-    assert f"weighed in {shown}" in files.run("check", path)
-
-
-def test_fractions_of_a_unit_are_kept(files: Files) -> None:
-    samples = [Sample(("main", "a"), weight=0.25), Sample(("main", "b"), weight=1.5)]
-    path = files.save(profile_maker.build([samples], weight_type="bytes", has_cpu=False))
-    assert "1.75 bytes" in files.run("top", path)
-    assert files.convert(path, "folded").decode().split("\n")[:2] == [
-        "app;thread-0;main;a 0.25",
-        "app;thread-0;main;b 1.5",
-    ]
-    parsed = files.pprof(path)
-    assert parsed.sample_types == [("space", "1/1000 bytes")]
-    assert [values for _, values in parsed.samples] == [[250], [1500]]
-    assert "1.75 bytes" in files.convert(path, "svg").decode()
-
-
-def test_values_too_large_for_a_format_are_reported(files: Files) -> None:
-    samples = [Sample(("a",), weight=1e300)]
-    path = files.save(profile_maker.build([samples], weight_type="bytes", has_cpu=False))
-    assert "1e+300 bytes" in files.run("top", path)
-    files.run("convert", path, "--format", "pprof", "--out", str(files.folder / "out"), status=1)
-    assert "64 bits" in files.err
-
-
-def test_different_units_are_never_added_up_nor_compared(files: Files) -> None:
-    samples = files.make("samples", {"a": 3})
-    space = files.make("bytes", {"a": 3}, weight_type="bytes", has_cpu=False)
-    for arguments in (("merge", samples, space), ("merge", space, samples), ("diff", samples, space)):
-        assert files.run(*arguments, status=1) == ""
-        assert "bytes" in files.err
-        assert "samples" in files.err
-    files.run("diff", samples, space, "--format", "svg", status=1)
-
-
-def test_threads_of_different_units_are_shown_apart(files: Files) -> None:
-    document = profile_maker.build([[Sample(("a",))], [Sample(("b",))]])
-    document["threads"][1]["samples"]["weightType"] = "bytes"
-    path = files.save(document)
-    for arguments in (("top", path), ("merge", path), ("convert", path, "--format", "folded")):
-        files.run(*arguments, status=1)
-        assert "cannot be added up: samples (thread-0), bytes (thread-1)" in files.err
-    assert files.ask("top", path, "--thread", "thread-1")["weight_type"] == "bytes"
-    assert [each["unit"] for each in json.loads(files.convert(path, "speedscope"))["profiles"]] == ["none", "bytes"]
-    assert files.convert(path, "folded", "--measure", "cpu")
-
-
-def test_bytes_are_not_scaled_by_an_interval(files: Files) -> None:
-    paths = [files.make(f"p{ms}", {"a": 2}, weight_type="bytes", interval_ms=ms, has_cpu=False) for ms in (1, 4)]
-    assert files.ask("merge", *paths)["all_profiles"]["weight"] == 4
-
-
 # Different builds
 
 
@@ -461,23 +346,6 @@ def test_processes_of_one_name_are_told_apart(files: Files) -> None:
     assert {labels["pid"] for labels in files.pprof(path).labels} == {"100", "200"}
     titles = [each["name"] for each in json.loads(files.convert(path, "speedscope"))["profiles"]]
     assert titles == ["worker 100: MainThread (100)", "worker 200: MainThread (200)"]
-
-
-# Intervals
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_a_profile_without_an_interval_never_vanishes_from_a_sum(order: tuple[int, int], files: Files) -> None:
-    paths = [files.make("int1", {"a": 1000}), files.make("int0", {"b": 100}, interval_ms=0)]
-    assert files.run("merge", *(paths[at] for at in order), status=1) == ""
-    assert "int0.json.gz" in files.err
-    assert "no interval" in files.err.lower()
-
-
-def test_profiles_without_intervals_are_added_up_as_they_are(files: Files) -> None:
-    paths = [files.make("x", {"a": 10}, interval_ms=0), files.make("y", {"a": 5}, interval_ms=0)]
-    assert files.ask("merge", *paths)["all_profiles"]["weight"] == 15
-    assert "at an unknown interval" in files.run("top", paths[0])
 
 
 # Names

@@ -71,7 +71,9 @@ CASES = [
         id="Feldera away",
     ),
     pytest.param(
-        checks.judge_feldera("http://f", 3, {}, {"acme": FelderaRejected("1 of 4 cannot be read.", remedy="Rename it.")}),
+        checks.judge_feldera(
+            "http://f", 3, {}, {"acme": FelderaRejected("1 of 4 cannot be read.", remedy="Rename it.")}
+        ),
         "Warning",
         "acme: 1 of 4",
         id="a pipeline that cannot be read",

@@ -60,7 +60,8 @@ class LabelCost:
 
     `note`: what Feldera tells of an operator. By operator, and None for others: `evaluations` and `marker_cpu_ms` are
     what the markers themselves tell (inner nodes included); `difference_points` is the share of all operators' time by
-    samples (total) less the one by markers. `skew`: the worker that spent most, as a multiple of the mean; 1 is even.
+    samples (total) less the one by markers; None where samples weigh in something else. `skew`: the worker that spent
+    most, as a multiple of the mean; 1 is even.
     """
 
     name: str
@@ -128,7 +129,7 @@ def break_down(
         reported = attribution.sum_markers(chosen, origin + start, origin + end)
     if time_range is not None:
         summary.check_range(profile, time_range, sums.samples)
-    built = _Builder(attribution, sums, reported)
+    built = _Builder(attribution, sums, reported, weighing.find_weight_type(chosen))
     numbers = sorted(built.totals.keys() | reported.keys(), key=built.rank)
     built.inner = sums.find_inner(numbers[:limit], is_cpu=built.measure == "cpu")
     outside = (pair for label, pair in built.own.items() if built.labels[label].kind == "outside")
@@ -136,7 +137,7 @@ def break_down(
         by=by,
         product=profile.meta.product,
         interval_ms=profile.meta.interval_ms,
-        weight_type=weighing.find_weight_type(chosen),
+        weight_type=built.weight_type,
         measure=built.measure,
         samples=sums.samples,
         weight=built.whole.weight,
@@ -284,14 +285,18 @@ def _choose_cpu(sums: Sums) -> Floats:
 class _Builder:
     """Builds the result from sums."""
 
-    def __init__(self, attribution: Attribution, sums: _Sums, reported: Mapping[int, OperatorTotals]) -> None:
+    def __init__(
+        self, attribution: Attribution, sums: _Sums, reported: Mapping[int, OperatorTotals], weight_type: str
+    ) -> None:
         self.labels = attribution.buckets.labels
         self.sums = sums
         self.reported = reported
         self.selves, self.totals = sums.find_selves(), sums.find_totals()
         self.own = {label: sum(row.values(), NOTHING) for label, row in self.selves.items()}
         self.whole = sum(self.own.values(), NOTHING)
-        self.measure: Measure = "cpu" if sums.has_cpu and self.whole.cpu_us else "samples"
+        self.weight_type = weight_type
+        is_time = weight_type == weighing.SAMPLES
+        self.measure: Measure = "cpu" if is_time and sums.has_cpu and self.whole.cpu_us else "samples"
         self.inner: dict[int, list[tuple[int, _Pair]]] = {}
         operators = {label for label, each in enumerate(self.labels) if each.kind == "operator"}
         self.operator_whole = sum(self.pick(pair) for label, pair in self.own.items() if label in operators)
@@ -337,8 +342,8 @@ class _Builder:
         )
 
     def compare(self, total: _Pair, reported: OperatorTotals) -> float | None:
-        if not (self.operator_whole and self.reported_total):
-            return None
+        if self.weight_type != weighing.SAMPLES or not (self.operator_whole and self.reported_total):
+            return None  # bytes have no share of time
         return 100.0 * (self.pick(total) / self.operator_whole - reported.cpu_us / self.reported_total)
 
     def find_skew(self, label: int) -> float | None:

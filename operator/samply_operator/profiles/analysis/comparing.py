@@ -14,6 +14,7 @@ from samply_operator.profiles.analysis.calltree import FunctionIndex
 from samply_operator.profiles.analysis.summary import Costs
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
+from samply_operator.profiles.attribution.labels import By
 from samply_operator.profiles.errors import NotInProfile
 from samply_operator.profiles.format.profile import Profile
 
@@ -52,6 +53,7 @@ class Comparison:
     changes_total: int
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = field(default_factory=tuple)
+    by: By = "function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def compare_each(profiles: Iterable[Profile], *, limit: int = 30, choice: Choice
         changes_total=len(changes),
         changes=tuple(changes[:limit]),
         notes=describe_traits(*traits),
+        by=choice.by,
     )
 
 

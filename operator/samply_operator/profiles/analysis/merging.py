@@ -15,6 +15,7 @@ from samply_operator.profiles.analysis.calltree import FunctionIndex
 from samply_operator.profiles.analysis.libraries import Builds
 from samply_operator.profiles.analysis.summary import Costs, ThreadCost
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
+from samply_operator.profiles.attribution.labels import By
 from samply_operator.profiles.errors import NotInProfile, build_broken
 from samply_operator.profiles.format.profile import Profile
 
@@ -30,6 +31,7 @@ class Merged:
     profiles: tuple[ThreadCost, ...]
     weight_type: str = weighing.SAMPLES
     notes: tuple[str, ...] = field(default_factory=tuple)
+    by: By = "function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def merge(profiles: Iterable[Profile], *, limit: int = 20, choice: Choice = BY_F
         ),
     )
     whole = summary.build_thread(None, merged, index, limit)
-    return Merged(parts[0].interval_ms, whole, rows, _find_weight_type(parts), notes)
+    return Merged(parts[0].interval_ms, whole, rows, _find_weight_type(parts), notes, choice.by)
 
 
 def _measure(profile: Profile, index: FunctionIndex, before: list[_Part], choice: Choice) -> _Part:
@@ -112,9 +114,9 @@ def _find_factor(first: _Part, part: _Part) -> float:
     if part.weight_type != weighing.SAMPLES or part.interval_ms == first.interval_ms:
         return 1.0
     for each in (first, part):
-        if each.interval_ms <= 0:
+        if not each.interval_ms:
             raise NotInProfile(
-                f"There is no interval in {each.place} ({each.interval_ms:g} ms): how often its samples were taken is "
+                f"There is no interval in {each.place}: how often its samples were taken is "
                 "not known, so they cannot be added to those of the others.",
                 remedy="Leave it out, or look at it by itself (top).",
                 details={"reason": "Unit"},

@@ -97,6 +97,7 @@ class Meta:
     version: int
     product: str
     interval_ms: float
+    """Between samples; 0 where it is unknown."""
     start_time_ms: float
     """Unix time at which the recording began. Sample times may count from the machine's boot instead; only their
     differences are meaningful."""

@@ -17,6 +17,9 @@ from samply_operator.profiles.format.columns import Column
 from samply_operator.profiles.format.profile import Lib, LoadTables, Meta, Profile, Samples, Tables, Thread
 
 CPU_UNIT_US = {"ms": 1000, "µs": 1, "ns": 1e-3}
+MAX_INTERVAL_MS = 3_600_000
+"""What is longer was not meant: it is taken for unknown, as zero is."""
+
 Decoded = TypeVar("Decoded")
 
 
@@ -102,7 +105,7 @@ class _Builder:
             meta=Meta(
                 version=self.version,
                 product=meta.product,
-                interval_ms=meta.interval,
+                interval_ms=meta.interval if 0 < meta.interval <= MAX_INTERVAL_MS else 0.0,
                 start_time_ms=meta.start_time,
                 oscpu=meta.oscpu or "",
                 symbolicated=bool(meta.symbolicated),

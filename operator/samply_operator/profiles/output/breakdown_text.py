@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from samply_operator.profiles.analysis.breakdown import Breakdown, LabelCost
-from samply_operator.profiles.analysis.weighing import SAMPLES, name_unit
+from samply_operator.profiles.analysis.weighing import name_unit
 from samply_operator.profiles.output import text
-from samply_operator.profiles.output.display_names import clean, show_number
+from samply_operator.profiles.output.display_names import clean
 
-OPERATOR_HEAD = "  self %  total %   self ms  markers ms  points  evaluations  skew  operator"
+OPERATOR_HEAD = "  markers ms  points  evaluations  skew"
 INDENT = 14
 """Of the functions below a label."""
-GROUP_HEAD = "  self %  total %   self ms  group"
 
 
 def render(breakdown: Breakdown) -> str:
     """The table of `profile top --by operator` and `--by group`."""
-    unit = "CPU time" if breakdown.measure == "cpu" else clean(name_unit(breakdown.weight_type))
-    weight = "" if breakdown.weight_type == SAMPLES else f", {show_number(breakdown.weight)} {unit}"
-    cpu = "" if breakdown.cpu_ms is None else f", {breakdown.cpu_ms:,.0f} ms of CPU"
+    is_cpu = breakdown.measure == "cpu"
+    unit = "CPU time" if is_cpu else clean(name_unit(breakdown.weight_type))
     is_operator = breakdown.by == "operator"
     outside = "outside of all operators" if is_operator else "matched by no rule"
+    head, *selves = text.line_up_selves(breakdown.labels, breakdown.weight_type, is_cpu=is_cpu)
     lines = [
-        f"{clean(breakdown.product) or 'profile'}: {breakdown.samples} samples in {breakdown.threads} threads, "
-        f"every {breakdown.interval_ms:.3g} ms{weight}{cpu}",
+        text.render_head(
+            breakdown.product, breakdown.samples, breakdown.threads, breakdown.interval_ms, breakdown.weight_type
+        )
+        + text.render_sums(breakdown.samples, breakdown.weight, breakdown.weight_type, breakdown.cpu_ms),
         *text.render_quality(breakdown.coverage, breakdown.lost_events),
         *text.render_notes(breakdown.notes),
         *_render_markers(breakdown),
@@ -31,10 +32,10 @@ def render(breakdown: Breakdown) -> str:
         if breakdown.weight
         else "no samples, so there are no percentages",
         "",
-        OPERATOR_HEAD if is_operator else GROUP_HEAD,
+        f"  self %  total %  {head}{OPERATOR_HEAD if is_operator else ''}  {breakdown.by}",
     ]
-    for label in breakdown.labels:
-        lines += _render_label(label, is_operator=is_operator)
+    for label, own in zip(breakdown.labels, selves, strict=True):
+        lines += _render_label(label, own, is_operator=is_operator)
     hidden = breakdown.labels_total - len(breakdown.labels)
     return "\n".join([*lines, *([f"  … and {hidden} more"] if hidden > 0 else [])]) + "\n"
 
@@ -49,8 +50,8 @@ def _render_markers(breakdown: Breakdown) -> list[str]:
     return [f"{facts.evaluations:,} evaluations of {facts.nodes} operators in {facts.worker_threads} threads{left_out}"]
 
 
-def _render_label(label: LabelCost, *, is_operator: bool) -> list[str]:
-    line = f"  {label.self_percent:6.1f}  {label.total_percent:7.1f}  {_number(label.self_cpu_ms):>8}"
+def _render_label(label: LabelCost, own: str, *, is_operator: bool) -> list[str]:
+    line = f"  {label.self_percent:6.1f}  {label.total_percent:7.1f}  {own}"
     if is_operator:
         points = "-" if label.difference_points is None else f"{label.difference_points:+.1f}"
         evaluations = "-" if label.evaluations is None else f"{label.evaluations:,}"

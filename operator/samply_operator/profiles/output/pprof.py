@@ -103,7 +103,7 @@ def _describe(profile: Profile, columns: Sequence[_Column], strings: Strings) ->
     yield _ints((TIME_NANOS, round(profile.meta.start_time_ms * 1e6)))
     span = tally.find_span(profile.threads) if profile.meta.has_times else None
     yield _ints((DURATION_NANOS, round((span[1] - span[0]) * 1e6) if span else 0))
-    if columns[0].kind == "samples":
+    if columns[0].kind == "samples" and profile.meta.interval_ms:
         yield message(PERIOD_TYPE, _value_type(strings, "cpu", "nanoseconds"))
         yield _ints((PERIOD, round(profile.meta.interval_ms * 1e6)))
     for text in (profile.meta.product, *weighing.describe_repeats(profile)):

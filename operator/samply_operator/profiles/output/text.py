@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from samply_operator.profiles.analysis.breakdown import LabelCost
 from samply_operator.profiles.analysis.comparing import Comparison
 from samply_operator.profiles.analysis.merging import Merged
 from samply_operator.profiles.analysis.summary import FunctionCost, Summary, ThreadCost
 from samply_operator.profiles.analysis.weighing import SAMPLES, name_unit
+from samply_operator.profiles.attribution.labels import By
 from samply_operator.profiles.output.display_names import clean, show_number
 
 LIB = 90
@@ -15,13 +17,8 @@ LIB = 90
 
 def render_summary(summary: Summary, *, per_thread: bool = False) -> str:
     """The table of `profile top`."""
-    is_usual = summary.weight_type == SAMPLES
-    interval = f"every {summary.interval_ms:.3g} ms" if summary.interval_ms > 0 else "at an unknown interval"
-    how = interval if is_usual else f"weighed in {clean(name_unit(summary.weight_type))}"
-    lines = [
-        f"{clean(summary.product) or 'profile'}: {summary.all_threads.samples} samples "
-        f"in {len(summary.threads)} threads, {how}"
-    ]
+    samples = summary.all_threads.samples
+    lines = [render_head(summary.product, samples, len(summary.threads), summary.interval_ms, summary.weight_type)]
     lines += render_quality(summary.coverage, summary.lost_events)
     lines += render_notes(summary.notes)
     lines += _render_thread(summary.all_threads, "all threads", summary.weight_type)
@@ -30,6 +27,21 @@ def render_summary(summary: Summary, *, per_thread: bool = False) -> str:
             title = f"thread {clean(thread.name)} ({clean(thread.tid)})"
             lines += _render_thread(thread, title, summary.weight_type)
     return "\n".join(lines) + "\n"
+
+
+def render_head(product: str, samples: int, threads: int, interval_ms: float, weight_type: str) -> str:
+    """What there is, and what each sample stands for."""
+    interval = f"every {interval_ms:.3g} ms" if interval_ms > 0 else "at an unknown interval"
+    how = interval if weight_type == SAMPLES else f"weighed in {clean(name_unit(weight_type))}"
+    return f"{clean(product) or 'profile'}: {samples} samples in {threads} threads, {how}"
+
+
+def render_sums(samples: int, weight: float, weight_type: str, cpu_ms: float | None) -> str:
+    """What the samples add up to, if that is more than their number; begins with a comma."""
+    is_counted = weight_type == SAMPLES and weight == samples
+    unit = "samples by weight" if weight_type == SAMPLES else clean(name_unit(weight_type))
+    added = "" if is_counted else f", {show_number(weight)} {unit}"
+    return added if cpu_ms is None else f"{added}, {cpu_ms:,.0f} ms of CPU"
 
 
 def render_notes(notes: Iterable[str]) -> list[str]:
@@ -43,33 +55,38 @@ def render_quality(coverage: float | None, lost_events: int | None) -> list[str]
     return [", ".join(known)] if known else []
 
 
-def _render_thread(thread: ThreadCost, title: str, weight_type: str) -> list[str]:
-    is_counted = weight_type == SAMPLES and thread.weight == thread.samples
-    weight = "" if is_counted else f", {show_number(thread.weight)} {clean(name_unit(weight_type))}"
-    cpu = "" if thread.cpu_ms is None else f", {thread.cpu_ms:,.0f} ms of CPU"
-    lines = ["", f"{title}: {thread.samples} samples{weight}{cpu}"]
+def _render_thread(thread: ThreadCost, title: str, weight_type: str, by: By = "function") -> list[str]:
+    sums = render_sums(thread.samples, thread.weight, weight_type, thread.cpu_ms)
+    lines = ["", f"{title}: {thread.samples} samples{sums}"]
     if thread.weight:
-        lines += ["  by self", *_render_functions(thread, thread.by_self, weight_type)]
-        lines += ["  by total", *_render_functions(thread, thread.by_total, weight_type)]
+        lines += ["  by self", *_render_functions(thread, thread.by_self, weight_type, by)]
+        lines += ["  by total", *_render_functions(thread, thread.by_total, weight_type, by)]
     return lines
 
 
-def _render_functions(thread: ThreadCost, functions: tuple[FunctionCost, ...], weight_type: str) -> list[str]:
+def _render_functions(thread: ThreadCost, functions: tuple[FunctionCost, ...], weight_type: str, by: By) -> list[str]:
     """CPU time if the samples have it, else their weight."""
     is_cpu = weight_type == SAMPLES and thread.cpu_ms is not None
-    unit = "ms" if is_cpu else clean(name_unit(weight_type), limit=20)
-    width = max(7, len(f"self {unit}"), *(len(_show_self(cost, is_cpu=is_cpu)) for cost in functions))
-    lines = [f"    self %   total %   {f'self {unit}':>{width}}  function"]
-    for cost in functions:
+    head, *shown = line_up_selves(functions, weight_type, is_cpu=is_cpu)
+    lines = [f"    self %   total %   {head}  {by}"]
+    for cost, own in zip(functions, shown, strict=True):
         lines.append(
             f"    {100 * cost.self_weight / thread.weight:6.1f}   {100 * cost.total_weight / thread.weight:7.1f}"
-            f"   {_show_self(cost, is_cpu=is_cpu):>{width}}  {clean(cost.name)}  [{clean(cost.lib, limit=LIB)}]"
+            f"   {own}  {clean(cost.name)}  [{clean(cost.lib, limit=LIB)}]"
         )
     hidden = thread.functions_total - len(functions)
     return [*lines, f"    … and {hidden} more"] if hidden > 0 else lines
 
 
-def _show_self(cost: FunctionCost, *, is_cpu: bool) -> str:
+def line_up_selves(costs: Sequence[FunctionCost | LabelCost], weight_type: str, *, is_cpu: bool) -> list[str]:
+    """A column: its head, and what each cost itself, in the unit that the head names."""
+    unit = "ms" if is_cpu else clean(name_unit(weight_type), limit=20)
+    column = [f"self {unit}", *(_show_self(cost, is_cpu=is_cpu) for cost in costs)]
+    width = max(map(len, column))
+    return [f"{each:>{width}}" for each in column]
+
+
+def _show_self(cost: FunctionCost | LabelCost, *, is_cpu: bool) -> str:
     if not is_cpu:
         return show_number(cost.self_weight)
     return "-" if cost.self_cpu_ms is None else f"{cost.self_cpu_ms:,.0f}"
@@ -79,9 +96,9 @@ def render_merged(merged: Merged) -> str:
     """The table of `profile merge`."""
     lines = [f"{len(merged.profiles)} profiles: {merged.all_profiles.samples} samples"]
     lines += render_notes(merged.notes)
-    lines += _render_thread(merged.all_profiles, "all profiles", merged.weight_type)
+    lines += _render_thread(merged.all_profiles, "all profiles", merged.weight_type, merged.by)
     for row in merged.profiles:
-        lines += _render_thread(row, clean(row.name) or "profile", merged.weight_type)
+        lines += _render_thread(row, clean(row.name) or "profile", merged.weight_type, merged.by)
     return "\n".join(lines) + "\n"
 
 
@@ -94,7 +111,7 @@ def render_comparison(comparison: Comparison) -> str:
         f"{after}: {_show_whole(comparison.whole_after, comparison.measure)} {unit}",
         *render_notes(comparison.notes),
         "",
-        "  self before %   after %   points   total before %   after %   points  function",
+        f"  self before %   after %   points   total before %   after %   points  {comparison.by}",
     ]
     for change in comparison.changes:
         lines.append(
