@@ -10,7 +10,7 @@ TYPES = {
     "str": "text",
     "int": "a whole number",
     "float": "a number",
-    "bool": "true or false",
+    "bool": "a boolean",
     "null": "null",
 }
 PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
@@ -26,7 +26,7 @@ def split(error: Exception) -> tuple[str, str]:
         return "it is nested too deeply", ""
     text = str(error)
     place = PLACE.search(text)
-    text = PLACE.sub("", text).removeprefix("JSON is malformed: ")
+    text = PLACE.sub("", text).removeprefix("JSON is malformed: ").replace("Object contains", "there is the")
     text = "it ends too early" if "truncated" in text else text
     text = EXPECTED.sub(lambda match: f"there is {_name(match[2])} instead of {_name(match[1])}", text)
     text = LENGTH.sub(lambda match: f"its length is not {match[1]} {match[2]}", text)
@@ -41,4 +41,6 @@ def describe(error: Exception) -> str:
 
 
 def _name(types: str) -> str:
-    return " or ".join(TYPES.get(each, each) for each in types.split(" | ") if each != "null" or types == "null")
+    each = types.split(" | ")
+    kinds = [kind for kind in each if types == "null" or (kind != "null" and not (kind == "int" and "float" in each))]
+    return " or ".join(TYPES.get(kind, kind) for kind in kinds)

@@ -35,8 +35,8 @@ class Files:
         self.err = said.err
         return said.out
 
-    def ask(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "-o", "json"))
+    def ask(self, *arguments: str, status: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "-o", "json", status=status))
 
     def convert(self, path: str, kind: jobs.Format, *more: str) -> bytes:
         out = self.folder / "out"

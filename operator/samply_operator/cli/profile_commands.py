@@ -17,13 +17,14 @@ import msgspec
 
 from samply_operator import profiles
 from samply_operator.errors import InvalidParam, ProfileError
-from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, merging, weighing
+from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, merging, soundness, tally, weighing
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts
 from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.analysis.weighing import MEASURES
-from samply_operator.profiles.attribution import naming
+from samply_operator.profiles.attribution import naming, operators
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.labels import BYS
+from samply_operator.profiles.attribution.operators import MarkerFacts
 from samply_operator.profiles.format import reading
 from samply_operator.profiles.output import breakdown_text, display_names, flamegraph, text, whole_file
 from samply_operator.profiles.worker import jobs
@@ -239,6 +240,8 @@ class Verdict(msgspec.Struct, frozen=True):
     good: bool
     why: str
     facts: ProfileFacts | None
+    markers: MarkerFacts | None = None
+    """None: it has no markers of operators."""
 
 
 def _judge(path: Path, min_samples: int, max_unresolved: float | None) -> Verdict:
@@ -246,13 +249,16 @@ def _judge(path: Path, min_samples: int, max_unresolved: float | None) -> Verdic
         profile = reading.read(path)
         facts = fact_sheet.gather(profile)
         profiles.top(profile, limit=1)  # any fault that it finds would also affect readers
+        soundness.check(profile)
+        markers = operators.check(profile, tally.find_span(profile.threads))
     except ProfileError as error:
         return Verdict(str(path), good=False, why=str(error), facts=None)
+    why = ""
     if facts.samples < min_samples:
-        return Verdict(str(path), good=False, why=f"{facts.samples} samples, fewer than {min_samples}", facts=facts)
-    if max_unresolved is not None and (facts.unresolved_percent or 0.0) > max_unresolved:
-        return Verdict(str(path), good=False, why=f"{facts.unresolved_percent:.1f} % without a name", facts=facts)
-    return Verdict(str(path), good=True, why="", facts=facts)
+        why = f"{facts.samples} samples, fewer than {min_samples}"
+    elif max_unresolved is not None and (facts.unresolved_percent or 0.0) > max_unresolved:
+        why = f"{facts.unresolved_percent:.1f} % without a name"
+    return Verdict(str(path), good=not why, why=why, facts=facts, markers=markers)
 
 
 def _describe_unit(facts: ProfileFacts) -> str:
@@ -268,9 +274,11 @@ def _render_verdict(verdict: Verdict) -> str:
     unit = _describe_unit(facts)
     unresolved = "" if facts.unresolved_percent is None else f", {facts.unresolved_percent:.1f} % without a name"
     line += (
-        f"\n  version {facts.version}, {facts.samples} samples{unit} in {facts.threads} threads over "
-        f"{facts.duration_ms / 1000:.1f} s{unresolved}"
+        f"\n  version {facts.version}, {facts.samples} samples in {facts.threads} threads over "
+        f"{facts.duration_ms / 1000:.1f} s{unit}{unresolved}"
     )
+    if verdict.markers:
+        line += f"\n  {breakdown_text.render_markers(verdict.markers)}"
     nameless = (share for share in facts.unresolved_by_lib if share.unresolved)
     for share in nameless:
         line += (

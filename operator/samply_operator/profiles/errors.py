@@ -14,6 +14,7 @@ ProfileError
 
 from __future__ import annotations
 
+from samply_operator import json_errors
 from samply_operator.errors import ProfileError, RequestError
 
 
@@ -78,3 +79,9 @@ def build_broken(where: str, what: str, *, remedy: str = "") -> BrokenProfile:
         remedy=remedy or "Take the profile again; if it happens again, keep the file and report it.",
         details={"where": where},
     )
+
+
+def build_undecodable(where: str, error: Exception, *, has_place: bool = False) -> BrokenProfile:
+    """For what the JSON decoder reports. `has_place`: it read the whole file, so it knows the place better."""
+    what, place = json_errors.split(error)
+    return build_broken(place if has_place and place else where, what)

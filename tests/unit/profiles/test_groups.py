@@ -107,11 +107,11 @@ def test_paths_and_libraries_match_too() -> None:
     ("text", "complaint"),
     [
         ("[[group", "end of an array declaration"),
-        ("group = 3", "Expected `array`"),
+        ("group = 3", "there is a whole number instead of a list, at group"),
         ("[[group]]\nname = 'x'", "at least one pattern"),
         ("[[group]]\nname = ''\nfunction = ['a']", "needs a name"),
         ("[[group]]\nname = 'x'\nfunction = ['(']", "unterminated"),
-        ("[[group]]\nname = 'x'\nfunktion = ['a']", "unknown field"),
+        ("[[group]]\nname = 'x'\nfunktion = ['a']", "there is the unknown field `funktion`"),
         ("".join(f"[[group]]\nname = 'g{n}'\nfunction = ['a']\n" for n in range(63)), "62 are possible"),
     ],
     ids=["toml", "type", "no pattern", "no name", "pattern", "typo", "too many"],

@@ -155,8 +155,10 @@ def test_a_file_without_markers_says_so_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NoMarkers, match=r"no markers of operators\. .*--by group") as caught:
         split(make([3], {}, tmp_path))
     assert isinstance(caught.value, RequestError)
-    with pytest.raises(NoMarkers, match="of 1 are of another form"):
+    with pytest.raises(NoMarkers, match=r"the text of 1 has another form.*newer release"):
         split(make([3], {0: [Marker(1, 2, "?")]}, tmp_path))
+    with pytest.raises(NoMarkers, match=r"1 have no start or no end.*take the profile again"):
+        split(make([3], {0: [Marker(2, 1, "Map nn1")]}, tmp_path))
 
 
 @pytest.mark.parametrize("column", ["startTime", "endTime", "category", "name", "phase", "data"])

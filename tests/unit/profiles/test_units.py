@@ -56,11 +56,17 @@ def test_fractions_of_a_unit_are_kept(files: Files) -> None:
 
 
 def test_values_too_large_for_a_format_are_reported(files: Files) -> None:
-    samples = [Sample(("a",), weight=1e300)]
+    samples = [Sample(("a",), weight=1e18)] * 20
     path = files.save(profile_maker.build([samples], weight_type="bytes", has_cpu=False))
-    assert "1e+300 bytes" in files.run("top", path)
+    assert "2e+19 bytes" in files.run("top", path)
     files.run("convert", path, "--format", "pprof", "--out", str(files.folder / "out"), status=1)
-    assert "64 bits" in files.err
+    assert "samples.weight: a sum has more than the 64 bits" in files.err
+
+
+def test_cpu_times_too_large_for_a_format_are_reported_as_such(files: Files) -> None:
+    path = files.save(profile_maker.build([[Sample(("a",), cpu_us=1e17)]]))
+    files.run("convert", path, "--format", "pprof", "--out", str(files.folder / "out"), status=1)
+    assert "samples.threadCPUDelta: a sum has more than the 64 bits" in files.err
 
 
 def test_different_units_are_never_added_up_nor_compared(files: Files) -> None:

@@ -35,14 +35,14 @@ def test_space_between_numbers_is_nothing(text: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (b'[1,"2"]', "Expected `int"),
-        (b"[1,[2]]", "Expected `int"),
+        (b'[1,"2"]', "there is text instead of a number"),
+        (b"[1,[2]]", "there is a list instead of a number"),
         (b"[1,2.5]", "a number is a fraction"),
         (b"[1,1e99]", "out of range"),
-        (b"[1,true]", "Expected `int"),
+        (b"[1,true]", "there is a boolean instead of a number"),
         (b"[1,2147483648]", "out of range"),
         (b"[1,9223372036854775808]", "out of range"),
-        (b"[1,-99999999999999999999999]", "out of range|Expected `int`|Integer"),
+        (b"[1,-99999999999999999999999]", "out of range"),
         (b"[1]", "1 rows where the table has 2"),
         (b"[1,2,3]", "3 rows where the table has 2"),
         (b"[]", "0 rows where the table has 2"),

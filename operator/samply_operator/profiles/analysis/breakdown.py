@@ -16,6 +16,7 @@ from samply_operator.profiles.analysis.calltree import Forests, FunctionIndex, S
 from samply_operator.profiles.analysis.summary import Costs
 from samply_operator.profiles.analysis.tally import SampleColumns, Sums, TimeRange
 from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.attribution import operators
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.labels import Attribution, By, Label
 from samply_operator.profiles.attribution.operators import MarkerFacts, Operators, OperatorTotals
@@ -124,9 +125,11 @@ def break_down(
     origin = span[0] if span else 0.0
     sums = _add_up(profile, chosen, attribution, time_range, origin_ms=origin)
     reported: Mapping[int, OperatorTotals] = {}
+    clock: tuple[str, ...] = ()
     if isinstance(attribution, Operators):
         start, end = (time_range.start_ms, time_range.end_ms) if time_range else (-math.inf, math.inf)
         reported = attribution.sum_markers(chosen, origin + start, origin + end)
+        clock = operators.describe_clock(attribution.facts, span)
     if time_range is not None:
         summary.check_range(profile, time_range, sums.samples)
     built = _Builder(attribution, sums, reported, weighing.find_weight_type(chosen))
@@ -148,7 +151,7 @@ def break_down(
         names_problem=attribution.names_problem if isinstance(attribution, Operators) else "",
         labels_total=len(numbers),
         labels=tuple(built.build_label(label) for label in numbers[:limit]),
-        notes=weighing.describe_repeats(profile),
+        notes=(*weighing.describe_repeats(profile), *clock),
     )
 
 

@@ -118,7 +118,7 @@ def read(thread: Thread, meta: Meta, time_range: TimeRange | None = None, *, ori
     """The samples of one thread, of a part of the time only where one is asked for."""
     samples = thread.samples
     stacks = read_stacks(thread)
-    weight = None if has_unit_weights(thread) else vectors.join_floats(samples.weight.float_pieces())
+    weight = None if has_unit_weights(thread) else samples.weight.floats()
     cpu = None
     if has_cpu(thread, meta):
         cpu = vectors.scale(_read_cpu(thread), meta.cpu_unit_us)
@@ -147,7 +147,7 @@ def read_stacks(thread: Thread) -> Ints:
 
 
 def _read_cpu(thread: Thread) -> Longs | Floats:
-    return thread.samples.cpu.numbers(null=0)
+    return thread.samples.cpu.numbers()
 
 
 def sum_cpu_ms(thread: Thread, meta: Meta) -> float | None:
@@ -172,7 +172,7 @@ def read_widths(thread: Thread, meta: Meta, measure: str) -> Floats:
         return vectors.scale(_read_cpu(thread), meta.cpu_unit_us)
     if has_unit_weights(thread):
         return vectors.fill(1.0, thread.samples.length)
-    return vectors.join_floats(thread.samples.weight.float_pieces())
+    return thread.samples.weight.floats()
 
 
 def spread(thread: Thread, meta: Meta, first_ms: float, bucket_ms: float, buckets: int) -> Floats:
@@ -195,7 +195,7 @@ def read_times(thread: Thread) -> Floats:
     samples = thread.samples
     if samples.time.is_absent:
         return vectors.join_floats(())
-    times = vectors.join_floats(samples.time.float_pieces())
+    times = samples.time.floats()
     return times.cumsum() if samples.has_time_deltas else times
 
 
@@ -211,23 +211,7 @@ def find_span(threads: Iterable[Thread]) -> tuple[float, float] | None:
     """The times of the first and the last sample of all threads; None if there are none."""
     first, last = float("inf"), float("-inf")
     for thread in threads:
-        if thread.samples.length == 0 or thread.samples.time.is_absent:
-            continue
-        column = thread.samples.time
-        total = 0.0
-        lowest: float | None = None
-        highest = float("-inf")
-        for piece in column.float_pieces():
-            if not piece:
-                continue
-            if thread.samples.has_time_deltas:
-                lowest = piece[0] if lowest is None else lowest
-                total += sum(piece)
-                highest = total
-            else:
-                earliest, latest = min(piece), max(piece)
-                lowest = earliest if lowest is None else min(lowest, earliest)
-                highest = max(highest, latest)
-        if lowest is not None:
-            first, last = min(first, lowest), max(last, highest)
+        times = read_times(thread)
+        if len(times):
+            first, last = min(first, float(times.min())), max(last, float(times.max()))
     return (first, last) if first <= last else None

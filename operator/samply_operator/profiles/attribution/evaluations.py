@@ -64,6 +64,9 @@ class Evaluations:
     def count(self) -> int:
         return len(self.start_ms)
 
+    def pick(self, rows: Longs) -> Evaluations:
+        return Evaluations(self.start_ms[rows], self.end_ms[rows], self.node[rows], self.cpu_us[rows], self.unparsed)
+
 
 def read(markers: Markers, index: NodeIndex) -> Evaluations:
     """The evaluations among one thread's markers."""

@@ -97,12 +97,12 @@ class _Cursor:
         hashes = lengths.astype(np.uint64)
         for step in range(int(lengths.max()) // 8):
             rows = np.flatnonzero(lengths >= 8 * (step + 1))
-            hashes[rows] = _mix(hashes[rows], words[starts[rows] + 8 * step])
+            hashes[rows] = mix(hashes[rows], words[starts[rows] + 8 * step])
         masks = np.array([(1 << 8 * size) - 1 for size in range(8)], dtype=np.uint64)
-        return _mix(hashes, words[ends - lengths % 8] & masks[lengths % 8])
+        return mix(hashes, words[ends - lengths % 8] & masks[lengths % 8])
 
 
-def _mix(hashes: NDArray[np.uint64], words: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.uint64]:
+def mix(hashes: NDArray[np.uint64], words: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.uint64]:
     mixed = (hashes ^ words) * np.uint64(FACTOR)
     return mixed ^ (mixed >> np.uint64(29))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from samply_operator.profiles.analysis.calltree import FunctionIndex, Stacks
-from samply_operator.profiles.attribution import evaluations
+from samply_operator.profiles.attribution import evaluations, repeats
 from samply_operator.profiles.attribution.evaluations import Evaluations, Node, NodeIndex
 from samply_operator.profiles.attribution.groups import Groups
 from samply_operator.profiles.attribution.labels import Buckets, Label
@@ -39,14 +39,18 @@ NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class MarkerFacts:
-    """How many evaluations there are, and how many markers were unusable: `unparsed` have another text, `broken` no
-    start or end, or end before they begin."""
+    """How many evaluations there are, and how many markers were left out: `unparsed` have another text, `broken` no
+    start or end, or end before they begin; `repeated` are in the file more than once. `first_ms` and `last_ms`: when
+    the first one began and the last one ended, on the clock of the samples."""
 
     evaluations: int
     unparsed: int
     broken: int
     nodes: int
     worker_threads: int
+    repeated: int = 0
+    first_ms: float = 0.0
+    last_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,6 @@ class _Spans:
     bucket: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class _ThreadMarkers:
-    evaluations: Evaluations
-    spans: _Spans
-
-
 class Operators:
     """An `Attribution` by the engine's markers."""
 
@@ -83,17 +81,21 @@ class Operators:
         self._groups = groups
         self._index = NodeIndex()
         self._broken = 0
-        self._threads = {thread.index: self._read(thread) for thread in profile.all_threads}
+        self._spans: dict[int, _Spans] = {}
+        read = {thread.index: self._read(thread) for thread in profile.all_threads}
+        ranked = sorted(profile.all_threads, key=lambda each: (-each.samples.length, each.is_main, each.index))
+        self._evaluations, self._repeated = repeats.drop(read, [thread.index for thread in ranked])
         self.notes, self.names_problem = choose_notes(self._index, names)
         self._bucket_of_node = np.array(build_buckets(self._index, self.buckets, self.notes), dtype=np.int32)
         self.facts = self._count()
         if not self.facts.evaluations:
             raise build_absence(profile, self.facts)
 
-    def _read(self, thread: Thread) -> _ThreadMarkers:
+    def _read(self, thread: Thread) -> Evaluations:
         markers = thread.load_markers()
         self._broken += markers.broken
-        return _ThreadMarkers(evaluations.read(markers, self._index), self._read_spans(markers))
+        self._spans[thread.index] = self._read_spans(markers)
+        return evaluations.read(markers, self._index)
 
     def _read_spans(self, markers: Markers) -> _Spans:
         rows = np.flatnonzero(~markers.find_category(OTHER, evaluations.CATEGORY))
@@ -110,21 +112,23 @@ class Operators:
         return self.buckets.number((self.buckets.number_label(Label(name, "outside")),))
 
     def _count(self) -> MarkerFacts:
-        counts = [each.evaluations.count() for each in self._threads.values()]
+        workers = [each for each in self._evaluations.values() if each.count()]
         return MarkerFacts(
-            evaluations=sum(counts),
-            unparsed=sum(each.evaluations.unparsed for each in self._threads.values()),
+            evaluations=sum(each.count() for each in workers),
+            unparsed=sum(each.unparsed for each in self._evaluations.values()),
             broken=self._broken,
             nodes=len(self._index.nodes),
-            worker_threads=sum(1 for count in counts if count),
+            worker_threads=len(workers),
+            repeated=self._repeated,
+            first_ms=min((float(each.start_ms[0]) for each in workers), default=0.0),
+            last_ms=max((float(each.end_ms.max()) for each in workers), default=0.0),
         )
 
     def attribute(self, thread: Thread, tree: Stacks, index: FunctionIndex, nodes: Ints, times: Floats) -> Ints:
         """See `labels.Attribution`. Raises NoMarkers where the samples have no times."""
         if len(times) != len(nodes):
             raise build_timeless(thread)
-        known = self._threads[thread.index]
-        own, spans = known.evaluations, known.spans
+        own, spans = self._evaluations[thread.index], self._spans[thread.index]
         node = _pick(own.node, intervals.find_innermost(own.start_ms, own.end_ms, times))
         found = _pick(self._bucket_of_node, node)
         rest = np.flatnonzero(found < 0)
@@ -148,7 +152,7 @@ class Operators:
         """By label: totals of the evaluations that began in that time."""
         totals: dict[int, OperatorTotals] = {}
         for thread in threads:
-            own = self._threads[thread.index].evaluations
+            own = self._evaluations[thread.index]
             rows = vectors.find_between(own.start_ms, start_ms, end_ms, own.count())
             labels = self._label_of_node()[own.node[rows]]
             size = len(self.buckets.labels)
@@ -210,13 +214,46 @@ def name_span(category: str, name: str, text: str) -> str:
 
 
 def build_absence(profile: Profile, facts: MarkerFacts) -> NoMarkers:
-    bad = facts.unparsed + facts.broken
+    if facts.broken > facts.unparsed:
+        why = f" that can be read: {facts.broken} have no start or no end, or end before they begin."
+        cure = "The file was damaged or changed: take the profile again."
+    elif facts.unparsed:
+        why = f" that can be read: the text of {facts.unparsed} has another form."
+        cure = "The engine may be newer than this program: use a newer release of it."
+    else:
+        why = "."
+        cure = "Feldera writes them into the samply file of its own endpoint (POST, then GET …/samply_profile there)."
     return NoMarkers(
-        f"{profile.path.name} has no markers of operators"
-        + (f" that can be read: the text or times of {bad} are of another form." if bad else "."),
-        remedy="Feldera writes them into the samply file of its own endpoint (POST, then GET …/samply_profile there). "
-        "By group (--by group, ?by=group) needs none.",
+        f"{profile.path.name} has no markers of operators{why}",
+        remedy=f"{cure} By group (--by group, ?by=group) needs none.",
         details={"unparsed": facts.unparsed, "broken": facts.broken},
+    )
+
+
+def check(profile: Profile, span: tuple[float, float] | None) -> MarkerFacts | None:
+    """The facts about its markers; None: it has none. Raises BrokenProfile, or NoMarkers where none of them is any
+    good."""
+    try:
+        facts = Operators(profile, Groups(())).facts
+    except NoMarkers as error:
+        if any(error.details.values()):
+            raise
+        return None
+    if notes := describe_clock(facts, span):
+        raise NoMarkers(notes[0])
+    return facts
+
+
+def describe_clock(facts: MarkerFacts, span: tuple[float, float] | None) -> tuple[str, ...]:
+    """A note where no sample can lie in any evaluation. `span`: the times of the first and the last sample."""
+    if span is None or (facts.first_ms <= span[1] and facts.last_ms >= span[0]):
+        return ()
+    markers, samples = (
+        f"{start / 1000:.3f} to {end / 1000:.3f} s" for start, end in ((facts.first_ms, facts.last_ms), span)
+    )
+    return (
+        f"The markers' times ({markers}) lie outside of the samples' ({samples}): they are damaged, or of another "
+        "clock, so no sample belongs to an operator. Take the profile again.",
     )
 
 

@@ -19,6 +19,7 @@ from importlib import resources
 
 import msgspec
 
+from samply_operator import json_errors
 from samply_operator.profiles.analysis.calltree import Function
 from samply_operator.profiles.errors import InvalidRules
 
@@ -73,7 +74,7 @@ def parse(text: str, where: str) -> tuple[Rule, ...]:
         return tuple(_compile(group) for group in raw.group)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, re.error) as error:
         raise InvalidRules(
-            f"{where} can't be used: {error}.",
+            f"{where} can't be used: {json_errors.describe(error)}.",
             remedy="See docs/operators.md for what such a file looks like.",
         ) from error
 

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from samply_operator.profiles.errors import BrokenProfile, build_broken
+from samply_operator.profiles.errors import BrokenProfile, build_broken, build_undecodable
 from samply_operator.profiles.format import vectors
 
 if TYPE_CHECKING:
     from samply_operator.profiles.format.vectors import Floats, Longs
 
 PIECE = 1 << 20
+MAX_NUMBER = 1e18
+"""As milliseconds 30 million years, as bytes an exabyte."""
 DIGIT, POSITIVE, MINUS, POINT = (re.compile(pattern) for pattern in (rb"[0-9]", rb"[1-9]", rb"-", rb"\.|[eE]-"))
 _floats = msgspec.json.Decoder(list[float])
 _either = msgspec.json.Decoder(list[int | float])
@@ -79,6 +81,13 @@ class Column:
         """The numbers in order; null counts as 0."""
         return self._pieces(b"0")
 
+    def floats(self) -> Floats:
+        """All of them as one array; null counts as 0. Raises BrokenProfile for what no sum can hold."""
+        found = vectors.join_floats(self.float_pieces())
+        if len(found) and max(found.max(), -found.min()) > MAX_NUMBER:
+            raise build_broken(self.where, f"a number is too large ({max(found, key=abs):.3g})")
+        return found
+
     def ints(self, typecode: str = "i", *, null: int = -1) -> array[int]:
         """All of them, compact. "i" is 32 bits wide, "q" 64. `null` stands for JSON's null."""
         limit = 1 << (31 if typecode == "i" else 63)
@@ -96,13 +105,13 @@ class Column:
         self._check_length(total)
         return out
 
-    def numbers(self, *, null: int = 0) -> Longs | Floats:
-        """All of them, also fractions. `null` stands for JSON's null."""
+    def numbers(self) -> Longs | Floats:
+        """All of them, also fractions; null counts as 0."""
         try:
-            return vectors.view_longs(self.ints("q", null=null))
+            return vectors.view_longs(self.ints("q", null=0))
         except BrokenProfile:
             # Fractions, or something that the other decoder reports.
-            return vectors.join_floats(self._pieces(b"%d" % null))
+            return self.floats()
 
     def _read_piece(self, text: bytes, null: int) -> Longs:
         body = text[1:-1].replace(b"null", b"%d" % null) if b"null" in text else text[1:-1]
@@ -116,7 +125,7 @@ class Column:
             # Whole numbers may be spelt 2.0 or 2e3.
             numbers = _either.decode(clean)
         except msgspec.DecodeError as error:
-            raise build_broken(self.where, str(error)) from error
+            raise build_undecodable(self.where, error) from error
         if any(number != int(number) for number in numbers):
             raise build_broken(self.where, "a number is a fraction, where it can be none")
         try:
@@ -131,7 +140,7 @@ class Column:
             try:
                 numbers = _floats.decode(clean)
             except msgspec.DecodeError as error:
-                raise build_broken(self.where, str(error)) from error
+                raise build_undecodable(self.where, error) from error
             total += len(numbers)
             yield numbers
         self._check_length(total)

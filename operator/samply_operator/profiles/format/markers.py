@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.errors import build_broken, build_undecodable
 from samply_operator.profiles.format import json_text, vectors
-from samply_operator.profiles.format.columns import Column
+from samply_operator.profiles.format.columns import MAX_NUMBER, Column
 from samply_operator.profiles.format.lazy_numpy import np
 from samply_operator.profiles.format.tables import RawMarkers
 
@@ -73,7 +73,8 @@ def read(raw: RawMarkers | None, where: str, categories: Sequence[str], strings:
         vectors.view_longs(Column(column, f"{where}.{name}", raw.length).ints("q"))
         for column, name in ((raw.phase, "phase"), (raw.category, "category"), (raw.name, "name"))
     )
-    good = np.flatnonzero((phase[ours] == INTERVAL) & (end[ours] >= start[ours]))
+    is_interval = (phase[ours] == INTERVAL) & (end[ours] >= start[ours]) & (np.abs(end[ours]) <= MAX_NUMBER)
+    good = np.flatnonzero(is_interval & (np.abs(start[ours]) <= MAX_NUMBER))
     rows = ours[good]
     _check(category[rows], categories, f"{where}.category")
     _check(name[rows], strings, f"{where}.name")
@@ -111,7 +112,7 @@ def _decode(raw: msgspec.Raw, shape: type[list[Item]], where: str, length: int) 
     try:
         items = json_text.decode(raw, shape) if len(raw) else []
     except (msgspec.DecodeError, RecursionError) as error:
-        raise build_broken(where, str(error)) from error
+        raise build_undecodable(where, error) from error
     if len(items) != length:
         raise build_broken(where, f"{len(items)} rows where the table has {length}")
     return items

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -10,13 +11,22 @@ from typing import TypeVar
 
 import msgspec
 
-from samply_operator.profiles.errors import BrokenProfile, UnreadableProfile, UnsupportedVersion, build_broken
+from samply_operator import json_errors
+from samply_operator.profiles.errors import (
+    BrokenProfile,
+    UnreadableProfile,
+    UnsupportedVersion,
+    build_broken,
+    build_undecodable,
+)
 from samply_operator.profiles.format import file_types, json_text, markers, source, vectors
 from samply_operator.profiles.format import tables as disk
 from samply_operator.profiles.format.columns import Column
 from samply_operator.profiles.format.profile import Lib, LoadTables, Meta, Profile, Samples, Tables, Thread
 
 CPU_UNIT_US = {"ms": 1000, "µs": 1, "ns": 1e-3}
+BYTE = re.compile(r"\(byte (\d+)\)")
+NO_NUMBER = re.compile(rb"-?(?:NaN|Infinity)")
 MAX_INTERVAL_MS = 3_600_000
 """What is longer was not meant: it is taken for unknown, as zero is."""
 
@@ -73,13 +83,24 @@ def decode(data: bytes | bytearray, shape: type[Decoded], path: Path) -> Decoded
     try:
         return json_text.decode(data, shape)
     except msgspec.ValidationError as error:
-        raise build_broken("the file", str(error)) from error
+        raise build_undecodable("the file", error, has_place=True) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        is_cut = "truncated" in str(error)
-        remedy = "It was cut off while it was written or copied" if is_cut else "It was damaged or changed"
+        what, remedy = explain_malformed(data, error)
         raise UnreadableProfile(
-            f"{path.name} is not JSON: {error}.", remedy=f"{remedy}; take it again.", details={"path": path.name}
+            f"{path.name} is not JSON: {what}.", remedy=remedy, details={"path": path.name}
         ) from error
+
+
+def explain_malformed(data: bytes | bytearray, error: Exception) -> tuple[str, str]:
+    """What is wrong with text that is no JSON, and what to do."""
+    if "truncated" in str(error):
+        return "it ends too early", "It was cut off while it was written or copied; take it again."
+    at = BYTE.search(str(error))
+    found = NO_NUMBER.search(data, int(at[1]) - 1, int(at[1]) + 9) if at else None
+    if at and found:
+        word = found[0].decode()
+        return f"{word} at byte {at[1]}, which is no number in JSON", "Have its writer put null there instead."
+    return json_errors.describe(error), "It was damaged or changed; take it again."
 
 
 class _Builder:
@@ -138,14 +159,16 @@ class _Builder:
             stack_count=stacks.length if stacks else 0,
             load_tables=load_shared if is_shared else partial(self._load_own, raw, where),
             samples=_samples(raw.samples, f"{where}.samples"),
-            load_markers=partial(self._load_markers, raw, f"{where}.markers"),
+            load_markers=partial(self._load_markers, raw, where),
         )
 
     def _load_markers(self, raw: disk.RawThread, where: str) -> markers.Markers:
         strings = self.shared_strings
         if strings is None:
-            strings = read_strings(raw.string_array, where)
-        return markers.read(raw.markers, where, [category.name for category in self.raw.meta.categories], strings)
+            strings = read_strings(raw.string_array, f"{where}.stringArray")
+        return markers.read(
+            raw.markers, f"{where}.markers", [category.name for category in self.raw.meta.categories], strings
+        )
 
     def _load_shared(self, *, with_stacks: bool = True) -> Tables:
         return self._tables(self._shared(), "shared", self.shared_strings or [], with_stacks=with_stacks)
@@ -266,7 +289,7 @@ def read_strings(raw: msgspec.Raw, where: str) -> list[str]:
     try:
         return json_text.decode(raw, list[str]) if len(raw) else []
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise build_broken(where, str(error)) from error
+        raise build_undecodable(where, error) from error
 
 
 def _keep(column: array[int], flags: array[int] | None, bit: int) -> array[int]:
@@ -308,6 +331,8 @@ def _samples(raw: disk.RawSamples | None, where: str) -> Samples:
         weight=Column(raw.weight, f"{where}.weight", raw.length),
         weight_type=raw.weight_type or "samples",
         cpu=Column(raw.thread_cpu_delta, f"{where}.threadCPUDelta", raw.length),
-        time=Column(raw.time_deltas if has_deltas else raw.time, f"{where}.time", raw.length),
+        time=Column(
+            *((raw.time_deltas, f"{where}.timeDeltas") if has_deltas else (raw.time, f"{where}.time")), raw.length
+        ),
         has_time_deltas=has_deltas,
     )

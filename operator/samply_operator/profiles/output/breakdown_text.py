@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from samply_operator.profiles.analysis.breakdown import Breakdown, LabelCost
 from samply_operator.profiles.analysis.weighing import name_unit
+from samply_operator.profiles.attribution.operators import MarkerFacts
 from samply_operator.profiles.output import text
 from samply_operator.profiles.output.display_names import clean
 
@@ -26,7 +27,7 @@ def render(breakdown: Breakdown) -> str:
         + text.render_sums(breakdown.samples, breakdown.weight, breakdown.weight_type, breakdown.cpu_ms),
         *text.render_quality(breakdown.coverage, breakdown.lost_events),
         *text.render_notes(breakdown.notes),
-        *_render_markers(breakdown),
+        *([render_markers(breakdown.markers)] if breakdown.markers else []),
         *([f"without Feldera's names: {clean(breakdown.names_problem)}"] if breakdown.names_problem else []),
         f"{breakdown.outside_percent:.1f} % {outside}; percentages are of the {unit} of all threads"
         if breakdown.weight
@@ -40,14 +41,12 @@ def render(breakdown: Breakdown) -> str:
     return "\n".join([*lines, *([f"  … and {hidden} more"] if hidden > 0 else [])]) + "\n"
 
 
-def _render_markers(breakdown: Breakdown) -> list[str]:
-    facts = breakdown.markers
-    if facts is None:
-        return []
+def render_markers(facts: MarkerFacts) -> str:
     bad = [f"{facts.unparsed} with another text"] if facts.unparsed else []
     bad += [f"{facts.broken} without a start or an end"] if facts.broken else []
+    bad += [f"{facts.repeated:,} that are repeated"] if facts.repeated else []
     left_out = f"; left out: {', '.join(bad)}" if bad else ""
-    return [f"{facts.evaluations:,} evaluations of {facts.nodes} operators in {facts.worker_threads} threads{left_out}"]
+    return f"{facts.evaluations:,} evaluations of {facts.nodes} operators in {facts.worker_threads} threads{left_out}"
 
 
 def _render_label(label: LabelCost, own: str, *, is_operator: bool) -> list[str]:

@@ -149,10 +149,11 @@ def _samples(
         path = weighing.walk_up(weighed.forest, node)
         path.reverse()
         values = [round(per_unit * values.get(node, 0.0)) for values, per_unit in sums]
-        if max(values) > MAX_VALUE:
-            raise build_broken(
-                weighed.thread.samples.weight.where, "a sum has more than the 64 bits that pprof has for it"
-            )
+        for column, value in zip(columns, values, strict=True):
+            if value > MAX_VALUE:
+                samples = weighed.thread.samples
+                where = (samples.weight if column.measure == "samples" else samples.cpu).where
+                raise build_broken(where, "a sum has more than the 64 bits that pprof has for it")
         locations = message(1, b"".join(map(numbers.__getitem__, path)))
         yield message(SAMPLE, locations + message(2, b"".join(map(varint, values))) + labels)
 

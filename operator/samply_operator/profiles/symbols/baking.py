@@ -16,7 +16,7 @@ import msgspec
 
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts, gather
 from samply_operator.profiles.analysis.tally import TimeRange
-from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.errors import build_undecodable
 from samply_operator.profiles.format import gzipping, reading, source, vectors
 from samply_operator.profiles.format import tables as disk
 from samply_operator.profiles.format.profile import Profile
@@ -205,7 +205,7 @@ def _text(thread: Document, key: str) -> str:
     try:
         return msgspec.json.decode(thread.get(key, b'""'), type=str | None) or ""
     except msgspec.DecodeError as error:
-        raise build_broken(f"threads[].{key}", str(error)) from error
+        raise build_undecodable(f"threads[].{key}", error) from error
 
 
 def render(value: object) -> Iterator[bytes | memoryview]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from samply_operator.profiles.analysis import tally
-from samply_operator.profiles.errors import build_broken
+from samply_operator.profiles.errors import build_broken, build_undecodable
 from samply_operator.profiles.format import tables as disk
 from samply_operator.profiles.format.profile import Thread
 from samply_operator.profiles.symbols.inlining import Expansion
@@ -138,7 +138,7 @@ def _decode(holder: Document, key: str, where: str) -> Columns:
     try:
         table = msgspec.json.decode(holder[key], type=dict[str, Any])
     except (KeyError, msgspec.DecodeError) as error:
-        raise build_broken(f"{where}.{key}", str(error)) from error
+        raise build_undecodable(f"{where}.{key}", error) from error
     lengths = {len(column) for column in table.values() if isinstance(column, list)}
     if lengths - {table.get("length")}:
         raise build_broken(f"{where}.{key}", "its columns differ in length")

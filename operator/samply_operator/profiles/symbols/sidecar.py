@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from samply_operator import json_errors
 from samply_operator.profiles.errors import UnreadableProfile, UnreadableSymbols
 from samply_operator.profiles.format import json_text, source
 from samply_operator.profiles.format.profile import Lib
@@ -109,7 +110,7 @@ def parse(data: bytes | bytearray, libs: Sequence[Lib]) -> Symbols:
     try:
         raw = json_text.decode(data, RawSidecar)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _build_unreadable("the file", str(error)) from error
+        raise _build_unreadable("the file", json_errors.describe(error)) from error
     found: dict[int, Mapping[int, Symbol]] = {}
     strangers: list[RawLibSymbols] = []
     for number, entry in enumerate(raw.data):
