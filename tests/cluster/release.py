@@ -216,8 +216,11 @@ class Install:
 
     def read_metrics(self) -> dict[str, float]:
         """Of both containers, by name and labels."""
-        with self.forward(self.deployment, 9090) as port:
-            text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+        with (
+            self.forward(self.deployment, 9090) as port,
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer,
+        ):
+            text = answer.read().decode()
         lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in lines}
 

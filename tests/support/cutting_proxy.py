@@ -39,11 +39,14 @@ class CuttingProxy:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """No coroutine: one that is cancelled before it began would leave the connection open."""
+        task = asyncio.create_task(self._forward(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(lambda _: writer.transport.abort())  # a reset, as a failing box on the way gives it
         task.add_done_callback(self._tasks.discard)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         left = self.cuts.pop(0) if self.cuts else None
         out_reader, out_writer = await asyncio.open_connection(*self._to)
         ways = {
@@ -55,8 +58,7 @@ class CuttingProxy:
         finally:
             for way in ways:
                 way.cancel()
-            for end in (writer, out_writer):
-                end.transport.abort()  # a reset, as a failing box on the way gives it
+            out_writer.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None) -> None:
         with contextlib.suppress(OSError):

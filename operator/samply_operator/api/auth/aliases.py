@@ -14,6 +14,7 @@ from samply_operator.errors import OperatorUnavailable, UnknownPipeline
 from samply_operator.feldera.answers import UUID
 
 _ID = re.compile(UUID)
+ID_LENGTH = 36
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,7 +24,7 @@ def resolve(request: web.Request, handler: Handler) -> Awaitable[web.StreamRespo
     """Routes see the name. A refusal contains only the requested text: the name may be hidden from the caller."""
     asked = request.match_info.get("pipeline_name", "")
     # Returns the handler's own coroutine if there is nothing to do: each request passes here.
-    return handler(request) if _ID.fullmatch(asked) is None else _resolve(request, handler, asked)
+    return _resolve(request, handler, asked) if _is_id(asked) else handler(request)
 
 
 async def _resolve(request: web.Request, handler: Handler, asked: str) -> web.StreamResponse:
@@ -42,6 +43,10 @@ async def _resolve(request: web.Request, handler: Handler, asked: str) -> web.St
 def find_name(request: web.Request, asked: str) -> str:
     """The name of the pipeline that has this id. Unknown ids are returned unchanged; so is the id in a request with
     Feldera's key, because Feldera decides what that caller may see under which name."""
-    if _ID.fullmatch(asked) is None or request.app[AUTHENTICATOR].is_felderas(list_shown(request)):
+    if not _is_id(asked) or request.app[AUTHENTICATOR].is_felderas(list_shown(request)):
         return asked
     return request.app[STATE].view.find_name(asked) or asked
+
+
+def _is_id(asked: str) -> bool:
+    return len(asked) == ID_LENGTH and _ID.fullmatch(asked) is not None

@@ -39,8 +39,8 @@ OUTCOMES: Mapping[Decision, str] = {
     "Undecided": "unavailable",
 }
 """Names in the metrics."""
-VISIBLE: web.RequestKey[Mapping[str, str] | None] = web.RequestKey("visible", Mapping)
-"""Of an admitted request: the only pipelines that its caller may see, names by Feldera's id; None: all."""
+VISIBLE: web.RequestKey[Mapping[str, str]] = web.RequestKey("visible", Mapping)
+"""Of an admitted request: the only pipelines that its caller may see, names by Feldera's id; not set: all."""
 VIEWS: web.RequestKey[tuple[View, View]] = web.RequestKey("views", tuple)
 """Of a request: the whole view, and what of it its caller may look at."""
 
@@ -100,9 +100,7 @@ async def admit(request: web.Request, other: str = "") -> Caller:
     except (errors.AccessUndecided, errors.OperatorUnavailable) as error:
         _note(request, "Undecided", NOBODY, error.code)
         raise
-    if who.visible is None:
-        request[VISIBLE] = None
-    else:
+    if who.visible is not None:
         who = _limit(request, who, who.visible, name)
         namespaces = view_of(request).list_namespaces()
     caller = Caller(who, login)

@@ -74,7 +74,9 @@ async def send_profile(
     remote = request.app[FILES].remote
     if remote is not None and (url := await _find_redirect(request, remote, manifest)) is not None:
         return web.Response(status=307, headers={hdrs.LOCATION: url, hdrs.CACHE_CONTROL: "no-store", **(headers or {})})
-    facts = _build_headers(manifest.id, manifest.finished_at, file.sha256, cache) | (headers or {})
+    facts: Mapping[str, str] = _build_headers(manifest.id, manifest.finished_at, file.sha256, cache)
+    if headers:
+        facts = {**facts, **headers}
     return await send(request, Body((manifest,), file.sha256, parse_modified(manifest.finished_at), facts))
 
 
