@@ -91,7 +91,7 @@ def test_the_api_server_keeps_every_field_of_a_status(name: str, schema: dict[st
     jsonschema.validate(samples.merge(samples.STATUSES[name]), body, format_checker=checker)
 
 
-def test_the_status_has_room_for_what_the_model_knows(schema: dict[str, Any]) -> None:
+def test_the_status_has_every_field_of_the_model(schema: dict[str, Any]) -> None:
     fields = schema["properties"]["status"]["properties"]
     target = {f.encode_name for f in msgspec.structs.fields(manifest.RecordedTarget)}
     assert set(fields["target"]["properties"]) == target
@@ -129,7 +129,7 @@ def test_unnamed_functions_are_counted_in_samples(schema: dict[str, Any]) -> Non
     assert quality["unresolvedPercent"]["description"].startswith("Share of the samples")
 
 
-def test_the_crd_stays_when_the_release_goes(crd: helm.Object) -> None:
+def test_the_crd_outlives_the_release(crd: helm.Object) -> None:
     assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     for given in helm.select(helm.render({"crds": {"keep": False}}), "CustomResourceDefinition"):
         assert "annotations" not in given["metadata"]

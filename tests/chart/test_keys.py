@@ -156,7 +156,7 @@ def read_test(values: helm.Object | None = None) -> helm.Object:
     return found
 
 
-def test_helm_test_asks_the_service(default_objects: list[helm.Object]) -> None:
+def test_helm_test_requests_the_service(default_objects: list[helm.Object]) -> None:
     pod = read_test()
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     assert pod["spec"]["containers"][0]["command"][-1] == f"http://samply-operator.{helm.NAMESPACE}.svc:80/readyz"

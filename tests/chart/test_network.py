@@ -49,7 +49,7 @@ def test_peers_are_let_in_to_their_port_only() -> None:
     assert (metrics["ports"][0]["port"], metrics["from"]) == ("metrics", prometheus)
 
 
-def test_what_goes_out_is_limited_on_request_only() -> None:
+def test_egress_is_limited_only_on_request() -> None:
     extra = [{"to": [{"namespaceSelector": {}}], "ports": [{"port": 53, "protocol": "UDP"}]}]
     spec = read_policy(egress={"enabled": True, "apiServerCidrs": ["10.0.0.1/32"], "extra": extra})
     server, dns = spec["egress"]

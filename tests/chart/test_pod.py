@@ -141,7 +141,7 @@ def test_one_pod_at_a_time_writes_the_volume(default_objects: list[helm.Object])
     assert helm.pod_spec(default_objects)["securityContext"]["fsGroup"] == 65532
 
 
-def test_the_volume_stays_when_the_release_goes(default_objects: list[helm.Object]) -> None:
+def test_the_volume_outlives_the_release(default_objects: list[helm.Object]) -> None:
     claim = helm.only(default_objects, "PersistentVolumeClaim")
     assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert volumes(default_objects)["profiles"]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]

@@ -125,7 +125,7 @@ def list_new(pipeline: Pipeline, known: set[str]) -> list[profiles.Object]:
     return [item for item in profiles.find(pipeline) if profiles.uid_of(item) not in known]
 
 
-def test_a_quota_lets_one_of_two_ordinals_in(target: Pipeline) -> None:
+def test_a_quota_admits_one_of_two_ordinals(target: Pipeline) -> None:
     """Ordinal 0 is recorded once, ordinal 1 is refused with a message; after deleting the object of ordinal 0, and the
     quota, nothing is recorded a second time."""
     for item in profiles.find(target):

@@ -259,7 +259,7 @@ def test_a_deletion_missed_while_the_operator_was_away_is_found(
     assert profiles.uid_of(kept) in disk.list_profiles()
 
 
-def test_a_crd_says_that_it_is_being_deleted_before_its_first_object_goes() -> None:
+def test_a_crd_reports_its_deletion_before_its_first_object_is_gone() -> None:
     """What keeps the files when a CRD is deleted rests on it. Asked of a CRD of this test's own."""
     with release.fresh_namespace("crd") as namespace:
         plural, group = f"throwaways{uuid.uuid4().hex[:6]}", "test.samply.feldera.com"

@@ -123,7 +123,7 @@ class ExecContract:
         )  # fmt: skip
         assert read_sha256(local) == sha256
 
-    async def test_copy_out_goes_on_where_an_earlier_one_stopped(self, door: Door, tmp_path: Path) -> None:
+    async def test_copy_out_resumes_an_earlier_one(self, door: Door, tmp_path: Path) -> None:
         size = 500_000
         path, sha256 = await door.make_file("resumed", size)
         local = tmp_path / "copy"

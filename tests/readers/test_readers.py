@@ -199,7 +199,7 @@ def test_pprof_counts_the_same(baked: Path, tmp_path: Path) -> None:
 
 
 @needs_go
-def test_pprof_tells_threads_apart(baked: Path, tmp_path: Path) -> None:
+def test_pprof_separates_threads(baked: Path, tmp_path: Path) -> None:
     path = tmp_path / "cpu.pb.gz"
     path.write_bytes(b"".join(pprof.convert(profiles.read(baked))))
     expected = {

@@ -24,7 +24,7 @@ def read(secret: object) -> dict[str, bytes]:
     return {name: base64.b64decode(value) for name, value in secret["data"].items()}
 
 
-def test_the_key_is_known_by_what_goes_into_the_secret(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_secret_verifies_the_key(capsys: pytest.CaptureFixture[str]) -> None:
     made = make(capsys, "ci", "--verbs", "get,create", "--namespaces", "a,b", "--days", "90", "-n", "ops")
     assert isinstance(made["key"], str)
     assert made["secret"]["metadata"] == {"name": "samply-operator-api-keys", "namespace": "ops"}  # type: ignore[index]
@@ -65,7 +65,7 @@ def test_the_printed_line_is_one_that_a_shell_takes(capsys: pytest.CaptureFixtur
         ("ci", "--namespaces", ""),
     ],
 )
-def test_what_would_let_nobody_in_is_refused(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+def test_a_key_that_grants_nothing_is_refused(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     assert main.main(["key", "new", *arguments]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""

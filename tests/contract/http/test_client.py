@@ -136,7 +136,7 @@ def test_a_code_that_two_classes_share_gives_the_base() -> None:
     assert type(build_error(ErrorReply(errors.ProfilingFailed.code, "x"))) is errors.ProfilingFailed
 
 
-async def test_credentials_are_kept_when_the_operator_goes(path: Path, operator: FakeOperator) -> None:
+async def test_credentials_are_kept_when_the_operator_disconnects(path: Path, operator: FakeOperator) -> None:
     """And one that has just begun, and couldn't read the Secrets yet, takes none away."""
     known = Credentials(link_keys=(b"k" * 32,), read_at=1000.0)
     operator.credentials = known

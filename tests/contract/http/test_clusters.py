@@ -80,7 +80,7 @@ async def test_who_may_read_one_does_not_see_the_other(pair: Pair) -> None:
     assert answer.status == 404
 
 
-async def test_the_other_cluster_knows_nothing_of_this_one(pair: Pair) -> None:
+async def test_the_other_cluster_does_not_see_this_one(pair: Pair) -> None:
     await pair.there.settle()
     assert (await pair.there.get(URL)).body == b"theirs"
     assert set(pair.there.state.view.catalog.by_id) == {make_id(2)}

@@ -69,7 +69,7 @@ async def test_every_address_is_the_page(service: Service, path: str) -> None:
     assert headers["Cache-Control"] == "no-cache"
 
 
-async def test_its_policy_lets_nothing_in_from_elsewhere(service: Service) -> None:
+async def test_its_policy_allows_no_other_origin(service: Service) -> None:
     """No inline code, no other host, no markup made of text, no framing."""
     policy = (await fetch(service, "/console/"))[1]["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))

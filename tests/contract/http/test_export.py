@@ -77,7 +77,7 @@ async def test_an_export_holds_the_whole_pipeline_and_no_other(service: Service)
     assert service.operator.exported == [SupportBundleRequest("orders", "feldera")]
 
 
-async def test_profiles_are_stored_so_the_length_is_known_and_a_download_goes_on(service: Service) -> None:
+async def test_profiles_are_stored_uncompressed_so_a_download_can_be_resumed(service: Service) -> None:
     whole = await service.get(URL)
     assert all(each.compress_type == zipfile.ZIP_STORED for each in open_zip(whole.body).infolist())
     assert int(whole.headers["Content-Length"]) == len(whole.body)

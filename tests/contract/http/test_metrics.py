@@ -162,7 +162,7 @@ async def test_one_client_takes_not_all_connections_of_that_port(service: Servic
         writer.close()
 
 
-async def test_the_id_of_a_proxy_goes_all_the_way(service: Service) -> None:
+async def test_the_request_id_of_a_proxy_is_passed_on(service: Service) -> None:
     """Into the header, the error's body, and over the socket."""
     answer = await service.ask("POST", "/v0/pipelines/orders/samply_profile", X_Request_Id="from-a-proxy-2")
     assert answer.headers["X-Request-Id"] == "from-a-proxy-2"

@@ -72,7 +72,7 @@ async def test_one_that_failed_at_once_says_why(service: Service) -> None:
     assert answer.read_json()["message"] == "perf was refused. Add PERFMON."
 
 
-async def test_a_pod_that_nobody_reached_is_worth_another_try(service: Service) -> None:
+async def test_an_unreachable_pod_is_retried(service: Service) -> None:
     failure = Failure("Unreachable", "exec: dial tcp: connection refused", "Look at the node, ask again.")
     start(service, state="Failed", failure=failure)
     answer = await service.post(URL)

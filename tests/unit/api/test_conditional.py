@@ -26,7 +26,7 @@ def decide(size: int = 10, method: str = "GET", **headers: str | list[str]) -> P
     return conditional.decide(named, tag=TAG, modified=TIME, size_bytes=size, method=method)
 
 
-def test_only_get_knows_ranges() -> None:
+def test_ranges_apply_only_to_get() -> None:
     assert decide(Range="bytes=0-3") == Part(0, 4)
     for wanted in ("bytes=0-3", "bytes=99-"):
         assert decide(method="HEAD", Range=wanted) == Whole()

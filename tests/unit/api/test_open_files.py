@@ -58,7 +58,7 @@ async def test_many_users_share_one_file(files: OpenFiles) -> None:
         assert os.pread(first.fileno(), 4, 0) == b"data"
 
 
-async def test_it_is_closed_when_nobody_asked_for_a_while(files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_closed_after_a_while_without_requests(files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_files, "KEEP_SECS", 0.02)
     async with borrow(files, IDS[0]) as file:
         await asyncio.sleep(0.1)

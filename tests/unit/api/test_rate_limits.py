@@ -137,7 +137,7 @@ def test_probes_are_never_refused(path: str) -> None:
     assert {door.ask(path=path) for _ in range(50)} == {200}
 
 
-def test_without_a_limit_nobody_is_refused_and_nothing_is_kept() -> None:
+def test_without_a_limit_no_request_is_refused_and_nothing_is_kept() -> None:
     door = Door(per_sec=0)
     assert {door.ask() for _ in range(50)} == {200}
     assert not door.rates._buckets

@@ -128,7 +128,7 @@ async def test_a_caller_who_cannot_see_the_pipeline_in_feldera_cannot_act(
     assert started.id in operator.engine.runs
 
 
-async def test_nobody_deletes_with_felderas_key(
+async def test_felderas_key_deletes_nothing(
     cluster: FakeCluster, operator: OperatorProcess, client: OperatorClient
 ) -> None:
     """Its role read reads and starts."""

@@ -354,7 +354,7 @@ async def test_a_call_that_cannot_be_read_is_refused(
             assert (await response.json())["errorCode"] == "UnknownPipelineName"
 
 
-async def test_a_client_that_goes_away_does_no_harm(
+async def test_a_client_that_disconnects_does_no_harm(
     operator: OperatorProcess, server: ControlServer, path: Path, client: OperatorClient
 ) -> None:
     """The other clients still get updates."""
@@ -420,7 +420,7 @@ async def test_a_preflight_while_one_records_is_refused_as_a_start_is(
     assert caught.value.details["profile"] == raw["metadata"]["uid"]
 
 
-async def test_a_preflight_that_takes_too_long_is_told_so(cluster: FakeCluster, client: OperatorClient) -> None:
+async def test_a_preflight_that_takes_too_long_is_reported(cluster: FakeCluster, client: OperatorClient) -> None:
     """Its object continues, and is named."""
     add_pipeline(cluster)
     await reach(lambda: see(client).pipelines)

@@ -164,7 +164,7 @@ ATTACKS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("attack", list(ATTACKS), ids=str)
-async def test_an_attack_is_refused_and_told_nothing_of_the_keys(attack: str) -> None:
+async def test_an_attack_is_refused_without_a_hint_of_the_keys(attack: str) -> None:
     assert await verify(GOOD), "and nothing else is wrong with it"
     with pytest.raises(Unauthenticated) as caught:
         await verify(ATTACKS[attack])

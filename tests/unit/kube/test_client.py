@@ -223,7 +223,7 @@ async def test_a_rotated_token_is_loaded_once_for_all_who_wait(kube: FakeKube) -
         assert load.loads == 2
 
 
-async def test_an_exec_meets_a_rotated_token_too(kube: FakeKube) -> None:
+async def test_an_exec_uses_a_rotated_token_too(kube: FakeKube) -> None:
     kube.token = kube.exec.token = "new"
     async with KubeClient(Tokens(kube.url, "old", "new")) as client:
         assert (await client.run("space", "pod", "main", ["true"], deadline_secs=10)).exit_code == 0

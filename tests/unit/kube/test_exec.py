@@ -59,7 +59,7 @@ async def test_a_container_that_is_gone_is_not_worth_repeating(kube: FakeKube, c
         await run(client, "true")
 
 
-async def test_a_refused_handshake_tells_the_cause(kube: FakeKube, client: KubeClient) -> None:
+async def test_a_refused_handshake_reports_the_cause(kube: FakeKube, client: KubeClient) -> None:
     kube.exec.break_next([Fault(refuse=403), Fault(refuse=500)])
     with pytest.raises(errors.KubeForbidden, match="refused by the test"):
         await run(client, "true")
@@ -137,7 +137,7 @@ async def test_a_slow_reader_holds_the_process_back(kube: FakeKube, client: Kube
     assert taken == 50_000_000
 
 
-async def test_stdin_that_nobody_reads_does_not_hide_the_exit_code(client: KubeClient) -> None:
+async def test_unread_stdin_does_not_hide_the_exit_code(client: KubeClient) -> None:
     result = await client.run("space", "pod", "main", ["sh", "-c", "exit 9"], deadline_secs=20, stdin=bytes(10_000_000))
     assert result.exit_code == 9
 

@@ -50,7 +50,7 @@ def build(client: KubeClient, clock: Clock, pod: str) -> LeaderLease:
     return LeaderLease(client, "ns", NAME, pod, f"{pod}:8080", now=lambda: 1.8e9, uptime=clock)
 
 
-async def test_the_first_one_leads_and_the_other_knows_where(client: KubeClient, clock: Clock) -> None:
+async def test_the_first_one_leads_and_the_other_has_its_address(client: KubeClient, clock: Clock) -> None:
     one, two = build(client, clock, "one"), build(client, clock, "two")
     assert await one.try_acquire()
     assert not await two.try_acquire()

@@ -17,7 +17,7 @@ def ask(url: str, path: str | None = None) -> tuple[int, dict[str, str], bytes]:
     return response.status, dict(response.getheaders()), response.read()
 
 
-def test_the_viewer_s_page_and_nobody_else_may_have_it(tmp_path: Path) -> None:
+def test_only_the_viewer_s_page_may_read_it(tmp_path: Path) -> None:
     """A client without the address gets nothing; pages of other origins may not read it."""
     file = tmp_path / "p.json.gz"
     file.write_bytes(b"profile")

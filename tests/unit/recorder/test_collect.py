@@ -85,7 +85,7 @@ async def test_the_copy_is_retried_if_the_containers_state_is_unknown(
     assert status["phase"] == "Succeeded", status
 
 
-async def test_a_pod_deleted_during_the_copy_is_told_as_that(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_pod_deleted_during_the_copy_is_the_reason(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """Not as a copy that failed."""
     add_pipeline(cluster)
 
@@ -101,7 +101,7 @@ async def test_a_pod_deleted_during_the_copy_is_told_as_that(operator: OperatorP
 
 
 @pytest.mark.parametrize("is_found", [False, True], ids=["it isn't there yet", "its successor has no such file"])
-async def test_a_container_restarted_during_the_copy_is_told_as_that(
+async def test_a_container_restarted_during_the_copy_is_the_reason(
     operator: OperatorProcess, cluster: FakeCluster, is_found: bool
 ) -> None:
     """Whether the session finds nothing, or a container that knows nothing of the file."""
@@ -276,7 +276,7 @@ def test_throttling_by_the_cpu_limit_is_reported(
     assert (quality.throttled_secs, quality.throttled_finishing_secs) == (sampling, finishing)
 
 
-async def test_an_empty_profile_tells_its_numbers_in_the_object(
+async def test_the_object_of_an_empty_profile_has_its_numbers(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
     """They are all that is left of it; the object has its time to live as any failed one."""

@@ -92,7 +92,7 @@ async def test_files_survive_their_namespace_or_crd(
     assert list(operator.engine.deletions.orphans) == [kept]
 
 
-async def test_a_recording_goes_on_when_the_crd_is_deleted(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_recording_continues_when_the_crd_is_deleted(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """Nobody cancelled it: its profile is stored, and served."""
     add_pipeline(cluster)
     ask(cluster)

@@ -37,7 +37,7 @@ def count_starts(cluster: FakeCluster, pod: str = POD) -> int:
     return len(noted.read_text().splitlines()) if noted.exists() else 0
 
 
-async def test_a_profile_is_recorded_stored_and_told(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_profile_is_recorded_stored_and_reported(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """From the object to the file."""
     (container,) = add_pipeline(cluster, is_busy=True)
     raw = ask(cluster, durationSeconds=2)
@@ -148,7 +148,7 @@ async def test_a_preflight_alone_records_nothing_and_is_no_attempt(
     assert_nothing_left(operator)
 
 
-async def test_what_samply_refuses_is_told_with_its_words(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_refusal_of_samply_is_reported_in_its_words(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """A failure leaves a manifest, so that it can be reported after a restart; and nothing in the pod."""
     add_pipeline(cluster, refuses="Failed to start profiling: Operation not permitted (os error 1)")
     raw = ask(cluster)
@@ -278,7 +278,7 @@ class TestLimited:
         assert (await operator.reach_phase("p-2", "Succeeded", "Failed"))["phase"] == "Succeeded"
         assert operator.find_status("p-1")["phase"] == "Succeeded"
 
-    async def test_of_several_that_wait_the_oldest_goes_first(
+    async def test_of_several_that_wait_the_oldest_is_first(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
         """Whatever their names and the order of their events."""

@@ -295,7 +295,7 @@ class TestAdded:
         assert (status["phase"], left) == ("Succeeded", 0), status
         assert len(list_helpers(cluster)) == 1
 
-    async def test_where_samply_itself_refuses_auto_goes_another_way(
+    async def test_auto_tries_another_mode_when_samply_itself_refuses(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
         """What a preflight can't see, such as whether samply's file carries capabilities, samply knows."""

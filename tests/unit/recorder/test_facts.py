@@ -9,7 +9,7 @@ from support.operator_process import OperatorProcess, add_pipeline, ask
 
 
 @pytest.mark.parametrize("mode", ["InPlace", "Ephemeral"])
-async def test_a_preflight_tells_the_process_and_what_samply_offers(
+async def test_a_preflight_reports_the_process_and_what_samply_offers(
     operator: OperatorProcess, cluster: FakeCluster, mode: str
 ) -> None:
     """The chosen one, whichever container it was seen from."""

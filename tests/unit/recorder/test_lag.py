@@ -228,7 +228,7 @@ class TestWaiting:
         status = await operator.reach_phase("p-2", "Succeeded", "Failed")
         assert status["phase"] == "Succeeded", status
 
-    async def test_one_that_was_refused_is_not_told_that_it_waits(
+    async def test_a_refused_object_never_reports_waiting(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
         """The reason for the refusal has gone, and the watch shows it as it was before."""

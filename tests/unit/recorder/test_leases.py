@@ -318,7 +318,7 @@ async def test_after_a_kill_before_its_lease_nothing_starts_beside_a_rival(
     cluster.watchers.append(rival._see)
 
 
-async def test_after_a_kill_before_its_lease_it_goes_on_once_it_has_it(cluster: FakeCluster, tmp_path: Path) -> None:
+async def test_after_a_kill_before_its_lease_it_continues_with_the_lease(cluster: FakeCluster, tmp_path: Path) -> None:
     """Not before, however long the API server is unavailable; the target is not free for others meanwhile."""
     add_pipeline(cluster)
     ask(cluster, "p-1")
@@ -449,7 +449,7 @@ async def test_a_lease_that_is_released_while_it_is_renewed_stays_released(
     await operator.reach_rest()
 
 
-async def test_a_request_that_is_refused_isnt_told_that_it_is_being_profiled(
+async def test_a_refused_request_does_not_report_that_it_is_being_profiled(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
     """A request that was taken back leaves no recording here."""

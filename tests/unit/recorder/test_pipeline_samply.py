@@ -147,7 +147,7 @@ async def test_the_pipelines_own_file_is_stored_with_what_feldera_calls_its_oper
     assert "view totals" in str(sums.labels[0])
 
 
-async def test_coverage_is_by_the_cpu_time_that_feldera_tells(
+async def test_coverage_is_by_the_cpu_time_that_feldera_reports(
     operator: OperatorProcess, cluster: FakeCluster, orders: Pipeline
 ) -> None:
     raw = request(cluster)
@@ -190,7 +190,7 @@ async def test_without_feldera_s_stats_coverage_is_by_the_file_and_says_so(
     assert any("by the CPU times in the file alone" in text for text in manifest.warnings)
 
 
-async def test_what_is_asked_for_and_not_given_is_told(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_wish_that_is_not_met_is_reported(operator: OperatorProcess, cluster: FakeCluster) -> None:
     raw = request(cluster, rateHz=99)
     await reach_end(operator)
     assert any("99 Hz were asked for" in text for text in read_manifest(operator, raw).warnings)
@@ -216,7 +216,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("change", "reason", "says"), WRONG)
-async def test_what_goes_wrong_at_feldera_is_told_with_its_cure(
+async def test_a_failure_of_feldera_is_reported_with_its_remedy(
     change: dict[str, Any], reason: str, says: str, operator: OperatorProcess, cluster: FakeCluster, orders: Pipeline
 ) -> None:
     for name, value in change.items():
@@ -229,7 +229,7 @@ async def test_what_goes_wrong_at_feldera_is_told_with_its_cure(
 
 
 @pytest.mark.parametrize("bearer", ["", "apikey:revoked"])
-async def test_a_key_that_is_refused_is_told(
+async def test_a_key_that_is_refused_is_reported(
     bearer: str, operator: OperatorProcess, cluster: FakeCluster, settings: Settings
 ) -> None:
     for tenant in ("acme", "other"):
@@ -249,7 +249,7 @@ async def test_without_an_address_of_feldera_s_the_mode_is_refused(
     assert (await reach_failure(operator))[0] == "FelderaNotConfigured"
 
 
-async def test_a_pipeline_that_is_not_feldera_s_is_told(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_pipeline_that_is_not_feldera_s_is_reported(operator: OperatorProcess, cluster: FakeCluster) -> None:
     add_pipeline(cluster, "plain")
     request(cluster, pipeline="plain")
     assert (await reach_failure(operator))[0] == "FelderaNotConfigured"
@@ -315,7 +315,7 @@ async def test_auto_prefers_it_where_the_settings_say_so(
     assert len(feldera.started) == 1
 
 
-async def test_auto_goes_another_way_where_it_cannot_begin(
+async def test_auto_tries_another_mode_where_it_cannot_start(
     operator: OperatorProcess, cluster: FakeCluster, orders: Pipeline
 ) -> None:
     orders.is_profiling_enabled = False
@@ -374,7 +374,7 @@ async def test_one_that_is_to_end_early_takes_its_time_and_says_so(
 
 
 @pytest.mark.parametrize("step", ["Launching", "Recording", "Collecting"])
-async def test_a_killed_operator_goes_on_where_it_was(
+async def test_a_killed_operator_continues_where_it_was(
     step: str, operator: OperatorProcess, cluster: FakeCluster, feldera: FakeFeldera, client: FelderaClient
 ) -> None:
     """Feldera is asked once, also if it had begun and the operator died before it knew."""
@@ -399,7 +399,7 @@ async def test_a_killed_operator_goes_on_where_it_was(
     operator.cluster.watchers.append(operator._see)  # for the fixture
 
 
-async def test_a_pod_that_was_replaced_meanwhile_is_told(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_pod_that_was_replaced_meanwhile_is_reported(operator: OperatorProcess, cluster: FakeCluster) -> None:
     request(cluster)
     await operator.reach_phase("p-1", "Recording")
     add_pod(cluster, f"pipeline-{ID}", 0)

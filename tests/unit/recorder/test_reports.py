@@ -52,7 +52,7 @@ async def test_a_status_is_rendered_from_the_one_that_is_there(operator: Operato
     assert (written["phase"], written["message"], written["observedGeneration"]) == ("Failed", "new", 1)
 
 
-async def test_a_successor_of_the_same_name_is_never_told(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_successor_of_the_same_name_is_never_written(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """Its uid is another one; so is that of an object that is gone."""
     ask(cluster, pipeline="none")
     await operator.reach_phase("p-1", "Failed")
@@ -62,7 +62,7 @@ async def test_a_successor_of_the_same_name_is_never_told(operator: OperatorProc
     assert operator.find_status("p-1") == before
 
 
-async def test_a_successor_that_comes_between_read_and_write_is_never_told(
+async def test_a_successor_that_comes_between_read_and_write_is_never_written(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
     """The patch carries the uid: the API server refuses it."""
@@ -141,7 +141,7 @@ async def test_what_is_refused_for_good_is_given_up(
     await reporter.flush()
 
 
-async def test_nobody_waits_for_a_report_for_long(
+async def test_waiting_for_a_report_is_bounded(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It continues in the background."""

@@ -77,7 +77,7 @@ async def test_a_request_is_answered_when_its_time_is_over(operator: OperatorPro
 
 
 @pytest.mark.parametrize("kind", [KubeUnavailable, KubeNotFound, ExecFailed])
-async def test_a_pod_that_nobody_reaches_is_told_and_nothing_goes_on(
+async def test_an_unreachable_pod_is_reported_and_nothing_continues(
     operator: OperatorProcess, cluster: FakeCluster, kind: type[KubeError]
 ) -> None:
     """A caller that retries at once must not find a recording that it knows nothing of."""
@@ -99,7 +99,7 @@ async def test_a_pod_that_nobody_reaches_is_told_and_nothing_goes_on(
     assert started.run.entry.started_at
 
 
-async def test_where_it_cannot_be_taken_back_it_goes_on(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_where_it_cannot_be_withdrawn_it_continues(operator: OperatorProcess, cluster: FakeCluster) -> None:
     add_pipeline(cluster)
     cluster.fault = fail(lambda verb, _: verb in {"exec", "delete"}, KubeUnavailable("away"))
     started = await start(operator, wait_secs=0.5)
@@ -108,7 +108,7 @@ async def test_where_it_cannot_be_taken_back_it_goes_on(operator: OperatorProces
     await operator.reach_phase(started.name, "Succeeded")
 
 
-async def test_of_requests_at_the_same_time_one_goes_on(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_of_concurrent_requests_one_continues(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """The others get the time left; one object is created."""
     add_pipeline(cluster)
     answers = await asyncio.gather(*(start(operator) for _ in range(5)), return_exceptions=True)
@@ -132,7 +132,7 @@ async def test_a_request_while_one_records_names_it_and_the_time_left(
     assert 500 < left <= 600
 
 
-async def test_a_request_for_another_ordinal_goes_on(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_a_request_for_another_ordinal_continues(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """They are different targets."""
     add_pipeline(cluster, ordinals=2)
     ask(cluster, durationSeconds=600)
@@ -140,7 +140,7 @@ async def test_a_request_for_another_ordinal_goes_on(operator: OperatorProcess, 
     assert (await start(operator, ordinal=1)).failure is None
 
 
-async def test_after_one_has_ended_the_next_request_goes_on(operator: OperatorProcess, cluster: FakeCluster) -> None:
+async def test_after_one_has_ended_the_next_request_continues(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """Also after one that failed to be created."""
     add_pipeline(cluster)
     cluster.fault = lambda verb, what: KubeUnavailable("away") if verb == "create" else None

@@ -346,7 +346,7 @@ async def test_a_stop_is_on_the_volume_before_it_acts(tmp_path: Path) -> None:
         assert (list_signals(cluster), count_starts(cluster)) == (("SIGINT",), 1)
 
 
-async def test_an_object_deleted_while_nobody_watched_is_not_recorded_to_its_end(tmp_path: Path) -> None:
+async def test_an_object_deleted_between_watches_is_not_recorded_to_its_end(tmp_path: Path) -> None:
     """The operator was away: the journal knows of the recording, the cluster no longer of its object."""
     (tmp_path / "cluster").mkdir()
     with FakeCluster(tmp_path / "cluster") as cluster:

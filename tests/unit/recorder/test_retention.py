@@ -112,7 +112,7 @@ async def test_a_removal_that_cannot_be_reported_is_reported_later(
         assert second.volume.side_files.read_tombstones().items == ()
 
 
-async def test_an_object_whose_namespace_is_not_served_is_told_once_it_is_again(
+async def test_an_object_whose_namespace_is_not_watched_is_updated_once_it_is_again(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
     """Until then no update is tried: its Role is gone, and each attempt would be refused."""
@@ -174,7 +174,7 @@ async def test_a_deleted_object_gets_no_tombstone(operator: OperatorProcess, clu
     assert operator.volume.side_files.read_tombstones().items == ()
 
 
-async def test_on_a_volume_too_full_for_a_tombstone_the_file_goes_all_the_same(
+async def test_on_a_volume_too_full_for_a_tombstone_the_file_is_deleted_nevertheless(
     operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Room is what is needed; the object is updated from memory."""

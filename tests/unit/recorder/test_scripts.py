@@ -534,7 +534,7 @@ async def test_the_timer_of_an_ephemeral_container_ends_it(tmp_path: Path, life:
     assert asyncio.get_running_loop().time() - began > 0.9
 
 
-async def test_one_that_is_used_stays_for_its_time_and_goes_when_it_is_told(tmp_path: Path) -> None:
+async def test_one_in_use_stays_for_its_time_and_ends_when_asked(tmp_path: Path) -> None:
     """Used is where a recording has its folder."""
     (tmp_path / ".samply-operator-x").mkdir()
     command = script_calls.build_command("hold.sh", "600", "1")

@@ -216,7 +216,7 @@ async def sweep_later(operator: OperatorProcess, secs: float) -> None:
     operator.change_context(now=before.now)
 
 
-async def test_a_right_that_is_missing_is_told_apart_from_what_admission_refuses(
+async def test_a_missing_right_differs_from_a_refusal_by_admission(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
     """Each has its own cure."""
@@ -545,7 +545,7 @@ class TestExpiry:
     def settings(self) -> Settings:
         return Settings(retention=Retention(object_ttl_secs=60))
 
-    async def test_an_object_without_a_profile_goes_after_its_time(
+    async def test_an_object_without_a_profile_is_deleted_after_its_time(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:
         """But not before, and not another object of the same name."""

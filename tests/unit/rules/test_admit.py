@@ -266,7 +266,7 @@ def test_a_trigger_has_a_share_of_all_recordings() -> None:
     assert isinstance(decide_triggered((other(profile_id="x"),)), admit.Admit)
 
 
-def test_what_waits_for_a_triggers_share_stops_nobody_else() -> None:
+def test_what_waits_for_a_triggers_share_blocks_no_other() -> None:
     waiting = decide_triggered((replace(other(profile_id="x"), is_triggered=True),))
     assert isinstance(waiting, admit.Wait)
     assert isinstance(decide(waiting=(waiting.waiting,)), admit.Admit)

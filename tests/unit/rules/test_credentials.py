@@ -77,7 +77,7 @@ def change(**changes: object) -> bytes:
         pytest.param("a_b", ENTRY, id="a name with an underscore"),
     ],
 )
-def test_a_wrong_entry_lets_nobody_in_and_hides_no_other(name: str, raw: bytes) -> None:
+def test_a_wrong_entry_grants_nothing_and_hides_no_other(name: str, raw: bytes) -> None:
     parsed = credentials.parse_keys({name: raw, "ok": ENTRY})
     assert [key.name for key in parsed.keys] == ["ok"]
     (fault,) = parsed.faults
@@ -85,7 +85,7 @@ def test_a_wrong_entry_lets_nobody_in_and_hides_no_other(name: str, raw: bytes) 
     assert credentials.hash_key(KEY) not in fault
 
 
-def test_too_many_keys_are_told() -> None:
+def test_too_many_keys_are_reported() -> None:
     parsed = credentials.parse_keys({f"k{n}": ENTRY for n in range(credentials.MAX_KEYS + 1)})
     assert (len(parsed.keys), len(parsed.faults)) == (credentials.MAX_KEYS, 1)
 

@@ -15,7 +15,7 @@ from support.samples import NOW, make_manifest, make_profile
 DAY = 86_400.0
 
 
-def test_a_good_manifest_is_told_as_stored() -> None:
+def test_a_good_manifest_is_reported_as_stored() -> None:
     """Whatever the object said before."""
     rendered = final_status.choose_render(make_manifest(), NOW)({"phase": "Pending"})
     assert rendered["phase"] == "Succeeded"
@@ -26,7 +26,7 @@ def test_a_good_manifest_is_told_as_stored() -> None:
     [(Failure("PodDeleted", "gone"), "PodDeleted"), (None, "InternalError")],
     ids=["told", "its reason was lost"],
 )
-def test_a_failed_manifest_is_told_as_failed(failure: Failure | None, reason: str) -> None:
+def test_a_failed_manifest_is_reported_as_failed(failure: Failure | None, reason: str) -> None:
     """With its reason, or that it was lost."""
     manifest = make_manifest(outcome="Failed", file=None, failure=failure)
     rendered = final_status.choose_render(manifest, NOW)({})

@@ -77,7 +77,7 @@ def test_auto_says_why() -> None:
     assert choice == Choice("Ephemeral", "No samply.")
 
 
-def test_both_reasons_are_told_where_both_ways_are_closed() -> None:
+def test_both_reasons_are_reported_where_neither_mode_is_possible() -> None:
     """Each with its cure."""
     failure = modes.choose(replace(AUTO, in_place=NO_SAMPLY, ephemeral_failure=REFUSED), EPHEMERAL)
     assert isinstance(failure, Failure)

@@ -16,7 +16,7 @@ def make(at: float, name: str = "p-1") -> Manifest:
     return make_manifest(name=name, finished_at=times.format_time(at))
 
 
-def test_while_the_clock_goes_on_nothing_is_numbered() -> None:
+def test_nothing_is_numbered_while_the_clock_advances() -> None:
     """The time that everybody sees is the order too."""
     newer = make(NOW + 1)
     assert order.number(newer, order.find_place(make(NOW))) is newer

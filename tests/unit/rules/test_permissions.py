@@ -160,7 +160,7 @@ def test_the_cure_names_each_way_that_is_on() -> None:
     assert "kubectl" not in permissions.describe_remedy(NO_KUBERNETES)
 
 
-def test_a_token_for_another_audience_is_told_so() -> None:
+def test_a_token_for_another_audience_gets_that_reason() -> None:
     said = permissions.explain_rejected(make_token({"aud": ["https://kubernetes.default.svc"]}), ["samply-operator"])
     assert said == "The token has the audience https://kubernetes.default.svc, not samply-operator."
     assert "not valid" in permissions.explain_rejected(make_token({"aud": "samply-operator"}), ["samply-operator"])

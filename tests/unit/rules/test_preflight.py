@@ -260,7 +260,7 @@ def test_a_recording_that_cannot_work_is_refused_before_it_starts(
         pytest.param({"has_group_oom": True}, id="no memory limit"),
     ],
 )
-def test_a_recording_that_may_work_goes_on_without_a_word(changes: dict[str, object]) -> None:
+def test_a_recording_that_may_work_continues_without_a_warning(changes: dict[str, object]) -> None:
     """What isn't known is no refusal, and no warning either."""
     verdict = preflight.decide(replace(GOOD, **changes), PLAN)  # type: ignore[arg-type]
     assert verdict.findings == ()

@@ -233,7 +233,7 @@ def test_a_deadline_that_came_too_late_changes_nothing() -> None:
     assert not record_output.was_killed(observe_all([*RAN, "deadline memory", "exit 0"]))
 
 
-def test_a_process_that_was_left_stopped_is_told_with_the_failure() -> None:
+def test_a_process_that_was_left_stopped_is_reported_with_the_failure() -> None:
     """So that the reason why the pipeline did not run can be found."""
     failure = record_output.judge(observe_all(["deadline attach", "continued", "exit 137"]), "")
     assert failure is not None

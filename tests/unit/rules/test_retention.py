@@ -46,7 +46,7 @@ def decide(
     return [(removal.manifest.id, removal.reason) for removal in found]
 
 
-def test_nothing_goes_while_all_limits_hold() -> None:
+def test_nothing_is_deleted_within_all_limits() -> None:
     """With the defaults, a small history is kept."""
     assert decide([good(n, age=n * DAY) for n in range(20)] + [failed(50), failed(51)]) == []
 

@@ -129,7 +129,7 @@ def test_a_recording_says_its_target_its_times_and_who_asked() -> None:
     assert status.render_known(asked)["requestedBy"] == asked.requested_by
 
 
-def test_whatever_the_journal_knows_is_said_in_every_phase() -> None:
+def test_the_status_has_all_that_the_journal_has_in_every_phase() -> None:
     """Also by a process that found it there: the columns of `kubectl get` have no holes."""
     entry = make_entry(
         preflight={"verdict": "Go"}, started_at="2027-01-15T08:00:00.000Z", ends_at="2027-01-15T08:00:30.000Z"
@@ -179,7 +179,7 @@ def test_a_stored_profile_without_a_file_is_a_defect() -> None:
         status.render_stored({}, make_manifest(file=None), NOW)
 
 
-def test_a_failure_is_told_whole() -> None:
+def test_a_failure_is_reported_in_full() -> None:
     """Reason, message, cure and samply's own words."""
     rendered = RENDERED["Failed"]
     assert rendered["failure"] == {

@@ -121,7 +121,7 @@ def test_whether_it_fires_and_why_not(facts: Facts, places: list[str], told: lis
     assert reasons(decision) == told
 
 
-def test_nothing_selected_is_told() -> None:
+def test_an_empty_selection_is_reported() -> None:
     decision = decide(replace(make_facts(), places=()))
     assert (reasons(decision), decision.handled_at) == (["NoPipeline"], DUE)
 
@@ -249,7 +249,7 @@ def test_a_dry_run_counts_apart() -> None:
     assert new.conditions[0]["reason"] == "DryRun"
 
 
-def test_a_fault_is_told_as_the_reason() -> None:
+def test_a_fault_is_reported_as_the_reason() -> None:
     new = build_status(Decision(fault=Skip("InvalidSchedule", "cron: …")))
     assert (new.last_not_fired.reason, new.conditions[0]["reason"]) == ("InvalidSchedule", "InvalidSchedule")
 

@@ -61,7 +61,7 @@ def test_when_the_clocks_change(line: str, start: float, expected: list[str]) ->
 
 
 @pytest.mark.parametrize("start", [FORWARD, BACK])
-def test_an_interval_knows_no_daylight_saving(start: float) -> None:
+def test_an_interval_ignores_daylight_saving(start: float) -> None:
     assert len(follow(Schedule(every="30m"), start, NIGHT)) == NIGHT / 1800
 
 

@@ -22,7 +22,7 @@ errors = pytest.mark.parametrize("number", bad_entries.ERRORS, ids=os.strerror)
 
 
 @bad
-def test_a_bad_manifest_is_left_out_of_the_index_and_told_once(volume: Volume, kind: str) -> None:
+def test_a_bad_manifest_is_left_out_of_the_index_and_reported_once(volume: Volume, kind: str) -> None:
     index = Index()
     put(volume, 1)
     folder = volume.root / "profiles" / make_id(2)

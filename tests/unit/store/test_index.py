@@ -63,7 +63,7 @@ def test_a_view_taken_earlier_does_not_change(volume: Volume) -> None:
     assert len(index.catalog.by_id) == 2
 
 
-def test_damage_is_told_once_and_forgotten_when_mended(volume: Volume) -> None:
+def test_damage_is_reported_once_and_forgotten_when_repaired(volume: Volume) -> None:
     index = Index()
     manifest = put(volume, 1)
     path = volume.root / "profiles" / manifest.id / "manifest.json"

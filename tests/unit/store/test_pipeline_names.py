@@ -28,7 +28,7 @@ def test_a_writer_that_was_killed_is_no_hindrance(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pairs": {"a": 1}}'])
-def test_a_damaged_file_is_told(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path, text: str) -> None:
     (tmp_path / layout.PIPELINES).write_text(text)
     with pytest.raises(CorruptManifest):
         pipeline_names.read(tmp_path)

@@ -188,7 +188,7 @@ def test_removing_takes_everything_and_readers_read_on(volume: Volume) -> None:
     [b"", b"{", b"[]", b'{"id":"x"}', b"\xff\xfe", b"{}" + b" " * (1024 * 1024)],
     ids=["empty", "cut", "list", "fields", "bytes", "huge"],
 )
-def test_a_damaged_manifest_is_told_and_the_others_are_read(volume: Volume, damage: bytes) -> None:
+def test_a_damaged_manifest_is_reported_and_the_others_are_read(volume: Volume, damage: bytes) -> None:
     good, bad = put(volume, 1), put(volume, 2)
     (volume.root / "profiles" / bad.id / "manifest.json").write_bytes(damage)
     reading = volume.read_manifests()
@@ -237,7 +237,7 @@ def test_the_journal_reads_back_replaces_and_forgets(volume: Volume) -> None:
     assert [e.id for e in volume.read_entries().items] == [make_id(2)]
 
 
-def test_a_damaged_journal_entry_is_told_and_the_others_are_read(volume: Volume) -> None:
+def test_a_damaged_journal_entry_is_reported_and_the_others_are_read(volume: Volume) -> None:
     volume.write_entry(make_entry(1))
     (volume.root / "journal" / f"{make_id(2)}.json").write_bytes(b"{")
     (volume.root / "journal" / "notes.txt").write_bytes(b"{")

@@ -128,7 +128,7 @@ async def test_a_refusal_by_the_cluster_is_reported_and_the_schedule_continues(s
         await stage.reach_profiles(1)
 
 
-async def test_a_broken_line_is_told_and_stops_no_other_trigger(stage: Stage) -> None:
+async def test_a_broken_line_is_reported_and_stops_no_other_trigger(stage: Stage) -> None:
     add_pipeline(stage.cluster)
     put_trigger(stage.cluster, "broken", when={"schedule": {"cron": "61 * * * *"}})
     put_trigger(stage.cluster, "odd", when={"schedule": {"every": 5}})
@@ -234,7 +234,7 @@ async def test_a_container_that_restarts_is_recorded_once(stage: Stage) -> None:
         assert stage.profiles() == []  # it was recorded, whoever deleted it
 
 
-async def test_profiles_stay_when_the_trigger_goes_and_nothing_fires_any_more(stage: Stage) -> None:
+async def test_a_deleted_trigger_fires_no_more_and_its_profiles_stay(stage: Stage) -> None:
     add_pipeline(stage.cluster)
     put_trigger(stage.cluster)
     async with stage.run() as operator:
