@@ -276,9 +276,7 @@ def test_throttling_by_the_cpu_limit_is_reported(
     assert (quality.throttled_secs, quality.throttled_finishing_secs) == (sampling, finishing)
 
 
-async def test_the_object_of_an_empty_profile_has_its_numbers(
-    operator: OperatorProcess, cluster: FakeCluster
-) -> None:
+async def test_the_object_of_an_empty_profile_has_its_numbers(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """They are all that is left of it; the object has its time to live as any failed one."""
     (container,) = add_pipeline(cluster, is_busy=True)
     take_nothing(container, operator.volume.root)
