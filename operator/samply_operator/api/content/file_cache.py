@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -74,26 +74,29 @@ class FileCache:
             self._trim()
 
     async def fill(
-        self, profile_id: str, size_bytes: int, pieces: AsyncIterator[memoryview]
-    ) -> AsyncIterator[memoryview]:
-        """Pass `pieces` on, and keep them if they are complete at the end. A full disk only prevents caching."""
+        self, profile_id: str, size_bytes: int, pieces: AsyncGenerator[memoryview, None]
+    ) -> AsyncGenerator[memoryview, None]:
+        """Pass `pieces` on while they are written, and keep them if they are complete at the end. A full disk only
+        prevents caching."""
         path = self._folder / f"{PART}{secrets.token_hex(8)}"
         file: BinaryIO | None = None
+        writing: asyncio.Future[int] | None = None
         written = 0
         try:
             with suppress(OSError):
                 file = path.open("wb", buffering=0)
-            async for piece in pieces:
-                if file is not None:
-                    try:
-                        written += await asyncio.to_thread(file.write, piece)
-                    except OSError:
-                        file.close()
-                        file = None
-                yield piece
-            if file is not None and written == size_bytes:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if file is not None:
+                        writing = asyncio.ensure_future(asyncio.to_thread(_write, file, piece))
+                    yield piece
+                    if file is not None and writing is not None:
+                        written += await writing
+            if written == size_bytes:
                 self._take(profile_id, path, size_bytes)
         finally:
+            if writing is not None:
+                await asyncio.wait([writing])
             if file is not None:
                 file.close()
             path.unlink(missing_ok=True)
@@ -114,3 +117,11 @@ class FileCache:
             with suppress(OSError):
                 self.find_path(profile_id).unlink()
                 naming.find_path(self.find_path(profile_id)).unlink(missing_ok=True)
+
+
+def _write(file: BinaryIO, piece: memoryview) -> int:
+    """Number of bytes; 0 if the disk is full."""
+    try:
+        return file.write(piece)
+    except OSError:
+        return 0

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -222,7 +223,8 @@ async def _send_parts(sender: Sender, parts: Sequence[Part]) -> None:
         if isinstance(piece, bytes):
             await sender.send_bytes(piece[start:stop])
         elif isinstance(piece, RemoteFile):
-            await sender.send_stream(piece.stream(start, stop))
+            async with aclosing(piece.stream(start, stop)) as pieces:
+                await sender.send_stream(pieces)
         else:
             await sender.send_file(piece, start, stop)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from samply_operator.api.content.file_cache import FileCache
 from samply_operator.errors import StoreFull, StoreUnavailable, UnknownProfile
@@ -23,6 +24,14 @@ PAUSE_SECS = 0.5
 KNOWN_SECS = 10.0
 """How long an existing object is assumed to exist; if it does not, sending it fails."""
 MAX_SEEN = 10_000
+PART_BYTES = 8 * 1024 * 1024
+AHEAD = 2
+"""A file is downloaded in parts of this size; this number of them is requested while the one before is sent. A provider
+limits the speed of a request, and decryption uses a CPU for each."""
+FEW = 4
+"""While more files than this are downloaded, each further one is read in small pieces by one request: their memory is
+limited."""
+PIECE_BYTES = 1024 * 1024
 
 
 class Source(Protocol):
@@ -36,7 +45,9 @@ class Source(Protocol):
 
 class RemoteFile:
     """A file that is served while it is downloaded. Call `open` first: missing files are reported by a status, not by
-    an incomplete response."""
+    an incomplete response. `reading` counts the downloads of this process."""
+
+    reading: ClassVar[int] = 0
 
     def __init__(self, source: Source, cache: FileCache, manifest: Manifest) -> None:
         self._source = source
@@ -49,24 +60,54 @@ class RemoteFile:
         return self._manifest.file.size_bytes if self._manifest.file else 0
 
     async def open(self, start: int, stop: int) -> None:
-        """Ask for these bytes. Raises UnknownProfile if they are gone, StoreUnavailable."""
+        """Ask for the first of these bytes. Raises UnknownProfile if they are gone, StoreUnavailable."""
+        stop = min(stop, start + PART_BYTES) if RemoteFile.reading < FEW else stop
         self._opened = start, stop, await self._ask(start, stop)
 
-    async def stream(self, start: int, stop: int) -> AsyncIterator[memoryview]:
+    async def stream(self, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
         """Bytes `start` up to `stop`. Raises EOFError if there are fewer, StoreUnavailable, UnknownProfile."""
         pieces = self.read(start, stop)
         if (start, stop) == (0, self.size_bytes) and self._cache.is_worth_keeping(self.size_bytes):
             pieces = self._cache.fill(self._manifest.id, self.size_bytes, pieces)
-        async for piece in pieces:
-            yield piece
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
-    async def read(self, start: int, stop: int) -> AsyncIterator[memoryview]:
-        """The same without the cache. Continues after a broken connection."""
+    async def read(self, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
+        """The same without the cache."""
+        pieces = self._read_parts(start, stop) if RemoteFile.reading < FEW else self._read(start, stop, PIECE_BYTES)
+        RemoteFile.reading += 1
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+        finally:
+            RemoteFile.reading -= 1
+
+    async def _read_parts(self, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
+        starts = range(start, stop, PART_BYTES)
+        ahead: deque[asyncio.Task[list[memoryview]]] = deque()
+        try:
+            for number in range(len(starts)):
+                for part in starts[number + len(ahead) : number + AHEAD + 1]:
+                    ahead.append(asyncio.create_task(self._read_part(part, min(part + PART_BYTES, stop))))
+                for piece in await ahead.popleft():
+                    yield piece
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    async def _read_part(self, start: int, stop: int) -> list[memoryview]:
+        return [piece async for piece in self._read(start, stop, PART_BYTES)]
+
+    async def _read(self, start: int, stop: int, piece_bytes: int) -> AsyncGenerator[memoryview, None]:
+        """One request. Continues after a broken connection."""
         failures = 0
         while start < stop:
             try:
                 stream = await self._take(start, stop)
-                async for piece in stream:
+                async for piece in stream.read(piece_bytes):
                     start += len(piece)
                     yield piece
                 if start < stop:
@@ -79,8 +120,10 @@ class RemoteFile:
                 await asyncio.sleep(PAUSE_SECS * failures)
 
     async def _take(self, start: int, stop: int) -> Stream:
-        opened, self._opened = self._opened, None
-        return opened[2] if opened is not None and opened[:2] == (start, stop) else await self._ask(start, stop)
+        if self._opened is not None and self._opened[:2] == (start, stop):
+            opened, self._opened = self._opened, None
+            return opened[2]
+        return await self._ask(start, stop)
 
     async def _ask(self, start: int, stop: int) -> Stream:
         stream = await self._source.open_stream(self._manifest, start, stop)
@@ -162,7 +205,7 @@ class RemoteFiles:
             await asyncio.to_thread(path.write_bytes, text)
 
 
-async def _read_local(path: Path) -> AsyncIterator[memoryview]:
+async def _read_local(path: Path) -> AsyncGenerator[memoryview, None]:
     with path.open("rb") as file:
         while piece := await asyncio.to_thread(file.read, 1 << 20):
             yield memoryview(piece)

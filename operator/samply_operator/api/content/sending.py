@@ -75,7 +75,8 @@ class Sender:
     async def send_stream(self, pieces: AsyncIterator[memoryview]) -> None:
         """Send pieces as they arrive. Raises ConnectionError if the client disconnected, and what `pieces` raises."""
         async for piece in pieces:
-            await self.send_bytes(piece)
+            for start in range(0, len(piece), READ_BYTES):
+                await self.send_bytes(piece[start : start + READ_BYTES])
 
     async def send_file(self, file: BinaryIO, start: int, stop: int) -> None:
         """Raises ConnectionError if the client disconnected, TimeoutError if the kernel gave up (listener.STALL_MS),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,7 +24,6 @@ from samply_operator.store.bucket import names
 
 PART_BYTES = 8 * 1024 * 1024
 PARTS_AT_ONCE = 4
-STREAM_BYTES = 1024 * 1024
 READ_BYTES = 1024 * 1024
 MESSAGE_LENGTH = 300
 REMEDY = "Check config.storage.bucket: endpoint, region, credentials and their permissions."
@@ -76,10 +75,10 @@ class Stream:
         self._result = result
         self._path = path
 
-    async def __aiter__(self) -> AsyncIterator[memoryview]:
-        """Raises StoreUnavailable."""
+    async def read(self, piece_bytes: int) -> AsyncGenerator[memoryview, None]:
+        """Pieces of at least this size, except the last one. Raises StoreUnavailable."""
         with translated(f"read {self._path}"):
-            async for piece in self._result.stream(min_chunk_size=STREAM_BYTES):
+            async for piece in self._result.stream(min_chunk_size=piece_bytes):
                 yield memoryview(piece)
 
 
