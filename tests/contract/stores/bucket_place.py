@@ -64,7 +64,7 @@ class BucketPlace(Place):
             assert manifest.file is not None
             stream = await self.bucket_store.open_stream(manifest, 0, manifest.file.size_bytes)
             assert stream is not None
-            return b"".join([bytes(piece) async for piece in stream])
+            return b"".join([bytes(piece) async for piece in stream.read(1024)])
 
         return asyncio.run(read())
 
