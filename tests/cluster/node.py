@@ -63,9 +63,10 @@ class Node:
         """Name of the container's process with this PID, as seen in the container; empty if there is none."""
         return self.run(NAME, container_id.rpartition("/")[2], str(pid)).strip()
 
-    def signal(self, container_id: str, signal: str) -> None:
-        """To all processes of a container: KILL, STOP or CONT."""
-        self.run('signal=$1; shift; kill "-$signal" "$@"', signal, *self.find_processes(container_id))
+    def signal(self, container_id: str, signal: str) -> float:
+        """To all processes of a container: TERM, KILL, STOP or CONT. Returns the node's Unix time."""
+        script = 'signal=$1; shift; date +%s.%N; kill "-$signal" "$@"'
+        return float(self.run(script, signal, *self.find_processes(container_id)))
 
     @staticmethod
     def is_native() -> bool:

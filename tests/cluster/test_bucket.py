@@ -5,6 +5,7 @@ machine that the pods reach by the node's address."""
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from cluster import pipelines, profiles, release
 from cluster.node import Node
 from cluster.pipelines import Pipeline
 from cluster.release import Install
-from samply_operator.rules import leadership
+from samply_operator.rules import leadership, times
 from samply_operator.store.bucket import names
 from support import buckets, kubectl
 from support.buckets import Server
@@ -87,6 +88,24 @@ def wait_leader(install: Install, but: str, timeout: float) -> float:
     return time.monotonic() - began
 
 
+def read_acquire_time(install: Install) -> float:
+    """Unix time at which the leader took the Lease."""
+    lease = kubectl.get("-n", install.namespace, "lease", leadership.build_name(install.release))
+    return times.parse_time(lease["spec"]["acquireTime"])
+
+
+def find_term_start(install: Install, pod: str, after: float) -> float:
+    """Unix time at which this pod became the bucket's writer, `after` another one."""
+
+    def find() -> float:
+        lines = kubectl.succeed("-n", install.namespace, "logs", pod, "-c", "operator").splitlines()
+        starts = [times.parse_time(json.loads(line)["time"]) for line in lines if "in the bucket starts" in line]
+        return next((start for start in starts if start > after), 0.0)
+
+    kubectl.poll(find, timeout=30, what="its term starts")
+    return find()
+
+
 def find_container(install: Install, pod: str, name: str) -> str:
     statuses = kubectl.get("-n", install.namespace, "pod", pod)["status"]["containerStatuses"]
     return str(next(status["containerID"] for status in statuses if status["name"] == name))
@@ -137,6 +156,23 @@ def test_the_leader_ends_during_a_recording(
     status = profiles.get(target, name)["status"]
     assert (status["startedAt"], status["target"]) == (began["startedAt"], began["target"]), "it was taken once"
     target.wait_untouched()
+
+
+def test_at_sigterm_the_standby_takes_over_within_2_seconds(
+    pair: Install, server: Server, target: Pipeline, node: Node
+) -> None:
+    pair.wait()
+    leader = find_leader(pair)
+    name = profiles.make(target, durationSeconds=8)
+    profiles.wait(target, name, "Recording", timeout=30)
+    asked = node.signal(find_container(pair, leader, "operator"), "TERM")
+    wait_leader(pair, leader, timeout=60)
+    heir = find_leader(pair)
+    print(f"Lease {read_acquire_time(pair) - asked:.2f} s, term {find_term_start(pair, heir, asked) - asked:.2f} s")
+    assert read_acquire_time(pair) - asked < 2, "the Lease"
+    assert find_term_start(pair, heir, asked) - asked < 2, "the term in the bucket"
+    check_once(pair, server, target, name, heir)
+    pair.wait()
 
 
 def test_a_start_reaches_the_leader_whichever_pod_is_asked(pair: Install, target: Pipeline) -> None:

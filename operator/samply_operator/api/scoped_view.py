@@ -23,7 +23,11 @@ def limit(view: View, visible: Mapping[str, str]) -> View:
         for manifest in view.catalog.by_id.values()
         if manifest.pipeline_id in visible
     )
-    return View(build_catalog(stored), _limit_live(view.live, visible) if view.live else None, view.is_ready)
+    live = _limit_live(view.live, visible) if view.live else None
+    unread = {
+        r.id: replace(r, pipeline=visible[r.pipeline_id]) for r in view.unread.values() if r.pipeline_id in visible
+    }
+    return View(build_catalog(stored), live, view.is_ready, unread)
 
 
 def _limit_live(live: Live, visible: Mapping[str, str]) -> Live:

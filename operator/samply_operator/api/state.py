@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from aiohttp import web
@@ -49,6 +49,8 @@ class View:
     live: Live | None = None
     is_ready: bool = False
     """The volume can be read, and was."""
+    unread: Mapping[str, RecordingState] = field(default_factory=dict)
+    """By id, recordings that may have been stored since the volume was read: it is being read again."""
     _facts: dict[tuple[str, str, int], serve.ServingState] = field(default_factory=dict, repr=False, compare=False)
     """Gathered once per view: pollers ask for the same again and again."""
     _namespaces: dict[str, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
@@ -141,7 +143,7 @@ class View:
 
     def without(self, ids: Collection[str]) -> View:
         """The same, as if these profiles had never been stored."""
-        return View(self.catalog.without(ids), self.live, self.is_ready) if ids else self
+        return replace(self, catalog=self.catalog.without(ids), _facts={}, _namespaces={}) if ids else self
 
 
 def _is_running(ordinals: Collection[OrdinalState], ordinal: int) -> bool:
@@ -169,6 +171,7 @@ class ServiceState:
         self._index = Index()
         self._live: Live | None = None
         self._read_generation: int | None = None
+        self._unread: Mapping[str, RecordingState] = {}
         self._losses = 0
         self._begun = 0
         """Readings of the volume; `_done` counts those that ended."""
@@ -198,10 +201,8 @@ class ServiceState:
             self._read_generation = None
             self._losses += 1
             self._show(None)
-        elif self._is_read(live):
-            self._show(live)
         else:
-            self._wanted.set()
+            self._show_if_read(live)
 
     def _is_read(self, live: Live) -> bool:
         """Whether the volume was read since anything of this snapshot could have been stored: its generation was,
@@ -226,7 +227,7 @@ class ServiceState:
         return True
 
     def _show(self, live: Live | None) -> None:
-        self.view = View(self._index.catalog, live, is_ready=self.view.is_ready)
+        self.view = View(self._index.catalog, live, is_ready=self.view.is_ready, unread=self._unread)
         self._wake()
 
     def _wake(self) -> None:
@@ -269,13 +270,13 @@ class ServiceState:
             return False
         for fault in faults:
             logger.error("%s", fault)
-        self.view = View(self._index.catalog, self.view.live, is_ready=True)
+        self.view = View(self._index.catalog, self.view.live, is_ready=True, unread=self._unread)
         if live is None or losses != self._losses:
-            self._show_unless_unread()
+            self._show_newest()
         else:
             self._read_generation = live.store_generation
             self._show(live)
-            self._show_unless_unread()
+            self._show_newest()
         return True
 
     async def _refresh(self) -> Collection[CorruptManifest]:
@@ -284,18 +285,26 @@ class ServiceState:
         await asyncio.wait([reading], timeout=STALL_SECS)
         if not reading.done():
             logger.error("the volume is being read for more than %g s", STALL_SECS)
-            self.view = View(self._index.catalog, self.view.live, is_ready=False)
+            self.view = View(self._index.catalog, self.view.live, is_ready=False, unread=self._unread)
         faults = await reading
         FAULTS.set(self._index.fault_count)
         return faults
 
-    def _show_unless_unread(self) -> None:
-        """The newest snapshot, if the volume was read for its generation; else read again."""
+    def _show_newest(self) -> None:
         if self._live is None:
             self._show(None)
-        elif self._is_read(self._live):
-            self._show(self._live)
         else:
+            self._show_if_read(self._live)
+
+    def _show_if_read(self, live: Live) -> None:
+        """If the volume was read for its generation; else read again."""
+        if self._is_read(live):
+            self._unread = {}
+            self._show(live)
+        else:
+            shown = self.view.live.by_id if self.view.live else {}
+            self._unread = {**self._unread, **shown, **live.by_id}
+            self.view = replace(self.view, unread=self._unread)
             self._wanted.set()
             self._wake()
 

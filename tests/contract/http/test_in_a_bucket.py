@@ -13,12 +13,15 @@ import pytest
 
 from contract.http.test_all_ordinals import *  # noqa: F403 - the same tests, with the service below
 from contract.http.test_files import *  # noqa: F403
+from contract.stores.store_contract import make_manifest
 from samply_operator.api.content.open_files import FILES
 from samply_operator.settings import Auth
 from samply_operator.store import layout
 from samply_operator.store.bucket import names
+from samply_operator.store.volume import Volume
 from support import buckets, profile_maker
 from support.buckets import Server
+from support.fake_operator import make_recording
 from support.service import serving, wait_until
 
 from .conftest import Service, make_id
@@ -140,3 +143,40 @@ async def test_names_of_operators_are_in_the_bucket_too(service: Service, folder
         assert json.loads(answer.body)["names"]["nn2"]["view"] == "totals"
         for path in (folder / "cache").iterdir():
             path.unlink()
+
+
+async def test_a_profile_that_ends_while_the_bucket_hangs_is_not_called_unknown(
+    service: Service, folder: Path, moto: Server
+) -> None:
+    url = f"/v0/pipelines/orders/samply_profiles/{make_id(2)}/profile"
+    service.put(1, b"before")
+    await service.settle()
+    service.operator.recordings = (make_recording(make_id(2), "orders"),)
+    await service.settle()
+    (await service.get(url)).assert_error(404, "UnknownProfile")
+    moto.pause()
+    try:
+        spooled = make_manifest(2, b"spooled", id=make_id(2))
+        path = folder / "profile"
+        path.write_bytes(b"spooled")
+        Volume(folder / "data").publish(spooled, path)
+        service.operator.recordings = ()
+        service.operator.store_generation += 1
+        service.operator.push()
+
+        async def is_known() -> bool:
+            return bool(service.state.view.unread)
+
+        await wait_until(is_known)
+        answer = await service.get(url)
+        assert answer.assert_error(503, "StoreUnavailable") == {"profile": make_id(2)}
+        assert answer.headers["Retry-After"] == "5"
+        (await service.get(url.replace(make_id(2), make_id(3)))).assert_error(404, "UnknownProfile")
+        assert (await service.get(f"/v0/pipelines/orders/samply_profiles/{make_id(1)}")).status == 200
+
+        async def is_served() -> bool:
+            return (await service.get(url)).status == 200
+
+        await wait_until(is_served)
+    finally:
+        moto.resume()

@@ -156,3 +156,18 @@ def test_a_snapshot_that_is_not_synced_is_not_certain() -> None:
     assert not View(live=make_snapshot(is_synced=False)).is_certain
     assert View(live=make_snapshot()).is_certain
     assert not View().is_certain
+
+
+async def test_what_may_have_been_stored_since_the_last_reading_is_known(volume: Volume, gate: Gate) -> None:
+    async with ServiceState(volume) as state:
+        state.take(make_snapshot(1, make_recording(1, ends_at=5)))
+        assert await state.wait_for(lambda view: view.live is not None, 5)
+        assert state.view.unread == {}
+        gate.opened.clear()
+        state.take(make_snapshot(2, make_recording(2, ends_at=5)))
+        state.take(make_snapshot(3))
+        assert state.view.unread.keys() == {"1", "2"}
+        gate.opened.set()
+        assert await state.wait_for(lambda view: not view.unread, 5)
+        assert state.view.live is not None
+        assert state.view.live.store_generation == 3

@@ -70,17 +70,18 @@ async def _send_linked(request: web.Request, view: View, profile_id: str) -> web
 
 
 def find(request: web.Request, caller: permissions.Caller) -> Manifest | RecordingState:
-    """The attempt or recording that the path names. Raises UnknownProfile, OperatorUnavailable."""
+    """The attempt or recording that the path names. Raises UnknownProfile, OperatorUnavailable,
+    StoreUnavailable."""
     name, profile_id = params.parse_pipeline(request.match_info), request.match_info["profile_id"]
     view = permissions.view_of(request)
     for found in (view.get(profile_id), view.find_recording(profile_id)):
         if found and found.pipeline == name and caller.may_read(found.namespace):
             return found
-    raise _build_unknown(view, profile_id)
+    raise _build_unknown(view, caller, name, profile_id)
 
 
 def find_stored(request: web.Request, view: View, caller: permissions.Caller, profile_id: str) -> Manifest:
-    """The attempt of the path's pipeline that ended. Raises UnknownProfile, OperatorUnavailable."""
+    """The attempt of the path's pipeline that ended. Raises UnknownProfile, OperatorUnavailable, StoreUnavailable."""
     return find_stored_of(view, caller, params.parse_pipeline(request.match_info), profile_id)
 
 
@@ -88,7 +89,7 @@ def find_stored_of(view: View, caller: permissions.Caller, name: str, profile_id
     """The same of a pipeline that isn't the path's."""
     manifest = view.get(profile_id)
     if manifest is None or manifest.pipeline != name or not caller.may_read(manifest.namespace):
-        raise _build_unknown(view, profile_id)
+        raise _build_unknown(view, caller, name, profile_id)
     return manifest
 
 
@@ -114,8 +115,15 @@ def build_absent(view: View, name: str) -> errors.SamplyOperatorError:
     )
 
 
-def _build_unknown(view: View, profile_id: str) -> errors.SamplyOperatorError:
+def _build_unknown(view: View, caller: permissions.Caller, name: str, profile_id: str) -> errors.SamplyOperatorError:
     profile_id = profile_id[:64]
+    unread = view.unread.get(profile_id)
+    if unread is not None and unread.pipeline == name and caller.may_read(unread.namespace):
+        return errors.StoreUnavailable(
+            f"Whether profile '{profile_id}' is stored is not known yet: the list of stored profiles is being read.",
+            remedy="Try again in a few seconds.",
+            details={"profile": profile_id},
+        )
     if view.is_certain:
         return errors.UnknownProfile(f"Unknown profile '{profile_id}'", details={"profile": profile_id})
     return errors.OperatorUnavailable(
