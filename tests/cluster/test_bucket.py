@@ -106,6 +106,13 @@ def find_term_start(install: Install, pod: str, after: float) -> float:
     return find()
 
 
+def find_step(install: Install, pod: str, name: str) -> str:
+    """Where this pod continued a recording of an earlier leader; empty: it had none to continue."""
+    lines = kubectl.succeed("-n", install.namespace, "logs", pod, "-c", "operator").splitlines()
+    messages = [json.loads(line)["message"] for line in lines]
+    return next((text for text in messages if f"/{name}: going on at step" in text), "")
+
+
 def find_container(install: Install, pod: str, name: str) -> str:
     statuses = kubectl.get("-n", install.namespace, "pod", pod)["status"]["containerStatuses"]
     return str(next(status["containerID"] for status in statuses if status["name"] == name))
@@ -158,6 +165,27 @@ def test_the_leader_ends_during_a_recording(
     target.wait_untouched()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("after_secs", [0.0, 1.5, 4.0, 4.7, 5.4, 6.1])
+def test_the_leader_is_killed_at_any_moment(
+    after_secs: float, pair: Install, server: Server, target: Pipeline, node: Node
+) -> None:
+    """Of a recording of 3 s, from before its start until after its end."""
+    pair.wait()
+    leader = find_leader(pair)
+    containers = [find_container(pair, leader, name) for name in ("operator", "api")]
+    name = profiles.make(target, durationSeconds=3)
+    time.sleep(after_secs)
+    for container in containers:
+        node.signal(container, "KILL")
+    kubectl.succeed("-n", pair.namespace, "delete", "pod", leader, "--grace-period=0", "--force", "--wait=false")
+    phase = profiles.get(target, name).get("status", {}).get("phase")
+    assert wait_leader(pair, leader, timeout=60) < 15
+    check_once(pair, server, target, name, find_leader(pair))
+    print(f"killed after {after_secs} s, in phase {phase}: {find_step(pair, find_leader(pair), name)}")
+    target.wait_untouched()
+
+
 def test_at_sigterm_the_standby_takes_over_within_2_seconds(
     pair: Install, server: Server, target: Pipeline, node: Node
 ) -> None:
@@ -168,7 +196,6 @@ def test_at_sigterm_the_standby_takes_over_within_2_seconds(
     asked = node.signal(find_container(pair, leader, "operator"), "TERM")
     wait_leader(pair, leader, timeout=60)
     heir = find_leader(pair)
-    print(f"Lease {read_acquire_time(pair) - asked:.2f} s, term {find_term_start(pair, heir, asked) - asked:.2f} s")
     assert read_acquire_time(pair) - asked < 2, "the Lease"
     assert find_term_start(pair, heir, asked) - asked < 2, "the term in the bucket"
     check_once(pair, server, target, name, heir)

@@ -46,8 +46,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def build(client: KubeClient, clock: Clock, pod: str) -> LeaderLease:
-    return LeaderLease(client, "ns", NAME, pod, f"{pod}:8080", now=lambda: 1.8e9, uptime=clock)
+def build(client: KubeClient, clock: Clock, pod: str, *, now: float = 1.8e9) -> LeaderLease:
+    return LeaderLease(client, "ns", NAME, pod, f"{pod}:8080", now=lambda: now, uptime=clock)
 
 
 async def test_the_first_one_leads_and_the_other_has_its_address(client: KubeClient, clock: Clock) -> None:
@@ -75,6 +75,20 @@ async def test_a_silent_leader_is_followed_after_its_time_and_no_earlier(client:
     assert await two.try_acquire()
     raw = await client.get(objects.leases("ns", NAME))
     assert raw["spec"]["leaseTransitions"] == 1
+    assert not await one.try_acquire()
+
+
+@pytest.mark.parametrize("nows", [(0.0, 4e9), (4e9, 0.0)])
+async def test_clocks_that_differ_by_a_century_change_nothing(
+    client: KubeClient, clock: Clock, nows: tuple[float, float]
+) -> None:
+    one, two = build(client, clock, "one", now=nows[0]), build(client, clock, "two", now=nows[1])
+    assert await one.try_acquire()
+    assert not await two.try_acquire()
+    clock.secs += leadership.DURATION_SECS - 0.1
+    assert not await two.try_acquire()
+    await one.release()
+    assert await two.try_acquire()
     assert not await one.try_acquire()
 
 
