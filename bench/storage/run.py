@@ -1,8 +1,8 @@
 """Measures a bucket on this machine: uploads compared to rclone and `aws s3 cp`, downloads through the service compared
 to signed URLs, and the time until a start knows many profiles. Prints a Markdown report.
 
-`.venv/bin/python bench/storage/run.py` needs versitygw (tests/buckets/install all); rclone and aws are measured if they
-are installed. `--rounds 1` to try it, `--only start` for one part.
+`.venv/bin/python bench/storage/run.py` needs versitygw (tests/buckets/install all) and curl; rclone and aws are measured
+if they are installed. `--rounds 1` to try it, `--only start` for one part.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1] / "tests")]
 
-import aiohttp  # noqa: E402 - after the path
-
-from samply_operator.errors import StoreUnavailable  # noqa: E402
+from samply_operator.errors import StoreUnavailable  # noqa: E402 - after the path
 from samply_operator.model.manifest import Manifest, StoredFile  # noqa: E402
 from samply_operator.store import documents  # noqa: E402
 from samply_operator.store.bucket import names  # noqa: E402
@@ -39,13 +38,21 @@ from samply_operator.store.index import Index  # noqa: E402
 from samply_operator.store.volume import Volume  # noqa: E402
 from support import buckets  # noqa: E402
 from support.buckets import Server  # noqa: E402
-from support.service import make_id, serving, wait_until  # noqa: E402
+from support.service import make_id, serving  # noqa: E402
 
 MB = 1_000_000
 UPLOAD_BYTES, DOWNLOAD_BYTES = 300 * MB, 100 * MB
 WRITERS = 8
 TRIES = 5
 PARTS = ("upload", "download", "start")
+THROTTLE_MB = 100
+DOWNLOADS = (
+    ("HTTP", False, False, 0),
+    ("HTTPS", True, False, 0),
+    (f"HTTPS, {THROTTLE_MB} MB/s for each connection", True, True, 0),
+    ("HTTPS, after the first one", True, False, 4 * DOWNLOAD_BYTES),
+)
+"""Title, TLS of the bucket, a limit for each connection, size of the service's cache."""
 
 
 def interleave(rounds: int, works: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
@@ -109,36 +116,69 @@ def measure_uploads(server: Server, rounds: int, folder: Path) -> dict[str, list
     return interleave(rounds, works)
 
 
-async def measure_downloads(
-    server: Server, rounds: int, folder: Path, *, cache_bytes: int, name: str
-) -> dict[str, list[float]]:
-    """The client and the service share this process: what one of them computes, the other one waits for."""
+@contextmanager
+def throttled(server: Server) -> Iterator[Server]:
+    """The same behind a proxy that limits each connection."""
+    port, behind = buckets.find_port(), server.endpoint.rpartition(":")[2]
+    with buckets.run([sys.executable, str(HERE / "throttle.py"), str(port), behind, str(THROTTLE_MB)], port):
+        yield replace(server, endpoint=server.endpoint.removesuffix(behind) + str(port))
+
+
+async def fetch(url: str, token: str = "") -> float:
+    """By curl, a process of its own."""
+    command = ["curl", "-sS", "--insecure", "-o", os.devnull, "-w", "%{time_total} %{size_download} %{http_code}", url]
+    headers = ["-H", f"Authorization: {token}"] if token else []
+    process = await asyncio.create_subprocess_exec(*command, *headers, stdout=subprocess.PIPE)
+    secs, size, status = (await process.communicate())[0].decode().split()
+    assert (size, status) == (str(DOWNLOAD_BYTES), "200")
+    return float(secs)
+
+
+def measure_peak() -> int:
+    """Largest resident memory of this process since `forget_peak`, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
+
+
+def forget_peak() -> int:
+    """The resident memory now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return measure_peak()
+
+
+async def measure_downloads(server: Server, rounds: int, folder: Path, *, cache_bytes: int) -> dict[str, list[float]]:
+    """The service is in this process, the client and the server are not. In each second round the order is reversed."""
     buckets.write_credentials(folder, buckets.KEYS)
+    if server.authorities is not None:
+        shutil.copy(server.authorities, folder / "ca.crt")
     storage = buckets.build_storage(server, cache_bytes=cache_bytes)
-    async with serving(folder, storage=storage) as service, aiohttp.ClientSession() as session:
+    async with serving(folder, storage=storage) as service:
         manifest = service.put(1, os.urandom(DOWNLOAD_BYTES))
         await service.settle()
         assert manifest.file is not None
         objects = Objects(buckets.connect(server, storage))
-        url = objects.sign(names.build_file(manifest.id, manifest.file.sha256), 3600)
+        signed = objects.sign(names.build_file(manifest.id, manifest.file.sha256), 3600)
         ours = f"http://127.0.0.1:{service.port}/v0/pipelines/orders/samply_profiles/{make_id(1)}/profile"
-
-        async def fetch(url: str, **headers: str) -> float:
-            began, size = time.monotonic(), 0
-            async with session.get(url, headers=headers) as response:
-                assert response.status == 200, await response.text()
-                async for piece in response.content.iter_any():
-                    size += len(piece)
-            assert size == DOWNLOAD_BYTES
-            return time.monotonic() - began
-
         token = service.session.headers["Authorization"]
+        await fetch(ours, token)
+        before = forget_peak()
+        name = "the service's cache" if cache_bytes else "through the service"
         found: dict[str, list[float]] = {"signed URL": [], name: []}
-        for _ in range(rounds):
-            found["signed URL"].append(await fetch(url))
-            found[name].append(await fetch(ours, Authorization=token))
-        await wait_until(service.knows_credentials)
+        for number in range(rounds):
+            works = [("signed URL", signed, ""), (name, ours, token)]
+            for key, url, sent in works if number % 2 == 0 else reversed(works):
+                found[key].append(await fetch(url, sent))
+        print(f"Memory of the service: {before} MiB before, {measure_peak()} MiB at most.\n")
         return found
+
+
+def report_downloads(folder: Path, rounds: int) -> None:
+    for number, (title, is_secure, is_throttled, cache_bytes) in enumerate(DOWNLOADS):
+        with ExitStack() as stack:
+            server = stack.enter_context(buckets.run_versitygw(folder / f"server-{number}", is_secure=is_secure))
+            server = stack.enter_context(throttled(server)) if is_throttled else server
+            work = measure_downloads(server, rounds, folder / f"d-{number}", cache_bytes=cache_bytes)
+            print(render(f"GET of 100 MB, {title}", asyncio.run(work), DOWNLOAD_BYTES), flush=True)
 
 
 def fill(objects: Objects, count: int) -> None:
@@ -205,9 +245,7 @@ def main() -> None:
         if "upload" in parts:
             print(render("Upload of 300 MB", measure_uploads(server, options.rounds, folder), UPLOAD_BYTES))
         if "download" in parts:
-            for name, cache_bytes in (("through the service", 0), ("from the service's cache", 4 * DOWNLOAD_BYTES)):
-                work = measure_downloads(server, options.rounds, folder / name, cache_bytes=cache_bytes, name=name)
-                print(render("GET of 100 MB", asyncio.run(work), DOWNLOAD_BYTES))
+            report_downloads(folder, options.rounds)
         if "start" in parts:
             starts = measure_start(server.open("many"), options.profiles, options.rounds, folder)
             print(render(f"{options.profiles} profiles", starts))

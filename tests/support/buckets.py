@@ -23,7 +23,7 @@ from pathlib import Path
 from samply_operator.settings import Bucket, Storage
 from samply_operator.store.bucket.connection import CREDENTIALS, Connection
 from samply_operator.store.bucket.objects import Objects
-from support import fake_gcs, needs
+from support import certificates, fake_gcs, needs
 
 BUILT = Path(__file__).parents[2] / "build" / "out"
 START_SECS = 100
@@ -41,13 +41,15 @@ class Server:
     folder: Path
     process: subprocess.Popen[bytes]
     options: dict[str, str] = field(default_factory=dict)
+    authorities: Path | None = None
+    """The server's own certificate, if it has one."""
 
     def build_settings(self, **changes: object) -> Bucket:
         facts: dict[str, object] = {"url": self.url, "endpoint": self.endpoint, "options": self.options, **changes}
         return Bucket(**facts)  # type: ignore[arg-type]
 
     def connect(self, prefix: str) -> Connection:
-        return Connection(self.build_settings(), prefix, self.folder)
+        return Connection(self.build_settings(), prefix, self.folder, authorities=self.authorities)
 
     def open(self, prefix: str = "") -> Objects:
         return Objects(self.connect(prefix or secrets.token_hex(8)))
@@ -114,7 +116,7 @@ def run_moto(folder: Path, port: int = 0, *, host: str = "127.0.0.1") -> Iterato
 
 def connect(server: Server, storage: Storage) -> Connection:
     """As the service with these settings."""
-    return Connection(storage.bucket, storage.bucket.cluster, server.folder)
+    return Connection(storage.bucket, storage.bucket.cluster, server.folder, authorities=server.authorities)
 
 
 def build_storage(server: Server, **changes: object) -> Storage:
@@ -132,18 +134,25 @@ def find_program(name: str) -> str:
 
 
 @contextlib.contextmanager
-def run_versitygw(folder: Path) -> Iterator[Server]:
+def run_versitygw(folder: Path, *, is_secure: bool = False) -> Iterator[Server]:
     """Another implementation of S3. A bucket is a folder of it."""
     program, port = find_program("versitygw"), find_port()
     write_credentials(folder, KEYS)
     for name in (f"root/{NAME}", "meta"):
         (folder / name).mkdir(parents=True)
+    pair = folder / "tls" / "tls.crt", folder / "tls" / "tls.key"
+    if is_secure:
+        certificates.write_pair(folder / "tls")
     command = [
         program, "--access", KEYS["aws_access_key_id"], "--secret", KEYS["aws_secret_access_key"], "--quiet",
+        *(["--cert", str(pair[0]), "--key", str(pair[1])] if is_secure else []),
         "--port", f"127.0.0.1:{port}", "posix", "--sidecar", str(folder / "meta"), str(folder / "root"),
     ]  # fmt: skip
+    scheme = "https" if is_secure else "http"
     with run(command, port) as process:
-        yield Server(f"s3://{NAME}", f"http://127.0.0.1:{port}", folder, process)
+        yield Server(
+            f"s3://{NAME}", f"{scheme}://127.0.0.1:{port}", folder, process, authorities=pair[0] if is_secure else None
+        )
 
 
 @contextlib.contextmanager

@@ -187,10 +187,17 @@ async def serving(
     feldera_url: str = "",
 ) -> AsyncIterator[Service]:
     """Everything in `folder`, whose path must be short: a unix socket is in it. `storage`: a bucket, whose credentials
-    are in `folder`; what is put there comes from another pod, unless it `writes` nothing."""
+    are in `folder`, and its certificate as ca.crt, if it has one of its own; what is put there comes from another pod,
+    unless it `writes` nothing."""
     socket_path = folder / "control.sock"
     api = msgspec.structs.replace(settings or Api(requests_per_sec=0), host="127.0.0.1", port=0, metrics_port=0)
-    paths = Paths(data=str(folder / "data"), storage=str(folder), socket=str(socket_path), cache=str(folder / "cache"))
+    paths = Paths(
+        data=str(folder / "data"),
+        storage=str(folder),
+        authorities=str(folder / "ca.crt"),
+        socket=str(socket_path),
+        cache=str(folder / "cache"),
+    )
     whole = Settings(feldera=Feldera(feldera_url), auth=auth, api=api, paths=paths)
     identity = Identity("feldera", "pod", "release")
     volume: Store = Volume(folder / "data")
