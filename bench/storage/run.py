@@ -1,8 +1,8 @@
 """Measures a bucket on this machine: uploads compared to rclone and `aws s3 cp`, downloads through the service compared
 to signed URLs, and the time until a start knows many profiles. Prints a Markdown report.
 
-`.venv/bin/python bench/storage/run.py` needs versitygw (tests/buckets/install all) and curl; rclone and aws are measured
-if they are installed. `--rounds 1` to try it, `--only start` for one part.
+`.venv/bin/python bench/storage/run.py` needs versitygw (tests/buckets/install all) and curl; rclone and aws are
+measured if they are installed. `--rounds 1` to try it, `--only start` for one part.
 """
 
 from __future__ import annotations
