@@ -64,8 +64,9 @@ class Node:
         return self.run(NAME, container_id.rpartition("/")[2], str(pid)).strip()
 
     def signal(self, container_id: str, signal: str) -> float:
-        """To all processes of a container: TERM, KILL, STOP or CONT. Returns the node's Unix time."""
-        script = 'signal=$1; shift; date +%s.%N; kill "-$signal" "$@"'
+        """To all processes of a container: TERM, KILL, STOP or CONT. Returns the node's Unix time. One that has ended
+        meanwhile, such as a probe's, is ignored."""
+        script = 'signal=$1; shift; date +%s.%N; for p; do kill "-$signal" "$p" || [ ! -d "/proc/$p" ] || exit 1; done'
         return float(self.run(script, signal, *self.find_processes(container_id)))
 
     @staticmethod
