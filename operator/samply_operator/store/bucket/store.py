@@ -68,8 +68,8 @@ class BucketStore(BucketReader):
         self._newest = 0
         self._extra_sizes: dict[str, tuple[int, ...]] = {}
         self._now = now
-        self._is_away = False
-        """The bucket did not answer: until the thread reaches it, no other call tries."""
+        self._away: StoreUnavailable | None = None
+        """Why the bucket is unavailable: until the thread reaches it, no other call tries."""
         self._tidy_at = time.monotonic() + TIDY_SECS
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -165,6 +165,8 @@ class BucketStore(BucketReader):
         was_spooled = self._spool.remove(profile_id)
         if not self._is_in_bucket(profile_id):
             return was_spooled
+        if (away := self._away) is not None:
+            raise StoreUnavailable(f"cannot remove profile {profile_id} now: {away.message}", remedy=away.remedy)
         self._check_term()
         self._objects.write(names.build_removed(profile_id), b"")
         self._catalog.forget(profile_id)
@@ -251,13 +253,13 @@ class BucketStore(BucketReader):
 
     def _try(self, work: Callable[[], Manifest | None], what: str) -> Manifest | None:
         """Send now if the bucket seems available; else the thread sends it later."""
-        if self._is_away:
+        if self._away is not None:
             return None
         try:
             return work()
         except StoreUnavailable as error:
             logger.warning("%s stays in the spool for now: %s", what, error)
-            self._is_away = True
+            self._away = error
         except StoreFenced as error:
             self._stop(error)
             raise
@@ -284,7 +286,7 @@ class BucketStore(BucketReader):
                     self._fence.renew(self._newest)
                     renewed = time.monotonic()
                 self._drain()
-                self._is_away = False
+                self._away = None
                 self._tidy()
             except StoreFenced as error:
                 self._stop(error)
