@@ -121,6 +121,17 @@ def test_repeated_markers_count_once(damage: Damage, files: Files) -> None:
     assert f"left out: {repeated} that are repeated" in files.run("check", path)
 
 
+def test_two_threads_may_do_the_same_at_the_same_time(files: Files) -> None:
+    """Less than half of what each did."""
+    document = profile_maker.build([[Sample(("main",))] * 20, [Sample(("main",))] * 20])
+    for thread in (0, 1):
+        both_do = [evaluate(1, 2, "Map nn1"), evaluate(2, 3, "Map nn2")]
+        own = [evaluate(4 + 4 * row + thread, 5 + 4 * row + thread, "Map nn3") for row in range(3)]
+        marker_maker.add(document, thread, [*both_do, *own])
+    found = files.ask("top", files.save(document), "--by", "operator")
+    assert (found["markers"]["evaluations"], found["markers"]["repeated"]) == (10, 0)
+
+
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 @pytest.mark.parametrize("column", ["weight", "threadCPUDelta", "timeDeltas"])
 def test_what_is_no_number_is_named(word: str, column: str, files: Files) -> None:

@@ -136,6 +136,7 @@ def test_markers_that_are_no_good_are_counted_and_left_out(tmp_path: Path) -> No
             evaluate(1, 4, "Map nn2"),
             Marker(4, 6, "Map nn2 took long"),
             Marker(4, 6, "no id used 3μs real time, 3μs CPU time"),
+            Marker(4, 6, "x" * 10_000_000 + " nn2 used 3μs real time, 3μs CPU time"),
             Marker(4, 6, "Map nn2 used 3μs real time, ٣x μs CPU time"),
             Marker(9, 6, "Map nn2 used 3μs real time, 3μs CPU time"),
             Marker(6, None, "Map nn2 used 3μs real time, 3μs CPU time"),
@@ -146,8 +147,8 @@ def test_markers_that_are_no_good_are_counted_and_left_out(tmp_path: Path) -> No
     sums = split(make([9], markers, tmp_path))
     assert find_selves(sums) == {"Map nn2": 3, "outside the capture of markers": 6}
     assert sums.markers is not None
-    assert (sums.markers.evaluations, sums.markers.unparsed, sums.markers.broken) == (1, 3, 3)
-    assert "left out: 3 with another text, 3 without a start or an end" in breakdown_text.render(sums)
+    assert (sums.markers.evaluations, sums.markers.unparsed, sums.markers.broken) == (1, 4, 3)
+    assert "left out: 4 with another text, 3 without a start or an end" in breakdown_text.render(sums)
 
 
 def test_a_file_without_markers_says_so_and_what_to_do(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from samply_operator.profiles.format.vectors import Longs
 
 MAX_DIGITS = 15
+MAX_HEAD = 1000
+"""No node has a longer name; it is read 8 bytes at a time."""
 FACTOR = 0x9E3779B97F4A7C15
 PADDING = 32
 """Padding after the last line, so that a literal can be searched for anywhere."""
@@ -30,18 +32,19 @@ class Parsed:
 
 
 def parse(texts: Sequence[str]) -> Parsed:
-    """Of each `<head> used Nμs real time, Mμs CPU time` the head and M; of another text an empty head."""
+    """Of each `<head> used Nμs real time, Mμs CPU time` the head and M; of any other text an empty head."""
     if not texts:
         return Parsed([], np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
     data = "\n".join(texts).encode("utf-8", "replace")
-    if data.count(b"\n") != len(texts) - 1:
-        return parse([text.replace("\n", " ") for text in texts])
     cursor = _Cursor(data)
+    if len(cursor.starts) != len(texts):
+        return parse([text.replace("\n", " ") for text in texts])
     cursor.pass_literal(CPU)
     cpu_us = cursor.pass_number()
     cursor.pass_literal(REAL)
-    cursor.pass_number()
+    cursor.pass_number(is_wanted=False)
     cursor.pass_literal(USED)
+    cursor.is_good &= cursor.at - cursor.starts <= MAX_HEAD
     starts, ends = cursor.starts, np.where(cursor.is_good, cursor.at, cursor.starts)
     _, first, head = np.unique(cursor.hash_between(starts, ends), return_index=True, return_inverse=True)
     heads = [data[start:end] for start, end in zip(starts[first].tolist(), ends[first].tolist(), strict=True)]
@@ -58,7 +61,8 @@ class _Cursor:
         self.at = np.append(breaks, len(data))
         self.is_good: NDArray[np.bool_] = np.ones(len(self.at), dtype=bool)
         # The bytes from each place on, as one number: a comparison for several bytes.
-        self._words = {size: _view_words(data, size) for size in (4, 8)}
+        padded = data + bytes(PADDING)
+        self._words = {size: _view_words(padded, size) for size in (4, 8)}
 
     def pass_literal(self, literal: bytes) -> None:
         size = 8 if len(literal) >= 8 else 4
@@ -69,8 +73,9 @@ class _Cursor:
             wanted = int.from_bytes(literal[offset : offset + size], "little")
             self.is_good &= self._words[size][at + offset] == wanted
 
-    def pass_number(self) -> Longs:
-        """The digits before each place; there is at least one, and at most MAX_DIGITS are taken."""
+    def pass_number(self, *, is_wanted: bool = True) -> Longs:
+        """The digits before each place; there is at least one, and at most MAX_DIGITS are taken. Zeros if they are not
+        wanted."""
         values = np.zeros(len(self.at), dtype=np.int64)
         rows = np.flatnonzero(self.is_good)
         at, starts = self.at[rows], self.starts[rows]
@@ -80,7 +85,8 @@ class _Cursor:
             if not found.all():
                 self.at[rows] = at
                 rows, at, starts, digits = rows[found], at[found], starts[found], digits[found]
-            values[rows] += digits.astype(np.int64) * 10**power
+            if is_wanted:
+                values[rows] += digits.astype(np.int64) * 10**power
             at = at - 1
             if power == 0:
                 has_digit = np.zeros(len(self.at), dtype=bool)
@@ -107,5 +113,5 @@ def mix(hashes: NDArray[np.uint64], words: NDArray[np.unsignedinteger[Any]]) -> 
     return mixed ^ (mixed >> np.uint64(29))
 
 
-def _view_words(data: bytes, size: int) -> NDArray[np.unsignedinteger[Any]]:
-    return np.ndarray((len(data) + PADDING - size + 1,), dtype=f"<u{size}", buffer=data + bytes(PADDING), strides=(1,))
+def _view_words(padded: bytes, size: int) -> NDArray[np.unsignedinteger[Any]]:
+    return np.ndarray((len(padded) - size + 1,), dtype=f"<u{size}", buffer=padded, strides=(1,))

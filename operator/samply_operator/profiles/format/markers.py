@@ -55,8 +55,9 @@ class Markers:
 
     def find_category(self, *names: str) -> NDArray[np.bool_]:
         """Which rows are of a category with one of these names."""
-        numbers = [number for number, name in enumerate(self.categories) if name in names]
-        return np.isin(self.category, numbers)
+        is_named = np.array([name in names for name in self.categories], dtype=bool)
+        found: NDArray[np.bool_] = is_named[self.category]
+        return found
 
 
 def read(raw: RawMarkers | None, where: str, categories: Sequence[str], strings: Sequence[str]) -> Markers:
@@ -70,7 +71,7 @@ def read(raw: RawMarkers | None, where: str, categories: Sequence[str], strings:
         for column, name in ((raw.start_time, "startTime"), (raw.end_time, "endTime"))
     )
     phase, category, name = (
-        vectors.view_longs(Column(column, f"{where}.{name}", raw.length).ints("q"))
+        read_longs(Column(column, f"{where}.{name}", raw.length))
         for column, name in ((raw.phase, "phase"), (raw.category, "category"), (raw.name, "name"))
     )
     is_interval = (phase[ours] == INTERVAL) & (end[ours] >= start[ours]) & (np.abs(end[ours]) <= MAX_NUMBER)
@@ -89,6 +90,14 @@ def read(raw: RawMarkers | None, where: str, categories: Sequence[str], strings:
         strings=strings,
         broken=len(ours) - len(rows),
     )
+
+
+def read_longs(column: Column) -> Longs:
+    """Often they are all the same: of the engine's markers all phases are."""
+    first = bytes(memoryview(column.raw)[1:10]).partition(b",")[0]
+    if first.isdigit() and column.is_all(first):
+        return np.full(column.length, int(first))
+    return vectors.view_longs(column.ints("q"))
 
 
 def _read_data(raw: RawMarkers, where: str) -> tuple[Longs, Longs]:

@@ -52,7 +52,7 @@ def render_markers(facts: MarkerFacts) -> str:
 def _render_label(label: LabelCost, own: str, *, is_operator: bool) -> list[str]:
     line = f"  {label.self_percent:6.1f}  {label.total_percent:7.1f}  {own}"
     if is_operator:
-        points = "-" if label.difference_points is None else f"{label.difference_points:+.1f}"
+        points = "-" if label.difference_points is None else f"{round(label.difference_points, 1) + 0.0:+.1f}"
         evaluations = "-" if label.evaluations is None else f"{label.evaluations:,}"
         skew = "-" if label.skew is None else f"{label.skew:.2f}"
         line += f"  {_number(label.marker_cpu_ms):>10}  {points:>6}  {evaluations:>11}  {skew:>4}"
