@@ -24,9 +24,9 @@ from samply_operator.kube.events import EventSink
 from samply_operator.model import names
 from samply_operator.model.profile import parse_object
 from samply_operator.model.trigger import parse_trigger
+from samply_operator.recorder.calls.requests import Requests
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.engine import Engine
-from samply_operator.recorder.requests import Requests
 from samply_operator.settings import Settings
 from samply_operator.store.volume import Volume
 from samply_operator.triggers.worker import Triggers

@@ -11,20 +11,14 @@ from samply_operator.api.auth.sign_in import SIGN_IN, Provider
 from samply_operator.api.content.conversions import CONVERSIONS, Conversions
 from samply_operator.api.content.open_files import FILES, OpenFiles
 from samply_operator.api.forwarding import Forwarding
-from samply_operator.api.routes import (
+from samply_operator.api.routes import alerts, api_docs, console, console_sign_in, doctor, pipelines, service
+from samply_operator.api.routes.profiles import (
     actions,
-    alerts,
-    api_docs,
-    console,
-    console_sign_in,
-    doctor,
     export,
     links,
-    pipelines,
     preflight,
     samply_profile,
     samply_profiles,
-    service,
     summaries,
     trees,
 )

@@ -57,10 +57,10 @@ from samply_operator.feldera.client import Login
 from samply_operator.model.check import Check, Report
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure, Spec
-from samply_operator.recorder import support_bundle
-from samply_operator.recorder.actions import Acts
+from samply_operator.recorder.calls import support_bundle
+from samply_operator.recorder.calls.actions import Acts
+from samply_operator.recorder.calls.requests import Requests, build_unknown_pipeline
 from samply_operator.recorder.engine import Engine
-from samply_operator.recorder.requests import Requests, build_unknown_pipeline
 from samply_operator.rules.access import permissions
 from samply_operator.rules.access.permissions import NOBODY, Decision, Who
 from samply_operator.rules.installation import checks

@@ -18,8 +18,8 @@ from samply_operator.discovery.world import World
 from samply_operator.model import names
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import PreflightStatus, SamplyProfile, TargetStatus
+from samply_operator.recorder.calls.requests import Started
 from samply_operator.recorder.engine import Engine
-from samply_operator.recorder.requests import Started
 from samply_operator.recorder.run import Run
 from samply_operator.rules import times
 from samply_operator.rules.recording.preflight import Finding

@@ -51,9 +51,9 @@ from samply_operator.kube.client import KubeClient
 from samply_operator.kube.events import EventSink
 from samply_operator.kube.leader_lease import LeaderLease
 from samply_operator.recorder import memory
+from samply_operator.recorder.calls.requests import Requests
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.engine import Engine
-from samply_operator.recorder.requests import Requests
 from samply_operator.rules.leadership import build_name
 from samply_operator.settings import Identity, Settings, namespaces_of
 from samply_operator.store import opening

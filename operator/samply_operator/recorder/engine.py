@@ -20,12 +20,12 @@ from samply_operator.model import names
 from samply_operator.model.profile import SamplyProfile
 from samply_operator.recorder.admission import Admission
 from samply_operator.recorder.context import Context
-from samply_operator.recorder.deletions import Deletions
 from samply_operator.recorder.leases import Leases
 from samply_operator.recorder.requesters import Requesters
-from samply_operator.recorder.retention import Retention
 from samply_operator.recorder.run import Run
 from samply_operator.recorder.runs import Runs
+from samply_operator.recorder.storage.deletions import Deletions
+from samply_operator.recorder.storage.retention import Retention
 from samply_operator.rules import times
 from samply_operator.rules.recording import final_status, lease
 

@@ -27,10 +27,10 @@ from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.model.profile import Failure, Phase
 from samply_operator.recorder import measures
 from samply_operator.recorder.context import Context
-from samply_operator.recorder.feldera_calls import FelderaCalls
+from samply_operator.recorder.feldera.calls import FelderaCalls
+from samply_operator.recorder.feldera.pipeline_samply import PipelineSamply
 from samply_operator.recorder.journal import Journal
 from samply_operator.recorder.leases import Leases
-from samply_operator.recorder.pipeline_samply import PipelineSamply
 from samply_operator.recorder.pod import collect, finish, follow, prepare, script_calls
 from samply_operator.recorder.pod.cleaning import Left, clean
 from samply_operator.recorder.pod.target_pod import TargetPod

@@ -7,7 +7,7 @@ import pytest
 from samply_operator.errors import KubeForbidden, NotRecording, UnknownProfile
 from samply_operator.kube import objects
 from samply_operator.model.profile import parse_object
-from samply_operator.recorder.actions import Acts
+from samply_operator.recorder.calls.actions import Acts
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
 from support.stored import forget, store

@@ -12,7 +12,7 @@ import pytest
 from samply_operator.errors import KubeUnavailable, PipelineUnreachable
 from samply_operator.kube import objects
 from samply_operator.model.profile import parse_object
-from samply_operator.recorder.actions import Acts
+from samply_operator.recorder.calls.actions import Acts
 from samply_operator.recorder.pod import script_calls
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster, Json

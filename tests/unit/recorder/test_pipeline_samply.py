@@ -19,7 +19,7 @@ from samply_operator.profiles.analysis import breakdown
 from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.format import reading
-from samply_operator.recorder import pipeline_samply
+from samply_operator.recorder.feldera import pipeline_samply
 from samply_operator.rules.recording.failures import REMEDIES
 from samply_operator.settings import Feldera, Paths, Settings
 from support import circuit_recording

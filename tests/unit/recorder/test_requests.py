@@ -22,7 +22,7 @@ from samply_operator.errors import (
 )
 from samply_operator.kube import objects
 from samply_operator.model.profile import Spec
-from samply_operator.recorder.requests import Started
+from samply_operator.recorder.calls.requests import Started
 from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask

@@ -17,7 +17,7 @@ from samply_operator.errors import KubeUnavailable, StoreFull
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.manifest import Tombstone
-from samply_operator.recorder import retention
+from samply_operator.recorder.storage import retention
 from samply_operator.rules import times
 from samply_operator.settings import Recording, Retention, Settings
 from support.fake_cluster import FakeCluster

@@ -7,7 +7,7 @@ from aiohttp import web
 from samply_operator.api import params
 from samply_operator.api.auth import aliases, permissions
 from samply_operator.api.content import conversions
-from samply_operator.api.routes import formats, samply_profiles, stale_index
+from samply_operator.api.routes.profiles import formats, samply_profiles, stale_index
 from samply_operator.api.state import View
 from samply_operator.profiles.worker import jobs
 

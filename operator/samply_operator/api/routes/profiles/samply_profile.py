@@ -13,7 +13,7 @@ from samply_operator.api import params
 from samply_operator.api.app_keys import OPERATOR, SETTINGS
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files, representations
-from samply_operator.api.routes import all_ordinals, formats, stale_index
+from samply_operator.api.routes.profiles import all_ordinals, formats, stale_index
 from samply_operator.api.server.problems import NO_STORE
 from samply_operator.api.state import STATE, View
 from samply_operator.control.messages import StartAllRequest, StartReply, StartRequest

@@ -12,7 +12,7 @@ from samply_operator.api import params
 from samply_operator.api.app_keys import SETTINGS
 from samply_operator.api.auth import permissions, signed_links
 from samply_operator.api.content import files, representations
-from samply_operator.api.routes import samply_profiles, stale_index
+from samply_operator.api.routes.profiles import samply_profiles, stale_index
 from samply_operator.api.state import STATE, View
 from samply_operator.control import audit
 from samply_operator.rules.access import links

@@ -10,7 +10,7 @@ from aiohttp import web
 from samply_operator.api.app_keys import OPERATOR
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import representations
-from samply_operator.api.routes import samply_profiles
+from samply_operator.api.routes.profiles import samply_profiles
 from samply_operator.api.server.problems import NO_STORE
 from samply_operator.api.state import STATE
 

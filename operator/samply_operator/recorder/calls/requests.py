@@ -21,7 +21,7 @@ from samply_operator.errors import (
 )
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure, SamplyProfile, Spec, parse_object
-from samply_operator.recorder.actions import Acts
+from samply_operator.recorder.calls.actions import Acts
 from samply_operator.recorder.engine import Engine
 from samply_operator.recorder.run import Run
 from samply_operator.rules.discovery import triggers

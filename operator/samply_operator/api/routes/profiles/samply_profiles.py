@@ -8,7 +8,7 @@ from samply_operator import errors
 from samply_operator.api import params
 from samply_operator.api.auth import permissions, signed_links
 from samply_operator.api.content import files, representations
-from samply_operator.api.routes import formats, stale_index
+from samply_operator.api.routes.profiles import formats, stale_index
 from samply_operator.api.state import View
 from samply_operator.control.messages import RecordingState
 from samply_operator.model.manifest import Manifest

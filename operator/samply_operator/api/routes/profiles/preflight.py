@@ -10,7 +10,7 @@ from samply_operator.api import params
 from samply_operator.api.app_keys import OPERATOR
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import representations
-from samply_operator.api.routes import samply_profile
+from samply_operator.api.routes.profiles import samply_profile
 from samply_operator.control.messages import PreflightReply, StartRequest
 
 WAIT_SECS = 30.0

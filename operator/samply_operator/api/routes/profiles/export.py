@@ -16,7 +16,7 @@ from samply_operator.api import params
 from samply_operator.api.app_keys import OPERATOR
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files, representations, zips
-from samply_operator.api.routes import all_ordinals, samply_profiles, stale_index
+from samply_operator.api.routes.profiles import all_ordinals, samply_profiles, stale_index
 from samply_operator.api.state import View
 from samply_operator.control.messages import SupportBundleReply, SupportBundleRequest
 from samply_operator.model.manifest import Manifest

@@ -13,7 +13,7 @@ from samply_operator.api import params
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import conversions
 from samply_operator.api.content.open_files import FILES
-from samply_operator.api.routes import all_ordinals, formats, samply_profiles, stale_index
+from samply_operator.api.routes.profiles import all_ordinals, formats, samply_profiles, stale_index
 from samply_operator.api.server.problems import NO_STORE
 from samply_operator.api.state import View
 from samply_operator.model.manifest import Manifest

@@ -19,7 +19,7 @@ from samply_operator.errors import ProfileError, RecordingFailed, StoreFull
 from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.profiles.attribution.naming import NodeNames
 from samply_operator.recorder.context import Context
-from samply_operator.recorder.feldera_calls import FelderaCalls
+from samply_operator.recorder.feldera.calls import FelderaCalls
 from samply_operator.recorder.journal import Journal
 from samply_operator.recorder.pod import collect, finish
 from samply_operator.recorder.pod.target_pod import TargetPod

@@ -1,0 +1,1 @@
+"""Routes about the profiles of a pipeline, one file per resource."""

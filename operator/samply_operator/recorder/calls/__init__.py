@@ -1,0 +1,1 @@
+"""What the HTTP service asks of the operator over its socket."""

@@ -1,0 +1,1 @@
+"""Recordings that Feldera takes itself, in mode Pipeline."""

@@ -1,0 +1,1 @@
+"""What leaves the store: by retention, and after an object was deleted."""
