@@ -66,6 +66,10 @@ def reword(document: Document) -> None:
         (put("weight", 1e300), "samples.weight: a number is too large"),
         (put("startTime", "x", table="markers", row=0), "markers.startTime: there is text instead of a number"),
         (put("category", 99, table="markers", row=0), "markers.category: an index is outside"),
+        *(
+            (put("data", {"type": "FelderaMarker", "name": name}, table="markers", row=0), f"markers.data: {why}")
+            for name, why in ((-1, "an index is outside"), (10**30, "the text of a marker is no index"))
+        ),
         (both(shift("startTime", 1e6), shift("endTime", 1e6)), "of another clock, so no sample belongs to an operator"),
         (shift("endTime", -1e6), "2 have no start or no end, or end before they begin. The file was damaged"),
         (shift("endTime", 1e300), "2 have no start or no end"),

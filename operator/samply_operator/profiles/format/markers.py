@@ -112,7 +112,7 @@ def _read_data(raw: RawMarkers, where: str) -> tuple[Longs, Longs]:
         return np.arange(raw.length), found
     items = _decode(raw.data, list[_Data | None], where, raw.length)
     ours = [(row, each.name) for row, each in enumerate(items) if each is not None and each.type == TYPE]
-    if any(not isinstance(name, int) for _, name in ours):
+    if any(not isinstance(name, int) or abs(name) > MAX_NUMBER for _, name in ours):
         raise build_broken(where, "the text of a marker is no index of a string")
     return vectors.as_longs([row for row, _ in ours]), vectors.as_longs([name for _, name in ours])
 
