@@ -4,6 +4,7 @@ import { config } from "./core/config";
 import { followLinks, href, usePlace } from "./core/router";
 import { finishSignIn, isCallback, isLetInByProxy } from "./core/signing-in";
 import { describeToken, endSession, getToken, onSession } from "./core/session";
+import { changeTheme, readTheme, THEMES } from "./core/theme";
 import { ComparePage } from "./pages/compare";
 import { PipelinePage } from "./pages/pipeline";
 import { PipelinesPage } from "./pages/pipelines";
@@ -25,7 +26,6 @@ export function App() {
     document.addEventListener("click", followLinks);
     return () => document.removeEventListener("click", followLinks);
   }, []);
-  useTheme();
   const entry = useEntry(token);
   if (entry.isBusy) return null;
   if (!token && !config.open && !entry.isLetIn) return <><SignInPage said={entry.said} /><Toasts /></>;
@@ -86,30 +86,12 @@ function Bar({ where }: { where: string }) {
   );
 }
 
-const THEMES = ["auto", "light", "dark"] as const;
-type Theme = (typeof THEMES)[number];
-
-function readTheme(): Theme {
-  const kept = localStorage.getItem("samply-console-theme") as Theme;
-  return THEMES.includes(kept) ? kept : "auto";
-}
-
-function useTheme(): void {
-  useEffect(() => {
-    const theme = readTheme();
-    if (theme !== "auto") document.documentElement.dataset.theme = theme;
-  }, []);
-}
-
 function ThemeButton() {
   const [theme, setTheme] = useState(readTheme);
   const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
   const change = () => {
-    localStorage.setItem("samply-console-theme", next);
-    if (next === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = next;
+    changeTheme(next);
     setTheme(next);
-    dispatchEvent(new Event("theme"));
   };
   const label = `Theme: ${theme}. Change to ${next}`;
   return (

@@ -1,8 +1,10 @@
 import { render } from "preact";
 import "./main.css";
 import { App } from "./app";
+import { applyTheme } from "./core/theme";
 import { takeHandedToken } from "./core/signing-in";
 
+applyTheme();
 takeHandedToken();
 
 render(<App />, document.getElementById("app")!);

@@ -47,15 +47,21 @@ export function formatValue(value: number, measure: string): string {
   return measure === "cpu" ? `${formatSecs(value / 1e6)} CPU` : `${formatCount(value)} ${value === 1 ? "sample" : "samples"}`;
 }
 
-const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+/** Made when it is first used: that takes the browser longer than all else before the first paint. */
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
+}
+
+const dateTime = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }));
+const exact = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" }));
 
 export function formatTime(text: string | null): string {
-  return text ? dateTime.format(new Date(text)) : "–";
+  return text ? dateTime().format(new Date(text)) : "–";
 }
 
 export function formatExact(text: string | null): string {
-  return text ? exact.format(new Date(text)) : "";
+  return text ? exact().format(new Date(text)) : "";
 }
 
 export function formatAge(text: string, now = Date.now()): string {

@@ -8,10 +8,10 @@ const LOOPBACK = ["127.0.0.1", "localhost", "[::1]"];
 
 /** `kubectl samply console` hands the token over behind the `#`, which no server sees; taken on this machine alone. */
 export function takeHandedToken(): void {
-  const found = /^#token=([^&]+)$/.exec(location.hash);
-  if (!found) return;
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!token) return;
   history.replaceState(null, "", location.pathname + location.search);
-  if (LOOPBACK.includes(location.hostname)) setToken(decodeURIComponent(found[1]));
+  if (LOOPBACK.includes(location.hostname)) setToken(token);
 }
 
 export function goToProvider(): void {

@@ -1,14 +1,14 @@
-import { useMemo, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { get, profilePath, query } from "../core/api";
 import { formatAge, formatExact, formatTime } from "../core/format";
 import { useLoaded, useTitle } from "../core/hooks";
 import { setParams, usePlace, href } from "../core/router";
 import { type Attempt, type Entry, hasEnded, type Pipeline } from "../core/types";
 import { Icon } from "../parts/icons";
-import { copyText, Dialog, Empty, Loading, ProblemNote } from "../parts/notes";
+import { copyText, Dialog, Empty, Loading, ProblemNote, Skeleton } from "../parts/notes";
 import { Coverage, Verdict } from "../parts/quality";
 import { saveReport } from "../parts/waysout";
-import { openProfile, parseRef, type Ref } from "../viewer/source";
+import { parseRef, type Ref, useSource } from "../viewer/source";
 import { readState, Viewer, writeState } from "../viewer/viewer";
 
 type Side = "before" | "after";
@@ -16,17 +16,19 @@ type Side = "before" | "after";
 export function ComparePage() {
   useTitle("Compare");
   const { params } = usePlace();
-  const before = useAttempt(params.get("before"));
-  const after = useAttempt(params.get("after"));
-  const [picking, setPicking] = useState<Side | null>(null);
-  const source = useMemo(() => (before.data && after.data ? openProfile(after.data, before.data) : null), [before.data, after.data]);
-  const swap = () => setParams({ before: params.get("after"), after: params.get("before"), zoom: null });
+  const refs = { before: parseRef(params.get("before")), after: parseRef(params.get("after")) };
   const state = readState(params);
+  const source = useSource(refs.after, refs.before, state);
+  const before = useAttempt(refs.before);
+  const after = useAttempt(refs.after);
+  const [picking, setPicking] = useState<Side | null>(null);
+  const swap = () => setParams({ before: params.get("after"), after: params.get("before"), zoom: null });
+  const isReady = before.data !== null && after.data !== null;
   return (
     <>
       <div class="head">
         <div><h1>Compare</h1><p class="soft">Two profiles in one graph. Red frames take a larger share than before, blue frames a smaller one.</p></div>
-        {source && (
+        {source && isReady && (
           <div class="row wrap">
             <button type="button" class="button" onClick={() => copyText(location.href, "Link to this view")}><Icon name="link" /> Copy link</button>
             <button type="button" class="button" onClick={() => saveReport([after.data!, before.data!], source, state)}><Icon name="report" /> HTML report</button>
@@ -38,9 +40,11 @@ export function ComparePage() {
         <button type="button" class="button icon" aria-label="Swap" title="Swap" onClick={swap}><Icon name="swap" /></button>
         <Picked side="After" loaded={after} pick={() => setPicking("after")} />
       </div>
-      {source ? (
-        <Viewer key={`${before.data!.id} ${after.data!.id}`} source={source} state={state} change={(changes, how) => setParams(writeState(changes), how)} />
-      ) : (
+      {source && isReady && (
+        <Viewer key={`${refs.before!.id} ${refs.after!.id}`} source={source} state={state} change={(changes, how) => setParams(writeState(changes), how)} />
+      )}
+      {source && !isReady && !before.problem && !after.problem && <Skeleton rows={5} height={60} />}
+      {!source && (
         <div class="card"><Empty icon="swap" title="Choose two profiles"><p>For example of two days, two ordinals or two pipelines.</p></Empty></div>
       )}
       {picking && <Picker side={picking} start={(picking === "before" ? after : before).data} onClose={() => setPicking(null)} />}
@@ -48,9 +52,8 @@ export function ComparePage() {
   );
 }
 
-function useAttempt(text: string | null) {
-  const ref: Ref | null = parseRef(text);
-  return useLoaded<Attempt | null>(text ?? "none", async (signal) => (ref ? get<Attempt>(profilePath(ref.pipeline, ref.id), signal) : null));
+function useAttempt(ref: Ref | null) {
+  return useLoaded<Attempt | null>(ref ? `${ref.pipeline}/${ref.id}` : "none", async (signal) => (ref ? get<Attempt>(profilePath(ref.pipeline, ref.id), signal) : null));
 }
 
 function Picked({ side, loaded, pick }: { side: string; loaded: ReturnType<typeof useAttempt>; pick: () => void }) {

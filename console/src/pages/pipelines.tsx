@@ -1,4 +1,4 @@
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get } from "../core/api";
 import { formatAge, formatExact } from "../core/format";
 import { useKey, useNow, usePolled, useTitle } from "../core/hooks";
@@ -17,15 +17,25 @@ interface Answer {
 const FILTERS = { all: "All", running: "Running", recording: "Recording now", none: "Never profiled" } as const;
 type Filter = keyof typeof FILTERS;
 
+const FIRST_ROWS = 20;
+const MORE_ROWS = 120;
+
 export function PipelinesPage() {
   useTitle("Pipelines");
   const { params } = usePlace();
-  const loaded = usePolled<Answer>("pipelines", 5, (signal) => get("/v0/pipelines", signal));
+  const kept = useRef<Pipeline[]>([]);
+  const loaded = usePolled<Answer>("pipelines", 5, async (signal) => {
+    const answer = await get<Answer>("/v0/pipelines", signal);
+    kept.current = keepEqual(kept.current, answer.pipelines);
+    return { ...answer, pipelines: kept.current };
+  });
+  const now = useNow(30_000);
   const [recording, setRecording] = useState<Pipeline | null>(null);
   const search = params.get("q") ?? "";
   const filter = (params.get("show") ?? "all") as Filter;
   const pipelines = loaded.data?.pipelines ?? [];
   const shown = useMemo(() => pipelines.filter((each) => matches(each, search) && fits(each, filter)), [pipelines, search, filter]);
+  const count = useRowCount(shown.length);
   const keys = useRowKeys(shown, setRecording);
   return (
     <>
@@ -59,7 +69,7 @@ export function PipelinesPage() {
         <div class="card">
           <div class="columns" aria-hidden="true"><span>Pipeline</span><span>Ordinals</span><span>Last profile</span><span /></div>
           <ul class="pipelines" ref={keys.list}>
-            {shown.map((each) => <Row key={`${each.namespace}/${each.name}`} pipeline={each} onRecord={setRecording} />)}
+            {shown.slice(0, count).map((each) => <Row key={nameFully(each)} pipeline={each} now={now} onRecord={setRecording} />)}
           </ul>
         </div>
       )}
@@ -67,6 +77,28 @@ export function PipelinesPage() {
       {recording && <RecordDialog pipeline={recording} onClose={() => setRecording(null)} />}
     </>
   );
+}
+
+function nameFully(pipeline: Pipeline): string {
+  return `${pipeline.namespace}/${pipeline.name}`;
+}
+
+/** What did not change stays the same object: its row is not rendered again. */
+function keepEqual(before: Pipeline[], after: Pipeline[]): Pipeline[] {
+  const known = new Map(before.map((each) => [nameFully(each), each]));
+  return after.map((each) => {
+    const old = known.get(nameFully(each));
+    return old && JSON.stringify(old) === JSON.stringify(each) ? old : each;
+  });
+}
+
+/** How many rows are rendered: those of the first screen are painted before the others are made. */
+function useRowCount(total: number): number {
+  const [count, setCount] = useState(FIRST_ROWS);
+  useEffect(() => {
+    if (count < total) setCount(count + MORE_ROWS);
+  }, [count, total]);
+  return count;
 }
 
 /** Arrow keys walk the list, `/` goes to the search, R records. */
@@ -87,7 +119,17 @@ function useRowKeys(shown: Pipeline[], record: (pipeline: Pipeline) => void) {
   return { input, list };
 }
 
-function Row({ pipeline, onRecord }: { pipeline: Pipeline; onRecord: (pipeline: Pipeline) => void }) {
+interface RowProps {
+  pipeline: Pipeline;
+  now: number;
+  onRecord: (pipeline: Pipeline) => void;
+}
+
+function Row({ pipeline, now, onRecord }: RowProps) {
+  return useMemo(() => renderRow({ pipeline, now, onRecord }), [pipeline, now]);
+}
+
+function renderRow({ pipeline, now, onRecord }: RowProps) {
   const address = href(["pipelines", pipeline.namespace, pipeline.name]);
   return (
     <li>
@@ -99,7 +141,7 @@ function Row({ pipeline, onRecord }: { pipeline: Pipeline; onRecord: (pipeline: 
         {pipeline.ordinals.slice(0, 12).map((each) => <OrdinalChip key={each.ordinal} pipeline={pipeline} ordinal={each} />)}
         {pipeline.ordinals.length > 12 && <a class="ordinal" href={address}>+{pipeline.ordinals.length - 12}</a>}
       </div>
-      <Last pipeline={pipeline} />
+      <Last pipeline={pipeline} now={now} />
       <div class="act">
         <button type="button" class="button small" disabled={!canRecord(pipeline)} onClick={() => onRecord(pipeline)} aria-label={`Record ${pipeline.name}`}>
           <Icon name="record" /> Record
@@ -132,8 +174,7 @@ export function StatusDot({ status }: { status: Status }) {
   return <span class={`dot ${status === "Running" ? "good" : status === "Unknown" ? "warn" : "none"}`} aria-hidden="true" />;
 }
 
-function Last({ pipeline }: { pipeline: Pipeline }) {
-  const now = useNow(30_000);
+function Last({ pipeline, now }: { pipeline: Pipeline; now: number }) {
   const found = pipeline.ordinals.filter((each) => each.last_profile).sort((a, b) => (a.last_profile!.finished_at < b.last_profile!.finished_at ? 1 : -1))[0];
   if (!found) return <div class="last faint">No profile yet</div>;
   const last = found.last_profile!;

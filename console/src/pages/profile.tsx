@@ -13,8 +13,8 @@ import { listWarnings } from "../parts/quality";
 import { removeProfile, stopRecording } from "../parts/record";
 import { phaseOf, Ring, Steps } from "../parts/ring";
 import { Speedscope, WaysOut } from "../parts/waysout";
-import { openProfile } from "../viewer/source";
-import { readState, Viewer, writeState } from "../viewer/viewer";
+import { useSource } from "../viewer/source";
+import { readState, type Source, Viewer, writeState } from "../viewer/viewer";
 
 export function ProfilePage({ pipeline, id }: { pipeline: string; id: string }) {
   const [isOver, setOver] = useState(false);
@@ -24,6 +24,7 @@ export function ProfilePage({ pipeline, id }: { pipeline: string; id: string }) 
     return entry;
   });
   const entry = loaded.data;
+  const source = useSource({ pipeline, id }, undefined, readState(usePlace().params))!;
   useTitle(entry ? `${pipeline} ${entry.ordinal}` : pipeline);
   if (loaded.problem?.status === 404)
     return (
@@ -36,7 +37,7 @@ export function ProfilePage({ pipeline, id }: { pipeline: string; id: string }) 
     <>
       {loaded.problem && <div class="notes gap"><ProblemNote problem={loaded.problem} retry={loaded.reload} /></div>}
       {!entry && !loaded.problem && <Skeleton rows={5} height={60} />}
-      {entry && (hasEnded(entry) ? <Ended attempt={entry} onChange={loaded.reload} /> : <Running recording={entry} />)}
+      {entry && (hasEnded(entry) ? <Ended attempt={entry} loader={source} onChange={loaded.reload} /> : <Running recording={entry} />)}
     </>
   );
 }
@@ -93,12 +94,12 @@ function explain(recording: Recording, phase: Recording["state"]): string {
   }
 }
 
-function Ended({ attempt, onChange }: { attempt: Attempt; onChange: () => void }) {
+function Ended({ attempt, loader, onChange }: { attempt: Attempt; loader: Source; onChange: () => void }) {
   const [isRemoving, setRemoving] = useState(false);
   const { params } = usePlace();
   const [shows, setShows] = useState<"own" | "speedscope">("own");
   const warnings = useMemo(() => listWarnings(attempt), [attempt]);
-  const source = useMemo(() => openProfile(attempt), [attempt.id]);
+  const source = useMemo(() => ({ ...loader, quality: attempt.quality }), [loader]);
   const back = href(["pipelines", attempt.namespace, attempt.pipeline_name]);
   return (
     <>

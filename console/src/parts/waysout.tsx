@@ -27,7 +27,7 @@ export function WaysOut({ attempt, source, state, onSpeedscope }: Props) {
       <Menu label="Open or save" icon="download">
         {item("external", "Firefox Profiler", "Opens in a new tab with an expiring link", () => setLinking(true))}
         {item("flame", "speedscope", "Opens in this page", onSpeedscope)}
-        {item("report", "HTML report", "A single file that works offline", () => attemptSave(() => saveReport([attempt], source, state)))}
+        {item("report", "HTML report", "A single file that works offline", () => saveReport([attempt], source, state))}
         {item("download", "Profile", "samply's file with function names (.json.gz)", () => attemptSave(() => saveFile(`${path}/profile`, attempt)))}
         {item("download", "pprof", "For go tool pprof (.pb.gz)", () => attemptSave(() => saveFile(`${path}/profile?format=pprof`, attempt)))}
         {item("download", "Folded stacks", "For FlameGraph and others (.txt)", () => attemptSave(() => saveFile(`${path}/profile?format=folded`, attempt)))}
@@ -51,11 +51,13 @@ async function saveFile(path: string, attempt: Attempt): Promise<void> {
   save(await response.blob(), named ?? `${attempt.pipeline_name}-${attempt.ordinal}.json.gz`);
 }
 
-export async function saveReport(attempts: Attempt[], source: Source, state: ViewerState): Promise<void> {
+export function saveReport(attempts: Attempt[], source: Source, state: ViewerState): Promise<void> {
   toast("info", "Making the report…");
-  const html = await buildReport(attempts, source, state);
-  const stamp = attempts[0].finished_at.slice(0, 16).replace(/[-:T]/g, "");
-  save(new Blob([html], { type: "text/html" }), `${attempts.map((each) => `${each.pipeline_name}-${each.ordinal}`).join("-vs-")}-${stamp}.html`);
+  return attemptSave(async () => {
+    const html = await buildReport(attempts, source, state);
+    const stamp = attempts[0].finished_at.slice(0, 16).replace(/[-:T]/g, "");
+    save(new Blob([html], { type: "text/html" }), `${attempts.map((each) => `${each.pipeline_name}-${each.ordinal}`).join("-vs-")}-${stamp}.html`);
+  });
 }
 
 function save(blob: Blob, name: string): void {

@@ -55,7 +55,7 @@ export function readState(params: URLSearchParams): ViewerState {
   const threads = (params.get("threads") ?? "").split(",").filter((each) => /^\d+$/.test(each)).map(Number);
   const view = params.get("view") as View;
   return {
-    view: view in VIEWS ? view : "flame",
+    view: Object.hasOwn(VIEWS, view) ? view : "flame",
     by: params.get("by") ?? "none",
     measure: params.get("measure") === "cpu" ? "cpu" : "samples",
     search: params.get("q") ?? "",
@@ -79,6 +79,12 @@ export function writeState(changes: Partial<ViewerState>): Record<string, string
   return found;
 }
 
+/** The tree that a view shows, or the whole of which it shows a part. */
+export function buildQuery(state: ViewerState): TreeQuery {
+  const { by, measure, threads, range } = state;
+  return { view: state.view === "inverted" ? "bottom-up" : "top-down", by, measure, threads, range, path: [], function: "" };
+}
+
 interface Props {
   source: Source;
   state: ViewerState;
@@ -87,10 +93,7 @@ interface Props {
 }
 
 export function Viewer({ source, state, change, head }: Props) {
-  const base: TreeQuery = {
-    view: state.view === "inverted" ? "bottom-up" : "top-down",
-    by: state.by, measure: state.measure, threads: state.threads, range: state.range, path: [], function: "",
-  };
+  const base = buildQuery(state);
   const main = useTree(source, base, state.zoom);
   const timeline = useTimeline(source, main.tree !== null);
   const input = useRef<HTMLInputElement>(null);

@@ -34,9 +34,10 @@ class Forest:
         self._measure: Measure = measure
         self._numbers: dict[str, int] = {}
         self._size = 0
-        self._parent: list[Longs] = []
-        self._func: list[Longs] = []
-        self._group: list[Longs] = []
+        # 32 bits: the columns of a large profile are most of the memory that this takes.
+        self._parent: list[Ints] = []
+        self._func: list[Ints] = []
+        self._group: list[Ints] = []
         self._selves: list[list[Floats]] = [[] for _ in range(columns)]
 
     def add(self, profile: Profile, column: int, threads: tuple[int, ...] | None, time_range: TimeRange | None) -> None:
@@ -56,9 +57,9 @@ class Forest:
 
     def merge(self, width: int) -> Tree:
         """All laid over each other. `width`: more than there are functions."""
-        nothing = np.zeros(0, dtype=np.int64)
+        nothing = np.zeros(0, dtype=np.int32)
         return trees.build(
-            np.concatenate([nothing, *self._parent]).astype(np.int32),
+            np.concatenate([nothing, *self._parent]),
             np.concatenate([nothing, *self._func]),
             np.concatenate([nothing, *self._group]),
             [np.concatenate([np.zeros(0), *column]) for column in self._selves],
@@ -131,7 +132,7 @@ class Forest:
         touched = vectors.find_touched(parent, [values])
         if touched is not None:
             parent, func, values = vectors.renumber(parent, touched), func[touched], values[touched]
-        self._append(parent.astype(np.int64), func, np.full(len(parent), group, dtype=np.int64), values, column)
+        self._append(parent, func, np.full(len(parent), group, dtype=np.int32), values, column)
 
     def _put_split(self, stacks: Stacks, nodes: Longs, group: Longs, values: Floats, column: int) -> None:
         """The same with a group for each value; `nodes` and groups together are in order."""
@@ -146,10 +147,10 @@ class Forest:
         up = np.where(above < 0, -1, np.searchsorted(places, above * width + grouped))
         self._append(up, vectors.view(stacks.func)[found], grouped, spread, column)
 
-    def _append(self, parent: Longs, func: Ints, group: Longs, values: Floats, column: int) -> None:
-        self._parent.append(np.where(parent < 0, -1, parent + self._size))
-        self._func.append(func.astype(np.int64))
-        self._group.append(group)
+    def _append(self, parent: Ints | Longs, func: Ints, group: Ints | Longs, values: Floats, column: int) -> None:
+        self._parent.append(np.where(parent < 0, -1, parent + self._size).astype(np.int32, copy=False))
+        self._func.append(func)
+        self._group.append(group.astype(np.int32, copy=False))
         for number, held in enumerate(self._selves):
             held.append(values if number == column else np.zeros(len(parent)))
         self._size += len(parent)

@@ -35,13 +35,13 @@ class Tree:
     """1 where nodes below were left out."""
 
 
-def build(parent: Ints, func: Ints, group: Longs, selves: Sequence[Floats], width: int) -> Tree:
+def build(parent: Ints, func: Ints, group: Ints, selves: Sequence[Floats], width: int) -> Tree:
     """Lay all paths that have a value over each other. `selves` are columns over the nodes."""
     merged = np.zeros(len(parent), dtype=np.int64)
     parts: list[tuple[Longs, Longs, Longs]] = []
     ends = [0]
     for level, nodes in enumerate(split_levels(vectors.measure_depth(parent))):
-        over = merged[parent[nodes]] if level else group[nodes]
+        over = merged[parent[nodes]] if level else group[nodes].astype(np.int64)
         keys, place = np.unique(over * width + func[nodes], return_inverse=True)
         merged[nodes] = ends[-1] + place
         over = keys // width
@@ -68,6 +68,8 @@ def _sum_levels(parent: Longs, ends: Sequence[int], column: Floats) -> Floats:
 
 def _drop_unused(tree: Tree, ends: Sequence[int]) -> Tree:
     """Without the nodes below which nothing has a value."""
+    if np.logical_or.reduce([column != 0 for column in tree.totals]).all():
+        return tree
     has_value = np.logical_or.reduce([column != 0 for column in tree.selves])
     used = np.flatnonzero(_sum_levels(tree.parent, ends, has_value.astype(np.float64)))
     if len(used) == len(tree.parent):
