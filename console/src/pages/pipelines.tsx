@@ -18,7 +18,7 @@ const FILTERS = { all: "All", running: "Running", recording: "Recording now", no
 type Filter = keyof typeof FILTERS;
 
 const FIRST_ROWS = 20;
-const MORE_ROWS = 120;
+const MORE_ROWS = 60;
 
 export function PipelinesPage() {
   useTitle("Pipelines");
