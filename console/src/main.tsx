@@ -7,4 +7,6 @@ import { takeHandedToken } from "./core/signing-in";
 applyTheme();
 takeHandedToken();
 
-render(<App />, document.getElementById("app")!);
+const root = document.getElementById("app")!;
+root.replaceChildren();
+render(<App />, root);

@@ -76,6 +76,7 @@ export function useKey(handler: (event: KeyboardEvent) => void): void {
       const target = event.target as HTMLElement | null;
       const isTyping = target?.matches?.("input, textarea, select, [contenteditable]") ?? false;
       if (isTyping && event.key !== "Escape") return;
+      if (target?.closest?.("dialog, .menu")) return;
       if (event.metaKey || event.ctrlKey || event.altKey) return;
       latest.current(event);
     };

@@ -23,7 +23,7 @@ export function ComparePage() {
   const after = useAttempt(refs.after);
   const [picking, setPicking] = useState<Side | null>(null);
   const swap = () => setParams({ before: params.get("after"), after: params.get("before"), zoom: null });
-  const isReady = before.data !== null && after.data !== null;
+  const isReady = hasFile(before.data) && hasFile(after.data);
   return (
     <>
       <div class="head">
@@ -31,7 +31,7 @@ export function ComparePage() {
         {source && isReady && (
           <div class="row wrap">
             <button type="button" class="button" onClick={() => copyText(location.href, "Link to this view")}><Icon name="link" /> Copy link</button>
-            <button type="button" class="button" onClick={() => saveReport([after.data!, before.data!], source, state)}><Icon name="report" /> HTML report</button>
+            <button type="button" class="button" onClick={() => saveReport([after.data, before.data] as Attempt[], source, state)}><Icon name="report" /> HTML report</button>
           </div>
         )}
       </div>
@@ -43,7 +43,7 @@ export function ComparePage() {
       {source && isReady && (
         <Viewer key={`${refs.before!.id} ${refs.after!.id}`} source={source} state={state} change={(changes, how) => setParams(writeState(changes), how)} />
       )}
-      {source && !isReady && !before.problem && !after.problem && <Skeleton rows={5} height={60} />}
+      {source && !isReady && (before.isLoading || after.isLoading) && <Skeleton rows={5} height={60} />}
       {!source && (
         <div class="card"><Empty icon="swap" title="Choose two profiles"><p>For example of two days, two ordinals or two pipelines.</p></Empty></div>
       )}
@@ -53,27 +53,30 @@ export function ComparePage() {
 }
 
 function useAttempt(ref: Ref | null) {
-  return useLoaded<Attempt | null>(ref ? `${ref.pipeline}/${ref.id}` : "none", async (signal) => (ref ? get<Attempt>(profilePath(ref.pipeline, ref.id), signal) : null));
+  return useLoaded<Entry | null>(ref ? `${ref.pipeline}/${ref.id}` : "none", async (signal) => (ref ? get<Entry>(profilePath(ref.pipeline, ref.id), signal) : null));
+}
+
+function hasFile(entry: Entry | null): entry is Attempt {
+  return entry !== null && hasEnded(entry) && entry.file !== undefined;
 }
 
 function Picked({ side, loaded, pick }: { side: string; loaded: ReturnType<typeof useAttempt>; pick: () => void }) {
-  const attempt = loaded.data;
+  const entry = loaded.data;
+  const attempt = entry && hasEnded(entry) ? entry : null;
   return (
     <section class="card" aria-label={side}>
       <span>{side}</span>
       {loaded.problem && <ProblemNote problem={loaded.problem} />}
-      {attempt ? (
-        <>
-          <a href={href(["profiles", attempt.pipeline_name, attempt.id])}><h2 class="name"><u>{attempt.pipeline_name}</u> <span class="faint">ordinal {attempt.ordinal}</span></h2></a>
-          <div class="row wrap"><span title={formatExact(attempt.finished_at)}>{formatTime(attempt.finished_at)}</span><Verdict quality={attempt.quality} failed={attempt.state === "Failed"} /><Coverage value={attempt.quality.coverage} /></div>
-        </>
-      ) : <p class="faint">{loaded.isLoading ? "Loading…" : "No profile chosen."}</p>}
-      <div><button type="button" class="button small" onClick={pick}>{attempt ? "Change" : "Choose"}</button></div>
+      {entry && <a href={href(["profiles", entry.pipeline_name, entry.id])}><h2 class="name"><u>{entry.pipeline_name}</u> <span class="faint">ordinal {entry.ordinal}</span></h2></a>}
+      {entry && !hasFile(entry) && <p class="soft">{attempt ? "This recording failed. There is no profile to compare." : "This recording has not ended yet."}</p>}
+      {!entry && <p class="faint">{loaded.isLoading ? "Loading…" : "No profile chosen."}</p>}
+      {attempt && <div class="row wrap"><span title={formatExact(attempt.finished_at)}>{formatTime(attempt.finished_at)}</span><Verdict quality={attempt.quality} failed={attempt.state === "Failed"} />{attempt.file && <Coverage value={attempt.quality.coverage} />}</div>}
+      <div><button type="button" class="button small" onClick={pick}>{entry ? "Change" : "Choose"}</button></div>
     </section>
   );
 }
 
-function Picker({ side, start, onClose }: { side: Side; start: Attempt | null; onClose: () => void }) {
+function Picker({ side, start, onClose }: { side: Side; start: Entry | null; onClose: () => void }) {
   const pipelines = useLoaded("pipelines", (signal) => get<{ pipelines: Pipeline[] }>("/v0/pipelines", signal));
   const [search, setSearch] = useState("");
   const [chosen, setChosen] = useState<{ namespace: string; name: string } | null>(start && { namespace: start.namespace, name: start.pipeline_name });

@@ -14,7 +14,7 @@ interface Answer {
   complete: boolean;
 }
 
-const FILTERS = { all: "All", running: "Running", recording: "Recording now", none: "Never profiled" } as const;
+const FILTERS = { all: "All", running: "Running", recording: "Recording", none: "Never profiled" } as const;
 type Filter = keyof typeof FILTERS;
 
 const FIRST_ROWS = 20;
@@ -48,7 +48,7 @@ export function PipelinesPage() {
       <div class="tools">
         <div class="search">
           <Icon name="search" />
-          <input ref={keys.input} class="input" type="search" aria-label="Search pipelines" placeholder="Search by name, namespace, pod or node" value={search} onInput={(event) => setParams({ q: event.currentTarget.value })} />
+          <input ref={keys.input} class="input" type="search" aria-label="Search pipelines" placeholder="Name, namespace, pod or node" value={search} onInput={(event) => setParams({ q: event.currentTarget.value })} />
           <kbd aria-hidden="true">/</kbd>
         </div>
         <div class="segments" role="group" aria-label="Which pipelines">

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { get, profilePath } from "../core/api";
+import { get, Problem, profilePath } from "../core/api";
 import { formatExact, formatSecs, formatTime } from "../core/format";
 import { useNow, usePolled, useTitle } from "../core/hooks";
 import { go, href, setParams, usePlace } from "../core/router";
@@ -10,7 +10,7 @@ import { Icon } from "../parts/icons";
 import { Confirm, copyText, Empty, Note, ProblemNote, Skeleton } from "../parts/notes";
 import { Facts } from "../parts/facts";
 import { listWarnings } from "../parts/quality";
-import { removeProfile, stopRecording } from "../parts/record";
+import { removeProfile, stopRecording, wasJustStarted } from "../parts/record";
 import { phaseOf, Ring, Steps } from "../parts/ring";
 import { Speedscope, WaysOut } from "../parts/waysout";
 import { useSource } from "../viewer/source";
@@ -19,7 +19,7 @@ import { readState, type Source, Viewer, writeState } from "../viewer/viewer";
 export function ProfilePage({ pipeline, id }: { pipeline: string; id: string }) {
   const [isOver, setOver] = useState(false);
   const loaded = usePolled<Entry>(id, isOver ? null : 1, async (signal) => {
-    const entry = await get<Entry>(profilePath(pipeline, id), signal);
+    const entry = await getEntry(pipeline, id, signal);
     if (hasEnded(entry)) setOver(true);
     return entry;
   });
@@ -40,6 +40,17 @@ export function ProfilePage({ pipeline, id }: { pipeline: string; id: string }) 
       {entry && (hasEnded(entry) ? <Ended attempt={entry} loader={source} onChange={loaded.reload} /> : <Running recording={entry} />)}
     </>
   );
+}
+
+async function getEntry(pipeline: string, id: string, signal: AbortSignal): Promise<Entry> {
+  for (;;) {
+    try {
+      return await get<Entry>(profilePath(pipeline, id), signal);
+    } catch (error) {
+      if (!(error instanceof Problem && error.status === 404 && wasJustStarted(id))) throw error;
+      await new Promise((done) => setTimeout(done, 500));
+    }
+  }
 }
 
 function Head({ entry, children }: { entry: Entry; children?: ComponentChildren }) {

@@ -128,10 +128,18 @@ export function Confirm(props: { title: string; text: string; action: string; on
 export function Menu({ label, icon, children }: { label: string; icon: string; children: ComponentChildren }) {
   const [isOpen, setOpen] = useState(false);
   const ref = useRef<HTMLDivElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  // A dialog gives the focus back to what had it when it was opened.
+  const choose = () => {
+    button.current?.focus();
+    setOpen(false);
+  };
   useEffect(() => {
     if (!isOpen) return;
     const close = (event: Event) => {
-      if (event instanceof KeyboardEvent ? event.key === "Escape" : !ref.current?.contains(event.target as Node)) setOpen(false);
+      const isEscape = event instanceof KeyboardEvent && event.key === "Escape";
+      if (isEscape) button.current?.focus();
+      if (isEscape || (event.type === "pointerdown" && !ref.current?.contains(event.target as Node))) setOpen(false);
     };
     addEventListener("pointerdown", close);
     addEventListener("keydown", close);
@@ -142,10 +150,10 @@ export function Menu({ label, icon, children }: { label: string; icon: string; c
   }, [isOpen]);
   return (
     <div class="menu" ref={ref}>
-      <button type="button" class="button" aria-expanded={isOpen} aria-haspopup="true" onClick={() => setOpen(!isOpen)}>
+      <button ref={button} type="button" class="button" aria-expanded={isOpen} aria-haspopup="true" onClick={() => setOpen(!isOpen)}>
         <Icon name={icon} /> {label} <Icon name="down" />
       </button>
-      {isOpen && <div onClick={() => setOpen(false)}>{children}</div>}
+      {isOpen && <div onClickCapture={choose}>{children}</div>}
     </div>
   );
 }

@@ -134,15 +134,24 @@ export function Choice({ name, label, isOn, choose }: { name: string; label: str
   );
 }
 
+const startedAt = new Map<string, number>();
+
+/** Its entry may come a moment after the answer that names it. */
+export function wasJustStarted(id: string): boolean {
+  return Date.now() - (startedAt.get(id) ?? 0) < 10_000;
+}
+
 /** To the profile that will be; to the pipeline where several were started. */
 async function follow(answer: Response, pipeline: Pipeline, chosen: string): Promise<void> {
   if (chosen !== "all") {
     const id = (answer.headers.get("Location") ?? "").split("/").pop();
+    if (id) startedAt.set(id, Date.now());
     go(id ? href(["profiles", pipeline.name, id]) : href(["pipelines", pipeline.namespace, pipeline.name]));
     return;
   }
   const { started, refused } = (await answer.json()) as Started;
   for (const each of refused) toast("bad", `Ordinal ${each.ordinal}: ${each.message}`);
+  for (const each of started) startedAt.set(each.profile, Date.now());
   if (started.length === 1 && refused.length === 0) go(href(["profiles", pipeline.name, started[0].profile]));
   else go(href(["pipelines", pipeline.namespace, pipeline.name]));
 }

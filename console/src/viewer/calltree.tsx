@@ -40,10 +40,9 @@ export function CallTree(props: Props) {
     grid.reveal(at);
     if (rows[at] !== undefined && !model.isGroup(rows[at])) props.onChoose(model.key(rows[at]));
   };
-  const template = model.isDiff ? "92px 92px 104px minmax(220px, 1fr)" : "92px 92px minmax(220px, 1fr)";
   return (
     <div
-      class="grid" role="treegrid" aria-label="Call tree" tabIndex={0} ref={grid.ref} style={{ maxHeight: `${props.maxHeight}px` }} onScroll={grid.onScroll} aria-rowcount={rows.length + 1}
+      class={`grid calls ${model.isDiff ? "diff" : ""}`} role="treegrid" aria-label="Call tree" tabIndex={0} ref={grid.ref} style={{ maxHeight: `${props.maxHeight}px` }} onScroll={grid.onScroll} aria-rowcount={rows.length + 1}
       onKeyDown={(event) => {
         const node = rows[cursor];
         if (event.key === "ArrowDown") move(cursor + 1);
@@ -55,14 +54,14 @@ export function CallTree(props: Props) {
         event.preventDefault();
       }}
     >
-      <div class="grid-head" role="row" style={{ gridTemplateColumns: template }}>
+      <div class="grid-head" role="row">
         <div role="columnheader" class="end faint">Total</div><div role="columnheader" class="end faint">Self</div>
         {model.isDiff && <div role="columnheader" class="end faint">Change, self</div>}
         <div role="columnheader" class="faint">Function</div>
       </div>
       <div role="rowgroup" style={{ position: "relative", height: `${rows.length * ROW}px` }}>
         {grid.range(rows).map(([node, place]) => (
-          <TreeRow key={node} {...props} node={node} place={place} isOpen={open.has(node)} isCursor={place === cursor} template={template} toggle={toggle} pick={() => move(place)} base={zoom < 0 ? 0 : model.depth[zoom]} />
+          <TreeRow key={node} {...props} node={node} place={place} isOpen={open.has(node)} isCursor={place === cursor} toggle={toggle} pick={() => move(place)} base={zoom < 0 ? 0 : model.depth[zoom]} />
         ))}
       </div>
     </div>
@@ -75,12 +74,11 @@ interface RowProps extends Props {
   base: number;
   isOpen: boolean;
   isCursor: boolean;
-  template: string;
   toggle: (node: number) => void;
   pick: () => void;
 }
 
-function TreeRow({ model, node, place, base, isOpen, isCursor, template, toggle, pick, matches, chosen }: RowProps) {
+function TreeRow({ model, node, place, base, isOpen, isCursor, toggle, pick, matches, chosen }: RowProps) {
   const row = model.functionOf(node);
   const isHit = matches !== null && row >= 0 && matches.functions[row] === 1;
   const level = model.depth[node] - base;
@@ -89,7 +87,7 @@ function TreeRow({ model, node, place, base, isOpen, isCursor, template, toggle,
     <div
       role="row" aria-level={level + 1} aria-expanded={hasBelow(model, node) ? isOpen : undefined} aria-rowindex={place + 2} aria-selected={isCursor}
       class={`grid-row ${isHit ? "hit" : ""} ${isCursor ? "cursor" : ""} ${model.key(node) === chosen ? "chosen" : ""}`}
-      style={{ top: `${place * ROW}px`, gridTemplateColumns: template }} onClick={pick} onDblClick={() => toggle(node)}
+      style={{ top: `${place * ROW}px` }} onClick={pick} onDblClick={() => toggle(node)}
     >
       <Bar share={model.total(node) / model.whole} />
       <Bar share={model.self(node) / model.whole} />

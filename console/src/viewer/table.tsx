@@ -22,9 +22,8 @@ export function FunctionTable({ tree, search, chosen, onChoose, onOpen, maxHeigh
   const rows = useMemo(() => arrange(tree, search, sort.by, sort.down), [tree, search, sort]);
   const grid = useWindow(rows.length, maxHeight);
   const at = rows.findIndex((row) => tree.functions.key[row] === chosen);
-  const template = isDiff ? "92px 92px 100px 100px minmax(180px, 1fr) minmax(70px, 160px)" : "92px 104px 92px 104px minmax(180px, 1fr) minmax(70px, 160px)";
-  const head = (by: Column, label: string, isEnd = true) => (
-    <div role="columnheader" class={isEnd ? "end" : ""} aria-sort={sort.by === by ? (sort.down ? "descending" : "ascending") : "none"}>
+  const head = (by: Column, label: string, kind = "end") => (
+    <div role="columnheader" class={kind} aria-sort={sort.by === by ? (sort.down ? "descending" : "ascending") : "none"}>
       <button type="button" onClick={() => setSort({ by, down: sort.by === by ? !sort.down : by !== "name" && by !== "lib" })}>
         {label}{sort.by === by ? (sort.down ? " ↓" : " ↑") : ""}
       </button>
@@ -38,7 +37,7 @@ export function FunctionTable({ tree, search, chosen, onChoose, onOpen, maxHeigh
   };
   return (
     <div
-      class="grid" role="grid" aria-label="Functions" aria-rowcount={rows.length + 1} tabIndex={0} ref={grid.ref} style={{ maxHeight: `${maxHeight}px` }} onScroll={grid.onScroll}
+      class={`grid functions ${isDiff ? "diff" : ""}`} role="grid" aria-label="Functions" aria-rowcount={rows.length + 1} tabIndex={0} ref={grid.ref} style={{ maxHeight: `${maxHeight}px` }} onScroll={grid.onScroll}
       onKeyDown={(event) => {
         const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15 };
         if (event.key in steps) choose(at + steps[event.key]);
@@ -47,23 +46,23 @@ export function FunctionTable({ tree, search, chosen, onChoose, onOpen, maxHeigh
         event.preventDefault();
       }}
     >
-      <div class="grid-head" role="row" style={{ gridTemplateColumns: template }}>
-        {isDiff ? <>{head("before", "Before, self")}{head("self", "After, self")}{head("change", "Change, self")}{head("total", "After, total")}</> : <>
-          <div role="columnheader" class="end faint">Self</div>{head("self", "Self %")}
-          <div role="columnheader" class="end faint">Total</div>{head("total", "Total %")}
+      <div class="grid-head" role="row">
+        {isDiff ? <>{head("before", "Before, self", "end extra")}{head("self", "After, self")}{head("change", "Change, self")}{head("total", "After, total", "end extra")}</> : <>
+          <div role="columnheader" class="end faint extra">Self</div>{head("self", "Self %")}
+          <div role="columnheader" class="end faint extra">Total</div>{head("total", "Total %")}
         </>}
-        {head("name", "Function", false)}{head("lib", "Library", false)}
+        {head("name", "Function", "")}{head("lib", "Library", "extra")}
       </div>
       <div role="rowgroup" style={{ position: "relative", height: `${rows.length * ROW}px` }}>
         {grid.range(rows).map(([row, place]) => (
           <div
             key={row} role="row" aria-rowindex={place + 2} aria-selected={tree.functions.key[row] === chosen}
-            class={`grid-row ${tree.functions.key[row] === chosen ? "chosen" : ""}`} style={{ top: `${place * ROW}px`, gridTemplateColumns: template }}
+            class={`grid-row ${tree.functions.key[row] === chosen ? "chosen" : ""}`} style={{ top: `${place * ROW}px` }}
             onClick={() => onChoose(tree.functions.key[row])} onDblClick={() => onOpen(tree.functions.key[row])}
           >
             {isDiff ? <DiffCells tree={tree} row={row} /> : <Cells tree={tree} row={row} />}
             <div role="gridcell" class="clip fn name" title={cleanName(tree.functions.name[row])}>{cleanName(tree.functions.name[row])}</div>
-            <div role="gridcell" class="clip lib name">{cleanName(tree.functions.libs[tree.functions.lib[row]])}</div>
+            <div role="gridcell" class="clip lib name extra">{cleanName(tree.functions.libs[tree.functions.lib[row]])}</div>
           </div>
         ))}
       </div>
@@ -79,9 +78,9 @@ function Cells({ tree, row }: { tree: FrameTree; row: number }) {
   const show = (value: number) => (measure === "cpu" ? formatSecs(value / 1e6) : formatCount(value));
   return (
     <>
-      <div role="gridcell" class="end faint">{self ? show(self) : ""}</div>
+      <div role="gridcell" class="end faint extra">{self ? show(self) : ""}</div>
       <Bar share={self / (sums[0] || 1)} />
-      <div role="gridcell" class="end faint">{show(total)}</div>
+      <div role="gridcell" class="end faint extra">{show(total)}</div>
       <Bar share={total / (sums[0] || 1)} />
     </>
   );
@@ -98,10 +97,10 @@ function DiffCells({ tree, row }: { tree: FrameTree; row: number }) {
   const change = 100 * (after - before);
   return (
     <>
-      <div role="gridcell" class="end faint">{formatPercent(100 * before)}</div>
+      <div role="gridcell" class="end faint extra">{formatPercent(100 * before)}</div>
       <div role="gridcell" class="end">{formatPercent(100 * after)}</div>
       <div role="gridcell" class={`end ${change > 0.005 ? "more" : change < -0.005 ? "less" : "faint"}`}>{formatPoints(change)}</div>
-      <div role="gridcell" class="end faint">{formatPercent((100 * tree.functions.totals[0][row]) / (tree.sums[0] || 1))}</div>
+      <div role="gridcell" class="end faint extra">{formatPercent((100 * tree.functions.totals[0][row]) / (tree.sums[0] || 1))}</div>
     </>
   );
 }

@@ -54,15 +54,16 @@ export function readState(params: URLSearchParams): ViewerState {
   const range = /^(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)$/.exec(params.get("t") ?? "");
   const threads = (params.get("threads") ?? "").split(",").filter((each) => /^\d+$/.test(each)).map(Number);
   const view = params.get("view") as View;
+  const by = params.get("by") ?? "none";
   return {
     view: Object.hasOwn(VIEWS, view) ? view : "flame",
-    by: params.get("by") ?? "none",
+    by: Object.hasOwn(BYS, by) ? by : "none",
     measure: params.get("measure") === "cpu" ? "cpu" : "samples",
     search: params.get("q") ?? "",
     chosen: params.get("fn") ?? "",
     zoom: (params.get("zoom") ?? "").split(".").filter(Boolean),
     threads: threads.length ? threads : null,
-    range: range ? { from: Number(range[1]), to: Number(range[2]) } : null,
+    range: range && Number(range[1]) < Number(range[2]) ? { from: Number(range[1]), to: Number(range[2]) } : null,
   };
 }
 
@@ -95,7 +96,8 @@ interface Props {
 export function Viewer({ source, state, change, head }: Props) {
   const base = buildQuery(state);
   const main = useTree(source, base, state.zoom);
-  const timeline = useTimeline(source, main.tree !== null);
+  // What the tree was refused for may be the choice of threads: it must be possible to change it.
+  const timeline = useTimeline(source, main.tree !== null || (main.problem !== null && !main.problem.isPassing));
   const input = useRef<HTMLInputElement>(null);
   useKey((event) => {
     if (event.key === "/") input.current?.focus();
