@@ -78,8 +78,38 @@ async def test_the_list_shows_running_recordings_and_profile_quality(visit: Open
     await expect(row.locator(".ordinal.live")).to_contain_text("recording now")
     await expect(page.locator(".pipelines li", has_text="inventory")).to_contain_text("Idle")
     await expect(page.locator(".pipelines li", has_text="fraud-detection")).to_contain_text("Incomplete 71%")
-    await page.get_by_role("button", name="Recording now").click()
+    await page.get_by_role("button", name="Recording", exact=True).click()
     await expect(page.locator(".pipelines li")).to_have_count(1)
+
+
+async def test_a_long_list_is_complete(visit: Open, service: Service) -> None:
+    """Its first rows come before the others; the search finds them all."""
+    service.operator.pipelines = tuple(console.make_pipeline(f"pipeline-{number:03}") for number in range(200))
+    await service.settle()
+    page = await visit()
+    await expect(page.locator(".pipelines li", has_text="pipeline-")).to_have_count(200)
+    await page.get_by_label("Search pipelines").fill("pipeline-19")
+    await expect(page.locator(".pipelines li")).to_have_count(10)
+
+
+async def test_what_opens_fits_a_phone(visit: Open, service: Service) -> None:
+    """The menu, the dialog of a pipeline with many ordinals, and the names in the table."""
+    service.operator.pipelines = (console.make_pipeline("orders", running=64),)
+    await service.settle()
+    page = await visit(f"{PROFILE}?view=table")
+    await wait_drawn(page)
+    await page.set_viewport_size({"width": 320, "height": 760})
+    await page.get_by_role("button", name="Open or save").click()
+    for part in (".grid-row .fn", ".menu > div"):
+        box = await page.locator(part).first.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 320
+    await page.goto(page.url.split("/profiles/")[0] + "/pipelines/feldera/orders")
+    await page.locator(".head").get_by_role("button", name="Record").click()
+    await expect(page.get_by_role("dialog").get_by_text("63", exact=True)).to_be_visible()
+    assert await page.get_by_role("dialog").evaluate("each => each.scrollWidth - each.clientWidth") <= 0
+    assert await measure_overhang(page) <= 0
 
 
 async def test_history_is_filtered_and_pages(visit: Open, service: Service) -> None:

@@ -64,8 +64,10 @@ async def test_the_profile_opens_by_itself(visit: Open, service: Service, script
     await page.get_by_text("2 min").click()
     await page.get_by_label("Samples per second").fill("499")
     await page.get_by_label("Mode").select_option("BringOwn")
+    async with page.expect_response(lambda answer: answer.url.endswith(NEW) and answer.status == 404):
+        await page.get_by_role("dialog").get_by_role("button", name="Record").click()
+    # The queue tells of it a moment later.
     await script.show("Pending")
-    await page.get_by_role("dialog").get_by_role("button", name="Record").click()
     await expect(page.get_by_text("position 1 in the queue")).to_be_visible()
     [asked] = service.operator.started
     assert (asked.pipeline, asked.ordinal, asked.duration_secs, asked.namespace) == ("orders", 0, 120, "feldera")

@@ -35,6 +35,7 @@ async def read_token(page: Page) -> str | None:
 async def test_a_pasted_token_is_kept_for_the_tab_alone(visit: Open, context: BrowserContext, watch: Watch) -> None:
     page = await visit(f"profiles/orders/{make_id(2)}?view=table", token=None)
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(page.get_by_text("Loading…")).to_have_count(0)
     await check_accessibility(page)
     await take_picture(page, "sign-in")
     await page.get_by_label("Token").fill(f"Bearer {KEY}\n")

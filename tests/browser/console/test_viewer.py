@@ -4,15 +4,16 @@ holds the state, and a frame that was left out comes when one zooms in.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from samply_operator.profiles.analysis import frame_tree
 from support import console
-from support.fake_operator import KEY
+from support.fake_operator import KEY, make_recording
 from support.service import Service, make_id
 
 from .conftest import Open, Watch, check_accessibility, wait_drawn
@@ -56,6 +57,52 @@ async def test_the_graph_by_mouse(visit: Open) -> None:
     await expect(page.locator(".trail button").last).to_have_text("join")
     await page.go_back()
     await expect(page.locator(".trail button")).to_have_count(1)
+
+
+async def test_facts_and_tree_are_asked_for_together(visit: Open) -> None:
+    page = await visit()
+    asked = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await asked.wait()
+        await route.continue_()
+
+    await page.route(re.compile(f"/samply_profiles/{make_id(2)}$"), hold)
+    page.on("request", lambda request: asked.set() if request.url.endswith("/tree") else None)
+    await page.goto(page.url + PROFILE)
+    await expect(page.get_by_test_id("flame")).to_be_visible()
+
+
+async def test_escape_closes_what_is_open_and_no_more(visit: Open) -> None:
+    """A menu, or a dialog: the graph stays zoomed, and the focus is back where it was."""
+    page = await visit(f"{PROFILE}?zoom={console.find_key('pipeline::main')}.{console.find_key('step_circuit')}")
+    await wait_drawn(page)
+    address = page.url
+    opener = page.get_by_role("button", name="Open or save")
+    await opener.press("Enter")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".menu > div")).to_have_count(0)
+    await expect(opener).to_be_focused()
+    await opener.press("Enter")
+    await page.get_by_role("button", name="Firefox Profiler").click()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(opener).to_be_focused()
+    assert page.url == address
+    await page.locator("h1").click()
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".trail button").last).to_have_text("pipeline::main")
+
+
+async def test_an_address_of_nonsense_shows_the_graph(visit: Open) -> None:
+    page = await visit(f"{PROFILE}?view=toString&by=constructor&t=5-1&zoom=none")
+    await expect(page.get_by_test_id("flame")).to_be_visible()
+    await page.goto(f"{page.url.split('?')[0]}?threads={','.join(map(str, range(400)))}")
+    await expect(page.locator(".note.bad")).to_be_visible()
+    # The choice of threads can be changed.
+    await page.get_by_role("button", name="400 of 6 threads").click()
+    await expect(page.get_by_test_id("flame")).to_be_visible()
 
 
 async def test_one_search_drives_all_views(visit: Open) -> None:
@@ -159,6 +206,16 @@ async def test_compared(visit: Open) -> None:
     await page.get_by_role("button", name="Swap").click()
     await expect(row).to_contain_text(re.compile(r"−\d+\.\d\d pp"))
     assert f"before=orders%2F{make_id(2)}" in page.url
+
+
+async def test_what_has_no_profile_is_not_compared(visit: Open, service: Service) -> None:
+    """A failed recording, and one that runs."""
+    service.operator.recordings = (make_recording(make_id(50), "orders", ordinal=2, ends_in_secs=60),)
+    await service.settle()
+    page = await visit(f"compare?before=orders/{make_id(50)}&after=orders/{make_id(4)}")
+    await expect(page.get_by_label("Before", exact=True)).to_contain_text("This recording has not ended yet.")
+    await expect(page.get_by_label("After", exact=True)).to_contain_text("This recording failed.")
+    await expect(page.get_by_role("button", name="HTML report")).to_have_count(0)
 
 
 async def test_two_profiles_are_chosen(visit: Open) -> None:

@@ -141,7 +141,9 @@ def _find_function(tree: Tree, keys: Sequence[str], wanted: str) -> Longs:
 
 def _gather_callees(tree: Tree, starts: Longs, width: int) -> Tree:
     part = trees.take(tree, trees.find_below(tree, starts))
-    return trees.build(part.parent.astype(np.int32), part.func.astype(np.int32), part.group.astype(np.int32), part.selves, width)
+    return trees.build(
+        part.parent.astype(np.int32), part.func.astype(np.int32), part.group.astype(np.int32), part.selves, width
+    )
 
 
 def _descend(tree: Tree, path: Sequence[str], keys: Sequence[str], found: int) -> tuple[Tree, int]:
