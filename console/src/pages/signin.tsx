@@ -71,7 +71,7 @@ function Hint({ audience }: { audience: string }) {
     <div class="stack">
       <p class="hint">Create a token in the cluster:</p>
       <div class="command">
-        <code>{command}</code>
+        <code>kubectl create token SERVICEACCOUNT <span class="nobr">--audience</span> {audience}</code>
         <button type="button" class="button quiet small icon" aria-label="Copy the command" onClick={() => copyText(command, "The command")}><Icon name="copy" /></button>
       </div>
     </div>

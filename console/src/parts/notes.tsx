@@ -58,7 +58,7 @@ export function Skeleton({ rows, height = 40 }: { rows: number; height?: number 
     <div class="stack card" aria-hidden="true">
       <div class="pad stack">
         {Array.from({ length: rows }, (_, row) => (
-          <div key={row} class="skeleton" style={{ height: `${height}px`, opacity: 1 - row / (rows + 1) }} />
+          <div key={row} class="skeleton" style={{ height: `${height}px` }} />
         ))}
       </div>
     </div>
