@@ -1,6 +1,6 @@
 // What went wrong, what is missing, what is on its way: the same everywhere.
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Problem } from "../core/api";
 import { Icon } from "./icons";
 
@@ -134,7 +134,8 @@ export function Menu({ label, icon, children }: { label: string; icon: string; c
     button.current?.focus();
     setOpen(false);
   };
-  useEffect(() => {
+  // Not after the next frame: Escape may come before it.
+  useLayoutEffect(() => {
     if (!isOpen) return;
     const close = (event: Event) => {
       const isEscape = event instanceof KeyboardEvent && event.key === "Escape";

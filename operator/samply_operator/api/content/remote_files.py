@@ -54,6 +54,9 @@ class RemoteFile:
         self._cache = cache
         self._manifest = manifest
         self._opened: tuple[int, int, Stream] | None = None
+        self._whole: tuple[int, Stream] | None = None
+        """The first byte, and one request for all of them, which is read only if the file is removed meanwhile: the
+        bucket finishes a response that it began, and answers no further request."""
 
     @property
     def size_bytes(self) -> int:
@@ -61,8 +64,10 @@ class RemoteFile:
 
     async def open(self, start: int, stop: int) -> None:
         """Ask for the first of these bytes. Raises UnknownProfile if they are gone, StoreUnavailable."""
-        stop = min(stop, start + PART_BYTES) if RemoteFile.reading < FEW else stop
-        self._opened = start, stop, await self._ask(start, stop)
+        first = min(stop, start + PART_BYTES) if RemoteFile.reading < FEW else stop
+        self._opened = start, first, await self._ask(start, first)
+        if first < stop:
+            self._whole = start, await self._ask(start, stop)
 
     async def stream(self, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
         """Bytes `start` up to `stop`. Raises EOFError if there are fewer, StoreUnavailable, UnknownProfile."""
@@ -89,11 +94,20 @@ class RemoteFile:
         ahead: deque[asyncio.Task[list[memoryview]]] = deque()
         try:
             for number in range(len(starts)):
-                for part in starts[number + len(ahead) : number + AHEAD + 1]:
-                    ahead.append(asyncio.create_task(self._read_part(part, min(part + PART_BYTES, stop))))
-                for piece in await ahead.popleft():
+                for each in starts[number + len(ahead) : number + AHEAD + 1]:
+                    ahead.append(asyncio.create_task(self._read_part(each, min(each + PART_BYTES, stop))))
+                try:
+                    part = await ahead.popleft()
+                except UnknownProfile:
+                    if self._whole is None:
+                        raise
+                    async for piece in _skip(self._whole[1], starts[number] - self._whole[0], stop - starts[number]):
+                        yield piece
+                    return
+                for piece in part:
                     yield piece
         finally:
+            self._whole = None
             for task in ahead:
                 task.cancel()
             await asyncio.gather(*ahead, return_exceptions=True)
@@ -203,6 +217,18 @@ class RemoteFiles:
         text = await asyncio.to_thread(self._source.read_operators, manifest)
         if text is not None:
             await asyncio.to_thread(path.write_bytes, text)
+
+
+async def _skip(stream: Stream, skipped: int, size_bytes: int) -> AsyncGenerator[memoryview, None]:
+    """The last `size_bytes` of a stream, after so many others. Raises EOFError, StoreUnavailable."""
+    async for piece in stream.read(PIECE_BYTES):
+        rest = piece[skipped:]
+        skipped -= len(piece) - len(rest)
+        size_bytes -= len(rest)
+        if rest:
+            yield rest
+    if size_bytes:
+        raise EOFError("the bucket's object ended early")
 
 
 async def _read_local(path: Path) -> AsyncGenerator[memoryview, None]:
