@@ -249,8 +249,9 @@ def _judge(path: Path, min_samples: int, max_unresolved: float | None) -> Verdic
         profile = reading.read(path)
         facts = fact_sheet.gather(profile)
         profiles.top(profile, limit=1)  # any fault that it finds would also affect readers
-        soundness.check(profile)
-        markers = operators.check(profile, tally.find_span(profile.threads))
+        span = tally.find_span(profile.threads)
+        soundness.check(profile, span)
+        markers = operators.check(profile, span)
     except ProfileError as error:
         return Verdict(str(path), good=False, why=str(error), facts=None)
     why = ""

@@ -87,11 +87,16 @@ class FileCache:
                 file = path.open("wb", buffering=0)
             async with aclosing(pieces):
                 async for piece in pieces:
-                    if file is not None:
-                        writing = asyncio.ensure_future(asyncio.to_thread(_write, file, piece))
+                    if file is None:
+                        yield piece
+                        continue
+                    writing = asyncio.ensure_future(asyncio.to_thread(_write, file, piece))
                     yield piece
-                    if file is not None and writing is not None:
-                        written += await writing
+                    size = await writing
+                    written += size
+                    if size < len(piece):
+                        file.close()
+                        file = None
             if written == size_bytes:
                 self._take(profile_id, path, size_bytes)
         finally:

@@ -53,10 +53,8 @@ class RemoteFile:
         self._source = source
         self._cache = cache
         self._manifest = manifest
-        self._opened: tuple[int, int, Stream] | None = None
-        self._whole: tuple[int, Stream] | None = None
-        """The first byte, and one request for all of them, which is read only if the file is removed meanwhile: the
-        bucket finishes a response that it began, and answers no further request."""
+        self._opened: dict[tuple[int, int], Stream] = {}
+        """Requests that nothing was read of yet, by their range."""
 
     @property
     def size_bytes(self) -> int:
@@ -65,9 +63,9 @@ class RemoteFile:
     async def open(self, start: int, stop: int) -> None:
         """Ask for the first of these bytes. Raises UnknownProfile if they are gone, StoreUnavailable."""
         first = min(stop, start + PART_BYTES) if RemoteFile.reading < FEW else stop
-        self._opened = start, first, await self._ask(start, first)
-        if first < stop:
-            self._whole = start, await self._ask(start, stop)
+        ranges = {(start, first), (start, stop)}
+        streams = await asyncio.gather(*(self._ask(*each) for each in ranges))
+        self._opened = dict(zip(ranges, streams, strict=True))
 
     async def stream(self, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
         """Bytes `start` up to `stop`. Raises EOFError if there are fewer, StoreUnavailable, UnknownProfile."""
@@ -91,6 +89,9 @@ class RemoteFile:
 
     async def _read_parts(self, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
         starts = range(start, stop, PART_BYTES)
+        # Read only if the file is removed meanwhile: the bucket finishes a response that it began, and answers no
+        # further request.
+        whole = self._opened.pop((start, stop), None) if len(starts) > 1 else None
         ahead: deque[asyncio.Task[list[memoryview]]] = deque()
         try:
             for number in range(len(starts)):
@@ -99,15 +100,14 @@ class RemoteFile:
                 try:
                     part = await ahead.popleft()
                 except UnknownProfile:
-                    if self._whole is None:
+                    if whole is None:
                         raise
-                    async for piece in _skip(self._whole[1], starts[number] - self._whole[0], stop - starts[number]):
+                    async for piece in _skip(whole, starts[number] - start, stop - starts[number]):
                         yield piece
                     return
                 for piece in part:
                     yield piece
         finally:
-            self._whole = None
             for task in ahead:
                 task.cancel()
             await asyncio.gather(*ahead, return_exceptions=True)
@@ -134,10 +134,7 @@ class RemoteFile:
                 await asyncio.sleep(PAUSE_SECS * failures)
 
     async def _take(self, start: int, stop: int) -> Stream:
-        if self._opened is not None and self._opened[:2] == (start, stop):
-            opened, self._opened = self._opened, None
-            return opened[2]
-        return await self._ask(start, stop)
+        return self._opened.pop((start, stop), None) or await self._ask(start, stop)
 
     async def _ask(self, start: int, stop: int) -> Stream:
         stream = await self._source.open_stream(self._manifest, start, stop)

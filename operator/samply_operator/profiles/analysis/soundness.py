@@ -17,9 +17,10 @@ MAX_CPU, MAX_WEIGHT = 2, 10
 MAX_SUM = float(1 << 53)
 
 
-def check(profile: Profile) -> None:
-    """Raises BrokenProfile at the first column that cannot be true."""
-    span = tally.find_span(profile.threads) if profile.meta.has_times else None
+def check(profile: Profile, span: tuple[float, float] | None) -> None:
+    """Raises BrokenProfile at the first column that cannot be true. `span`: the times of the first and the last
+    sample."""
+    span = span if profile.meta.has_times else None
     for thread in profile.threads:
         weights = tally.read_widths(thread, profile.meta, "samples")
         _check_weights(thread, vectors.sum_all(weights), profile.meta, span)
