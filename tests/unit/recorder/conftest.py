@@ -12,7 +12,7 @@ from samply_operator.settings import Recording, Settings
 from support.fake_cluster import FakeCluster
 from support.operator_process import OperatorProcess
 
-SETTINGS = Settings(recording=Recording(min_free_bytes=1, unreachable_secs=3, min_coverage=0))
+SETTINGS = Settings(recording=Recording(min_free_bytes=1, unreachable_secs=60, min_coverage=0))
 
 
 @pytest.fixture

@@ -248,7 +248,8 @@ async def test_a_preflight_that_takes_long_keeps_no_recording_from_its_target(
     await operator.reach(lambda: len(operator.engine.runs) == 2)
     cluster.fault = lambda verb, what: None
     for name in ("p-1", "p-2"):
-        assert (await operator.reach_phase(name, "Succeeded", "Failed"))["phase"] == "Succeeded"
+        status = await operator.reach_phase(name, "Succeeded", "Failed")
+        assert status["phase"] == "Succeeded", status
     assert count_starts(cluster) == 1
 
 

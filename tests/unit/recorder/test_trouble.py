@@ -174,18 +174,6 @@ async def test_a_launch_that_never_reaches_the_pod_is_tried_again(
     assert count_starts(cluster) == 1
 
 
-async def test_a_launch_that_never_works_ends_after_the_time_for_that(
-    operator: OperatorProcess, cluster: FakeCluster
-) -> None:
-    """With pauses in between, and as unreachable."""
-    add_pipeline(cluster)
-    cluster.fault = fail(lambda verb, what: verb == "exec" and RECORD in what, ExecFailed("broken"))
-    ask(cluster)
-    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
-    assert status["failure"]["reason"] == "Unreachable"
-    assert sum(RECORD in what for _, what in cluster.calls) < 50
-
-
 async def test_an_api_server_that_is_away_meanwhile_costs_nothing(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
@@ -316,6 +304,35 @@ class TestUnreachable:
         await sweep_later(operator, 2 * operator.context.settings.recording.remote_ttl_secs)
         assert_nothing_left(operator)
 
+    async def test_a_launch_that_never_works_ends_after_the_time_for_that(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """With pauses in between, and as unreachable."""
+        add_pipeline(cluster)
+        cluster.fault = fail(lambda verb, what: verb == "exec" and RECORD in what, ExecFailed("broken"))
+        ask(cluster)
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+        assert status["failure"]["reason"] == "Unreachable"
+        assert sum(RECORD in what for _, what in cluster.calls) < 50
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            pytest.param(KubeForbidden("no exec for you"), "NotPermitted", id="no right to exec"),
+            pytest.param(KubeNotFound("The container is not running"), "Unreachable", id="no such container"),
+            pytest.param(KubeUnavailable("503"), "Unreachable", id="the API server is away"),
+        ],
+    )
+    async def test_a_preflight_that_cannot_run_ends_it_with_a_reason(
+        self, operator: OperatorProcess, cluster: FakeCluster, error: KubeError, reason: str
+    ) -> None:
+        """Never in silence."""
+        add_pipeline(cluster)
+        cluster.fault = fail(lambda verb, _: verb == "exec", error)
+        ask(cluster)
+        status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+        assert status["failure"]["reason"] == reason
+
 
 async def test_two_troubles_in_a_row_end_nothing(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """A kubelet that has just been restarted knows no container, and the API server is away when it is asked."""
@@ -355,25 +372,6 @@ async def test_trouble_while_a_failure_is_looked_into_does_not_become_its_reason
     ask(cluster)
     status = await operator.reach_phase("p-1", "Succeeded", "Failed")
     assert (status["failure"]["reason"], len(missed)) == ("NoProfileWritten", 1)
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        pytest.param(KubeForbidden("no exec for you"), "NotPermitted", id="no right to exec"),
-        pytest.param(KubeNotFound("The container is not running"), "Unreachable", id="no such container"),
-        pytest.param(KubeUnavailable("503"), "Unreachable", id="the API server is away"),
-    ],
-)
-async def test_a_preflight_that_cannot_run_ends_it_with_a_reason(
-    operator: OperatorProcess, cluster: FakeCluster, error: KubeError, reason: str
-) -> None:
-    """Never in silence."""
-    add_pipeline(cluster)
-    cluster.fault = fail(lambda verb, _: verb == "exec", error)
-    ask(cluster)
-    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
-    assert status["failure"]["reason"] == reason
 
 
 async def test_a_container_without_a_shell_is_said_so(operator: OperatorProcess, cluster: FakeCluster) -> None:

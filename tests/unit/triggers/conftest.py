@@ -16,7 +16,7 @@ from support.fake_cluster import FakeCluster, Json
 from support.operator_process import NAMESPACE, OperatorProcess
 from support.samples import NOW
 
-SETTINGS = Settings(recording=Recording(min_free_bytes=1, unreachable_secs=3, min_coverage=0))
+SETTINGS = Settings(recording=Recording(min_free_bytes=1, unreachable_secs=60, min_coverage=0))
 
 
 @dataclass
