@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -144,19 +145,45 @@ def run(field: Field, folder: Path, tag: str, rounds: int, secs: float) -> None:
     show_memory("TLS", load.crowd(ours_tls, "big", 50 * MIB, CROWD, tls=True))
 
 
+def compare(stack: ExitStack, folder: Path, tag: str, before: Path, rounds: int, secs: float) -> None:
+    """The api of another checkout beside this one: ratios of what a request costs, and of requests per second."""
+    trees = {"before": before, "now": HERE.parents[1]}
+    started = {name: servers.start_ours(stack, folder, tree.resolve()) for name, tree in trees.items()}
+    key, known = f"Authorization: Bearer {API_KEY}", f"Authorization: Bearer {KUBERNETES_TOKEN}"
+    same = (f'If-None-Match: "{tag}"',)
+    acts: dict[str, Callable[[Server], Result]] = {
+        "204, API key": lambda it: load.hammer(replace(it, headers=(key,)), "poll", 16, secs),
+        "204, Kubernetes token": lambda it: load.hammer(replace(it, headers=(known,)), "poll", 16, secs),
+        "304": lambda it: load.hammer(replace(it, headers=(key,)), "small", 16, secs, headers=same),
+        "200 KiB": lambda it: load.hammer(replace(it, headers=(key,)), "small", 8, secs),
+        "100 MiB": lambda it: load.download(replace(it, headers=(key,)), "big", SIZES["big"], 5),
+    }
+    print("\n### This checkout of the one before\n\n| | CPU per request | requests per second | memory |")
+    print("| --- | ---: | ---: | ---: |")
+    for title, act in acts.items():
+        found = load.measure(rounds, {name: partial(act, server) for name, server in started.items()})
+        old, new = found["before"], found["now"]
+        memory = started["now"].read_resident_mib() / started["before"].read_resident_mib()
+        print(f"| {title} | {new.cpu_usecs / old.cpu_usecs:.2f} | {new.rate / old.rate:.2f} | {memory:.2f} |")
+        sys.stdout.flush()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--secs", type=float, default=2)
+    parser.add_argument("--before", type=Path, metavar="TREE", help="compare only with the api of this checkout")
     options = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="so-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         tag = prepare(folder)
-        field = servers.start(stack, folder)
         how = f"{options.rounds} rounds of {options.secs:g} s; {os.cpu_count()} cores"
         print(f"Python {platform.python_version()}; {how}; load {os.getloadavg()[0]:.1f}")
-        run(field, folder, tag, options.rounds, options.secs)
+        if options.before:
+            compare(stack, folder, tag, options.before, options.rounds, options.secs)
+        else:
+            run(servers.start(stack, folder), folder, tag, options.rounds, options.secs)
         print(f"\nLoad at the end {os.getloadavg()[0]:.1f}; {time.monotonic() - started:.0f} s in all.")
 
 

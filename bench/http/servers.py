@@ -72,9 +72,10 @@ def find_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int) -> Iterator[int]:
-    """A server of our own until the context ends; yields the pid that does the work."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def running(command: list[str], port: int, tree: Path | None = None) -> Iterator[int]:
+    """A server until the context ends; yields the pid that does the work. `tree`: a checkout to import from."""
+    env = {**os.environ, "PYTHONPATH": str(tree / "operator")} if tree else None
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 30
         while not is_open(port):
@@ -126,3 +127,10 @@ def start(stack: ExitStack, folder: Path) -> Field:
         ours_tls=start_python("ours-tls", OURS),
         aiohttp=start_python("plain", PLAIN),
     )
+
+
+def start_ours(stack: ExitStack, folder: Path, tree: Path) -> Server:
+    """The api of a checkout, by that checkout's own server.py."""
+    port = find_port()
+    command = [sys.executable, str(tree / "bench" / "http" / "server.py"), "ours", str(folder), str(port)]
+    return Server("ours", port, stack.enter_context(running(command, port, tree)), OURS)

@@ -23,8 +23,8 @@ from samply_operator.api.server.connection_limits import ConnectionLimits
 from samply_operator.api.server.listener import HttpListener
 from samply_operator.api.server.tls import Tls
 from samply_operator.api.state import STATE, ServiceState
+from samply_operator.control.auth.jwks import KeySet
 from samply_operator.control.client import OperatorClient
-from samply_operator.control.jwks import KeySet
 from samply_operator.feldera.client import FelderaClient
 from samply_operator.settings import Identity, Settings
 from samply_operator.store import opening

@@ -21,9 +21,9 @@ from aiohttp import web
 
 from samply_operator import logs
 from samply_operator.control import audit, metrics, snapshots
-from samply_operator.control.authorizer import Authorizer
+from samply_operator.control.auth.authorizer import Authorizer
+from samply_operator.control.auth.credentials import CredentialSource
 from samply_operator.control.calls import Call, build_answer, build_error, describe_error, parse_call, read_login
-from samply_operator.control.credentials import CredentialSource
 from samply_operator.control.leadership import Leadership
 from samply_operator.control.messages import (
     GIVE_UP_AT,

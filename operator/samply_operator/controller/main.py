@@ -28,11 +28,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from samply_operator.activity import Activity
-from samply_operator.control.authorizer import Authorizer
-from samply_operator.control.credentials import CredentialSource
-from samply_operator.control.jwks import KeySet
+from samply_operator.control.auth.authorizer import Authorizer
+from samply_operator.control.auth.credentials import CredentialSource
+from samply_operator.control.auth.jwks import KeySet
+from samply_operator.control.auth.local_auth import LocalAuthenticator
 from samply_operator.control.leadership import Leadership
-from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.server import ControlServer
 from samply_operator.controller import signals
 from samply_operator.discovery.changes import Changes

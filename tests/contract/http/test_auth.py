@@ -12,7 +12,7 @@ import pytest
 from samply_operator.api import app_keys
 from samply_operator.api.auth import auth_cache
 from samply_operator.api.server import measures
-from samply_operator.control import local_auth
+from samply_operator.control.auth import local_auth
 from samply_operator.control.messages import (
     ActReply,
     Credentials,

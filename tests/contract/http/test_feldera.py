@@ -13,7 +13,7 @@ from aiohttp import web
 
 from samply_operator import __version__
 from samply_operator.api.auth import auth_cache
-from samply_operator.control import feldera_auth
+from samply_operator.control.auth import feldera_auth
 from samply_operator.control.messages import Credentials, ReviewReply, StartReply
 from samply_operator.feldera import client as client_
 from samply_operator.logs import AUDIT, FIELDS

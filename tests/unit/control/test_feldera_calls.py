@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from samply_operator.control.authorizer import Authorizer
+from samply_operator.control.auth.authorizer import Authorizer
+from samply_operator.control.auth.credentials import CredentialSource
+from samply_operator.control.auth.jwks import KeySet
+from samply_operator.control.auth.local_auth import LocalAuthenticator
 from samply_operator.control.client import OperatorClient
-from samply_operator.control.credentials import CredentialSource
-from samply_operator.control.jwks import KeySet
-from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.messages import Credentials, StartAllRequest, StartRequest, SupportBundleRequest
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import AccessUndecided, Forbidden, Unauthenticated, UnknownPipeline, UnknownProfile

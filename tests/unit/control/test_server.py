@@ -18,12 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from samply_operator import logs
 from samply_operator.control import server as server_
-from samply_operator.control.authorizer import Authorizer
+from samply_operator.control.auth.authorizer import Authorizer
+from samply_operator.control.auth.credentials import CredentialSource
+from samply_operator.control.auth.jwks import KeySet
+from samply_operator.control.auth.local_auth import LocalAuthenticator
 from samply_operator.control.client import OperatorClient
-from samply_operator.control.credentials import CredentialSource
-from samply_operator.control.jwks import KeySet
 from samply_operator.control.live import Live
-from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.messages import (
     PipelineState,
     RecordingState,

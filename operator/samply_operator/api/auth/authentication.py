@@ -17,11 +17,11 @@ from aiohttp import web
 from samply_operator.api.auth.auth_cache import HIDDEN_SECS, Found, Verdicts
 from samply_operator.api.auth.platform import Platform
 from samply_operator.api.state import View
+from samply_operator.control.auth.feldera_auth import FelderaAuthenticator
+from samply_operator.control.auth.local_auth import LocalAuthenticator
+from samply_operator.control.auth.tokens import Keys
 from samply_operator.control.client import OperatorClient
-from samply_operator.control.feldera_auth import FelderaAuthenticator
-from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.messages import ReviewRequest
-from samply_operator.control.tokens import Keys
 from samply_operator.errors import AccessUndecided, OperatorUnavailable, Unauthenticated
 from samply_operator.feldera.answers import Config
 from samply_operator.feldera.client import FelderaClient, Login

@@ -19,7 +19,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from samply_operator.control.jwks import WELL_KNOWN
+from samply_operator.control.auth.jwks import WELL_KNOWN
 from samply_operator.errors import AccessUndecided, Unauthenticated
 from samply_operator.rules.access import permissions
 from samply_operator.settings import Oidc, SignIn

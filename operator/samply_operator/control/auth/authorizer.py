@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
-from samply_operator.control.feldera_auth import FelderaAuthenticator
-from samply_operator.control.local_auth import LocalAuthenticator
+from samply_operator.control.auth.feldera_auth import FelderaAuthenticator
+from samply_operator.control.auth.local_auth import LocalAuthenticator
 from samply_operator.errors import AccessUndecided, Unauthenticated
 from samply_operator.feldera.client import FelderaClient, Login
 from samply_operator.kube import reviews

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from samply_operator.control import tokens
+from samply_operator.control.auth import tokens
 from samply_operator.control.messages import Credentials
 from samply_operator.errors import AccessUndecided, Unauthenticated
 from samply_operator.rules.access import credentials, permissions

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from samply_operator import settings
-from samply_operator.control import tokens
-from samply_operator.control.jwks import Jwk
+from samply_operator.control.auth import tokens
+from samply_operator.control.auth.jwks import Jwk
 from samply_operator.errors import Unauthenticated
 from samply_operator.rules.access import permissions
 from samply_operator.settings import Oidc

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.control import credentials as credentials_
-from samply_operator.control.credentials import CredentialSource
+from samply_operator.control.auth import credentials as credentials_
+from samply_operator.control.auth.credentials import CredentialSource
 from samply_operator.errors import KubeForbidden, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.rules.access import credentials

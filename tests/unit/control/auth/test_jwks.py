@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from samply_operator.control import jwks
-from samply_operator.control.jwks import KeySet
+from samply_operator.control.auth import jwks
+from samply_operator.control.auth.jwks import KeySet
 from samply_operator.errors import AccessUndecided
 from samply_operator.settings import Oidc
 from support.identity import AUDIENCE, Provider, public_jwk, rsa_key

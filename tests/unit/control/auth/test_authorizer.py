@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from samply_operator.control import authorizer as authorizer_
-from samply_operator.control.authorizer import Authorizer
+from samply_operator.control.auth import authorizer as authorizer_
+from samply_operator.control.auth.authorizer import Authorizer
+from samply_operator.control.auth.credentials import CredentialSource
+from samply_operator.control.auth.jwks import KeySet
+from samply_operator.control.auth.local_auth import LocalAuthenticator
 from samply_operator.control.client import OperatorClient
-from samply_operator.control.credentials import CredentialSource
-from samply_operator.control.jwks import KeySet
-from samply_operator.control.local_auth import LocalAuthenticator
 from samply_operator.control.messages import Credentials, ReviewReply, ReviewRequest, StartAllRequest, StartRequest
 from samply_operator.control.server import ControlServer
 from samply_operator.errors import (

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import jwt
 
-from samply_operator.control.jwks import Jwk
+from samply_operator.control.auth.jwks import Jwk
 from samply_operator.errors import Unauthenticated
 from samply_operator.settings import Oidc
 

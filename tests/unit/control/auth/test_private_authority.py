@@ -15,7 +15,7 @@ from support import certificates
 
 ASK = """
 import asyncio, sys
-from samply_operator.control.jwks import KeySet
+from samply_operator.control.auth.jwks import KeySet
 from samply_operator.settings import Oidc
 
 async def main():

@@ -1,0 +1,1 @@
+"""Who calls: API keys, JWTs, Feldera's keys, and Kubernetes through reviews."""
