@@ -118,10 +118,14 @@ def _read(path: Path, profile_id: str) -> bytes | None:
         if error.errno in NO_FILE:
             raise _fault(profile_id, "it is no file") from error
         raise
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             raise _fault(profile_id, "it is no file")
-        data = file.read(MAX_BYTES + 1)
+        # Its size, and not the maximum: a buffer of a MiB for each small file took a third of the time of a start.
+        data = os.read(fd, min(found.st_size, MAX_BYTES) + 1)
+    finally:
+        os.close(fd)
     if len(data) > MAX_BYTES:
         raise _fault(profile_id, "it is too large")
     return data

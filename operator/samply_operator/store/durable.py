@@ -46,7 +46,8 @@ def translated(what: str, medium: Medium = VOLUME) -> Iterator[None]:
 def list_names(folder: Path) -> list[str]:
     """Names in a folder; none if there is no such folder. Raises OSError."""
     try:
-        return sorted(path.name for path in folder.iterdir())
+        with os.scandir(folder) as found:
+            return sorted(entry.name for entry in found)
     except FileNotFoundError:
         return []
 

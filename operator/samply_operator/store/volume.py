@@ -237,7 +237,7 @@ class Volume:
 
     def read_manifest(self, profile_id: str) -> Manifest | None:
         """One manifest; None if there is none. Raises CorruptManifest, StoreError."""
-        path = self._path(layout.build_folder(profile_id)) / layout.MANIFEST_FILE
+        path = self._path(f"{layout.build_folder(profile_id)}/{layout.MANIFEST_FILE}")
         with durable.translated(f"read the manifest of {profile_id}"):
             return documents.read_manifest(path, profile_id)
 
