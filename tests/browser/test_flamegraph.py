@@ -67,9 +67,9 @@ async def list_widths(page: Page) -> dict[str, float]:
 
 
 async def test_the_graph_shows_its_pipeline_and_quality(graph: Page) -> None:
-    assert await read(graph, "svg > title") == "orders ordinal 0"
+    assert await read(graph, "svg > title") == "orders ordinal 0, by CPU time"
     head = " ".join(await graph.locator("svg > text").all_text_contents())
-    assert "465 samples · 3 threads · coverage 99% · 3 lost events · 2026-01-31 09:01 UTC" in head
+    assert "928.5 ms of CPU · 3 threads · coverage 99% · 3 lost events · 2026-01-31 09:01 UTC" in head
     legend = await graph.locator("svg > text:not(.h)").all_text_contents()
     assert legend[:3] == ["without a name", "libc.so.6", "demo"]
     if folder := os.environ.get("SAMPLY_SCREENSHOTS"):

@@ -113,7 +113,7 @@ class FormatQuery:
     """Conversion of a served profile. pprof has both measures."""
 
     format: Format | None = None
-    measure: Measure = "samples"
+    measure: Measure | None = None
     by: By = "function"
 
 
@@ -224,7 +224,7 @@ def parse_format_query(text: str) -> FormatQuery:
     query = split(text)
     return FormatQuery(
         format=_parse_choice(query, "format", FORMATS),
-        measure=_parse_choice(query, "measure", MEASURES) or "samples",
+        measure=_parse_choice(query, "measure", MEASURES),
         by=_parse_by(query),
     )
 

@@ -7,7 +7,6 @@ Reads the files it is given and writes to stdout or to `--out`. Exit status: 0 d
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -75,7 +74,11 @@ def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("file", type=Path)
     parser.add_argument("--limit", type=_positive, default=20, metavar="N", help="functions listed (default 20)")
     parser.add_argument("--thread", metavar="NAME", help="only threads with this name or thread id")
-    parser.add_argument("--per-thread", action="store_true", help="a table for each thread as well")
+    parser.add_argument(
+        "--per-thread",
+        action="store_true",
+        help="a table for each thread as well (by operator or group: the threads below each)",
+    )
     parser.add_argument("--coverage", type=float, metavar="SHARE", help="shown beside it: 1 is all, as the status says")
     parser.add_argument("--lost-events", type=int, metavar="N", help="likewise")
     parser.add_argument("--from", dest="start", type=float, metavar="SECS", help="ignore earlier samples")
@@ -89,7 +92,9 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = commands.add_parser("convert", help="folded stacks, speedscope, pprof, or a flame graph (svg)")
     parser.add_argument("file", type=Path)
     parser.add_argument("--format", choices=jobs.FORMATS, required=True)
-    parser.add_argument("--measure", choices=MEASURES, default="samples", help="what to count (pprof has both)")
+    parser.add_argument(
+        "--measure", choices=MEASURES, help="what to count (default: samples; svg: CPU time if known; pprof has both)"
+    )
     _add_out(parser)
     _add_by(parser)
     parser.set_defaults(run=_guarded(_convert))
@@ -99,7 +104,7 @@ def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = commands.add_parser("diff", help="two profiles, function by function, as shares of their CPU time")
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
-    parser.add_argument("--limit", type=_positive, default=30, metavar="N", help="functions listed (default 30)")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="functions listed (default 30)")
     parser.add_argument("--format", choices=("table", "svg"), default="table", help="svg: differential flame graph")
     _add_output(parser)
     _add_out(parser)
@@ -154,7 +159,14 @@ def _add_by(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _refuse(option: str, is_given: bool, beside: str) -> None:
+    """Raises InvalidParam for an option that would be ignored."""
+    if is_given:
+        raise InvalidParam(f"{option} has no effect beside {beside}.", remedy="Leave one of the two out.")
+
+
 def _read_choice(arguments: argparse.Namespace) -> Choice:
+    _refuse("--rules", arguments.rules is not None and arguments.by == "function", "--by function")
     rules = "" if arguments.rules is None else arguments.rules.read_text(encoding="utf-8", errors="replace")
     return Choice(arguments.by, rules)
 
@@ -178,7 +190,7 @@ def _top(arguments: argparse.Namespace) -> int:
     attribution = _read_choice(arguments).build(profile)
     if attribution is not None:
         sums = replace(breakdown.break_down(profile, attribution, by=arguments.by, **asked), **known)
-        _print(arguments, sums, breakdown_text.render(sums))
+        _print(arguments, sums, breakdown_text.render(sums, per_thread=arguments.per_thread))
         return 0
     found = replace(profiles.top(profile, **asked), **known)
     is_per_thread = arguments.per_thread or arguments.thread is not None
@@ -195,20 +207,23 @@ def _convert(arguments: argparse.Namespace) -> int:
         by=choice.by,
         rules=choice.rules,
     )
-    if arguments.out is None and arguments.format == "pprof" and sys.stdout.isatty():
-        print("pprof is binary: name a file with --out.", file=sys.stderr)
+    if arguments.out is None and arguments.format == "pprof" and sys.stdout is not None and sys.stdout.isatty():
+        _complain("pprof is binary: name a file with --out.")
         return 2
     _write(jobs.convert(job), arguments.out, arguments.file)
     return 0
 
 
 def _diff(arguments: argparse.Namespace) -> int:
+    if arguments.format == "svg":
+        _refuse("--output", arguments.output == "json", "--format svg, which is a picture")
+        _refuse("--limit", arguments.limit is not None, "--format svg, which has all functions")
     before, after = profiles.read(arguments.before), profiles.read(arguments.after)
     if arguments.format == "svg":
         svg = flamegraph.compare(before, after, choice=_read_choice(arguments))
         _write(svg, arguments.out, arguments.before, arguments.after)
         return 0
-    comparison = comparing.compare(before, after, limit=arguments.limit, choice=_read_choice(arguments))
+    comparison = comparing.compare(before, after, limit=arguments.limit or 30, choice=_read_choice(arguments))
     table = text.render_comparison(comparison).encode("utf-8", "replace")
     answer = table if arguments.output == "text" else _encode(comparison)
     _write([answer], arguments.out, arguments.before, arguments.after)
@@ -228,8 +243,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         _write([_encode(verdicts)], None)
     else:
-        for verdict in verdicts:
-            print(_render_verdict(verdict))
+        _write([f"{_render_verdict(verdict)}\n".encode("utf-8", "replace") for verdict in verdicts], None)
     return 0 if all(verdict.good for verdict in verdicts) else 1
 
 
@@ -249,9 +263,8 @@ def _judge(path: Path, min_samples: int, max_unresolved: float | None) -> Verdic
         profile = reading.read(path)
         facts = fact_sheet.gather(profile)
         profiles.top(profile, limit=1)  # any fault that it finds would also affect readers
-        span = tally.find_span(profile.threads)
-        soundness.check(profile, span)
-        markers = operators.check(profile, span)
+        soundness.check(profile, tally.find_span(profile.threads))
+        markers = operators.check(profile)
     except ProfileError as error:
         return Verdict(str(path), good=False, why=str(error), facts=None)
     why = ""
@@ -296,7 +309,7 @@ def _bake(arguments: argparse.Namespace) -> int:
         product = arguments.product if arguments.product is not None else profiles.read(arguments.file).meta.product
         result = profiles.bake(arguments.file, arguments.symbols, path, label=profiles.Label(product))
     for warning in result.warnings:
-        print(f"Warning: {display_names.clean(warning, limit=500)}", file=sys.stderr)
+        _complain(f"Warning: {warning}")
     unresolved = result.facts.unresolved_percent or 0.0
     line = f"{arguments.out}: {result.named_frames} frames named, {unresolved:.1f} % of the samples without a name\n"
     _print(arguments, result, line)
@@ -306,11 +319,11 @@ def _bake(arguments: argparse.Namespace) -> int:
 def _name(arguments: argparse.Namespace) -> int:
     names = naming.join(arguments.dataflow.read_bytes(), arguments.circuit.read_bytes())
     if names.problem:
-        print(display_names.clean(names.problem, limit=500), file=sys.stderr)
+        _complain(names.problem)
         return 1
     out = naming.find_path(arguments.file)
     _write([_encode(names)], out)
-    print(f"{out}: {len(names.names)} operators named")
+    _write([f"{out}: {len(names.names)} operators named\n".encode("utf-8", "replace")], None)
     return 0
 
 
@@ -324,11 +337,14 @@ def _encode(answer: object) -> bytes:
 
 def _write(pieces: Iterable[bytes], out: Path | None, *inputs: Path) -> None:
     if out is None:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+        whole_file.write_stdout(pieces)
         return
     whole_file.write(pieces, out, inputs=inputs)
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is not None:  # else print would write to stdout
+        print(display_names.clean(text, limit=1000), file=sys.stderr)
 
 
 def _positive(value: str) -> int:
@@ -344,16 +360,15 @@ def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse
     def run(arguments: argparse.Namespace) -> int:
         try:
             return command(arguments)
-        except ProfileError as error:
-            print(display_names.clean(str(error), limit=1000), file=sys.stderr)
+        except (ProfileError, whole_file.OutputError) as error:
+            _complain(str(error))
         except InvalidParam as error:
-            print(display_names.clean(str(error), limit=1000), file=sys.stderr)
+            _complain(str(error))
             return 2
         except BrokenPipeError:
-            # The reader has closed the pipe (`| head`): nothing more can be written, not even at exit.
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open till the end
+            pass  # the reader has closed the pipe (`| head`)
         except OSError as error:
-            print(display_names.clean(f"{error.filename or 'output'}: {error.strerror}"), file=sys.stderr)
+            _complain(f"{error.filename or 'input'}: {error.strerror}")
         return 1
 
     return run

@@ -75,7 +75,7 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     top = _add(commands, "top", "the hottest functions")
     _add_which(top)
     top.add_argument("--limit", type=int, default=20, metavar="N")
-    top.add_argument("--per-thread", action="store_true")
+    top.add_argument("--per-thread", action="store_true", help="the threads as well")
     _add_by(top)
     diff = _add(commands, "diff", "what changed between two profiles")
     diff.add_argument("before", help="name of a SamplyProfile, or a pipeline (its newest)")

@@ -19,6 +19,8 @@ from samply_operator.profiles.worker import jobs
 from support import profile_maker
 from support.profile_maker import Sample
 
+PROGRAM = "import sys; from samply_operator.cli import profile_commands as cli; sys.exit(cli.main(sys.argv[1:]))"
+
 
 def test_top_prints_a_table(baked: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert profile_commands.main(["top", str(baked), "--limit", "2"]) == 0
@@ -147,7 +149,7 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(raw: Path, tmp_path: Path
 
     out = tmp_path / "kept"
     out.write_bytes(b"what was there")
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(whole_file.OutputError, match=rf"{out} can't be written: No space left.*Free some space"):
         whole_file.write(pieces(), out)
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"what was there"]
 
@@ -166,6 +168,92 @@ def test_a_file_that_is_replaced_keeps_its_rights_and_a_link_stays_one(baked: Pa
 def test_what_is_no_file_is_written_to_as_it_is(baked: Path) -> None:
     assert profile_commands.main(["convert", str(baked), "--format", "folded", "--out", os.devnull]) == 0
     assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("none/f", "there is no folder {}/none. Create it first."),
+        ("file/f", "there is no folder {}/file. Create it first."),
+        ("folder", "Is a directory. Name a file in it."),
+        ("x" * 250 + "/" + "y" * 300, "File name too long. Give it a shorter name."),
+    ],
+    ids=["no folder", "a file in place of a folder", "a folder", "a long name"],
+)
+@pytest.mark.parametrize("command", ["convert", "diff", "bake"])
+def test_an_output_that_cannot_be_written_is_named_as_the_user_did(
+    command: str, place: str, why: str, baked: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / ("x" * 250)).mkdir()
+    out = f"{tmp_path}/{place}"
+    arguments = {"convert": [str(baked), "--format", "svg"], "diff": [str(baked)] * 2, "bake": [str(baked)]}[command]
+    assert profile_commands.main([command, *arguments, "--out", out]) == 1
+    assert capfd.readouterr().err == f"{out} can't be written: {why.format(tmp_path)}\n"
+
+
+@pytest.mark.parametrize("command", ["convert", "bake"])
+def test_a_full_disk_is_told_with_the_name_of_the_file(
+    command: str, baked: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--format", "svg"] if command == "convert" else []
+    assert profile_commands.main([command, str(baked), *more, "--out", "/dev/full"]) == 1
+    assert "/dev/full can't be written: No space left on device. Free some space" in capfd.readouterr().err
+
+
+COMMANDS = [
+    ["top", "FILE"],
+    ["top", "FILE", "-o", "json"],
+    ["convert", "FILE", "--format", "folded"],
+    ["convert", "FILE", "--format", "pprof"],
+    ["diff", "FILE", "FILE"],
+    ["diff", "FILE", "FILE", "--format", "svg"],
+    ["merge", "FILE"],
+    ["check", "FILE"],
+    ["check", "FILE", "-o", "json"],
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda each: " ".join(each).replace("FILE", ""))
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [("&-", "The output is closed. Name a file"), ("/dev/full", "The output can't be written: No space left")],
+)
+def test_stdout_that_takes_nothing_is_one_line_on_stderr(to: str, said: str, arguments: list[str], baked: Path) -> None:
+    shell = ["sh", "-c", f'exec "$@" >{to}', "sh", sys.executable, "-c", PROGRAM]
+    arguments = [str(baked) if each == "FILE" else each for each in arguments]
+    found = subprocess.run([*shell, *arguments], capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert found.stderr.startswith(said)
+    assert found.stderr.count("\n") == 1
+
+
+def test_what_would_be_ignored_is_refused(baked: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Options that have no effect beside another one."""
+    (tmp_path / "own.toml").write_text("[[group]]\nname = 'sorting'\nfunction = ['^sort_']\n")
+    both = ["diff", str(baked), str(baked)]
+    for arguments in (
+        [*both, "--format", "svg", "-o", "json"],
+        [*both, "--format", "svg", "--limit", "3"],
+        ["top", str(baked), "--rules", str(tmp_path / "own.toml")],
+        ["convert", str(baked), "--format", "folded", "--rules", str(tmp_path / "own.toml")],
+    ):
+        assert profile_commands.main(arguments) == 2
+        found = capfd.readouterr()
+        assert "has no effect beside" in found.err
+        assert found.out == ""
+
+
+def test_threads_are_listed_below_each_group(baked: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    plain = profile_commands.main(["top", str(baked), "--by", "group"])
+    table = capfd.readouterr().out
+    assert (plain, "thread worker-0" in table) == (0, False)
+    assert profile_commands.main(["top", str(baked), "--by", "group", "--per-thread"]) == 0
+    lines = [line.split() for line in capfd.readouterr().out.splitlines() if " thread worker-" in line]
+    assert {line[3] for line in lines} == {"worker-0", "worker-1"}
+    assert {float(line[0]) for line in lines} <= set(range(101))
+    assert all(line[-1] == "ms" and float(line[-2]) > 0 for line in lines)
 
 
 def test_a_missing_file_is_one_line_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
@@ -188,9 +276,8 @@ def test_every_command_has_help(command: str, capfd: pytest.CaptureFixture[str])
 
 
 def test_a_reader_that_goes_away_is_no_traceback(baked: Path) -> None:
-    program = "import sys; from samply_operator.cli import profile_commands as cli; sys.exit(cli.main(sys.argv[1:]))"
     with subprocess.Popen(
-        [sys.executable, "-c", program, "convert", str(baked), "--format", "speedscope"],
+        [sys.executable, "-c", PROGRAM, "convert", str(baked), "--format", "speedscope"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:

@@ -71,7 +71,7 @@ def reword(document: Document) -> None:
             for name, why in ((-1, "an index is outside"), (10**30, "the text of a marker is no index"))
         ),
         (both(shift("startTime", 1e6), shift("endTime", 1e6)), "of another clock, so no sample belongs to an operator"),
-        (shift("endTime", -1e6), "2 have no start or no end, or end before they begin. The file was damaged"),
+        (shift("endTime", -1e6), "2 end before they begin. The file was damaged"),
         (shift("endTime", 1e300), "2 have no start or no end"),
         (reword, "the text of 2 has another form. The engine may be newer"),
     ],

@@ -62,6 +62,12 @@ def of(converter: Any, tmp_path: Path) -> bytes:
     return b"".join(converter(profiles.read(save(text().encode(), tmp_path))))
 
 
+def damage(data: bytes, at: int) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 0x10
+    return bytes(changed)
+
+
 FOREIGN: dict[str, tuple[Callable[[Path], bytes], str, str]] = {
     "empty": (lambda _: b"", "is empty", "again"),
     "zeros": (lambda _: bytes(5000), "zero bytes", "again"),
@@ -112,12 +118,19 @@ FOREIGN: dict[str, tuple[Callable[[Path], bytes], str, str]] = {
     "an error of a server": (lambda _: b'{"message":"no","error_code":"Forbidden"}', "a server answered", "message"),
     "Gecko": (lambda _: b'{"meta":{"version":30},"libs":[],"threads":[]}', "preprocessedProfileVersion", "firefox"),
     "a list": (lambda _: b"[1,2]", "a list of JSON", "Name the profile"),
+    "null": (lambda _: b"null\n", "JSON, but a single value", "Name the profile"),
+    "a number": (lambda _: b" -1.5e3", "JSON, but a single value", "Name the profile"),
+    "a text of JSON": (lambda _: b'"Permission denied"', "JSON, but a single value", "Name the profile"),
     "text": (lambda _: b"Permission denied\n", "text, but not JSON", "Name the profile"),
     "a program": (lambda _: b"\x7fELF" + bytes(60), "ELF", "Name the profile"),
     "noise": (lambda _: bytes(range(128, 256)), "not JSON", "again"),
     "cut off": (lambda _: text().encode()[:900], "not JSON", "cut off"),
     "damaged": (lambda _: text().replace(":", ";", 20).encode(), "not JSON", "damaged"),
-    "garbage behind gzip": (lambda _: gzip.compress(text().encode()) + b"garbage", "behind its gzip", "again"),
+    "garbage behind gzip": (lambda _: gzip.compress(text().encode()) + b"garbage", "behind its gzip", "damaged"),
+    "gzip that is cut": (lambda _: gzip.compress(text().encode())[:-9], "the middle of its gzip stream", "cut off"),
+    "gzip with another checksum": (lambda _: damage(gzip.compress(text().encode()), -7), "its checksum", "damaged"),
+    "gzip with another length": (lambda _: damage(gzip.compress(text().encode()), -2), "its checksum", "damaged"),
+    "gzip with another method": (lambda _: damage(gzip.compress(text().encode()), 2), "no valid stream", "damaged"),
     "UTF-16 that is cut": (lambda _: text().encode("utf-16")[:-1], "broken UTF-16", "again"),
 }
 

@@ -20,6 +20,7 @@ from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.errors import BrokenProfile, NoMarkers
 from samply_operator.profiles.output import breakdown_text, folded, pprof, speedscope
 from support import marker_maker, pprof_reader, profile_maker, profile_versions
+from support.cli_files import Files
 from support.marker_maker import Marker, evaluate
 from support.profile_maker import Sample
 
@@ -147,8 +148,61 @@ def test_markers_that_are_no_good_are_counted_and_left_out(tmp_path: Path) -> No
     sums = split(make([9], markers, tmp_path))
     assert find_selves(sums) == {"Map nn2": 3, "outside the capture of markers": 6}
     assert sums.markers is not None
-    assert (sums.markers.evaluations, sums.markers.unparsed, sums.markers.broken) == (1, 4, 3)
-    assert "left out: 4 with another text, 3 without a start or an end" in breakdown_text.render(sums)
+    facts = sums.markers
+    assert (facts.evaluations, facts.unparsed, facts.broken, facts.reversed) == (1, 4, 2, 1)
+    said = "left out: 4 with another text, 2 without a start or an end, 1 that end before they begin"
+    assert said in breakdown_text.render(sums)
+
+
+def test_an_evaluation_counts_no_more_cpu_time_than_it_lasted(tmp_path: Path) -> None:
+    """One thread can't use more; the clocks may differ by a little."""
+    markers = [evaluate(1, 4, "Map nn2", 10**12), evaluate(4, 7, "Join nn3"), evaluate(7, 10, "Filter nn4", 3900)]
+    sums = split(make([9], {0: markers}, tmp_path))
+    assert {label.name: label.marker_cpu_ms for label in sums.labels} == {
+        "Map nn2": 3.0, "Join nn3": 3.0, "Filter nn4": 3.9,
+    }  # fmt: skip
+    assert abs(find(sums, "Join nn3").difference_points or 99) < 5
+    assert sums.markers is not None
+    assert sums.markers.overclaimed == 1
+    assert "; 1 claim more CPU time than they lasted" in breakdown_text.render(sums)
+
+
+@pytest.mark.parametrize("times", [(2, 1e17), (-1e17, 5), (1e17, 1e17 + 16)])
+@pytest.mark.parametrize("category", ["Operator", "Exchange"])
+def test_an_interval_far_beyond_the_samples_holds_none(
+    times: tuple[float, float], category: str, tmp_path: Path
+) -> None:
+    text = "Join nn3 used 3μs real time, 3μs CPU time"
+    sums = split(make([9], {0: [evaluate(1, 4, "Map nn2"), Marker(*times, text, category)]}, tmp_path))
+    assert find_selves(sums) == {"Map nn2": 3, "outside the capture of markers": 6}
+    assert sums.markers is not None
+    assert (sums.markers.misplaced, sums.markers.last_ms) == (category == "Operator", 4)
+    is_told = "1 far outside of the samples' time" in breakdown_text.render(sums)
+    assert is_told == (category == "Operator")
+
+
+def test_a_file_whose_only_evaluation_never_ends_has_none(tmp_path: Path) -> None:
+    with pytest.raises(NoMarkers, match=r"1 reach far beyond the samples' time.*take the profile again"):
+        split(make([9], {0: [Marker(1, 1e17, "Map nn2 used 3μs real time, 3μs CPU time")]}, tmp_path))
+
+
+def test_a_worker_without_markers_is_told(tmp_path: Path, files: Files) -> None:
+    """In every output by operator, and in a comparison with a profile that has them."""
+    markers = [evaluate(1, 10, "Map nn2")]
+    whole = make([9, 9], {0: markers, 1: [evaluate(1, 9, "Map nn2")]}, tmp_path).path.rename(tmp_path / "whole.json.gz")
+    part = make([9, 9], {0: markers}, tmp_path).path
+    gap = "Without evaluations of operators, though others of that name have them: thread-1."
+    both = "Evaluations of operators are on 2 threads in the first profile, on 1 in the second one"
+    for arguments, notes in (
+        (["top", part], [gap]),
+        (["merge", whole, part], [f"In profile 2 (p.json.gz): {gap}"]),
+        (["diff", whole, part], [f"In the second profile: {gap}", both]),
+        (["diff", whole, part, "--format", "svg"], [f"In the second profile: {gap}", both]),
+    ):
+        said = files.run(*map(str, arguments), "--by", "operator")
+        assert all(note in said for note in notes), (arguments, said)
+    for arguments in (["top", whole], ["diff", whole, whole]):
+        assert "Without evaluations" not in files.run(*map(str, arguments), "--by", "operator")
 
 
 def test_a_file_without_markers_says_so_and_what_to_do(tmp_path: Path) -> None:
@@ -158,7 +212,7 @@ def test_a_file_without_markers_says_so_and_what_to_do(tmp_path: Path) -> None:
     assert isinstance(caught.value, RequestError)
     with pytest.raises(NoMarkers, match=r"the text of 1 has another form.*newer release"):
         split(make([3], {0: [Marker(1, 2, "?")]}, tmp_path))
-    with pytest.raises(NoMarkers, match=r"1 have no start or no end.*take the profile again"):
+    with pytest.raises(NoMarkers, match=r"1 end before they begin\..*take the profile again"):
         split(make([3], {0: [Marker(2, 1, "Map nn1")]}, tmp_path))
 
 
@@ -191,6 +245,19 @@ def test_a_part_of_the_time_and_one_thread(tmp_path: Path) -> None:
     sums = split(profile, thread="thread-0", time_range=profiles.TimeRange(3, 100))
     assert find_selves(sums) == {"Join nn3": 5}
     assert {label.name: label.evaluations for label in sums.labels} == {"Join nn3": 1}
+    assert (sums.evaluations, sums.markers and sums.markers.evaluations) == (1, 3)
+    assert "\n1 evaluations in this part; in the whole file 3 evaluations of 2 ope" in breakdown_text.render(sums)
+
+
+def test_the_threads_below_each_operator(tmp_path: Path) -> None:
+    markers = {0: [evaluate(1, 10, "Join nn3")], 1: [evaluate(1, 4, "Join nn3")]}
+    sums = split(make([9, 9], markers, tmp_path))
+    lines = breakdown_text.render(sums, per_thread=True).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.endswith("  Join nn3"))
+    assert [line.strip() for line in lines[at + 2 : at + 4]] == [
+        "75 %  thread thread-0 (0): 9 ms",
+        "25 %  thread thread-1 (1): 3 ms",
+    ]
 
 
 def test_the_functions_below_each(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_a_unit_is_named_by_operator_and_group_too(unit: str, head: str, sum_: s
 
 def test_shares_by_operator_are_of_the_unit(files: Files) -> None:
     found = files.ask("top", files.save(build(weight_type="bytes")), "--by", "operator")
-    assert found["measure"] == "samples"
+    assert found["measure"] == "bytes"
     shown = {each["name"]: (each["self_percent"], each["difference_points"]) for each in found["labels"]}
     assert shown == {"Map nn1": (70, None), "Join nn2": (30, None)}
 

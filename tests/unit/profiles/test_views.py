@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from samply_operator import profiles
 from samply_operator.profiles.analysis import comparing, merging
@@ -66,18 +66,18 @@ def test_top_of_one_thread_leaves_the_others_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threads", [[], [[]], [[Sample(())]]], ids=["no thread", "no sample", "no stack"])
-def test_an_empty_profile_has_a_table_and_a_flame_graph_that_say_so(
-    threads: list[list[Sample]], tmp_path: Path
-) -> None:
-    profile = read(threads, tmp_path)
-    table = text.render_summary(profiles.top(profile))
+def test_an_empty_profile_has_a_table_that_says_so(threads: list[list[Sample]], tmp_path: Path) -> None:
+    table = text.render_summary(profiles.top(read(threads, tmp_path)))
     assert "Note: There are no samples" in table or "Note: None of the samples has a stack" in table
-    svg = b"".join(flamegraph.convert(profile))
+
+
+def test_a_flame_graph_of_samples_that_weigh_nothing_says_so(tmp_path: Path) -> None:
+    svg = b"".join(flamegraph.convert(read([[Sample(("a",), weight=0)]], tmp_path), measure="samples"))
     assert boxes(svg) == {}
     assert b"nothing to draw: no samples" in svg
 
 
-@pytest.mark.parametrize("convert", [folded.convert, pprof.convert, speedscope.convert])
+@pytest.mark.parametrize("convert", [folded.convert, pprof.convert, speedscope.convert, flamegraph.convert])
 @pytest.mark.parametrize("threads", [[], [[]], [[Sample(())]]], ids=["no thread", "no sample", "no stack"])
 def test_a_file_of_nothing_is_no_file(convert: Any, threads: list[list[Sample]], tmp_path: Path) -> None:
     """Its reader would say less."""
@@ -98,7 +98,8 @@ def test_a_flame_graph_is_well_formed_and_holds_no_foreign_markup(tmp_path: Path
 def test_children_are_within_their_parents_and_the_bottom_is_as_wide_as_the_picture(
     threads: list[list[Sample]], tmp_path: Path
 ) -> None:
-    svg = b"".join(flamegraph.convert(read(threads, tmp_path), by_thread=False))
+    assume(any(sample.path for thread in threads for sample in thread))
+    svg = b"".join(flamegraph.convert(read(threads, tmp_path), by_thread=False, measure="samples"))
     drawn = ElementTree.fromstring(svg)
     rows: dict[float, float] = {}
     frames = [group for group in drawn.iter(f"{SVG}g") if group.get("class") == "b"]
@@ -112,7 +113,7 @@ def test_children_are_within_their_parents_and_the_bottom_is_as_wide_as_the_pict
 
 def test_frames_too_narrow_to_be_seen_are_left_out_and_counted(tmp_path: Path) -> None:
     samples = [Sample(("wide",), weight=100_000), Sample(("narrow",), weight=1)]
-    svg = b"".join(flamegraph.convert(read([samples], tmp_path), by_thread=False))
+    svg = b"".join(flamegraph.convert(read([samples], tmp_path), by_thread=False, measure="samples"))
     assert [title.split(" ")[0] for title in boxes(svg)] == ["wide"]
     assert b"1 frames too narrow" in svg
 

@@ -15,8 +15,6 @@ from samply_operator.profiles.analysis import summary, tally, weighing
 from samply_operator.profiles.analysis.calltree import Forests, FunctionIndex, Stacks, take_functions
 from samply_operator.profiles.analysis.summary import Costs
 from samply_operator.profiles.analysis.tally import SampleColumns, Sums, TimeRange
-from samply_operator.profiles.analysis.weighing import Measure
-from samply_operator.profiles.attribution import operators
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.labels import Attribution, By, Label
 from samply_operator.profiles.attribution.operators import MarkerFacts, Operators, OperatorTotals
@@ -85,7 +83,9 @@ class LabelCost:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """`measure` says what percentages are of. `outside_percent`: what belongs to no operator, or matches no rule.
+    """`measure` says what percentages and orders are of: "cpu", or the weight type. `evaluations`: those that began in
+    the part of the time and on the threads that were asked for; `markers` are the facts of the whole file.
+    `outside_percent`: what belongs to no operator, or matches no rule.
     `names_problem`: why Feldera's names of the operators aren't there, if somebody looked for them.
     `labels` is cut to the limit, `labels_total` isn't. `coverage`, `lost_events`: as in `summary.Summary`."""
 
@@ -93,7 +93,7 @@ class Breakdown:
     product: str
     interval_ms: float
     weight_type: str
-    measure: Measure
+    measure: str
     samples: int
     weight: float
     cpu_ms: float | None
@@ -103,9 +103,19 @@ class Breakdown:
     names_problem: str
     labels_total: int
     labels: tuple[LabelCost, ...]
+    evaluations: int = 0
     coverage: float | None = None
     lost_events: int | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`notes`: what has to be known beside the costs. `markers`: by operator only."""
+
+    costs: Costs
+    notes: tuple[str, ...] = ()
+    markers: MarkerFacts | None = None
 
 
 def break_down(
@@ -121,15 +131,15 @@ def break_down(
     chosen = summary.select_threads(profile, thread)
     weighing.check(profile, "samples", chosen)
     weighing.check_sign_of_cpu(chosen)
-    span = tally.find_span(profile.threads)
+    span = attribution.span if isinstance(attribution, Operators) else tally.find_span(profile.threads)
     origin = span[0] if span else 0.0
     sums = _add_up(profile, chosen, attribution, time_range, origin_ms=origin)
     reported: Mapping[int, OperatorTotals] = {}
-    clock: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     if isinstance(attribution, Operators):
         start, end = (time_range.start_ms, time_range.end_ms) if time_range else (-math.inf, math.inf)
         reported = attribution.sum_markers(chosen, origin + start, origin + end)
-        clock = operators.describe_clock(attribution.facts, span)
+        problems = attribution.describe_problems()
     if time_range is not None:
         summary.check_range(profile, time_range, sums.samples)
     built = _Builder(attribution, sums, reported, weighing.find_weight_type(chosen))
@@ -141,7 +151,7 @@ def break_down(
         product=profile.meta.product,
         interval_ms=profile.meta.interval_ms,
         weight_type=built.weight_type,
-        measure=built.measure,
+        measure=weighing.name_measure(built.measure, built.weight_type),
         samples=sums.samples,
         weight=built.whole.weight,
         cpu_ms=built.read_ms(built.whole.cpu_us),
@@ -151,19 +161,20 @@ def break_down(
         names_problem=attribution.names_problem if isinstance(attribution, Operators) else "",
         labels_total=len(numbers),
         labels=tuple(built.build_label(label) for label in numbers[:limit]),
-        notes=(*weighing.describe_repeats(profile), *clock),
+        evaluations=sum(each.evaluations for each in reported.values()),
+        notes=(*weighing.describe_repeats(profile), *problems),
     )
 
 
-def measure(profile: Profile, index: FunctionIndex, choice: Choice) -> Costs:
+def measure(profile: Profile, index: FunctionIndex, choice: Choice) -> Measured:
     """The costs of a whole profile by function, or by what stands for it in `choice`, as `summary.measure` has them."""
     attribution = choice.build(profile)
     if attribution is None:
-        return summary.merge_costs(summary.measure(profile, profile.threads, index))
+        return Measured(summary.merge_costs(summary.measure(profile, profile.threads, index)))
     sums = _add_up(profile, profile.threads, attribution)
     own, totals = {label: sum(row.values(), NOTHING) for label, row in sums.find_selves().items()}, sums.find_totals()
     number = {label: index.number(each.title, each.kind) for label, each in enumerate(attribution.buckets.labels)}
-    return Costs(
+    costs = Costs(
         samples=sums.samples,
         self_weight={number[label]: pair.weight for label, pair in own.items()},
         total_weight={number[label]: pair.weight for label, pair in totals.items()},
@@ -171,6 +182,14 @@ def measure(profile: Profile, index: FunctionIndex, choice: Choice) -> Costs:
         total_cpu={number[label]: pair.cpu_us for label, pair in totals.items()} if sums.has_cpu else {},
         has_cpu=bool(sums.has_cpu),
     )
+    return Measured(costs, *describe_markers(attribution))
+
+
+def describe_markers(attribution: Attribution | None) -> tuple[tuple[str, ...], MarkerFacts | None]:
+    """Notes on the markers of one profile, and the facts about them; by operator only."""
+    if not isinstance(attribution, Operators):
+        return (), None
+    return (*attribution.describe_problems(), *attribution.describe_names()), attribution.facts
 
 
 def _add_up(
@@ -298,8 +317,7 @@ class _Builder:
         self.own = {label: sum(row.values(), NOTHING) for label, row in self.selves.items()}
         self.whole = sum(self.own.values(), NOTHING)
         self.weight_type = weight_type
-        is_time = weight_type == weighing.SAMPLES
-        self.measure: Measure = "cpu" if is_time and sums.has_cpu and self.whole.cpu_us else "samples"
+        self.measure = weighing.choose_measure(weight_type, has_cpu=bool(sums.has_cpu and self.whole.cpu_us))
         self.inner: dict[int, list[tuple[int, _Pair]]] = {}
         operators = {label for label, each in enumerate(self.labels) if each.kind == "operator"}
         self.operator_whole = sum(self.pick(pair) for label, pair in self.own.items() if label in operators)

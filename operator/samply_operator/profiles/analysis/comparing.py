@@ -6,15 +6,17 @@ samples, where one of the two has no CPU time, or of what the samples weigh, suc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from samply_operator.profiles.analysis import breakdown, libraries, tally, weighing
+from samply_operator.profiles.analysis.breakdown import Measured
 from samply_operator.profiles.analysis.calltree import FunctionIndex
 from samply_operator.profiles.analysis.summary import Costs
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.attribution.labels import By
+from samply_operator.profiles.attribution.operators import MarkerFacts
 from samply_operator.profiles.errors import NotInProfile
 from samply_operator.profiles.format.profile import Profile
 
@@ -89,15 +91,15 @@ def compare_each(profiles: Iterable[Profile], *, limit: int = 30, choice: Choice
     """The same for two that are read and released one after the other, so that only one is in memory."""
     index = FunctionIndex()
     traits: list[Traits] = []
-    costs: list[Costs] = []
+    found: list[Measured] = []
     for profile in profiles:
         traits.append(describe(profile, WHICH[len(traits)]))
         weighing.check_sign_of_cpu(profile.threads)
-        costs.append(breakdown.measure(profile, index, choice))
+        found.append(breakdown.measure(profile, index, choice))
         del profile
     measure = choose_measure(*traits)
     index.show_builds()
-    old, new = (_pick(cost, measure) for cost in costs)
+    old, new = (_pick(each.costs, measure) for each in found)
     changes = [
         _build_change(index, number, old, new) for number in range(len(index.functions)) if _is_seen(number, old, new)
     ]
@@ -105,12 +107,12 @@ def compare_each(profiles: Iterable[Profile], *, limit: int = 30, choice: Choice
     return Comparison(
         product_before=traits[0].product,
         product_after=traits[1].product,
-        measure="cpu" if measure == "cpu" else traits[0].weight_type,
+        measure=weighing.name_measure(measure, traits[0].weight_type),
         whole_before=old.whole,
         whole_after=new.whole,
         changes_total=len(changes),
         changes=tuple(changes[:limit]),
-        notes=describe_traits(*traits),
+        notes=(*describe_traits(*traits), *describe_markers([(each.notes, each.markers) for each in found])),
         by=choice.by,
     )
 
@@ -145,7 +147,7 @@ def choose_measure(before: Traits, after: Traits) -> Measure:
             remedy="Compare profiles of one kind.",
             details={"reason": "Unit"},
         )
-    return "cpu" if before.has_cpu and after.has_cpu and before.weight_type == weighing.SAMPLES else "samples"
+    return weighing.choose_measure(before.weight_type, has_cpu=before.has_cpu and after.has_cpu)
 
 
 def describe_traits(before: Traits, after: Traits) -> tuple[str, ...]:
@@ -157,6 +159,18 @@ def describe_traits(before: Traits, after: Traits) -> tuple[str, ...]:
         *libraries.describe_differences((before.builds, after.builds)),
         *dict.fromkeys((*before.repeats, *after.repeats)),
     )
+
+
+def describe_markers(found: Sequence[tuple[tuple[str, ...], MarkerFacts | None]]) -> tuple[str, ...]:
+    """Notes on a comparison by operator, from what `breakdown.describe_markers` has of both."""
+    workers = [facts.worker_threads if facts else 0 for _, facts in found]
+    notes = [f"In the {which} profile: {note}" for which, (own, _) in zip(WHICH, found, strict=True) for note in own]
+    if workers[0] != workers[1]:
+        notes.append(
+            f"Evaluations of operators are on {workers[0]} threads in the first profile, on {workers[1]} in the "
+            "second one: markers are missing, or the pipeline had another number of workers."
+        )
+    return tuple(notes)
 
 
 def _pick(costs: Costs, measure: Measure) -> _Side:

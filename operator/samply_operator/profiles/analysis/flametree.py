@@ -10,6 +10,7 @@ from samply_operator.profiles.analysis import threads, weighing
 from samply_operator.profiles.analysis.calltree import Forest, FunctionIndex
 from samply_operator.profiles.analysis.weighing import Measure, WeighedThread
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
+from samply_operator.profiles.attribution.labels import Attribution
 from samply_operator.profiles.format.profile import Profile
 
 THREAD = "thread"
@@ -18,13 +19,15 @@ THREAD = "thread"
 
 @dataclass(slots=True)
 class FlameTree:
-    """Nodes, parents first; `selves[column][node]` is what was spent in the node itself, `totals` after `close`."""
+    """Nodes, parents first; `selves[column][node]` is what was spent in the node itself, `totals` after `close`.
+    `attributions`: of each column, None by function."""
 
     index: FunctionIndex
     parent: array[int]
     func: array[int]
     selves: list[array[float]]
     totals: list[array[float]] = field(default_factory=list)
+    attributions: list[Attribution | None] = field(default_factory=list)
     _nodes: dict[tuple[int, int], int] = field(default_factory=dict)
     _sums: dict[int, float] = field(default_factory=dict)
 
@@ -90,7 +93,8 @@ def build(
     tree = FlameTree(FunctionIndex(), array("i"), array("i"), [array("d") for _ in held])
     for column, profile in enumerate(held):
         titles = threads.title(profile)
-        for weighed in weighing.weigh(profile, tree.index, choice=choice):
+        tree.attributions.append(choice.build(profile))
+        for weighed in weighing.weigh_by(profile, tree.index, tree.attributions[-1]):
             values = weighed.pick(measure)
             above = weighed.above
             if by_thread and weighed.label is None:

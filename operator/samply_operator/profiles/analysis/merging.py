@@ -23,13 +23,15 @@ from samply_operator.profiles.format.profile import Profile
 @dataclass(frozen=True, slots=True)
 class Merged:
     """`profiles` are the sums of each file (in the order given), under its product's name. `weight_type`: what samples
-    weigh in, as the format calls it (samples, bytes, tracing-ms). `notes`: what has to be known beside the numbers.
+    weigh in, as the format calls it (samples, bytes, tracing-ms). `measure`: what percentages and orders of all tables
+    are of, "cpu" or the weight type. `notes`: what has to be known beside the numbers.
     """
 
     interval_ms: float
     all_profiles: ThreadCost
     profiles: tuple[ThreadCost, ...]
     weight_type: str = weighing.SAMPLES
+    measure: str = weighing.SAMPLES
     notes: tuple[str, ...] = field(default_factory=tuple)
     by: By = "function"
 
@@ -44,6 +46,7 @@ class _Part:
     costs: Costs
     builds: Builds
     repeats: tuple[str, ...]
+    problems: tuple[str, ...]
 
 
 def merge(profiles: Iterable[Profile], *, limit: int = 20, choice: Choice = BY_FUNCTION) -> Merged:
@@ -60,12 +63,18 @@ def merge(profiles: Iterable[Profile], *, limit: int = 20, choice: Choice = BY_F
     if not parts:
         raise build_broken("the list of profiles", "it is empty")
     index.show_builds()
+    weight_type = _find_weight_type(parts)
+    counted = [part for part in parts if part.costs.samples]
+    without = [part.place for part in counted if not part.costs.is_timed]
+    basis = weighing.choose_measure(weight_type, has_cpu=bool(counted) and not without)
     rows = tuple(
-        replace(summary.build_thread(None, part.costs, index, limit), name=name)
+        replace(summary.build_thread(None, part.costs, index, limit, basis), name=name)
         for part, name in zip(parts, _name(parts), strict=True)
     )
     merged = summary.merge_costs(part.costs for part in parts)
+    is_fallback = weight_type == weighing.SAMPLES and 0 < len(without) < len(counted)
     notes = (
+        *((f"Percentages are of samples: {without[0]} has no CPU times.",) if is_fallback else ()),
         *libraries.describe_differences(part.builds for part in parts),
         *dict.fromkeys(note for part in parts for note in part.repeats),
         *summary.describe_emptiness(merged),
@@ -75,22 +84,32 @@ def merge(profiles: Iterable[Profile], *, limit: int = 20, choice: Choice = BY_F
             if len(parts) > 1
             for note in summary.describe_emptiness(part.costs)
         ),
+        *(f"In {part.place}: {note}" for part in parts for note in part.problems),
     )
-    whole = summary.build_thread(None, merged, index, limit)
-    return Merged(parts[0].interval_ms, whole, rows, _find_weight_type(parts), notes, choice.by)
+    return Merged(
+        interval_ms=parts[0].interval_ms,
+        all_profiles=summary.build_thread(None, merged, index, limit, basis),
+        profiles=rows,
+        weight_type=weight_type,
+        measure=weighing.name_measure(basis, weight_type),
+        notes=notes,
+        by=choice.by,
+    )
 
 
 def _measure(profile: Profile, index: FunctionIndex, before: list[_Part], choice: Choice) -> _Part:
     weighing.check(profile, "samples")
     weighing.check_sign_of_cpu(profile.threads)
+    measured = breakdown.measure(profile, index, choice)
     part = _Part(
         place=f"profile {len(before) + 1} ({profile.path.name})",
         product=profile.meta.product,
         interval_ms=profile.meta.interval_ms,
         weight_type=weighing.find_weight_type(profile.threads),
-        costs=breakdown.measure(profile, index, choice),
+        costs=measured.costs,
         builds=libraries.gather(profile.libs),
         repeats=weighing.describe_repeats(profile),
+        problems=measured.notes,
     )
     _find_weight_type([*before, part])
     return replace(part, costs=_scale(part.costs, _find_factor(before[0], part))) if before else part

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from samply_operator.profiles.analysis import calltree, tally, weighing
-from samply_operator.profiles.analysis.calltree import Function, FunctionIndex, Stacks
+from samply_operator.profiles.analysis.calltree import FunctionIndex, Stacks
 from samply_operator.profiles.analysis.tally import TimeRange
+from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.errors import NotInProfile
 from samply_operator.profiles.format.profile import Profile, Thread
 
@@ -21,7 +22,8 @@ MANY = 40
 class FunctionCost:
     """`self_`: spent in the function itself, `total`: in it and in what it called; a recursive call counts once.
 
-    Weight is in the summary's `weight_type`; CPU in milliseconds, None where the profile has none.
+    Weight is in the summary's `weight_type`; CPU in milliseconds, None where the profile has none. Percentages are of
+    the table's whole (one thread's, or all), in the summary's `measure`.
     """
 
     name: str
@@ -31,6 +33,8 @@ class FunctionCost:
     total_weight: float
     self_cpu_ms: float | None
     total_cpu_ms: float | None
+    self_percent: float
+    total_percent: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,15 @@ class ThreadCost:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`weight_type`: what samples weigh in, as the format calls it (samples, bytes, tracing-ms). `coverage` and
-    `lost_events` are not in the file: None unless the caller adds them. `notes`: what has to be known beside
-    the numbers, a sentence each.
+    """`weight_type`: what samples weigh in, as the format calls it (samples, bytes, tracing-ms). `measure`: what
+    percentages and orders are of, "cpu" or the weight type. `coverage` and `lost_events` are not in the file: None
+    unless the caller adds them. `notes`: what has to be known beside the numbers, a sentence each.
     """
 
     product: str
     interval_ms: float
     weight_type: str
+    measure: str
     all_threads: ThreadCost
     threads: tuple[ThreadCost, ...]
     coverage: float | None = None
@@ -77,6 +82,15 @@ class Costs:
     total_cpu: dict[int, float]
     has_cpu: bool
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether shares of the CPU time can be told."""
+        return self.has_cpu and any(self.self_cpu.values())
+
+    def pick(self, measure: Measure) -> tuple[dict[int, float], dict[int, float]]:
+        """Self and total."""
+        return (self.self_cpu, self.total_cpu) if measure == "cpu" else (self.self_weight, self.total_weight)
+
 
 def top(
     profile: Profile,
@@ -89,29 +103,43 @@ def top(
 
     Raises NotInProfile where there is no such thread, nothing in that time, or no unit for the sum.
     """
-    index = FunctionIndex()
     chosen = select_threads(profile, thread)
     weighing.check(profile, "samples", chosen)
     weighing.check_sign_of_cpu(chosen)
-    rows = []
-
-    def build_rows() -> Iterator[Costs]:
-        # One thread's costs at a time are in memory.
-        for each, costs in zip(chosen, measure(profile, chosen, index, time_range), strict=True):
-            rows.append(build_thread(each, costs, index, limit))
-            yield costs
-
-    merged = merge_costs(build_rows())
+    weight_type = weighing.find_weight_type(chosen)
+    basis = weighing.choose_measure(weight_type, has_cpu=weighing.may_have_cpu_times(profile, chosen))
+    index, rows, merged = _sum_threads(profile, chosen, time_range, limit, basis)
+    if basis == "cpu" and not merged.is_timed:  # none in this part of the time, or none with a stack
+        basis = "samples"
+        index, rows, merged = _sum_threads(profile, chosen, time_range, limit, basis)
     if time_range is not None:
         check_range(profile, time_range, merged.samples)
     return Summary(
         product=profile.meta.product,
         interval_ms=profile.meta.interval_ms,
-        weight_type=weighing.find_weight_type(chosen),
-        all_threads=build_thread(None, merged, index, limit),
-        threads=tuple(sorted(rows, key=lambda row: (-row.weight, row.name, row.tid))),
+        weight_type=weight_type,
+        measure=weighing.name_measure(basis, weight_type),
+        all_threads=build_thread(None, merged, index, limit, basis),
+        threads=tuple(rows),
         notes=(*weighing.describe_repeats(profile), *describe_emptiness(merged)),
     )
+
+
+def _sum_threads(
+    profile: Profile, chosen: Sequence[Thread], time_range: TimeRange | None, limit: int, basis: Measure
+) -> tuple[FunctionIndex, list[ThreadCost], Costs]:
+    """A row for each thread, the largest first, and all together. One thread's costs at a time are in memory."""
+    index = FunctionIndex()
+    rows: list[ThreadCost] = []
+
+    def build_rows() -> Iterator[Costs]:
+        for each, costs in zip(chosen, measure(profile, chosen, index, time_range), strict=True):
+            rows.append(build_thread(each, costs, index, limit, basis))
+            yield costs
+
+    merged = merge_costs(build_rows())
+    rows.sort(key=lambda row: (-(row.cpu_ms or 0.0) if basis == "cpu" else -row.weight, row.name, row.tid))
+    return index, rows, merged
 
 
 def check_range(profile: Profile, time_range: TimeRange, samples: int) -> None:
@@ -200,8 +228,11 @@ def merge_costs(parts: Iterable[Costs]) -> Costs:
     return Costs(samples, merged.self_weight, merged.total_weight, merged.self_cpu, merged.total_cpu, has_cpu)
 
 
-def build_thread(thread: Thread | None, costs: Costs, index: FunctionIndex, limit: int) -> ThreadCost:
+def build_thread(thread: Thread | None, costs: Costs, index: FunctionIndex, limit: int, basis: Measure) -> ThreadCost:
+    """`basis`: what the table's order and percentages are of."""
     functions = index.functions
+    selves, totals = costs.pick(basis)
+    whole = sum(selves.values())
 
     def pick(order: Mapping[int, float]) -> tuple[FunctionCost, ...]:
         def rank(number: int) -> tuple[float, str, str]:
@@ -209,7 +240,21 @@ def build_thread(thread: Thread | None, costs: Costs, index: FunctionIndex, limi
 
         # Not a sort of all: there may be a hundred thousand functions, and a table for each of a hundred threads.
         numbers = heapq.nsmallest(limit, costs.total_weight, key=rank)
-        return tuple(build_cost(functions[number], number, costs) for number in numbers)
+        return tuple(build_cost(number) for number in numbers)
+
+    def build_cost(number: int) -> FunctionCost:
+        function = functions[number]
+        return FunctionCost(
+            name=function.name,
+            lib=function.lib,
+            file=function.file,
+            self_weight=costs.self_weight.get(number, 0.0),
+            total_weight=costs.total_weight.get(number, 0.0),
+            self_cpu_ms=costs.self_cpu.get(number, 0.0) / 1000 if costs.has_cpu else None,
+            total_cpu_ms=costs.total_cpu.get(number, 0.0) / 1000 if costs.has_cpu else None,
+            self_percent=100.0 * selves.get(number, 0.0) / whole if whole else 0.0,
+            total_percent=100.0 * totals.get(number, 0.0) / whole if whole else 0.0,
+        )
 
     return ThreadCost(
         name=thread.name if thread else "",
@@ -220,18 +265,6 @@ def build_thread(thread: Thread | None, costs: Costs, index: FunctionIndex, limi
         weight=sum(costs.self_weight.values()),
         cpu_ms=sum(costs.self_cpu.values()) / 1000 if costs.has_cpu else None,
         functions_total=len(costs.total_weight),
-        by_self=pick(costs.self_weight),
-        by_total=pick(costs.total_weight),
-    )
-
-
-def build_cost(function: Function, number: int, costs: Costs) -> FunctionCost:
-    return FunctionCost(
-        name=function.name,
-        lib=function.lib,
-        file=function.file,
-        self_weight=costs.self_weight.get(number, 0.0),
-        total_weight=costs.total_weight.get(number, 0.0),
-        self_cpu_ms=costs.self_cpu.get(number, 0.0) / 1000 if costs.has_cpu else None,
-        total_cpu_ms=costs.total_cpu.get(number, 0.0) / 1000 if costs.has_cpu else None,
+        by_self=pick(selves),
+        by_total=pick(totals),
     )

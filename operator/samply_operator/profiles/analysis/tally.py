@@ -162,6 +162,11 @@ def has_cpu(thread: Thread, meta: Meta) -> bool:
     return bool(meta.cpu_unit_us) and thread.samples.cpu.has_numbers
 
 
+def has_cpu_with_stack(thread: Thread) -> bool:
+    """Whether any sample with a stack used CPU time."""
+    return bool(thread.samples.length) and bool((_read_cpu(thread)[read_stacks(thread) >= 0] > 0).any())
+
+
 def has_stacks(thread: Thread) -> bool:
     return bool(thread.samples.length) and thread.samples.stack.has_numbers
 

@@ -23,6 +23,7 @@ Measure = Literal["samples", "cpu"]
 MEASURES: tuple[Measure, ...] = ("samples", "cpu")
 """`samples` is what the samples weigh, in the profile's own unit; `cpu` is microseconds of CPU time."""
 
+CPU_TIME = "CPU time"
 SAMPLES = "samples"
 UNITS = {SAMPLES: "samples", "bytes": "bytes", "tracing-ms": "ms"}
 """Weight types of the format, in words."""
@@ -50,8 +51,14 @@ def weigh(
 ) -> Iterator[WeighedThread]:
     """Every thread's sums, one after the other, so that one at a time is in memory; by operator or group one after the
     other for each of those, too."""
+    return weigh_by(profile, index, choice.build(profile), threads)
+
+
+def weigh_by(
+    profile: Profile, index: FunctionIndex, attribution: Attribution | None, threads: Iterable[Thread] | None = None
+) -> Iterator[WeighedThread]:
+    """The same, by an attribution that is built already."""
     forests = calltree.Forests(profile, index, calltree.build_forest)
-    attribution = choice.build(profile)
     for thread in profile.threads if threads is None else threads:
         forest = forests.of(thread)
         if attribution is not None:
@@ -107,6 +114,22 @@ def name_unit(weight_type: str) -> str:
     return UNITS.get(weight_type, weight_type)
 
 
+def choose_measure(weight_type: str, *, has_cpu: bool) -> Measure:
+    """What percentages and orders are of, in all tables and in flame graphs: CPU time where there is any for all
+    samples, else what the samples weigh. Bytes are always bytes."""
+    return "cpu" if has_cpu and weight_type == SAMPLES else "samples"
+
+
+def name_measure(measure: Measure, weight_type: str) -> str:
+    """As answers have it: "cpu", or the weight type."""
+    return "cpu" if measure == "cpu" else weight_type
+
+
+def describe_measure(measure: str) -> str:
+    """In words, what `name_measure` gives."""
+    return CPU_TIME if measure == "cpu" else name_unit(measure)
+
+
 def find_weight_type(threads: Iterable[Thread]) -> str:
     """What the samples of all these threads weigh in. Raises NotInProfile where they differ."""
     by_type: dict[str, str] = {}
@@ -123,12 +146,18 @@ def find_weight_type(threads: Iterable[Thread]) -> str:
     return next(iter(by_type), SAMPLES)
 
 
-def has_cpu_times(profile: Profile, threads: Iterable[Thread] | None = None) -> bool:
-    """Whether each thread with samples has CPU times, and not all of them are zero."""
-    chosen = [thread for thread in (profile.threads if threads is None else threads) if thread.samples.length]
+def may_have_cpu_times(profile: Profile, threads: Iterable[Thread]) -> bool:
+    """Whether each thread with samples has CPU times, and not all of them are zero. Decodes no number."""
+    chosen = [thread for thread in threads if thread.samples.length]
     return all(tally.has_cpu(thread, profile.meta) for thread in chosen) and any(
         thread.samples.cpu.is_anything_positive for thread in chosen
     )
+
+
+def has_cpu_times(profile: Profile, threads: Iterable[Thread] | None = None) -> bool:
+    """The same, of the samples that have a stack: the others are in no sum."""
+    chosen = profile.threads if threads is None else list(threads)
+    return may_have_cpu_times(profile, chosen) and any(map(tally.has_cpu_with_stack, chosen))
 
 
 def check(profile: Profile, measure: Measure, threads: Sequence[Thread] | None = None) -> str:

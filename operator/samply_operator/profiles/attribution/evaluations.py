@@ -8,7 +8,7 @@ thread may interleave; that of a nested circuit holds those of its inner nodes.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from samply_operator.profiles.attribution import marker_texts
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from samply_operator.profiles.format.vectors import Floats, Ints, Longs
 
 CATEGORY = "Operator"
+CPU_TOLERANCE, CPU_SLACK_US = 1.1, 1000
+"""Of what an evaluation may claim more than it lasted: the two are of different clocks."""
 NODE_ID = re.compile(r"n(?:n\d+(?:_n\d+)*)?", re.ASCII)
 
 
@@ -53,19 +55,27 @@ class NodeIndex:
 @dataclass(frozen=True, slots=True)
 class Evaluations:
     """One thread's, in the order of `intervals.sort`. `node`: number in the NodeIndex. `unparsed`: how many markers of
-    evaluations have another text than this engine's."""
+    evaluations have another text than this engine's; `overclaimed`: how many claim more CPU time than they lasted.
+    `cpu_us` is at most what they lasted: one thread can't use more."""
 
     start_ms: Floats
     end_ms: Floats
     node: Ints
     cpu_us: Longs
     unparsed: int
+    overclaimed: int = 0
 
     def count(self) -> int:
         return len(self.start_ms)
 
     def pick(self, rows: Longs) -> Evaluations:
-        return Evaluations(self.start_ms[rows], self.end_ms[rows], self.node[rows], self.cpu_us[rows], self.unparsed)
+        return replace(
+            self,
+            start_ms=self.start_ms[rows],
+            end_ms=self.end_ms[rows],
+            node=self.node[rows],
+            cpu_us=self.cpu_us[rows],
+        )
 
 
 def read(markers: Markers, index: NodeIndex) -> Evaluations:
@@ -76,11 +86,14 @@ def read(markers: Markers, index: NodeIndex) -> Evaluations:
     nodes = np.array([index.number(head) for head in parsed.heads], dtype=np.int64)[parsed.head]
     good = np.flatnonzero(nodes >= 0)
     starts, ends = markers.start_ms[rows[good]], markers.end_ms[rows[good]]
+    lasted_us, cpu_us = 1000 * (ends - starts), parsed.cpu_us[good]
+    is_over = cpu_us > CPU_TOLERANCE * lasted_us + CPU_SLACK_US
     order = intervals.sort(starts, ends)
     return Evaluations(
         start_ms=starts[order],
         end_ms=ends[order],
         node=nodes[good][order].astype(np.int32),
-        cpu_us=parsed.cpu_us[good][order],
+        cpu_us=np.where(is_over, lasted_us, cpu_us).astype(np.int64)[order] if is_over.any() else cpu_us[order],
         unparsed=len(rows) - len(good),
+        overclaimed=int(is_over.sum()),
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from samply_operator.profiles.analysis import tally
 from samply_operator.profiles.analysis.calltree import FunctionIndex, Stacks
 from samply_operator.profiles.attribution import evaluations, repeats
 from samply_operator.profiles.attribution.evaluations import Evaluations, Node, NodeIndex
@@ -24,6 +25,8 @@ from samply_operator.profiles.format.markers import Markers
 from samply_operator.profiles.format.profile import Profile, Thread
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from samply_operator.profiles.format.vectors import Floats, Ints, Longs
 
 OTHER = "Other"
@@ -35,13 +38,18 @@ MERGE = re.compile(r"(.+ n[n\d_]+) on behalf of worker ")
 UNCAPTURED = "outside the capture of markers"
 SCHEDULER = "scheduler and others between operators"
 NUMBER = re.compile(r"\d+")
+MANY = 8
+"""Names of threads in a note."""
+SLACK_MS = 10_000
+"""How far markers may lie beyond the samples at least: an idle process has no samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkerFacts:
     """How many evaluations there are, and how many markers were left out: `unparsed` have another text, `broken` no
-    start or end, or end before they begin; `repeated` are in the file more than once. `first_ms` and `last_ms`: when
-    the first one began and the last one ended, on the clock of the samples."""
+    start or no end, `reversed` end before they begin, `misplaced` reach far beyond the samples' time; `repeated` are in
+    the file more than once. `overclaimed`: how many claim more CPU time than they lasted. `first_ms` and `last_ms`:
+    when the first one began and the last one ended, on the clock of the samples."""
 
     evaluations: int
     unparsed: int
@@ -49,6 +57,9 @@ class MarkerFacts:
     nodes: int
     worker_threads: int
     repeated: int = 0
+    reversed: int = 0
+    misplaced: int = 0
+    overclaimed: int = 0
     first_ms: float = 0.0
     last_ms: float = 0.0
 
@@ -77,12 +88,16 @@ class Operators:
 
     def __init__(self, profile: Profile, groups: Groups, names: NodeNames | None = None) -> None:
         """Reads the markers of all threads. Raises NoMarkers where there are none."""
+        self.span = tally.find_span(profile.threads)
         self.buckets = Buckets()
+        self._profile = profile
         self._groups = groups
         self._index = NodeIndex()
-        self._broken = 0
+        self._broken = self._reversed = 0
         self._spans: dict[int, _Spans] = {}
-        read = {thread.index: self._read(thread) for thread in profile.all_threads}
+        read, self._misplaced = drop_misplaced(
+            {thread.index: self._read(thread) for thread in profile.all_threads}, self.span
+        )
         ranked = sorted(profile.all_threads, key=lambda each: (-each.samples.length, each.is_main, each.index))
         self._evaluations, self._repeated = repeats.drop(read, [thread.index for thread in ranked])
         self.notes, self.names_problem = choose_notes(self._index, names)
@@ -94,11 +109,13 @@ class Operators:
     def _read(self, thread: Thread) -> Evaluations:
         markers = thread.load_markers()
         self._broken += markers.broken
+        self._reversed += markers.reversed
         self._spans[thread.index] = self._read_spans(markers)
         return evaluations.read(markers, self._index)
 
     def _read_spans(self, markers: Markers) -> _Spans:
-        rows = np.flatnonzero(~markers.find_category(OTHER, evaluations.CATEGORY))
+        is_other = ~markers.find_category(OTHER, evaluations.CATEGORY)
+        rows = np.flatnonzero(is_other & find_near(markers.start_ms, markers.end_ms, self.span))
         names = [
             name_span(markers.categories[markers.category[row]], markers.strings[markers.name[row]], markers.text[row])
             for row in rows.tolist()
@@ -120,8 +137,35 @@ class Operators:
             nodes=len(self._index.nodes),
             worker_threads=len(workers),
             repeated=self._repeated,
+            reversed=self._reversed,
+            misplaced=self._misplaced,
+            overclaimed=sum(each.overclaimed for each in workers),
             first_ms=min((float(each.start_ms[0]) for each in workers), default=0.0),
             last_ms=max((float(each.end_ms.max()) for each in workers), default=0.0),
+        )
+
+    def describe_problems(self) -> tuple[str, ...]:
+        """Notes on what is wrong with the markers."""
+        return (*describe_clock(self.facts, self.span), *self._describe_gaps())
+
+    def describe_names(self) -> tuple[str, ...]:
+        """A note where Feldera's names of the operators are missing, if somebody looked for them."""
+        return (f"Without Feldera's names: {self.names_problem}.",) if self.names_problem else ()
+
+    def _describe_gaps(self) -> tuple[str, ...]:
+        """Workers without markers: their samples count as outside of all operators."""
+        marked = {_find_kind(each) for each in self._profile.threads if self._evaluations[each.index].count()}
+        gaps = [
+            each.name
+            for each in self._profile.threads
+            if each.samples.length and _find_kind(each) in marked and not self._evaluations[each.index].count()
+        ]
+        if not gaps:
+            return ()
+        names = f"{', '.join(gaps[:MANY])}{' …' if len(gaps) > MANY else ''}"
+        return (
+            f"Without evaluations of operators, though others of that name have them: {names}. The samples there count "
+            "as outside of all operators.",
         )
 
     def attribute(self, thread: Thread, tree: Stacks, index: FunctionIndex, nodes: Ints, times: Floats) -> Ints:
@@ -139,7 +183,7 @@ class Operators:
             is_captured = (times[rest] >= own.start_ms[0]) & (times[rest] < own.end_ms.max())
             found[rest[~is_captured]] = self._number_outside(UNCAPTURED)
         else:
-            found[rest] = self._number_outside(f"thread {NUMBER.sub('*', thread.name)}")
+            found[rest] = self._number_outside(f"thread {_find_kind(thread)}")
         return found
 
     def _name_rest(self, tree: Stacks, index: FunctionIndex, nodes: Ints) -> Ints:
@@ -167,6 +211,36 @@ class Operators:
 
     def _label_of_node(self) -> Ints:
         return np.array([self.buckets.buckets[bucket][-1] for bucket in self._bucket_of_node], dtype=np.int32)
+
+
+def _find_kind(thread: Thread) -> str:
+    """The name of a thread without its number."""
+    return NUMBER.sub("*", thread.name)
+
+
+def find_near(start_ms: Floats, end_ms: Floats, span: tuple[float, float] | None) -> NDArray[np.bool_]:
+    """Which intervals do not reach far beyond the samples' time (`span`), as those of damaged times do."""
+    if span is None:
+        return np.ones(len(start_ms), dtype=bool)
+    slack = max(SLACK_MS, span[1] - span[0])
+    is_near: NDArray[np.bool_] = (start_ms >= span[0] - slack) & (end_ms <= span[1] + slack)
+    return is_near
+
+
+def drop_misplaced(
+    found: Mapping[int, Evaluations], span: tuple[float, float] | None
+) -> tuple[dict[int, Evaluations], int]:
+    """By thread, without those that reach far beyond the samples' time, and how many those are. If all of them lie
+    elsewhere, they are kept: then it is the clock that is another one (see `describe_clock`)."""
+    if span is None:
+        return dict(found), 0
+    near = {thread: find_near(own.start_ms, own.end_ms, span) for thread, own in found.items()}
+    if not any(each.any() for each in near.values()):
+        near = {thread: (own.start_ms > span[1]) | (own.end_ms < span[0]) for thread, own in found.items()}
+    kept = {
+        thread: own if near[thread].all() else own.pick(np.flatnonzero(near[thread])) for thread, own in found.items()
+    }
+    return kept, sum(len(each) - int(each.sum()) for each in near.values())
 
 
 def _pick(values: Ints, rows: Longs | Ints) -> Ints:
@@ -214,8 +288,13 @@ def name_span(category: str, name: str, text: str) -> str:
 
 
 def build_absence(profile: Profile, facts: MarkerFacts) -> NoMarkers:
-    if facts.broken > facts.unparsed:
-        why = f" that can be read: {facts.broken} have no start or no end, or end before they begin."
+    bad = (
+        (facts.broken, "have no start or no end"),
+        (facts.reversed, "end before they begin"),
+        (facts.misplaced, "reach far beyond the samples' time"),
+    )
+    if sum(count for count, _ in bad) > facts.unparsed:
+        why = f" that can be read: {', '.join(f'{count} {what}' for count, what in bad if count)}."
         cure = "The file was damaged or changed: take the profile again."
     elif facts.unparsed:
         why = f" that can be read: the text of {facts.unparsed} has another form."
@@ -226,22 +305,22 @@ def build_absence(profile: Profile, facts: MarkerFacts) -> NoMarkers:
     return NoMarkers(
         f"{profile.path.name} has no markers of operators{why}",
         remedy=f"{cure} By group (--by group, ?by=group) needs none.",
-        details={"unparsed": facts.unparsed, "broken": facts.broken},
+        details={"unparsed": facts.unparsed, "broken": sum(count for count, _ in bad)},
     )
 
 
-def check(profile: Profile, span: tuple[float, float] | None) -> MarkerFacts | None:
+def check(profile: Profile) -> MarkerFacts | None:
     """The facts about its markers; None: it has none. Raises BrokenProfile, or NoMarkers where none of them is any
     good."""
     try:
-        facts = Operators(profile, Groups(())).facts
+        found = Operators(profile, Groups(()))
     except NoMarkers as error:
         if any(error.details.values()):
             raise
         return None
-    if notes := describe_clock(facts, span):
+    if notes := describe_clock(found.facts, found.span):
         raise NoMarkers(notes[0])
-    return facts
+    return found.facts
 
 
 def describe_clock(facts: MarkerFacts, span: tuple[float, float] | None) -> tuple[str, ...]:

@@ -56,9 +56,13 @@ PERF_SCRIPT = FileType("text from perf script", VIEWER)
 TAR = FileType("a tar archive", _unpack("tar -xf FILE"))
 ZEROS = FileType("nothing but zero bytes", AGAIN)
 EMPTY = FileType("empty", AGAIN)
+SCALAR = FileType(
+    "JSON, but a single value (null, a number, a text)", "Name the profile: an object with `meta` and more."
+)
 TEXT = FileType("text, but not JSON", "Name the profile: a file that ends in .json.gz or .json.")
 BYTES = FileType("not JSON", AGAIN)
 
+_SCALAR = re.compile(rb"(?:null|true|false|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\"[^\n]*\")\s*")
 _FOLDED_LINE = re.compile(rb"[^\n\x00]+ \d+(?:\.\d+)?\r?(?:\n|$)")
 _PERF_LINE = re.compile(rb"\S[^\n]*\s\d+\s[^\n]*\d+\.\d+:\s")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -95,6 +99,8 @@ def _recognize_list(text: bytes) -> FileType:
 
 
 def _recognize_text(text: bytes) -> FileType:
+    if _SCALAR.fullmatch(text):
+        return SCALAR
     lower = text[:512].lower()
     if lower.startswith((b"<!doctype html", b"<html", b"<head")) or b"<html" in lower:
         return HTML

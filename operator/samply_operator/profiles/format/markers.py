@@ -41,7 +41,7 @@ class _Data(msgspec.Struct, gc=False):
 @dataclass(frozen=True, slots=True)
 class Markers:
     """Columns of one length, in the order of the file. Times are in ms; `category` and `name` are indexes into
-    `categories` and `strings`. `broken`: how many more have no start, no end, or end before they begin.
+    `categories` and `strings`. `broken`: how many more have no start or no end; `reversed`: end before they begin.
     """
 
     start_ms: Floats
@@ -52,6 +52,7 @@ class Markers:
     categories: tuple[str, ...] = ()
     strings: Sequence[str] = ()
     broken: int = 0
+    reversed: int = 0
 
     def find_category(self, *names: str) -> NDArray[np.bool_]:
         """Which rows are of a category with one of these names."""
@@ -74,8 +75,10 @@ def read(raw: RawMarkers | None, where: str, categories: Sequence[str], strings:
         read_longs(Column(column, f"{where}.{name}", raw.length))
         for column, name in ((raw.phase, "phase"), (raw.category, "category"), (raw.name, "name"))
     )
-    is_interval = (phase[ours] == INTERVAL) & (end[ours] >= start[ours]) & (np.abs(end[ours]) <= MAX_NUMBER)
-    good = np.flatnonzero(is_interval & (np.abs(start[ours]) <= MAX_NUMBER))
+    # Both exist: comparisons with NaN are false.
+    is_interval = (phase[ours] == INTERVAL) & (np.abs(end[ours]) <= MAX_NUMBER) & (np.abs(start[ours]) <= MAX_NUMBER)
+    is_reversed = is_interval & (end[ours] < start[ours])
+    good = np.flatnonzero(is_interval & ~is_reversed)
     rows = ours[good]
     _check(category[rows], categories, f"{where}.category")
     _check(name[rows], strings, f"{where}.name")
@@ -88,7 +91,8 @@ def read(raw: RawMarkers | None, where: str, categories: Sequence[str], strings:
         text=list(map(strings.__getitem__, text[good].tolist())),
         categories=tuple(categories),
         strings=strings,
-        broken=len(ours) - len(rows),
+        broken=int(len(ours) - is_interval.sum()),
+        reversed=int(is_reversed.sum()),
     )
 
 

@@ -16,6 +16,8 @@ from samply_operator.profiles.errors import ProfileTooLarge, UnreadableProfile
 from samply_operator.profiles.format import file_types, slabs
 
 GZIP_MAGIC = b"\x1f\x8b"
+CUT = "It was cut off while it was written or copied; take it again."
+DAMAGED = "It was damaged or changed after it was written: copy it again, as binary, or take it again."
 PIECE = 1 << 20
 PACKED_PIECE = 64 << 10
 UNPACKED_PIECE = 512 << 10
@@ -76,7 +78,7 @@ def _unpack_slabs(data: bytearray, path: Path, limit: int) -> bytearray:
     try:
         return slabs.unpack(data, max_bytes=limit)
     except slabs.SlabsError as error:
-        raise _unreadable(path, str(error)) from error
+        raise _unreadable(path, str(error), CUT if "in the middle" in str(error) else DAMAGED) from error
     except slabs.TooLargeError as error:
         raise _too_large(path, limit) from error
 
@@ -127,18 +129,16 @@ def _gunzip(file: BinaryIO, path: Path, limit: int) -> bytearray:
                     raise _too_large(path, limit)
                 packed = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
     except isal_zlib.error as error:  # type: ignore[misc]  # its stubs say that the class is an instance
-        raise _unreadable(path, "is broken gzip") from error
+        is_checksum = "checksum" in str(error).lower()
+        why = "its checksum does not fit its content" if is_checksum else "its bytes are no valid stream"
+        raise _unreadable(path, f"is broken gzip: {why}") from error
     if not unpacker.eof:
-        raise _unreadable(path, "ends in the middle of its gzip stream")
+        raise _unreadable(path, "ends in the middle of its gzip stream", CUT)
     return out
 
 
-def _unreadable(path: Path, what: str) -> UnreadableProfile:
-    return UnreadableProfile(
-        f"{path.name} {what}.",
-        remedy="It was cut off while it was written or copied; take it again.",
-        details={"path": path.name},
-    )
+def _unreadable(path: Path, what: str, remedy: str = DAMAGED) -> UnreadableProfile:
+    return UnreadableProfile(f"{path.name} {what}.", remedy=remedy, details={"path": path.name})
 
 
 def _too_large(path: Path, limit: int) -> ProfileTooLarge:

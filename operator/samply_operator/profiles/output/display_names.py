@@ -24,6 +24,12 @@ def show_number(value: float) -> str:
     return f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
+def show_ms(value: float) -> str:
+    """Milliseconds for people: the smaller the more digits, so that no time is shown as none."""
+    digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    return show_number(round(value, digits))
+
+
 def clean(text: str, *, limit: int = MAX_NAME) -> str:
     """One line, without control characters, cut to length."""
     plain = CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from samply_operator.profiles.analysis import comparing, flametree, naming, weighing
+from samply_operator.profiles.analysis import breakdown, comparing, flametree, naming, weighing
 from samply_operator.profiles.analysis.flametree import FlameTree
 from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.format.profile import Profile
 from samply_operator.profiles.output import display_names
-from samply_operator.profiles.output.display_names import show_number
+from samply_operator.profiles.output.display_names import show_ms, show_number
 
 WIDTH = 1200
 ROW = 17
@@ -71,17 +71,23 @@ class Box:
 def convert(
     profile: Profile,
     *,
-    measure: Measure = "samples",
+    measure: Measure | None = None,
     by_thread: bool = True,
     choice: Choice = BY_FUNCTION,
     note: str = "",
 ) -> Iterator[bytes]:
-    """The flame graph of one profile. `note`: what stands below the title, such as its coverage."""
+    """The flame graph of one profile. `measure` None: that of the tables. `note`: what stands below the title, such as
+    its coverage. Raises NotInProfile before the first piece if there is nothing to draw."""
+    if measure is None:
+        weighing.check(profile, "samples")
+        weight_type = weighing.find_weight_type(profile.threads)
+        measure = weighing.choose_measure(weight_type, has_cpu=weighing.has_cpu_times(profile))
     unit = weighing.check(profile, measure)
+    weighing.require_samples(profile)
     tree = flametree.build([profile], measure=measure, by_thread=by_thread, choice=choice)
     repeats = f"{len(profile.repeats)} threads of CPUs not counted" if profile.repeats else ""
-    facts = [f"{show_number(tree.sum(0))} {unit}", f"{len(profile.threads)} threads", note, repeats]
-    return draw(tree, title=profile.meta.product or "profile", facts=facts, unit=unit)
+    facts = [_sum_up([tree.sum(0)], measure, unit), f"{len(profile.threads)} threads", note, repeats]
+    return draw(tree, title=_name(profile.meta.product or "profile", measure, unit), facts=facts, unit=unit)
 
 
 def compare(before: Profile, after: Profile, *, choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
@@ -92,11 +98,23 @@ def compare(before: Profile, after: Profile, *, choice: Choice = BY_FUNCTION) ->
     traits = [comparing.describe(each, which) for each, which in zip((before, after), comparing.WHICH, strict=True)]
     measure = comparing.choose_measure(*traits)
     unit = weighing.check(after, measure)
-    notes = comparing.describe_traits(*traits)
     tree = flametree.build([after, before], measure=measure, choice=choice)
+    markers = comparing.describe_markers([breakdown.describe_markers(each) for each in reversed(tree.attributions)])
+    notes = (*comparing.describe_traits(*traits), *markers)
     title = f"{before.meta.product or 'before'} → {after.meta.product or 'after'}"
-    facts = [f"{show_number(tree.sum(1))} → {show_number(tree.sum(0))} {unit}", "widths as after"]
-    return draw(tree, title=title, facts=facts, unit=unit, notes=notes)
+    facts = [_sum_up([tree.sum(1), tree.sum(0)], measure, unit), "widths as after"]
+    return draw(tree, title=_name(title, measure, unit), facts=facts, unit=unit, notes=notes)
+
+
+def _sum_up(sums: Sequence[float], measure: Measure, unit: str) -> str:
+    if measure == "cpu":
+        return f"{' → '.join(show_ms(each / 1000) for each in sums)} ms of CPU"
+    return f"{' → '.join(map(show_number, sums))} {unit}"
+
+
+def _name(title: str, measure: Measure, unit: str) -> str:
+    """The title, with what widths and percentages are of."""
+    return f"{title}, by {weighing.CPU_TIME if measure == 'cpu' else unit}"
 
 
 def draw(tree: FlameTree, *, title: str, facts: Iterable[str], unit: str, notes: Sequence[str] = ()) -> Iterator[bytes]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from samply_operator.profiles.analysis import weighing
 from samply_operator.profiles.analysis.breakdown import LabelCost
 from samply_operator.profiles.analysis.comparing import Comparison
 from samply_operator.profiles.analysis.merging import Merged
 from samply_operator.profiles.analysis.summary import FunctionCost, Summary, ThreadCost
 from samply_operator.profiles.analysis.weighing import SAMPLES, name_unit
 from samply_operator.profiles.attribution.labels import By
-from samply_operator.profiles.output.display_names import clean, show_number
+from samply_operator.profiles.output.display_names import clean, show_ms, show_number
 
 LIB = 90
 
@@ -21,11 +22,11 @@ def render_summary(summary: Summary, *, per_thread: bool = False) -> str:
     lines = [render_head(summary.product, samples, len(summary.threads), summary.interval_ms, summary.weight_type)]
     lines += render_quality(summary.coverage, summary.lost_events)
     lines += render_notes(summary.notes)
-    lines += _render_thread(summary.all_threads, "all threads", summary.weight_type)
+    lines += _render_thread(summary.all_threads, "all threads", summary)
     if per_thread:
         for thread in summary.threads:
             title = f"thread {clean(thread.name)} ({clean(thread.tid)})"
-            lines += _render_thread(thread, title, summary.weight_type)
+            lines += _render_thread(thread, title, summary)
     return "\n".join(lines) + "\n"
 
 
@@ -41,7 +42,7 @@ def render_sums(samples: int, weight: float, weight_type: str, cpu_ms: float | N
     is_counted = weight_type == SAMPLES and weight == samples
     unit = "samples by weight" if weight_type == SAMPLES else clean(name_unit(weight_type))
     added = "" if is_counted else f", {show_number(weight)} {unit}"
-    return added if cpu_ms is None else f"{added}, {cpu_ms:,.0f} ms of CPU"
+    return added if cpu_ms is None else f"{added}, {show_ms(cpu_ms)} ms of CPU"
 
 
 def render_notes(notes: Iterable[str]) -> list[str]:
@@ -55,50 +56,52 @@ def render_quality(coverage: float | None, lost_events: int | None) -> list[str]
     return [", ".join(known)] if known else []
 
 
-def _render_thread(thread: ThreadCost, title: str, weight_type: str, by: By = "function") -> list[str]:
-    sums = render_sums(thread.samples, thread.weight, weight_type, thread.cpu_ms)
+def _render_thread(thread: ThreadCost, title: str, whole: Summary | Merged, by: By = "function") -> list[str]:
+    sums = render_sums(thread.samples, thread.weight, whole.weight_type, thread.cpu_ms)
     lines = ["", f"{title}: {thread.samples} samples{sums}"]
     if thread.weight:
-        lines += ["  by self", *_render_functions(thread, thread.by_self, weight_type, by)]
-        lines += ["  by total", *_render_functions(thread, thread.by_total, weight_type, by)]
+        for how, functions in (("self", thread.by_self), ("total", thread.by_total)):
+            lines += [f"  by {how}, in % of {describe_measure(whole.measure)}"]
+            lines += _render_functions(thread, functions, whole.measure, by)
     return lines
 
 
-def _render_functions(thread: ThreadCost, functions: tuple[FunctionCost, ...], weight_type: str, by: By) -> list[str]:
-    """CPU time if the samples have it, else their weight."""
-    is_cpu = weight_type == SAMPLES and thread.cpu_ms is not None
-    head, *shown = line_up_selves(functions, weight_type, is_cpu=is_cpu)
+def describe_measure(measure: str) -> str:
+    """What percentages are of."""
+    return f"the {clean(weighing.describe_measure(measure), limit=20)}"
+
+
+def _render_functions(thread: ThreadCost, functions: tuple[FunctionCost, ...], measure: str, by: By) -> list[str]:
+    head, *shown = line_up_selves(functions, measure)
     lines = [f"    self %   total %   {head}  {by}"]
     for cost, own in zip(functions, shown, strict=True):
         lines.append(
-            f"    {100 * cost.self_weight / thread.weight:6.1f}   {100 * cost.total_weight / thread.weight:7.1f}"
+            f"    {cost.self_percent:6.1f}   {cost.total_percent:7.1f}"
             f"   {own}  {clean(cost.name)}  [{clean(cost.lib, limit=LIB)}]"
         )
     hidden = thread.functions_total - len(functions)
     return [*lines, f"    … and {hidden} more"] if hidden > 0 else lines
 
 
-def line_up_selves(costs: Sequence[FunctionCost | LabelCost], weight_type: str, *, is_cpu: bool) -> list[str]:
+def line_up_selves(costs: Sequence[FunctionCost | LabelCost], measure: str) -> list[str]:
     """A column: its head, and what each cost itself, in the unit that the head names."""
-    unit = "ms" if is_cpu else clean(name_unit(weight_type), limit=20)
-    column = [f"self {unit}", *(_show_self(cost, is_cpu=is_cpu) for cost in costs)]
+    unit = "ms" if measure == "cpu" else clean(name_unit(measure), limit=20)
+    column = [f"self {unit}", *(show_cost(cost.self_weight, cost.self_cpu_ms, measure) for cost in costs)]
     width = max(map(len, column))
     return [f"{each:>{width}}" for each in column]
 
 
-def _show_self(cost: FunctionCost | LabelCost, *, is_cpu: bool) -> str:
-    if not is_cpu:
-        return show_number(cost.self_weight)
-    return "-" if cost.self_cpu_ms is None else f"{cost.self_cpu_ms:,.0f}"
+def show_cost(weight: float, cpu_ms: float | None, measure: str) -> str:
+    return show_ms(cpu_ms or 0.0) if measure == "cpu" else show_number(weight)
 
 
 def render_merged(merged: Merged) -> str:
     """The table of `profile merge`."""
     lines = [f"{len(merged.profiles)} profiles: {merged.all_profiles.samples} samples"]
     lines += render_notes(merged.notes)
-    lines += _render_thread(merged.all_profiles, "all profiles", merged.weight_type, merged.by)
+    lines += _render_thread(merged.all_profiles, "all profiles", merged, merged.by)
     for row in merged.profiles:
-        lines += _render_thread(row, clean(row.name) or "profile", merged.weight_type, merged.by)
+        lines += _render_thread(row, clean(row.name) or "profile", merged, merged.by)
     return "\n".join(lines) + "\n"
 
 
@@ -110,6 +113,7 @@ def render_comparison(comparison: Comparison) -> str:
         f"{before}: {_show_whole(comparison.whole_before, comparison.measure)} {unit}",
         f"{after}: {_show_whole(comparison.whole_after, comparison.measure)} {unit}",
         *render_notes(comparison.notes),
+        f"Percentages are of {describe_measure(comparison.measure)} of each.",
         "",
         f"  self before %   after %   points   total before %   after %   points  {comparison.by}",
     ]
@@ -126,4 +130,4 @@ def render_comparison(comparison: Comparison) -> str:
 
 
 def _show_whole(value: float, measure: str) -> str:
-    return f"{value:,.0f}" if measure == "cpu" else show_number(value)
+    return show_ms(value) if measure == "cpu" else show_number(value)

@@ -91,11 +91,12 @@ class Top(View, frozen=True, tag="top"):
 
 
 class Convert(View, frozen=True, tag="convert"):
-    """Answers the converted profile itself. pprof has both measures whatever is asked. A flame graph shows `note`."""
+    """Answers the converted profile itself. `measure` None: samples, and that of the tables in a flame graph. pprof has
+    both measures whatever is asked. A flame graph shows `note`."""
 
     profile: str
     format: Format
-    measure: Measure = "samples"
+    measure: Measure | None = None
     note: str = ""
 
 
@@ -185,9 +186,9 @@ def convert(job: Convert) -> Iterator[bytes]:
     profile = _read(job.profile, job)
     match job.format:
         case "folded":
-            return folded.convert(profile, measure=job.measure, choice=job.choice)
+            return folded.convert(profile, measure=job.measure or "samples", choice=job.choice)
         case "speedscope":
-            return speedscope.convert(profile, measure=job.measure, choice=job.choice)
+            return speedscope.convert(profile, measure=job.measure or "samples", choice=job.choice)
         case "pprof":
             return pprof.convert(profile, choice=job.choice)
         case "svg":

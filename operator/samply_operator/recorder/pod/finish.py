@@ -50,7 +50,7 @@ def build_label(entry: JournalEntry) -> profiles.Label:
 
 
 class HalfFileError(SamplyOperatorError):
-    """The copied file is not a profile: samply was ended while it wrote."""
+    """The copied file is not a profile: samply was ended while it wrote, or the copy was damaged."""
 
     code = "HalfFile"
 
@@ -71,7 +71,7 @@ async def finish(
     except ProfileError as error:
         await asyncio.to_thread(baked.unlink, missing_ok=True)
         if await asyncio.to_thread(is_half, raw):
-            raise HalfFileError(f"{raw.name} is cut off.") from error
+            raise HalfFileError(f"{raw.name} is cut off or broken.") from error
         file = await asyncio.to_thread(content.describe, raw, 0)
         return Finished(raw, file, None, (f"Published as samply wrote it, without names: {error}",))
     file = await asyncio.to_thread(content.describe, baked, result.raw_bytes)
