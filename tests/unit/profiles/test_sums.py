@@ -46,7 +46,9 @@ def expect(threads: Threads, measure: Measure) -> Sums:
 def has_sums(threads: Threads, measure: Measure) -> bool:
     """Whether there is something to add up, in which case each format must have it all."""
     has_stacks = any(sample.path for samples in threads for sample in samples)
-    return has_stacks and (measure == "samples" or any(sample.cpu_us for samples in threads for sample in samples))
+    return has_stacks and (
+        measure == "samples" or any(sample.cpu_us for samples in threads for sample in samples if sample.path)
+    )
 
 
 def ask(
