@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,12 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contract.stores.bucket_place import BucketPlace
+from contract.stores.bucket_place import BucketPlace, lock
 from contract.stores.store_contract import make_entry, make_id, make_manifest, put
 from samply_operator.errors import CorruptManifest, StoreFenced, StoreFull, StoreUnavailable
 from samply_operator.settings import Identity, Settings, Storage
-from samply_operator.store import opening
+from samply_operator.store import layout, opening
 from samply_operator.store.bucket import connection, fence, names, objects, reader, store
+from samply_operator.store.bucket.mirror import Mirror, Wrapped
+from samply_operator.store.bucket.store import BucketStore
+from samply_operator.store.documents import Reading
 from samply_operator.store.space import measure
 from samply_operator.store.volume import Volume
 from support import buckets
@@ -222,6 +226,166 @@ def test_the_cached_manifests_count_only_as_they_are_listed(
     assert len(place.reopen().read_manifests().items) == 6
 
 
+# ------------------------------------------------------------------------------------------ removed or damaged
+
+
+@pytest.mark.parametrize("step", ["file-uploaded", "files-uploaded", "manifest-written"])
+@pytest.mark.usefixtures("quick")
+def test_a_profile_that_is_removed_during_its_upload_is_gone(place: BucketPlace, step: str) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def pause(at: str) -> None:
+        if at == step:
+            reached.set()
+            assert go_on.wait(60)
+
+    place.close()
+    opened = place.build("pod", fault=pause)
+    lock(opened)
+    manifest = put(Volume(opened.root), 1, b"data" * 1000)  # its thread uploads it
+    kept = put(Volume(opened.root), 2)
+    assert reached.wait(60)
+    assert opened.remove(manifest.id)
+    go_on.set()
+    wait_until(lambda: opened.list_ids() == {kept.id} and opened.measure_backlog().attempts == 0)
+    wait_until(lambda: len(list(place.objects.list(names.FILES))) == 1)
+    assert place.objects.find(names.build_manifest(manifest.id)) is None
+    assert opened.read_manifest(manifest.id) is None
+    assert place.reopen().list_ids() == {kept.id}
+
+
+def test_a_profile_takes_the_place_of_one_whose_manifest_is_damaged(place: BucketPlace) -> None:
+    put(place.store, 1, b"before")
+    place.objects.write(names.build_manifest(make_id(1)), b"{")
+    again = put(place.store, 1, b"again")
+    assert place.read_file(again) == b"again"
+    assert place.store.list_ids() == {again.id}
+    assert place.reopen().read_manifests().items == (again,)
+
+
+def test_a_damaged_term_is_reported_and_nothing_is_taken_over(
+    place: BucketPlace, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.objects.write(names.LEADER, b"\xff{")
+    assert not place.build().lock()
+    assert "leader.json in the bucket is damaged" in caplog.text
+    assert "Delete it" in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+def test_uploads_go_on_once_a_damaged_term_is_mended(
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store, "RENEW_SECS", 0.0)
+    found = place.objects.read(names.LEADER)
+    assert found is not None
+    place.objects.write(names.LEADER, b"{")
+    waiting = put(Volume(place.store.root), 1)
+    wait_until(lambda: f"{names.LEADER} in the bucket is damaged" in caplog.text)
+    place.objects.write(names.LEADER, found[0])
+    wait_until(lambda: place.bucket_store.measure_backlog().attempts == 0)
+    assert place.reopen().list_ids() == {waiting.id}
+
+
+@pytest.mark.parametrize("damaged", [b"\xff\xfe", b"{", b'{"term": "x"}'])
+def test_a_damaged_entry_of_the_journal_is_reported_as_on_a_volume(place: BucketPlace, damaged: bytes) -> None:
+    place.store.write_entry(make_entry(1))
+    place.store.write_entry(make_entry(2))
+    place.objects.write(layout.build_journal(make_id(1)), damaged)
+    opened = place.reopen()
+    reading = opened.read_entries()
+    assert reading.items == (make_entry(2),)
+    assert [fault.details["profile"] for fault in reading.faults] == [make_id(1)]
+    opened.remove_entry(make_id(1))
+    assert place.reopen().read_entries() == Reading((make_entry(2),))
+
+
+def test_an_entry_damaged_in_the_bucket_is_replaced_by_the_next_step(place: BucketPlace) -> None:
+    place.store.write_entry(make_entry(1))
+    place.objects.write(layout.build_journal(make_id(1)), b"\xff")
+    place.store.write_entry(make_entry(1, step="Recording"))
+    assert place.reopen().read_entries().items == (make_entry(1, step="Recording"),)
+
+
+@pytest.mark.usefixtures("quick")
+def test_documents_and_profiles_that_cannot_be_sent_hold_up_no_others(
+    place: BucketPlace, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = place.bucket_store
+    opened._away = StoreUnavailable("it does not answer.")
+    opened.write_entry(make_entry(1))
+    opened.write_entry(make_entry(2))
+    opened.write_entry(make_entry(3))
+    first, second = put(opened, 1), put(opened, 2)
+    (opened.root / layout.build_journal(make_id(1))).unlink()
+    (opened.root / layout.build_journal(make_id(1))).mkdir()  # what cannot be read
+    (opened.root / layout.build_journal(make_id(2))).write_bytes(b"\xff")
+    (opened.root / layout.build_folder(first.id) / layout.PROFILE_FILE).unlink()
+    wait_until(lambda: place.objects.find(names.build_manifest(second.id)) is not None)
+    assert place.objects.find(layout.build_journal(make_id(2))) is not None
+    assert place.objects.find(layout.build_journal(make_id(3))) is not None
+    assert f"{layout.build_journal(make_id(1))} stays in the spool" in caplog.text
+    assert f"{first.id} stays in the spool" in caplog.text
+    assert opened._thread is not None
+    assert opened._thread.is_alive()
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_unexpected_error_does_not_end_the_uploads(
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [ValueError("unexpected"), OSError("unexpected")]
+    list_unsent = Mirror.list_unsent
+
+    def fail(self: Mirror) -> frozenset[str]:
+        if failures:
+            raise failures.pop()
+        return list_unsent(self)
+
+    monkeypatch.setattr(Mirror, "list_unsent", fail)
+    waiting = put(Volume(place.store.root), 1)
+    wait_until(lambda: place.objects.find(names.build_manifest(waiting.id)) is not None)
+    assert caplog.text.count("an unexpected error") == 2
+
+
+def test_a_change_during_the_request_of_an_earlier_one_stays_unsent(
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket then becomes unavailable, and the process is killed: the next one finds the change in the spool."""
+    place.close()
+    doomed = place.open("pod")
+    write = Mirror._write
+
+    def write_slowly(self: Mirror, name: str, wrapped: Wrapped) -> None:
+        write(self, name, wrapped)
+        monkeypatch.setattr(Mirror, "_write", write)
+        doomed._away = StoreUnavailable("it does not answer.")
+        doomed.write_entry(make_entry(1, step="Collecting"))
+
+    monkeypatch.setattr(Mirror, "_write", write_slowly)
+    doomed.write_entry(make_entry(1, step="Recording"))
+    assert doomed._mirror.list_unsent() == {layout.build_journal(make_id(1))}
+    kill(doomed)
+    assert place.open("pod").read_entries().items == (make_entry(1, step="Collecting"),)
+
+
+def test_a_change_in_progress_stays_marked_as_unsent(place: BucketPlace) -> None:
+    """The thread sends what was there before, between the mark and the change."""
+    place.close()
+    doomed = place.open("pod")
+    doomed.write_entry(make_entry(1, step="Recording"))
+    name = layout.build_journal(make_id(1))
+    with doomed._mirror.changing(name):
+        sending = threading.Thread(target=doomed._mirror.send, args=(name,))
+        sending.start()
+        sending.join(1)
+        Volume(doomed.root).write_entry(make_entry(1, step="Collecting"))
+    sending.join()
+    assert doomed._mirror.list_unsent() == {name}
+    kill(doomed)
+    assert place.open("pod").read_entries().items == (make_entry(1, step="Collecting"),)
+
+
 # ------------------------------------------------------------------------------------------------- two writers
 
 
@@ -299,6 +463,15 @@ class KilledError(BaseException):
     """The process ends here."""
 
 
+def kill(store: BucketStore) -> None:
+    """Nothing is sent any more, and the term is not ended."""
+    store._fence.term = None
+    store._ended.set()
+    if store._thread:
+        store._thread.join()
+    store._spool.unlock()
+
+
 STEPS = ["file-uploaded", "files-uploaded", "manifest-written", "spool-removed"]
 
 
@@ -318,11 +491,7 @@ def test_publishing_survives_a_kill_after(place: BucketPlace, step: str, same_po
     path.write_bytes(b"data" * 1000)
     with pytest.raises(KilledError):
         doomed.publish(manifest, path)
-    doomed._fence.term = None  # its thread is gone, too
-    doomed._ended.set()
-    if doomed._thread:
-        doomed._thread.join()
-    doomed._spool.unlock()
+    kill(doomed)
 
     heir = place.open("doomed" if same_pod else "heir")
     assert heir.read_entries().items == (make_entry(1, step="Publishing"),)

@@ -51,6 +51,7 @@ class Catalog:
         self._objects = objects
         self._lock = threading.Lock()
         self._encoder = msgspec.json.Encoder()
+        self._forgotten: set[str] = set()
         self._cached = 0
         """How many of the listed manifests the cache contains."""
 
@@ -67,14 +68,19 @@ class Catalog:
             return frozenset(self.tags)
 
     def note(self, profile_id: str, e_tag: str) -> None:
-        """Published by this process."""
+        """Published by this process, unless it removed it meanwhile."""
         with self._lock:
-            self.tags = {**self.tags, profile_id: e_tag}
+            if profile_id not in self._forgotten:
+                self.tags = {**self.tags, profile_id: e_tag}
 
     def forget(self, profile_id: str) -> None:
         """Removed by this process."""
         with self._lock:
+            self._forgotten.add(profile_id)
             self.tags = {known: e_tag for known, e_tag in self.tags.items() if known != profile_id}
+
+    def is_forgotten(self, profile_id: str) -> bool:
+        return profile_id in self._forgotten
 
     def read(self, profile_id: str) -> Manifest | None:
         """One manifest; None if there is none. Raises CorruptManifest, StoreUnavailable."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from samply_operator.errors import StoreConflict, StoreFenced
+from samply_operator.errors import StoreConflict, StoreFenced, StoreUnavailable
 from samply_operator.store.bucket import names
 from samply_operator.store.bucket.objects import Objects
 
@@ -146,4 +146,10 @@ class Fence:
 
     def _read(self) -> tuple[Term, str] | None:
         found = self._objects.read(names.LEADER)
-        return (msgspec.json.decode(found[0], type=Term), found[1]) if found else None
+        try:
+            return (msgspec.json.decode(found[0], type=Term), found[1]) if found else None
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise StoreUnavailable(
+                f"{names.LEADER} in the bucket is damaged: {error}.",
+                remedy="Delete it, if no other installation writes to this prefix.",
+            ) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -36,9 +37,17 @@ class Wrapped(msgspec.Struct, frozen=True, omit_defaults=True):
     """The document as it is in the spool."""
 
 
+def decode(data: bytes, term: int) -> Wrapped:
+    """A damaged one is taken as the document itself, of this term, whose reader reports it as on a volume."""
+    try:
+        return msgspec.json.decode(data, type=Wrapped)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Wrapped(term, text=data.decode(errors="replace"))
+
+
 class Mirror:
-    """Documents are named by their paths in the spool (`journal/<id>.json`). Call `send` after each change that was
-    announced with `announce`."""
+    """Documents are named by their paths in the spool (`journal/<id>.json`). Change one within `changing`, then call
+    `send`."""
 
     def __init__(self, objects: Objects, root: Path, fence: Fence) -> None:
         self._objects = objects
@@ -47,15 +56,21 @@ class Mirror:
         self._tags: dict[str, str] = {}
         """Entity tags of the bucket's versions since the term started."""
         self._lock = threading.RLock()
+        self._changing = threading.Lock()
+        """Not held during requests to the bucket."""
 
     def prepare(self) -> None:
         for folder in FOLDERS:
             (self._root / UNSENT / folder).mkdir(mode=0o750, parents=True, exist_ok=True)
 
-    def announce(self, name: str) -> None:
-        """Announce a change of the document in the spool."""
-        with durable.translated(f"mark {name}"):
-            (self._root / UNSENT / name).touch(mode=0o640)
+    @contextmanager
+    def changing(self, name: str) -> Iterator[None]:
+        """While the document in the spool is changed. It is marked as unsent first: a kill may follow at any point.
+        Raises StoreError."""
+        with self._changing:
+            with durable.translated(f"mark {name}"):
+                (self._root / UNSENT / name).touch(mode=0o640)
+            yield
 
     def list_unsent(self) -> frozenset[str]:
         return frozenset(
@@ -64,9 +79,8 @@ class Mirror:
 
     def send(self, name: str) -> None:
         """Update the bucket's copy from the spool. Raises StoreUnavailable, StoreFenced."""
-        with self._lock:
-            path = self._root / name
-            text = path.read_text(encoding="utf-8") if path.exists() else None
+        with self._lock, durable.translated(f"send {name}"):
+            text = self._read_local(name)
             if text is not None:
                 self._write(name, Wrapped(self._number, text=text))
             elif name in self._tags:
@@ -74,14 +88,21 @@ class Mirror:
                 self._write(name, Wrapped(self._number, is_closed=True))
                 self._objects.delete([name])
                 del self._tags[name]
-            (self._root / UNSENT / name).unlink(missing_ok=True)
+            with self._changing:
+                if self._read_local(name) == text:  # else it was changed meanwhile
+                    (self._root / UNSENT / name).unlink(missing_ok=True)
+
+    def _read_local(self, name: str) -> str | None:
+        with suppress(FileNotFoundError):
+            return (self._root / name).read_text(encoding="utf-8", errors="replace")
+        return None
 
     def adopt(self, *, was_ours: bool) -> None:
         """At the start of a term: take over the last writer's documents.
 
         `was_ours`: this spool is that writer's, so that its unsent documents are newer than the bucket's. Raises
-        StoreUnavailable, StoreFenced."""
-        with self._lock:
+        StoreError."""
+        with self._lock, durable.translated("take over the journal"):
             remote = dict(self._list())
             self._tags = dict(remote)
             unsent = self.list_unsent()
@@ -104,7 +125,7 @@ class Mirror:
         if found is None:
             del self._tags[name]
             return
-        wrapped = msgspec.json.decode(found[0], type=Wrapped)
+        wrapped = decode(found[0], self._number)
         self._tags[name] = found[1]
         path = self._root / name
         path.unlink(missing_ok=True)
@@ -131,7 +152,7 @@ class Mirror:
         over. Raises StoreFenced."""
         self._fence.check()
         found = self._objects.read(name)
-        if found is not None and msgspec.json.decode(found[0], type=Wrapped).term > self._number:
+        if found is not None and decode(found[0], self._number).term > self._number:
             raise StoreFenced(f"{name} belongs to a later term: this process must not write any more.")
         if found is None:
             self._tags[name] = self._objects.create(name, data)

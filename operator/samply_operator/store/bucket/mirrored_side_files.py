@@ -38,8 +38,8 @@ class MirroredSideFiles:
         self._change(layout.build_pin(profile_id), lambda: self._local.unpin(profile_id))
 
     def _change(self, name: str, change: Callable[[], None]) -> None:
-        self._mirror.announce(name)
-        change()
+        with self._mirror.changing(name):
+            change()
         self._send(name)
 
     def write_clock(self, at: float) -> None:

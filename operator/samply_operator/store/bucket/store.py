@@ -92,7 +92,8 @@ class BucketStore(BucketReader):
         try:
             if not self._spool.lock() or not self._fence.acquire():
                 return False
-            self._begin()
+            with durable.translated("begin a term"):
+                self._begin()
         except StoreUnavailable as error:
             logger.warning("cannot become the writer of the store yet: %s", error)
             self._fence.term = None
@@ -147,7 +148,7 @@ class BucketStore(BucketReader):
         self._spool.note_newest(self._newest)
         published = self._spool.publish(manifest, profile_path, extras=extras)
         self._newest = max(self._newest, order.find_place(published))
-        return self._try(lambda: self._uploads.upload(manifest.id), f"profile {manifest.id}") or published
+        return self._try(lambda: self._upload(manifest.id), f"profile {manifest.id}") or published
 
     def _find_standing(self, profile_id: str) -> Manifest | None:
         if not self._is_in_bucket(profile_id):
@@ -155,7 +156,8 @@ class BucketStore(BucketReader):
         try:
             return self._catalog.read(profile_id)
         except CorruptManifest:
-            self.remove(profile_id)
+            self._check_term()
+            self._delete(profile_id)  # without a marker, which would hide the next one of this id
             return None
 
     def remove(self, profile_id: str) -> bool:
@@ -163,7 +165,7 @@ class BucketStore(BucketReader):
 
         The first of several steps removes it from view, so a kill between them is harmless. Raises StoreUnavailable."""
         was_spooled = self._spool.remove(profile_id)
-        if not self._is_in_bucket(profile_id):
+        if not self._uploads.is_busy(profile_id) and not self._is_in_bucket(profile_id):
             return was_spooled
         if (away := self._away) is not None:
             raise StoreUnavailable(f"cannot remove profile {profile_id} now: {away.message}", remedy=away.remedy)
@@ -183,8 +185,8 @@ class BucketStore(BucketReader):
         """Write or replace the journal's entry; on return it is on the spool's disk, and in the bucket unless that is
         unavailable."""
         name = layout.build_journal(entry.id)
-        self._mirror.announce(name)
-        self._spool.write_entry(entry)
+        with self._mirror.changing(name):
+            self._spool.write_entry(entry)
         self._send(name)
 
     def read_entry(self, profile_id: str) -> JournalEntry | None:
@@ -195,8 +197,8 @@ class BucketStore(BucketReader):
 
     def remove_entry(self, profile_id: str) -> None:
         name = layout.build_journal(profile_id)
-        self._mirror.announce(name)
-        self._spool.remove_entry(profile_id)
+        with self._mirror.changing(name):
+            self._spool.remove_entry(profile_id)
         self._send(name)
 
     # ------------------------------------------------------------------------------------- temporary files, space
@@ -292,6 +294,8 @@ class BucketStore(BucketReader):
                 self._stop(error)
             except StoreError as error:
                 logger.warning("the bucket: %s", error)
+            except Exception:
+                logger.exception("the bucket: an unexpected error")  # without this thread nothing would be uploaded
         try:
             if self._fence.term is not None:
                 self._drain()
@@ -317,17 +321,19 @@ class BucketStore(BucketReader):
     def _drain(self) -> None:
         """Send the content of the spool. An item that fails for its own reason does not block the others."""
         for name in self._mirror.list_unsent():
-            self._mirror.send(name)
+            _attempt(self._mirror.send, name)
         self._upload_all()
 
     def _upload_all(self) -> None:
         for profile_id in sorted(self._spool.list_ids()):
-            try:
-                self._uploads.upload(profile_id)
-            except (StoreUnavailable, StoreFenced):
-                raise
-            except StoreError as error:
-                logger.error("profile %s stays in the spool: %s", profile_id, error)
+            _attempt(self._upload, profile_id)
+
+    def _upload(self, profile_id: str) -> Manifest | None:
+        try:
+            return self._uploads.upload(profile_id)
+        finally:
+            if self._catalog.is_forgotten(profile_id):  # it was removed while it was uploaded
+                self._delete(profile_id)
 
     def _note(self, manifest: Manifest) -> None:
         self._catalog.note(manifest.id, "")
@@ -345,3 +351,13 @@ class BucketStore(BucketReader):
 
     def _note_term(self, number: int) -> None:
         (self.root / TERM).write_text(str(number), encoding="ascii")
+
+
+def _attempt(send: Callable[[str], object], what: str) -> None:
+    """Raises StoreUnavailable, StoreFenced: these concern all."""
+    try:
+        send(what)
+    except (StoreUnavailable, StoreFenced):
+        raise
+    except StoreError as error:
+        logger.error("%s stays in the spool: %s", what, error)

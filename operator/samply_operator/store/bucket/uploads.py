@@ -14,7 +14,7 @@ import msgspec
 
 from samply_operator.errors import StoreConflict, StoreError, UnknownProfile
 from samply_operator.model.manifest import Manifest, StoredFile
-from samply_operator.store import content, documents, layout
+from samply_operator.store import content, documents, durable, layout
 from samply_operator.store.bucket import names
 from samply_operator.store.bucket.objects import Objects
 from samply_operator.store.volume import Volume
@@ -59,12 +59,23 @@ class Uploads:
             self._fault("spool-removed")
             return standing
 
+    def is_busy(self, profile_id: str) -> bool:
+        """It is being uploaded, so that it may appear in the bucket even after its removal from the spool."""
+        with self._turn:
+            return profile_id in self._busy
+
     def copy(self, profile_id: str) -> Manifest | None:
         """The same, but the spool keeps its copy."""
         manifest = self._spool.read_manifest(profile_id)
         if manifest is None:
             return None
-        return self._read_standing(profile_id) or self._send(manifest)
+        try:
+            with durable.translated(f"read profile {profile_id} in the spool"):
+                return self._read_standing(profile_id) or self._send(manifest)
+        except StoreError:
+            if self._spool.has(profile_id):
+                raise
+            return None  # it was removed meanwhile
 
     def _send(self, manifest: Manifest) -> Manifest:
         folder = self._spool.root / layout.build_folder(manifest.id)
