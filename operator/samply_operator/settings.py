@@ -6,6 +6,7 @@ It contains no secrets and may be printed.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from pathlib import Path
@@ -426,6 +427,21 @@ class Settings(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
             raise ValueError("feldera.preferOwnSamply needs feldera.url")
 
 
+class _Account(msgspec.Struct, frozen=True):
+    uid: str
+
+
+class _Kubernetes(msgspec.Struct, frozen=True):
+    serviceaccount: _Account
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    kubernetes: _Kubernetes = msgspec.field(name="kubernetes.io")
+
+
+TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
 class Identity(msgspec.Struct, frozen=True):
     """The pod of this process, from the downward API."""
 
@@ -434,6 +450,13 @@ class Identity(msgspec.Struct, frozen=True):
     release: str
     ip: str = ""
     """The pod's address; empty: other pods needn't reach it."""
+    account_uid: str = ""
+    """uid of the pod's ServiceAccount, which no other cluster has; empty: unknown."""
+
+    @property
+    def installation(self) -> str:
+        """Differs between any two installations, also of the same name in two clusters."""
+        return "/".join(filter(None, (self.namespace, self.release, self.account_uid)))
 
 
 def parse(raw: bytes) -> Settings:
@@ -463,7 +486,18 @@ def load_identity() -> Identity:
         pod=env.get("POD_NAME", env.get("HOSTNAME", "local")),
         release=env.get("RELEASE_NAME", "samply-operator"),
         ip=env.get("POD_IP", ""),
+        account_uid=_read_account_uid(TOKEN),
     )
+
+
+def _read_account_uid(path: Path) -> str:
+    """From a token of Kubernetes, a JWT; empty if there is none, or another kind."""
+    try:
+        payload = path.read_text(encoding="ascii").split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims)
+    except (OSError, ValueError, IndexError, msgspec.MsgspecError):
+        return ""
+    return claims.kubernetes.serviceaccount.uid
 
 
 def namespaces_of(settings: Settings, identity: Identity) -> tuple[str, ...]:

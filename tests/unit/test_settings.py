@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,34 @@ def test_the_identity_comes_from_the_downward_api(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("POD_NAME", "pod-x")
     monkeypatch.setenv("RELEASE_NAME", "r")
     assert settings.load_identity() == Identity("tools", "pod-x", "r")
+
+
+def _build_token(claims: bytes) -> str:
+    return f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.c2ln"
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        (_build_token(b'{"kubernetes.io": {"serviceaccount": {"name": "so", "uid": "u-1"}}}'), "u-1"),
+        (_build_token(b'{"sub": "x"}'), ""),
+        (_build_token(b"{"), ""),
+        ("e30.!.c2ln", ""),
+        ("opaque", ""),
+        ("\N{BULLET}", ""),
+        (None, ""),
+    ],
+)
+def test_the_account_is_read_from_the_pods_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str | None, expected: str
+) -> None:
+    path = tmp_path / "token"
+    if token is not None:
+        path.write_text(token)
+    monkeypatch.setattr(settings, "TOKEN", path)
+    identity = settings.load_identity()
+    assert identity.account_uid == expected
+    assert identity.installation.endswith(f"/{expected}" if expected else identity.release)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from samply_operator.store.volume import Volume
 
 DESCRIPTION = """\
 Copy all stored profiles, with their facts and pins, from a volume to a bucket or back. What the target has already is
-left as it is, so that a copy that was interrupted goes on when it is run again. Files are compared by SHA-256 after
-they were copied. The source is only read; both may be in use."""
+left as it is, so that a copy that was interrupted goes on when it is run again; files that the bucket lost are copied
+again, profiles that were removed there are not. Files are compared by SHA-256 after they were copied. The source is
+only read; both may be in use."""
 EXAMPLE = """\
 examples:
   samply-operator store copy --from /data --to s3://profiles/team-a/prod-1

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,16 +17,13 @@ import msgspec
 
 from samply_operator.errors import StoreConflict, StoreError
 from samply_operator.model.manifest import Manifest
-from samply_operator.store import layout
+from samply_operator.store import durable, layout
 from samply_operator.store.bucket import mirror, names, uploads
 from samply_operator.store.bucket.catalog import Catalog
 from samply_operator.store.bucket.objects import Objects
 from samply_operator.store.volume import Volume
 
 logger = logging.getLogger(__name__)
-
-COPIED = "copy"
-"""Prefix of names in tmp/ of the target volume."""
 
 
 @dataclass(slots=True)
@@ -35,9 +34,9 @@ class Progress:
     copied: int = 0
     copied_bytes: int = 0
     present: int = 0
-    """Already existed."""
+    """Already existed, with all files."""
     gone: int = 0
-    """Removed at the source meanwhile."""
+    """Removed at the source meanwhile, or in the target after an earlier copy."""
     failed: dict[str, str] = field(default_factory=dict)
     """Failures with their reason, by id."""
 
@@ -50,10 +49,13 @@ class Way(Protocol):
     """From one store to another."""
 
     def list_source(self) -> frozenset[str]: ...
+    def list_pins(self) -> frozenset[str]: ...
+    def is_removed(self, profile_id: str) -> bool: ...
     def find_target(self, profile_id: str) -> Manifest | None: ...
+    def has_files(self, standing: Manifest) -> bool: ...
     def find_source(self, profile_id: str) -> Manifest | None: ...
     def copy(self, manifest: Manifest) -> None: ...
-    def copy_pins(self) -> None: ...
+    def pin(self, profile_id: str) -> None: ...
 
 
 class Upload:
@@ -64,28 +66,36 @@ class Upload:
         self._objects = objects
         self._catalog = Catalog(objects)
         self._uploads = uploads.Uploads(objects, volume, read_back=True)
-        self._present: frozenset[str] | None = None
 
     def list_source(self) -> frozenset[str]:
+        self._catalog.list()
         return self._volume.list_ids()
+
+    def list_pins(self) -> frozenset[str]:
+        return self._volume.side_files.list_pins()
+
+    def is_removed(self, profile_id: str) -> bool:
+        """The bucket has the marker of its removal, which would hide it."""
+        return profile_id in self._catalog.removed
 
     def find_source(self, profile_id: str) -> Manifest | None:
         return self._volume.read_manifest(profile_id)
 
     def find_target(self, profile_id: str) -> Manifest | None:
-        if self._present is None:
-            self._present = self._catalog.list()
-        return self._catalog.read(profile_id) if profile_id in self._present else None
+        return self._catalog.read(profile_id) if profile_id in self._catalog.tags else None
+
+    def has_files(self, standing: Manifest) -> bool:
+        """They may have been deleted in the bucket, for example by a lifecycle rule."""
+        paths = uploads.list_extras(standing) + ([uploads.build_path(standing)] if standing.file else [])
+        return all(self._objects.find(path) is not None for path in paths)
 
     def copy(self, manifest: Manifest) -> None:
-        self._uploads.copy(manifest.id)
+        with durable.translated(f"read profile {manifest.id}"):
+            self._uploads.send(manifest)
 
-    def copy_pins(self) -> None:
-        for profile_id in self._volume.side_files.list_pins():
-            try:
-                self._objects.create(layout.build_pin(profile_id), msgspec.json.encode(mirror.Wrapped(term=0)))
-            except StoreConflict:
-                continue
+    def pin(self, profile_id: str) -> None:
+        with suppress(StoreConflict):  # it exists
+            self._objects.create(layout.build_pin(profile_id), msgspec.json.encode(mirror.Wrapped(term=0)))
 
 
 class Download:
@@ -95,9 +105,19 @@ class Download:
         self._objects = objects
         self._volume = volume
         self._catalog = Catalog(objects)
+        self._prefix = f"copy-{secrets.token_hex(8)}"
+        """Of names in tmp/ of the volume: another copy may run at the same time."""
 
     def list_source(self) -> frozenset[str]:
         return self._catalog.list()
+
+    def list_pins(self) -> frozenset[str]:
+        found = self._objects.list(layout.PINS)
+        return frozenset(profile_id for each in found if (profile_id := names.parse_id(each.path)))
+
+    def is_removed(self, profile_id: str) -> bool:
+        """A volume does not remember."""
+        return False
 
     def find_source(self, profile_id: str) -> Manifest | None:
         return self._catalog.read(profile_id)
@@ -105,65 +125,72 @@ class Download:
     def find_target(self, profile_id: str) -> Manifest | None:
         return self._volume.read_manifest(profile_id)
 
+    def has_files(self, standing: Manifest) -> bool:
+        """They are published and removed together."""
+        return True
+
     def copy(self, manifest: Manifest) -> None:
-        path = None
-        if manifest.file is not None:
-            path = self._fetch(manifest.id, uploads.build_path(manifest), manifest.file.sha256, COPIED)
-        extras = {
-            name: self._fetch(
-                manifest.id, names.build_extra(manifest.id, facts.sha256, name), facts.sha256, f"{COPIED}-{name}"
-            )
-            for name, facts in manifest.extras.items()
-        }
-        self._volume.publish(msgspec.structs.replace(manifest, extras={}), path, extras=extras, keeps_place=True)
-
-    def copy_pins(self) -> None:
-        for found in self._objects.list(layout.PINS):
-            if profile_id := names.parse_id(found.path):
-                self._volume.side_files.pin(profile_id)
-
-    def _fetch(self, profile_id: str, source: str, sha256: str, name: str) -> Path:
-        path, digest = self._volume.tmp_path(profile_id, name), hashlib.sha256()
+        count = 1 + len(manifest.extras)
+        path, *extras = (self._volume.tmp_path(manifest.id, f"{self._prefix}-{number}") for number in range(count))
         try:
-            with path.open("wb") as file:
-                for piece in self._objects.read_pieces(source):
-                    digest.update(piece)
-                    file.write(piece)
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise StoreError(f"cannot write {path.name}: {error.strerror}.") from error
+            if manifest.file is not None:
+                self._fetch(uploads.build_path(manifest), manifest.file.sha256, path)
+            for source, facts, extra in zip(
+                uploads.list_extras(manifest), manifest.extras.values(), extras, strict=True
+            ):
+                self._fetch(source, facts.sha256, extra)
+            self._volume.publish(
+                msgspec.structs.replace(manifest, extras={}),
+                path if manifest.file else None,
+                extras=dict(zip(manifest.extras, extras, strict=True)),
+                keeps_place=True,
+            )
+        finally:
+            for each in (path, *extras):
+                each.unlink(missing_ok=True)
+
+    def pin(self, profile_id: str) -> None:
+        self._volume.side_files.pin(profile_id)
+
+    def _fetch(self, source: str, sha256: str, path: Path) -> None:
+        digest = hashlib.sha256()
+        with durable.translated(f"write {path.name}"), path.open("wb") as file:
+            for piece in self._objects.read_pieces(source):
+                digest.update(piece)
+                file.write(piece)
         if digest.hexdigest() != sha256:
-            path.unlink()
             raise StoreError(f"{source} does not match its manifest.")
-        return path
 
 
 def copy(way: Way, on_progress: Callable[[Progress], None]) -> Progress:
     """Copy everything that the target lacks. A failed item is reported and does not block the others. Raises StoreError
     if either cannot be listed."""
-    ids = sorted(way.list_source())
+    ids, pins = sorted(way.list_source()), way.list_pins()
     progress = Progress(wanted=len(ids))
     for profile_id in ids:
         try:
-            _copy_one(way, profile_id, progress)
+            _copy_one(way, profile_id, progress, is_pinned=profile_id in pins)
         except StoreError as error:
             progress.failed[profile_id] = str(error)
         on_progress(progress)
-    way.copy_pins()
     return progress
 
 
-def _copy_one(way: Way, profile_id: str, progress: Progress) -> None:
+def _copy_one(way: Way, profile_id: str, progress: Progress, *, is_pinned: bool) -> None:
     manifest = way.find_source(profile_id)
-    if manifest is None:
+    if manifest is None or way.is_removed(profile_id):
         progress.gone += 1
         return
     standing = way.find_target(profile_id)
-    if standing is None:
+    if standing is not None and standing.file != manifest.file:
+        raise StoreError("the target has another file under this id.")
+    if is_pinned:
+        way.pin(profile_id)  # before the target's operator can see the profile, and remove it
+    if standing is None or not way.has_files(standing):
         way.copy(manifest)
         progress.copied += 1
         progress.copied_bytes += manifest.file.size_bytes if manifest.file else 0
-    elif standing.file != manifest.file:
-        raise StoreError("the target has another file under this id.")
     else:
         progress.present += 1
+    if is_pinned:
+        way.pin(profile_id)  # that operator drops pins of profiles that it does not have

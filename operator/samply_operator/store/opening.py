@@ -37,7 +37,7 @@ def open_store(settings: Settings, identity: Identity) -> Store:
     from samply_operator.store.bucket.store import BucketStore  # noqa: PLC0415
 
     objects = _connect(settings, storage.bucket.cluster)
-    fence = Fence(objects, f"{identity.namespace}/{identity.release}", identity.pod)
+    fence = Fence(objects, identity.installation, identity.pod)
     return BucketStore(volume, objects, fence, read_back=storage.read_back, on_fenced=lambda _: end_process())
 
 

@@ -21,6 +21,7 @@ from samply_operator.store.bucket.mirror import Mirror, Wrapped
 from samply_operator.store.bucket.store import BucketStore
 from samply_operator.store.documents import Reading
 from samply_operator.store.space import measure
+from samply_operator.store.store import Store
 from samply_operator.store.volume import Volume
 from support import buckets
 from support.buckets import Server
@@ -171,6 +172,43 @@ def test_a_term_deleted_externally_has_ended(place: BucketPlace) -> None:
     with pytest.raises(StoreFenced, match="nobody"):
         place.store.remove(one.id)
     assert place.fenced
+
+
+def test_terms_go_on_counting_after_the_object_was_deleted(place: BucketPlace) -> None:
+    """Else a writer of a term long ago would be the writer again."""
+    first, second = place.bucket_store, place.open()
+    second.write_entry(make_entry(1))
+    place.objects.delete([names.LEADER])
+    third = place.open()
+    assert third.read_entries().items == (make_entry(1),)
+    third.write_entry(make_entry(1, step="Recording"))
+    for before in (first, second):
+        with pytest.raises(StoreFenced):
+            before.write_entry(make_entry(1, step="Collecting"))
+        with pytest.raises(StoreFenced):
+            before._fence.check()
+    assert place.reopen().read_entries().items == (make_entry(1, step="Recording"),)
+
+
+def test_a_term_of_the_same_number_is_another_ones(place: BucketPlace) -> None:
+    first = place.bucket_store
+    place.objects.delete([names.LEADER])
+    place.open()  # nothing tells the number of the last term: no document, and another spool
+    with pytest.raises(StoreFenced):
+        first._fence.check()
+    with pytest.raises(StoreFenced):
+        first._fence.renew(0)
+
+
+def test_unsent_data_of_this_pod_is_kept_although_the_term_was_deleted(place: BucketPlace) -> None:
+    place.close()
+    doomed = place.open("pod")
+    doomed.write_entry(make_entry(1, step="Recording"))
+    doomed._away = StoreUnavailable("it does not answer.")
+    doomed.write_entry(make_entry(1, step="Collecting"))
+    kill(doomed)
+    place.objects.delete([names.LEADER])
+    assert place.open("pod").read_entries().items == (make_entry(1, step="Collecting"),)
 
 
 def test_a_corrupted_manifest_hides_no_others(place: BucketPlace) -> None:
@@ -447,6 +485,22 @@ def test_another_installation_waits_until_the_term_is_not_renewed(
     clock[0] = fence.PATIENCE_SECS + 1
     assert other.lock()
     other.unlock()
+
+
+def test_installations_of_the_same_name_in_two_clusters_are_two(moto: Server, tmp_path: Path) -> None:
+    def open_in(cluster: str) -> Store:
+        data = _replace_data(Settings(storage=storage), tmp_path / cluster, moto.folder)
+        opened = opening.open_store(data, Identity("ns", "pod", "release", account_uid=cluster))
+        opened.prepare()
+        return opened
+
+    storage = buckets.build_storage(moto)
+    one, two = open_in("one"), open_in("two")
+    wait_until(one.lock)
+    assert not two.lock()
+    one.unlock()
+    wait_until(two.lock)
+    two.unlock()
 
 
 def test_a_term_that_ended_in_order_is_followed_at_once(place: BucketPlace) -> None:

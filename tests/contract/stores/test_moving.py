@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from contract.stores.bucket_place import BucketPlace
 from contract.stores.store_contract import make_id, make_manifest, put
 from samply_operator.cli import main as cli
 from samply_operator.errors import StoreUnavailable
+from samply_operator.model.manifest import Manifest
 from samply_operator.store import moving
 from samply_operator.store.bucket import names, uploads
+from samply_operator.store.bucket.objects import Objects
 from samply_operator.store.volume import Volume
 from support.buckets import Server
 
@@ -83,6 +86,103 @@ def test_an_interrupted_copy_goes_on(place: BucketPlace, volume: Volume, monkeyp
     assert (progress.copied, len(progress.failed)) == (5, 1)
     progress = moving.copy(moving.Upload(volume, place.objects), ignore)
     assert (progress.copied, progress.present, progress.failed) == (1, 5, {})
+
+
+def test_a_running_operator_knows_the_pins_as_soon_as_the_profiles(
+    place: BucketPlace, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, store = uploads.Uploads.send, place.store
+    seen = []
+
+    def send_and_look(self: uploads.Uploads, manifest: Manifest) -> Manifest:
+        sent = send(self, manifest)
+        if manifest.id == make_id(3):
+            assert make_id(3) in store.list_ids()
+            seen.append(store.side_files.list_pins())
+        return sent
+
+    monkeypatch.setattr(uploads.Uploads, "send", send_and_look)
+    assert moving.copy(moving.Upload(volume, place.objects), ignore).failed == {}
+    assert seen == [{make_id(3)}]
+    store.side_files.unpin(make_id(3))
+    store.list_ids()
+    assert store.side_files.list_pins() == frozenset()
+    volume.side_files.pin(make_id(2))
+    assert moving.copy(moving.Upload(volume, place.objects), ignore).present == 6
+    store.list_ids()
+    assert store.side_files.list_pins() == {make_id(2), make_id(3)}
+    assert place.reopen().side_files.list_pins() == {make_id(2), make_id(3)}
+
+
+def test_a_pin_that_a_running_operator_drops_before_the_profile_is_there_is_copied_again(
+    place: BucketPlace, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retention drops pins of profiles that are not stored."""
+    send, store = uploads.Uploads.send, place.store
+
+    def drop_and_send(self: uploads.Uploads, manifest: Manifest) -> Manifest:
+        store.list_ids()
+        store.side_files.unpin(manifest.id)
+        return send(self, manifest)
+
+    monkeypatch.setattr(uploads.Uploads, "send", drop_and_send)
+    moving.copy(moving.Upload(volume, place.objects), ignore)
+    store.list_ids()
+    assert store.side_files.list_pins() == {make_id(3)}
+
+
+def test_files_deleted_in_the_bucket_are_copied_again(place: BucketPlace, volume: Volume) -> None:
+    moving.copy(moving.Upload(volume, place.objects), ignore)
+    lost, extra = volume.read_manifest(make_id(2)), place.objects.list(names.build_folder(make_id(5)))
+    assert lost is not None
+    assert lost.file is not None
+    raw = next(found.path for found in extra if "raw" in found.path)
+    place.objects.delete([names.build_file(lost.id, lost.file.sha256), raw])
+    progress = moving.copy(moving.Upload(volume, place.objects), ignore)
+    assert (progress.copied, progress.present, progress.failed) == (2, 4, {})
+    with volume.open_profile(lost.id) as file:
+        assert place.read_file(lost) == file.read()
+    assert place.objects.find(raw) is not None
+
+
+def test_what_the_target_removed_is_not_copied_again(place: BucketPlace, volume: Volume) -> None:
+    moving.copy(moving.Upload(volume, place.objects), ignore)
+    assert place.store.list_ids() == volume.list_ids()
+    assert place.store.remove(make_id(1))
+    progress = moving.copy(moving.Upload(volume, place.objects), ignore)
+    assert (progress.copied, progress.present, progress.gone, progress.failed) == (0, 5, 1, {})
+    assert list(place.objects.list(names.build_folder(make_id(1)))) == []
+
+
+def test_two_copies_to_one_volume_do_not_disturb_each_other(
+    place: BucketPlace, volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one is interrupted between download and publication of the first one."""
+    moving.copy(moving.Upload(volume, place.objects), ignore)
+    target = Volume(tmp_path / "back")
+    target.prepare()
+    first, second = moving.Download(place.objects, target), moving.Download(place.objects, target)
+    publish, read_pieces = Volume.publish, Objects.read_pieces
+
+    def break_off(self: Objects, path: str) -> Iterator[memoryview]:
+        yield next(read_pieces(self, path))[:10]
+        raise StoreUnavailable("the network is gone.")
+
+    def publish_meanwhile(self: Volume, manifest: Manifest, *more: object, **options: object) -> Manifest:
+        if manifest.file is not None:
+            monkeypatch.setattr(Objects, "read_pieces", break_off)
+            with suppress(StoreUnavailable):
+                second.copy(manifest)
+            monkeypatch.setattr(Objects, "read_pieces", read_pieces)
+        return publish(self, manifest, *more, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Volume, "publish", publish_meanwhile)
+    progress = moving.copy(first, ignore)
+    assert (progress.copied, progress.failed) == (6, {})
+    assert list((target.root / "tmp").iterdir()) == []
+    for profile_id in volume.list_ids() - {make_id(4)}:
+        with target.open_profile(profile_id) as new, volume.open_profile(profile_id) as old:
+            assert new.read() == old.read()
 
 
 def test_damaged_profiles_are_reported_and_the_rest_is_moved(

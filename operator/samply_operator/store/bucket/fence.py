@@ -56,12 +56,13 @@ class Fence:
         """Entity tag of another installation's term, and since when it is unchanged."""
         self._lock = threading.Lock()
 
-    def acquire(self) -> bool:
-        """Start a new term. False: another process has one, or was faster. Raises StoreUnavailable."""
+    def acquire(self, find_last: Callable[[], int] = lambda: 0) -> bool:
+        """Start a new term. False: another process has one, or was faster. `find_last`: the last term that is known if
+        the object is missing, since numbers must not be used again. Raises StoreUnavailable."""
         with self._lock:
             found = self._read()
             if found is None:
-                return self._begin(Term(1, self._owner, self._holder), None)
+                return self._begin(Term(find_last() + 1, self._owner, self._holder), None)
             term, e_tag = found
             if not self._may_take(term, e_tag):
                 return False
@@ -76,14 +77,14 @@ class Fence:
             try:
                 self._e_tag = self._objects.replace(names.LEADER, msgspec.json.encode(term), self._e_tag)
             except StoreConflict:
-                self._adopt_or_end(term)
+                self._adopt_or_end()
             self.term = term
 
     def check(self) -> None:
         """Before an unconditional operation. Raises StoreFenced if the term is over, StoreUnavailable."""
         with self._lock:
             found = self._read()
-            if self.term is None or found is None or (found[0].number, found[0].owner) != self._identity():
+            if found is None or not self._is_ours(found[0]):
                 self._end(found[0] if found else None)
 
     def release(self, newest: int = 0) -> None:
@@ -128,10 +129,10 @@ class Fence:
         logger.info("term %d in the bucket starts", term.number)
         return True
 
-    def _adopt_or_end(self, wanted: Term) -> None:
+    def _adopt_or_end(self) -> None:
         """The condition failed: because of our own request whose answer was lost, or because the term is over."""
         found = self._read()
-        if found is not None and found[0].number == wanted.number and found[0].owner == self._owner:
+        if found is not None and self._is_ours(found[0]):
             self._e_tag = found[1]
             return
         self._end(found[0] if found else None)
@@ -141,8 +142,9 @@ class Fence:
         who = f"{found.owner} (pod {found.holder}) in term {found.number}" if found else "nobody"
         raise StoreFenced(f"the term of this process is over: {who} writes to the bucket now.")
 
-    def _identity(self) -> tuple[int, str]:
-        return (self.term.number, self.term.owner) if self.term else (-1, "")
+    def _is_ours(self, found: Term) -> bool:
+        ours = self.term
+        return ours is not None and (found.number, found.owner, found.holder) == (ours.number, ours.owner, ours.holder)
 
     def _read(self) -> tuple[Term, str] | None:
         found = self._objects.read(names.LEADER)

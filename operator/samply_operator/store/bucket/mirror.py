@@ -97,6 +97,19 @@ class Mirror:
             return (self._root / name).read_text(encoding="utf-8", errors="replace")
         return None
 
+    def find_last_term(self) -> int:
+        """The last term that changed a document which still exists; 0: none. Raises StoreUnavailable."""
+        found = (self._objects.read(name) for name, _ in self._list())
+        return max((decode(each[0], 0).term for each in found if each is not None), default=0)
+
+    def take_new_pins(self) -> None:
+        """Take over pins that another program (`store copy`) created since the term started. Raises StoreError."""
+        found = [each.path for each in self._objects.list(layout.PINS) if names.parse_id(each.path)]
+        for name in found:
+            with self._lock, durable.translated(f"take over {name}"):
+                if name not in self._tags:
+                    self._take(name)
+
     def adopt(self, *, was_ours: bool) -> None:
         """At the start of a term: take over the last writer's documents.
 
@@ -123,7 +136,7 @@ class Mirror:
         """Replace the spool's copy by the bucket's, and adopt it in this term."""
         found = self._objects.read(name)
         if found is None:
-            del self._tags[name]
+            self._tags.pop(name, None)
             return
         wrapped = decode(found[0], self._number)
         self._tags[name] = found[1]

@@ -90,7 +90,7 @@ class BucketStore(BucketReader):
         if self._fence.term is not None:
             return True
         try:
-            if not self._spool.lock() or not self._fence.acquire():
+            if not self._spool.lock() or not self._fence.acquire(self._find_last_term):
                 return False
             with durable.translated("begin a term"):
                 self._begin()
@@ -232,6 +232,18 @@ class BucketStore(BucketReader):
 
     # ------------------------------------------------------------------------------------------------- the bucket
 
+    def list_ids(self) -> frozenset[str]:
+        """As BucketReader.list_ids. Pins are taken over first: retention must not see a copied profile without its
+        pin."""
+        try:
+            if self._fence.term is not None:
+                self._try(self._mirror.take_new_pins, "the list of pins")
+        except StoreFenced:
+            raise
+        except StoreError as error:
+            logger.warning("pins in the bucket are not taken over yet: %s", error)
+        return super().list_ids()
+
     def read_manifests(self, ids: Collection[str] | None = None) -> Reading[Manifest]:
         reading = super().read_manifests(ids)
         for manifest in reading.items:
@@ -254,13 +266,13 @@ class BucketStore(BucketReader):
         self._try(lambda: self._mirror.send(name), name)
 
     def _try(self, work: Callable[[], Manifest | None], what: str) -> Manifest | None:
-        """Send now if the bucket seems available; else the thread sends it later."""
+        """Do it now if the bucket seems available; else the thread, or the next call, does it later."""
         if self._away is not None:
             return None
         try:
             return work()
         except StoreUnavailable as error:
-            logger.warning("%s stays in the spool for now: %s", what, error)
+            logger.warning("%s has to wait: %s", what, error)
             self._away = error
         except StoreFenced as error:
             self._stop(error)
@@ -343,6 +355,9 @@ class BucketStore(BucketReader):
         self._newest = max(self._newest, order.find_place(manifest))
         if manifest.extras:
             self._extra_sizes[manifest.id] = tuple(facts.size_bytes for facts in manifest.extras.values())
+
+    def _find_last_term(self) -> int:
+        return max(self._read_last_term(), self._mirror.find_last_term())
 
     def _read_last_term(self) -> int:
         path = self.root / TERM

@@ -71,13 +71,15 @@ class Uploads:
             return None
         try:
             with durable.translated(f"read profile {profile_id} in the spool"):
-                return self._read_standing(profile_id) or self._send(manifest)
+                return self._read_standing(profile_id) or self.send(manifest)
         except StoreError:
             if self._spool.has(profile_id):
                 raise
             return None  # it was removed meanwhile
 
-    def _send(self, manifest: Manifest) -> Manifest:
+    def send(self, manifest: Manifest) -> Manifest:
+        """Send the spool's files that are not in the bucket, and the manifest unless there is one. Returns the one in
+        the bucket. Raises StoreError, OSError."""
         folder = self._spool.root / layout.build_folder(manifest.id)
         sent = []
         if manifest.file is not None:
