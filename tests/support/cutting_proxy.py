@@ -60,9 +60,13 @@ class CuttingProxy:
                 way.cancel()
             out_writer.transport.abort()
 
+    async def _wait(self) -> None:
+        """Before each piece."""
+
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(PIECE_BYTES if left is None else min(left, PIECE_BYTES)):
+                await self._wait()
                 writer.write(data)
                 await writer.drain()
                 if left is not None:

@@ -29,7 +29,7 @@ MAX_KEPT = 64
 MAX_CRCS = 10_000
 READ_BYTES = 1024 * 1024
 AT_ONCE = 4
-"""Number of objects of a bucket that are requested before the first is sent."""
+"""Up to this number of objects of a bucket are requested before the head is sent; of more, only the first."""
 
 Wanted = tuple[Manifest, int, int]
 """A profile, and which bytes of its file will be read: from the first number up to the second."""
@@ -67,17 +67,14 @@ class AcquiredFiles:
                     self._taken.append((manifest.id, found))
                     files.append(found.file)
                 else:
-                    files.append(await self._ask(found.find(manifest), start, stop))
+                    file = found.find(manifest)
+                    if not files or len(self._wanted) <= AT_ONCE:
+                        await file.open(start, stop)
+                    files.append(file)
         except BaseException:
             self._release()
             raise
         return files
-
-    async def _ask(self, file: RemoteFile, start: int, stop: int) -> RemoteFile:
-        """The first few at once; of many, each when its turn comes."""
-        if len(self._wanted) <= AT_ONCE:
-            await file.open(start, stop)
-        return file
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

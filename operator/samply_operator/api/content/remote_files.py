@@ -19,6 +19,8 @@ from samply_operator.store.bucket.objects import Stream
 
 logger = logging.getLogger(__name__)
 
+ANSWER_SECS = 8.0
+"""How long a request waits for the bucket to answer; it is then told to retry."""
 TRIES = 3
 PAUSE_SECS = 0.5
 KNOWN_SECS = 10.0
@@ -137,7 +139,8 @@ class RemoteFile:
         return self._opened.pop((start, stop), None) or await self._ask(start, stop)
 
     async def _ask(self, start: int, stop: int) -> Stream:
-        stream = await self._source.open_stream(self._manifest, start, stop)
+        async with _limit():
+            stream = await self._source.open_stream(self._manifest, start, stop)
         if stream is None or stream.size_bytes != self.size_bytes:
             raise build_missing(self._manifest)
         return stream
@@ -197,7 +200,7 @@ class RemoteFiles:
             if self.cache.has(manifest.id, size_bytes):
                 return
             local = await asyncio.to_thread(self._source.find_local, manifest.id)
-            pieces = _read_local(local) if local else self.find(manifest).read(0, size_bytes)
+            pieces = _read_local(local) if local else await self._begin(manifest, size_bytes)
             async for _ in self.cache.fill(manifest.id, size_bytes, pieces):
                 pass
             if not self.cache.has(manifest.id, size_bytes):
@@ -206,14 +209,30 @@ class RemoteFiles:
                     remedy="Raise config.storage.cacheBytes.",
                 )
 
+    async def _begin(self, manifest: Manifest, size_bytes: int) -> AsyncGenerator[memoryview, None]:
+        file = self.find(manifest)
+        await file.open(0, size_bytes)
+        return file.read(0, size_bytes)
+
     async def _fetch_operators(self, manifest: Manifest) -> None:
         """Their names, beside the file."""
         path = naming.find_path(self.cache.find_path(manifest.id))
         if await asyncio.to_thread(path.exists):
             return
-        text = await asyncio.to_thread(self._source.read_operators, manifest)
+        async with _limit():
+            text = await asyncio.to_thread(self._source.read_operators, manifest)
         if text is not None:
             await asyncio.to_thread(path.write_bytes, text)
+
+
+@asynccontextmanager
+async def _limit() -> AsyncIterator[None]:
+    """Raises StoreUnavailable if the bucket does not answer in time."""
+    try:
+        async with asyncio.timeout(ANSWER_SECS):
+            yield
+    except TimeoutError as error:
+        raise StoreUnavailable(f"the bucket does not answer for {ANSWER_SECS:g} s.", remedy="Retry later.") from error
 
 
 async def _skip(stream: Stream, skipped: int, size_bytes: int) -> AsyncGenerator[memoryview, None]:
