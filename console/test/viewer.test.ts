@@ -4,6 +4,7 @@ import test from "node:test";
 import type { FrameTree } from "../src/core/types";
 import { highlight, mix } from "../src/viewer/colours";
 import { Model, search } from "../src/viewer/model";
+import { countThreads, formatThreads, hasThread, parseThreads, toggleThread } from "../src/viewer/threads";
 import { firstEndingAfter, paintLevel, Strip } from "../src/viewer/strip";
 
 type Node = [name: string, total: number, below?: Node[]];
@@ -113,4 +114,25 @@ test("without a search colours stay; two pixels are mixed by their share", () =>
   assert.equal(highlight(model, colours, null, false), colours);
   assert.equal(mix(WHITE, BLACK, 0.32), 0xffadadad);
   assert.equal(mix(WHITE, BLACK, 1), BLACK);
+});
+
+test("threads: what an address says", () => {
+  assert.deepEqual(parseThreads("5,0-2,3,9-7,x,1-"), [[0, 3], [5, 5]]);
+  assert.equal(parseThreads("x,,-1"), null);
+  assert.equal(formatThreads([[0, 3], [5, 5]]), "0-3,5");
+});
+
+test("threads: one of many more than can be listed is taken away, and comes back", () => {
+  const without = toggleThread(null, 4, 1000)!;
+  assert.deepEqual(without, [[0, 3], [5, 999]]);
+  assert.equal(countThreads(without, 1000), 999);
+  assert.equal(hasThread(without, 4), false);
+  assert.equal(hasThread(without, 700), true);
+  assert.equal(toggleThread(without, 4, 1000), null);
+  assert.equal(toggleThread([[2, 2]], 2, 6), null);
+});
+
+test("threads: what a profile does not have is not counted", () => {
+  assert.equal(countThreads([[0, 999]], 6), 6);
+  assert.equal(countThreads([[2, 2], [7, 9]], 6), 1);
 });

@@ -8,6 +8,7 @@ export interface Config {
   /** The identity provider's host, where one signs in there. */
   provider: string | null;
   links: boolean;
+  linkMaxSecs: number;
   enabled: boolean;
   durationSecs: number;
   maxDurationSecs: number;

@@ -5,6 +5,8 @@ export interface Loaded<T> {
   data: T | null;
   problem: Problem | null;
   isLoading: boolean;
+  /** The data are of the key before. */
+  isOld: boolean;
   reload: () => void;
 }
 
@@ -14,8 +16,9 @@ export function asProblem(error: unknown): Problem {
 
 /** Loads when `key` changes. What was loaded before stays until the next is there. */
 export function useLoaded<T>(key: string | null, load: (signal: AbortSignal) => Promise<T>): Loaded<T> {
-  const [state, setState] = useState<{ data: T | null; problem: Problem | null; isLoading: boolean }>({
+  const [state, setState] = useState<{ data: T | null; key: string | null; problem: Problem | null; isLoading: boolean }>({
     data: null,
+    key,
     problem: null,
     isLoading: key !== null,
   });
@@ -26,13 +29,13 @@ export function useLoaded<T>(key: string | null, load: (signal: AbortSignal) => 
     const controller = new AbortController();
     setState((before) => ({ ...before, isLoading: true }));
     load(controller.signal).then(
-      (data) => !controller.signal.aborted && setState({ data, problem: null, isLoading: false }),
+      (data) => !controller.signal.aborted && setState({ data, key, problem: null, isLoading: false }),
       (error) =>
-        !controller.signal.aborted && setState((before) => ({ data: before.data, problem: asProblem(error), isLoading: false })),
+        !controller.signal.aborted && setState((before) => ({ ...before, problem: asProblem(error), isLoading: false })),
     );
     return () => controller.abort();
   }, [key, round]);
-  return { ...state, reload: useCallback(() => setRound((value) => value + 1), []) };
+  return { ...state, isOld: state.key !== key, reload: useCallback(() => setRound((value) => value + 1), []) };
 }
 
 /** How long to wait before asking again by itself; null: that would change nothing. */
@@ -56,6 +59,16 @@ export function usePolled<T>(key: string, secs: number | null, load: (signal: Ab
     };
   }, [wait, loaded.isLoading, loaded.data, loaded.problem]);
   return loaded;
+}
+
+/** A value that has not changed for a while: what someone types is asked for once. */
+export function useSettled<T>(value: T, waitMs: number): T {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), waitMs);
+    return () => clearTimeout(timer);
+  }, [value, waitMs]);
+  return settled;
 }
 
 /** The time, every so often. */

@@ -58,6 +58,7 @@ export interface Attempt {
   duration_secs: number;
   rate_hz: number;
   requested_by: string | null;
+  trigger?: { name: string; cause: string; link: string };
   /** Null: the operator, which knows it, is away. */
   pinned: boolean | null;
   target: { pod: string | null; container: string | null; node: string | null; mode: string | null; samply_version: string | null };

@@ -5,11 +5,12 @@ import { useLoaded, useTitle } from "../core/hooks";
 import { setParams, usePlace, href } from "../core/router";
 import { type Attempt, type Entry, hasEnded, type Pipeline } from "../core/types";
 import { Icon } from "../parts/icons";
-import { copyText, Dialog, Empty, Loading, ProblemNote, Skeleton } from "../parts/notes";
+import { copyText, Dialog, Empty, Loading, Note, ProblemNote, Skeleton } from "../parts/notes";
 import { Coverage, Verdict } from "../parts/quality";
 import { saveReport } from "../parts/waysout";
 import { parseRef, type Ref, useSource } from "../viewer/source";
-import { readState, Viewer, writeState } from "../viewer/viewer";
+import { formatThreads } from "../viewer/threads";
+import { readState, Viewer, type ViewerState, writeState } from "../viewer/viewer";
 
 type Side = "before" | "after";
 
@@ -17,7 +18,9 @@ export function ComparePage() {
   useTitle("Compare");
   const { params } = usePlace();
   const refs = { before: parseRef(params.get("before")), after: parseRef(params.get("after")) };
-  const state = readState(params);
+  const asked = readState(params);
+  // Both are of one profile: the threads of another are others.
+  const state = { ...asked, threads: null, range: null };
   const source = useSource(refs.after, refs.before, state);
   const before = useAttempt(refs.before);
   const after = useAttempt(refs.after);
@@ -40,6 +43,7 @@ export function ComparePage() {
         <button type="button" class="button icon" aria-label="Swap" title="Swap" onClick={swap}><Icon name="swap" /></button>
         <Picked side="After" loaded={after} pick={() => setPicking("after")} />
       </div>
+      {(asked.range || asked.threads) && <Unused state={asked} />}
       {source && isReady && (
         <Viewer key={`${refs.before!.id} ${refs.after!.id}`} source={source} state={state} change={(changes, how) => setParams(writeState(changes), how)} />
       )}
@@ -49,6 +53,19 @@ export function ComparePage() {
       )}
       {picking && <Picker side={picking} start={(picking === "before" ? after : before).data} onClose={() => setPicking(null)} />}
     </>
+  );
+}
+
+/** The address of one profile's view may become that of a comparison. */
+function Unused({ state: { range, threads } }: { state: ViewerState }) {
+  const parts = [range && `from ${range.from} s to ${range.to} s`, threads && `threads ${formatThreads(threads)}`].filter(Boolean);
+  return (
+    <div class="notes gap">
+      <Note tone="info" title="Whole recordings are compared">
+        <p>The selection in this address ({parts.join(", ")}) is of one profile. It is not used here.</p>
+        <p><button type="button" class="button small" onClick={() => setParams({ t: null, threads: null })}><Icon name="close" /> Clear the selection</button></p>
+      </Note>
+    </div>
   );
 }
 

@@ -1,10 +1,11 @@
 import { useState } from "preact/hooks";
 import { get, profilePath, query } from "../core/api";
 import { formatAge, formatExact } from "../core/format";
-import { useKey, usePolled, useTitle } from "../core/hooks";
+import { useKey, usePolled, useSettled, useTitle } from "../core/hooks";
 import { href, setParams, usePlace } from "../core/router";
 import type { Entry, Ordinal, Pipeline, Recording } from "../core/types";
 import { hasEnded } from "../core/types";
+import { buildQuery, FilterBar, type Filters, readFilters } from "../parts/filters";
 import { History } from "../parts/history";
 import { Icon } from "../parts/icons";
 import { Empty, ProblemNote, Skeleton } from "../parts/notes";
@@ -18,18 +19,18 @@ interface Page {
   next: string | null;
 }
 
-const STATES = { "": "All", Succeeded: "Good", Failed: "Failed", Running: "Running" } as const;
-
 export function PipelinePage({ namespace, name }: { namespace: string; name: string }) {
   useTitle(name);
   const { params } = usePlace();
-  const ordinal = params.get("ordinal") ?? "";
-  const state = params.get("state") ?? "";
-  const [after, setAfter] = useState<string[]>([]);
+  const filters = readFilters(params);
+  const isFiltered = Object.values(filters).some(Boolean);
+  const search = useSettled(filters.search, 250);
+  // The pages before this one: each begins after one of these.
+  const after = (params.get("after") ?? "").split(",").filter((each) => /^[0-9a-f-]{36}$/.test(each));
   const [dialog, setDialog] = useState<{ ordinal?: number } | null>(null);
   const found = usePolled("pipelines", 5, (signal) => get<{ pipelines: Pipeline[] }>("/v0/pipelines", signal));
   const pipeline = found.data?.pipelines.find((each) => each.name === name && each.namespace === namespace);
-  const asked = query({ namespace, ordinal, state, limit: 50, after: after[after.length - 1] });
+  const asked = query({ ...buildQuery({ ...filters, search }), namespace, limit: 50, after: after[after.length - 1] });
   const history = usePolled<Page>(asked, after.length ? null : 3, (signal) => get(`${profilePath(name)}${asked}`, signal));
   useKey((event) => {
     if (event.key === "r" && pipeline && canRecord(pipeline) && !dialog) {
@@ -37,9 +38,9 @@ export function PipelinePage({ namespace, name }: { namespace: string; name: str
       setDialog({});
     }
   });
-  const change = (changes: Record<string, string>) => {
-    setAfter([]);
-    setParams(changes);
+  const turn = (pages: string[]) => setParams({ after: pages.join(",") }, "push");
+  const change = ({ search: q, ...others }: Partial<Filters>) => {
+    setParams({ ...others, ...(q === undefined ? {} : { q }), after: null });
   };
   return (
     <>
@@ -56,22 +57,15 @@ export function PipelinePage({ namespace, name }: { namespace: string; name: str
         <section class="card" aria-label="History">
           <header>
             <h2 class="grow">History</h2>
-            <Chosen pipeline={name} params={params} />
-            <div class="segments" role="group" aria-label="Which attempts">
-              {Object.entries(STATES).map(([key, label]) => <button key={key} type="button" aria-pressed={state === key} onClick={() => change({ state: key })}>{label}</button>)}
-            </div>
-            {pipeline && pipeline.ordinals.length > 1 && (
-              <select class="input auto" aria-label="Ordinal" value={ordinal} onChange={(event) => change({ ordinal: event.currentTarget.value })}>
-                <option value="">All ordinals</option>
-                {pipeline.ordinals.map((each) => <option key={each.ordinal} value={each.ordinal}>Ordinal {each.ordinal}</option>)}
-              </select>
-            )}
+            <Chosen pipeline={name} params={params} entries={history.data?.profiles ?? []} />
           </header>
+          <FilterBar filters={filters} ordinals={pipeline?.ordinals.map((each) => each.ordinal) ?? []} change={change} />
+          <div class={`loading-line ${history.isOld && history.isLoading ? "on" : ""}`} />
           {history.problem && <div class="pad"><ProblemNote problem={history.problem} retry={history.reload} /></div>}
           {!history.data && history.isLoading && <Skeleton rows={4} />}
           {history.data && history.data.profiles.length === 0 && (
-            <Empty icon="clock" title={state || ordinal ? "No matching attempts" : "No profile yet"}>
-              <p>{state || ordinal ? "No attempt matches the filters above." : "Press Record to see where this pipeline spends its CPU time."}</p>
+            <Empty icon="clock" title={isFiltered ? "No matching attempts" : "No profile yet"}>
+              <p>{isFiltered ? "No attempt matches the filters above." : "Press Record to see where this pipeline spends its CPU time."}</p>
             </Empty>
           )}
           {history.data && history.data.profiles.length > 0 && (
@@ -79,8 +73,8 @@ export function PipelinePage({ namespace, name }: { namespace: string; name: str
           )}
           {(after.length > 0 || history.data?.next) && (
             <div class="pad row">
-              <button type="button" class="button small" disabled={!after.length} onClick={() => setAfter(after.slice(0, -1))}>Newer</button>
-              <button type="button" class="button small" disabled={!history.data?.next} onClick={() => setAfter([...after, history.data!.next!])}>Older</button>
+              <button type="button" class="button small" disabled={!after.length} onClick={() => turn(after.slice(0, -1))}>Newer</button>
+              <button type="button" class="button small" disabled={!history.data?.next} onClick={() => turn([...after, history.data!.next!])}>Older</button>
             </div>
           )}
         </section>
@@ -101,11 +95,13 @@ function choose(params: URLSearchParams, id: string): void {
   setParams({ compare: next.join(",") });
 }
 
-function Chosen({ pipeline, params }: { pipeline: string; params: URLSearchParams }) {
+function Chosen({ pipeline, params, entries }: { pipeline: string; params: URLSearchParams; entries: Entry[] }) {
   const chosen = readChosen(params);
   if (chosen.length === 0) return null;
   if (chosen.length === 1) return <span class="hint">Select one more to compare</span>;
-  const [before, after] = chosen.map((id) => `${pipeline}/${id}`);
+  // Whichever was chosen first: the older one, which is further down, is the one before.
+  const place = (id: string) => entries.findIndex((each) => each.id === id);
+  const [before, after] = chosen.sort((a, b) => place(b) - place(a)).map((id) => `${pipeline}/${id}`);
   return <a class="button small" href={href(["compare"], { before, after })}><Icon name="swap" /> Compare both</a>;
 }
 

@@ -32,7 +32,8 @@ export function PipelinesPage() {
   const now = useNow(30_000);
   const [recording, setRecording] = useState<Pipeline | null>(null);
   const search = params.get("q") ?? "";
-  const filter = (params.get("show") ?? "all") as Filter;
+  const wanted = params.get("show") ?? "";
+  const filter = Object.hasOwn(FILTERS, wanted) ? (wanted as Filter) : "all";
   const pipelines = loaded.data?.pipelines ?? [];
   const shown = useMemo(() => pipelines.filter((each) => matches(each, search) && fits(each, filter)), [pipelines, search, filter]);
   const count = useRowCount(shown.length);

@@ -5,7 +5,7 @@ import { formatExact, formatSecs, formatTime } from "../core/format";
 import { useNow, usePolled, useTitle } from "../core/hooks";
 import { go, href, setParams, usePlace } from "../core/router";
 import { type Attempt, type Entry, hasEnded, type Recording } from "../core/types";
-import { PinButton, shortenWho } from "../parts/history";
+import { PinButton, Who } from "../parts/history";
 import { Icon } from "../parts/icons";
 import { Confirm, copyText, Empty, Note, ProblemNote, Skeleton } from "../parts/notes";
 import { Facts } from "../parts/facts";
@@ -62,7 +62,7 @@ function Head({ entry, children }: { entry: Entry; children?: ComponentChildren 
           <a class="name" href={href(["pipelines", entry.namespace, entry.pipeline_name])}>{entry.pipeline_name}</a>
         </nav>
         <h1 class="name">{entry.pipeline_name} <span class="faint">ordinal {entry.ordinal}</span></h1>
-        {hasEnded(entry) && <p class="soft" title={formatExact(entry.finished_at)}>{formatTime(entry.finished_at)}{entry.requested_by && <> · requested by <span class="name">{shortenWho(entry.requested_by)}</span></>}</p>}
+        {hasEnded(entry) && <p class="soft" title={formatExact(entry.finished_at)}>{formatTime(entry.finished_at)}{(entry.trigger ?? entry.requested_by) && <> · requested by <Who attempt={entry} /></>}</p>}
       </div>
       <div class="row wrap">{children}</div>
     </div>

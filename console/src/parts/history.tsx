@@ -5,6 +5,7 @@ import { useNow } from "../core/hooks";
 import { href } from "../core/router";
 import { type Attempt, type Entry, hasEnded, type Recording } from "../core/types";
 import { Icon } from "./icons";
+import { LinkDialog } from "./link";
 import { Confirm } from "./notes";
 import { Coverage, Verdict } from "./quality";
 import { pinProfile, removeProfile } from "./record";
@@ -19,6 +20,7 @@ interface Props {
 
 export function History({ entries, chosen, onChoose, onChange }: Props) {
   const [removing, setRemoving] = useState<Attempt | null>(null);
+  const [linking, setLinking] = useState<Attempt | null>(null);
   return (
     <div class="history">
       <table class="table cards">
@@ -32,13 +34,14 @@ export function History({ entries, chosen, onChoose, onChange }: Props) {
         <tbody>
           {entries.map((each) =>
             hasEnded(each) ? (
-              <AttemptRow key={each.id} attempt={each} isChosen={chosen.includes(each.id)} onChoose={onChoose} onRemove={setRemoving} onChange={onChange} />
+              <AttemptRow key={each.id} attempt={each} isChosen={chosen.includes(each.id)} onChoose={onChoose} onRemove={setRemoving} onLink={setLinking} onChange={onChange} />
             ) : (
               <RunningRow key={each.id} recording={each} />
             ),
           )}
         </tbody>
       </table>
+      {linking && <LinkDialog attempt={linking} onClose={() => setLinking(null)} />}
       {removing && (
         <Confirm
           title="Delete this profile?"
@@ -57,6 +60,7 @@ interface RowProps {
   isChosen: boolean;
   onChoose: (id: string) => void;
   onRemove: (attempt: Attempt) => void;
+  onLink: (attempt: Attempt) => void;
   onChange: () => void;
 }
 
@@ -69,7 +73,7 @@ export function PinButton({ attempt, onChange }: { attempt: Attempt; onChange: (
   );
 }
 
-function AttemptRow({ attempt, isChosen, onChoose, onRemove, onChange }: RowProps) {
+function AttemptRow({ attempt, isChosen, onChoose, onRemove, onLink, onChange }: RowProps) {
   const now = useNow(30_000);
   const { quality, file, failure } = attempt;
   const when = `${formatAge(attempt.finished_at, now)}`;
@@ -89,10 +93,11 @@ function AttemptRow({ attempt, isChosen, onChoose, onRemove, onChange }: RowProp
       <td data-label="Nameless" class="end num">{quality.unresolved_percent === null ? "" : formatPercent(quality.unresolved_percent)}</td>
       <td data-label="Length" class="end num">{formatSecs(attempt.duration_secs)}</td>
       <td data-label="Size" class="end num">{file ? formatBytes(file.size_bytes) : ""}</td>
-      <td data-label="Who"><span class="name">{shortenWho(attempt.requested_by)}</span></td>
+      <td data-label="Who"><Who attempt={attempt} /></td>
       <td data-label="How">{attempt.target.mode ?? ""}</td>
       <td>
         <div class="actions">
+          {file && <button type="button" class="button quiet small icon" aria-label={`Expiring link to the profile of ${formatTime(attempt.finished_at)}`} title="Expiring link" onClick={() => onLink(attempt)}><Icon name="link" /></button>}
           <PinButton attempt={attempt} onChange={onChange} />
           <button type="button" class="button quiet small icon" aria-label={`Delete the profile of ${formatTime(attempt.finished_at)}`} title="Delete" onClick={() => onRemove(attempt)}><Icon name="trash" /></button>
         </div>
@@ -114,6 +119,12 @@ function RunningRow({ recording }: { recording: Recording }) {
       </td>
     </tr>
   );
+}
+
+export function Who({ attempt }: { attempt: Attempt }) {
+  const { trigger, requested_by: requester } = attempt;
+  if (!trigger) return <span class="name" title={requester ?? undefined}>{shortenWho(requester)}</span>;
+  return <span class="name" title={trigger.cause}>{trigger.name} <span class="faint">trigger</span></span>;
 }
 
 /** `Kubernetes/system:serviceaccount:ns:name` is long; its last part says who. */

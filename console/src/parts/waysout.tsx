@@ -1,13 +1,14 @@
 // Out of the console: the file, other viewers, and a report that needs nothing but itself.
 import { useEffect, useState } from "preact/hooks";
-import { type Problem, profilePath, send } from "../core/api";
-import { config, consoleBase } from "../core/config";
+import { profilePath, send } from "../core/api";
+import { consoleBase } from "../core/config";
 import { asProblem, usePolled } from "../core/hooks";
-import type { Attempt, Link } from "../core/types";
+import type { Attempt } from "../core/types";
 import { buildReport } from "../report-file";
 import type { Source, ViewerState } from "../viewer/viewer";
 import { Icon } from "./icons";
-import { copyText, Dialog, Loading, Menu, Note, ProblemNote, toast } from "./notes";
+import { LinkDialog } from "./link";
+import { Loading, Menu, ProblemNote, toast } from "./notes";
 
 interface Props {
   attempt: Attempt;
@@ -26,6 +27,7 @@ export function WaysOut({ attempt, source, state, onSpeedscope }: Props) {
     <>
       <Menu label="Open or save" icon="download">
         {item("external", "Firefox Profiler", "Opens in a new tab with an expiring link", () => setLinking(true))}
+        {item("link", "Expiring link", "Downloads the file without signing in", () => setLinking(true))}
         {item("flame", "speedscope", "Opens in this page", onSpeedscope)}
         {item("report", "HTML report", "A single file that works offline", () => saveReport([attempt], source, state))}
         {item("download", "Profile", "samply's file with function names (.json.gz)", () => attemptSave(() => saveFile(`${path}/profile`, attempt)))}
@@ -68,41 +70,6 @@ function save(blob: Blob, name: string): void {
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
-const LASTS: [number, string][] = [[900, "15 min"], [3600, "1 hour"], [86400, "1 day"]];
-
-function LinkDialog({ attempt, onClose }: { attempt: Attempt; onClose: () => void }) {
-  const [secs, setSecs] = useState(3600);
-  const [link, setLink] = useState<Link | null>(null);
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const make = async () => {
-    setProblem(null);
-    try {
-      setLink(await (await send("POST", `${profilePath(attempt.pipeline_name, attempt.id)}/links?expires_secs=${secs}`)).json());
-    } catch (error) {
-      setProblem(asProblem(error));
-    }
-  };
-  return (
-    <Dialog title="Open in Firefox Profiler" onClose={onClose}>
-      <div>
-        <div><h2>Open in Firefox Profiler</h2><p class="soft">Firefox Profiler loads the file through a link that needs no token. Anyone who has the link can read this profile until it expires.</p></div>
-        {!config.links && <Note tone="info" title="Links are disabled">Name a Secret in <code>config.api.links.secretName</code>. Without links, save the profile and drop it onto the page of Firefox Profiler.</Note>}
-        <div class="segments" role="group" aria-label="Link lifetime">{LASTS.map(([each, label]) => <button key={each} type="button" aria-pressed={secs === each} onClick={() => { setSecs(each); setLink(null); }}>{label}</button>)}</div>
-        {problem && <ProblemNote problem={problem} />}
-        {link && !link.firefox_profiler && <Note tone="warn" title="The browser would block it">Firefox Profiler is served over HTTPS, but this service is reached over plain HTTP from another machine. Publish it over HTTPS, or use a port-forward.</Note>}
-        {link && (
-          <div class="command"><code>{link.url}</code><button type="button" class="button quiet small icon" aria-label="Copy the link" onClick={() => copyText(link.url, "The link")}><Icon name="copy" /></button></div>
-        )}
-        <footer>
-          <button type="button" class="button quiet" onClick={onClose}>Close</button>
-          {!link && <button type="button" class="button primary" disabled={!config.links} onClick={make}>Make a link</button>}
-          {link?.firefox_profiler && <a class="button primary" href={link.firefox_profiler} target="_blank" rel="noopener noreferrer">Open <Icon name="external" /></a>}
-        </footer>
-      </div>
-    </Dialog>
-  );
 }
 
 /** speedscope gets the profile as a blob of this page: it cannot reach the API itself. */

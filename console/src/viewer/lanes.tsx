@@ -1,10 +1,11 @@
 // Threads as lanes with their CPU over time. What is chosen here filters everything below.
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { cleanName, formatSecs } from "../core/format";
+import { cleanName, formatCount, formatSecs } from "../core/format";
 import type { Lane, Timeline } from "../core/types";
 import { Icon } from "../parts/icons";
 import { isDark } from "./colours";
 import { watchTheme } from "./flame";
+import { countThreads, hasThread, type Threads, toggleThread } from "./threads";
 
 export interface Range {
   from: number;
@@ -13,10 +14,10 @@ export interface Range {
 
 interface Props {
   timeline: Timeline;
-  /** Indices of threads that count; null: all. */
-  threads: number[] | null;
+  /** Those that count; null: all. A profile may have more than there are lanes. */
+  threads: Threads | null;
   range: Range | null;
-  onThreads: (threads: number[] | null) => void;
+  onThreads: (threads: Threads | null) => void;
   onRange: (range: Range | null) => void;
   isFixed?: boolean;
 }
@@ -29,30 +30,27 @@ export function Lanes(props: Props) {
   const whole = timeline.span_ms / 1000;
   const idle = timeline.lanes.filter((lane) => isIdle(lane, timeline));
   const lanes = showIdle || idle.length < 4 ? timeline.lanes : timeline.lanes.filter((lane) => !isIdle(lane, timeline));
-  const isOn = (lane: Lane) => threads === null || threads.includes(lane.index);
-  const toggle = (lane: Lane) => {
-    const now = threads ?? timeline.lanes.map((each) => each.index);
-    const next = now.includes(lane.index) ? now.filter((each) => each !== lane.index) : [...now, lane.index];
-    onThreads(next.length === timeline.lanes.length || next.length === 0 ? null : next.sort((a, b) => a - b));
-  };
+  const total = timeline.threads_total;
+  const unlisted = total - timeline.lanes.length;
   const brush = drawn ?? range;
   return (
     <section class="card lanes" aria-label="Threads over time">
       <div class="lanes-head">
         <h2>Threads</h2>
-        <span class="faint">{timeline.threads_total} in all · CPU over {formatSecs(whole)}</span>
+        <span class="faint">{formatCount(total)} in all{unlisted > 0 && `, the busiest ${timeline.lanes.length} below`} · CPU over {formatSecs(whole)}</span>
         <span class="grow" />
         {idle.length >= 4 && <button type="button" class="button quiet small" onClick={() => setShowIdle(!showIdle)}>{showIdle ? "Hide" : `Show ${idle.length}`} idle</button>}
-        {threads && <button type="button" class="button small" onClick={() => onThreads(null)}><Icon name="close" /> {threads.length} of {timeline.lanes.length} threads</button>}
+        {props.isFixed && (range || threads) && <span class="badge info">{[range && `${range.from} s to ${range.to} s`, threads && `${formatCount(countThreads(threads, total))} of ${formatCount(total)} threads`].filter(Boolean).join(" · ")}</span>}
+        {!props.isFixed && threads && <button type="button" class="button small" onClick={() => onThreads(null)}><Icon name="close" /> {formatCount(countThreads(threads, total))} of {formatCount(total)} threads</button>}
         {!props.isFixed && <RangeInputs range={range} whole={whole} onRange={onRange} />}
       </div>
       <div class="lanes-list">
         <div class="lanes-plots" ref={plots} {...(props.isFixed ? {} : useBrush(plots, whole, setDrawn, onRange))} style={{ height: `${lanes.length * 30}px` }} />
         {lanes.map((lane) => (
-          <div key={lane.index} class={`lane ${isOn(lane) ? "" : "off"}`}>
+          <div key={lane.index} class={`lane ${hasThread(threads, lane.index) ? "" : "off"}`}>
             <label title={`${lane.process_name} ${lane.pid}, thread ${lane.tid}`}>
-              {!props.isFixed && <input type="checkbox" checked={isOn(lane)} onChange={() => toggle(lane)} />}
-              <span class="clip name" onDblClick={() => !props.isFixed && onThreads([lane.index])}>{cleanName(lane.name || "thread", 80)}</span>
+              {!props.isFixed && <input type="checkbox" checked={hasThread(threads, lane.index)} onChange={() => onThreads(toggleThread(threads, lane.index, total))} />}
+              <span class="clip name" onDblClick={() => !props.isFixed && onThreads([[lane.index, lane.index]])}>{cleanName(lane.name || "thread", 80)}</span>
             </label>
             <div class="lane-plot"><Plot lane={lane} />{brush && <div class="brush" style={{ left: `${(100 * brush.from) / whole}%`, width: `${(100 * (brush.to - brush.from)) / whole}%` }} />}</div>
             <span class="num">{lane.cpu_ms === null ? `${lane.samples}` : formatSecs(lane.cpu_ms / 1000)}</span>

@@ -2,6 +2,7 @@
 import { useLayoutEffect, useMemo } from "preact/hooks";
 import { get, profilePath, query } from "../core/api";
 import type { FrameTree, Timeline } from "../core/types";
+import { formatThreads } from "./threads";
 import { buildQuery, type Source, type TreeQuery, type ViewerState } from "./viewer";
 
 const KEPT = 24;
@@ -59,7 +60,7 @@ function writeQuery(asked: TreeQuery, before?: Ref): string {
     view: asked.view === "top-down" ? "" : asked.view,
     by: asked.by === "none" ? "" : asked.by,
     measure: asked.measure === "samples" ? "" : asked.measure,
-    threads: asked.threads?.join(","),
+    threads: asked.threads && formatThreads(asked.threads),
     from: asked.range?.from,
     to: asked.range?.to,
     path: asked.path.join("."),

@@ -14,12 +14,13 @@ import { Flame, watchTheme } from "./flame";
 import { Lanes, type Range } from "./lanes";
 import { type Matches, Model, search } from "./model";
 import { FunctionTable } from "./table";
+import { formatThreads, parseThreads, type Threads } from "./threads";
 
 export interface TreeQuery {
   view: "top-down" | "bottom-up" | "callers" | "callees";
   by: string;
   measure: string;
-  threads: number[] | null;
+  threads: Threads | null;
   range: Range | null;
   path: string[];
   function: string;
@@ -46,13 +47,12 @@ export interface ViewerState {
   search: string;
   chosen: string;
   zoom: string[];
-  threads: number[] | null;
+  threads: Threads | null;
   range: Range | null;
 }
 
 export function readState(params: URLSearchParams): ViewerState {
   const range = /^(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)$/.exec(params.get("t") ?? "");
-  const threads = (params.get("threads") ?? "").split(",").filter((each) => /^\d+$/.test(each)).map(Number);
   const view = params.get("view") as View;
   const by = params.get("by") ?? "none";
   return {
@@ -62,7 +62,7 @@ export function readState(params: URLSearchParams): ViewerState {
     search: params.get("q") ?? "",
     chosen: params.get("fn") ?? "",
     zoom: (params.get("zoom") ?? "").split(".").filter(Boolean),
-    threads: threads.length ? threads : null,
+    threads: parseThreads(params.get("threads") ?? ""),
     range: range && Number(range[1]) < Number(range[2]) ? { from: Number(range[1]), to: Number(range[2]) } : null,
   };
 }
@@ -75,7 +75,7 @@ export function writeState(changes: Partial<ViewerState>): Record<string, string
   if (changes.search !== undefined) found.q = changes.search;
   if (changes.chosen !== undefined) found.fn = changes.chosen;
   if (changes.zoom !== undefined) found.zoom = changes.zoom.join(".");
-  if (changes.threads !== undefined) found.threads = changes.threads?.join(",") ?? null;
+  if (changes.threads !== undefined) found.threads = changes.threads && formatThreads(changes.threads);
   if (changes.range !== undefined) found.t = changes.range ? `${changes.range.from}-${changes.range.to}` : null;
   return found;
 }

@@ -17,7 +17,9 @@ from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.labels import BYS, By
 from samply_operator.profiles.worker import jobs
 from samply_operator.profiles.worker.jobs import Format, Output
+from samply_operator.rules import times
 from samply_operator.rules.access import links
+from samply_operator.rules.serving.history import STATES, Filter
 from samply_operator.settings import MAX_DURATION_SECS, MAX_RATE_HZ, MODES, Mode
 
 MAX_ORDINAL = names.MAX_ORDINAL
@@ -34,9 +36,6 @@ MAX_QUERY = 8192
 KEPT = 1024
 """Parsed query strings that are cached, because pollers repeat theirs."""
 
-State = Literal["Running", "Succeeded", "Failed"]
-STATES: tuple[State, ...] = ("Running", "Succeeded", "Failed")
-
 FORMATS: tuple[Format, ...] = jobs.FORMATS
 MEASURES: tuple[Measure, ...] = ("samples", "cpu")
 OUTPUTS: tuple[Output, ...] = ("json", "text")
@@ -50,6 +49,9 @@ _NAMESPACE = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?/)?[a-z0-9](?:[
 """CLUSTER/NAMESPACE: of another cluster's profiles (storage.bucket.readClusters)."""
 _SECS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
 _THREAD = re.compile(r"[^\0-\x1f]{1,64}")
+_SEARCH = re.compile(r"[^\0-\x1f]{1,200}")
+TIME = "a time such as 2026-01-31T09:30:00Z"
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z", re.ASCII)
 _ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 MAX_MERGED = 20
 IDS_PATTERN = rf"{_ID.pattern}(?:,{_ID.pattern}){{0,{MAX_MERGED - 1}}}"
@@ -58,11 +60,12 @@ FOREVER_MS = 1e12
 KEY_PATTERN = "[0-9a-f]{8}"
 MAX_PATH = 500
 KEYS_PATTERN = rf"{KEY_PATTERN}(?:\.{KEY_PATTERN}){{0,{MAX_PATH - 1}}}"
-MAX_THREADS = 200
-NUMBERS_PATTERN = rf"[0-9]{{1,6}}(?:,[0-9]{{1,6}}){{0,{MAX_THREADS - 1}}}"
+MAX_RANGES = 200
+_RANGE = "[0-9]{1,6}(?:-[0-9]{1,6})?"
+RANGES_PATTERN = rf"{_RANGE}(?:,{_RANGE}){{0,{MAX_RANGES - 1}}}"
 _KEY = re.compile(KEY_PATTERN, re.ASCII)
 _KEYS = re.compile(KEYS_PATTERN, re.ASCII)
-_NUMBERS = re.compile(NUMBERS_PATTERN, re.ASCII)
+_RANGES = re.compile(RANGES_PATTERN, re.ASCII)
 NODES = 20_000
 MAX_NODES = 100_000
 """Nodes of a call tree; each is about 50 bytes."""
@@ -91,10 +94,9 @@ class StartQuery:
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """GET …/samply_profiles: newest first, `limit` at a time, after the one with the id `after`. `state` None: any."""
+    """GET …/samply_profiles: newest first, `limit` at a time, after the one with the id `after`."""
 
-    ordinal: int | None = None
-    state: State | None = None
+    wanted: Filter
     namespace: str | None = None
     limit: int = PAGE
     after: str | None = None
@@ -206,8 +208,13 @@ def _parse_start(query: Query, ordinal: Ordinal) -> StartQuery:
 def parse_history_query(text: str) -> HistoryQuery:
     query = split(text)
     return HistoryQuery(
-        ordinal=_parse_ordinal(query),
-        state=_parse_choice(query, "state", STATES),
+        wanted=Filter(
+            ordinal=_parse_ordinal(query),
+            state=_parse_choice(query, "state", STATES),
+            words=tuple((_parse_pattern(query, "search", _SEARCH, "at most 200 characters") or "").lower().split()),
+            since=_parse_time(query, "since"),
+            until=_parse_time(query, "until"),
+        ),
         namespace=parse_namespace(query),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or PAGE,
         after=_parse_pattern(query, "after", _ID, "the id of a profile"),
@@ -282,7 +289,6 @@ def parse_diff_query(text: str) -> DiffQuery:
 def parse_tree_query(text: str) -> TreeQuery:
     query = split(text)
     before = _parse_pattern(query, "before", _ID, "the id of a profile")
-    threads = _parse_pattern(query, "threads", _NUMBERS, "numbers of threads, parted by commas")
     path = _parse_pattern(query, "path", _KEYS, f"at most {MAX_PATH} keys of frames, parted by dots")
     view = _parse_choice(query, "view", frame_tree.VIEWS) or "top-down"
     function = _parse_pattern(query, "function", _KEY, "the key of a function")
@@ -292,7 +298,7 @@ def parse_tree_query(text: str) -> TreeQuery:
         view=view,
         by=_parse_choice(query, "by", frame_forest.BYS) or "none",
         measure=_parse_choice(query, "measure", MEASURES) or "samples",
-        threads=tuple(map(int, threads.split(","))) if threads else None,
+        threads=_parse_ranges(query, "threads"),
         time_range=parse_time_range(query),
         path=tuple(path.split(".")) if path else (),
         function=function or "",
@@ -365,6 +371,17 @@ def _parse_whole(query: Query, key: str, least: int, most: int) -> int | None:
     return int(text)
 
 
+def _parse_ranges(query: Query, key: str) -> frame_forest.Ranges | None:
+    text = _parse_pattern(query, key, _RANGES, f"at most {MAX_RANGES} threads or ranges, such as 0-3,5")
+    if text is None:
+        return None
+    parts = [part.partition("-") for part in text.split(",")]
+    found = tuple((int(first), int(last or first)) for first, _, last in parts)
+    if any(first > last for first, last in found):
+        raise _invalid(key, text, "ranges that begin before they end")
+    return found
+
+
 def _parse_flag(query: Query, key: str) -> bool:
     text = _find(query, key)
     if text not in (None, "true", "false"):
@@ -387,6 +404,14 @@ def _parse_by(query: Query) -> By:
 def _parse_secs(query: Query, key: str) -> float | None:
     text = _parse_pattern(query, key, _SECS, "seconds since the recording's start, such as 2.5")
     return None if text is None else float(text)
+
+
+def _parse_time(query: Query, key: str) -> float | None:
+    text = _parse_pattern(query, key, _TIME, TIME)
+    try:
+        return None if text is None else times.parse_time(text)
+    except (ValueError, OverflowError) as error:
+        raise _invalid(key, text or "", TIME) from error
 
 
 def _require_id(query: Query, key: str) -> str:

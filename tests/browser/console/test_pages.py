@@ -127,6 +127,50 @@ async def test_history_is_filtered_and_pages(visit: Open, service: Service) -> N
     await page.get_by_role("button", name="All", exact=True).click()
     await page.get_by_label("Ordinal", exact=True).select_option("1")
     await expect(rows).to_have_count(1)
+    await page.get_by_role("button", name="Clear").click()
+    await expect(rows).to_have_count(50)
+    await page.get_by_label("Search the history").fill("ANA perfden")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("PerfDenied")
+    await page.get_by_label("Search the history").fill("")
+    await page.get_by_label("to", exact=True).fill("2020-01-31")
+    await expect(page.get_by_text("No attempt matches the filters above.")).to_be_visible()
+    assert "to=2020-01-31" in page.url
+    await page.get_by_label("to", exact=True).fill("")
+    await page.get_by_label("From", exact=True).fill("2020-01-31")
+    await expect(rows).to_have_count(50)
+    # A page of the history is a place to come back to.
+    await page.get_by_role("button", name="Older").click()
+    await expect(rows).to_have_count(14)
+    await page.reload()
+    await expect(rows).to_have_count(14)
+    await page.go_back()
+    await expect(rows).to_have_count(50)
+
+
+async def test_a_link_that_expires_is_made_in_the_history(visit: Open) -> None:
+    """For one file, without a token."""
+    page = await visit("pipelines/feldera/orders")
+    await page.locator(".history tbody tr").first.get_by_role("button", name="Expiring link").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="1 day").click()
+    await expect(dialog.get_by_role("button", name="7 days")).to_have_count(0)
+    await dialog.get_by_role("button", name="Make a link").click()
+    await expect(dialog).to_contain_text("Expires on")
+    await check_accessibility(page)
+    await take_picture(page, "link")
+    assert (await page.request.get(await dialog.locator("code").inner_text())).status == 200
+
+
+async def test_addresses_of_nonsense_show_lists(visit: Open) -> None:
+    """What cannot be meant is not said: a button is pressed, and there are rows."""
+    page = await visit("?show=nonsense")
+    await expect(page.locator(".pipelines li")).to_have_count(6)
+    await expect(page.get_by_role("button", name="All", exact=True)).to_have_attribute("aria-pressed", "true")
+    rest = "state=toString&ordinal=-1&from=2020-13-99&to=x&after=../..,x&q=%20&compare=,,"
+    await page.goto(f"{page.url.split('?')[0]}pipelines/feldera/orders?{rest}")
+    await expect(page.locator(".history tbody tr")).to_have_count(4)
+    await expect(page.get_by_role("button", name="All", exact=True)).to_have_attribute("aria-pressed", "true")
 
 
 async def test_a_profile_is_deleted_after_a_question(visit: Open, service: Service) -> None:

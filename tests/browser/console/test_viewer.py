@@ -98,10 +98,10 @@ async def test_escape_closes_what_is_open_and_no_more(visit: Open) -> None:
 async def test_an_address_of_nonsense_shows_the_graph(visit: Open) -> None:
     page = await visit(f"{PROFILE}?view=toString&by=constructor&t=5-1&zoom=none")
     await expect(page.get_by_test_id("flame")).to_be_visible()
-    await page.goto(f"{page.url.split('?')[0]}?threads={','.join(map(str, range(400)))}")
+    await page.goto(f"{page.url.split('?')[0]}?threads={','.join(map(str, range(0, 800, 2)))}")
     await expect(page.locator(".note.bad")).to_be_visible()
     # The choice of threads can be changed.
-    await page.get_by_role("button", name="400 of 6 threads").click()
+    await page.get_by_role("button", name="3 of 6 threads").click()
     await expect(page.get_by_test_id("flame")).to_be_visible()
 
 
@@ -152,6 +152,22 @@ async def test_a_selection_in_time_and_of_threads_filters_everything(visit: Open
     await page.mouse.move(plots["x"] + plots["width"] * 0.5, plots["y"] + 20, steps=4)
     await page.mouse.up()
     await expect(page).to_have_url(re.compile(r"t=0\.6\d*-1\.2"))
+
+
+async def test_threads_that_are_not_listed_count(visit: Open, service: Service) -> None:
+    """Without one of the 200 lanes, all others of the profile are there."""
+    console.put_good(service, 32, console.make_engine(3, threads=230, samples=460))
+    await service.settle()
+    page = await visit(f"profiles/orders/{make_id(32)}")
+    await expect(page.locator(".lane")).to_have_count(200)
+    await expect(page.locator(".lanes-head")).to_contain_text("230 in all, the busiest 200 below")
+    timeline = (
+        await service.get(f"/v0/pipelines/orders/samply_profiles/{make_id(32)}/timeline?limit=1000")
+    ).read_json()
+    await page.get_by_label("dbsp-worker-0").uncheck()
+    await expect(page.get_by_role("button", name="229 of 230 threads")).to_be_visible()
+    others = sum(lane["samples"] for lane in timeline["lanes"] if lane["name"] != "dbsp-worker-0")
+    await expect(page.locator(".trail .num").first).to_have_text(f"{others:,} samples")
 
 
 async def test_sandwich(visit: Open) -> None:
@@ -206,6 +222,16 @@ async def test_compared(visit: Open) -> None:
     await page.get_by_role("button", name="Swap").click()
     await expect(row).to_contain_text(re.compile(r"−\d+\.\d\d pp"))
     assert f"before=orders%2F{make_id(2)}" in page.url
+
+
+async def test_the_selection_in_one_profile_is_not_of_a_comparison(visit: Open) -> None:
+    """It is shown that it does not count, and can be taken out of the address."""
+    page = await visit(f"compare?before=orders/{make_id(1)}&after=orders/{make_id(2)}&t=0.5-1.25&threads=0-2,4")
+    await expect(page.get_by_test_id("flame")).to_be_visible()
+    await expect(page.locator("main")).to_contain_text("from 0.5 s to 1.25 s, threads 0-2,4")
+    await page.get_by_role("button", name="Clear the selection").click()
+    await expect(page.get_by_text("Whole recordings are compared")).to_have_count(0)
+    assert "t=" not in page.url.split("after=")[1]
 
 
 async def test_what_has_no_profile_is_not_compared(visit: Open, service: Service) -> None:
@@ -298,7 +324,7 @@ async def test_firefox_profiler_gets_a_link_that_expires(visit: Open, service: S
     await page.get_by_role("button", name="Firefox Profiler").click()
     await page.get_by_role("button", name="15 min").click()
     await page.get_by_role("button", name="Make a link").click()
-    opener = page.get_by_role("link", name="Open")
+    opener = page.get_by_role("link", name="Open in Firefox Profiler")
     address = await opener.get_attribute("href")
     assert address is not None
     assert address.startswith("https://profiler.firefox.com/from-url/http%3A%2F%2F127.0.0.1")

@@ -123,6 +123,7 @@ async def test_the_configuration_served_before_sign_in(service: Service) -> None
     """How to sign in; nothing about pipelines, and no secret."""
     config = read_config((await fetch(service, "/console/"))[2])
     assert (config["audience"], config["apiKeys"], config["links"]) == ("samply-operator", True, False)
+    assert config["linkMaxSecs"] == 24 * 3600
     assert config["provider"] is None
 
 

@@ -26,6 +26,7 @@ from samply_operator.profiles import errors as profile_errors
 from samply_operator.profiles.analysis import frame_forest, frame_tree
 from samply_operator.profiles.attribution import labels
 from samply_operator.profiles.worker import jobs
+from samply_operator.rules.serving import history
 from support import openapi
 
 from .conftest import Service
@@ -132,7 +133,7 @@ def find_parameter(operation_id: str, name: str) -> dict[str, Any]:
         ("startSamplyProfile", "rate_hz", "maximum", settings.MAX_RATE_HZ),
         ("startSamplyProfile", "mode", "enum", list(settings.MODES)),
         ("preflightSamplyProfile", "ordinal", "maximum", params.MAX_ORDINAL),
-        ("listSamplyProfiles", "state", "enum", list(params.STATES)),
+        ("listSamplyProfiles", "state", "enum", list(history.STATES)),
         ("listSamplyProfiles", "limit", "maximum", params.MAX_PAGE),
         ("listSamplyProfiles", "limit", "default", params.PAGE),
         ("linkSamplyProfile", "expires_secs", "maximum", settings.MAX_LINK_SECS),
@@ -143,7 +144,7 @@ def find_parameter(operation_id: str, name: str) -> dict[str, Any]:
         ("getCallTree", "view", "enum", list(frame_tree.VIEWS)),
         ("getCallTree", "by", "enum", list(frame_forest.BYS)),
         ("getCallTree", "function", "pattern", f"^{params.KEY_PATTERN}$"),
-        ("getCallTree", "threads", "pattern", f"^{params.NUMBERS_PATTERN}$"),
+        ("getCallTree", "threads", "pattern", f"^{params.RANGES_PATTERN}$"),
         ("getCallTree", "path", "pattern", f"^{params.KEYS_PATTERN}$"),
         ("getCallTree", "limit", "maximum", params.MAX_NODES),
         ("getCallTree", "limit", "default", params.NODES),

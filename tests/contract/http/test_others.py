@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 
+import msgspec
 import pytest
 
 from samply_operator import __version__
 from samply_operator.errors import Forbidden
 from samply_operator.model.check import Check, Report
+from samply_operator.model.manifest import RecordedTarget, TriggeredBy
 from samply_operator.model.profile import Failure
 from support.fake_operator import make_pipeline, make_recording
 
@@ -144,6 +146,35 @@ async def test_history_of_one_state(service: Service, state: str, expected: list
     assert ([p["id"] for p in rest["profiles"]], rest["next"]) == ([make_id(1)], None)
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("search=ana", [3, 1]),
+        ("search=ANA%20node-b", [3]),
+        ("search=ana+perfdenied", []),
+        ("search=nightly", [2]),
+        ("search=ephem", [2]),
+        ("search=REFUSED", [2]),
+        ("search=r-0009", [9]),
+        ("since=2026-01-31T09:02:30.5Z", [9, 3, 2]),
+        ("until=2026-01-31T09:02:30.500Z", [1]),
+        ("since=2026-01-31T09:02:00Z&until=2026-01-31T09:03:00Z&state=Failed", [2]),
+        ("since=2026-01-31T10:00:00Z", [9]),
+        ("since=2026-01-31T10:00:01Z", []),
+    ],
+)
+async def test_history_by_words_and_time(service: Service, query: str, expected: list[int]) -> None:
+    target = RecordedTarget(pod="orders-0", node="node-a", mode="InPlace")
+    service.put(1, requested_by="Kubernetes/ana", target=target)
+    trigger = TriggeredBy("nightly", "schedule")
+    service.put(2, None, trigger=trigger, target=msgspec.structs.replace(target, mode="Ephemeral"))
+    service.put(3, requested_by="Kubernetes/ana", target=msgspec.structs.replace(target, node="node-b"))
+    service.operator.recordings = (make_recording(make_id(9), "orders"),)
+    await service.settle()
+    body = (await service.get(f"{HISTORY}?{query}")).read_json()
+    assert [p["id"] for p in body["profiles"]] == [make_id(number) for number in expected]
+
+
 async def test_history_of_a_pipeline_without_any_is_empty(service: Service) -> None:
     service.operator.pipelines = (make_pipeline("orders"),)
     await service.settle()
@@ -157,7 +188,25 @@ async def test_history_of_an_unknown_pipeline(service: Service) -> None:
     (await service.get(HISTORY)).assert_error(503, "OperatorUnavailable")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after=x", "ordinal=-1", "state=failed"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "after=x",
+        "ordinal=-1",
+        "state=failed",
+        *(
+            f"{key}={value}"
+            for key in ("since", "until")
+            for value in ("x", "", "2026-02-31T00:00:00Z", "2026-01-31T09:00:00")
+        ),
+        "search=",
+        "search=%00",
+        f"search={'x' * 201}",
+    ],
+)
 async def test_history_with_bad_parameters(service: Service, query: str) -> None:
     (await service.get(f"{HISTORY}?{query}")).assert_error(400, "InvalidParam")
 

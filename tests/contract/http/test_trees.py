@@ -36,6 +36,16 @@ async def test_the_tree_adds_up(service: Service) -> None:
     assert len(nodes["parent"]) == nodes["total"] > 50
 
 
+async def test_threads_by_number_and_by_range(service: Service) -> None:
+    """The same, however they are written; all but one and that one are the whole."""
+    sums = [
+        (await service.get(f"{TREE}?threads={threads}")).read_json()["sums"][0]
+        for threads in ("0,1", "0-1", "0-999999", "1-2", "0")
+    ]
+    assert sums[0] == sums[1]
+    assert sums[2] == sums[3] + sums[4] == 465
+
+
 async def test_a_client_with_the_current_tree_gets_304(service: Service) -> None:
     """The tag depends on the query."""
     first, other = await service.get(TREE), await service.get(f"{TREE}?view=bottom-up")
@@ -95,6 +105,7 @@ async def test_lanes(service: Service) -> None:
         ("path=xyz", "path"),
         ("path=", "path"),
         ("threads=1,,2", "threads"),
+        ("threads=2-1", "threads"),
         ("function=00000000", "function"),
         ("view=callers", "function"),
         ("limit=0", "limit"),

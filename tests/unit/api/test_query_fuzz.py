@@ -29,7 +29,7 @@ PARSERS: list[Callable[[str], Any]] = [
 ]
 KEYS = (
     "ordinal", "latest", "namespace", "duration_secs", "limit", "after", "before", "format", "measure", "output",
-    "from", "to", "thread", "expires", "signature", "expires_secs", "state",
+    "from", "to", "thread", "expires", "signature", "expires_secs", "state", "search", "since", "until",
 )  # fmt: skip
 VALUES = st.one_of(
     st.text(max_size=20),

@@ -76,6 +76,7 @@ def build_config(settings: Settings) -> dict[str, Any]:
         "apiKeys": auth.api_keys.enabled,
         "provider": urlsplit(auth.oidc.issuer).netloc if settings.api.console.sign_in.client_id else None,
         "links": bool(settings.api.links.secret_name),
+        "linkMaxSecs": settings.api.links.max_secs,
         "enabled": recording.enabled,
         "durationSecs": recording.duration_secs,
         "maxDurationSecs": MAX_DURATION_SECS,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 By = Literal["none", "thread", "operator", "group", "library"]
 BYS: tuple[By, ...] = ("none", "thread", "operator", "group", "library")
+Ranges = tuple[tuple[int, int], ...]
+"""Indices of threads in the file; both ends are included."""
 
 
 class Forest:
@@ -40,9 +42,9 @@ class Forest:
         self._group: list[Ints] = []
         self._selves: list[list[Floats]] = [[] for _ in range(columns)]
 
-    def add(self, profile: Profile, column: int, threads: tuple[int, ...] | None, time_range: TimeRange | None) -> None:
-        """`threads`: indices of those that count, None for all. Raises NoMarkers by operator where there are none."""
-        chosen = [each for each in profile.threads if threads is None or each.index in threads]
+    def add(self, profile: Profile, column: int, threads: Ranges | None, time_range: TimeRange | None) -> None:
+        """`threads`: those that count, None for all. Raises NoMarkers by operator where there are none."""
+        chosen = [each for each in profile.threads if threads is None or is_in(each.index, threads)]
         match self._by:
             case "operator" | "group":
                 self._add_labelled(profile, chosen, column, time_range, Choice(by=self._by))
@@ -159,6 +161,10 @@ class Forest:
 def _find_origin(profile: Profile, time_range: TimeRange | None) -> float:
     span = tally.find_span(profile.threads) if time_range is not None else None
     return span[0] if span else 0.0
+
+
+def is_in(index: int, ranges: Ranges) -> bool:
+    return any(first <= index <= last for first, last in ranges)
 
 
 def name_thread(thread: Thread) -> str:

@@ -37,14 +37,14 @@ Number = int | float
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to show. `threads`: indices in the file, None for all. `path`: keys of frames from the root down, of which
-    only the subtree is wanted. `function`: the key of the one that callers and callees are of.
+    """What to show. `threads`: None for all. `path`: keys of frames from the root down, of which only the subtree is
+    wanted. `function`: the key of the one that callers and callees are of.
     """
 
     view: View = "top-down"
     by: By = "none"
     measure: Measure = "samples"
-    threads: tuple[int, ...] | None = None
+    threads: frame_forest.Ranges | None = None
     time_range: TimeRange | None = None
     path: tuple[str, ...] = ()
     function: str = ""

@@ -12,6 +12,7 @@ from samply_operator.api.routes.profiles import formats, stale_index
 from samply_operator.api.state import View
 from samply_operator.control.messages import RecordingState
 from samply_operator.model.manifest import Manifest
+from samply_operator.rules.serving import history
 
 PATH = "/v0/pipelines/{pipeline_name}/samply_profiles"
 
@@ -28,8 +29,8 @@ async def get_history(request: web.Request) -> web.StreamResponse:
     namespace = permissions.find_namespace(view, caller, name, query.namespace)
     if namespace is None:
         raise build_absent(view, name)
-    ended = [m for m in view.catalog.list_history(namespace, name) if is_wanted(query, m.ordinal, m.outcome)]
-    running = [r for r in view.list_recordings(namespace, name) if is_wanted(query, r.ordinal, "Running")]
+    ended = [m for m in view.catalog.list_history(namespace, name) if history.is_attempt_wanted(query.wanted, m)]
+    running = [r for r in view.list_recordings(namespace, name) if is_recording_wanted(query.wanted, r)]
     page, following = cut_page(ended, query.after, query.limit)
     shown = [] if query.after else [representations.render_recording(recording, view) for recording in running]
     return representations.build_json(
@@ -93,8 +94,8 @@ def find_stored_of(view: View, caller: permissions.Caller, name: str, profile_id
     return manifest
 
 
-def is_wanted(query: params.HistoryQuery, ordinal: int, state: params.State) -> bool:
-    return query.ordinal in (None, ordinal) and query.state in (None, state)
+def is_recording_wanted(wanted: history.Filter, found: RecordingState) -> bool:
+    return history.is_wanted(wanted, found.ordinal, "Running", found.requested_at, (found.id, found.name))
 
 
 def cut_page(attempts: list[Manifest], after: str | None, limit: int) -> tuple[list[Manifest], str | None]:
