@@ -97,8 +97,8 @@ function choose(params: URLSearchParams, id: string): void {
 
 function Chosen({ pipeline, params, entries }: { pipeline: string; params: URLSearchParams; entries: Entry[] }) {
   const chosen = readChosen(params);
-  if (chosen.length === 0) return null;
-  if (chosen.length === 1) return <span class="hint">Select one more to compare</span>;
+  if (chosen.length === 0 && entries.length < 2) return null;
+  if (chosen.length < 2) return <span class="hint">{chosen.length ? "Select one more to compare" : "Select two to compare"}</span>;
   // Whichever was chosen first: the older one, which is further down, is the one before.
   const place = (id: string) => entries.findIndex((each) => each.id === id);
   const [before, after] = chosen.sort((a, b) => place(b) - place(a)).map((id) => `${pipeline}/${id}`);

@@ -87,7 +87,7 @@ function Running({ recording }: { recording: Recording }) {
         <p class="hint">You can close or reload this page. The recording continues, and this address shows it.</p>
       </section>
       {isCancelling && (
-        <Confirm title="Cancel this recording?" text="The samples taken so far are discarded. The pipeline keeps running." action="Cancel the recording" onClose={() => setCancelling(false)}
+        <Confirm title="Cancel this recording?" text="The samples taken so far are discarded. The pipeline keeps running." action="Cancel the recording" otherwise="Keep recording" onClose={() => setCancelling(false)}
           onYes={async () => (await removeProfile(recording.pipeline_name, recording.id, true)) && go(href(["pipelines", recording.namespace, recording.pipeline_name]))} />
       )}
     </>

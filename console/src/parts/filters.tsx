@@ -67,8 +67,8 @@ export function FilterBar({ filters, ordinals, change }: Props) {
         <Icon name="search" />
         <input class="input" type="search" maxLength={200} aria-label="Search the history" placeholder="Who, mode, node, reason" value={filters.search} onInput={(event) => change({ search: event.currentTarget.value })} />
       </div>
-      <label class="pick">From <input class="input" type="date" value={filters.from} onChange={(event) => change({ from: event.currentTarget.value })} /></label>
-      <label class="pick">to <input class="input" type="date" value={filters.to} onChange={(event) => change({ to: event.currentTarget.value })} /></label>
+      <label class="pick"><span>From</span> <input class="input" type="date" value={filters.from} onChange={(event) => change({ from: event.currentTarget.value })} /></label>
+      <label class="pick"><span>to</span> <input class="input" type="date" value={filters.to} onChange={(event) => change({ to: event.currentTarget.value })} /></label>
       {isAny && <button type="button" class="button quiet small" onClick={() => change(NO_FILTERS)}><Icon name="close" /> Clear</button>}
     </div>
   );

@@ -9,7 +9,7 @@ import { LinkDialog } from "./link";
 import { Confirm } from "./notes";
 import { Coverage, Verdict } from "./quality";
 import { pinProfile, removeProfile } from "./record";
-import { MiniRing } from "./ring";
+import { MiniRing, secsLeft } from "./ring";
 
 interface Props {
   entries: Entry[];
@@ -82,7 +82,7 @@ function AttemptRow({ attempt, isChosen, onChoose, onRemove, onLink, onChange }:
       <td>{file && <input type="checkbox" checked={isChosen} onChange={() => onChoose(attempt.id)} aria-label={`Choose the profile of ${formatTime(attempt.finished_at)} to compare`} />}</td>
       <td>
         <a href={href(["profiles", attempt.pipeline_name, attempt.id])} title={formatExact(attempt.finished_at)}><strong><u>{when}</u></strong></a>
-        <div class="faint">{formatTime(attempt.finished_at)}</div>
+        <div class="faint nowrap">{formatTime(attempt.finished_at)}</div>
       </td>
       <td data-label="Ordinal" class="num">{attempt.ordinal}</td>
       <td data-label="Result">
@@ -107,6 +107,7 @@ function AttemptRow({ attempt, isChosen, onChoose, onRemove, onLink, onChange }:
 }
 
 function RunningRow({ recording }: { recording: Recording }) {
+  const left = secsLeft(recording, useNow(1000));
   return (
     <tr>
       <td />
@@ -115,7 +116,7 @@ function RunningRow({ recording }: { recording: Recording }) {
       </td>
       <td data-label="Ordinal" class="num">{recording.ordinal}</td>
       <td data-label="Result" colSpan={9}>
-        <span class="row"><MiniRing recording={recording} /><span class="badge live">{recording.state === "Pending" ? "Queued" : recording.state}</span>{recording.preflight_only && <span class="badge">Check only</span>}</span>
+        <span class="row"><MiniRing recording={recording} /><span class="badge live">{recording.state === "Pending" ? "Queued" : recording.state}</span>{left ? <span class="faint num">{formatSecs(Math.ceil(left))} left</span> : null}{recording.queue_position ? <span class="faint">position {recording.queue_position} in the queue</span> : null}{recording.preflight_only && <span class="badge">Check only</span>}</span>
       </td>
     </tr>
   );

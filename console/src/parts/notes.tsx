@@ -110,14 +110,14 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
   );
 }
 
-export function Confirm(props: { title: string; text: string; action: string; onYes: () => void; onClose: () => void }) {
+export function Confirm(props: { title: string; text: string; action: string; otherwise?: string; onYes: () => void; onClose: () => void }) {
   return (
     <Dialog title={props.title} onClose={props.onClose}>
       <div>
         <h2>{props.title}</h2>
         <p class="soft name">{props.text}</p>
         <footer>
-          <button type="button" class="button" onClick={props.onClose}>Cancel</button>
+          <button type="button" class="button" onClick={props.onClose}>{props.otherwise ?? "Cancel"}</button>
           <button type="button" class="button danger" onClick={() => { props.onClose(); props.onYes(); }}>{props.action}</button>
         </footer>
       </div>

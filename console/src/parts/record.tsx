@@ -31,7 +31,7 @@ export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipelin
   const [mode, setMode] = useState(config.mode);
   const [state, setState] = useState<"" | "checking" | "starting">("");
   const [problem, setProblem] = useState<Problem | null>(null);
-  const [found, setFound] = useState<Preflight | null>(null);
+  const [checked, setChecked] = useState<{ asked: string; found: Preflight } | null>(null);
   const [isLengthValid, isRateValid] = [isWhole(secs, config.maxDurationSecs), isWhole(rate, config.maxRateHz)];
   const isValid = isLengthValid && isRateValid;
   // What is as the installation has it anyway is left to it.
@@ -51,7 +51,8 @@ export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipelin
   const check = () =>
     act("checking", async () => {
       const one = chosen === "all" ? String(running[0]?.ordinal ?? 0) : chosen;
-      setFound(await (await send("POST", `/v0/pipelines/${encodeURIComponent(pipeline.name)}/samply_profile/preflight${build(one)}`)).json());
+      const answer = await send("POST", `/v0/pipelines/${encodeURIComponent(pipeline.name)}/samply_profile/preflight${build(one)}`);
+      setChecked({ asked: build(chosen), found: await answer.json() });
     });
   const start = () =>
     act("starting", async () => {
@@ -109,7 +110,7 @@ export function RecordDialog({ pipeline, ordinal, onClose }: { pipeline: Pipelin
         </div>
         {!isRateValid && <small class="bad-text">A whole number of samples per second from 1 to {config.maxRateHz}.</small>}
         {problem && <ProblemNote problem={problem} />}
-        {found && <Findings found={found} />}
+        {checked?.asked === build(chosen) && <Findings found={checked.found} isOneOfMany={chosen === "all" && running.length > 1} />}
         {!config.enabled && <Note tone="warn" title="Recording is disabled">Disabled by <code>config.recording.enabled: false</code>.</Note>}
         <footer>
           <button type="button" class="button quiet" onClick={onClose}>Cancel</button>
@@ -156,13 +157,13 @@ async function follow(answer: Response, pipeline: Pipeline, chosen: string): Pro
   else go(href(["pipelines", pipeline.namespace, pipeline.name]));
 }
 
-function Findings({ found }: { found: Preflight }) {
+function Findings({ found, isOneOfMany }: { found: Preflight; isOneOfMany: boolean }) {
   const tone = found.verdict === "Go" ? "good" : found.verdict === "Refuse" ? "bad" : "warn";
   const title = { Go: "A recording would work", GoWithWarning: "A recording would work, with warnings", Refuse: "A recording would be refused" }[found.verdict];
   return (
     <div class="checks" role="status">
       <Note tone={tone} title={title}>
-        {found.mode && <p>Ordinal {found.ordinal}, mode {found.mode}{found.container && <>, container <span class="name">{found.container}</span></>}.</p>}
+        {found.mode && <p>Ordinal {found.ordinal}, mode {found.mode}{found.container && <>, container <span class="name">{found.container}</span></>}.{isOneOfMany && " The other ordinals were not checked."}</p>}
         {found.failure && <p class="name">{found.failure.message} {found.failure.remedy}</p>}
       </Note>
       {found.findings.filter((each) => each.reason !== found.failure?.reason).map((each) => (

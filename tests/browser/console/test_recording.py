@@ -186,6 +186,10 @@ async def test_the_check_before(visit: Open, service: Service) -> None:
     await expect(dialog).to_contain_text("Exempt the operator's ServiceAccount.")
     await expect(dialog).to_contain_text("The container has little memory left.")
     assert service.operator.started == []
+    # Of one ordinal, and of what was chosen then.
+    await expect(dialog).to_contain_text("The other ordinals were not checked.")
+    await page.get_by_label("Mode").select_option("InPlace")
+    await expect(dialog).not_to_contain_text("A recording would be refused")
 
 
 async def test_without_the_operator_stored_profiles_are_there(visit: Open, service: Service, watch: Watch) -> None:
