@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { get, Problem, profilePath } from "../core/api";
-import { formatExact, formatSecs, formatTime } from "../core/format";
+import { cleanName, formatExact, formatSecs, formatTime } from "../core/format";
 import { useNow, usePolled, useTitle } from "../core/hooks";
 import { go, href, setParams, usePlace } from "../core/router";
 import { type Attempt, type Entry, hasEnded, type Recording } from "../core/types";
@@ -140,7 +140,7 @@ function Failed({ attempt }: { attempt: Attempt }) {
   const failure = attempt.failure!;
   return (
     <section class="failure" aria-label="Failure">
-      <Note tone="bad" title={`Recording failed: ${failure.reason}`}><span class="name">{failure.message}</span></Note>
+      <Note tone="bad" title={`Recording failed: ${cleanName(failure.reason, 80)}`}><span class="name">{failure.message}</span></Note>
       {failure.remedy && <Note tone="info" title="Remedy"><span class="name">{failure.remedy}</span></Note>}
       {failure.log && (
         <section class="card" aria-label="Log"><header><h2 class="grow">Output of samply</h2><button type="button" class="button small" onClick={() => copyText(failure.log, "The log")}><Icon name="copy" /> Copy</button></header><pre class="log" tabIndex={0}>{failure.log}</pre></section>

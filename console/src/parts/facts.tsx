@@ -1,5 +1,5 @@
 // What is known of a profile, in one line.
-import { formatBytes, formatCount, formatPercent, formatSecs } from "../core/format";
+import { cleanName, formatBytes, formatCount, formatPercent, formatSecs } from "../core/format";
 import type { Attempt } from "../core/types";
 import { toneOfCoverage } from "./quality";
 
@@ -15,7 +15,7 @@ export function Facts({ attempt }: { attempt: Attempt }) {
     ["Rate", `${formatCount(attempt.rate_hz)} Hz`],
     ["Size", file ? formatBytes(file.size_bytes) : "–"],
     ["Mode", target.mode ?? "–"],
-    ["Node", target.node ?? "–"],
+    ["Node", target.node ? cleanName(target.node, 80) : "–"],
   ];
   return (
     <section class="card" aria-label="Facts"><dl class="facts pad">{facts.map(([name, value, tone]) => <div key={name}><dt>{name}</dt><dd class={`name ${tone === "good" ? "" : (tone ?? "")}`}>{value}</dd></div>)}</dl></section>

@@ -1,6 +1,6 @@
 // The attempts of one pipeline: good ones, failed ones, and those that run.
 import { useState } from "preact/hooks";
-import { formatAge, formatBytes, formatExact, formatPercent, formatSecs, formatTime } from "../core/format";
+import { cleanName, formatAge, formatBytes, formatExact, formatPercent, formatSecs, formatTime } from "../core/format";
 import { useNow } from "../core/hooks";
 import { href } from "../core/router";
 import { type Attempt, type Entry, hasEnded, type Recording } from "../core/types";
@@ -86,7 +86,7 @@ function AttemptRow({ attempt, isChosen, onChoose, onRemove, onLink, onChange }:
       </td>
       <td data-label="Ordinal" class="num">{attempt.ordinal}</td>
       <td data-label="Result">
-        <span><Verdict quality={quality} failed={attempt.state === "Failed"} />{failure && <span class="name soft"> {failure.reason}</span>}</span>
+        <span><Verdict quality={quality} failed={attempt.state === "Failed"} />{failure && <span class="name soft"> {cleanName(failure.reason, 80)}</span>}</span>
       </td>
       <td data-label="Coverage">{file ? <Coverage value={quality.coverage} /> : ""}</td>
       <td data-label="Lost" class="end num">{quality.lost_events ?? ""}</td>
@@ -124,8 +124,8 @@ function RunningRow({ recording }: { recording: Recording }) {
 
 export function Who({ attempt }: { attempt: Attempt }) {
   const { trigger, requested_by: requester } = attempt;
-  if (!trigger) return <span class="name" title={requester ?? undefined}>{shortenWho(requester)}</span>;
-  return <span class="name" title={trigger.cause}>{trigger.name} <span class="faint">trigger</span></span>;
+  if (!trigger) return <span class="name" title={cleanName(requester ?? "")}>{requester && cleanName(shortenWho(requester), 80)}</span>;
+  return <span class="name" title={cleanName(trigger.cause)}>{cleanName(trigger.name, 80)} <span class="faint">trigger</span></span>;
 }
 
 /** `Kubernetes/system:serviceaccount:ns:name` is long; its last part says who. */

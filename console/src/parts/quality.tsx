@@ -1,6 +1,6 @@
 // How complete the evidence is, in the same words and colours everywhere.
 import { config } from "../core/config";
-import { formatCount, formatSecs } from "../core/format";
+import { cleanName, formatCount, formatSecs } from "../core/format";
 import type { Attempt, Quality } from "../core/types";
 import type { Tone } from "./notes";
 
@@ -65,7 +65,7 @@ function listGaps(quality: Quality): Warning[] {
 
 function listNameless(quality: Quality): Warning[] {
   if (!quality.unresolved_percent || quality.unresolved_percent < 5) return [];
-  const stripped = Object.entries(quality.unresolved_by_library ?? {}).filter(([, share]) => share >= 90).map(([lib]) => lib);
+  const stripped = Object.entries(quality.unresolved_by_library ?? {}).filter(([, share]) => share >= 90).map(([lib]) => cleanName(lib, 80));
   const where = stripped.length ? ` No names were found for ${stripped.slice(0, 3).join(", ")}: the binary is probably stripped.` : "";
   return [{
     tone: quality.unresolved_percent > 40 ? "bad" : "warn",

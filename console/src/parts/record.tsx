@@ -1,5 +1,5 @@
 // Starting a recording: what, how long, and whether it would work.
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { profilePath, type Problem, query, send } from "../core/api";
 import { config } from "../core/config";
 import { asProblem } from "../core/hooks";
@@ -160,8 +160,11 @@ async function follow(answer: Response, pipeline: Pipeline, chosen: string): Pro
 function Findings({ found, isOneOfMany }: { found: Preflight; isOneOfMany: boolean }) {
   const tone = found.verdict === "Go" ? "good" : found.verdict === "Refuse" ? "bad" : "warn";
   const title = { Go: "A recording would work", GoWithWarning: "A recording would work, with warnings", Refuse: "A recording would be refused" }[found.verdict];
+  // In a low window it is below the fields that it is about.
+  const ref = useRef<HTMLDivElement>(null);
+  useEffect(() => ref.current?.scrollIntoView({ block: "nearest" }), [found]);
   return (
-    <div class="checks" role="status">
+    <div class="checks" role="status" ref={ref}>
       <Note tone={tone} title={title}>
         {found.mode && <p>Ordinal {found.ordinal}, mode {found.mode}{found.container && <>, container <span class="name">{found.container}</span></>}.{isOneOfMany && " The other ordinals were not checked."}</p>}
         {found.failure && <p class="name">{found.failure.message} {found.failure.remedy}</p>}

@@ -29,8 +29,9 @@ addEventListener("securitypolicyviolation", (event) =>
 
 Open = Callable[..., Awaitable[Page]]
 
-expect.set_options(timeout=30_000)
+PATIENCE_MS = 60_000
 """A busy machine has its time; what is there is seen at once."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -105,6 +106,7 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     context = await browser.new_context(
         viewport={"width": 1440, "height": 1000}, color_scheme="light", reduced_motion="reduce"
     )
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     await context.close()
 

@@ -7,6 +7,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from samply_operator.control.messages import ActReply
+from samply_operator.model.manifest import Quality, RecordedTarget, TriggeredBy
+from samply_operator.model.profile import Failure
 from support import console
 from support.fake_operator import KEY, make_recording
 from support.service import Service, make_id
@@ -219,6 +221,28 @@ async def test_names_are_never_markup(visit: Open, service: Service) -> None:
         await expect(page.locator(".trail")).to_contain_text("1 of 5 functions match")
         await expect_unbitten(page)
         await page.close()
+
+
+async def test_words_of_strangers_stay_in_their_places(visit: Open, service: Service) -> None:
+    """Who asked, why it failed, where it ran: what turns the direction of text does not turn the page's own."""
+    hostile = console.HOSTILE
+    target = RecordedTarget(pod=hostile, node=hostile * 9, mode="InPlace")
+    trigger = TriggeredBy(hostile, hostile * 9, "javascript:alert(1)")
+    console.put_good(service, 30, console.make_hostile(), target=target, trigger=trigger, warnings=("x" * 5000,))
+    failure = Failure("R" * 200, hostile, "y" * 8000, hostile * 99)
+    console.put_good(service, 33, None, failure=failure, quality=Quality(), requested_by="a" * 3000)
+    await service.settle()
+    page = await visit("pipelines/feldera/orders")
+    await page.set_viewport_size({"width": 320, "height": 760})
+    rows = page.locator(".history tbody tr")
+    await expect(rows).to_have_count(6)
+    assert "\u202e" not in await page.locator("body").inner_text()
+    for number in (30, 33):
+        await page.goto(f"{page.url.split('/console/')[0]}/console/profiles/orders/{make_id(number)}")
+        await expect(page.locator(".head p")).to_contain_text("requested by")
+        assert "\u202e" not in await page.locator(".head").inner_text()
+        assert await measure_overhang(page) <= 0
+        assert await page.locator("img").count() == 0
 
 
 async def expect_unbitten(page: Page) -> None:
