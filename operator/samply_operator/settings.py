@@ -79,6 +79,15 @@ class Feldera(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     operators."""
 
 
+class Prometheus(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """The Prometheus of SamplyTriggers with when.metric.prometheus, or what has its HTTP API."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$")] = ""
+    """Such as http://prometheus.monitoring:9090, without /api/v1. Empty: none."""
+    secret_name: str = ""
+    """Secret in the release's namespace whose entry `token` is sent as a bearer. Empty: none is sent."""
+
+
 class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Defaults and limits of recordings."""
 
@@ -135,11 +144,19 @@ class BringOwn(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Off by default: a new program in a production container may trigger security alerts."""
 
 
+class Thinning(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Of what ended longer ago than `after_secs`, one in each `every_secs` is kept."""
+
+    after_secs: Seconds
+    every_secs: Annotated[float, msgspec.Meta(ge=1)]
+
+
 class Retention(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Retention. The newest good profile of each ordinal, and pinned ones, are always kept."""
 
     max_per_ordinal: Positive = 20
-    """Good profiles of one ordinal; pinned ones do not count."""
+    """Good profiles of one ordinal; those of SamplyTriggers' schedules and all others count separately. Pinned ones do
+    not count."""
     max_failures_per_ordinal: Positive = 5
     """Failures of one ordinal."""
     max_pipeline_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -150,6 +167,8 @@ class Retention(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Share of the volume (space of profiles plus free space) that profiles may use."""
     max_age_secs: Seconds = 30 * 24 * 3600
     """Age since their end."""
+    thinning: tuple[Thinning, ...] = ()
+    """Of each ordinal's good profiles of schedules; the last step that applies to an age counts. Empty: none."""
     absence_grace_secs: Seconds = 300
     """How long an object must be absent from complete lists before its file is deleted, if its deletion was not
     observed."""
@@ -403,11 +422,14 @@ class Paths(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     heartbeat: str = "/tmp/heartbeat"  # noqa: S108 - an emptyDir of the pod's own
     feldera_keys: str = "/etc/samply-operator-feldera-keys"
     """Where the Secret of feldera.secretName is mounted, in the container operator."""
+    prometheus: str = "/etc/samply-operator-prometheus"
+    """The same of prometheus.secretName."""
 
 
 class Settings(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     targets: Targets = Targets()
     feldera: Feldera = Feldera()
+    prometheus: Prometheus = Prometheus()
     recording: Recording = Recording()
     ephemeral: Ephemeral = Ephemeral()
     bring_own: BringOwn = BringOwn()

@@ -160,7 +160,8 @@ def test_the_triggers_crd_has_the_fields_of_the_model(trigger_crd: helm.Object) 
         for name, type_ in fields.items():
             for part in (type_, *get_args(type_)):
                 if isinstance(part, type) and issubclass(part, msgspec.Struct):
-                    check(node["properties"][name], part)
+                    inner = node["properties"][name]
+                    check(inner.get("items", inner), part)
 
     parts = trigger_crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
     check(parts["spec"], trigger.TriggerSpec)

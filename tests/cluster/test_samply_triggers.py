@@ -21,6 +21,7 @@ from support.alerting import Alerting
 pytestmark = pytest.mark.cluster
 
 EVERY = {"schedule": {"every": "10s"}}
+QUERY = {"prometheus": {"query": "up"}}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,6 +74,14 @@ def put(pipeline: Pipeline, made: list[str], **spec: Any) -> str:
         ({"when": {"schedule": {"cron": "* * *"}}}, "spec.when.schedule.cron"),
         ({"when": {"schedule": {"cron": "@daily"}}}, "spec.when.schedule.cron"),
         ({"when": {"schedule": {"every": "5m", "timeZone": "Europe/Berlin"}}}, "timeZone has no meaning"),
+        ({"when": {"metric": {"above": 1}}}, "exactly one of prometheus and feldera"),
+        ({"when": {"metric": QUERY}}, "exactly one of above, below and baseline"),
+        ({"when": {"metric": QUERY | {"above": 1, "below": 2}}}, "exactly one of above, below and baseline"),
+        ({"when": {"metric": QUERY | {"above": 1, "recovery": 2}}}, "recovery must not be more"),
+        ({"when": {"metric": QUERY | {"below": 1, "recovery": 0.5}}}, "recovery must not be less"),
+        ({"when": {"metric": QUERY | {"baseline": {"percent": 50}, "recovery": 51}}}, "recovery must be from 0"),
+        ({"when": {"metric": {"feldera": {}, "above": 1}}}, "exactly one of stat and metric"),
+        ({"when": {"metric": {"feldera": {"stat": "a", "matchLabels": {"a": "b"}}, "above": 1}}}, "no meaning"),
         ({"concurrencyPolicy": "Never"}, "concurrencyPolicy"),
         ({"template": {"durationSeconds": 0}}, "durationSeconds"),
         ({"name": "t" * 53}, "at most 52 characters"),
@@ -83,6 +92,20 @@ def test_bad_input_is_refused(spec: dict[str, Any], said: str, install: Install)
     done = kubectl.run("-n", install.namespace, "create", "-f", "-", "--dry-run=server", body=build(**spec))
     assert done.returncode != 0
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        QUERY | {"above": 1, "recovery": 0.5},
+        QUERY | {"below": 0.25, "recovery": 1, "forSeconds": 30},
+        {"feldera": {"stat": "cpu_msecs", "per": "second"}, "baseline": {"percent": 50}, "recovery": 0},
+    ],
+    ids=str,
+)
+def test_metrics_are_taken(metric: dict[str, Any], install: Install) -> None:
+    body = build(when={"metric": metric})
+    kubectl.succeed("-n", install.namespace, "create", "-f", "-", "--dry-run=server", body=body)
 
 
 def test_a_schedule_fires_and_kubectl_shows_it(pipeline: Pipeline, made: list[str]) -> None:

@@ -70,6 +70,7 @@ class Alerting:
         self._webhook_url = webhook_url
         self._token = token
         self._stack = ExitStack()
+        self.prometheus_url = f"http://127.0.0.1:{find_port()}"
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.exporter)
@@ -85,7 +86,7 @@ class Alerting:
         self._run(
             "prometheus",
             self._write("prometheus.yml", self._build_rules(address)),
-            f"--web.listen-address=127.0.0.1:{find_port()}",
+            f"--web.listen-address={self.prometheus_url.removeprefix('http://')}",
             f"--storage.tsdb.path={self.folder / 'prometheus'}",
         )
         return self

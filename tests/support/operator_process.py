@@ -80,6 +80,7 @@ class OperatorProcess:
         work = (
             self.engine.queue.run(), self.engine.deletions.queue.run(), self.claims.queue.run(),
             self.engine.renew_leases(), self._clean_once(), self.triggers.queue.run(), self.triggers.follow(),
+            self.triggers.readings.run(),
         )  # fmt: skip
         self._tasks = [asyncio.create_task(each) for each in work]
         return self

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import msgspec
 from aiohttp import hdrs
 
 from samply_operator import errors, json_errors
+from samply_operator.authorities import Authorities
 from samply_operator.feldera.answers import Config, ErrorBody, PipelineInfo, Session, Stats
 
 TENANT = "Feldera-Tenant"
@@ -29,8 +29,6 @@ TENANT = "Feldera-Tenant"
 ANSWER_SECS = 5.0
 CONNECT_SECS = 3.0
 DOWNLOAD_SECS = 300.0
-AUTHORITIES_SECS = 60.0
-"""How long the trusted certificates are kept."""
 MAX_BYTES = 8 * 1024 * 1024
 """Of an answer that is kept in memory; thousands of pipelines fit."""
 MAX_GRAPH_BYTES = 64 * 1024 * 1024
@@ -87,8 +85,7 @@ class FelderaClient:
         """`url` is that of the API server, such as https://feldera-api-server.feldera:8080. Authorities are those that
         OpenSSL trusts, a private one by its variable SSL_CERT_FILE (the chart's extraCaBundle)."""
         self.url = url.rstrip("/")
-        self._context: ssl.SSLContext | None = None
-        self._loaded_at = 0.0
+        self._authorities = Authorities()
         self._answer_secs = answer_secs
         self._session: aiohttp.ClientSession | None = None
 
@@ -207,7 +204,7 @@ class FelderaClient:
                 self.url + path,
                 headers=login.build_headers(),
                 allow_redirects=False,
-                ssl=await asyncio.to_thread(self._load_context),
+                ssl=await self._authorities.load(),
                 **more,  # type: ignore[arg-type]  # aiohttp's own type has more arguments
             ) as response:
                 if response.status not in {200, 202, 204}:
@@ -215,13 +212,6 @@ class FelderaClient:
                 yield response
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _build_unavailable(self.url, error) from error
-
-    def _load_context(self) -> ssl.SSLContext:
-        """With the authorities' files as they are, or were a moment ago: they change without a restart."""
-        if self._context is None or time.monotonic() - self._loaded_at > AUTHORITIES_SECS:
-            self._context = ssl.create_default_context()
-            self._loaded_at = time.monotonic()
-        return self._context
 
 
 def _path(name: str) -> str:

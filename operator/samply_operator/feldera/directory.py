@@ -88,6 +88,23 @@ async def find(client: FelderaClient, settings: Settings, pipeline_id: str) -> t
     )
 
 
+async def locate(
+    client: FelderaClient, settings: Settings
+) -> tuple[Mapping[str, tuple[str, Login]], errors.FelderaError | None]:
+    """The name of each pipeline, and a login that sees it, by its id; and the first fault, if there was one. Raises
+    FelderaUnauthenticated where there is no key."""
+    logins = await asyncio.to_thread(read_logins, settings.feldera, Path(settings.paths.feldera_keys))
+    answers = await asyncio.gather(*(_list(client, login) for login in logins.values()))
+    found: dict[str, tuple[str, Login]] = {}
+    fault: errors.FelderaError | None = None
+    for login, answer in zip(logins.values(), answers, strict=True):
+        if isinstance(answer, errors.FelderaError):
+            fault = fault or answer
+        else:
+            found |= {info.id: (info.name, login) for info in answer.pipelines}
+    return found, fault
+
+
 async def look_up(client: FelderaClient, settings: Settings) -> Directory:
     """With the keys as they are now. Raises FelderaUnauthenticated where there is none."""
     logins = await asyncio.to_thread(read_logins, settings.feldera, Path(settings.paths.feldera_keys))

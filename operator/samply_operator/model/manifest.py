@@ -74,6 +74,8 @@ class TriggeredBy(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     cause: str = ""
     link: str = ""
     """To the alert; empty: it was none."""
+    when: str = ""
+    """The kind of trigger, such as names.SCHEDULE. Empty: an earlier version did not say."""
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -51,12 +51,66 @@ class AlertMatch(_Part, frozen=True):
     pod_label: str = "pod"
 
 
+class PrometheusQuery(_Part, frozen=True):
+    """The result of an instant query. The two labels say which pipeline and pod a series is about."""
+
+    query: str
+    pipeline_label: str = "pipeline"
+    pod_label: str = "pod"
+
+
+class FelderaValue(_Part, frozen=True):
+    """A value of a pipeline in Feldera's API: one of `stat` (of global_metrics in /stats) and `metric` (in /metrics,
+    the sum of all series with these labels).
+
+    `per` empty: the value itself; PER_SECOND: its increase in a second; else the name of another one of the same kind:
+    the increase of this one, divided by the increase of that one."""
+
+    stat: str = ""
+    metric: str = ""
+    match_labels: dict[str, str] = {}
+    per: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.stat or self.metric
+
+
+PER_SECOND = "second"
+
+
+class Baseline(_Part, frozen=True):
+    """Further from the median of the last `window_seconds` than `percent` of it, and than `min_difference`."""
+
+    percent: float
+    direction: Literal["Above", "Below", "Both"] = "Above"
+    window_seconds: int = 3600
+    min_difference: float = 0.0
+
+
+class Metric(_Part, frozen=True):
+    """Exactly one source, and exactly one of `above`, `below` and `baseline`, for `for_seconds`.
+
+    `recovery`: what a value, once beyond, must reach to count as normal again; with `baseline` in percent."""
+
+    prometheus: PrometheusQuery | None = None
+    feldera: FelderaValue | None = None
+    above: float | None = None
+    below: float | None = None
+    baseline: Baseline | None = None
+    recovery: float | None = None
+    for_seconds: int = 0
+    every_seconds: int = 15
+    warm_up_seconds: int = 0
+
+
 class When(_Part, frozen=True):
     """Exactly one of them."""
 
     schedule: Schedule | None = None
     restart: Restart | None = None
     alert: AlertMatch | None = None
+    metric: Metric | None = None
 
     @property
     def kind(self) -> str:
@@ -106,6 +160,15 @@ class LastNotFired(_Part, frozen=True):
     message: str = ""
 
 
+class Exceeding(_Part, frozen=True):
+    """A place whose value has been beyond the limit for long enough, since then."""
+
+    pipeline: str
+    ordinal: int
+    since: str
+    fired: bool = False
+
+
 class TriggerStatus(_Part, frozen=True):
     """Written by the operator, and read again after its restart."""
 
@@ -121,6 +184,10 @@ class TriggerStatus(_Part, frozen=True):
     fired: int = 0
     would_have_fired: int = 0
     """With dryRun."""
+    value: str = ""
+    """Of a metric, where it is furthest towards the limit; as of the last evaluation that was written."""
+    exceeding: tuple[Exceeding, ...] = ()
+    """Written before a trigger fires for them, so that it never fires twice."""
     last_fired: LastFired = LastFired()
     last_not_fired: LastNotFired = LastNotFired()
     conditions: tuple[dict[str, Any], ...] = ()

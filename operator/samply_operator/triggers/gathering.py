@@ -13,14 +13,20 @@ from samply_operator.rules import times
 from samply_operator.rules.discovery import containers
 from samply_operator.rules.recording import admit
 from samply_operator.rules.triggers import limits
-from samply_operator.rules.triggers.facts import Facts, Made, Place
+from samply_operator.rules.triggers.facts import Facts, Made, Observed, Place
 
 UNCOUNTED = frozenset({"Failed", "Cancelled"})
 
 
-def gather(engine: Engine, trigger: SamplyTrigger, reserved: Mapping[str, Made], now: float) -> Facts:
+def gather(
+    engine: Engine,
+    trigger: SamplyTrigger,
+    reserved: Mapping[str, Made],
+    now: float,
+    observed: Observed | None = None,
+) -> Facts:
     """`reserved`: by name, what this process created; it counts also after its deletion."""
-    places = tuple(_list_places(engine, trigger))
+    places = list_places(engine, trigger)
     seen = {profile.name: profile for profile in engine.world.groups.list_of_trigger(*trigger.key)}
     gone = (_refresh(engine, made) for name, made in reserved.items() if name not in seen)
     window = limits.find_effective(trigger.spec).window_secs
@@ -32,7 +38,13 @@ def gather(engine: Engine, trigger: SamplyTrigger, reserved: Mapping[str, Made],
         (*map(_describe, seen.values()), *gone),
         {place.key: _sum_sampled(engine, trigger.namespace, place, now - window) for place in places},
         duration,
+        observed,
     )
+
+
+def list_places(engine: Engine, trigger: SamplyTrigger) -> tuple[Place, ...]:
+    """What the trigger selects now."""
+    return tuple(_list_places(engine, trigger))
 
 
 def _refresh(engine: Engine, made: Made) -> Made:

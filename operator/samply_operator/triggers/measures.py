@@ -14,3 +14,7 @@ NOT_FIRED = count(
     OPERATOR, "trigger_not_fired_total", "Causes for which a SamplyTrigger did not record a place.", ("when", "reason")
 )
 PROFILES = count(OPERATOR, "trigger_profiles_total", "SamplyProfiles that SamplyTriggers created.", ("when",))
+READINGS = count(
+    OPERATOR, "trigger_readings_total", "Readings of metrics for SamplyTriggers, by what came of them.",
+    ("source", "outcome"),
+)  # fmt: skip

@@ -21,14 +21,15 @@ from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.alert import Alert
 from samply_operator.model.profile import parse_object
-from samply_operator.model.trigger import AlertMatch, SamplyTrigger, TriggerStatus, When
+from samply_operator.model.trigger import AlertMatch, Metric, SamplyTrigger, TriggerStatus, When
 from samply_operator.recorder.engine import Engine
-from samply_operator.rules.triggers import limits, naming, status
+from samply_operator.rules.triggers import limits, metric, naming, status
 from samply_operator.rules.triggers.alerts import decide_alert
 from samply_operator.rules.triggers.decide import decide, find_expired
-from samply_operator.rules.triggers.facts import Decision, Facts, Firing, Made, Place, Skip
+from samply_operator.rules.triggers.facts import Decision, Facts, Firing, Made, Observed, Place, Skip
 from samply_operator.supervisor import Supervisor
 from samply_operator.triggers import gathering, measures
+from samply_operator.triggers.readings import Readings
 from samply_operator.triggers.watch import TriggerWatch
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,9 @@ class _Known:
     written: TriggerStatus
     reserved: dict[str, Made] = field(default_factory=dict)
     """Created by this process, or about to be, by name."""
+    metric: Metric | None = None
+    """To which `observed` belongs."""
+    observed: Observed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Triggers:
         self._engine = engine
         self._known: dict[Key, _Known] = {}
         self.watch = TriggerWatch(engine.context.client, namespaces, engine.activity, self.see)
+        self.readings = Readings(engine, self._find, self._take_reading)
         self.queue: WorkQueue[Key] = WorkQueue(self.evaluate, name="triggers", activity=engine.activity)
 
     async def run(self) -> None:
@@ -76,7 +81,11 @@ class Triggers:
         async with Supervisor() as supervisor:
             supervisor.start("SamplyTriggers", self.watch.run())
             supervisor.start("triggers", self.queue.run())
+            supervisor.start("metrics for triggers", self.readings.run())
             supervisor.start("changes for triggers", self.follow())
+
+    def _find(self, key: Key) -> SamplyTrigger | None:
+        return self.watch.triggers.get(key)
 
     def see(self, keys: set[Key]) -> None:
         """They came, changed or went. A change of a status is our own."""
@@ -84,6 +93,8 @@ class Triggers:
             trigger, known = self.watch.triggers.get(key), self._known.get(key)
             if trigger is None or known is None or known.uid != trigger.uid or known.spec_seen != _find_spec(trigger):
                 self.queue.put(key)
+                if trigger is not None:
+                    self.readings.see(trigger)
         kinds = Counter(trigger.spec.when.kind for trigger in self.watch.triggers.values())
         for kind in When.__struct_fields__:
             measures.TRIGGERS.labels(kind).set(kinds[kind])
@@ -118,7 +129,11 @@ class Triggers:
 
     async def _decide(self, trigger: SamplyTrigger, rule: Callable[[Facts], Decision]) -> Carried:
         known, now = self._know(trigger), self._engine.context.now()
-        facts = gathering.gather(self._engine, replace(trigger, status=known.status), known.reserved, now)
+        observed = None
+        if known.observed is not None and known.metric == trigger.spec.when.metric:
+            observed = replace(known.observed, told=known.written.exceeding)
+        shown = replace(trigger, status=known.status)
+        facts = gathering.gather(self._engine, shown, known.reserved, now, observed)
         decision = rule(facts)
         # No await between the decision and the reservation: nothing is decided on twice.
         self._reserve(known, facts, decision.fire)
@@ -130,6 +145,26 @@ class Triggers:
     async def take_alert(self, trigger: SamplyTrigger, match: AlertMatch, alert: Alert) -> Carried:
         """Decide on a firing alert whose labels match, and carry it out. Can be repeated."""
         return await self._decide(trigger, lambda facts: decide_alert(facts, match, alert))
+
+    def _take_reading(
+        self,
+        trigger: SamplyTrigger,
+        wanted: Metric,
+        places: Sequence[Place],
+        answer: tuple[metric.Value, ...] | Skip,
+        at: float,
+    ) -> None:
+        """A source was asked at that time."""
+        known = self._know(trigger)
+        if known.observed is None or known.metric != wanted:
+            before = trigger.status.exceeding if known.metric is None else ()
+            facts = gathering.gather(self._engine, trigger, known.reserved, at)
+            known.metric, known.observed = wanted, Observed(metric.restore(before, facts))
+        if isinstance(answer, Skip):
+            known.observed = replace(known.observed, fault=answer)
+        else:
+            known.observed = Observed(metric.observe_all(wanted, places, answer, known.observed.states, at))
+        self.queue.put(trigger.key)
 
     def _know(self, trigger: SamplyTrigger) -> _Known:
         known = self._known.get(trigger.key)
@@ -162,9 +197,14 @@ class Triggers:
             0 if trigger.spec.dry_run else sum(len(outcome.profiles) for outcome in outcomes)
         )
         before = known.status
+        observed = None
+        if facts.observed is not None and known.observed is not None:
+            # A reading may have come meanwhile: what fired is marked in the newest.
+            observed = known.observed = metric.mark_fired(known.observed, decision, facts)
         known.status = status.update(
-            before, trigger, decision, outcomes, skips, active=active, now=self._engine.context.now()
-        )
+            before, trigger, decision, outcomes, skips,
+            active=active, now=self._engine.context.now(), observed=observed,
+        )  # fmt: skip
         self._measure(trigger, outcomes, skips)
         await self._tell(trigger, known, before, outcomes)
         for expired in find_expired(facts):

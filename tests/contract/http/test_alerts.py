@@ -114,7 +114,7 @@ async def test_a_notification_is_retryable_while_the_operator_is_unavailable(ser
 
 async def test_the_history_says_which_trigger_asked_and_links_the_alert(service: Service) -> None:
     link = ALERT["generatorURL"]
-    service.put(1, trigger=TriggeredBy("slow", "Alert SlowStep", link))
+    service.put(1, trigger=TriggeredBy("slow", "Alert SlowStep", link, "alert"))
     await service.settle()
     facts = (await service.get(f"/v0/pipelines/orders/samply_profiles/{make_id(1)}")).read_json()
-    assert facts["trigger"] == {"name": "slow", "cause": "Alert SlowStep", "link": link}
+    assert facts["trigger"] == {"name": "slow", "cause": "Alert SlowStep", "link": link, "when": "alert"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from samply_operator import errors
+from samply_operator import authorities, errors
 from samply_operator.feldera import client as client_
 from samply_operator.feldera.client import FelderaClient, Login
 from support.certificates import write_pair
@@ -242,7 +242,7 @@ async def test_a_private_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     bundle = tmp_path / "ca.crt"
     bundle.write_bytes((tmp_path / "b" / "tls.crt").read_bytes())
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    monkeypatch.setattr(client_, "AUTHORITIES_SECS", 0.0)
+    monkeypatch.setattr(authorities, "KEPT_SECS", 0.0)
     async with FakeFeldera(context=context) as feldera, FelderaClient(feldera.url) as client:
         with pytest.raises(errors.FelderaUnavailable, match="not trusted"):
             await client.list_pipelines(ALICE)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samply_operator.model.manifest import Manifest, StoredFile
+from samply_operator.model import names
+from samply_operator.model.manifest import Manifest, StoredFile, TriggeredBy
 from samply_operator.rules import times
 from samply_operator.rules.storage import retention
 from samply_operator.rules.storage.retention import Room
-from samply_operator.settings import Retention
+from samply_operator.settings import Retention, Thinning
 from support.samples import NOW, make_manifest
 
 DAY = 86_400.0
@@ -137,6 +139,80 @@ def test_a_volume_that_others_filled_keeps_the_newest() -> None:
     history = [good(1, age=9), good(2, age=8), good(3, ordinal=1)]
     room = Room(free_bytes=0, min_free_bytes=10**9)
     assert decide(history, room=room) == [("id-001", "VolumeBytes")]
+
+
+SCHEDULED = {"trigger": TriggeredBy("t", when=names.SCHEDULE)}
+STEPS = [Thinning(DAY, 3600), Thinning(7 * DAY, DAY)]
+ROUND = NOW // DAY * DAY
+"""A midnight."""
+
+
+def thin(manifests: Iterable[Manifest], pinned: Iterable[str] = (), now: float = ROUND) -> list[str]:
+    """Ids of what is kept."""
+    kept = list(manifests)
+    limits = Retention(thinning=tuple(STEPS), max_per_ordinal=10_000)
+    removals = retention.decide(kept, pinned=set(pinned), busy=(), room=ROOMY, limits=limits, now=now)
+    assert {removal.reason for removal in removals} <= {"Thinned", "Age"}
+    gone = {removal.manifest.id for removal in removals}
+    return [manifest.id for manifest in kept if manifest.id not in gone]
+
+
+def ended(number: int, at: float, **changes: Any) -> Manifest:
+    return msgspec.structs.replace(good(number, age=NOW - at), **SCHEDULED | changes)
+
+
+def test_all_for_a_day_one_an_hour_for_a_week_one_a_day_for_a_month() -> None:
+    """One every five minutes for 40 days, removed as time goes by."""
+    kept: dict[str, float] = {}
+    made = [ROUND - 40 * DAY + 300 * n + 60 for n in range(40 * 288)]
+    for day in range(41):
+        now = ROUND - (40 - day) * DAY
+        kept |= {f"{at:.0f}": at for at in made if now - DAY < at <= now}
+        ids = thin([ended(0, at, id=name) for name, at in kept.items()], now=now)
+        kept = {name: kept[name] for name in ids}
+    ages = [(ROUND - at) / DAY for at in kept.values()]
+    assert [sum(low < age <= high for age in ages) for low, high in ((0, 1), (1, 7), (7, 30), (30, 99))] == [
+        288, 6 * 24, 23, 0,
+    ]  # fmt: skip
+    assert len({at // DAY for at in kept.values() if ROUND - at > 7 * DAY}) == 23
+
+
+def test_what_is_removed_does_not_depend_on_how_often() -> None:
+    """The first of an interval is the first to be old enough."""
+    made = [ended(n, ROUND - 8 * DAY + 900 * n) for n in range(200)]
+    step_by_step = made
+    for now in (ROUND - 7 * DAY, ROUND - 3 * DAY, ROUND - 1800, ROUND):
+        names_kept = set(thin(step_by_step, now=now))
+        step_by_step = [manifest for manifest in step_by_step if manifest.id in names_kept]
+    assert [manifest.id for manifest in step_by_step] == thin(made)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trigger": None},
+        {"trigger": TriggeredBy("t", when="alert")},
+        {"trigger": TriggeredBy("t")},
+        {"outcome": "Failed"},
+    ],
+    ids=["manual", "incident", "of an earlier version", "failure"],
+)
+def test_other_profiles_are_not_thinned(changes: dict[str, Any]) -> None:
+    made = [ended(n, ROUND - 3 * DAY + n, **changes) for n in range(5)]
+    assert thin(made) == [manifest.id for manifest in made]
+
+
+def test_a_pin_is_apart_and_the_newest_stays() -> None:
+    made = [ended(n, ROUND - 3 * DAY + n) for n in range(5)]
+    assert thin(made, pinned=["id-000", "id-002"]) == ["id-000", "id-001", "id-002", "id-004"]
+    others = [ended(n + 10, ROUND - 3 * DAY + n, ordinal=1) for n in range(2)]
+    assert thin([*made, *others]) == ["id-000", "id-004", "id-010", "id-011"]
+
+
+def test_what_a_schedule_makes_displaces_no_other_profile() -> None:
+    """And the other way round."""
+    made = [good(1, age=99), *(good(n, age=90 - n, **SCHEDULED) for n in range(2, 6)), good(6, age=9)]
+    assert decide(made, max_per_ordinal=2) == [("id-002", "OrdinalCount"), ("id-003", "OrdinalCount")]
 
 
 def test_the_message_names_the_setting() -> None:

@@ -209,7 +209,7 @@ def test_an_object_carries_name_cause_and_labels_and_has_no_owner() -> None:
         names.MADE_BY: "t-1",
         names.REQUEST: naming.build_request(trigger, CAUSE),
     }
-    assert meta["annotations"] == {names.CAUSE: "Schedule of noon"}
+    assert meta["annotations"] == {names.CAUSE: "Schedule of noon", names.WHEN: names.SCHEDULE}
     assert body["spec"] == {"pipeline": "a", "ordinal": 1, "durationSeconds": 60, "rateHz": 99}
 
 

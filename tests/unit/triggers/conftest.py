@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from samply_operator.feldera.client import FelderaClient
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.settings import Recording, Settings
@@ -26,12 +27,14 @@ class Stage:
     cluster: FakeCluster
     root: Path
     now: float = NOW
+    settings: Settings = SETTINGS
+    feldera: FelderaClient | None = None
     operator: OperatorProcess = field(init=False)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[OperatorProcess]:
         """One life of the operator."""
-        operator = OperatorProcess(self.cluster, self.root, SETTINGS)
+        operator = OperatorProcess(self.cluster, self.root, self.settings, feldera=self.feldera)
         operator.change_context(now=lambda: self.now)
         async with operator:
             self.operator = operator

@@ -122,7 +122,7 @@ class Retention:
         self._last_pass = (now, uptime)
         if uptime < self._doubted_until:
             # The time on the volume stays unchanged: a restart does not end the doubt.
-            return msgspec.structs.replace(limits, max_age_secs=math.inf)
+            return msgspec.structs.replace(limits, max_age_secs=math.inf, thinning=())
         try:
             await asyncio.to_thread(side_files.write_clock, now)
         except StoreError as error:

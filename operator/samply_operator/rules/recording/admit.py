@@ -20,7 +20,7 @@ from samply_operator.rules.discovery import containers, locate, naming
 from samply_operator.rules.recording import failures, lease
 from samply_operator.settings import Settings
 
-CAUSE_LIMIT, LINK_LIMIT = 500, 2000
+CAUSE_LIMIT, LINK_LIMIT, WHEN_LIMIT = 500, 2000, 40
 """Anybody who may write a SamplyProfile may write its annotations."""
 
 
@@ -273,5 +273,5 @@ def build_trigger(profile: SamplyProfile) -> TriggeredBy | None:
     """The trigger that created it, and why; None: none did."""
     if not profile.trigger:
         return None
-    cause, link = (profile.annotations.get(name, "") for name in (names.CAUSE, names.ALERT))
-    return TriggeredBy(profile.trigger, cause[:CAUSE_LIMIT], link[:LINK_LIMIT])
+    cause, link, when = (profile.annotations.get(name, "") for name in (names.CAUSE, names.ALERT, names.WHEN))
+    return TriggeredBy(profile.trigger, cause[:CAUSE_LIMIT], link[:LINK_LIMIT], when[:WHEN_LIMIT])

@@ -1,4 +1,4 @@
-"""Which stored attempts to remove, and why: by age, count and bytes, oldest first.
+"""Which stored attempts to remove, and why: by age, count and bytes, oldest first; and what a schedule made is thinned.
 
 Never removed: the newest good profile of an ordinal, pinned profiles, and those in use by a recording. Failures are
 counted separately, so that they never displace a good profile.
@@ -10,14 +10,15 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from samply_operator.model import names
 from samply_operator.model.manifest import Manifest
 from samply_operator.model.profile import Failure
 from samply_operator.rules import times
 from samply_operator.rules.recording import failures, status
 from samply_operator.rules.storage import order
-from samply_operator.settings import Retention
+from samply_operator.settings import Retention, Thinning
 
-Reason = Literal["Age", "OrdinalCount", "FailureCount", "PipelineBytes", "TotalCount", "VolumeBytes"]
+Reason = Literal["Age", "Thinned", "OrdinalCount", "FailureCount", "PipelineBytes", "TotalCount", "VolumeBytes"]
 
 BLOCK_BYTES = 4096
 OVERHEAD_BYTES = 2 * BLOCK_BYTES
@@ -30,6 +31,7 @@ FREE_MARGIN = 2
 
 REASONS: dict[Reason, str] = {
     "Age": "it was older than config.retention.maxAgeSecs",
+    "Thinned": "an earlier one of the same interval of config.retention.thinning is kept",
     "OrdinalCount": "its ordinal had more than config.retention.maxPerOrdinal newer ones",
     "FailureCount": "its ordinal had more than config.retention.maxFailuresPerOrdinal newer failures",
     "PipelineBytes": "its pipeline had more than config.retention.maxPipelineBytes",
@@ -83,6 +85,9 @@ def decide(
     removals = [Removal(m, "Age") for m in kept if m.id not in safe and _is_older(m, limits.max_age_secs, now)]
     budget = compute_budget(measure_all(kept, extras), room, limits.max_volume_percent)
     kept = _without(kept, removals)
+    thinned = [Removal(m, "Thinned") for m in find_thinned(kept, limits.thinning, frozenset(pinned), now)]
+    removals += [removal for removal in thinned if removal.manifest.id not in safe]
+    kept = _without(kept, removals)
     for limit in _build_limits(limits, frozenset(pinned), budget, extras):
         found = _trim(kept, safe, limit)
         removals += found
@@ -97,6 +102,28 @@ def find_newest_good(manifests: Iterable[Manifest]) -> frozenset[str]:
         if _is_good(manifest):
             newest[_ordinal_of(manifest)] = manifest.id
     return frozenset(newest.values())
+
+
+def find_thinned(
+    manifests: Sequence[Manifest], steps: Sequence[Thinning], pinned: Collection[str], now: float
+) -> Sequence[Manifest]:
+    """Of each ordinal's good profiles of schedules those that are neither pinned nor the first of their interval.
+
+    Intervals count from the Unix epoch. The first one stays, because it is also the first to be older than a step."""
+    found: list[Manifest] = []
+    seen: set[Hashable] = set()
+    for finished_at, manifest in sorted(((_find_end(m), m) for m in manifests), key=lambda each: each[0]):
+        reached = [step for step in steps if now - finished_at > step.after_secs]
+        if not (reached and finished_at > 0 and _is_of_schedule(manifest) and _is_good(manifest)):
+            continue
+        every_secs = max(reached, key=lambda step: step.after_secs).every_secs
+        interval = (_ordinal_of(manifest), every_secs, finished_at // every_secs)
+        if manifest.id in pinned:
+            continue
+        if interval in seen:
+            found.append(manifest)
+        seen.add(interval)
+    return found
 
 
 def compute_budget(own_bytes: int, room: Room, max_percent: int) -> int:
@@ -144,7 +171,7 @@ def _build_limits(limits: Retention, pinned: frozenset[str], budget: int, extras
         return measure(manifest, extras)
 
     found = [
-        _Limit("OrdinalCount", lambda m: _ordinal_of(m) if _is_good(m) else None, count, limits.max_per_ordinal),
+        _Limit("OrdinalCount", _find_series, count, limits.max_per_ordinal),
         _Limit(
             "FailureCount", lambda m: None if _is_good(m) else _ordinal_of(m), count, limits.max_failures_per_ordinal
         ),
@@ -187,9 +214,23 @@ def _ordinal_of(manifest: Manifest) -> Hashable:
     return manifest.namespace, manifest.pipeline, manifest.ordinal
 
 
+def _find_series(manifest: Manifest) -> Hashable | None:
+    """What is recorded all the time must not displace the profile of an incident."""
+    return (_ordinal_of(manifest), _is_of_schedule(manifest)) if _is_good(manifest) else None
+
+
+def _is_of_schedule(manifest: Manifest) -> bool:
+    return manifest.trigger is not None and manifest.trigger.when == names.SCHEDULE
+
+
 def _is_older(manifest: Manifest, age_secs: float, now: float) -> bool:
-    try:
-        finished = times.parse_time(manifest.finished_at)
-    except ValueError:
-        return False
+    finished = _find_end(manifest)
     return finished > 0 and now - finished > age_secs
+
+
+def _find_end(manifest: Manifest) -> float:
+    """0: unknown."""
+    try:
+        return times.parse_time(manifest.finished_at)
+    except ValueError:
+        return 0.0

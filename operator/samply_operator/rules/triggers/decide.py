@@ -7,7 +7,7 @@ from dataclasses import replace
 from samply_operator.errors import InvalidSpec
 from samply_operator.model.trigger import Restart, SamplyTrigger, Schedule
 from samply_operator.rules import times
-from samply_operator.rules.triggers import limits, schedule
+from samply_operator.rules.triggers import limits, metric, schedule
 from samply_operator.rules.triggers.facts import Cause, Decision, Facts, Made, Place, Skip
 from samply_operator.rules.triggers.firing import ACTIVE_SECS, fire
 
@@ -27,6 +27,8 @@ def decide(facts: Facts) -> Decision:
         return _decide_restart(facts, spec.when.restart)
     if spec.when.alert is not None:
         return Decision()  # it fires when one comes: alerts.py
+    if spec.when.metric is not None:
+        return metric.decide_metric(facts, spec.when.metric)
     return Decision(fault=Skip("Unreadable", "spec.when has nothing that this version of the operator knows."))
 
 

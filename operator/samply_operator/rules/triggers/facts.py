@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from samply_operator.model.trigger import SamplyTrigger
+from samply_operator.model.trigger import Exceeding, SamplyTrigger
+from samply_operator.rules.triggers.excursion import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,27 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class Skip:
+    """Why it did not fire, for a cause that was there."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A metric as it is known: by the keys of places. `told`: what the written status says of them."""
+
+    states: Mapping[tuple[str, int], State] = field(default_factory=dict)
+    fault: Skip | None = None
+    """Why the source said nothing the last time."""
+    told: tuple[Exceeding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """`sampled`: seconds for which each place was sampled, or is to be, within the window of the limits, by anybody."""
+    """`observed` None: nothing was read yet. `sampled`: seconds for which each place was sampled, or is to be, within
+    the window of the limits, by anybody."""
 
     trigger: SamplyTrigger
     now: float
@@ -58,6 +78,7 @@ class Facts:
     made: tuple[Made, ...] = ()
     sampled: Mapping[tuple[str, int], float] = field(default_factory=dict)
     duration_secs: int = 30
+    observed: Observed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +94,6 @@ class Cause:
 class Firing:
     cause: Cause
     places: tuple[Place, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """Why it did not fire, for a cause that was there."""
-
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def fire(
         known = {(made.pipeline, made.ordinal) for made in facts.made if made.request == request}
         left = tuple(place for place in places if place.key not in known)
         if not left:
-            skips += [] if known else [_describe_none(facts)]
+            skips += [] if known else [describe_none(facts)]
             continue
         blocking = _find_blocking(facts, request)
         if blocking and facts.trigger.spec.concurrency_policy == "Replace":
@@ -48,7 +48,7 @@ def _find_blocking(facts: Facts, request: str) -> tuple[Made, ...]:
     return tuple(made for made in facts.made if made.is_active and made.request != request)
 
 
-def _describe_none(facts: Facts) -> Skip:
+def describe_none(facts: Facts) -> Skip:
     return Skip("NoPipeline", f"spec.pipelines selects nothing in namespace {facts.trigger.namespace}.")
 
 

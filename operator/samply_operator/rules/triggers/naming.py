@@ -52,14 +52,15 @@ def build_object(trigger: SamplyTrigger, cause: Cause, place: Place) -> dict[str
             "name": build_name(trigger, request, place),
             "namespace": trigger.namespace,
             "labels": labels | {names.MADE_BY: trigger.name, names.REQUEST: request},
-            "annotations": build_annotations(cause),
+            "annotations": build_annotations(trigger, cause),
         },
         "spec": render_spec(build_spec(trigger, place)),
     }
 
 
-def build_annotations(cause: Cause) -> Mapping[str, str]:
-    return {names.CAUSE: cause.text} | ({names.ALERT: cause.link} if cause.link else {})
+def build_annotations(trigger: SamplyTrigger, cause: Cause) -> Mapping[str, str]:
+    about = {names.CAUSE: cause.text, names.WHEN: trigger.spec.when.kind}
+    return about | ({names.ALERT: cause.link} if cause.link else {})
 
 
 def is_copied(label: str) -> bool:

@@ -11,10 +11,11 @@ import msgspec
 from samply_operator.model.trigger import LastFired, LastNotFired, SamplyTrigger, TriggerSpec, TriggerStatus
 from samply_operator.rules import times
 from samply_operator.rules.recording.status import ConditionStatus, set_condition
-from samply_operator.rules.triggers.facts import Decision, Skip
+from samply_operator.rules.triggers import metric
+from samply_operator.rules.triggers.facts import Decision, Observed, Skip
 
 TOLD_SECS = 600.0
-"""A status in which only the time of the last evaluation changed is written this often."""
+"""A status in which only the time of the last evaluation and the value changed is written this often."""
 AGAIN_SECS = 60.0
 """The same reason for not firing is written this often."""
 MESSAGE_LIMIT = 1000
@@ -34,6 +35,8 @@ def describe_when(spec: TriggerSpec) -> str:
     schedule = spec.when.schedule
     if schedule is not None:
         return f"every {schedule.every}" if schedule.every else f"{schedule.cron} ({schedule.time_zone})"
+    if spec.when.metric is not None:
+        return metric.describe(spec.when.metric)
     return spec.when.kind
 
 
@@ -46,8 +49,9 @@ def update(
     *,
     active: int,
     now: float,
+    observed: Observed | None = None,
 ) -> TriggerStatus:
-    """After a decision was carried out."""
+    """After a decision was carried out. `observed`: of a metric, with what has fired now."""
     at, is_dry = times.format_time(now), trigger.spec.dry_run
     known = msgspec.structs.asdict(old) | {
         "observed_generation": trigger.generation,
@@ -57,6 +61,11 @@ def update(
         "when": describe_when(trigger.spec),
         "conditions": tuple(_set_ready(old, trigger, decision.fault, now)),
     }
+    if trigger.spec.when.metric is None:
+        known |= {"value": "", "exceeding": ()}
+    elif observed is not None:
+        exceeding = metric.list_exceeding(trigger.spec.when.metric, observed.states)
+        known |= {"value": metric.show_value(trigger.spec.when.metric, observed.states), "exceeding": exceeding}
     if decision.handled_at is not None:
         known["last_schedule_time"] = times.format_time(decision.handled_at)
     if outcomes:
@@ -94,7 +103,8 @@ def _set_ready(old: TriggerStatus, trigger: SamplyTrigger, fault: Skip | None, n
 
 def is_worth_writing(written: TriggerStatus, new: TriggerStatus) -> bool:
     """Each write costs the API server one, and every reader of the object an event."""
-    if msgspec.structs.replace(written, last_evaluation_time=new.last_evaluation_time) != new:
+    value = new.value if written.value and new.value else written.value
+    if msgspec.structs.replace(written, last_evaluation_time=new.last_evaluation_time, value=value) != new:
         return True
     told, now = times.parse_time(written.last_evaluation_time), times.parse_time(new.last_evaluation_time)
     return now - told >= TOLD_SECS
@@ -104,4 +114,5 @@ def render(status: TriggerStatus) -> dict[str, Any]:
     """For a merge patch: what is empty is removed."""
     fields = dict.fromkeys(status.__struct_encode_fields__)
     known: dict[str, Any] = msgspec.to_builtins(status)
+    known["exceeding"] = known.get("exceeding") or None
     return fields | known | {"active": status.active, "fired": status.fired}

@@ -1,0 +1,115 @@
+"""Values of one place over time: when a metric went beyond its limit, and its rolling baseline.
+
+Times are Unix times. What is not a number is a gap. A gap of more than GAP intervals ends what had begun: nobody knows
+what was in between. While a source does not answer at all nothing is observed; then only what had not fired begins
+anew, as it does if the clock is set.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, replace
+
+from samply_operator.model.trigger import Metric
+
+GAP = 3.5
+"""Intervals; three missed readings are tolerated."""
+BUCKETS = 120
+"""Of a baseline's window: their means are kept instead of all values."""
+WARM_SHARE = 0.5
+"""Of a baseline's window that must have been seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`since`: when the value went beyond the limit; None: it is normal. `has_fired`: the trigger did, for this."""
+
+    value: float | None = None
+    seen_at: float = 0.0
+    """Of the last value; 0: there was none."""
+    since: float | None = None
+    has_fired: bool = False
+    raw: tuple[float, float] | None = None
+    """The last value and divisor of one that is read as an increase."""
+    history: tuple[tuple[int, float, int], ...] = ()
+    """For a baseline: number of the bucket, mean, count; oldest first."""
+    baseline: float | None = None
+    """As it was before the last value. None: too little was seen."""
+    is_warming: bool = False
+
+
+def observe(metric: Metric, state: State, value: float | None, at: float, started_at: float = 0.0) -> State:
+    """After one more reading; `value` None: there was none. `started_at`: of the place's container; 0: unknown."""
+    if started_at and at - started_at < metric.warm_up_seconds:
+        return State(value=value, seen_at=at, is_warming=True)
+    is_broken = not state.seen_at <= at <= state.seen_at + GAP * metric.every_seconds
+    if value is None or math.isnan(value):
+        return replace(state, value=None, since=None, has_fired=False) if is_broken else replace(state, value=None)
+    baseline, history = state.baseline, state.history
+    if metric.baseline is not None:
+        width = metric.baseline.window_seconds / BUCKETS
+        history = _keep(history, at, width)
+        baseline = _find_baseline(history, at, width)
+        history = _add(history, value, at, width)
+    if not is_beyond(metric, value, baseline, has_begun=state.since is not None):
+        since, has_fired = None, False
+    elif state.since is None or (is_broken and not state.has_fired):
+        since, has_fired = at, False
+    else:
+        since, has_fired = state.since, state.has_fired
+    return State(value, at, since, has_fired, state.raw, history, baseline, baseline is None and bool(metric.baseline))
+
+
+def observe_increase(state: State, value: float, divisor: float) -> tuple[State, float | None]:
+    """The increase of a counter since the last reading, divided by that of another one, or of the time. None: it is the
+    first one, a counter was reset, or the divisor stood still."""
+    before = state.raw
+    state = replace(state, raw=(value, divisor))
+    if before is None or value < before[0] or divisor <= before[1]:
+        return state, None
+    return state, (value - before[0]) / (divisor - before[1])
+
+
+def is_beyond(metric: Metric, value: float, baseline: float | None, *, has_begun: bool) -> bool:
+    """Of the limit; of the one for recovery if it has begun."""
+    recovery = metric.recovery if has_begun else None
+    if metric.above is not None:
+        return value > (metric.above if recovery is None else recovery)
+    if metric.below is not None:
+        return value < (metric.below if recovery is None else recovery)
+    if metric.baseline is None or baseline is None:
+        return False
+    wanted = metric.baseline
+    percent = wanted.percent if recovery is None else recovery
+    difference = value - baseline
+    if wanted.direction == "Below" or (wanted.direction == "Both" and difference < 0):
+        difference = -difference
+    return difference > max(abs(baseline) * percent / 100, wanted.min_difference)
+
+
+History = tuple[tuple[int, float, int], ...]
+
+
+def _keep(history: History, at: float, width: float) -> History:
+    """Without what has left the window, or lies in the future of a clock that was set back."""
+    now = math.floor(at / width)
+    if history and now - BUCKETS <= history[0][0] and history[-1][0] <= now:
+        return history
+    return tuple(bucket for bucket in history if now - BUCKETS <= bucket[0] <= now)
+
+
+def _find_baseline(history: History, at: float, width: float) -> float | None:
+    if not history or math.floor(at / width) - history[0][0] < BUCKETS * WARM_SHARE:
+        return None
+    return statistics.median(mean for _, mean, _ in history)
+
+
+def _add(history: History, value: float, at: float, width: float) -> History:
+    if not math.isfinite(value):
+        return history
+    now = math.floor(at / width)
+    if history and history[-1][0] == now:
+        _, mean, count = history[-1]
+        return (*history[:-1], (now, mean + (value - mean) / (count + 1), count + 1))
+    return (*history, (now, value, 1))

@@ -1,0 +1,112 @@
+"""Values of pipelines from Feldera's API. Answers are shared by all triggers that ask for them within a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from samply_operator.errors import FelderaError
+from samply_operator.exposition import sum_series
+from samply_operator.feldera import directory
+from samply_operator.feldera.client import Login
+from samply_operator.model.trigger import FelderaValue
+from samply_operator.recorder.engine import Engine
+from samply_operator.rules.triggers import metric
+from samply_operator.rules.triggers.facts import Place, Skip
+from samply_operator.rules.triggers.metric import Value
+
+SHARED_SECS = 2.0
+NAMES_SECS = 15.0
+MAX_CONCURRENT = 8
+FORGOTTEN_SECS = 120.0
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True)
+class _Kept:
+    """`answered_at` by a monotonic clock."""
+
+    lock: asyncio.Lock
+    answer: object = None
+    answered_at: float = float("-inf")
+
+
+class FelderaValues:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+
+    async def read(self, wanted: FelderaValue, places: Sequence[Place], at: float) -> tuple[Value, ...] | Skip:
+        """Of each pipeline of these places. What one pipeline does not answer leaves the others alone."""
+        if self._engine.context.feldera is None:
+            return Skip("SourceNotConfigured", "config.feldera.url is empty in the values of the operator's chart.")
+        pipelines = {place.pipeline: place.ids for place in places if place.ids}
+        if not pipelines:
+            return ()
+        self._forget()
+        try:
+            known, fault = await self._share("", "names", NAMES_SECS, self._locate)
+        except FelderaError as error:
+            return Skip("SourceUnreachable", str(error))
+        located = {name: place for name, ids in pipelines.items() if (place := _find(known, ids))}
+        answers = await asyncio.gather(*(self._ask(wanted, name, *place, at) for name, place in located.items()))
+        faults = [str(answer) for answer in (*answers, fault) if isinstance(answer, FelderaError)]
+        if faults and not any(isinstance(answer, Value) for answer in answers):
+            return Skip("SourceUnreachable", faults[0])
+        return tuple(answer for answer in answers if isinstance(answer, Value))
+
+    async def _locate(self) -> tuple[Mapping[str, tuple[str, Login]], FelderaError | None]:
+        context = self._engine.context
+        assert context.feldera is not None  # noqa: S101 - read() looked
+        return await directory.locate(context.feldera, context.settings)
+
+    async def _ask(
+        self, wanted: FelderaValue, pipeline: str, name: str, login: Login, at: float
+    ) -> Value | FelderaError | None:
+        client = self._engine.context.feldera
+        assert client is not None  # noqa: S101 - read() looked
+        try:
+            if wanted.stat:
+                stats = await self._share(pipeline, "stats", SHARED_SECS, lambda: client.get_stats(name, login))
+                value, divisor = (
+                    metric.read_number(stats.global_metrics.get(key)) for key in (wanted.stat, wanted.per)
+                )
+            else:
+                text = await self._share(pipeline, "metrics", SHARED_SECS, lambda: client.get_metrics(name, login))
+                sums = await asyncio.to_thread(sum_series, text, {wanted.metric, wanted.per}, wanted.match_labels)
+                value, divisor = sums.get(wanted.metric), sums.get(wanted.per)
+        except FelderaError as error:
+            return error
+        return metric.build_value(wanted.per, pipeline, value, divisor, at)
+
+    async def _share(self, pipeline: str, what: str, secs: float, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Raises FelderaError, also one that was met a moment ago."""
+        kept = self._kept.setdefault((pipeline, what), _Kept(asyncio.Lock()))
+        async with kept.lock:
+            age_secs = time.monotonic() - kept.answered_at
+            if age_secs > (SHARED_SECS if isinstance(kept.answer, FelderaError) else secs):
+                try:
+                    async with self._slots:
+                        kept.answer = await ask()
+                except FelderaError as error:
+                    kept.answer = error
+                kept.answered_at = time.monotonic()
+        if isinstance(kept.answer, FelderaError):
+            raise kept.answer
+        answer: Answer = kept.answer  # type: ignore[assignment]  # of this key, so of this kind
+        return answer
+
+    def _forget(self) -> None:
+        oldest = time.monotonic() - FORGOTTEN_SECS
+        for key, kept in list(self._kept.items()):
+            if kept.answered_at < oldest and not kept.lock.locked():
+                del self._kept[key]
+
+
+def _find(known: Mapping[str, tuple[str, Login]], ids: Sequence[str]) -> tuple[str, Login] | None:
+    return next((known[each] for each in ids if each in known), None)

@@ -1,0 +1,206 @@
+"""Metrics of Feldera's API as triggers: what Feldera says becomes a profile, once, and trouble with it stays there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from samply_operator.exposition import sum_series
+from samply_operator.feldera.client import FelderaClient
+from samply_operator.settings import Feldera
+from samply_operator.triggers import feldera as feldera_values
+from samply_operator.triggers import worker
+from support.fake_feldera import FakeFeldera, Pipeline, make_pipeline_id
+from support.operator_process import add_pipeline, put_trigger
+
+from .conftest import SETTINGS, Stage
+from .test_worker import Dead, list_reasons
+
+ID = make_pipeline_id(1)
+NO_LIMITS = {"cooldownSeconds": 0, "maxFirings": 100, "maxSampledPercent": 100}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "CHANGES_SECS", 0.02)
+    monkeypatch.setattr(feldera_values, "SHARED_SECS", 0.1)
+
+
+@pytest.fixture
+async def feldera() -> AsyncIterator[FakeFeldera]:
+    async with FakeFeldera(has_authentication=False) as feldera:
+        feldera.add(1, "orders", metrics=METRICS)
+        yield feldera
+
+
+@pytest.fixture
+async def orders(feldera: FakeFeldera, stage: Stage) -> AsyncIterator[Pipeline]:
+    """Its pod runs, and the operator asks this Feldera."""
+    add_pipeline(stage.cluster, ID)
+    async with FelderaClient(feldera.url, answer_secs=1) as client:
+        stage.feldera = client
+        stage.settings = msgspec.structs.replace(SETTINGS, feldera=Feldera(feldera.url))
+        yield feldera.pipelines[0]
+
+
+def build(value: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    source = {"feldera": value or {"stat": "buffered_input_records"}}
+    return {"metric": source | {"above": 1000, "everySeconds": 1} | fields}
+
+
+async def test_a_backlog_is_recorded_once_until_it_is_over(stage: Stage, orders: Pipeline) -> None:
+    put_trigger(stage.cluster, when=build(recovery=500), limits=NO_LIMITS)
+    async with stage.run() as operator:
+        await operator.reach(lambda: stage.status().get("value"))
+        assert stage.profiles() == []
+        for count, cycle in enumerate((5000, 7000), start=1):
+            for backlog in (cycle, cycle + 1, 800):
+                stage.now += 1
+                orders.global_metrics["buffered_input_records"] = backlog
+                await reach_value(stage, backlog)
+            await operator.reach(lambda count=count: list_phases(stage) == ["Succeeded"] * count)
+            stage.now += 1
+            orders.global_metrics["buffered_input_records"] = 500
+            await operator.reach(lambda: not stage.status().get("exceeding"))
+        first = min(stage.profiles(), key=lambda p: p["metadata"]["annotations"]["samply.feldera.com/cause"])
+        cause = first["metadata"]["annotations"]["samply.feldera.com/cause"]
+        assert cause.startswith("buffered_input_records > 1000: 5000, since 2027-01-15T08:00:01")
+        assert stage.status()["fired"] == 2
+        assert list_reasons(stage).count("Fired") == 2
+
+
+def list_phases(stage: Stage) -> list[str]:
+    return [raw.get("status", {}).get("phase", "") for raw in stage.profiles()]
+
+
+async def reach_value(stage: Stage, value: float | None) -> None:
+    """It was read and decided on."""
+    triggers = stage.operator.triggers
+
+    def is_known() -> bool:
+        known = triggers._known.get(("prod", "t-1"))
+        states = known.observed.states.values() if known and known.observed else ()
+        return [state.value for state in states] == [value]
+
+    await stage.operator.reach(lambda: is_known() and triggers.queue.is_idle)
+
+
+@pytest.mark.parametrize("step", range(1, 15))
+async def test_killed_at_any_call_the_next_process_makes_exactly_one(step: int, stage: Stage, orders: Pipeline) -> None:
+    orders.global_metrics["buffered_input_records"] = 5000
+    put_trigger(stage.cluster, when=build(), limits=NO_LIMITS, template={"durationSeconds": 600, "mode": "InPlace"})
+    calls = 0
+
+    def fault(verb: str, what: str) -> BaseException | None:
+        nonlocal calls
+        calls += any(word in what for word in ("samply", "events"))
+        return Dead() if calls >= step else None
+
+    stage.cluster.fault = fault
+    try:
+        async with asyncio.timeout(1.0), stage.run() as operator:
+            await operator.reach(lambda: stage.status().get("fired") and calls >= step)
+    except (Dead, TimeoutError, BaseExceptionGroup):
+        pass
+    stage.cluster.fault = lambda verb, what: None
+    stage.now += 3
+    async with stage.run() as operator:
+        await operator.reach(lambda: [each.get("fired") for each in stage.status().get("exceeding") or ()] == [True])
+        stage.now += 1
+        await operator.reach(lambda: operator.triggers.queue.is_idle)
+        assert len(stage.profiles()) == 1
+
+
+async def test_an_unreachable_feldera_is_told_and_stops_no_other_trigger(
+    stage: Stage, orders: Pipeline, feldera: FakeFeldera
+) -> None:
+    await feldera.stop()
+    put_trigger(stage.cluster, when=build())
+    put_trigger(stage.cluster, "schedule", pipelines={"all": True})
+    async with stage.run() as operator:
+        await stage.reach_profiles(1)
+        await reach_reason(stage, "SourceUnreachable")
+        (condition,) = stage.status()["conditions"]
+        assert condition["status"] == "False"
+        assert feldera.url in condition["message"]
+        await operator.reach(lambda: "SourceUnreachable" in list_reasons(stage))
+        await feldera.start()
+        await operator.reach(lambda: stage.status()["conditions"][0]["status"] == "True", secs=60)
+
+
+@pytest.mark.parametrize("value", [{"stat": "no_such_field"}, {"metric": "no_such_metric"}], ids=str)
+async def test_a_name_that_feldera_does_not_know_is_told(stage: Stage, orders: Pipeline, value: dict[str, Any]) -> None:
+    put_trigger(stage.cluster, when=build(value))
+    async with stage.run() as operator:
+        await operator.reach(lambda: stage.status().get("lastNotFired", {}).get("reason") == "NoData")
+
+
+@pytest.mark.parametrize("source", [{"prometheus": {"query": "up"}}, {"feldera": {"stat": "rss_bytes"}}], ids=str)
+async def test_a_source_that_is_not_configured_is_told(stage: Stage, source: dict[str, Any]) -> None:
+    add_pipeline(stage.cluster)
+    put_trigger(stage.cluster, when={"metric": source | {"above": 1}})
+    async with stage.run():
+        await reach_reason(stage, "SourceNotConfigured")
+
+
+async def reach_reason(stage: Stage, reason: str) -> None:
+    """Of the condition Ready."""
+    await stage.operator.reach(lambda: [c["reason"] for c in stage.status().get("conditions", ())] == [reason])
+
+
+METRICS = """\
+# HELP dbsp_step_latency_seconds Latency of DBSP steps.
+# TYPE dbsp_step_latency_seconds histogram
+dbsp_step_latency_seconds_bucket{pipeline="1",le="+Inf"} 10
+dbsp_step_latency_seconds_sum{pipeline="1"} 2.5
+dbsp_step_latency_seconds_count{pipeline="1"} 10
+records_input_buffered{endpoint="a, b",pipeline="1"} 3 1700000000000
+records_input_buffered{endpoint="c",pipeline="1"} 4e1
+odd{ 1
+odd NaN
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "expected"),
+    [
+        ({"records_input_buffered"}, {}, {"records_input_buffered": 43}),
+        ({"records_input_buffered"}, {"endpoint": "a, b"}, {"records_input_buffered": 3}),
+        ({"records_input_buffered"}, {"endpoint": "a"}, {}),
+        ({"records_input"}, {}, {}),
+        ({"dbsp_step_latency_seconds_sum", "dbsp_step_latency_seconds_count"}, {},
+         {"dbsp_step_latency_seconds_sum": 2.5, "dbsp_step_latency_seconds_count": 10}),
+    ],
+)  # fmt: skip
+def test_sums_of_series(names: set[str], labels: dict[str, str], expected: dict[str, float]) -> None:
+    assert sum_series(METRICS, names, labels) == expected
+    assert list(sum_series(METRICS, {"odd"}, {})) == ["odd"]
+
+
+async def test_the_mean_latency_of_the_last_steps(stage: Stage, orders: Pipeline) -> None:
+    latency = {"metric": "dbsp_step_latency_seconds_sum", "per": "dbsp_step_latency_seconds_count"}
+    put_trigger(stage.cluster, when=build(latency, above=1), limits=NO_LIMITS)
+    async with stage.run():
+        await reach_value(stage, None)
+        orders.metrics = METRICS.replace('_sum{pipeline="1"} 2.5', '_sum{pipeline="1"} 8.5').replace(
+            '_count{pipeline="1"} 10', '_count{pipeline="1"} 12'
+        )  # two steps of three seconds
+        stage.now += 1
+        await stage.reach_profiles(1)
+        assert "_count > 1: 3, since" in stage.status()["lastFired"]["cause"]
+
+
+async def test_many_triggers_share_what_feldera_says(
+    stage: Stage, orders: Pipeline, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feldera_values, "SHARED_SECS", 60.0)
+    for number in range(50):
+        put_trigger(stage.cluster, f"t-{number}", when=build(everySeconds=3600), dryRun=True)
+    orders.global_metrics["buffered_input_records"] = 5000
+    async with stage.run() as operator:
+        await operator.reach(lambda: all(stage.status(f"t-{n}").get("wouldHaveFired") for n in range(50)), secs=60)
+        assert sum(path.endswith("/stats") for path, _, _ in feldera.asked) == 1
