@@ -13,9 +13,9 @@ export class Problem extends Error {
     super(message);
   }
 
-  /** Worth asking again by itself. */
+  /** Worth asking again by itself. 502 and 504 are of a proxy while the service restarts. */
   get isPassing(): boolean {
-    return this.status === 0 || this.status === 429 || this.status === 503;
+    return [0, 429, 502, 503, 504].includes(this.status);
   }
 }
 
@@ -41,12 +41,18 @@ async function readProblem(response: Response): Promise<Problem> {
     const body = await response.json();
     return new Problem(response.status, body.error_code, body.message, body.details ?? {}, Number.isNaN(retry) ? null : retry);
   } catch {
-    return new Problem(response.status, "Unexpected", `The service answered ${response.status}.`, {}, null);
+    return new Problem(response.status, "Unexpected", `The service answered ${response.status}.`, {}, Number.isNaN(retry) ? null : retry);
   }
 }
 
 export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
-  return (await send("GET", path, signal)).json() as Promise<T>;
+  const response = await send("GET", path, signal);
+  try {
+    return (await response.json()) as T;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new Problem(response.status, "Unexpected", "The answer is not from the service. A proxy in front of it may want you to sign in: reload the page.", {}, null);
+  }
 }
 
 export function profilePath(pipeline: string, id = ""): string {

@@ -52,7 +52,7 @@ export interface ViewerState {
 }
 
 export function readState(params: URLSearchParams): ViewerState {
-  const range = /^(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)$/.exec(params.get("t") ?? "");
+  const range = /^(\d{1,6}(?:\.\d{1,6})?)-(\d{1,6}(?:\.\d{1,6})?)$/.exec(params.get("t") ?? "");
   const view = params.get("view") as View;
   const by = params.get("by") ?? "none";
   return {

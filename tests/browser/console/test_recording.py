@@ -207,6 +207,21 @@ async def test_without_the_operator_stored_profiles_are_there(visit: Open, servi
     await expect(page.get_by_text("No such profile")).to_be_visible(timeout=15_000)
 
 
+async def test_a_proxy_answers_for_the_service(visit: Open) -> None:
+    """While that restarts the page asks again by itself; a page to sign in is not taken for an answer."""
+    page = await visit()
+    await expect(page.locator(".pipelines li")).to_have_count(6)
+    html = {"content_type": "text/html", "body": "<html>"}
+    await page.route("**/v0/**", lambda route: route.fulfill(status=502, headers={"Retry-After": "1"}, **html))
+    await expect(page.get_by_text("The service answered 502.")).to_be_visible()
+    await expect(page.locator(".pipelines li")).to_have_count(6)
+    await page.unroute("**/v0/**")
+    await expect(page.get_by_text("The service answered 502.")).to_have_count(0)
+    await page.route("**/v0/**", lambda route: route.fulfill(status=200, **html))
+    await page.reload()
+    await expect(page.get_by_text("A proxy in front of it may want you to sign in")).to_be_visible()
+
+
 async def test_the_service_goes_away_and_comes_back(visit: Open, context: BrowserContext) -> None:
     page = await visit()
     await expect(page.locator(".pipelines li")).to_have_count(6)
