@@ -134,6 +134,17 @@ async def fetch(url: str, token: str = "") -> float:
     return float(secs)
 
 
+def read_cpu_secs(pid: int) -> float:
+    """CPU time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def read_own_cpu_secs(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
 def measure_peak() -> int:
     """Largest resident memory of this process since `forget_peak`, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -164,10 +175,22 @@ async def measure_downloads(server: Server, rounds: int, folder: Path, *, cache_
         before = forget_peak()
         name = "the service's cache" if cache_bytes else "through the service"
         found: dict[str, list[float]] = {"signed URL": [], name: []}
+        clocks = {
+            "the bucket": lambda: read_cpu_secs(server.process.pid),
+            "the service": lambda: read_own_cpu_secs(resource.RUSAGE_SELF),
+            "the client": lambda: read_own_cpu_secs(resource.RUSAGE_CHILDREN),
+        }
+        spent = {key: dict.fromkeys(clocks, 0.0) for key in found}
         for number in range(rounds):
             works = [("signed URL", signed, ""), (name, ours, token)]
             for key, url, sent in works if number % 2 == 0 else reversed(works):
+                before_secs = {who: read() for who, read in clocks.items()}
                 found[key].append(await fetch(url, sent))
+                for who, read in clocks.items():
+                    spent[key][who] += read() - before_secs[who]
+        for key, secs in spent.items():
+            parts = ", ".join(f"{who} {total / rounds:.3f} s" for who, total in secs.items())
+            print(f"CPU time for each download, {key}: {parts}.")
         print(f"Memory of the service: {before} MiB before, {measure_peak()} MiB at most.\n")
         return found
 

@@ -157,7 +157,9 @@ def test_the_leader_ends_during_a_recording(
     name = profiles.make(target, durationSeconds=12)
     began = profiles.wait(target, name, "Recording", timeout=30)["status"]
     how(pair, node, leader)
-    assert wait_leader(pair, leader, timeout=60) < limit_secs
+    secs = wait_leader(pair, leader, timeout=60)
+    print(f"another pod leads after {secs:.2f} s")
+    assert secs < limit_secs
     pair.wait()
     check_once(pair, server, target, name)
     status = profiles.get(target, name)["status"]
@@ -180,9 +182,11 @@ def test_the_leader_is_killed_at_any_moment(
         node.signal(container, "KILL")
     kubectl.succeed("-n", pair.namespace, "delete", "pod", leader, "--grace-period=0", "--force", "--wait=false")
     phase = profiles.get(target, name).get("status", {}).get("phase")
-    assert wait_leader(pair, leader, timeout=60) < 15
+    secs = wait_leader(pair, leader, timeout=60)
+    print(f"killed after {after_secs} s, in phase {phase}: another pod leads after {secs:.2f} s")
+    assert secs < 15
     check_once(pair, server, target, name, find_leader(pair))
-    print(f"killed after {after_secs} s, in phase {phase}: {find_step(pair, find_leader(pair), name)}")
+    print(find_step(pair, find_leader(pair), name))
     target.wait_untouched()
 
 
@@ -196,8 +200,10 @@ def test_at_sigterm_the_standby_takes_over_within_2_seconds(
     asked = node.signal(find_container(pair, leader, "operator"), "TERM")
     wait_leader(pair, leader, timeout=60)
     heir = find_leader(pair)
-    assert read_acquire_time(pair) - asked < 2, "the Lease"
-    assert find_term_start(pair, heir, asked) - asked < 2, "the term in the bucket"
+    lease_secs, term_secs = read_acquire_time(pair) - asked, find_term_start(pair, heir, asked) - asked
+    print(f"the Lease after {lease_secs:.2f} s, the term in the bucket after {term_secs:.2f} s")
+    assert lease_secs < 2
+    assert term_secs < 2
     check_once(pair, server, target, name, heir)
     pair.wait()
 
