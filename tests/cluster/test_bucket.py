@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -81,11 +81,12 @@ def find_leader(install: Install) -> str:
     return str(lease["spec"].get("holderIdentity") or "")
 
 
-def wait_leader(install: Install, but: str, timeout: float) -> float:
-    """Seconds until another pod leads."""
-    began = time.monotonic()
-    kubectl.poll(lambda: find_leader(install) not in {"", but}, timeout=timeout, what="another pod leads")
-    return time.monotonic() - began
+def wait_leader(install: Install, but: str, after: float) -> float:
+    """Seconds from `after` (Unix time) until another pod took the Lease."""
+    kubectl.poll(lambda: find_leader(install) not in {"", but}, timeout=60, what="another pod leads")
+    secs = read_acquire_time(install) - after
+    print(f"another pod leads after {secs:.2f} s")
+    return secs
 
 
 def read_acquire_time(install: Install) -> float:
@@ -118,15 +119,22 @@ def find_container(install: Install, pod: str, name: str) -> str:
     return str(next(status["containerID"] for status in statuses if status["name"] == name))
 
 
-def kill(install: Install, node: Node, pod: str) -> None:
-    """Both containers at once, and the pod with them: what a node that dies leaves."""
-    for name in ("operator", "api"):
-        node.signal(find_container(install, pod, name), "KILL")
+def find_containers(install: Install, pod: str) -> list[str]:
+    """The operator's first."""
+    return [find_container(install, pod, name) for name in ("operator", "api")]
+
+
+def kill(install: Install, node: Node, pod: str, containers: Sequence[str] = ()) -> float:
+    """Both containers at once, and the pod with them: what a node that dies leaves. Returns the time."""
+    at, *_ = [node.signal(container, "KILL") for container in containers or find_containers(install, pod)]
     kubectl.succeed("-n", install.namespace, "delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
+    return at
 
 
-def end(install: Install, _: Node, pod: str) -> None:
+def end(install: Install, _: Node, pod: str) -> float:
+    at = time.time()
     kubectl.succeed("-n", install.namespace, "delete", "pod", pod, "--wait=false")
+    return at
 
 
 def list_pods(install: Install) -> list[str]:
@@ -149,17 +157,15 @@ def check_once(install: Install, server: Server, target: Pipeline, name: str, *p
 
 @pytest.mark.parametrize(("how", "limit_secs"), [(end, 10), (kill, 15)], ids=["ended", "killed"])
 def test_the_leader_ends_during_a_recording(
-    how: Callable[[Install, Node, str], None], limit_secs: float, pair: Install, server: Server, target: Pipeline,
+    how: Callable[[Install, Node, str], float], limit_secs: float, pair: Install, server: Server, target: Pipeline,
     node: Node,
 ) -> None:  # fmt: skip
     pair.wait()
     leader = find_leader(pair)
     name = profiles.make(target, durationSeconds=12)
     began = profiles.wait(target, name, "Recording", timeout=30)["status"]
-    how(pair, node, leader)
-    secs = wait_leader(pair, leader, timeout=60)
-    print(f"another pod leads after {secs:.2f} s")
-    assert secs < limit_secs
+    asked = how(pair, node, leader)
+    assert wait_leader(pair, leader, asked) < limit_secs
     pair.wait()
     check_once(pair, server, target, name)
     status = profiles.get(target, name)["status"]
@@ -175,18 +181,14 @@ def test_the_leader_is_killed_at_any_moment(
     """Of a recording of 3 s, from before its start until after its end."""
     pair.wait()
     leader = find_leader(pair)
-    containers = [find_container(pair, leader, name) for name in ("operator", "api")]
+    containers = find_containers(pair, leader)
     name = profiles.make(target, durationSeconds=3)
     time.sleep(after_secs)
-    for container in containers:
-        node.signal(container, "KILL")
-    kubectl.succeed("-n", pair.namespace, "delete", "pod", leader, "--grace-period=0", "--force", "--wait=false")
+    asked = kill(pair, node, leader, containers)
     phase = profiles.get(target, name).get("status", {}).get("phase")
-    secs = wait_leader(pair, leader, timeout=60)
-    print(f"killed after {after_secs} s, in phase {phase}: another pod leads after {secs:.2f} s")
-    assert secs < 15
+    assert wait_leader(pair, leader, asked) < 15
     check_once(pair, server, target, name, find_leader(pair))
-    print(find_step(pair, find_leader(pair), name))
+    print(f"killed after {after_secs} s, in phase {phase}: {find_step(pair, find_leader(pair), name)}")
     target.wait_untouched()
 
 
@@ -198,10 +200,10 @@ def test_at_sigterm_the_standby_takes_over_within_2_seconds(
     name = profiles.make(target, durationSeconds=8)
     profiles.wait(target, name, "Recording", timeout=30)
     asked = node.signal(find_container(pair, leader, "operator"), "TERM")
-    wait_leader(pair, leader, timeout=60)
+    lease_secs = wait_leader(pair, leader, asked)
     heir = find_leader(pair)
-    lease_secs, term_secs = read_acquire_time(pair) - asked, find_term_start(pair, heir, asked) - asked
-    print(f"the Lease after {lease_secs:.2f} s, the term in the bucket after {term_secs:.2f} s")
+    term_secs = find_term_start(pair, heir, asked) - asked
+    print(f"its term in the bucket starts after {term_secs:.2f} s")
     assert lease_secs < 2
     assert term_secs < 2
     check_once(pair, server, target, name, heir)
@@ -229,9 +231,9 @@ def test_a_leader_that_was_paused_for_a_minute_ends_when_it_wakes_up(
     container = find_container(pair, leader, "operator")
     name = profiles.make(target, durationSeconds=20)
     profiles.wait(target, name, "Recording", timeout=30)
-    node.signal(container, "STOP")
+    asked = node.signal(container, "STOP")
     try:
-        assert wait_leader(pair, leader, timeout=60) < 15
+        assert wait_leader(pair, leader, asked) < 15
         check_once(pair, server, target, name, find_leader(pair))
         time.sleep(30)
     finally:
