@@ -26,6 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
+from samply_operator.kube import objects
 from support.scale import control_plane, phases, processes, stored
 from support.scale.control_plane import ControlPlane
 from support.scale.fleet import Fleet, Writer
@@ -144,6 +145,7 @@ class Bench:
             for _ in range(self.options.rounds):
                 for name, tree in self.trees.items():
                     await self._define(name)
+                    await self.writer.settle(objects.samply_profiles(STORED))
                     with fresh_folder() as folder:
                         found = await asyncio.to_thread(
                             phases.measure_stored,

@@ -72,6 +72,15 @@ class Writer:
     async def patch(self, path: str, body: Json) -> Json:
         return await self.ask("PATCH", path, body, "merge-patch+json")
 
+    async def settle(self, path: str, limit_secs: float = 120) -> None:
+        """Wait until lists are quick: for many seconds after a CRD has changed, each page is read from etcd."""
+        quick, deadline = 0, time.monotonic() + limit_secs
+        while quick < 3 and time.monotonic() < deadline:
+            began = time.monotonic()
+            await self.ask("GET", path, limit="500")
+            quick = quick + 1 if time.monotonic() - began < 0.3 else 0
+            await asyncio.sleep(0.5)
+
     async def apply_definition(self, path: Path) -> None:
         """The CRDs of a source tree, in the place of another one's."""
         text = path.read_text()  # noqa: ASYNC240 - nothing else runs in this loop
