@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 
 import msgspec
 
@@ -59,7 +59,7 @@ class Rule:
 
 def load(own: str = "") -> tuple[Rule, ...]:
     """The user's own rules, which come first, and those that are shipped. Raises InvalidRules."""
-    shipped = resources.files(__package__).joinpath(SHIPPED).read_text(encoding="utf-8")
+    shipped = Path(__file__).with_name(SHIPPED).read_text(encoding="utf-8")
     rules = (*parse(own, "the rules"), *parse(shipped, SHIPPED))
     names = list(dict.fromkeys(rule.name for rule in rules))
     if len(names) > MAX_GROUPS:
