@@ -34,6 +34,7 @@ class BucketPlace(Place):
         self.fenced: list[StoreFenced] = []
         self._root = root
         self._count = 0
+        self._built: list[BucketStore] = []
         self.store: Store = self.open()
 
     def open(self, spool: str = "", owner: str = "ns/release") -> BucketStore:
@@ -48,6 +49,7 @@ class BucketPlace(Place):
         fence = Fence(self.objects, owner, f"pod-{self._count}")
         store = BucketStore(volume, self.objects, fence, on_fenced=self.fenced.append, **more)  # type: ignore[arg-type]
         store.prepare()
+        self._built.append(store)
         self.bucket_store = store
         return store
 
@@ -57,7 +59,9 @@ class BucketPlace(Place):
         return self.store
 
     def close(self) -> None:
-        self.bucket_store.unlock()
+        """End the threads of all processes: one that went on would log in the middle of another test."""
+        for store in self._built:
+            store.unlock()
 
     def read_file(self, manifest: Manifest) -> bytes:
         async def read() -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from samply_operator.profiles.format import reading
 from samply_operator.recorder.feldera import pipeline_samply
 from samply_operator.rules.recording.failures import REMEDIES
 from samply_operator.settings import Feldera, Paths, Settings
+from samply_operator.store.durable import VOLUME
 from support import circuit_recording
 from support.fake_cluster import FakeCluster, Json
 from support.fake_feldera import READER, STRANGER, FakeFeldera, Pipeline, make_pipeline_id
@@ -430,3 +432,30 @@ async def test_a_profile_without_operator_names_is_kept(
     kept = naming.find_stored_names(operator.volume.root / "profiles" / manifest.id / "profile.json.gz")
     assert kept is not None
     assert says in kept.problem
+
+
+async def test_a_file_that_opens_after_its_recording_was_cancelled_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[pipeline_samply._BoundedFile] = []
+
+    class SlowFile(pipeline_samply._BoundedFile):
+        def __init__(self, *arguments: Any) -> None:
+            time.sleep(0.2)
+            super().__init__(*arguments)
+            opened.append(self)
+
+    monkeypatch.setattr(pipeline_samply, "_BoundedFile", SlowFile)
+
+    async def use() -> None:
+        async with pipeline_samply._open(tmp_path / "profile", 1, VOLUME):
+            raise AssertionError("it was cancelled")
+
+    task = asyncio.create_task(use())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(10):
+        while not (opened and opened[0].closed):
+            await asyncio.sleep(0.01)

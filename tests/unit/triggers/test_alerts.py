@@ -44,7 +44,8 @@ async def test_an_alert_makes_a_profile_that_links_it(stage: Stage) -> None:
         (profile,) = stage.profiles()
         assert outcome == AlertOutcome("f-1", "Fired", NAMESPACE, "t-1", (profile["metadata"]["name"],))
         notes = profile["metadata"]["annotations"]
-        assert notes == {names.CAUSE: "Alert SlowStep since 2027-01-15T07:59:00Z", names.ALERT: LINK}
+        cause = "Alert SlowStep since 2027-01-15T07:59:00Z"
+        assert notes == {names.CAUSE: cause, names.ALERT: LINK, names.WHEN: "alert"}
         assert stage.status()["lastFired"]["cause"] == notes[names.CAUSE]
 
 
