@@ -13,7 +13,7 @@ import pytest
 
 from contract.stores.bucket_place import BucketPlace, lock
 from contract.stores.store_contract import make_entry, make_id, make_manifest, put
-from samply_operator.errors import CorruptManifest, StoreFenced, StoreFull, StoreUnavailable
+from samply_operator.errors import CorruptManifest, StoreError, StoreFenced, StoreFull, StoreUnavailable
 from samply_operator.settings import Identity, Settings, Storage
 from samply_operator.store import layout, opening
 from samply_operator.store.bucket import connection, fence, names, objects, reader, store
@@ -454,6 +454,25 @@ def test_a_standby_uploads_what_only_its_spool_has(place: BucketPlace) -> None:
     assert leader.list_ids() == {kept.id}
     assert standby.measure_backlog().attempts == 0
     assert leader.read_manifest(kept.id) == kept
+    place.bucket_store = leader
+
+
+def test_a_failure_in_the_bucket_leaves_the_good_file_in_the_spool(
+    place: BucketPlace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The former leader stored it there while the bucket was unavailable; the next one could not get the file."""
+    leader = place.bucket_store
+    standby = place.build(spool="former")
+    kept = put(Volume(standby.root), 1, b"the only copy")
+    failure = put(leader, 1, None)
+    standby.upload_spool()
+    assert f"the bucket has a failure as {kept.id}; the good file stays in the spool" in caplog.text
+    with pytest.raises(StoreError, match="stays in the spool"):
+        standby._uploads.send(kept)  # the failure appears just before the manifest
+    assert put(standby, 1, None) == failure
+    with standby.open_profile(kept.id) as file:
+        assert file.read() == b"the only copy"
+    assert leader.read_manifest(kept.id) == failure
     place.bucket_store = leader
 
 

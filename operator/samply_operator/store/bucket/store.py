@@ -143,7 +143,8 @@ class BucketStore(BucketReader):
         standing = self._find_standing(manifest.id)
         if standing is not None:
             self._spool.drop_tmp(manifest.id)
-            self._spool.remove(manifest.id)
+            if standing.file is not None or self.find_local(manifest.id) is None:
+                self._spool.remove(manifest.id)  # else the spool has the only copy of the file
             return standing
         self._spool.note_newest(self._newest)
         published = self._spool.publish(manifest, profile_path, extras=extras)

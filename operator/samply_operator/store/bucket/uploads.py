@@ -71,7 +71,11 @@ class Uploads:
             return None
         try:
             with durable.translated(f"read profile {profile_id} in the spool"):
-                return self._read_standing(profile_id) or self.send(manifest)
+                standing = self._read_standing(profile_id)
+                if standing is None:
+                    return self.send(manifest)
+                _check_keeps(standing, manifest)
+                return standing
         except StoreError:
             if self._spool.has(profile_id):
                 raise
@@ -120,6 +124,7 @@ class Uploads:
         standing = self._read_standing(own.id)
         if standing is None:
             raise StoreConflict(f"the place of profile {own.id} was taken; retry.")
+        _check_keeps(standing, own)
         kept = {build_path(standing), *list_extras(standing)}
         self._objects.delete([path for path in sent if path not in kept])
         return standing
@@ -140,6 +145,12 @@ class Uploads:
             with self._turn:
                 self._busy.discard(profile_id)
                 self._turn.notify_all()
+
+
+def _check_keeps(standing: Manifest, own: Manifest) -> None:
+    """A writer that did not have this spool's file may have published a failure: the file is the only copy."""
+    if own.file is not None and standing.file is None:
+        raise StoreError(f"the bucket has a failure as {own.id}; the good file stays in the spool.")
 
 
 def build_path(manifest: Manifest) -> str:
