@@ -86,8 +86,7 @@ class Upload:
 
     def has_files(self, standing: Manifest) -> bool:
         """They may have been deleted in the bucket, for example by a lifecycle rule."""
-        paths = uploads.list_extras(standing) + ([uploads.build_path(standing)] if standing.file else [])
-        return all(self._objects.find(path) is not None for path in paths)
+        return all(self._objects.find(path) is not None for path in uploads.list_files(standing))
 
     def copy(self, manifest: Manifest) -> None:
         with durable.translated(f"read profile {manifest.id}"):

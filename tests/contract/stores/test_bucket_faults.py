@@ -476,6 +476,39 @@ def test_a_failure_in_the_bucket_leaves_the_good_file_in_the_spool(
     place.bucket_store = leader
 
 
+def test_a_failure_that_was_sent_twice_is_stored_once(place: BucketPlace) -> None:
+    """The answer to the first request was lost."""
+    failure = put(place.store, 1, None)
+    assert place.bucket_store._uploads.send(failure) == failure
+    assert place.store.read_manifest(failure.id) == failure
+
+
+def test_an_unexpected_error_ends_no_uploads_of_a_standby(
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    leader = place.bucket_store
+    standby = place.build(spool="former")
+    first, second = (put(Volume(standby.root), number) for number in (1, 2))
+    upload, failures = objects.Objects.upload, [ValueError("unexpected")]
+
+    def fail_once(self: objects.Objects, *more: object) -> None:
+        if failures:
+            raise failures.pop()
+        upload(self, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(objects.Objects, "upload", fail_once)
+    standby.upload_spool()
+    assert f"{first.id} stays in the spool: an unexpected error" in caplog.text
+    assert leader.list_ids() == {second.id}
+    monkeypatch.setattr(Volume, "list_ids", lambda _: 1 / 0)
+    standby.upload_spool()
+    assert "ZeroDivisionError" in caplog.text
+    monkeypatch.undo()
+    standby.upload_spool()
+    assert leader.list_ids() == {first.id, second.id}
+    place.bucket_store = leader
+
+
 def test_a_writer_that_slept_neither_doubles_nor_removes(place: BucketPlace) -> None:
     first = place.bucket_store
     kept = put(first, 5)

@@ -120,6 +120,8 @@ class BucketStore(BucketReader):
                 self._upload_all()
         except (StoreError, OSError) as error:
             logger.warning("the rest of the spool is not in the bucket yet: %s", error)
+        except Exception:
+            logger.exception("the spool: an unexpected error")  # else this would not be called again
 
     def unlock(self) -> None:
         """Send unsent documents if possible, and end the term, so that another process may start one immediately."""
@@ -377,3 +379,5 @@ def _attempt(send: Callable[[str], object], what: str) -> None:
         raise
     except StoreError as error:
         logger.error("%s stays in the spool: %s", what, error)
+    except Exception:
+        logger.exception("%s stays in the spool: an unexpected error", what)

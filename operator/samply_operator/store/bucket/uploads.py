@@ -125,7 +125,7 @@ class Uploads:
         if standing is None:
             raise StoreConflict(f"the place of profile {own.id} was taken; retry.")
         _check_keeps(standing, own)
-        kept = {build_path(standing), *list_extras(standing)}
+        kept = list_files(standing)
         self._objects.delete([path for path in sent if path not in kept])
         return standing
 
@@ -162,6 +162,11 @@ def build_path(manifest: Manifest) -> str:
 
 def list_extras(manifest: Manifest) -> list[str]:
     return [names.build_extra(manifest.id, facts.sha256, name) for name, facts in manifest.extras.items()]
+
+
+def list_files(manifest: Manifest) -> list[str]:
+    """Paths of all files of an attempt; a failure may have none."""
+    return list_extras(manifest) + ([build_path(manifest)] if manifest.file else [])
 
 
 def build_attributes(manifest: Manifest | None, facts: StoredFile) -> dict[str, str]:
