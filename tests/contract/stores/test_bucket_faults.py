@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -627,6 +628,30 @@ def test_unsent_data_of_this_pod_takes_precedence_over_the_bucket(place: BucketP
         make_id(1): "Collecting", make_id(3): "Admitted",
     }  # fmt: skip
     assert {entry.id for entry in place.reopen().read_entries().items} == {make_id(1), make_id(3)}
+
+
+@pytest.mark.parametrize("same_pod", [True, False])
+def test_a_start_of_a_term_that_fails_changes_no_precedence(
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch, same_pod: bool
+) -> None:
+    place.close()
+    doomed = place.open("pod")
+    doomed.write_entry(make_entry(1, step="Recording"))
+    doomed._away = StoreUnavailable("it does not answer.")
+    doomed.write_entry(make_entry(1, step="Collecting"))
+    kill(doomed)
+    if not same_pod:
+        place.open("other").unlock()
+    again = place.build("pod")
+    with monkeypatch.context() as patched:
+        patched.setattr(place.objects, "list", fail)
+        assert not again.lock()
+    lock(again)
+    assert again.read_entries().items == (make_entry(1, step="Collecting" if same_pod else "Recording"),)
+
+
+def fail(*_: object) -> NoReturn:
+    raise StoreUnavailable("it does not answer.")
 
 
 def test_later_changes_by_another_pod_take_precedence_over_an_old_spool(place: BucketPlace) -> None:

@@ -107,7 +107,10 @@ class BucketStore(BucketReader):
         term = self._fence.term
         assert term is not None  # noqa: S101 - for mypy: it was acquired
         self._newest = term.newest
-        self._mirror.adopt(was_ours=self._read_last_term() == term.number - 1)
+        was_ours = self._read_last_term() == term.number - 1
+        if was_ours:
+            self._note_term(term.number)  # if the next step fails, the next try is in a further term
+        self._mirror.adopt(was_ours=was_ours)
         self._note_term(term.number)
         self._catalog.list()
         if self._objects.has_versions:
