@@ -103,7 +103,8 @@ class Volume:
 
         Returns the manifest that stands: if this id was published before, that one, and the new files are dropped.
         It is the newest from then on, whatever the clock says, unless it `keeps_place` among those of another store.
-        May be repeated after a kill at any step. Raises StoreFull, StoreError.
+        May be repeated after a kill at any step. Raises StoreFull, StoreError; CorruptManifest if a failure would take
+        the place of an attempt that cannot be read, and may have a file.
         """
         if (profile_path is None) != (manifest.file is None):
             raise StoreError("a manifest must name a file if and only if there is one.")
@@ -200,10 +201,12 @@ class Volume:
         return manifest
 
     def _published(self, manifest: Manifest) -> Manifest | None:
-        """The published manifest of this id; an unreadable folder is moved away."""
+        """The published manifest of this id; an unreadable folder is moved away, unless only for a failure."""
         try:
             standing = self.read_manifest(manifest.id)
         except CorruptManifest:
+            if manifest.file is None:
+                raise
             standing = None
         if standing is None and self._path(layout.build_folder(manifest.id)).exists():
             self.remove(manifest.id)

@@ -302,6 +302,14 @@ def test_a_profile_takes_the_place_of_one_whose_manifest_is_damaged(place: Bucke
     assert place.reopen().read_manifests().items == (again,)
 
 
+def test_a_failure_takes_no_place_of_one_whose_manifest_is_damaged(place: BucketPlace) -> None:
+    before = put(place.store, 1, b"before")
+    place.objects.write(names.build_manifest(before.id), b"{")
+    with pytest.raises(CorruptManifest):
+        put(place.store, 1, None)
+    assert place.read_file(before) == b"before"
+
+
 def test_a_damaged_term_is_reported_and_nothing_is_taken_over(
     place: BucketPlace, caplog: pytest.LogCaptureFixture
 ) -> None:

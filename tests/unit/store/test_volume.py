@@ -217,6 +217,15 @@ def test_a_damaged_profile_can_be_published_again(volume: Volume) -> None:
     assert put(volume, 1, b"profile") == manifest
 
 
+def test_a_failure_takes_no_place_of_one_whose_manifest_is_damaged(volume: Volume) -> None:
+    before = put(volume, 1, b"before")
+    (volume.root / "profiles" / before.id / "manifest.json").write_bytes(b"{")
+    with pytest.raises(CorruptManifest):
+        put(volume, 1, None)
+    with volume.open_profile(before.id) as file:
+        assert file.read() == b"before"
+
+
 def test_a_volume_that_was_never_written_is_empty(tmp_path: Path) -> None:
     volume = Volume(tmp_path / "nothing")
     assert volume.read_manifests().items == ()

@@ -145,7 +145,7 @@ class BucketStore(BucketReader):
         self, manifest: Manifest, profile_path: Path | None, *, extras: Mapping[str, Path] | None = None
     ) -> Manifest:
         """As Volume.publish. On return it is in the bucket, or in the spool if the bucket is unavailable."""
-        standing = self._find_standing(manifest.id)
+        standing = self._find_standing(manifest)
         if standing is not None:
             self._spool.drop_tmp(manifest.id)
             if standing.file is not None or self.find_local(manifest.id) is None:
@@ -156,14 +156,16 @@ class BucketStore(BucketReader):
         self._newest = max(self._newest, order.find_place(published))
         return self._try(lambda: self._upload(manifest.id), f"profile {manifest.id}") or published
 
-    def _find_standing(self, profile_id: str) -> Manifest | None:
-        if not self._is_in_bucket(profile_id):
+    def _find_standing(self, manifest: Manifest) -> Manifest | None:
+        if not self._is_in_bucket(manifest.id):
             return None
         try:
-            return self._catalog.read(profile_id)
+            return self._catalog.read(manifest.id)
         except CorruptManifest:
+            if manifest.file is None:
+                raise  # a failure takes no profile's place
             self._check_term()
-            self._delete(profile_id)  # without a marker, which would hide the next one of this id
+            self._delete(manifest.id)  # without a marker, which would hide the next one of this id
             return None
 
     def remove(self, profile_id: str) -> bool:
