@@ -416,6 +416,25 @@ def test_a_change_during_the_request_of_an_earlier_one_stays_unsent(
     assert place.open("pod").read_entries().items == (make_entry(1, step="Collecting"),)
 
 
+@pytest.mark.parametrize("arrived", [True, False])
+def test_the_removal_of_a_document_whose_creation_was_not_answered_is_sent(
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch, arrived: bool
+) -> None:
+    create = place.objects.create
+
+    def lose_the_answer(path: str, data: bytes) -> str:
+        if arrived:
+            create(path, data)
+        raise StoreUnavailable("the connection was reset.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place.objects, "create", lose_the_answer)
+        place.store.write_entry(make_entry(1))
+    place.store.remove_entry(make_id(1))
+    assert place.reopen().read_entries().items == ()
+    assert list(place.objects.list(layout.JOURNAL)) == []
+
+
 def test_a_change_in_progress_stays_marked_as_unsent(place: BucketPlace) -> None:
     """The thread sends what was there before, between the mark and the change."""
     place.close()

@@ -54,7 +54,8 @@ class Mirror:
         self._root = root
         self._fence = fence
         self._tags: dict[str, str] = {}
-        """Entity tags of the bucket's versions since the term started."""
+        """Entity tags of the bucket's versions since the term started; empty: there may be one, since the answer to its
+        creation was lost."""
         self._lock = threading.RLock()
         self._changing = threading.Lock()
         """Not held during requests to the bucket."""
@@ -152,11 +153,9 @@ class Mirror:
         (self._root / UNSENT / name).unlink(missing_ok=True)
 
     def _write(self, name: str, wrapped: Wrapped) -> None:
-        data, e_tag = msgspec.json.encode(wrapped), self._tags.get(name)
+        data, e_tag = msgspec.json.encode(wrapped), self._tags.setdefault(name, "")
         try:
-            self._tags[name] = (
-                self._objects.create(name, data) if e_tag is None else self._objects.replace(name, data, e_tag)
-            )
+            self._tags[name] = self._objects.replace(name, data, e_tag) if e_tag else self._objects.create(name, data)
         except StoreConflict:
             self._settle(name, data)
 
