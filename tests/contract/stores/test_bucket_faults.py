@@ -377,6 +377,38 @@ def test_documents_and_profiles_that_cannot_be_sent_hold_up_no_others(
     assert opened._thread.is_alive()
 
 
+@pytest.mark.parametrize("leads", [True, False])
+@pytest.mark.usefixtures("quick")
+def test_an_object_that_cannot_be_written_holds_up_no_others(
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, leads: bool
+) -> None:
+    """The bucket refuses this one, or its file in the spool cannot be read."""
+    leader = place.bucket_store
+    opened = leader if leads else place.build(spool="former")
+    upload = place.objects.upload
+
+    def refuse_first(path: str, *more: object) -> None:
+        if first.id in path:
+            raise StoreUnavailable("403")
+        upload(path, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(place.objects, "upload", refuse_first)
+    first = make_manifest(1)
+    put(Volume(opened.root), 1)
+    second = put(Volume(opened.root), 2)
+    opened._away = StoreUnavailable("it does not answer.")
+    if not leads:
+        opened.upload_spool()
+    wait_until(lambda: place.objects.find(names.build_manifest(second.id)) is not None)
+    wait_until(lambda: f"{first.id} stays in the spool: 403" in caplog.text)
+    if leads:
+        wait_until(lambda: opened._away is None)
+        put(opened, 3)
+        assert place.objects.find(names.build_manifest(make_id(3))) is not None
+    assert opened._spool.list_ids() == {first.id}
+    place.bucket_store = leader
+
+
 @pytest.mark.usefixtures("quick")
 def test_an_unexpected_error_does_not_end_the_uploads(
     place: BucketPlace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -304,11 +304,11 @@ class BucketStore(BucketReader):
         renewed = time.monotonic()
         while not self._ended.wait(PAUSE_SECS):
             try:
-                if time.monotonic() - renewed > RENEW_SECS:
+                if self._away is not None or time.monotonic() - renewed > RENEW_SECS:
                     self._fence.renew(self._newest)
                     renewed = time.monotonic()
+                    self._away = None  # what is to be sent may take long
                 self._drain()
-                self._away = None
                 self._tidy()
             except StoreFenced as error:
                 self._stop(error)
@@ -341,12 +341,33 @@ class BucketStore(BucketReader):
     def _drain(self) -> None:
         """Send the content of the spool. An item that fails for its own reason does not block the others."""
         for name in self._mirror.list_unsent():
-            _attempt(self._mirror.send, name)
+            self._attempt(self._mirror.send, name)
         self._upload_all()
 
     def _upload_all(self) -> None:
         for profile_id in sorted(self._spool.list_ids()):
-            _attempt(self._upload, profile_id)
+            self._attempt(self._upload, profile_id)
+
+    def _attempt(self, send: Callable[[str], object], what: str) -> None:
+        """Raises StoreUnavailable, StoreFenced: these concern all."""
+        try:
+            send(what)
+        except StoreFenced:
+            raise
+        except StoreError as error:
+            if isinstance(error, StoreUnavailable):
+                self._check_bucket()
+            logger.error("%s stays in the spool: %s", what, error)
+        except Exception:
+            logger.exception("%s stays in the spool: an unexpected error", what)
+
+    def _check_bucket(self) -> None:
+        """A request was refused, or a file could not be read: raises StoreUnavailable if others would fail too,
+        StoreFenced."""
+        if self._fence.term is not None:
+            self._fence.check()
+        else:
+            self._objects.read(names.LEADER)
 
     def _upload(self, profile_id: str) -> Manifest | None:
         try:
@@ -374,15 +395,3 @@ class BucketStore(BucketReader):
 
     def _note_term(self, number: int) -> None:
         (self.root / TERM).write_text(str(number), encoding="ascii")
-
-
-def _attempt(send: Callable[[str], object], what: str) -> None:
-    """Raises StoreUnavailable, StoreFenced: these concern all."""
-    try:
-        send(what)
-    except (StoreUnavailable, StoreFenced):
-        raise
-    except StoreError as error:
-        logger.error("%s stays in the spool: %s", what, error)
-    except Exception:
-        logger.exception("%s stays in the spool: an unexpected error", what)
