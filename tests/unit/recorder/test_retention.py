@@ -16,10 +16,10 @@ import pytest
 from samply_operator.errors import KubeUnavailable, StoreFull
 from samply_operator.kube import objects
 from samply_operator.model import names
-from samply_operator.model.manifest import Tombstone
+from samply_operator.model.manifest import Tombstone, TriggeredBy
 from samply_operator.recorder.storage import retention
 from samply_operator.rules import times
-from samply_operator.settings import Recording, Retention, Settings
+from samply_operator.settings import Recording, Retention, Settings, Thinning
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
 from support.stored import forget, make_id, store
@@ -263,6 +263,29 @@ async def test_a_clock_that_is_set_far_forward_costs_no_profile(
     operator.change_context(now=lambda: time.time() + years + 2 * 86400)
     await operator.engine.sweep()
     assert len(operator.volume.list_ids()) == 1
+
+
+@pytest.mark.parametrize("down_hours", [1, 25])
+async def test_what_was_thinned_is_not_displaced_after_a_day_without_operator(
+    down_hours: int, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    """While the clock is in doubt new ones are not thinned; afterwards the count applies again."""
+    limits = Retention(thinning=(Thinning(86_400, 3600),), max_per_ordinal=3)
+    settings = Settings(recording=Recording(min_free_bytes=1), retention=limits)
+    by_schedule = {"trigger": TriggeredBy("t", when=names.SCHEDULE)}
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as operator:
+        volume = operator.volume
+        ids = {store(cluster, volume, f"old-{n}", age=(90 - n) * 3600, **by_schedule) for n in range(3)}
+        await operator.engine.sweep()
+        volume.side_files.write_clock(time.time() - down_hours * 3600)
+    async with OperatorProcess(cluster, tmp_path / "data", settings) as restarted:
+        ids |= {store(cluster, restarted.volume, f"new-{n}", age=10 - n, **by_schedule) for n in range(3)}
+        await restarted.engine.sweep()
+        is_in_doubt = down_hours > 24
+        assert len(restarted.volume.list_ids() & ids) == (6 if is_in_doubt else 3)
+        restarted.change_context(uptime=lambda: time.monotonic() + 86_400, now=lambda: time.time() + 86_000)
+        await restarted.engine.sweep()
+        assert len(restarted.volume.list_ids()) == 3
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -109,7 +110,7 @@ class Retention:
                     await self._close(tombstone)
 
     async def _choose_limits(self) -> settings.Retention:
-        """Those of the settings; while the wall clock is in doubt, age removes nothing."""
+        """Those of the settings; while the wall clock is in doubt, age removes and thins nothing."""
         limits, side_files = self._context.settings.retention, self._context.volume.side_files
         now, uptime = self._context.now(), self._context.uptime()
         if self._last_pass is None:
@@ -122,7 +123,9 @@ class Retention:
         self._last_pass = (now, uptime)
         if uptime < self._doubted_until:
             # The time on the volume stays unchanged: a restart does not end the doubt.
-            return msgspec.structs.replace(limits, max_age_secs=math.inf, thinning=())
+            # Without thinning what was thinned earlier would be beyond the count as soon as new ones come.
+            most = sys.maxsize if limits.thinning else limits.max_per_ordinal
+            return msgspec.structs.replace(limits, max_age_secs=math.inf, thinning=(), max_per_ordinal=most)
         try:
             await asyncio.to_thread(side_files.write_clock, now)
         except StoreError as error:
