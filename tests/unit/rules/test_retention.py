@@ -215,6 +215,23 @@ def test_what_a_schedule_makes_displaces_no_other_profile() -> None:
     assert decide(made, max_per_ordinal=2) == [("id-002", "OrdinalCount"), ("id-003", "OrdinalCount")]
 
 
+@pytest.mark.parametrize(
+    ("limits", "room", "reason"),
+    [
+        ({"max_total": 4}, ROOMY, "TotalCount"),
+        ({"max_pipeline_bytes": 12 * BLOCK}, ROOMY, "PipelineBytes"),
+        ({"max_volume_percent": 70}, Room(0, 0), "VolumeBytes"),
+    ],
+    ids=str,
+)
+def test_limits_that_all_share_take_what_schedules_made_first(limits: dict[str, Any], room: Room, reason: str) -> None:
+    """And then the oldest of the others."""
+    others = [good(n, age=90 - n) for n in (1, 2)]
+    made = [*others, *(good(n, age=90 - n, **SCHEDULED) for n in (3, 4)), good(5), good(6, ordinal=1, **SCHEDULED)]
+    assert decide(made, room=room, **limits) == [("id-003", reason), ("id-004", reason)]
+    assert decide([*made[:2], *made[4:], good(7)], max_total=3) == [("id-001", "TotalCount"), ("id-002", "TotalCount")]
+
+
 def test_the_message_names_the_setting() -> None:
     """So that a user who misses a profile knows what to change."""
     (removal,) = retention.decide(
@@ -239,20 +256,24 @@ def test_what_lies_beside_a_profile_counts() -> None:
     assert decide(history, max_pipeline_bytes=2 * each) == []
 
 
+def find_schedule(name: str | None) -> TriggeredBy | None:
+    return TriggeredBy(name, when=names.SCHEDULE) if name else None
+
+
 ages = st.integers(0, 40).map(lambda days: days * DAY)
 sizes = st.integers(0, 50 * BLOCK)
 manifests = st.lists(
     st.builds(
-        lambda age, size, ordinal, pipeline, is_good: (age, size, ordinal, pipeline, is_good),
-        *(ages, sizes, st.integers(0, 2), st.sampled_from("ab"), st.booleans()),
+        lambda *row: row,
+        *(ages, sizes, st.integers(0, 2), st.sampled_from("ab"), st.booleans(), st.sampled_from([None, "s", "t"])),
     ),
     max_size=30,
 ).map(
     lambda rows: [
-        good(n, age=age, size=size, ordinal=ordinal, pipeline=pipeline)
+        good(n, age=age, size=size, ordinal=ordinal, pipeline=pipeline, trigger=find_schedule(name))
         if is_good
         else failed(n, age=age, ordinal=ordinal, pipeline=pipeline)
-        for n, (age, size, ordinal, pipeline, is_good) in enumerate(rows)
+        for n, (age, size, ordinal, pipeline, is_good, name) in enumerate(rows)
     ]
 )
 all_limits = st.builds(
@@ -285,10 +306,11 @@ def test_whatever_is_stored(
     assert not ids & safe
     for manifest in gone:
         for other in stored:
-            is_alike = (other.pipeline, other.ordinal, other.outcome) == (
+            is_alike = (other.pipeline, other.ordinal, other.outcome, other.trigger) == (
                 manifest.pipeline,
                 manifest.ordinal,
                 manifest.outcome,
+                manifest.trigger,
             )
             if is_alike and other.id not in ids | safe:
                 assert other.finished_at >= manifest.finished_at

@@ -1,5 +1,6 @@
 """Which stored attempts to remove, and why: by age, count and bytes, oldest first; and what a schedule made is thinned.
 
+Limits that kinds share remove what schedules made first, so that it displaces nothing else.
 Never removed: the newest good profile of an ordinal, pinned profiles, and those in use by a recording. Failures are
 counted separately, so that they never displace a good profile.
 """
@@ -61,12 +62,13 @@ class Room:
 @dataclass(frozen=True, slots=True)
 class _Limit:
     """In each group, the sum of the weights stays at or below `most`. `find_group` returns None for attempts that do
-    not count."""
+    not count. `is_shared`: what schedules made goes first."""
 
     reason: Reason
     find_group: Callable[[Manifest], Hashable | None]
     weigh: Callable[[Manifest], int]
     most: int
+    is_shared: bool = False
 
 
 def decide(
@@ -175,12 +177,12 @@ def _build_limits(limits: Retention, pinned: frozenset[str], budget: int, extras
         _Limit(
             "FailureCount", lambda m: None if _is_good(m) else _ordinal_of(m), count, limits.max_failures_per_ordinal
         ),
-        _Limit("TotalCount", lambda _: "all", count, limits.max_total),
-        _Limit("VolumeBytes", lambda _: "all", weigh, budget),
+        _Limit("TotalCount", lambda _: "all", count, limits.max_total, is_shared=True),
+        _Limit("VolumeBytes", lambda _: "all", weigh, budget, is_shared=True),
     ]
     if limits.max_pipeline_bytes:
         most = limits.max_pipeline_bytes
-        found.insert(2, _Limit("PipelineBytes", lambda m: (m.namespace, m.pipeline), weigh, most))
+        found.insert(2, _Limit("PipelineBytes", lambda m: (m.namespace, m.pipeline), weigh, most, is_shared=True))
     return found
 
 
@@ -192,6 +194,8 @@ def _trim(kept: Iterable[Manifest], safe: frozenset[str], limit: _Limit) -> list
     removals = []
     for members in groups.values():
         total = sum(map(limit.weigh, members))
+        if limit.is_shared:
+            members.sort(key=lambda m: not _is_of_schedule(m))
         for manifest in members:
             if total <= limit.most:
                 break
