@@ -155,8 +155,8 @@ class Retention(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Retention. The newest good profile of each ordinal, and pinned ones, are always kept."""
 
     max_per_ordinal: Positive = 20
-    """Good profiles of one ordinal; those of SamplyTriggers' schedules and all others count separately. Pinned ones do
-    not count."""
+    """Good profiles of one ordinal; those of each SamplyTrigger with a schedule, and all others, count separately.
+    Pinned ones do not count."""
     max_failures_per_ordinal: Positive = 5
     """Failures of one ordinal."""
     max_pipeline_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -168,7 +168,7 @@ class Retention(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     max_age_secs: Seconds = 30 * 24 * 3600
     """Age since their end."""
     thinning: tuple[Thinning, ...] = ()
-    """Of each ordinal's good profiles of schedules; the last step that applies to an age counts. Empty: none."""
+    """Of each schedule's good profiles of an ordinal; the last step that applies to an age counts. Empty: none."""
     absence_grace_secs: Seconds = 300
     """How long an object must be absent from complete lists before its file is deleted, if its deletion was not
     observed."""

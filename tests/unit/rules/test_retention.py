@@ -215,6 +215,15 @@ def test_what_a_schedule_makes_displaces_no_other_profile() -> None:
     assert decide(made, max_per_ordinal=2) == [("id-002", "OrdinalCount"), ("id-003", "OrdinalCount")]
 
 
+def test_a_rarer_schedule_of_the_same_ordinal_keeps_its_profiles() -> None:
+    nightly = {"trigger": TriggeredBy("nightly", when=names.SCHEDULE)}
+    made = [ended(n, ROUND - 3 * DAY + 300 * n) for n in range(5)]
+    made += [ended(n + 10, ROUND - 3 * DAY + 60 + 300 * n, **nightly) for n in range(2)]
+    assert thin(made) == ["id-000", "id-004", "id-010"]
+    assert thin([*made, good(99)]) == ["id-000", "id-010", "id-099"]
+    assert decide(made, max_per_ordinal=2) == [(f"id-00{n}", "OrdinalCount") for n in range(3)]
+
+
 @pytest.mark.parametrize(
     ("limits", "room", "reason"),
     [

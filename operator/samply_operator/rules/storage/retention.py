@@ -109,7 +109,7 @@ def find_newest_good(manifests: Iterable[Manifest]) -> frozenset[str]:
 def find_thinned(
     manifests: Sequence[Manifest], steps: Sequence[Thinning], pinned: Collection[str], now: float
 ) -> Sequence[Manifest]:
-    """Of each ordinal's good profiles of schedules those that are neither pinned nor the first of their interval.
+    """Of each schedule's good profiles of an ordinal those that are neither pinned nor the first of their interval.
 
     Intervals count from the Unix epoch. The first one stays, because it is also the first to be older than a step."""
     found: list[Manifest] = []
@@ -119,7 +119,7 @@ def find_thinned(
         if not (reached and finished_at > 0 and _is_of_schedule(manifest) and _is_good(manifest)):
             continue
         every_secs = max(reached, key=lambda step: step.after_secs).every_secs
-        interval = (_ordinal_of(manifest), every_secs, finished_at // every_secs)
+        interval = (_find_series(manifest), every_secs, finished_at // every_secs)
         if manifest.id in pinned:
             continue
         if interval in seen:
@@ -219,8 +219,9 @@ def _ordinal_of(manifest: Manifest) -> Hashable:
 
 
 def _find_series(manifest: Manifest) -> Hashable | None:
-    """What is recorded all the time must not displace the profile of an incident."""
-    return (_ordinal_of(manifest), _is_of_schedule(manifest)) if _is_good(manifest) else None
+    """What is recorded all the time must not displace the profile of an incident, or of a rarer schedule."""
+    name = manifest.trigger.name if manifest.trigger is not None and _is_of_schedule(manifest) else None
+    return (_ordinal_of(manifest), name) if _is_good(manifest) else None
 
 
 def _is_of_schedule(manifest: Manifest) -> bool:
