@@ -211,6 +211,10 @@ def beyond(ago: float, *places: Place, **changes: Any) -> Observed:
     return Observed(states, told=metrics.list_exceeding(make(above=5, forSeconds=60), states))
 
 
+def merge(one: Observed, other: Observed) -> Observed:
+    return Observed({**one.states, **other.states}, told=one.told + other.told)
+
+
 def fired(decision: Decision) -> list[str]:
     return [place.shown for firing in decision.fire for place in firing.places]
 
@@ -229,6 +233,11 @@ def reasons(decision: Decision) -> list[str]:
         pytest.param(make_facts(observed=beyond(60, has_fired=True)), [], [], id="it has fired"),
         pytest.param(make_facts(A0, A1, observed=beyond(60, A0, A1)), ["a/0", "a/1"], [], id="both pods at once"),
         pytest.param(make_facts(A0, B0, observed=beyond(60, B0)), ["b/0"], [], id="one of two pipelines"),
+        pytest.param(
+            make_facts(A0, B0, observed=merge(beyond(60, A0, value=None), beyond(60, B0))), ["b/0"], [],
+            id="one has no value for a moment",
+        ),
+        pytest.param(make_facts(observed=beyond(60, value=None)), [], ["NoData"], id="the only one has no value"),
         pytest.param(
             make_facts(observed=beyond(60), made=(Made("t", "u", "r", "a", 0, NOW - 9),)), [], ["CoolingDown"],
             id="limits hold",

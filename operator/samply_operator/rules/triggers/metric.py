@@ -110,9 +110,12 @@ def decide_metric(facts: Facts, metric: Metric) -> Decision:
 
 
 def _list_due(places: Iterable[Place], metric: Metric, states: States) -> Iterable[tuple[Place, float, State]]:
+    """With a value: one that is missing for a moment is waited for."""
     for place in places:
         state = states.get(place.key)
-        if state is not None and state.since is not None and not state.has_fired and _is_due(metric, state):
+        if state is None or state.value is None or state.since is None or state.has_fired:
+            continue
+        if _is_due(metric, state):
             yield place, state.since, state
 
 
