@@ -47,6 +47,12 @@ def list_places(engine: Engine, trigger: SamplyTrigger) -> tuple[Place, ...]:
     return tuple(_list_places(engine, trigger))
 
 
+def list_pods(engine: Engine, namespace: str) -> frozenset[str]:
+    """Names of the pods of all its pipelines, whether they run or not."""
+    pipelines = [each for each in list(engine.world.pipelines.values()) if each.namespace == namespace]
+    return frozenset(pod.name for pipeline in pipelines for pod in pipeline.pods.values())
+
+
 def _refresh(engine: Engine, made: Made) -> Made:
     """Its object is gone; its recording may still be ending."""
     is_active = made.uid in engine.runs

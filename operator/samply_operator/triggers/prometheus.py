@@ -24,6 +24,7 @@ from samply_operator.settings import Prometheus
 ANSWER_SECS = 5.0
 CONNECT_SECS = 3.0
 MAX_BYTES = 4 * 1024 * 1024
+MAX_SERIES = 10_000
 MAX_TEXT = 300
 MAX_TOKEN_BYTES = 16_000
 TOKEN = "token"  # noqa: S105 - the name of a file
@@ -123,6 +124,9 @@ def _read(status: int, body: bytes) -> tuple[Series, ...] | Skip:
         data = msgspec.json.decode(body, type=_Success).data
         if isinstance(data, _Scalar):
             return (Series({}, float(data.result[1])),)
+        if isinstance(data, _Vector) and len(data.result) > MAX_SERIES:
+            many = f"The query gives {len(data.result)} series, more than {MAX_SERIES}: aggregate them."
+            return Skip("InvalidQuery", many)
         if isinstance(data, _Vector):
             return tuple(Series(each.metric, float(each.value[1])) for each in data.result if each.value is not None)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):

@@ -163,7 +163,8 @@ class Triggers:
         if isinstance(answer, Skip):
             known.observed = replace(known.observed, fault=answer)
         else:
-            known.observed = Observed(metric.observe_all(wanted, places, answer, known.observed.states, at))
+            pods = gathering.list_pods(self._engine, trigger.namespace)
+            known.observed = Observed(metric.observe_all(wanted, places, answer, known.observed.states, at, pods))
         self.queue.put(trigger.key)
 
     def _know(self, trigger: SamplyTrigger) -> _Known:

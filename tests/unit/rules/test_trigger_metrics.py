@@ -165,14 +165,38 @@ def test_an_increase_is_divided_and_a_reset_is_a_gap() -> None:
         ([Value(1, "a", "a-1")], [None, 1, None]),
         ([Value(1, "a", "exporter-7")], [1, 1, None]),
         ([Value(1, "", "a-1")], [None, 1, None]),
+        ([Value(1, "", "not-selected-0")], [None, None, None]),
+        ([Value(1, "", "exporter-7")], [None, None, None]),
+        ([Value(1, "a", "a-2")], [None, None, None]),
+        ([Value(1, "id-a", "a-0"), Value(2), Value(3, "", "a-1")], [2, 3, 2]),
         ([Value(1, "a"), Value(3, "a"), Value(NAN, "a")], [3, 3, None]),
         ([Value(1, "unknown")], [None, None, None]),
         ([Value(NAN, "a")], [None, None, None]),
     ],
 )
 def test_the_places_that_a_series_is_about(values: list[Value], expected: list[float | None]) -> None:
-    states = metrics.observe_all(make(above=5), (A0, A1, B0), values, {}, NOW)
+    others = ("not-selected-0", "a-2")  # the latter does not run
+    states = metrics.observe_all(make(above=5), (A0, A1, B0), values, {}, NOW, others)
     assert [states[place.key].value for place in (A0, A1, B0)] == expected
+
+
+def test_many_series_of_many_places_are_matched_once() -> None:
+    """Each value is read a few times, not once for each place."""
+    reads = 0
+
+    class Counted(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal reads
+            reads += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    places = [Place(f"p{n}", 0, pod=f"p{n}-0") for n in range(300)]
+    values = [Value(n, Counted(f"p{n}"), Counted(f"p{n}-0")) for n in range(300)]
+    states = metrics.observe_all(make(above=5), places, values, {}, NOW)
+    assert [states[place.key].value for place in places] == list(range(300))
+    assert reads < 20 * len(values)
 
 
 def test_the_lowest_counts_where_a_low_value_is_the_symptom() -> None:

@@ -7,7 +7,7 @@ status before the trigger fires for it: so another process knows when it began, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from samply_operator.model.trigger import PER_SECOND, Exceeding, Metric, PrometheusQuery
@@ -42,19 +42,25 @@ def read_series(query: PrometheusQuery, labels: Mapping[str, str], value: float)
 
 
 def observe_all(
-    metric: Metric, places: Sequence[Place], values: Sequence[Value], states: States, at: float
+    metric: Metric,
+    places: Sequence[Place],
+    values: Iterable[Value],
+    states: States,
+    at: float,
+    pods: Collection[str] = (),
 ) -> dict[Key, State]:
-    """After one more answer of the source."""
-    return {place.key: _observe(metric, place, places, values, states.get(place.key, State()), at) for place in places}
+    """After one more answer of the source. `pods`: names of all pods of pipelines in the namespace, also of those that
+    are not selected."""
+    index = _index(values, {*pods, *(place.pod for place in places)})
+    return {
+        place.key: _observe(metric, place, _find_values(index, place), states.get(place.key, State()), at)
+        for place in places
+    }
 
 
-def _observe(
-    metric: Metric, place: Place, places: Sequence[Place], values: Sequence[Value], state: State, at: float
-) -> State:
+def _observe(metric: Metric, place: Place, values: Iterable[Value], state: State, at: float) -> State:
     found: list[float] = []
     for value in values:
-        if not _is_about(value, place, places):
-            continue
         if value.divisor is None:
             found.append(value.value)
             continue
@@ -66,11 +72,24 @@ def _observe(
     return observe(metric, state, extreme, at, place.started_at)
 
 
-def _is_about(value: Value, place: Place, places: Sequence[Place]) -> bool:
-    if value.pipeline and value.pipeline != place.pipeline and value.pipeline not in place.ids:
-        return False
-    # A label that names none of the pods, such as that of an exporter, says nothing.
-    return not value.pod or value.pod == place.pod or all(value.pod != each.pod for each in places)
+_Index = Mapping[tuple[str, str], Sequence[Value]]
+
+
+def _index(values: Iterable[Value], pods: Collection[str]) -> _Index:
+    """By pipeline and pod, each empty where the value is about all. A label that names no pod of a pipeline, such as
+    that of an exporter, says nothing; then there must be one that names the pipeline."""
+    index: dict[tuple[str, str], list[Value]] = {}
+    for value in values:
+        pod = value.pod if value.pod in pods else ""
+        if pod or value.pipeline or not value.pod:
+            index.setdefault((value.pipeline, pod), []).append(value)
+    return index
+
+
+def _find_values(index: _Index, place: Place) -> Iterator[Value]:
+    for pipeline in {"", place.pipeline, *place.ids}:
+        for pod in {"", place.pod}:
+            yield from index.get((pipeline, pod), ())
 
 
 def restore(told: Iterable[Exceeding], facts: Facts) -> dict[Key, State]:
