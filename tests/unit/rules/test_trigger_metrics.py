@@ -185,6 +185,8 @@ def test_many_series_of_many_places_are_matched_once() -> None:
     reads = 0
 
     class Counted(str):
+        __slots__ = ()
+
         def __eq__(self, other: object) -> bool:
             nonlocal reads
             reads += 1
