@@ -12,11 +12,12 @@ import pytest
 from contract.stores.bucket_place import BucketPlace
 from contract.stores.store_contract import make_id, make_manifest, put
 from samply_operator.cli import main as cli
-from samply_operator.errors import StoreUnavailable
+from samply_operator.errors import StoreError, StoreUnavailable
 from samply_operator.model.manifest import Manifest
-from samply_operator.store import moving
-from samply_operator.store.bucket import names, uploads
-from samply_operator.store.bucket.objects import Objects
+from samply_operator.store import layout, moving
+from samply_operator.store.bucket import names, reader, uploads
+from samply_operator.store.bucket.catalog import Catalog
+from samply_operator.store.bucket.objects import Found, Objects
 from samply_operator.store.volume import Volume
 from support.buckets import Server
 
@@ -212,3 +213,36 @@ def test_the_command_line(moto: Server, volume: Volume, tmp_path: Path, capsys: 
     assert "not the volume of an operator" in capsys.readouterr().err
     assert cli.main(["store", "copy", "--from", "/a", "--to", "/b"]) == 1
     assert cli.main(["store", "copy", "--from", "s3://x", "--to", "/b"]) == 1
+
+
+def test_a_copied_profile_is_listed_only_with_its_pin(
+    place: BucketPlace, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retention would remove it. The copy happens just before the bucket's list, or pins cannot be listed."""
+    store, way, listing, acts = place.bucket_store, moving.Upload(volume, place.objects), Catalog.list, [moving.copy]
+
+    def copy_first(self: Catalog) -> frozenset[str]:
+        if acts:
+            acts.pop()(way, ignore)
+        return listing(self)
+
+    monkeypatch.setattr(reader, "LIST_SECS", 60.0)
+    monkeypatch.setattr(Catalog, "list", copy_first)
+    assert make_id(3) in store.list_ids()
+    assert store.side_files.list_pins() == {make_id(3)}
+
+    own, late = put(store, 7), put(volume, 6)
+    volume.side_files.pin(late.id)
+    moving.copy(way, ignore)
+    list_objects = place.objects.list
+
+    def refuse_pins(prefix: str) -> Iterator[Found]:
+        if prefix == layout.PINS:
+            raise StoreError("the list is refused.")
+        return list_objects(prefix)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place.objects, "list", refuse_pins)
+        assert store.list_ids() == {*(make_id(number) for number in range(6)), own.id}
+    assert late.id in store.list_ids()
+    assert store.side_files.list_pins() == {make_id(3), late.id}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -103,9 +103,10 @@ class Mirror:
         found = (self._objects.read(name) for name, _ in self._list())
         return max((decode(each[0], 0).term for each in found if each is not None), default=0)
 
-    def take_new_pins(self) -> None:
-        """Take over pins that another program (`store copy`) created since the term started. Raises StoreError."""
-        found = [each.path for each in self._objects.list(layout.PINS) if names.parse_id(each.path)]
+    def take_new_pins(self, ids: Collection[str]) -> None:
+        """Take over pins of these profiles that another program (`store copy`) created since the term started. Raises
+        StoreError."""
+        found = [each.path for each in self._objects.list(layout.PINS) if names.parse_id(each.path) in ids]
         for name in found:
             with self._lock, durable.translated(f"take over {name}"):
                 if name not in self._tags:

@@ -67,6 +67,8 @@ class BucketStore(BucketReader):
         self._on_fenced = on_fenced
         self._newest = 0
         self._extra_sizes: dict[str, tuple[int, ...]] = {}
+        self._pins_known: frozenset[str] = frozenset()
+        """Profiles whose pins, if any, are in the spool."""
         self._now = now
         self._away: StoreUnavailable | None = None
         """Why the bucket is unavailable: until the thread reaches it, no other call tries."""
@@ -110,9 +112,9 @@ class BucketStore(BucketReader):
         was_ours = self._read_last_term() == term.number - 1
         if was_ours:
             self._note_term(term.number)  # if the next step fails, the next try is in a further term
+        self._pins_known = self._catalog.list()  # first: `adopt` takes over their pins
         self._mirror.adopt(was_ours=was_ours)
         self._note_term(term.number)
-        self._catalog.list()
         if self._objects.has_versions:
             logger.info("the bucket keeps versions: removed profiles use space until a lifecycle rule deletes them")
 
@@ -241,16 +243,22 @@ class BucketStore(BucketReader):
     # ------------------------------------------------------------------------------------------------- the bucket
 
     def list_ids(self) -> frozenset[str]:
-        """As BucketReader.list_ids. Pins are taken over first: retention must not see a copied profile without its
-        pin."""
+        """As BucketReader.list_ids, but profiles of another program (`store copy`) only once their pins are taken over:
+        retention must not see a pinned one without its pin."""
+        ids = super().list_ids()
+        if self._fence.term is None:
+            return ids
         try:
-            if self._fence.term is not None:
-                self._try(self._mirror.take_new_pins, "the list of pins")
+            self._try(lambda: self._take_pins(ids), "the list of pins")
         except StoreFenced:
             raise
         except StoreError as error:
             logger.warning("pins in the bucket are not taken over yet: %s", error)
-        return super().list_ids()
+        return ids & (self._pins_known | self._spool.list_ids())
+
+    def _take_pins(self, ids: frozenset[str]) -> None:
+        self._mirror.take_new_pins(ids)
+        self._pins_known = ids
 
     def read_manifests(self, ids: Collection[str] | None = None) -> Reading[Manifest]:
         reading = super().read_manifests(ids)
@@ -378,6 +386,7 @@ class BucketStore(BucketReader):
 
     def _note(self, manifest: Manifest) -> None:
         self._catalog.note(manifest.id, "")
+        self._pins_known |= {manifest.id}
         self._learn(manifest)
 
     def _learn(self, manifest: Manifest) -> None:
