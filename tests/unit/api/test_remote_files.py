@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 
 from samply_operator.api.content import remote_files
 from samply_operator.api.content.file_cache import FileCache
-from samply_operator.api.content.remote_files import AHEAD, FEW, PART_BYTES, RemoteFile
+from samply_operator.api.content.remote_files import AHEAD, FEW, PART_BYTES, RemoteFile, RemoteFiles
 from samply_operator.errors import StoreUnavailable, UnknownProfile
 from samply_operator.model.manifest import Manifest, StoredFile
+from samply_operator.profiles.attribution import naming
 
 SIZE = 5 * PART_BYTES + 17
+NAMES = b'{"names": {}}'
 DATA = bytes(range(251)) * (SIZE // 251 + 1)
 
 
@@ -40,6 +43,9 @@ class FakeBucket:
     async def open_stream(self, _: Manifest, start: int, stop: int) -> Any:
         self.asked.append((start, stop))
         return None if self.is_removed else FakeStream(self, start, stop)
+
+    def read_operators(self, _: Manifest) -> bytes:
+        return NAMES
 
 
 class FakeStream:
@@ -179,3 +185,25 @@ async def test_the_cache_keeps_only_what_is_complete(tmp_path: Path) -> None:
     assert kept is not None
     with kept:
         assert kept.read() == DATA[:SIZE]
+
+
+async def test_names_of_operators_are_cached_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, manifest = FakeBucket(), make_manifest()
+    files = RemoteFiles(bucket, FileCache(tmp_path, 0))  # type: ignore[arg-type]
+    path = naming.find_path(files.find_path(manifest.id))
+    write = Path.write_bytes
+
+    def fill_the_disk(self: Path, data: bytes) -> int:
+        write(self, data[:3])
+        assert not path.exists(), "other requests would use it"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", fill_the_disk)
+        with pytest.raises(OSError, match="No space left"):
+            await files._fetch_operators(manifest)
+    assert list(path.parent.iterdir()) == []
+    await files._fetch_operators(manifest)
+    assert path.read_bytes() == NAMES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
@@ -11,7 +12,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from samply_operator.api.content.file_cache import FileCache
+from samply_operator.api.content.file_cache import PART, FileCache
 from samply_operator.errors import StoreFull, StoreUnavailable, UnknownProfile
 from samply_operator.model.manifest import Manifest
 from samply_operator.profiles.attribution import naming
@@ -222,7 +223,17 @@ class RemoteFiles:
         async with _limit():
             text = await asyncio.to_thread(self._source.read_operators, manifest)
         if text is not None:
-            await asyncio.to_thread(path.write_bytes, text)
+            await asyncio.to_thread(_write, path, text)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Other requests find all of it, or nothing."""
+    draft = path.with_name(f"{PART}{secrets.token_hex(8)}")
+    try:
+        draft.write_bytes(data)
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @asynccontextmanager
