@@ -128,6 +128,7 @@ async def serve(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) 
 
 
 ODD = b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}'
+LONG = b'{"status":"success","data":{"resultType":"vector","result":[%s{}]}}' % (b"{}," * 10_000)
 VECTOR = {"status": "success", "data": {"resultType": "vector", "result": []}}
 
 
@@ -143,8 +144,7 @@ VECTOR = {"status": "success", "data": {"resultType": "vector", "result": []}}
         (422, b'{"status":"error","errorType":"execution","error":"many-to-many"}', "InvalidQuery"),
         (503, b'{"status":"error","errorType":"timeout","error":"query timed out"}', "SourceUnreachable"),
         (200, b" " * 5_000_000, "InvalidQuery"),
-        (200, b'{"status":"success","data":{"resultType":"vector","result":[%s{}]}}' % (b"{}," * 10_000),
-         "InvalidQuery"),
+        (200, LONG, "InvalidQuery"),
     ],
 )  # fmt: skip
 async def test_what_is_no_answer_is_told(client: PrometheusClient, status: int, body: bytes, reason: str) -> None:

@@ -48,9 +48,11 @@ def list_places(engine: Engine, trigger: SamplyTrigger) -> tuple[Place, ...]:
 
 
 def list_pods(engine: Engine, namespace: str) -> frozenset[str]:
-    """Names of the pods of all its pipelines, whether they run or not."""
+    """Names of the pods of all its pipelines, whether they run or not, or are about to be created again."""
     pipelines = [each for each in list(engine.world.pipelines.values()) if each.namespace == namespace]
-    return frozenset(pod.name for pipeline in pipelines for pod in pipeline.pods.values())
+    sets = [each for each in list(engine.world.sets.values()) if each.namespace == namespace]
+    existing = {pod.name for pipeline in pipelines for pod in pipeline.pods.values()}
+    return frozenset(existing | {f"{each.name}-{ordinal}" for each in sets for ordinal in each.ordinals})
 
 
 def _refresh(engine: Engine, made: Made) -> Made:

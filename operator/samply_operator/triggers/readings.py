@@ -24,11 +24,12 @@ from samply_operator.triggers.prometheus import PrometheusClient
 UNKNOWN_SECS = 1.0
 WORKERS = 8
 
-OnRead = Callable[[SamplyTrigger, Metric, Sequence[Place], "tuple[Value, ...] | Skip", float], None]
+OnRead = Callable[[SamplyTrigger, Metric, Sequence[Place], "tuple[Value, ...] | Skip", float, float], None]
 
 
 class Readings:
-    """`find` gives the trigger as it is; `on_read` takes what was read, and when it was asked for. Must be run."""
+    """`find` gives the trigger as it is; `on_read` takes what was read, and when it was asked for, also by a monotonic
+    clock. Must be run."""
 
     def __init__(self, engine: Engine, find: Callable[[Key], SamplyTrigger | None], on_read: OnRead) -> None:
         self._engine = engine
@@ -68,12 +69,13 @@ class Readings:
             queue.put_later(key, UNKNOWN_SECS)
             return
         places, at = gathering.list_places(self._engine, trigger), self._engine.context.now()
+        started = self._engine.context.uptime()
         answer = await self._ask(trigger, metric, places, at)
         measures.READINGS.labels(source, answer.reason if isinstance(answer, Skip) else "Read").inc()
         current = self._find(key)
         if current is not None and current.spec == trigger.spec and current.uid == trigger.uid:
-            self._on_read(current, metric, places, answer, at)
-        queue.put_later(key, metric.every_seconds)
+            self._on_read(current, metric, places, answer, at, started)
+        queue.put_later(key, max(0.0, started + metric.every_seconds - self._engine.context.uptime()))
 
     async def _ask(
         self, trigger: SamplyTrigger, metric: Metric, places: Sequence[Place], at: float

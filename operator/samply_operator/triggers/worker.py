@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +26,7 @@ from samply_operator.recorder.engine import Engine
 from samply_operator.rules.triggers import limits, metric, naming, status
 from samply_operator.rules.triggers.alerts import decide_alert
 from samply_operator.rules.triggers.decide import decide, find_expired
+from samply_operator.rules.triggers.excursion import TOLERATED, find_gap
 from samply_operator.rules.triggers.facts import Decision, Facts, Firing, Made, Observed, Place, Skip
 from samply_operator.supervisor import Supervisor
 from samply_operator.triggers import gathering, measures
@@ -56,6 +57,8 @@ class _Known:
     metric: Metric | None = None
     """To which `observed` belongs."""
     observed: Observed | None = None
+    starts: deque[float] = field(default_factory=lambda: deque(maxlen=TOLERATED + 2))
+    """When its last readings began, by a monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +156,12 @@ class Triggers:
         places: Sequence[Place],
         answer: tuple[metric.Value, ...] | Skip,
         at: float,
+        started: float,
     ) -> None:
-        """A source was asked at that time."""
+        """A source was asked at that time; `started` is the same by a monotonic clock."""
         known = self._know(trigger)
+        if not known.starts or known.starts[-1] != started:
+            known.starts.append(started)
         if known.observed is None or known.metric != wanted:
             before = trigger.status.exceeding if known.metric is None else ()
             facts = gathering.gather(self._engine, trigger, known.reserved, at)
@@ -164,7 +170,8 @@ class Triggers:
             known.observed = replace(known.observed, fault=answer)
         else:
             pods = gathering.list_pods(self._engine, trigger.namespace)
-            known.observed = Observed(metric.observe_all(wanted, places, answer, known.observed.states, at, pods))
+            gap_secs, states = find_gap(wanted, tuple(known.starts)), known.observed.states
+            known.observed = Observed(metric.observe_all(wanted, places, answer, states, at, pods, gap_secs))
         self.queue.put(trigger.key)
 
     def _know(self, trigger: SamplyTrigger) -> _Known:

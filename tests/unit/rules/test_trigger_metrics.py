@@ -16,7 +16,7 @@ from samply_operator.rules import times
 from samply_operator.rules.triggers import metric as metrics
 from samply_operator.rules.triggers import naming, status
 from samply_operator.rules.triggers.decide import decide
-from samply_operator.rules.triggers.excursion import BUCKETS, State, observe, observe_increase
+from samply_operator.rules.triggers.excursion import BUCKETS, State, find_gap, observe, observe_increase
 from samply_operator.rules.triggers.facts import Decision, Facts, Made, Observed, Place, Skip
 from samply_operator.rules.triggers.metric import Value
 from support.samples import NOW, make_trigger
@@ -76,6 +76,43 @@ def test_a_clock_that_was_set_makes_nothing_last_longer(shift: float) -> None:
     assert after.since == NOW + 10 + shift
     fired = observe(metric, replace(before, has_fired=True), 6, NOW + 10 + shift)
     assert (fired.since, fired.has_fired) == (NOW, True)  # and what has fired doesn't fire again
+
+
+@pytest.mark.parametrize(
+    ("outage", "answers", "still_beyond"),
+    [(0, [GAP] * 3, True), (0, [GAP] * 4, False), (3600, [GAP], True), (3600, [GAP] * 3, True), (3600, [GAP] * 4, False)],
+)  # fmt: skip
+def test_answers_without_a_value_count_and_not_the_time(
+    outage: float, answers: list[float | None], still_beyond: bool
+) -> None:
+    """What has fired doesn't fire again because its source was away. What had not begins anew."""
+    metric = make(above=5, forSeconds=60)
+    states = run(metric, 6, 6)
+    state = replace(states[-1], has_fired=True)
+    for number, value in enumerate(answers):
+        state = observe(metric, state, value, NOW + 20 + outage + 10 * number)
+    assert (state.since == NOW, state.has_fired) == (still_beyond, still_beyond)
+    later = observe(metric, replace(state, has_fired=False), 6, NOW + 20 + outage + 10 * len(answers))
+    assert (later.since == NOW) is (still_beyond and not outage)
+
+
+@pytest.mark.parametrize(
+    ("starts", "expected"),
+    [
+        ([], 45),
+        ([100], 45),
+        ([100, 110, 120, 130, 140], 45),
+        ([0, 60, 120, 180, 240], 245),
+        ([0, 1000, 1060, 1120, 1180, 1240], 245),
+        ([0, 300], 305),
+    ],
+)
+def test_a_gap_is_measured_in_readings(starts: list[float], expected: float) -> None:
+    metric = make(above=5, forSeconds=100)
+    assert find_gap(metric, starts) == expected
+    first = observe(metric, State(), 6, NOW)
+    assert observe(metric, first, 6, NOW + expected, gap_secs=expected).since == NOW
+    assert observe(metric, first, 6, NOW + expected + 1, gap_secs=expected).since == NOW + expected + 1
 
 
 def test_values_of_a_place_that_warms_up_count_for_nothing() -> None:

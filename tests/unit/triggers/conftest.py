@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,13 +30,15 @@ class Stage:
     now: float = NOW
     settings: Settings = SETTINGS
     feldera: FelderaClient | None = None
+    uptime: float = 0.0
+    """Added to the monotonic clock."""
     operator: OperatorProcess = field(init=False)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[OperatorProcess]:
         """One life of the operator."""
         operator = OperatorProcess(self.cluster, self.root, self.settings, feldera=self.feldera)
-        operator.change_context(now=lambda: self.now)
+        operator.change_context(now=lambda: self.now, uptime=lambda: time.monotonic() + self.uptime)
         async with operator:
             self.operator = operator
             yield operator

@@ -194,6 +194,18 @@ async def test_the_mean_latency_of_the_last_steps(stage: Stage, orders: Pipeline
         assert "_count > 1: 3, since" in stage.status()["lastFired"]["cause"]
 
 
+async def test_a_slow_source_does_not_begin_anew_at_each_reading(stage: Stage, orders: Pipeline) -> None:
+    """It is read less often than was asked for."""
+    put_trigger(stage.cluster, when=build(forSeconds=60), limits=NO_LIMITS, dryRun=True)
+    async with stage.run():
+        for number in range(5):
+            orders.global_metrics["buffered_input_records"] = 5000 + number
+            await reach_value(stage, 5000 + number)
+            stage.now += 20
+            stage.uptime += 20
+        await stage.operator.reach(lambda: stage.status().get("wouldHaveFired") == 1)
+
+
 async def test_many_triggers_share_what_feldera_says(
     stage: Stage, orders: Pipeline, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,20 +1,21 @@
 """Values of one place over time: when a metric went beyond its limit, and its rolling baseline.
 
-Times are Unix times. What is not a number is a gap. A gap of more than GAP intervals ends what had begun: nobody knows
-what was in between. While a source does not answer at all nothing is observed; then only what had not fired begins
-anew, as it does if the clock is set.
+Times are Unix times. What is not a number is a gap. More than TOLERATED answers without a value end what had begun. While
+a source does not answer at all nothing is observed; then only what had not fired begins anew: nobody knows what was in
+between. So it does if the clock is set.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from samply_operator.model.trigger import Metric
 
-GAP = 3.5
-"""Intervals; three missed readings are tolerated."""
+TOLERATED = 3
+"""Readings in a row without a value."""
 BUCKETS = 120
 """Of a baseline's window: their means are kept instead of all values."""
 WARM_SHARE = 0.5
@@ -37,15 +38,33 @@ class State:
     baseline: float | None = None
     """As it was before the last value. None: too little was seen."""
     is_warming: bool = False
+    missed: int = 0
+    """Answers without a value since the last one that had one."""
 
 
-def observe(metric: Metric, state: State, value: float | None, at: float, started_at: float = 0.0) -> State:
-    """After one more reading; `value` None: there was none. `started_at`: of the place's container; 0: unknown."""
+def find_gap(metric: Metric, starts: Sequence[float]) -> float:
+    """Seconds that a value may be after the last one, as if nothing were between: TOLERATED readings. `starts`: when the
+    trigger's last readings began, this one last; a slow source is read less often than was asked for."""
+    taken = starts[-1] - starts[-min(len(starts), TOLERATED + 2)] if starts else 0.0
+    return max(taken, (TOLERATED + 1) * metric.every_seconds) + metric.every_seconds / 2
+
+
+def observe(
+    metric: Metric,
+    state: State,
+    value: float | None,
+    at: float,
+    started_at: float = 0.0,
+    gap_secs: float | None = None,
+) -> State:
+    """After one more answer; `value` None: it had none. `started_at`: of the place's container; 0: unknown. `gap_secs`:
+    of `find_gap`."""
     if started_at and at - started_at < metric.warm_up_seconds:
         return State(value=value, seen_at=at, is_warming=True)
-    is_broken = not state.seen_at <= at <= state.seen_at + GAP * metric.every_seconds
     if value is None or math.isnan(value):
-        return replace(state, value=None, since=None, has_fired=False) if is_broken else replace(state, value=None)
+        state = replace(state, value=None, missed=state.missed + 1)
+        return replace(state, since=None, has_fired=False) if state.missed > TOLERATED else state
+    is_broken = not 0 <= at - state.seen_at <= (find_gap(metric, ()) if gap_secs is None else gap_secs)
     baseline, history = state.baseline, state.history
     if metric.baseline is not None:
         width = metric.baseline.window_seconds / BUCKETS

@@ -48,17 +48,20 @@ def observe_all(
     states: States,
     at: float,
     pods: Collection[str] = (),
+    gap_secs: float | None = None,
 ) -> dict[Key, State]:
     """After one more answer of the source. `pods`: names of all pods of pipelines in the namespace, also of those that
-    are not selected."""
+    are not selected. `gap_secs`: of `find_gap`."""
     index = _index(values, {*pods, *(place.pod for place in places)})
     return {
-        place.key: _observe(metric, place, _find_values(index, place), states.get(place.key, State()), at)
+        place.key: _observe(metric, place, _find_values(index, place), states.get(place.key, State()), at, gap_secs)
         for place in places
     }
 
 
-def _observe(metric: Metric, place: Place, values: Iterable[Value], state: State, at: float) -> State:
+def _observe(
+    metric: Metric, place: Place, values: Iterable[Value], state: State, at: float, gap_secs: float | None
+) -> State:
     found: list[float] = []
     for value in values:
         if value.divisor is None:
@@ -69,7 +72,7 @@ def _observe(metric: Metric, place: Place, values: Iterable[Value], state: State
     numbers = [number for number in found if not math.isnan(number)]
     is_low = metric.below is not None or (metric.baseline is not None and metric.baseline.direction == "Below")
     extreme = (min if is_low else max)(numbers) if numbers else None
-    return observe(metric, state, extreme, at, place.started_at)
+    return observe(metric, state, extreme, at, place.started_at, gap_secs)
 
 
 _Index = Mapping[tuple[str, str], Sequence[Value]]
