@@ -91,6 +91,7 @@ class Pipeline:
     cores: float = 0.0
     """CPUs that it keeps busy, as its stats say; 0: cpu_msecs is what `global_metrics` says."""
     program_version: int = 1
+    delay_secs: float = 0.0
 
     def tell_metrics(self) -> Json:
         busy = {"cpu_msecs": int(1000 * self.cores * time.monotonic())} if self.cores else {}
@@ -196,8 +197,9 @@ class FakeFeldera:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         self.asked.append((request.path, bearer, request.headers.get(TENANT, "")))
-        if self.delay_secs:
-            await asyncio.sleep(self.delay_secs)
+        hangs = (each.delay_secs for each in self.pipelines if f"/pipelines/{each.name}/" in request.path)
+        if delay_secs := max(self.delay_secs, *hangs, 0.0):
+            await asyncio.sleep(delay_secs)
         if self.break_with is not None:
             return self.break_with()
         if self.has_authentication and bearer not in self.keys:

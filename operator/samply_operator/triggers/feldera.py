@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,14 +16,15 @@ from samply_operator.model.trigger import FelderaValue
 from samply_operator.recorder.engine import Engine
 from samply_operator.rules.triggers import metric
 from samply_operator.rules.triggers.facts import Place, Skip
-from samply_operator.rules.triggers.metric import Value
+from samply_operator.rules.triggers.metric import Answer, Value
 
+FIRST_SECS = 1.0
 SHARED_SECS = 2.0
 NAMES_SECS = 15.0
 MAX_CONCURRENT = 8
 FORGOTTEN_SECS = 120.0
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -41,24 +42,48 @@ class FelderaValues:
         self._kept: dict[tuple[str, str], _Kept] = {}
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
-    async def read(self, wanted: FelderaValue, places: Sequence[Place], at: float) -> tuple[Value, ...] | Skip:
-        """Of each pipeline of these places. What one pipeline does not answer leaves the others alone."""
+    async def read(self, wanted: FelderaValue, places: Sequence[Place], at: float) -> AsyncIterator[Answer | Skip]:
+        """First what was answered within FIRST_SECS, then the rest: a pipeline that hangs delays no other one. A Skip
+        if no pipeline has a value and one did not answer."""
         if self._engine.context.feldera is None:
-            return Skip("SourceNotConfigured", "config.feldera.url is empty in the values of the operator's chart.")
+            yield Skip("SourceNotConfigured", "config.feldera.url is empty in the values of the operator's chart.")
+            return
         pipelines = {place.pipeline: place.ids for place in places if place.ids}
-        if not pipelines:
-            return ()
+        about = {place.pipeline for place in places} - pipelines.keys()  # nothing runs there
+        located: Mapping[str, tuple[str, Login]] = {}
+        faults: list[FelderaError] = []
         self._forget()
+        if pipelines:
+            try:
+                known, fault = await self._share("", "names", NAMES_SECS, self._locate)
+            except FelderaError as error:
+                yield Skip("SourceUnreachable", str(error))
+                return
+            located = {name: place for name, ids in pipelines.items() if (place := _find(known, ids))}
+            faults += [fault] if fault else []
+        silent = pipelines.keys() - located.keys()
+        names = {asyncio.create_task(self._ask(wanted, name, *place, at)): name for name, place in located.items()}
+        pending, has_value = set(names), False
         try:
-            known, fault = await self._share("", "names", NAMES_SECS, self._locate)
-        except FelderaError as error:
-            return Skip("SourceUnreachable", str(error))
-        located = {name: place for name, ids in pipelines.items() if (place := _find(known, ids))}
-        answers = await asyncio.gather(*(self._ask(wanted, name, *place, at) for name, place in located.items()))
-        faults = [str(answer) for answer in (*answers, fault) if isinstance(answer, FelderaError)]
-        if faults and not any(isinstance(answer, Value) for answer in answers):
-            return Skip("SourceUnreachable", faults[0])
-        return tuple(answer for answer in answers if isinstance(answer, Value))
+            for limit_secs in (FIRST_SECS, None):
+                done, pending = await asyncio.wait(pending, timeout=limit_secs) if pending else (set(), pending)
+                answers = {names[task]: task.result() for task in done}
+                failed = {name: answer for name, answer in answers.items() if isinstance(answer, FelderaError)}
+                faults += failed.values()
+                silent |= failed.keys()
+                about |= answers.keys() - failed.keys()
+                values = tuple(answer for answer in answers.values() if isinstance(answer, Value))
+                has_value = has_value or bool(values)
+                if has_value and (about or silent):
+                    yield Answer(values, frozenset(about), frozenset(silent))
+                    about, silent = set(), set()
+        finally:
+            for task in pending:
+                task.cancel()
+        if not has_value:
+            yield (
+                Skip("SourceUnreachable", str(faults[0])) if faults else Answer((), frozenset(about), frozenset(silent))
+            )
 
     async def _locate(self) -> tuple[Mapping[str, tuple[str, Login]], FelderaError | None]:
         context = self._engine.context
@@ -84,7 +109,7 @@ class FelderaValues:
             return error
         return metric.build_value(wanted.per, pipeline, value, divisor, at)
 
-    async def _share(self, pipeline: str, what: str, secs: float, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _share(self, pipeline: str, what: str, secs: float, ask: Callable[[], Awaitable[Result]]) -> Result:
         """Raises FelderaError, also one that was met a moment ago."""
         kept = self._kept.setdefault((pipeline, what), _Kept(asyncio.Lock()))
         async with kept.lock:
@@ -98,7 +123,7 @@ class FelderaValues:
                 kept.answered_at = time.monotonic()
         if isinstance(kept.answer, FelderaError):
             raise kept.answer
-        answer: Answer = kept.answer  # type: ignore[assignment]  # of this key, so of this kind
+        answer: Result = kept.answer  # type: ignore[assignment]  # of this key, so of this kind
         return answer
 
     def _forget(self) -> None:

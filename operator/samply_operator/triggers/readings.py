@@ -4,7 +4,7 @@ answer delays nothing but its own triggers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from samply_operator.discovery.work_queue import WorkQueue
 from samply_operator.model.trigger import Metric, SamplyTrigger
 from samply_operator.recorder.engine import Engine
 from samply_operator.rules.triggers.facts import Place, Skip
-from samply_operator.rules.triggers.metric import Value, read_series
+from samply_operator.rules.triggers.metric import Answer, read_series
 from samply_operator.supervisor import Supervisor
 from samply_operator.triggers import gathering, measures
 from samply_operator.triggers.feldera import FelderaValues
@@ -24,7 +24,7 @@ from samply_operator.triggers.prometheus import PrometheusClient
 UNKNOWN_SECS = 1.0
 WORKERS = 8
 
-OnRead = Callable[[SamplyTrigger, Metric, Sequence[Place], "tuple[Value, ...] | Skip", float, float], None]
+OnRead = Callable[[SamplyTrigger, Metric, Sequence[Place], "Answer | Skip", float, float], None]
 
 
 class Readings:
@@ -70,27 +70,31 @@ class Readings:
             return
         places, at = gathering.list_places(self._engine, trigger), self._engine.context.now()
         started = self._engine.context.uptime()
-        answer = await self._ask(trigger, metric, places, at)
-        measures.READINGS.labels(source, answer.reason if isinstance(answer, Skip) else "Read").inc()
-        current = self._find(key)
-        if current is not None and current.spec == trigger.spec and current.uid == trigger.uid:
-            self._on_read(current, metric, places, answer, at, started)
+        reason = "Read"
+        async for answer in self._ask(trigger, metric, places):
+            reason = answer.reason if isinstance(answer, Skip) else "Read"
+            current = self._find(key)
+            if current is not None and current.spec == trigger.spec and current.uid == trigger.uid:
+                self._on_read(current, metric, places, answer, at, started)
+        measures.READINGS.labels(source, reason).inc()
         queue.put_later(key, max(0.0, started + metric.every_seconds - self._engine.context.uptime()))
 
     async def _ask(
-        self, trigger: SamplyTrigger, metric: Metric, places: Sequence[Place], at: float
-    ) -> tuple[Value, ...] | Skip:
+        self, trigger: SamplyTrigger, metric: Metric, places: Sequence[Place]
+    ) -> AsyncIterator[Answer | Skip]:
         if metric.feldera is not None:
-            return await self._feldera.read(metric.feldera, places, at)
-        if metric.prometheus is None or self._prometheus is None:
-            return ()
-        settings = self._engine.context.settings
-        answer = await self._prometheus.query(
-            settings.prometheus, Path(settings.paths.prometheus), metric.prometheus.query, trigger.namespace
-        )
-        if isinstance(answer, Skip):
-            return answer
-        return tuple(read_series(metric.prometheus, each.labels, each.value) for each in answer)
+            async for answer in self._feldera.read(metric.feldera, places, self._engine.context.now()):
+                yield answer
+        elif metric.prometheus is not None and self._prometheus is not None:
+            settings = self._engine.context.settings
+            found = await self._prometheus.query(
+                settings.prometheus, Path(settings.paths.prometheus), metric.prometheus.query, trigger.namespace
+            )
+            yield (
+                found
+                if isinstance(found, Skip)
+                else Answer(tuple(read_series(metric.prometheus, each.labels, each.value) for each in found))
+            )
 
 
 def _find_source(trigger: SamplyTrigger) -> str:

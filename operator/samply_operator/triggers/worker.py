@@ -154,7 +154,7 @@ class Triggers:
         trigger: SamplyTrigger,
         wanted: Metric,
         places: Sequence[Place],
-        answer: tuple[metric.Value, ...] | Skip,
+        answer: metric.Answer | Skip,
         at: float,
         started: float,
     ) -> None:

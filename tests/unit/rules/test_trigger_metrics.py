@@ -18,7 +18,7 @@ from samply_operator.rules.triggers import naming, status
 from samply_operator.rules.triggers.decide import decide
 from samply_operator.rules.triggers.excursion import BUCKETS, State, find_gap, observe, observe_increase
 from samply_operator.rules.triggers.facts import Decision, Facts, Made, Observed, Place, Skip
-from samply_operator.rules.triggers.metric import Value
+from samply_operator.rules.triggers.metric import Answer, Value
 from support.samples import NOW, make_trigger
 
 A0, A1 = Place("a", 0, pod="a-0", ids=("id-a",)), Place("a", 1, pod="a-1", ids=("id-a",))
@@ -80,8 +80,14 @@ def test_a_clock_that_was_set_makes_nothing_last_longer(shift: float) -> None:
 
 @pytest.mark.parametrize(
     ("outage", "answers", "still_beyond"),
-    [(0, [GAP] * 3, True), (0, [GAP] * 4, False), (3600, [GAP], True), (3600, [GAP] * 3, True), (3600, [GAP] * 4, False)],
-)  # fmt: skip
+    [
+        (0, [GAP] * 3, True),
+        (0, [GAP] * 4, False),
+        (3600, [GAP], True),
+        (3600, [GAP] * 3, True),
+        (3600, [GAP] * 4, False),
+    ],
+)
 def test_answers_without_a_value_count_and_not_the_time(
     outage: float, answers: list[float | None], still_beyond: bool
 ) -> None:
@@ -213,7 +219,7 @@ def test_an_increase_is_divided_and_a_reset_is_a_gap() -> None:
 )
 def test_the_places_that_a_series_is_about(values: list[Value], expected: list[float | None]) -> None:
     others = ("not-selected-0", "a-2")  # the latter does not run
-    states = metrics.observe_all(make(above=5), (A0, A1, B0), values, {}, NOW, others)
+    states = metrics.observe_all(make(above=5), (A0, A1, B0), Answer(tuple(values)), {}, NOW, others)
     assert [states[place.key].value for place in (A0, A1, B0)] == expected
 
 
@@ -233,14 +239,26 @@ def test_many_series_of_many_places_are_matched_once() -> None:
 
     places = [Place(f"p{n}", 0, pod=f"p{n}-0") for n in range(300)]
     values = [Value(n, Counted(f"p{n}"), Counted(f"p{n}-0")) for n in range(300)]
-    states = metrics.observe_all(make(above=5), places, values, {}, NOW)
+    states = metrics.observe_all(make(above=5), places, Answer(tuple(values)), {}, NOW)
     assert [states[place.key].value for place in places] == list(range(300))
     assert reads < 20 * len(values)
 
 
 def test_the_lowest_counts_where_a_low_value_is_the_symptom() -> None:
-    states = metrics.observe_all(make(below=5), (A0,), [Value(1, "a"), Value(3, "a")], {}, NOW)
+    states = metrics.observe_all(make(below=5), (A0,), Answer((Value(1, "a"), Value(3, "a"))), {}, NOW)
     assert states[A0.key].value == 1
+
+
+@pytest.mark.parametrize("silent", [{"b"}, set()], ids=["did not answer", "answers later"])
+def test_a_pipeline_without_an_answer_keeps_what_has_begun(silent: set[str]) -> None:
+    """And no value that would fire meanwhile."""
+    before = beyond(60, A0, B0, has_fired=True).states
+    answer = Answer((Value(1, "a"),), frozenset({"a"}), frozenset(silent))
+    states = before
+    for number in range(5):
+        states = metrics.observe_all(make(above=5), (A0, B0), answer, states, NOW + 10 * number)
+    assert states[A0.key].since is None
+    assert states[B0.key] == replace(before[B0.key], value=None if silent else 9.0)
 
 
 @pytest.mark.parametrize(
@@ -368,7 +386,7 @@ def test_killed_between_the_first_object_and_the_status_the_next_process_makes_t
     after = make_facts(A0, A1, made=(make_one(before, A0),))
     states = metrics.restore(before.observed.told, after)
     assert {key: state.has_fired for key, state in states.items()} == {A0.key: True, A1.key: False}
-    read = metrics.observe_all(make(above=5), (A0, A1), [Value(9.0)], states, NOW + 5)
+    read = metrics.observe_all(make(above=5), (A0, A1), Answer((Value(9.0),)), states, NOW + 5)
     again = decide(replace(after, now=NOW + 5, observed=Observed(read, told=before.observed.told)))
     assert fired(again) == ["a/1"]
     assert naming.build_request(after.trigger, again.fire[0].cause) == after.made[0].request

@@ -206,6 +206,18 @@ async def test_a_slow_source_does_not_begin_anew_at_each_reading(stage: Stage, o
         await stage.operator.reach(lambda: stage.status().get("wouldHaveFired") == 1)
 
 
+async def test_a_pipeline_that_hangs_delays_no_other_one(
+    stage: Stage, orders: Pipeline, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feldera_values, "FIRST_SECS", 0.2)
+    add_pipeline(stage.cluster, make_pipeline_id(2))
+    feldera.add(2, "hanging", delay_secs=3600)
+    orders.global_metrics["buffered_input_records"] = 5000
+    put_trigger(stage.cluster, when=build(), pipelines={"all": True}, limits=NO_LIMITS, dryRun=True)
+    async with FelderaClient(feldera.url, answer_secs=600) as stage.feldera, stage.run() as operator:
+        await operator.reach(lambda: stage.status().get("wouldHaveFired") == 1)
+
+
 async def test_many_triggers_share_what_feldera_says(
     stage: Stage, orders: Pipeline, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
 ) -> None:

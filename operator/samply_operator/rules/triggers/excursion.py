@@ -1,8 +1,8 @@
 """Values of one place over time: when a metric went beyond its limit, and its rolling baseline.
 
-Times are Unix times. What is not a number is a gap. More than TOLERATED answers without a value end what had begun. While
-a source does not answer at all nothing is observed; then only what had not fired begins anew: nobody knows what was in
-between. So it does if the clock is set.
+Times are Unix times. What is not a number is a gap. More than TOLERATED answers without a value end what had begun.
+While a source does not answer at all nothing is observed; then only what had not fired begins anew: nobody knows what
+was in between. So it does if the clock is set.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class State:
 
 
 def find_gap(metric: Metric, starts: Sequence[float]) -> float:
-    """Seconds that a value may be after the last one, as if nothing were between: TOLERATED readings. `starts`: when the
-    trigger's last readings began, this one last; a slow source is read less often than was asked for."""
+    """Seconds that a value may be after the last one: TOLERATED readings between them. `starts`: when the trigger's
+    last readings began, this one last; a slow source is read less often than was asked for."""
     taken = starts[-1] - starts[-min(len(starts), TOLERATED + 2)] if starts else 0.0
     return max(taken, (TOLERATED + 1) * metric.every_seconds) + metric.every_seconds / 2
 

@@ -37,6 +37,16 @@ class Value:
     """The value counts up, and what counts is its increase, divided by that of this."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of a source. `about`: the names of the pipelines that it is about; None: all. `silent`: of those that did not
+    answer, so that nothing is known of them now."""
+
+    values: tuple[Value, ...]
+    about: frozenset[str] | None = None
+    silent: frozenset[str] = frozenset()
+
+
 def read_series(query: PrometheusQuery, labels: Mapping[str, str], value: float) -> Value:
     return Value(value, labels.get(query.pipeline_label, ""), labels.get(query.pod_label, ""))
 
@@ -44,19 +54,23 @@ def read_series(query: PrometheusQuery, labels: Mapping[str, str], value: float)
 def observe_all(
     metric: Metric,
     places: Sequence[Place],
-    values: Iterable[Value],
+    answer: Answer,
     states: States,
     at: float,
     pods: Collection[str] = (),
     gap_secs: float | None = None,
 ) -> dict[Key, State]:
-    """After one more answer of the source. `pods`: names of all pods of pipelines in the namespace, also of those that
-    are not selected. `gap_secs`: of `find_gap`."""
-    index = _index(values, {*pods, *(place.pod for place in places)})
-    return {
-        place.key: _observe(metric, place, _find_values(index, place), states.get(place.key, State()), at, gap_secs)
-        for place in places
-    }
+    """After one more answer of the source; what it is not about stays as it was. `pods`: names of all
+    pods of pipelines in the namespace, also of those that are not selected. `gap_secs`: of `find_gap`."""
+    index = _index(answer.values, {*pods, *(place.pod for place in places)})
+    new = {}
+    for place in places:
+        state = states.get(place.key, State())
+        if answer.about is None or place.pipeline in answer.about:
+            new[place.key] = _observe(metric, place, _find_values(index, place), state, at, gap_secs)
+        elif place.key in states:
+            new[place.key] = replace(state, value=None) if place.pipeline in answer.silent else state
+    return new
 
 
 def _observe(
