@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -585,16 +586,28 @@ def test_a_writer_that_slept_neither_doubles_nor_removes(place: BucketPlace) -> 
 
 
 def test_another_installation_waits_until_the_term_is_not_renewed(
-    place: BucketPlace, caplog: pytest.LogCaptureFixture
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(store, "RENEW_SECS", math.inf)  # only as below
     clock = [0.0]
-    other = place.build(owner="elsewhere/release")
+    first, other = place.bucket_store, place.build(owner="elsewhere/release")
     other._fence._uptime = lambda: clock[0]
     assert not other.lock()
-    assert "Two installations" in caplog.text
-    clock[0] = fence.PATIENCE_SECS - 1
+    assert "ns/release (pod pod-1) writes to this prefix of the bucket; this is elsewhere/release." in caplog.text
+    assert "After a reinstallation, an upgrade or a restore: only wait" in caplog.text
+    clock[0] = fence.TELL_SECS - 1
     assert not other.lock()
-    clock[0] = fence.PATIENCE_SECS + 1
+    assert caplog.text.count("this is elsewhere") == 1
+    clock[0] = fence.TELL_SECS
+    assert not other.lock()
+    assert caplog.text.count("this is elsewhere") == 2
+    first._fence.renew(0)
+    clock[0] += 1
+    assert not other.lock()
+    assert caplog.text.count("this is elsewhere") == 3, "at once after a change"
+    clock[0] += fence.PATIENCE_SECS - 1
+    assert not other.lock()
+    clock[0] += 1
     assert other.lock()
     other.unlock()
 

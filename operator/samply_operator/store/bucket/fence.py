@@ -9,6 +9,7 @@ while, measured by this process.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from samply_operator.store.bucket.objects import Objects
 logger = logging.getLogger(__name__)
 
 RENEW_SECS = 30.0
+TELL_SECS = 30.0
 PATIENCE_SECS = 150.0
 """Another installation's term that was not renewed for this long is over."""
 
@@ -54,6 +56,7 @@ class Fence:
         self._e_tag = ""
         self._seen: tuple[str, float] = ("", 0.0)
         """Entity tag of another installation's term, and since when it is unchanged."""
+        self._told_at = -math.inf
         self._lock = threading.Lock()
 
     def acquire(self, find_last: Callable[[], int] = lambda: 0) -> bool:
@@ -102,14 +105,17 @@ class Fence:
     def _may_take(self, term: Term, e_tag: str) -> bool:
         if term.owner == self._owner or not term.holder:
             return True
+        now = self._uptime()
         if self._seen[0] != e_tag:
-            self._seen = e_tag, self._uptime()
-        waited = self._uptime() - self._seen[1]
-        if waited < PATIENCE_SECS:
+            self._seen, self._told_at = (e_tag, now), -math.inf
+        waited = now - self._seen[1]
+        if waited < PATIENCE_SECS and now - self._told_at >= TELL_SECS:
+            self._told_at = now
             logger.warning(
-                "%s (pod %s) writes to this prefix of the bucket; its term is taken over if it isn't renewed for %g s "
-                "more. Two installations need two values of config.storage.bucket.cluster",
-                term.owner, term.holder, PATIENCE_SECS - waited,
+                "%s (pod %s) writes to this prefix of the bucket; this is %s. Its term is taken over if it isn't "
+                "renewed for %g s more. After a reinstallation, an upgrade or a restore: only wait; if the other one "
+                "still runs, give one of them another config.storage.bucket.cluster",
+                term.owner, term.holder, self._owner, PATIENCE_SECS - waited,
             )  # fmt: skip
         return waited >= PATIENCE_SECS
 
