@@ -42,7 +42,7 @@ class FelderaValues:
         self._kept: dict[tuple[str, str], _Kept] = {}
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
-    async def read(self, wanted: FelderaValue, places: Sequence[Place], at: float) -> AsyncIterator[Answer | Skip]:
+    async def read(self, wanted: FelderaValue, places: Sequence[Place]) -> AsyncIterator[Answer | Skip]:
         """First what was answered within FIRST_SECS, then the rest: a pipeline that hangs delays no other one. A Skip
         if no pipeline has a value and one did not answer."""
         if self._engine.context.feldera is None:
@@ -55,14 +55,14 @@ class FelderaValues:
         self._forget()
         if pipelines:
             try:
-                known, fault = await self._share("", "names", NAMES_SECS, self._locate)
+                (known, fault), _ = await self._share("", "names", NAMES_SECS, self._locate)
             except FelderaError as error:
                 yield Skip("SourceUnreachable", str(error))
                 return
             located = {name: place for name, ids in pipelines.items() if (place := _find(known, ids))}
             faults += [fault] if fault else []
         silent = pipelines.keys() - located.keys()
-        names = {asyncio.create_task(self._ask(wanted, name, *place, at)): name for name, place in located.items()}
+        names = {asyncio.create_task(self._ask(wanted, name, *place)): name for name, place in located.items()}
         pending, has_value = set(names), False
         try:
             for limit_secs in (FIRST_SECS, None):
@@ -90,27 +90,27 @@ class FelderaValues:
         assert context.feldera is not None  # noqa: S101 - read() looked
         return await directory.locate(context.feldera, context.settings)
 
-    async def _ask(
-        self, wanted: FelderaValue, pipeline: str, name: str, login: Login, at: float
-    ) -> Value | FelderaError | None:
+    async def _ask(self, wanted: FelderaValue, pipeline: str, name: str, login: Login) -> Value | FelderaError | None:
         client = self._engine.context.feldera
         assert client is not None  # noqa: S101 - read() looked
         try:
             if wanted.stat:
-                stats = await self._share(pipeline, "stats", SHARED_SECS, lambda: client.get_stats(name, login))
+                stats, at = await self._share(pipeline, "stats", SHARED_SECS, lambda: client.get_stats(name, login))
                 value, divisor = (
                     metric.read_number(stats.global_metrics.get(key)) for key in (wanted.stat, wanted.per)
                 )
             else:
-                text = await self._share(pipeline, "metrics", SHARED_SECS, lambda: client.get_metrics(name, login))
+                text, at = await self._share(pipeline, "metrics", SHARED_SECS, lambda: client.get_metrics(name, login))
                 sums = await asyncio.to_thread(sum_series, text, {wanted.metric, wanted.per}, wanted.match_labels)
                 value, divisor = sums.get(wanted.metric), sums.get(wanted.per)
         except FelderaError as error:
             return error
         return metric.build_value(wanted.per, pipeline, value, divisor, at)
 
-    async def _share(self, pipeline: str, what: str, secs: float, ask: Callable[[], Awaitable[Result]]) -> Result:
-        """Raises FelderaError, also one that was met a moment ago."""
+    async def _share(
+        self, pipeline: str, what: str, secs: float, ask: Callable[[], Awaitable[Result]]
+    ) -> tuple[Result, float]:
+        """The answer, and when it came by a monotonic clock. Raises FelderaError, also one that was met a moment ago."""
         kept = self._kept.setdefault((pipeline, what), _Kept(asyncio.Lock()))
         async with kept.lock:
             age_secs = time.monotonic() - kept.answered_at
@@ -124,7 +124,7 @@ class FelderaValues:
         if isinstance(kept.answer, FelderaError):
             raise kept.answer
         answer: Result = kept.answer  # type: ignore[assignment]  # of this key, so of this kind
-        return answer
+        return answer, kept.answered_at
 
     def _forget(self) -> None:
         oldest = time.monotonic() - FORGOTTEN_SECS

@@ -83,7 +83,7 @@ class Readings:
         self, trigger: SamplyTrigger, metric: Metric, places: Sequence[Place]
     ) -> AsyncIterator[Answer | Skip]:
         if metric.feldera is not None:
-            async for answer in self._feldera.read(metric.feldera, places, self._engine.context.now()):
+            async for answer in self._feldera.read(metric.feldera, places):
                 yield answer
         elif metric.prometheus is not None and self._prometheus is not None:
             settings = self._engine.context.settings

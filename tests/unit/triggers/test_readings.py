@@ -218,6 +218,28 @@ async def test_a_pipeline_that_hangs_delays_no_other_one(
         await operator.reach(lambda: stage.status().get("wouldHaveFired") == 1)
 
 
+@pytest.mark.parametrize("shared_secs", [0.1, 2.5])
+async def test_an_increase_in_a_second_is_that_between_answers(
+    shared_secs: float, stage: Stage, orders: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the clock says, and however old an answer is that triggers share."""
+    monkeypatch.setattr(feldera_values, "SHARED_SECS", shared_secs)
+    orders.cores = 2.0
+    put_trigger(stage.cluster, when=build({"stat": "cpu_msecs", "per": "second"}, above=1e6), dryRun=True)
+    values: set[float] = set()
+    async with stage.run() as operator:
+
+        def look() -> bool:
+            stage.now += 0.5
+            known = operator.triggers._known.get(("prod", "t-1"))
+            states = known.observed.states.values() if known and known.observed else ()
+            values.update(state.value for state in states if state.value is not None)
+            return len(values) >= 2
+
+        await operator.reach(look, secs=60)
+    assert all(1500 < value < 2500 for value in values), values
+
+
 async def test_many_triggers_share_what_feldera_says(
     stage: Stage, orders: Pipeline, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -240,7 +240,7 @@ def read_number(value: object) -> float | None:
 
 
 def build_value(per: str, pipeline: str, value: float | None, divisor: float | None, at: float) -> Value | None:
-    """None: there is nothing to observe."""
+    """None: there is nothing to observe. `at`: when it was answered, by a monotonic clock."""
     if value is None or (per and per != PER_SECOND and divisor is None):
         return None
     return Value(value, pipeline, divisor=(at if per == PER_SECOND else divisor) if per else None)
