@@ -110,7 +110,7 @@ class FelderaValues:
     async def _share(
         self, pipeline: str, what: str, secs: float, ask: Callable[[], Awaitable[Result]]
     ) -> tuple[Result, float]:
-        """The answer, and when it came by a monotonic clock. Raises FelderaError, also one that was met a moment ago."""
+        """The answer, and when it came by a monotonic clock. Raises FelderaError, also one of a moment ago."""
         kept = self._kept.setdefault((pipeline, what), _Kept(asyncio.Lock()))
         async with kept.lock:
             age_secs = time.monotonic() - kept.answered_at
