@@ -4,15 +4,19 @@ name, fsync, rename, fsync of the folder.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from samply_operator.errors import StoreError, StoreFull
 from samply_operator.rules.recording import failures
+
+Opened = TypeVar("Opened")
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -71,4 +75,19 @@ def write(path: Path, data: bytes) -> None:
             os.fsync(fd)
     except OSError:
         path.unlink(missing_ok=True)
+        raise
+
+
+async def open_in_thread(open_file: Callable[[], Opened], close: Callable[[Opened], None]) -> Opened:
+    """What `open_file` returns. If the caller is cancelled meanwhile, it is closed: nothing else would do that."""
+    opening = asyncio.ensure_future(asyncio.to_thread(open_file))
+
+    def close_opened(opened: asyncio.Future[Opened]) -> None:
+        if not opened.cancelled() and opened.exception() is None:
+            close(opened.result())
+
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(close_opened)
         raise

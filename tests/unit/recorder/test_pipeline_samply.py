@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from samply_operator.profiles.format import reading
 from samply_operator.recorder.feldera import pipeline_samply
 from samply_operator.rules.recording.failures import REMEDIES
 from samply_operator.settings import Feldera, Paths, Settings
+from samply_operator.store import durable
 from samply_operator.store.durable import VOLUME
 from support import circuit_recording
 from support.fake_cluster import FakeCluster, Json
@@ -434,9 +436,7 @@ async def test_a_profile_without_operator_names_is_kept(
     assert says in kept.problem
 
 
-async def test_a_file_that_opens_after_its_recording_was_cancelled_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_that_opens_after_its_recording_was_cancelled_is_closed(tmp_path: Path) -> None:
     opened: list[pipeline_samply._BoundedFile] = []
 
     class SlowFile(pipeline_samply._BoundedFile):
@@ -445,13 +445,8 @@ async def test_a_file_that_opens_after_its_recording_was_cancelled_is_closed(
             super().__init__(*arguments)
             opened.append(self)
 
-    monkeypatch.setattr(pipeline_samply, "_BoundedFile", SlowFile)
-
-    async def use() -> None:
-        async with pipeline_samply._open(tmp_path / "profile", 1, VOLUME):
-            raise AssertionError("it was cancelled")
-
-    task = asyncio.create_task(use())
+    opening = partial(SlowFile, tmp_path / "profile", 1, VOLUME)
+    task = asyncio.create_task(durable.open_in_thread(opening, SlowFile.close))
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

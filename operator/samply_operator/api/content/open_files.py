@@ -10,6 +10,7 @@ import os
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -19,7 +20,7 @@ from aiohttp import web
 from samply_operator.api.content.remote_files import RemoteFile, RemoteFiles
 from samply_operator.errors import UnknownProfile
 from samply_operator.model.manifest import Manifest
-from samply_operator.store import layout
+from samply_operator.store import durable, layout
 from samply_operator.store.store import StoreReader
 
 KEEP_SECS = 10.0
@@ -123,12 +124,7 @@ class OpenFiles:
         if kept is None and self.remote and (cached := self.remote.cache.open(profile_id, size_bytes)):
             kept = self._keep(profile_id, OpenFile(cached))
         if kept is None:
-            opening = asyncio.ensure_future(asyncio.to_thread(self._open, profile_id, size_bytes))
-            try:
-                file = await asyncio.shield(opening)
-            except asyncio.CancelledError:
-                opening.add_done_callback(_close_opened)  # the client has disconnected: nothing else will close them
-                raise
+            file = await durable.open_in_thread(partial(self._open, profile_id, size_bytes), _close)
             if isinstance(file, RemoteFiles):
                 return file
             kept = self._keep(profile_id, OpenFile(file))
@@ -245,10 +241,7 @@ def _compute_crc(file: BinaryIO, size_bytes: int) -> int:
     return crc
 
 
-def _close_opened(opening: asyncio.Future[BinaryIO | RemoteFiles]) -> None:
-    if opening.cancelled() or opening.exception() is not None:
-        return
-    file = opening.result()
+def _close(file: BinaryIO | RemoteFiles) -> None:
     if not isinstance(file, RemoteFiles):
         file.close()
 

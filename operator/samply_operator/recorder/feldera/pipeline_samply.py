@@ -8,8 +8,8 @@ each step, as in run.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,8 @@ class PipelineSamply:
         deadline = self._context.uptime() + limits.finish_deadline_secs
         volume = self._context.volume
         room = await asyncio.to_thread(volume.room_bytes)
-        async with _open(path, max(0, room // collect.EXPANSION), volume.medium) as out:
+        opening = partial(_BoundedFile, path, max(0, room // collect.EXPANSION), volume.medium)
+        with await durable.open_in_thread(opening, _BoundedFile.close) as out:
             while (wait_secs := await self._calls.save(out)) is not None:
                 if self._is_discarded():
                     return False
@@ -175,24 +176,6 @@ class PipelineSamply:
         is_raw_kept = self._context.settings.recording.keep_raw
         kept = collect.choose_extras({record_output.PROFILE: raw}, published) if is_raw_kept else {}
         return {**kept, layout.OPERATORS_FILE: path}
-
-
-@asynccontextmanager
-async def _open(path: Path, max_bytes: int, medium: Medium) -> AsyncIterator[_BoundedFile]:
-    """Opens in a thread, and closes also a file that was opened for a recording that is cancelled meanwhile."""
-    opening = asyncio.ensure_future(asyncio.to_thread(_BoundedFile, path, max_bytes, medium))
-    try:
-        out = await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close)
-        raise
-    with out:
-        yield out
-
-
-def _close(opened: asyncio.Future[_BoundedFile]) -> None:
-    if not opened.cancelled() and opened.exception() is None:
-        opened.result().close()
 
 
 class _BoundedFile(FileIO):
