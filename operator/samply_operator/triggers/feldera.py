@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from samply_operator.errors import FelderaError
-from samply_operator.exposition import sum_series
+from samply_operator.exposition import strip_comments, sum_series
 from samply_operator.feldera import directory
-from samply_operator.feldera.client import Login
+from samply_operator.feldera.client import FelderaClient, Login
 from samply_operator.model.trigger import FelderaValue
 from samply_operator.recorder.engine import Engine
 from samply_operator.rules.triggers import metric
@@ -22,7 +22,6 @@ FIRST_SECS = 1.0
 SHARED_SECS = 2.0
 NAMES_SECS = 15.0
 MAX_CONCURRENT = 8
-FORGOTTEN_SECS = 120.0
 
 Result = TypeVar("Result")
 
@@ -52,7 +51,6 @@ class FelderaValues:
         about = {place.pipeline for place in places} - pipelines.keys()  # nothing runs there
         located: Mapping[str, tuple[str, Login]] = {}
         faults: list[FelderaError] = []
-        self._forget()
         if pipelines:
             try:
                 (known, fault), _ = await self._share("", "names", NAMES_SECS, self._locate)
@@ -100,7 +98,9 @@ class FelderaValues:
                     metric.read_number(stats.global_metrics.get(key)) for key in (wanted.stat, wanted.per)
                 )
             else:
-                text, at = await self._share(pipeline, "metrics", SHARED_SECS, lambda: client.get_metrics(name, login))
+                text, at = await self._share(
+                    pipeline, "metrics", SHARED_SECS, lambda: _fetch_metrics(client, name, login)
+                )
                 sums = await asyncio.to_thread(sum_series, text, {wanted.metric, wanted.per}, wanted.match_labels)
                 value, divisor = sums.get(wanted.metric), sums.get(wanted.per)
         except FelderaError as error:
@@ -110,7 +110,8 @@ class FelderaValues:
     async def _share(
         self, pipeline: str, what: str, secs: float, ask: Callable[[], Awaitable[Result]]
     ) -> tuple[Result, float]:
-        """The answer, and when it came by a monotonic clock. Raises FelderaError, also one of a moment ago."""
+        """The answer, and when it came by a monotonic clock; it is forgotten after `secs`. Raises FelderaError, also
+        one that was met a moment ago."""
         kept = self._kept.setdefault((pipeline, what), _Kept(asyncio.Lock()))
         async with kept.lock:
             age_secs = time.monotonic() - kept.answered_at
@@ -121,16 +122,21 @@ class FelderaValues:
                 except FelderaError as error:
                     kept.answer = error
                 kept.answered_at = time.monotonic()
+                asyncio.get_running_loop().call_later(secs, self._forget, (pipeline, what), kept.answered_at)
         if isinstance(kept.answer, FelderaError):
             raise kept.answer
         answer: Result = kept.answer  # type: ignore[assignment]  # of this key, so of this kind
         return answer, kept.answered_at
 
-    def _forget(self) -> None:
-        oldest = time.monotonic() - FORGOTTEN_SECS
-        for key, kept in list(self._kept.items()):
-            if kept.answered_at < oldest and not kept.lock.locked():
-                del self._kept[key]
+    def _forget(self, key: tuple[str, str], answered_at: float) -> None:
+        kept = self._kept.get(key)
+        if kept is not None and kept.answered_at == answered_at:
+            del self._kept[key]
+
+
+async def _fetch_metrics(client: FelderaClient, name: str, login: Login) -> bytes:
+    text = await client.get_metrics(name, login)
+    return await asyncio.to_thread(strip_comments, text)
 
 
 def _find(known: Mapping[str, tuple[str, Login]], ids: Sequence[str]) -> tuple[str, Login] | None:

@@ -85,7 +85,7 @@ async def test_what_a_pipeline_says_of_itself(client: FelderaClient) -> None:
     assert await client.get_dataflow_graph("orders", ALICE) == b'{"mir": {}}'
     assert await client.get_circuit_json_profile("orders", ALICE) == b"{}"
     assert (await client.get_stats("orders", ALICE)).global_metrics["cpu_msecs"] == 7
-    assert "process_cpu_seconds_total" in await client.get_metrics("orders", ALICE)
+    assert b"process_cpu_seconds_total" in await client.get_metrics("orders", ALICE)
     assert (await client.get_config(ALICE)).edition == "Enterprise"
 
 

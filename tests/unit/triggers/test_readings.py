@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
@@ -177,8 +177,8 @@ odd NaN
     ],
 )  # fmt: skip
 def test_sums_of_series(names: set[str], labels: dict[str, str], expected: dict[str, float]) -> None:
-    assert sum_series(METRICS, names, labels) == expected
-    assert list(sum_series(METRICS, {"odd"}, {})) == ["odd"]
+    assert sum_series(METRICS.encode(), names, labels) == expected
+    assert list(sum_series(METRICS.encode(), {"odd"}, {})) == ["odd"]
 
 
 async def test_the_mean_latency_of_the_last_steps(stage: Stage, orders: Pipeline) -> None:
@@ -237,7 +237,32 @@ async def test_an_increase_in_a_second_is_that_between_answers(
             return len(values) >= 2
 
         await operator.reach(look, secs=60)
-    assert all(1500 < value < 2500 for value in values), values
+    assert all(800 < value < 5000 for value in values), values
+
+
+async def test_of_metrics_only_the_series_are_kept_and_for_a_moment(
+    stage: Stage, orders: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feldera_values, "NAMES_SECS", 1.0)
+    monkeypatch.setattr(feldera_values, "SHARED_SECS", 1.0)
+    put_trigger(stage.cluster, when=build({"metric": "records_input_buffered"}, everySeconds=3600))
+    async with stage.run() as operator:
+        kept = operator.triggers.readings._feldera._kept
+        await operator.reach(lambda: any(isinstance(answer, bytes) for answer in _list_answers(kept)))
+        texts = _list_answers(kept)
+        assert texts[0].startswith(b"dbsp_step_latency_seconds_bucket")
+        await operator.reach(lambda: not kept)
+
+
+def _list_answers(kept: Mapping[tuple[str, str], Any]) -> list[Any]:
+    return [each.answer for (_, what), each in list(kept.items()) if what == "metrics"]
+
+
+async def test_metrics_that_are_too_long_are_told(stage: Stage, orders: Pipeline) -> None:
+    orders.metrics = "# x\n" * 600_000
+    put_trigger(stage.cluster, when=build({"metric": "records_input_buffered"}))
+    async with stage.run():
+        await reach_reason(stage, "SourceUnreachable")
 
 
 async def test_many_triggers_share_what_feldera_says(
