@@ -82,8 +82,8 @@ class Feldera(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
 class Prometheus(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The Prometheus of SamplyTriggers with when.metric.prometheus, or what has its HTTP API."""
 
-    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$")] = ""
-    """Such as http://prometheus.monitoring:9090, without /api/v1. Empty: none."""
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^/?#@\s]+(/[^?#\s]*)?)?$")] = ""
+    """Such as http://prometheus.monitoring:9090, without /api/v1 and without a password. Empty: none."""
     secret_name: str = ""
     """Secret in the release's namespace whose entry `token` is sent as a bearer. Empty: none is sent."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -157,6 +158,20 @@ async def test_what_is_no_answer_is_told(client: PrometheusClient, status: int, 
         found = await ask(client, url)
     assert isinstance(found, Skip)
     assert found.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("url", "is_valid"),
+    [
+        ("http://prometheus:9090/a@b", True),
+        ("https://user:word@prometheus", False),
+        ("http://user@prometheus/a", False),
+    ],
+)
+def test_an_address_has_no_password(url: str, is_valid: bool) -> None:
+    """It would be in each status that says that it does not answer."""
+    with contextlib.nullcontext() if is_valid else pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"url": url}, Prometheus)
 
 
 async def test_a_query_has_its_token_and_its_namespace(client: PrometheusClient, tmp_path: Path) -> None:

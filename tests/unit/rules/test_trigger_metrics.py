@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samply_operator.model.trigger import Metric
+from samply_operator.model.trigger import Exceeding, Metric
 from samply_operator.rules import times
 from samply_operator.rules.triggers import metric as metrics
 from samply_operator.rules.triggers import naming, status
@@ -127,6 +127,8 @@ def test_values_of_a_place_that_warms_up_count_for_nothing() -> None:
     assert (warm.since, warm.is_warming) == (None, True)
     assert observe(metric, warm, 9, NOW + 30, started_at=NOW).since == NOW + 30
     assert observe(metric, State(), 9, NOW).since == NOW  # the start of its container is not known
+    ahead = observe(make(above=5), State(), 9, NOW, started_at=NOW + 60)  # by the node's clock
+    assert (ahead.since, ahead.is_warming) == (NOW, False)
 
 
 def settle(fields: dict[str, Any], value: float = 10.0, count: int = 200) -> tuple[Metric, State]:
@@ -161,6 +163,12 @@ def test_a_baseline_needs_half_of_its_window() -> None:
     assert states[59].is_warming
     assert not states[-1].is_warming
     assert states[-1].since is not None
+
+
+def test_a_baseline_needs_ten_values() -> None:
+    metric = make(baseline={"percent": 50, "windowSeconds": 1200})
+    states = run(metric, *[10.0] * 12, step=100.0)
+    assert [state.is_warming for state in states] == [True] * 10 + [False] * 2
 
 
 def test_a_baseline_follows_what_stays() -> None:
@@ -363,6 +371,19 @@ def test_what_fired_is_marked_until_the_value_has_recovered() -> None:
     assert [each.fired for each in metrics.list_exceeding(make(above=5), marked.states)] == [True]
     normal = observe(make(above=5), marked.states[A0.key], 1, NOW + 10)
     assert (normal.since, normal.has_fired) == (None, False)
+
+
+def test_what_began_while_the_trigger_fired_is_not_marked() -> None:
+    """A reading may have come meanwhile: recovered, and beyond again."""
+    facts = make_facts(observed=beyond(60))
+    newer = beyond(1)
+    assert metrics.mark_fired(newer, decide(facts), facts).states == newer.states
+
+
+@pytest.mark.parametrize("since", ["", "yesterday", "2027-99-99T00:00:00Z"])
+def test_an_odd_time_in_the_status_is_ignored(since: str) -> None:
+    told = (Exceeding("a", 0, since, fired=True), *beyond(60, B0, has_fired=True).told)
+    assert set(metrics.restore(told, make_facts(A0, B0))) == {B0.key}
 
 
 def test_an_unreachable_source_is_a_fault_and_forgets_nothing() -> None:

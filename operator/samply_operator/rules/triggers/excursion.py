@@ -20,6 +20,8 @@ BUCKETS = 120
 """Of a baseline's window: their means are kept instead of all values."""
 WARM_SHARE = 0.5
 """Of a baseline's window that must have been seen."""
+WARM_VALUES = 10
+"""That it must have at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def observe(
 ) -> State:
     """After one more answer; `value` None: it had none. `started_at`: of the place's container; 0: unknown. `gap_secs`:
     of `find_gap`."""
-    if started_at and at - started_at < metric.warm_up_seconds:
+    if metric.warm_up_seconds and started_at and at - started_at < metric.warm_up_seconds:
         return State(value=value, seen_at=at, is_warming=True)
     if value is None or math.isnan(value):
         state = replace(state, value=None, missed=state.missed + 1)
@@ -120,6 +122,8 @@ def _keep(history: History, at: float, width: float) -> History:
 
 def _find_baseline(history: History, at: float, width: float) -> float | None:
     if not history or math.floor(at / width) - history[0][0] < BUCKETS * WARM_SHARE:
+        return None
+    if sum(count for _, _, count in history) < WARM_VALUES:
         return None
     return statistics.median(mean for _, mean, _ in history)
 

@@ -115,7 +115,10 @@ def restore(told: Iterable[Exceeding], facts: Facts) -> dict[Key, State]:
     requests = {request for request, _, _ in made}
     states = {}
     for each in told:
-        since = times.parse_time(each.since)
+        try:
+            since = times.parse_time(each.since)
+        except ValueError:  # a status can be edited
+            continue
         request = naming.build_request(facts.trigger, _build_cause(each.pipeline, since, ""))
         has_fired = each.fired or (request, each.pipeline, each.ordinal) in made
         if has_fired or request in requests:
@@ -167,19 +170,23 @@ def _explain_silence(places: Sequence[Place], observed: Observed) -> Iterable[Sk
     elif all(state.value is None and not state.raw for state in states):
         yield Skip("NoData", f"The source has no value for any of {len(places)} pods that are selected.")
     elif all(state.is_warming or state.value is None for state in states) and any(s.is_warming for s in states):
-        yield Skip("WarmingUp", "warmUpSeconds are not over, or half of baseline.windowSeconds was not seen yet.")
+        yield Skip(
+            "WarmingUp",
+            "warmUpSeconds are not over, or half of baseline.windowSeconds, or 10 values, were not seen yet.",
+        )
 
 
 def mark_fired(observed: Observed, decision: Decision, facts: Facts) -> Observed:
     """After the decision was carried out; also what an earlier process had done."""
-    fired = {place.key for firing in decision.fire for place in firing.places}
+    fired = {(firing.cause.key, place.key) for firing in decision.fire for place in firing.places}
     made = {(each.request, each.pipeline, each.ordinal) for each in facts.made}
     states = dict(observed.states)
     for key, state in states.items():
         if state.since is None or state.has_fired:
             continue
-        request = naming.build_request(facts.trigger, _build_cause(key[0], state.since, ""))
-        if key in fired or (request, *key) in made:
+        cause = _build_cause(key[0], state.since, "")  # a newer reading may have begun another one
+        request = naming.build_request(facts.trigger, cause)
+        if (cause.key, key) in fired or (request, *key) in made:
             states[key] = replace(state, has_fired=True)
     return replace(observed, states=states)
 
