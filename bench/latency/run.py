@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""How long from POST to a running recording, and from its end to the file being served; floors beside them.
+"""How long from POST, or from an alert, to a running recording, and from its end to the file being served; floors
+beside them.
 
     bench/latency/run.py NAMESPACE PIPELINE [--rounds N] [--duration SECS] [--service NAME]
 
@@ -16,10 +17,14 @@ import json
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
-from datetime import datetime
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
 
 from samply_operator.kube.client import KubeClient
+from samply_operator.model import names
 
 
 def kubectl(*arguments: str) -> str:
@@ -33,21 +38,39 @@ def timed(work: Callable[[], object]) -> float:
 
 
 class HttpListener:
-    def __init__(self, address: str, path: str, token: str) -> None:
-        self._address, self._path = address, path
+    def __init__(self, address: str, pipeline: str, token: str) -> None:
+        self._address, self._profile = address, f"/v0/pipelines/{pipeline}/samply_profile"
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def call(self, method: str, query: str) -> tuple[int, dict[str, str]]:
+        """About the pipeline's profiles."""
+        status, headers, _ = self._ask(method, self._profile + query)
+        return status, headers
+
+    def send_alert(self, labels: dict[str, str]) -> Any:
+        """As Alertmanager does; its outcome."""
+        alert = {"status": "firing", "labels": labels, "fingerprint": uuid.uuid4().hex[:16]}
+        alert |= {"startsAt": datetime.now(UTC).isoformat()}
+        status, _, body = self._ask("POST", "/v0/alerts", json.dumps({"version": "4", "alerts": [alert]}))
+        assert status == 200, (status, body)
+        return json.loads(body)["outcomes"][0]
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(self._address, timeout=60)
-        connection.request(method, self._path + query, headers=self._headers)
+        connection.request(method, path, body, headers=self._headers)
         answer = connection.getresponse()
-        answer.read()
+        found = answer.read()
         connection.close()
-        return answer.status, {key.lower(): value for key, value in answer.getheaders()}
+        return answer.status, {key.lower(): value for key, value in answer.getheaders()}, found
 
 
-def record(listener: HttpListener, namespace: str, duration: int) -> tuple[float, float]:
-    """Seconds from the POST to samply's own word that it records, and from the end of sampling to the 200."""
+def read_time(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def record(listener: HttpListener, namespace: str, duration: int) -> tuple[float, float, float]:
+    """Seconds from the POST to samply's own word that it records, as answered and as the status says, and from the end
+    of sampling to the 200."""
     posted = time.time()
     status, headers = listener.call("POST", f"?duration_secs={duration}")
     assert status == 202, status
@@ -59,8 +82,43 @@ def record(listener: HttpListener, namespace: str, duration: int) -> tuple[float
     items = json.loads(kubectl("-n", namespace, "get", "sprof", "-o", "json"))["items"]
     found = next(item for item in items if item["metadata"]["uid"] == profile_id)["status"]
     assert found["phase"] == "Succeeded", found
-    ends = datetime.fromisoformat(found["endsAt"].replace("Z", "+00:00")).timestamp()
-    return answered, served - ends
+    return answered, read_time(found["startedAt"]) - posted, served - read_time(found["endsAt"])
+
+
+def fire(listener: HttpListener, namespace: str, trigger: str) -> float:
+    """Seconds from an alert to samply's own word that it records, as the status says."""
+    posted = time.time()
+    outcome = listener.send_alert({"alertname": trigger})
+    assert outcome["state"] == "Fired", outcome
+    (name,) = outcome["profiles"]
+    while (found := json.loads(kubectl("-n", namespace, "get", "sprof", name, "-o", "json"))["status"])[
+        "phase"
+    ] != "Succeeded":
+        assert found["phase"] != "Failed", found
+        time.sleep(0.2)
+    return read_time(found["startedAt"]) - posted
+
+
+@contextmanager
+def trigger(namespace: str, pipeline: str, duration: int) -> Iterator[str]:
+    """A SamplyTrigger without limits that waits for an alert of its name."""
+    name = f"bench-{uuid.uuid4().hex[:8]}"
+    spec = {
+        "pipelines": {"names": [pipeline], "ordinals": [0]},
+        "when": {"alert": {"matchLabels": {"alertname": name}}},
+        "template": {"durationSeconds": duration},
+        "limits": {"cooldownSeconds": 0, "maxFirings": 1000, "maxSampledPercent": 100},
+    }
+    kind = {"apiVersion": names.API_VERSION, "kind": names.TRIGGER_KIND}
+    body = json.dumps({**kind, "metadata": {"name": name}, "spec": spec})
+    subprocess.run(["kubectl", "-n", namespace, "create", "-f", "-"], input=body, text=True, check=True, stdout=2)
+    try:
+        while not kubectl("-n", namespace, "get", "strigger", name, "-o", "jsonpath={.status.when}"):
+            time.sleep(0.1)
+        yield name
+    finally:
+        kubectl("-n", namespace, "delete", "strigger", name)
+        kubectl("-n", namespace, "delete", "sprof", "-l", f"{names.MADE_BY}={name}")
 
 
 async def bare_exec(namespace: str, pod: str, rounds: int) -> list[float]:
@@ -88,21 +146,24 @@ def main() -> None:
         kubectl("-n", space, "get", "pods", "-l", "app.kubernetes.io/name=feldera-pipeline", "-o", "json")
     )
     pod = sorted(item["metadata"]["name"] for item in pods["items"])[0]
-    listener = HttpListener(address, f"/v0/pipelines/{options.pipeline}/samply_profile", options.token)
+    listener = HttpListener(address, options.pipeline, options.token)
     record(listener, space, 1)
-    started, served, tool, bare = [], [], [], []
-    for _ in range(options.rounds):
-        # In turn, so that a slow minute of the machine hits all of them.
-        first, last = record(listener, space, options.duration)
-        started.append(first)
-        served.append(last)
-        tool.append(timed(lambda: kubectl("-n", space, "exec", pod, "--", "true")))
-        bare += asyncio.run(bare_exec(space, pod, 2))[1:]
+    answered, started, alerted, served, tool, bare = [], [], [], [], [], []
+    with trigger(space, options.pipeline, options.duration) as name:
+        for _ in range(options.rounds):
+            # In turn, so that a slow minute of the machine hits all of them.
+            for times, secs in zip((answered, started, served), record(listener, space, options.duration), strict=True):
+                times.append(secs)
+            alerted.append(fire(listener, space, name))
+            tool.append(timed(lambda: kubectl("-n", space, "exec", pod, "--", "true")))
+            bare += asyncio.run(bare_exec(space, pod, 2))[1:]
     print(f"{options.rounds} rounds of {options.duration} s; medians (least to most), milliseconds\n")
     print("| what | median | range | × bare exec |\n|---|---|---|---|")
     floor = statistics.median(bare)
     for name, times in (
+        ("POST → its answer that samply records", answered),
         ("POST → samply records", started),
+        ("alert → samply records", alerted),
         ("end of sampling → served", served),
         ("floor: `kubectl exec true`", tool),
         ("floor: one exec over the operator's own client", bare),

@@ -202,6 +202,9 @@ def test_the_command_that_builds_the_images_is_one() -> None:
         pytest.param(
             {"config": {"auth": {"apiKeys": {"enabled": True, "secretName": ""}}}}, "secretName", id="keys of no Secret"
         ),
+        pytest.param(
+            {"config": {"prometheus": {"url": "http://user:word@prometheus"}}}, "url", id="a password in an address"
+        ),
         pytest.param({"config": {"auth": {"unsafe": True}}}, "unsafe", id="off, by a wrong name"),
         pytest.param({"config": {"logLevel": "TRACE"}}, "logLevel", id="unknown level"),
         pytest.param({"image": {"digest": "abc"}}, "digest", id="not a digest"),

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chart import helm
+from samply_operator.model import names
 from samply_operator.rules.access import credentials
 from support import kubectl, openapi
 
@@ -25,6 +26,22 @@ KEYS = "samply-operator-api-keys"
 """The chart's default name of the Secret."""
 CALLER = "caller"
 """The ServiceAccount whose token tests show."""
+
+
+def apply_definitions() -> None:
+    """Those of this tree, whichever release owns them. For a moment after a change the API server serves the old ones,
+    and drops what is new."""
+    path = str(helm.REPOSITORY / "manifests" / "crd.yaml")
+    kubectl.succeed("apply", "--server-side", "--force-conflicts", "-f", path)
+    short = {"baseline": {"percent": 50, "windowSeconds": 60}, "feldera": {"stat": "rss_bytes"}}
+    spec = {"pipelines": {"all": True}, "when": {"metric": short}}
+    body = {"apiVersion": names.API_VERSION, "kind": names.TRIGGER_KIND, "metadata": {"name": "probe"}, "spec": spec}
+    create = ("-n", "default", "create", "--dry-run=server", "--validate=strict", "-f", "-")
+    kubectl.poll(
+        lambda: "at least 20 times everySeconds" in kubectl.run(*create, body=body).stderr,
+        timeout=30,
+        what="the new definition is served",
+    )
 
 
 @dataclass(frozen=True)

@@ -414,3 +414,32 @@ def test_mode_pipeline_stores_the_pipelines_own_profile(
     assert answer.status == 200, answer
     notes = {label["name"]: label["note"] for label in json.loads(answer.body)["labels"]}
     assert notes["Map nn2"] == "view totals"
+
+
+def test_a_backlog_in_feldera_is_recorded_once(feldera: ThreadedFeldera, pipeline: Pipeline, service: Service) -> None:
+    """A SamplyTrigger reads the pipeline's stats, until the backlog is over."""
+    release.apply_definitions()
+    own = next(each for each in feldera.fake.pipelines if each.id == read_id(pipeline))
+    own.global_metrics["buffered_input_records"] = 5000
+    metric = {"feldera": {"stat": "buffered_input_records"}, "above": 1000, "everySeconds": 5}
+    spec = {"pipelines": {"names": ["orders"]}, "when": {"metric": metric}, "template": {"durationSeconds": 1}}
+    body = {"apiVersion": names.API_VERSION, "kind": names.TRIGGER_KIND, "metadata": {"name": "backlog"}, "spec": spec}
+    kubectl.succeed("-n", pipeline.namespace, "create", "--validate=strict", "-f", "-", body=body)
+
+    def read_status() -> dict[str, Any]:
+        found: dict[str, Any] = kubectl.get("-n", pipeline.namespace, "strigger/backlog").get("status", {})
+        return found
+
+    try:
+        kubectl.poll(lambda: read_status().get("fired"), timeout=45, what=lambda: f"it has fired: {read_status()}")
+        assert read_status()["value"] == "5000 (orders/0)"
+        assert [each["fired"] for each in read_status()["exceeding"]] == [True]
+        (item,) = (i for i in objects.find(pipeline) if i["metadata"].get("labels", {}).get(names.MADE_BY) == "backlog")
+        ended = objects.wait_succeeded(pipeline, objects.name_of(item))
+        assert ended["metadata"]["annotations"][names.CAUSE].startswith("buffered_input_records > 1000: 5000, since ")
+        own.global_metrics["buffered_input_records"] = 0
+        kubectl.poll(lambda: "exceeding" not in read_status(), timeout=30, what="the backlog is over")
+        assert read_status()["fired"] == 1
+    finally:
+        own.global_metrics.clear()
+        kubectl.run("-n", pipeline.namespace, "delete", "strigger", "backlog")

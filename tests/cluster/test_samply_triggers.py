@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from chart import helm
-from cluster import profiles
+from cluster import profiles, release
 from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
 from samply_operator.model import names
@@ -26,11 +25,7 @@ QUERY = {"prometheus": {"query": "up"}}
 
 @pytest.fixture(scope="module", autouse=True)
 def _definitions() -> None:
-    """Another release may own them."""
-    path = str(helm.REPOSITORY / "manifests" / "crd.yaml")
-    kubectl.succeed("apply", "--server-side", "--force-conflicts", "-f", path)
-    crd = f"crd/{names.TRIGGER_PLURAL}.{names.GROUP}"
-    kubectl.succeed("wait", "--for=condition=Established", "--timeout=30s", crd)
+    release.apply_definitions()
 
 
 def build(name: str = "", **spec: Any) -> dict[str, Any]:
@@ -70,9 +65,11 @@ def put(pipeline: Pipeline, made: list[str], **spec: Any) -> str:
         ({"when": EVERY | {"restart": {}}}, "exactly one of schedule"),
         ({"when": {"schedule": {}}}, "exactly one of cron"),
         ({"when": {"schedule": {"every": "1s"}}}, "every must be from 10s"),
-        ({"when": {"schedule": {"every": "soon"}}}, "spec.when.schedule.every"),
-        ({"when": {"schedule": {"cron": "* * *"}}}, "spec.when.schedule.cron"),
-        ({"when": {"schedule": {"cron": "@daily"}}}, "spec.when.schedule.cron"),
+        ({"when": {"schedule": {"every": "soon"}}}, "such as 5m or 1h30m"),
+        ({"when": {"schedule": {"every": "999999h999999h"}}}, "such as 5m or 1h30m"),
+        ({"when": {"schedule": {"cron": "* * *"}}}, "cron must have five fields"),
+        ({"when": {"schedule": {"cron": "@daily"}}}, "cron must have five fields"),
+        ({"when": {"schedule": {"cron": "TZ=UTC 0 * * * *"}}}, "the time zone is timeZone"),
         ({"when": {"schedule": {"every": "5m", "timeZone": "Europe/Berlin"}}}, "timeZone has no meaning"),
         ({"when": {"metric": {"above": 1}}}, "exactly one of prometheus and feldera"),
         ({"when": {"metric": QUERY}}, "exactly one of above, below and baseline"),
@@ -80,6 +77,8 @@ def put(pipeline: Pipeline, made: list[str], **spec: Any) -> str:
         ({"when": {"metric": QUERY | {"above": 1, "recovery": 2}}}, "recovery must not be more"),
         ({"when": {"metric": QUERY | {"below": 1, "recovery": 0.5}}}, "recovery must not be less"),
         ({"when": {"metric": QUERY | {"baseline": {"percent": 50}, "recovery": 51}}}, "recovery must be from 0"),
+        ({"when": {"metric": QUERY | {"baseline": {"percent": 50, "windowSeconds": 60}}}}, "at least 20 times"),
+        ({"when": {"metric": QUERY | {"baseline": {"percent": 50}, "everySeconds": 181}}}, "at least 20 times"),
         ({"when": {"metric": {"feldera": {}, "above": 1}}}, "exactly one of stat and metric"),
         ({"when": {"metric": {"feldera": {"stat": "a", "matchLabels": {"a": "b"}}, "above": 1}}}, "no meaning"),
         ({"concurrencyPolicy": "Never"}, "concurrencyPolicy"),

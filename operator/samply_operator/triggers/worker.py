@@ -75,6 +75,8 @@ class Triggers:
     def __init__(self, engine: Engine, namespaces: Sequence[str]) -> None:
         self._engine = engine
         self._known: dict[Key, _Known] = {}
+        self._metrics = 0
+        """Triggers that have one."""
         self.watch = TriggerWatch(engine.context.client, namespaces, engine.activity, self.see)
         self.readings = Readings(engine, self._find, self._take_reading)
         self.queue: WorkQueue[Key] = WorkQueue(self.evaluate, name="triggers", activity=engine.activity)
@@ -101,6 +103,7 @@ class Triggers:
         kinds = Counter(trigger.spec.when.kind for trigger in self.watch.triggers.values())
         for kind in When.__struct_fields__:
             measures.TRIGGERS.labels(kind).set(kinds[kind])
+        self._metrics = kinds["metric"]
 
     async def follow(self) -> None:
         """Run forever: look at the triggers that a change of a pod or a profile may concern."""
@@ -272,7 +275,7 @@ class Triggers:
         self, trigger: SamplyTrigger, known: _Known, before: TriggerStatus, outcomes: Sequence[status.Outcome]
     ) -> None:
         events, about, new = self._engine.context.events, _refer(trigger), known.status
-        if status.is_worth_writing(known.written, new):
+        if status.is_worth_writing(known.written, new, self._metrics):
             body = {"metadata": {"uid": trigger.uid}, "status": status.render(new)}
             try:
                 await self._engine.context.client.patch(objects.samply_triggers(*trigger.key, "status"), body)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samply_operator.model.trigger import Exceeding, Metric
+from samply_operator.model.trigger import Exceeding, Metric, TriggerStatus
 from samply_operator.rules import times
 from samply_operator.rules.triggers import metric as metrics
 from samply_operator.rules.triggers import naming, status
@@ -386,6 +386,50 @@ def test_an_odd_time_in_the_status_is_ignored(since: str) -> None:
     assert set(metrics.restore(told, make_facts(A0, B0))) == {B0.key}
 
 
+@pytest.mark.parametrize(
+    ("window", "every", "expected"),
+    [(200, 10, None), (199, 10, "199"), (60, 15, "60"), (3600, 180, None), (3600, 181, "3600")],
+)
+def test_a_window_that_never_has_enough_values_is_a_fault(window: int, every: int, expected: str | None) -> None:
+    """An older CRD takes it; it would warm up for ever."""
+    metric = {"above": None, "baseline": {"percent": 50, "windowSeconds": window}, "everySeconds": every}
+    fault = decide(make_facts(metric=metric)).fault
+    if expected is None:
+        assert fault is None
+        states = run(make(**metric), *[1.0] * 12, step=every)
+        assert not states[-1].is_warming
+    else:
+        assert fault is not None
+        assert fault.reason == "InvalidBaseline"
+        assert f"({expected})" in fault.message
+        assert f"Make it {20 * every} or more" in fault.message
+
+
+def test_the_status_lists_a_bounded_number_and_the_rest_waits() -> None:
+    """What has fired stays, else another process would fire for it again; of the rest the oldest come first."""
+    many = [Place(f"p{number:03}", 0) for number in range(150)]
+    states = {place.key: State(9.0, NOW, NOW - 60 - number, has_fired=number < 30) for number, place in enumerate(many)}
+    metric = make(above=5, forSeconds=60)
+    told = metrics.list_exceeding(metric, states)
+    listed = {each.pipeline for each in told}
+    assert listed == {f"p{number:03}" for number in (*range(30), *range(80, 150))}
+    assert [each.pipeline for each in told] == sorted(listed)
+    facts = make_facts(*many, observed=Observed(states, told=told), metric={"everySeconds": 10})
+    decision = decide(facts)
+    assert {place.pipeline for firing in decision.fire for place in firing.places} == {
+        f"p{number:03}" for number in range(80, 150)
+    }
+    assert reasons(decision) == ["TooManyExceeding"]
+    assert decision.skips[0].message.startswith("50 more pods")
+    assert decision.retry_secs is None  # nothing changes by itself
+    assert facts.observed is not None
+    marked = metrics.mark_fired(facts.observed, decision, facts)
+    assert {each.pipeline for each in metrics.list_exceeding(metric, marked.states)} == listed
+    recovered = {key: replace(state, since=None, has_fired=False) for key, state in marked.states.items()}
+    left = {key: marked.states[key] if 30 <= n < 80 else recovered[key] for n, key in enumerate(states)}
+    assert len(metrics.list_exceeding(metric, left)) == 50
+
+
 def test_an_unreachable_source_is_a_fault_and_forgets_nothing() -> None:
     away = replace(beyond(60), fault=Skip("SourceUnreachable", "away"))
     decision = decide(make_facts(observed=away))
@@ -439,3 +483,14 @@ def test_a_value_alone_is_no_reason_to_write() -> None:
     assert old.exceeding == ()
     new = msgspec.structs.replace(old, value="7 (a/0)", last_evaluation_time=times.format_time(NOW + 10))
     assert not status.is_worth_writing(old, new)
+
+
+@pytest.mark.parametrize(("count", "secs"), [(1, 30), (60, 30), (400, 200), (2000, 600)])
+def test_a_changed_value_is_written_the_less_often_the_more_triggers_there_are(count: int, secs: int) -> None:
+    old = TriggerStatus(value="1 (a/0)", last_evaluation_time=times.format_time(NOW))
+
+    def look(value: str, after: float) -> bool:
+        new = msgspec.structs.replace(old, value=value, last_evaluation_time=times.format_time(NOW + after))
+        return status.is_worth_writing(old, new, count)
+
+    assert [look("2 (a/0)", secs - 1), look("2 (a/0)", secs), look("1 (a/0)", 599)] == [False, True, False]

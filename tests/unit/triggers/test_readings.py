@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from samply_operator.exposition import sum_series
-from samply_operator.feldera.client import FelderaClient
-from samply_operator.settings import Feldera
+from samply_operator.feldera.answers import Stats
+from samply_operator.feldera.client import FelderaClient, Login
+from samply_operator.model.trigger import FelderaValue
+from samply_operator.rules.triggers.facts import Place
+from samply_operator.rules.triggers.metric import Answer
+from samply_operator.settings import Feldera, Prometheus
 from samply_operator.triggers import feldera as feldera_values
-from samply_operator.triggers import worker
+from samply_operator.triggers import readings, worker
 from support.fake_feldera import FakeFeldera, Pipeline, make_pipeline_id
 from support.operator_process import add_pipeline, put_trigger
 
 from .conftest import SETTINGS, Stage
-from .test_worker import Dead, list_reasons
+from .test_worker import Dead, add_idle_pipeline, list_reasons
 
 ID = make_pipeline_id(1)
 NO_LIMITS = {"cooldownSeconds": 0, "maxFirings": 100, "maxSampledPercent": 100}
@@ -209,13 +216,139 @@ async def test_a_slow_source_does_not_begin_anew_at_each_reading(stage: Stage, o
 async def test_a_pipeline_that_hangs_delays_no_other_one(
     stage: Stage, orders: Pipeline, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feldera_values, "FIRST_SECS", 0.2)
+    monkeypatch.setattr(feldera_values, "FAST_SECS", 0.2)
     add_pipeline(stage.cluster, make_pipeline_id(2))
     feldera.add(2, "hanging", delay_secs=3600)
     orders.global_metrics["buffered_input_records"] = 5000
     put_trigger(stage.cluster, when=build(), pipelines={"all": True}, limits=NO_LIMITS, dryRun=True)
     async with FelderaClient(feldera.url, answer_secs=600) as stage.feldera, stage.run() as operator:
         await operator.reach(lambda: stage.status().get("wouldHaveFired") == 1)
+
+
+HANGING = 16
+
+
+@pytest.fixture
+async def hanging(
+    stage: Stage, orders: Pipeline, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[list[Pipeline]]:
+    """Pipelines that never answer, beside `orders`; each has its own trigger."""
+    monkeypatch.setattr(feldera_values, "FAST_SECS", 0.3)
+    found = []
+    for number in range(2, 2 + HANGING):
+        add_idle_pipeline(stage, make_pipeline_id(number))
+        found.append(feldera.add(number, f"hanging-{number}", delay_secs=3600))
+        names = {"names": [make_pipeline_id(number)]}
+        put_trigger(stage.cluster, f"h-{number}", when=build(), pipelines=names, dryRun=True)
+    async with FelderaClient(feldera.url, answer_secs=600) as stage.feldera:
+        yield found
+
+
+async def test_many_that_hang_hold_up_only_each_other(
+    stage: Stage, hanging: list[Pipeline], feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few requests to them are under way at a time, and one to each."""
+    put_trigger(stage.cluster, when=build(everySeconds=0), pipelines={"names": [ID]}, dryRun=True)
+    client, under_way, most = stage.feldera, Counter[str](), Counter[str]()
+    assert client is not None
+    get_stats = client.get_stats
+
+    async def get_counted(name: str, login: Login) -> Stats:
+        under_way.update([name, ""])
+        most.update({each: max(0, under_way[each] - most[each]) for each in (name, "")})
+        try:
+            return await get_stats(name, login)
+        finally:
+            under_way.subtract([name, ""])
+
+    monkeypatch.setattr(client, "get_stats", get_counted)
+    async with stage.run() as operator:
+
+        def count(name: str) -> int:
+            return sum(f"/{name}/stats" in path for path, _, _ in feldera.asked)
+
+        await operator.reach(lambda: all(count(each.name) for each in hanging))
+        before = count("orders")
+        await operator.reach(lambda: count("orders") >= before + 5)
+    assert most.pop("") <= feldera_values.MAX_FAST + feldera_values.MAX_SLOW
+    assert set(most.values()) == {1}
+
+
+async def test_one_that_hung_is_read_again_when_it_answers(
+    stage: Stage, hanging: list[Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feldera_values, "SLOW_SECS", 0.3)
+    monkeypatch.setattr(feldera_values, "LONGEST_PAUSE_SECS", 0.5)
+    async with stage.run() as operator:
+        for name in (f"h-{number}" for number in range(2, 2 + HANGING)):
+            await operator.reach(lambda name=name: "SourceUnreachable" in list_reasons(stage, name), secs=60)
+            assert "hanging-" in stage.status(name)["lastNotFired"]["message"]
+        values = operator.triggers.readings._feldera
+        assert {each.id for each in hanging} <= values._slow.keys()
+        for number, each in enumerate(hanging):
+            each.delay_secs, each.global_metrics["buffered_input_records"] = 0, number
+        await operator.reach(lambda: stage.status("h-17").get("value", "").startswith("15 "), secs=60)
+        await operator.reach(lambda: not values._slow, secs=60)
+
+
+@pytest.mark.parametrize(("failures", "secs"), [(0, 0.1), (1, 0.2), (4, 1.6), (20, 60), (10**6, 60)])
+def test_the_longer_one_hangs_the_less_often_it_is_asked(failures: int, secs: float) -> None:
+    assert feldera_values.find_pause(failures) == secs
+
+
+async def test_pipelines_of_the_same_name_share_nothing(stage: Stage, orders: Pipeline, feldera: FakeFeldera) -> None:
+    """They are in two namespaces, and have different ids."""
+    orders.global_metrics["rss_bytes"] = 1
+    feldera.add(2, "orders-too", global_metrics={"rss_bytes": 2})
+
+    async def read(number: int) -> list[float]:
+        place = Place("orders", 0, ids=(make_pipeline_id(number),))
+        answers = operator.triggers.readings._feldera.read(FelderaValue("rss_bytes"), [place])
+        return [value.value async for answer in answers if isinstance(answer, Answer) for value in answer.values]
+
+    async with stage.run() as operator:
+        assert await asyncio.gather(read(1), read(2)) == [[1], [2]]
+
+
+async def test_slow_queries_to_prometheus_hold_up_only_each_other(stage: Stage) -> None:
+    asked: Counter[str] = Counter()
+    gate = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        query = request.query["query"]
+        asked[query] += 1
+        if query != "quick":
+            await (asyncio.sleep(1.5) if asked[query] == 1 else gate.wait())
+        return web.json_response({"status": "success", "data": {"resultType": "scalar", "result": [0, "1"]}})
+
+    app = web.Application()
+    app.router.add_get("/api/v1/query", answer)
+    for number in range(10):
+        put_prometheus_trigger(stage, f"s-{number}", f"slow-{number}")
+    put_prometheus_trigger(stage, "t-1", "quick")
+    async with serving(app) as url:
+        stage.settings = msgspec.structs.replace(SETTINGS, prometheus=Prometheus(url))
+        async with stage.run() as operator:
+            await operator.reach(lambda: sum(asked[f"slow-{number}"] == 2 for number in range(10)) >= 2)
+            for _ in range(5):
+                before = asked["quick"]
+                await operator.reach(lambda before=before: asked["quick"] > before, secs=5)
+            assert sum(asked[f"slow-{number}"] == 2 for number in range(10)) == readings.SLOW_WORKERS
+            gate.set()
+
+
+def put_prometheus_trigger(stage: Stage, name: str, query: str) -> None:
+    metric = {"prometheus": {"query": query}, "above": 5, "everySeconds": 0}
+    put_trigger(stage.cluster, name, when={"metric": metric}, dryRun=True)
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
 
 
 @pytest.mark.parametrize("shared_secs", [0.1, 2.5])

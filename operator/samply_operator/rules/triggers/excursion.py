@@ -22,6 +22,8 @@ WARM_SHARE = 0.5
 """Of a baseline's window that must have been seen."""
 WARM_VALUES = 10
 """That it must have at least."""
+WINDOW_READINGS = 20
+"""That must fit into the window: then half of it has WARM_VALUES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,12 @@ class State:
     is_warming: bool = False
     missed: int = 0
     """Answers without a value since the last one that had one."""
+
+
+def has_short_window(metric: Metric) -> bool:
+    """It would never have enough values. The CRD refuses it too; an older one did not."""
+    wanted = metric.baseline
+    return wanted is not None and wanted.window_seconds < WINDOW_READINGS * metric.every_seconds
 
 
 def find_gap(metric: Metric, starts: Sequence[float]) -> float:

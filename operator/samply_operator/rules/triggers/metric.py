@@ -13,13 +13,22 @@ from dataclasses import dataclass, replace
 from samply_operator.model.trigger import PER_SECOND, Exceeding, Metric, PrometheusQuery
 from samply_operator.rules import times
 from samply_operator.rules.triggers import naming
-from samply_operator.rules.triggers.excursion import State, observe, observe_increase
+from samply_operator.rules.triggers.excursion import (
+    WARM_VALUES,
+    WINDOW_READINGS,
+    State,
+    has_short_window,
+    observe,
+    observe_increase,
+)
 from samply_operator.rules.triggers.facts import Cause, Decision, Facts, Observed, Place, Skip
 from samply_operator.rules.triggers.firing import describe_none, fire
 
 Key = tuple[str, int]
 States = Mapping[Key, State]
 SHOWN_QUERY = 60
+MAX_EXCEEDING = 100
+"""In the status; the CRD has the same number."""
 TOLD_SECS = 0.05
 """How soon to decide again, when the status has been written."""
 LEVELS = {"low": 0.0, "moderate": 1.0, "high": 2.0, "critical": 3.0}
@@ -117,9 +126,11 @@ def restore(told: Iterable[Exceeding], facts: Facts) -> dict[Key, State]:
     for each in told:
         try:
             since = times.parse_time(each.since)
-        except ValueError:  # a status can be edited
+            request = naming.build_request(facts.trigger, _build_cause(each.pipeline, since, ""))
+        except (ValueError, OverflowError):  # a status can be edited
             continue
-        request = naming.build_request(facts.trigger, _build_cause(each.pipeline, since, ""))
+        if not since:
+            continue
         has_fired = each.fired or (request, each.pipeline, each.ordinal) in made
         if has_fired or request in requests:
             states[each.pipeline, each.ordinal] = State(seen_at=facts.now, since=since, has_fired=has_fired)
@@ -128,6 +139,8 @@ def restore(told: Iterable[Exceeding], facts: Facts) -> dict[Key, State]:
 
 def decide_metric(facts: Facts, metric: Metric) -> Decision:
     observed = facts.observed
+    if has_short_window(metric):
+        return Decision(fault=_tell_short_window(metric))
     if observed is None:
         return Decision()
     if observed.fault is not None:
@@ -135,17 +148,37 @@ def decide_metric(facts: Facts, metric: Metric) -> Decision:
     if not facts.places:
         return Decision(skips=(describe_none(facts),))
     told = {(each.pipeline, each.ordinal, each.since) for each in observed.told}
+    listed = {(each.pipeline, each.ordinal) for each in list_exceeding(metric, observed.states)}
     due, is_all_told = list(_list_due(facts.places, metric, observed.states)), True
     causes: dict[tuple[str, float], tuple[Cause, tuple[Place, ...]]] = {}
     for place, since, state in due:
         if (*place.key, times.format_time(since)) not in told:
-            is_all_told = False
+            is_all_told = is_all_told and place.key not in listed
             continue
         cause = _build_cause(place.pipeline, since, _tell(metric, state))
         before = causes.get((place.pipeline, since))
         causes[place.pipeline, since] = (cause, (*(before[1] if before else ()), place))
     decision = fire(facts, causes.values(), retry_secs=None if is_all_told else TOLD_SECS)
-    return decision if due else replace(decision, skips=tuple(_explain_silence(facts.places, observed)))
+    if not due:
+        return replace(decision, skips=tuple(_explain_silence(facts.places, observed)))
+    unlisted = sum(place.key not in listed for place, _, _ in due)
+    return replace(decision, skips=(*decision.skips, *_tell_unlisted(unlisted)))
+
+
+def _tell_short_window(metric: Metric) -> Skip:
+    wanted = metric.baseline.window_seconds if metric.baseline else 0
+    text = f"baseline.windowSeconds ({wanted}) must be at least {WINDOW_READINGS} times everySeconds"
+    return Skip(
+        "InvalidBaseline",
+        f"{text} ({metric.every_seconds}): else it has too few values. Make it {WINDOW_READINGS * metric.every_seconds}"
+        " or more, or everySeconds less.",
+    )
+
+
+def _tell_unlisted(number: int) -> Iterable[Skip]:
+    if number:
+        text = f"{number} more pods are beyond the limit than the {MAX_EXCEEDING} of status.exceeding"
+        yield Skip("TooManyExceeding", f"{text}: they are recorded once others have recovered.")
 
 
 def _list_due(places: Iterable[Place], metric: Metric, states: States) -> Iterable[tuple[Place, float, State]]:
@@ -170,10 +203,8 @@ def _explain_silence(places: Sequence[Place], observed: Observed) -> Iterable[Sk
     elif all(state.value is None and not state.raw for state in states):
         yield Skip("NoData", f"The source has no value for any of {len(places)} pods that are selected.")
     elif all(state.is_warming or state.value is None for state in states) and any(s.is_warming for s in states):
-        yield Skip(
-            "WarmingUp",
-            "warmUpSeconds are not over, or half of baseline.windowSeconds, or 10 values, were not seen yet.",
-        )
+        seen = f"half of baseline.windowSeconds, or {WARM_VALUES} values, were not seen yet"
+        yield Skip("WarmingUp", f"warmUpSeconds are not over, or {seen}.")
 
 
 def mark_fired(observed: Observed, decision: Decision, facts: Facts) -> Observed:
@@ -192,10 +223,12 @@ def mark_fired(observed: Observed, decision: Decision, facts: Facts) -> Observed
 
 
 def list_exceeding(metric: Metric, states: States) -> tuple[Exceeding, ...]:
+    """At most MAX_EXCEEDING. What has fired comes first, since it would fire again if another process knew nothing of
+    it; then what has been beyond for longest."""
+    due = [(not state.has_fired, state.since or 0.0, key) for key, state in states.items() if _is_due(metric, state)]
     return tuple(
-        Exceeding(*key, times.format_time(state.since), state.has_fired)
-        for key, state in sorted(states.items())
-        if state.since is not None and _is_due(metric, state)
+        Exceeding(*key, times.format_time(since), not is_new)
+        for is_new, since, key in sorted(sorted(due)[:MAX_EXCEEDING], key=lambda each: each[2])
     )
 
 

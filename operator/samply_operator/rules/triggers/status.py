@@ -15,7 +15,11 @@ from samply_operator.rules.triggers import metric
 from samply_operator.rules.triggers.facts import Decision, Observed, Skip
 
 TOLD_SECS = 600.0
-"""A status in which only the time of the last evaluation and the value changed is written this often."""
+"""A status in which only the time of the last evaluation changed is written this often."""
+VALUE_SECS = 30.0
+"""The same if the value of a metric changed too."""
+WRITE_SECS = 0.5
+"""For each trigger with a metric: so all of them together are not written more often."""
 AGAIN_SECS = 60.0
 """The same reason for not firing is written this often."""
 MESSAGE_LIMIT = 1000
@@ -101,13 +105,15 @@ def _set_ready(old: TriggerStatus, trigger: SamplyTrigger, fault: Skip | None, n
     return [condition | {"observedGeneration": trigger.generation} for condition in conditions]
 
 
-def is_worth_writing(written: TriggerStatus, new: TriggerStatus) -> bool:
-    """Each write costs the API server one, and every reader of the object an event."""
+def is_worth_writing(written: TriggerStatus, new: TriggerStatus, metrics: int = 0) -> bool:
+    """Each write costs the API server one, and every reader of the object an event. `metrics`: how many triggers have
+    one."""
     value = new.value if written.value and new.value else written.value
     if msgspec.structs.replace(written, last_evaluation_time=new.last_evaluation_time, value=value) != new:
         return True
     told, now = times.parse_time(written.last_evaluation_time), times.parse_time(new.last_evaluation_time)
-    return now - told >= TOLD_SECS
+    value_secs = min(TOLD_SECS, max(VALUE_SECS, metrics * WRITE_SECS))
+    return now - told >= (TOLD_SECS if new.value == written.value else value_secs)
 
 
 def render(status: TriggerStatus) -> dict[str, Any]:
