@@ -212,8 +212,9 @@ class Volume:
             self.remove(manifest.id)
         return standing
 
-    def remove(self, profile_id: str) -> bool:
-        """Remove a profile with all its files; False if there was none. Readers that have it open can continue."""
+    def remove(self, profile_id: str, *, everywhere: bool = False) -> bool:
+        """Remove a profile with all its files; False if there was none. Readers that have it open can continue.
+        `everywhere`: there is no other place."""
         folder = self._path(layout.build_folder(profile_id))
         gone = self._path(layout.build_tmp(profile_id, layout.REMOVED + secrets.token_hex(8)))
         with durable.translated(f"remove profile {profile_id}"):
@@ -232,6 +233,10 @@ class Volume:
     def has(self, profile_id: str) -> bool:
         """Whether this id is stored, readable or not."""
         return self._path(layout.build_folder(profile_id)).exists()
+
+    def may_exist(self, profile_id: str) -> bool:
+        """The same: there is no other place."""
+        return self.has(profile_id)
 
     def list_ids(self) -> frozenset[str]:
         """Ids of all folders of profiles; empty if the volume was never written."""

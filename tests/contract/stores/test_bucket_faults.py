@@ -18,7 +18,7 @@ from contract.stores.store_contract import make_entry, make_id, make_manifest, p
 from samply_operator.errors import CorruptManifest, StoreError, StoreFenced, StoreFull, StoreUnavailable
 from samply_operator.settings import Identity, Settings, Storage
 from samply_operator.store import layout, opening
-from samply_operator.store.bucket import connection, fence, names, objects, reader, store
+from samply_operator.store.bucket import connection, fence, names, objects, reader, store, uploads
 from samply_operator.store.bucket.mirror import Mirror, Wrapped
 from samply_operator.store.bucket.store import BucketStore
 from samply_operator.store.documents import Reading
@@ -246,6 +246,34 @@ def test_a_profile_whose_removal_was_cut_short_is_gone(place: BucketPlace) -> No
     opened.list_ids()
     opened._finish_removals(now=time.time() + store.MARK_SECS + 60)
     assert place.objects.find(names.build_removed(one.id)) is None
+
+
+def test_removals_are_remembered_only_until_a_list_has_them(place: BucketPlace) -> None:
+    one = put(place.store, 1)
+    place.store.remove(one.id)
+    assert place.bucket_store._catalog.is_removed(one.id)
+    place.store.list_ids()
+    assert place.bucket_store._catalog._forgotten == set()
+    assert place.bucket_store._catalog.is_removed(one.id)
+
+
+def test_files_whose_manifest_does_not_follow_are_deleted(place: BucketPlace) -> None:
+    """Of an upload that a kill interrupted, and whose spool is gone."""
+    opened, kept, damaged = place.bucket_store, put(place.store, 1), put(place.store, 2)
+    place.objects.write(names.build_manifest(damaged.id), b"{")
+    orphans = [names.build_file(make_id(3), "0" * 64), names.build_extra(make_id(3), "1" * 64, "raw.json.gz")]
+    waiting = names.build_file(make_id(4), "0" * 64)
+    foreign = f"{names.FILES}/readme"
+    for path in (*orphans, waiting, foreign):
+        place.objects.write(path, b"data")
+    opened._away = StoreUnavailable("it does not answer.")
+    put(opened, 4)
+    opened._delete_orphans(now=time.time())
+    assert all(place.objects.find(path) for path in orphans)
+    opened._delete_orphans(now=time.time() + store.MARK_SECS + 60)
+    left = {found.path for found in place.objects.list(names.FILES)}
+    assert left >= {waiting, foreign, *(found for each in (kept, damaged) for found in uploads.list_files(each))}
+    assert left.isdisjoint(orphans)
 
 
 def test_the_cached_manifests_count_only_as_they_are_listed(
@@ -515,6 +543,37 @@ def test_a_standby_uploads_what_only_its_spool_has(place: BucketPlace) -> None:
     assert leader.list_ids() == {kept.id}
     assert standby.measure_backlog().attempts == 0
     assert leader.read_manifest(kept.id) == kept
+    place.bucket_store = leader
+
+
+def test_a_removed_profile_that_only_the_spool_of_another_pod_has_is_not_uploaded(place: BucketPlace) -> None:
+    leader = place.bucket_store
+    standby = place.build(spool="former")
+    gone, kept = (put(Volume(standby.root), number) for number in (1, 2))
+    assert leader.may_exist(gone.id)
+    assert not leader.remove(gone.id, everywhere=True)
+    assert not leader.may_exist(gone.id)
+    standby.upload_spool()
+    assert leader.list_ids() == standby.list_ids() == {kept.id}
+    assert list(place.objects.list(names.build_folder(gone.id))) == []
+    place.bucket_store = leader
+
+
+@pytest.mark.parametrize("step", ["file-uploaded", "files-uploaded", "manifest-written"])
+def test_a_profile_that_is_removed_while_another_pod_uploads_it_is_gone(place: BucketPlace, step: str) -> None:
+    leader = place.bucket_store
+
+    def remove(at: str) -> None:
+        if at == step:
+            leader.remove(gone.id, everywhere=True)
+
+    standby = place.build(spool="former", fault=remove)
+    gone = put(Volume(standby.root), 1)
+    standby.upload_spool()
+    assert standby.measure_backlog().attempts == 0
+    assert leader.list_ids() == frozenset()
+    leader._finish_removals(time.time())
+    assert [found.path for folder in (names.FILES, names.MANIFESTS) for found in place.objects.list(folder)] == []
     place.bucket_store = leader
 
 

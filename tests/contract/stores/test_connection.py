@@ -99,6 +99,15 @@ def test_without_a_key_the_bucket_decides_about_encryption(provider: Provider, t
     assert not [name for name in provider.puts[0] if "encryption" in name]
 
 
+def test_aws_gets_checksums_and_other_servers_only_if_a_setting_says_so(provider: Provider, tmp_path: Path) -> None:
+    buckets.write_credentials(tmp_path, buckets.KEYS)
+    aws = Bucket(url="s3://profiles", options={"endpoint": provider.endpoint})  # its place is that of AWS
+    Objects(Connection(aws, "c", tmp_path, authorities=provider.certificate)).create("manifests/1", b"{}")
+    provider.open(tmp_path).create("manifests/2", b"{}")
+    provider.open(tmp_path, options={"checksum_algorithm": connection.CHECKSUMS}).create("manifests/3", b"{}")
+    assert ["x-amz-checksum-sha256" in headers for headers in provider.puts] == [True, False, True]
+
+
 def test_the_pods_token_is_exchanged_for_the_roles_credentials(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

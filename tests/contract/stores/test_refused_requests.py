@@ -7,20 +7,24 @@ import dataclasses
 import http.client
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from contract.stores.bucket_place import BucketPlace
-from contract.stores.store_contract import make_entry, put
+from contract.stores.bucket_place import BucketPlace, lock
+from contract.stores.store_contract import make_entry, make_id, put
 from samply_operator.errors import StoreUnavailable
 from samply_operator.store.bucket import names, store
+from samply_operator.store.bucket.connection import CHECKSUMS
 from support.buckets import Server
 
+CONDITIONS = frozenset({"if-match", "if-none-match"})
 DROPPED = {"host", "connection", "transfer-encoding"}
 
 
@@ -31,10 +35,18 @@ class Proxy:
     server: Server
     refusals: list[tuple[int, str]] = field(default_factory=list)
     refuse_all: tuple[int, str] | None = None
+    ignores_conditions: bool = False
+    needs_checksums: bool = False
+    """As AWS, where objects are locked."""
     seen: int = 0
 
-    def take_refusal(self) -> tuple[int, str] | None:
+    def list_ignored(self) -> frozenset[str]:
+        return CONDITIONS if self.ignores_conditions else frozenset()
+
+    def take_refusal(self, method: str, headers: Message) -> tuple[int, str] | None:
         self.seen += 1
+        if self.needs_checksums and method == "PUT" and "x-amz-checksum-sha256" not in headers:
+            return 400, "InvalidRequest"
         return self.refuse_all or (self.refusals.pop(0) if self.refusals else None)
 
 
@@ -47,14 +59,15 @@ def proxy(moto: Server) -> Iterator[Proxy]:
 
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            refusal = found.take_refusal()
+            refusal = found.take_refusal(self.command, self.headers)
             if refusal is not None:
                 status, code = refusal
                 text = f"<Error><Code>{code}</Code><Message>Refused by the test.</Message></Error>"
                 self._answer(status, {"Content-Type": "application/xml"}, text.encode())
                 return
             behind = http.client.HTTPConnection(urlsplit(moto.endpoint).netloc, timeout=30)
-            behind.request(self.command, self.path, body, dict(self.headers.items()))
+            sent = {name: value for name, value in self.headers.items() if name.lower() not in found.list_ignored()}
+            behind.request(self.command, self.path, body, sent)
             answer = behind.getresponse()
             headers = {name: value for name, value in answer.getheaders() if name.lower() not in DROPPED}
             self._answer(answer.status, headers, answer.read())
@@ -131,17 +144,87 @@ def test_while_requests_are_refused_the_spool_keeps_all(
     assert place.reopen().read_entries().items == (make_entry(3, step="Recording"),)
 
 
+LOCK = """<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>
+<Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>"""
+
+
+def change_bucket(server: Server, path: str, body: str = "", **headers: str) -> bytes:
+    """Create or configure a bucket, which this project never does itself; without a body and headers: read it."""
+    request = urllib.request.Request(
+        f"{server.endpoint}/{path}", body.encode() or None, method="PUT" if body or headers else "GET",
+        headers={"Authorization": "AWS4 a/b/us-east-1/s3/", "x-amz-date": "20260131T093000Z"} | headers,
+    )  # fmt: skip
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return bytes(response.read())
+
+
+def test_a_bucket_with_versions_and_locked_objects(
+    proxy: Proxy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing can be deleted there: removed profiles stay as versions, and nothing shows them."""
+    caplog.set_level("INFO")
+    name = f"locked-{tmp_path.name[-20:]}".lower().replace("_", "-")
+    change_bucket(proxy.server, name, **{"x-amz-bucket-object-lock-enabled": "true"})
+    change_bucket(proxy.server, f"{name}?object-lock", LOCK)
+    proxy.needs_checksums = True
+    options = {"checksum_algorithm": CHECKSUMS}
+    server = dataclasses.replace(proxy.server, url=f"s3://{name}", options=options)
+    place = BucketPlace(server, tmp_path)
+    one, two = put(place.store, 1, bytes(range(256)) * 100_000), put(place.store, 2)
+    for number in (1, 2):
+        place.store.write_entry(make_entry(number))
+        place.store.write_entry(make_entry(number, step="Recording"))
+    place.store.remove_entry(make_id(2))
+    assert place.store.remove(two.id)
+    assert place.store.list_ids() == {one.id}
+    opened = place.reopen()
+    assert opened.read_manifests().items == (one,)
+    assert opened.read_entries().items == (make_entry(1, step="Recording"),)
+    assert "the bucket keeps versions" in caplog.text
+    opened.list_ids()
+    place.bucket_store._finish_removals(time.time() + store.MARK_SECS + 60)
+    assert place.objects.find(names.build_removed(two.id)) is None
+    assert place.reopen().list_ids() == {one.id}
+    assert two.file is not None
+    assert two.file.sha256.encode() in change_bucket(proxy.server, f"{name}?versions")
+    assert not place.fenced
+    place.close()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_server_that_ignores_the_conditions_of_writes_is_refused(
+    proxy: Proxy, place: BucketPlace, caplog: pytest.LogCaptureFixture, is_new: bool
+) -> None:
+    """Two processes could write at the same time."""
+    place.close()
+    if is_new:
+        place.objects.delete([names.LEADER])
+    proxy.ignores_conditions = True
+    opened = place.build()
+    assert not opened.lock()
+    assert "ignores the conditions of writes" in caplog.text
+    assert "supports conditional writes" in caplog.text
+    proxy.ignores_conditions = False
+    lock(opened)
+
+
 @pytest.mark.parametrize("off_secs", [-10 * 365 * 86400.0, 10 * 365 * 86400.0])
-def test_a_clock_that_is_off_loses_nothing(place: BucketPlace, off_secs: float) -> None:
-    """Of this process: its term goes on, and another process continues from it."""
+def test_a_clock_that_is_off_loses_nothing(
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch, off_secs: float
+) -> None:
+    """Of this process: its term goes on, ages are those of the provider's clock, another process continues."""
     one, two = put(place.store, 1), put(place.store, 2)
-    opened = place.bucket_store
-    opened._now = lambda: time.time() + off_secs
-    assert opened.remove(two.id)
-    opened._catalog.list()
-    opened._finish_removals(opened._now())
-    opened._fence.renew(0)
-    three = put(opened, 3)
+    opened, now, waiting = place.bucket_store, time.time, names.build_file(make_id(4), "0" * 64)
+    place.objects.write(waiting, b"its manifest follows")
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: now() + off_secs)
+        assert opened.remove(two.id)
+        opened._tidy_at = opened._orphans_at = 0.0
+        opened._tidy()
+        opened._fence.renew(0)
+        three = put(opened, 3)
+    assert place.objects.find(names.build_removed(two.id)) is not None
+    assert place.objects.find(waiting) is not None
     assert opened.list_ids() == {one.id, three.id}
     assert place.reopen().list_ids() == {one.id, three.id}
     assert not place.fenced

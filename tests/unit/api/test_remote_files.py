@@ -47,6 +47,9 @@ class FakeBucket:
     def read_operators(self, _: Manifest) -> bytes:
         return NAMES
 
+    def find_local(self, _: str) -> None:
+        """It is not in the spool."""
+
 
 class FakeStream:
     size_bytes = SIZE
@@ -185,6 +188,19 @@ async def test_the_cache_keeps_only_what_is_complete(tmp_path: Path) -> None:
     assert kept is not None
     with kept:
         assert kept.read() == DATA[:SIZE]
+
+
+async def test_a_file_is_fetched_once_for_all_users_and_its_lock_is_not_kept(tmp_path: Path) -> None:
+    bucket, manifest = FakeBucket(), make_manifest()
+    files = RemoteFiles(bucket, FileCache(tmp_path, 8 * SIZE))  # type: ignore[arg-type]
+
+    async def read() -> bytes:
+        async with files.use([manifest]):
+            return files.find_path(manifest.id).read_bytes()
+
+    assert await asyncio.gather(read(), read()) == [DATA[:SIZE]] * 2
+    assert bucket.given == SIZE
+    assert len(files._fetching) == 0
 
 
 async def test_names_of_operators_are_cached_whole_or_not_at_all(

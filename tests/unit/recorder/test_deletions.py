@@ -237,6 +237,25 @@ async def test_where_the_crd_cannot_be_read_discovery_confirms(
     await operator.reach(lambda: not operator.volume.list_ids())
 
 
+async def test_a_profile_that_may_lie_elsewhere_is_removed_everywhere(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a bucket, the spool of another pod may have a profile that this one does not know."""
+    profile_id = store(cluster, operator.volume, "p-1")
+    operator.volume.remove(profile_id)
+    removed = []
+
+    def remove(profile_id: str, *, everywhere: bool = False) -> bool:
+        removed.append((profile_id, everywhere, find_tombstones(operator)))
+        return False
+
+    monkeypatch.setattr(operator.volume, "may_exist", lambda _: True)
+    monkeypatch.setattr(operator.volume, "remove", remove)
+    cluster.remove(path_of("p-1"))
+    await operator.reach(lambda: removed and not find_tombstones(operator))
+    assert removed == [(profile_id, True, [profile_id])]
+
+
 @pytest.mark.parametrize("step", ["tombstone", "removed"])
 async def test_killed_between_seeing_the_deletion_and_the_end_of_the_file(
     cluster: FakeCluster, tmp_path: Path, settings: Settings, step: str

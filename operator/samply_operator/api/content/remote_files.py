@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import ClassVar, Protocol
+from weakref import WeakValueDictionary
 
 from samply_operator.api.content.file_cache import PART, FileCache
 from samply_operator.errors import StoreFull, StoreUnavailable, UnknownProfile
@@ -153,7 +154,7 @@ class RemoteFiles:
     def __init__(self, source: Source, cache: FileCache) -> None:
         self.cache = cache
         self._source = source
-        self._fetching: dict[str, asyncio.Lock] = {}
+        self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._seen: dict[str, float] = {}
 
     def find(self, manifest: Manifest) -> RemoteFile:
@@ -196,7 +197,8 @@ class RemoteFiles:
 
     async def _fetch(self, manifest: Manifest) -> None:
         """Into the cache, whatever its size."""
-        async with self._fetching.setdefault(manifest.id, asyncio.Lock()):
+        lock = self._fetching.setdefault(manifest.id, asyncio.Lock())
+        async with lock:
             size_bytes = manifest.file.size_bytes if manifest.file else 0
             if self.cache.has(manifest.id, size_bytes):
                 return

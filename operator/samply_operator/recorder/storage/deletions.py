@@ -81,7 +81,7 @@ class Deletions:
 
     async def _open_tombstone(self, profile: SamplyProfile) -> None:
         run = self._runs.get(profile.uid)
-        if run is None and not await asyncio.to_thread(self._context.volume.has, profile.uid):
+        if run is None and not await asyncio.to_thread(self._context.volume.may_exist, profile.uid):
             return
         tombstone = self._open[profile.uid] = Tombstone(
             id=profile.uid,
@@ -89,19 +89,21 @@ class Deletions:
             name=profile.name,
             cause="Deleted",
             at=times.format_time(self._context.now()),
-            origin=run.entry.origin if run else await self._read_origin(profile.uid),
+            origin=run.entry.origin if run else await self._find_origin(profile),
         )
         try:
             await asyncio.to_thread(self._context.volume.side_files.write_tombstone, tombstone)
         except StoreError as error:
             logger.warning("%s/%s: %s", profile.namespace, profile.name, error)
 
-    async def _read_origin(self, profile_id: str) -> ObjectOrigin:
+    async def _find_origin(self, profile: SamplyProfile) -> ObjectOrigin:
         try:
-            manifest = await asyncio.to_thread(self._context.volume.read_manifest, profile_id)
+            manifest = await asyncio.to_thread(self._context.volume.read_manifest, profile.uid)
         except CorruptManifest:
             return ObjectOrigin()
-        return manifest.origin if manifest else ObjectOrigin()
+        if manifest is None:  # the spool of another pod may have it
+            return await object_origin.find_origin(self._context.client, profile.namespace)
+        return manifest.origin
 
     async def _decide(self, tombstone: Tombstone, state: deletion.OriginState) -> None:
         seen_secs = self._context.now() - times.parse_time(tombstone.at)
@@ -121,17 +123,18 @@ class Deletions:
         if run is not None:
             run.stop("discard")  # `recheck` follows when it has ended
             return
-        await self.remove(tombstone.id)
+        await self.remove(tombstone.id, everywhere=True)
         await self._close(tombstone)
 
     async def _close(self, tombstone: Tombstone) -> None:
         self._open.pop(tombstone.id, None)
         await asyncio.to_thread(self._context.volume.side_files.remove_tombstone, tombstone.id)
 
-    async def remove(self, profile_id: str) -> bool:
-        """Remove the stored profile immediately; False if there was none. Only for certain deletions."""
+    async def remove(self, profile_id: str, *, everywhere: bool = False) -> bool:
+        """Remove the stored profile immediately; False if there was none. Only for certain deletions. `everywhere`: as
+        for BucketStore.remove."""
         volume = self._context.volume
-        if not await asyncio.to_thread(volume.remove, profile_id):
+        if not await asyncio.to_thread(volume.remove, profile_id, everywhere=everywhere):
             return False
         self._on_removed()
         await asyncio.to_thread(volume.side_files.unpin, profile_id)

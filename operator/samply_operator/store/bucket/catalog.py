@@ -52,6 +52,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._encoder = msgspec.json.Encoder()
         self._forgotten: set[str] = set()
+        """Removed by this process since the last list."""
         self._cached = 0
         """How many of the listed manifests the cache contains."""
 
@@ -62,15 +63,16 @@ class Catalog:
             parts = pool.map(self._list_shard, names.SHARDS)
             tags = {profile_id: e_tag for part in parts for profile_id, e_tag in part.items()}
             self.removed = removed.result()
+            self._forgotten -= self.removed.keys()
             self.leftovers = frozenset(tags.keys() & self.removed.keys())
             self.tags = {profile_id: tags[profile_id] for profile_id in tags.keys() - self.removed.keys()}
             self.is_listed = True
             return frozenset(self.tags)
 
     def note(self, profile_id: str, e_tag: str) -> None:
-        """Published by this process, unless it removed it meanwhile."""
+        """Published by this process, unless it was removed meanwhile."""
         with self._lock:
-            if profile_id not in self._forgotten:
+            if not self.is_removed(profile_id):
                 self.tags = {**self.tags, profile_id: e_tag}
 
     def forget(self, profile_id: str) -> None:
@@ -79,8 +81,9 @@ class Catalog:
             self._forgotten.add(profile_id)
             self.tags = {known: e_tag for known, e_tag in self.tags.items() if known != profile_id}
 
-    def is_forgotten(self, profile_id: str) -> bool:
-        return profile_id in self._forgotten
+    def is_removed(self, profile_id: str) -> bool:
+        """By this process, or as of the last list."""
+        return profile_id in self._forgotten or profile_id in self.removed
 
     def read(self, profile_id: str) -> Manifest | None:
         """One manifest; None if there is none. Raises CorruptManifest, StoreUnavailable."""

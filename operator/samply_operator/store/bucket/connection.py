@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CREDENTIALS, TOKEN = "credentials", "token/token"
 """In the folder `paths.storage`."""
 LOOK_SECS = 5.0
+CHECKSUMS = "sha256"
+"""AWS refuses writes without a checksum where objects are locked. Other servers may not know them."""
 SCHEMES = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 CLIENT: ClientConfig = {
     "connect_timeout": timedelta(seconds=5),
@@ -102,7 +104,7 @@ class Connection:
             return {
                 "region": settings.region or "us-east-1",
                 "virtual_hosted_style_request": not settings.path_style,
-                **({"endpoint": self._endpoint} if self._endpoint else {}),
+                **({"endpoint": self._endpoint} if self._endpoint else {"checksum_algorithm": CHECKSUMS}),
                 **_list_encryption(settings),
                 **({"role_arn": settings.role_arn, "web_identity_token_file": str(token)} if settings.role_arn else {}),
             }

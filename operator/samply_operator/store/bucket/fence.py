@@ -122,18 +122,34 @@ class Fence:
     def _begin(self, term: Term, e_tag: str | None) -> bool:
         data = msgspec.json.encode(term)
         try:
-            if e_tag is None:
-                self._e_tag = self._objects.create(names.LEADER, data)
-            else:
-                self._e_tag = self._objects.replace(names.LEADER, data, e_tag)
+            self._e_tag = self._write(data, e_tag)
         except StoreConflict:
             found = self._read()
             if found is None or found[0] != term:
                 return False
             self._e_tag = found[1]  # it was our own request, whose answer was lost and which was repeated
+        self._check_conditions(data, e_tag)
         self.term = term
         logger.info("term %d in the bucket starts", term.number)
         return True
+
+    def _write(self, data: bytes, e_tag: str | None) -> str:
+        """Raises StoreConflict if the object has another tag, or exists although `e_tag` is None."""
+        if e_tag is None:
+            return self._objects.create(names.LEADER, data)
+        return self._objects.replace(names.LEADER, data, e_tag)
+
+    def _check_conditions(self, data: bytes, e_tag: str | None) -> None:
+        """The write that started the term must fail when it is repeated. Raises StoreUnavailable."""
+        try:
+            self._write(data, e_tag)
+        except StoreConflict:
+            return
+        raise StoreUnavailable(
+            "the bucket's server ignores the conditions of writes (If-Match, If-None-Match), so that two operators "
+            "could write at the same time.",
+            remedy="Use a server, or a release of it, that supports conditional writes; or a volume.",
+        )
 
     def _adopt_or_end(self) -> None:
         """The condition failed: because of our own request whose answer was lost, or because the term is over."""

@@ -53,3 +53,10 @@ def parse_id(path: str) -> str | None:
     """The id in the name of a manifest, a removal or a mirrored document; None if there is none."""
     name = path.rpartition("/")[2].removesuffix(SUFFIX)
     return name if layout.is_id(name) else None
+
+
+def parse_folder(path: str) -> str | None:
+    """The id in the path of a file; None if there is none."""
+    folder, _, rest = path.partition("/")
+    profile_id = rest.partition("/")[0]
+    return profile_id if folder == FILES and layout.is_id(profile_id) else None

@@ -7,6 +7,7 @@ the thread that `lock` starts. No call waits for the bucket longer than a few re
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -34,8 +35,11 @@ logger = logging.getLogger(__name__)
 PAUSE_SECS = 5.0
 """Pause between two tries of the thread while the bucket is unavailable."""
 TIDY_SECS = 3600.0
+ORPHANS_SECS = 86400.0
+"""Pause between two lists of all files."""
 MARK_SECS = 7 * 86400.0
-"""How long the marker of a removal is kept: a paused process may still write the manifest again."""
+"""How long the marker of a removal is kept: a paused process may still write the manifest again. Also how long a
+manifest may follow its files."""
 UNLIMITED = 1 << 60
 TERM = "term"
 """File of the spool with the number of its own last term."""
@@ -56,7 +60,6 @@ class BucketStore(BucketReader):
         fence: Fence,
         *,
         read_back: bool = True,
-        now: Callable[[], float] = time.time,
         on_fenced: Callable[[StoreFenced], None] = lambda _: None,
         fault: Callable[[str], None] = _no_fault,
     ) -> None:
@@ -69,10 +72,9 @@ class BucketStore(BucketReader):
         self._extra_sizes: dict[str, tuple[int, ...]] = {}
         self._pins_known: frozenset[str] = frozenset()
         """Profiles whose pins, if any, are in the spool."""
-        self._now = now
         self._away: StoreUnavailable | None = None
         """Why the bucket is unavailable: until the thread reaches it, no other call tries."""
-        self._tidy_at = time.monotonic() + TIDY_SECS
+        self._tidy_at = self._orphans_at = time.monotonic() + TIDY_SECS
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self.side_files = MirroredSideFiles(spool.side_files, self._mirror, self._send)
@@ -170,12 +172,14 @@ class BucketStore(BucketReader):
             self._delete(manifest.id)  # without a marker, which would hide the next one of this id
             return None
 
-    def remove(self, profile_id: str) -> bool:
-        """Remove a profile with all its files; False if there was none.
+    def remove(self, profile_id: str, *, everywhere: bool = False) -> bool:
+        """Remove a profile with all its files; False if there was none. `everywhere`: also if only the spool of
+        another pod has it, which then does not upload it.
 
         The first of several steps removes it from view, so a kill between them is harmless. Raises StoreUnavailable."""
         was_spooled = self._spool.remove(profile_id)
-        if not self._uploads.is_busy(profile_id) and not self._is_in_bucket(profile_id):
+        is_known = self._uploads.is_busy(profile_id) or self._is_in_bucket(profile_id)
+        if not is_known and not everywhere:
             return was_spooled
         if (away := self._away) is not None:
             raise StoreUnavailable(f"cannot remove profile {profile_id} now: {away.message}", remedy=away.remedy)
@@ -183,7 +187,12 @@ class BucketStore(BucketReader):
         self._objects.write(names.build_removed(profile_id), b"")
         self._catalog.forget(profile_id)
         self._delete(profile_id)
-        return True
+        self._extra_sizes.pop(profile_id, None)
+        return was_spooled or is_known
+
+    def may_exist(self, profile_id: str) -> bool:
+        """Whether it is stored, or may be in the spool of another pod."""
+        return self._spool.has(profile_id) or not self._catalog.is_removed(profile_id)
 
     def _delete(self, profile_id: str) -> None:
         files = [found.path for found in self._objects.list(names.build_folder(profile_id))]
@@ -337,7 +346,15 @@ class BucketStore(BucketReader):
         if time.monotonic() > self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_SECS
             self._catalog.list()
-            self._finish_removals(self._now())
+            self._finish_removals(self._find_time())
+        if time.monotonic() > self._orphans_at:
+            self._orphans_at = time.monotonic() + ORPHANS_SECS
+            self._delete_orphans(self._find_time())
+
+    def _find_time(self) -> float:
+        """Unix time of the last renewal of the term by the provider's clock, as that of each object."""
+        found = self._objects.find(names.LEADER)
+        return found.modified_at if found else -math.inf
 
     def _finish_removals(self, now: float) -> None:
         """Removals interrupted by a kill, or undone by a late write of another process. Deletes old markers."""
@@ -345,6 +362,15 @@ class BucketStore(BucketReader):
             self._delete(profile_id)
         marks = [known for known, at in self._catalog.removed.items() if now - at > MARK_SECS]
         self._objects.delete([names.build_removed(known) for known in marks if known not in self._catalog.leftovers])
+
+    def _delete_orphans(self, now: float) -> None:
+        """Files of uploads that were interrupted and not repeated, since their spool is gone."""
+        old = [found.path for found in self._objects.list(names.FILES) if now - found.modified_at > MARK_SECS]
+        known = self._catalog.list() | self._spool.list_ids()  # last: a manifest may have followed meanwhile
+        orphans = [path for path in old if (profile_id := names.parse_folder(path)) and profile_id not in known]
+        self._objects.delete(orphans)
+        if orphans:
+            logger.info("%d files without a manifest were deleted in the bucket", len(orphans))
 
     def _drain(self) -> None:
         """Send the content of the spool. An item that fails for its own reason does not block the others."""
@@ -381,7 +407,7 @@ class BucketStore(BucketReader):
         try:
             return self._uploads.upload(profile_id)
         finally:
-            if self._catalog.is_forgotten(profile_id):  # it was removed while it was uploaded
+            if self._catalog.is_removed(profile_id):  # it was removed while it was uploaded
                 self._delete(profile_id)
 
     def _note(self, manifest: Manifest) -> None:

@@ -47,9 +47,13 @@ class Uploads:
         self._turn = threading.Condition()
 
     def upload(self, profile_id: str) -> Manifest | None:
-        """The manifest in the bucket; None if the spool does not have the attempt. Raises StoreError, and
-        StoreUnavailable if a retry may help."""
+        """The manifest in the bucket; None if the spool does not have the attempt, or it was removed from everywhere,
+        which removes it from the spool. Raises StoreError, and StoreUnavailable if a retry may help."""
         with self._own(profile_id):
+            # A removal after this look hides the manifest, and the writer's thread deletes it.
+            if self._objects.find(names.build_removed(profile_id)) is not None:
+                self._spool.remove(profile_id)
+                return None
             standing = self.copy(profile_id)
             if standing is None:
                 return None
