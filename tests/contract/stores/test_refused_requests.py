@@ -67,6 +67,8 @@ def proxy(moto: Server) -> Iterator[Proxy]:
                 return
             behind = http.client.HTTPConnection(urlsplit(moto.endpoint).netloc, timeout=30)
             sent = {name: value for name, value in self.headers.items() if name.lower() not in found.list_ignored()}
+            if "x-amz-checksum-sha256" in self.headers:
+                sent["x-amz-sdk-checksum-algorithm"] = "SHA256"  # moto looks for this one, AWS for the checksum itself
             behind.request(self.command, self.path, body, sent)
             answer = behind.getresponse()
             headers = {name: value for name, value in answer.getheaders() if name.lower() not in DROPPED}
@@ -152,7 +154,7 @@ def change_bucket(server: Server, path: str, body: str = "", **headers: str) -> 
     """Create or configure a bucket, which this project never does itself; without a body and headers: read it."""
     request = urllib.request.Request(
         f"{server.endpoint}/{path}", body.encode() or None, method="PUT" if body or headers else "GET",
-        headers={"Authorization": "AWS4 a/b/us-east-1/s3/", "x-amz-date": "20260131T093000Z"} | headers,
+        headers={"Authorization": "AWS4 a/b/us-east-1/s3/", "Content-Type": "application/xml"} | headers,
     )  # fmt: skip
     with urllib.request.urlopen(request, timeout=60) as response:
         return bytes(response.read())

@@ -51,7 +51,7 @@ class Uploads:
         which removes it from the spool. Raises StoreError, and StoreUnavailable if a retry may help."""
         with self._own(profile_id):
             # A removal after this look hides the manifest, and the writer's thread deletes it.
-            if self._objects.find(names.build_removed(profile_id)) is not None:
+            if self._objects.read(names.build_removed(profile_id)) is not None:  # `find` would hide a refusal
                 self._spool.remove(profile_id)
                 return None
             standing = self.copy(profile_id)
