@@ -24,6 +24,7 @@ from samply_operator.kube.client import ItemList, ObjectList
 from samply_operator.kube.exec import ExecResult
 from samply_operator.recorder import object_origin
 from samply_operator.recorder.pod import script_calls
+from samply_operator.rules.discovery import selectors
 from support import json_patch
 
 Json = dict[str, Any]
@@ -402,10 +403,7 @@ def _find(program: str, path: str) -> str:
 
 
 def _is_selected(raw: Json, selector: str) -> bool:
-    labels = raw["metadata"].get("labels") or {}
-    return all(
-        labels.get(key) == value for key, _, value in (term.partition("=") for term in selector.split(",") if term)
-    )
+    return selectors.is_selected([selector], raw["metadata"].get("labels") or {})
 
 
 def _has_field(raw: Json, selector: str) -> bool:

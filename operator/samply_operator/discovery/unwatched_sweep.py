@@ -33,8 +33,10 @@ API_VERSIONS = {"StatefulSet": "apps/v1", "Pod": "v1"}
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    sets: list[StatefulSet]
-    pods: list[Pod]
+    """By uid."""
+
+    sets: dict[str, StatefulSet]
+    pods: dict[str, Pod]
 
 
 class UnwatchedSweep:
@@ -79,24 +81,31 @@ class UnwatchedSweep:
         wanted = self._targets.selectors
         by_template = [
             each
-            for each in lists.sets
+            for each in lists.sets.values()
             if selectors.is_selected(wanted, each.template_labels) and not selectors.is_selected(wanted, each.labels)
         ]
         self._world.replace_sets(by_template, source=(place, BY_TEMPLATE))
         for each in by_template:
             self._see_carrier(each)
         served = self._world.serves
-        missed = [each for each in unwatched.find_sets(lists.sets, wanted) if served(each.namespace)]
-        pods = [each for each in unwatched.find_pods(lists.pods, wanted) if served(each.namespace)]
+        missed = [each for each in unwatched.find_sets(lists.sets.values(), wanted) if served(each.namespace)]
+        pods = [each for each in unwatched.find_pods(lists.pods.values(), wanted) if served(each.namespace)]
         for one in (*missed, *pods):
             if one.is_annotated:
                 await self._publish(one)
         return missed
 
     async def _list(self, place: str) -> _Found:
-        sets = await self._client.list_objects(objects.stateful_sets(place), objects.parse_stateful_set)
-        pods = await self._client.list_objects(objects.pods(place), objects.parse_pod)
-        return _Found(sets.items, pods.items)
+        """Without what the selectors match: thousands of pipelines' pods are not listed again each time."""
+        found = _Found({}, {})
+        for others in selectors.complement(self._targets.selectors):
+            sets = await self._client.list_objects(
+                objects.stateful_sets(place), objects.parse_stateful_set, label_selector=others
+            )
+            pods = await self._client.list_objects(objects.pods(place), objects.parse_pod, label_selector=others)
+            found.sets.update((each.uid, each) for each in sets.items)
+            found.pods.update((each.uid, each) for each in pods.items)
+        return found
 
     async def _publish(self, each: Unwatched) -> None:
         """Once for each object, until the message changes."""

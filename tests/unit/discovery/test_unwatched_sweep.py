@@ -15,6 +15,7 @@ from samply_operator.errors import KubeForbidden
 from samply_operator.kube.client import ObjectList
 from samply_operator.model import names
 from samply_operator.model.pipeline import Pod, StatefulSet
+from samply_operator.rules.discovery.selectors import is_selected
 from samply_operator.settings import Targets
 from support.fake_feldera import make_pipeline_id
 from support.samples import LABELS, make_pod, make_set
@@ -30,13 +31,17 @@ class Cluster:
         self.sets: list[StatefulSet] = []
         self.pods: list[Pod] = []
         self.error: Exception | None = None
+        self.listed: list[str] = []
         self.published: list[tuple[str, str, str]] = []
         """(kind, name, message)"""
 
-    async def list_objects(self, path: str, parse: Any, **_: Any) -> ObjectList[Any]:
+    async def list_objects(self, path: str, parse: Any, *, label_selector: str) -> ObjectList[Any]:
         if self.error is not None:
             raise self.error
-        return ObjectList(list(self.sets if path.endswith("statefulsets") else self.pods), [], "1")
+        listed: list[Any] = [*(self.sets if path.endswith("statefulsets") else self.pods)]
+        found = [each for each in listed if is_selected([label_selector], each.labels)]
+        self.listed += [each.name for each in found]
+        return ObjectList(found, [], "1")
 
     async def publish(self, about: Mapping[str, str], kind: str, reason: str, message: str) -> None:
         assert (kind, reason) == ("Warning", "NotWatched")
@@ -81,6 +86,14 @@ async def test_an_annotated_pod_that_is_not_watched_gets_an_event(swept: Swept) 
     swept.cluster.pods = [make_pod("x-0", labels={"app": "x"}, annotations=ASKED), make_pod("y-0", labels={})]
     await swept.sweep.sweep()
     assert [each[:2] for each in swept.cluster.published] == [("Pod", "x-0")]
+
+
+async def test_what_is_watched_is_not_listed_again(swept: Swept) -> None:
+    """Thousands of pods, every few seconds."""
+    swept.cluster.pods = [make_pod("orders-0", labels=LABELS), make_pod("x-0", labels={"app": "x"}, annotations=ASKED)]
+    swept.cluster.sets = [make_set("orders", labels=LABELS), make_set("db", labels={}, template_labels=LABELS)]
+    await swept.sweep.sweep()
+    assert swept.cluster.listed == ["db", "x-0"]
 
 
 async def test_unrelated_objects_get_no_events(swept: Swept) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samply_operator.errors import SettingsError
-from samply_operator.rules.discovery.selectors import matches, parse_selector
+from samply_operator.rules.discovery.selectors import MAX_COMPLEMENT, complement, is_selected, matches, parse_selector
 
 LABELS = {"app": "feldera", "tier": "", "example.com/Team_1": "a.b-c"}
 
@@ -142,3 +142,33 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         parse_selector(text)
     except SettingsError:
         return
+
+
+@pytest.mark.parametrize(
+    ("texts", "others"),
+    [
+        ([], [""]),
+        ([""], []),
+        (["app=feldera"], ["app notin (feldera)"]),
+        (["app=feldera", "part"], ["app notin (feldera),!part"]),
+        (["app=a,tier!=b"], ["app notin (a)", "tier in (b)"]),
+        (["app", "app"], ["!app"]),
+        (["a,b,c", "d,e"], [""]),
+    ],
+)
+def test_what_selectors_leave_out(texts: list[str], others: list[str]) -> None:
+    """Each selector for one combination of a requirement per selector; too many combinations: everything."""
+    assert list(complement(texts)) == others
+
+
+TERMS = st.sampled_from(["app", "!app", "app=a", "app!=a", "app in (a,b)", "app notin (b,c)", "tier", "tier=x", "!tier"])
+VALUES = st.none() | st.sampled_from(["a", "b", "c", "x", ""])
+
+
+@given(st.lists(st.lists(TERMS, min_size=1, max_size=2).map(",".join), max_size=2), VALUES, VALUES)
+def test_an_object_is_selected_or_left_out(texts: list[str], app: str | None, tier: str | None) -> None:
+    """Never neither, and never both."""
+    labels = {key: value for key, value in (("app", app), ("tier", tier)) if value is not None}
+    others = complement(texts)
+    assert len(others) <= MAX_COMPLEMENT
+    assert is_selected(others, labels) is not is_selected(texts, labels)

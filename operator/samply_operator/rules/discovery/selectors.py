@@ -5,9 +5,11 @@ Source of the grammar: "Labels and Selectors" in the Kubernetes documentation.
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from samply_operator.errors import SettingsError
 
@@ -29,6 +31,8 @@ KINDS = (
     "app",
 )
 """Labels that identify the kind of a pod, the most specific one first."""
+MAX_COMPLEMENT = 4
+"""Each one costs a list of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,16 @@ class Requirement:
             return (self.key in labels) is not self.is_negated
         # As in Kubernetes, a negated term also matches if the key is absent.
         return (labels.get(self.key) in self.values) is not self.is_negated
+
+    def negate(self) -> Requirement:
+        """Matches exactly what this one does not match."""
+        return replace(self, is_negated=not self.is_negated)
+
+    def write(self) -> str:
+        """As the API server reads it."""
+        if self.values is None:
+            return f"!{self.key}" if self.is_negated else self.key
+        return f"{self.key} {'notin' if self.is_negated else 'in'} ({','.join(sorted(self.values))})"
 
 
 def parse_selector(text: str) -> tuple[Requirement, ...]:
@@ -76,6 +90,20 @@ def _requirement(match: re.Match[str]) -> Requirement:
 def is_selected(texts: Iterable[str], *labels: Mapping[str, str]) -> bool:
     """Whether a selector matches a set of labels."""
     return any(matches(parse_selector(text), each) for text in texts for each in labels)
+
+
+def complement(texts: Sequence[str]) -> tuple[str, ...]:
+    """Selectors that together select what none of these selects, some of it perhaps twice. Raises SettingsError.
+
+    Everything, as one empty selector, where it would take more than MAX_COMPLEMENT of them.
+    """
+    selected = [parse_selector(text) for text in dict.fromkeys(texts)]
+    if math.prod(map(len, selected)) > MAX_COMPLEMENT:
+        return ("",)
+    return tuple(
+        ",".join(dict.fromkeys(requirement.negate().write() for requirement in chosen))
+        for chosen in itertools.product(*selected)
+    )
 
 
 def choose_selector(labels: Mapping[str, str]) -> str:
