@@ -161,7 +161,9 @@ def test_what_selectors_leave_out(texts: list[str], others: list[str]) -> None:
     assert list(complement(texts)) == others
 
 
-TERMS = st.sampled_from(["app", "!app", "app=a", "app!=a", "app in (a,b)", "app notin (b,c)", "tier", "tier=x", "!tier"])
+TERMS = st.sampled_from(
+    ["app", "!app", "app=a", "app!=a", "app in (a,b)", "app notin (b,c)", "tier", "tier=x", "!tier"]
+)
 VALUES = st.none() | st.sampled_from(["a", "b", "c", "x", ""])
 
 
