@@ -159,7 +159,7 @@ class OperatorProcess:
                 world.see_set(found, source=source, is_gone=is_gone)
                 self.claims.see(found)
 
-    async def reach(self, is_so: Callable[[], object], secs: float = 30.0) -> None:
+    async def reach(self, is_so: Callable[[], object], secs: float = 90.0) -> None:
         """Wait until the condition holds."""
         until = time.monotonic() + secs
         while not is_so():
