@@ -65,6 +65,11 @@ test-readers: ## what is written, read by Firefox Profiler, pprof and speedscope
 test-cluster: ## only what needs a cluster, which is started where it is down
 	@hack/test cluster
 
+.PHONY: test-kind
+test-kind: ## the cluster tests and the demo on kind
+	@docker info >/dev/null 2>&1 || { echo "make test-kind: no Docker engine answers (docker info). It needs one with buildx and CAP_PERFMON, such as 29, and pulls kind's node image." >&2; exit 1; }
+	@SAMPLY_CLUSTER_PROVIDER=kind hack/test cluster
+
 .PHONY: test-slow
 test-slow: ## cluster tests that take minutes each, which make test leaves out
 	@hack/test slow
@@ -74,7 +79,7 @@ test-vm: venv ## on Debian's kernel with cgroup v2, in an emulated machine: 5 mi
 	@$(PY) -m pytest -q tests/vm
 
 .PHONY: demo
-demo: ## from nothing to a profile on the screen (20 min the first time, then one)
+demo: ## from nothing to a profile on the screen (up to 30 min the first time, then one)
 	@hack/demo
 
 .PHONY: clean

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import jsonschema
 import msgspec
 import pytest
+import yaml
 
 from chart import helm, samples
 from samply_operator import settings
@@ -182,3 +183,12 @@ def test_triggers_are_named_as_in_the_model(trigger_crd: helm.Object) -> None:
     assert spec["names"]["shortNames"] == ["strigger", "striggers"]
     assert spec["versions"][0]["subresources"] == {"status": {}}
     assert trigger_crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_artifact_hub_is_told_of_each_kind() -> None:
+    chart = yaml.safe_load((helm.CHART / "Chart.yaml").read_text())
+    told = yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])
+    rendered = helm.select(helm.render(), "CustomResourceDefinition")
+    assert {(each["name"], each["kind"]) for each in told} == {
+        (each["metadata"]["name"], each["spec"]["names"]["kind"]) for each in rendered
+    }

@@ -49,6 +49,22 @@ def test_peers_are_let_in_to_their_port_only() -> None:
     assert (metrics["ports"][0]["port"], metrics["from"]) == ("metrics", prometheus)
 
 
+def test_a_standby_reaches_the_leader() -> None:
+    """Of several pods one is the leader, to which the others forward requests: whatever else is let in or out."""
+    bucket = {"kind": "Bucket", "bucket": {"url": "s3://profiles"}}
+    policy = {
+        "enabled": True,
+        "from": [{"podSelector": {"matchLabels": {"app": "proxy"}}}],
+        "egress": {"enabled": True},
+    }
+    objects = helm.render({"replicas": 2, "config": {"storage": bucket}, "networkPolicy": policy})
+    spec = helm.only(objects, "NetworkPolicy")["spec"]
+    peer = {"podSelector": spec["podSelector"]}
+    ((into,), (_, out)) = spec["ingress"], spec["egress"]
+    assert peer in into["from"]
+    assert (into["ports"][0]["port"], out["ports"][0]["port"], out["to"]) == ("http", "http", [peer])
+
+
 def test_egress_is_limited_only_on_request() -> None:
     extra = [{"to": [{"namespaceSelector": {}}], "ports": [{"port": 53, "protocol": "UDP"}]}]
     spec = read_policy(egress={"enabled": True, "apiServerCidrs": ["10.0.0.1/32"], "extra": extra})

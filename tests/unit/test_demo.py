@@ -1,0 +1,65 @@
+"""hack/demo tells what is still to be done and how long that takes; hack/images, that it still builds."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def plan(cache: Path, *, has_docker: bool) -> dict[str, str]:
+    """The steps with their times."""
+    tools = cache / "tools"
+    tools.mkdir(parents=True)
+    for name in ("docker", "kubectl", "helm", "kind"):
+        (tools / name).write_text(f"#!/bin/sh\nexit {0 if has_docker else 1}\n")
+        (tools / name).chmod(0o755)
+    environment = {**os.environ, "SAMPLY_OPERATOR_CACHE": str(cache), "PATH": f"{tools}:{os.environ['PATH']}"}
+    command = [str(REPOSITORY / "hack" / "demo"), "plan"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return {step: time.strip() for step, _, time in (line.partition(" ") for line in done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize(("has_docker", "programs"), [(False, "840 s"), (True, "0 s")])
+def test_the_first_time(has_docker: bool, programs: str, tmp_path: Path) -> None:
+    found = plan(tmp_path, has_docker=has_docker)
+    assert list(found) == ["packages", "programs", "cluster", "images", "operator", "profile", "total"]
+    assert (found["programs"], found["images"]) == (programs, "720 s")
+    assert found["total"].endswith(" min")
+
+
+def test_later(tmp_path: Path) -> None:
+    """What is in the cache takes no time."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "kubelet").touch(mode=0o755)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "samply-operator-samply-dev.buildah").touch()
+    found = plan(tmp_path, has_docker=False)
+    assert (found["programs"], found["images"]) == ("0 s", "5 s")
+
+
+def test_a_long_build_says_that_it_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its output is in a log; and if it fails, the end of the log is in the error."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "hack"))
+    loader = importlib.machinery.SourceFileLoader("hack_images", str(REPOSITORY / "hack" / "images"))
+    spec = importlib.util.spec_from_loader("hack_images", loader)
+    assert spec is not None
+    images = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "hack_images", images)
+    loader.exec_module(images)
+    monkeypatch.setattr(images, "HEARTBEAT_SECS", 0.05)
+    images.run(["sh", "-c", "echo compiling; sleep 0.3"], tmp_path / "log", name="samply")
+    said = capfd.readouterr().err
+    assert "samply: still building, 0 min" in said
+    assert "compiling" not in said
+    with pytest.raises(images.ClusterError, match="no such crate"):
+        images.run(["sh", "-c", "echo no such crate; exit 1"], tmp_path / "log", name="samply")
