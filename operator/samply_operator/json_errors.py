@@ -13,11 +13,12 @@ TYPES = {
     "bool": "a boolean",
     "null": "null",
 }
-PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
-EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
-LENGTH = re.compile(r"Expected `(?:str|array|object)` of length ([<>]=) (\d+)")
-PATTERN = re.compile(r"Expected `str` matching regex .*")
-MISSING = re.compile(r"Object missing required field `([^`]+)`")
+# Not compiled here, because most processes never need one: `re` compiles a text when it is first used.
+PLACE = r" - at `(?:key in )?\$\.?([^`]*)`$"
+EXPECTED = r"Expected `([^`]+)`, got `([^`]+)`"
+LENGTH = r"Expected `(?:str|array|object)` of length ([<>]=) (\d+)"
+PATTERN = r"Expected `str` matching regex .*"
+MISSING = r"Object missing required field `([^`]+)`"
 
 
 def split(error: Exception) -> tuple[str, str]:
@@ -25,13 +26,13 @@ def split(error: Exception) -> tuple[str, str]:
     if isinstance(error, RecursionError):
         return "it is nested too deeply", ""
     text = str(error)
-    place = PLACE.search(text)
-    text = PLACE.sub("", text).removeprefix("JSON is malformed: ").replace("Object contains", "there is the")
+    place = re.search(PLACE, text)
+    text = re.sub(PLACE, "", text).removeprefix("JSON is malformed: ").replace("Object contains", "there is the")
     text = "it ends too early" if "truncated" in text else text
-    text = EXPECTED.sub(lambda match: f"there is {_name(match[2])} instead of {_name(match[1])}", text)
-    text = LENGTH.sub(lambda match: f"its length is not {match[1]} {match[2]}", text)
-    text = PATTERN.sub("the text has another form", text)
-    return MISSING.sub(r"\1 is missing", text), place[1] if place else ""
+    text = re.sub(EXPECTED, lambda match: f"there is {_name(match[2])} instead of {_name(match[1])}", text)
+    text = re.sub(LENGTH, lambda match: f"its length is not {match[1]} {match[2]}", text)
+    text = re.sub(PATTERN, "the text has another form", text)
+    return re.sub(MISSING, r"\1 is missing", text), place[1] if place else ""
 
 
 def describe(error: Exception) -> str:

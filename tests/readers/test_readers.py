@@ -22,6 +22,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from samply_operator import profiles
+from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.analysis.summary import FunctionCost
 from samply_operator.profiles.output import pprof, speedscope
 from support import profile_maker, profile_versions, slab_maker
@@ -234,7 +235,7 @@ def run_pprof(*arguments: str) -> str:
 
 @needs_chromium
 @pytest.mark.parametrize("measure", ["samples", "cpu"])
-def test_speedscope_opens_it(measure: speedscope.Measure, baked: Path, tmp_path: Path) -> None:
+def test_speedscope_opens_it(measure: Measure, baked: Path, tmp_path: Path) -> None:
     """speedscope's page titles itself with the profile's name once its importer is through, and not before."""
     converted = b"".join(speedscope.convert(profiles.read(baked), measure=measure))
     assert "<title>orders - speedscope</title>" in open_in_speedscope(converted, tmp_path)

@@ -11,9 +11,9 @@ from urllib.parse import parse_qs
 
 from samply_operator import errors
 from samply_operator.model import names
-from samply_operator.profiles.analysis import frame_forest, frame_tree
+from samply_operator.profiles.analysis import selection
+from samply_operator.profiles.analysis.selection import MEASURES, Measure
 from samply_operator.profiles.analysis.tally import TimeRange
-from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.labels import BYS, By
 from samply_operator.profiles.worker import jobs
 from samply_operator.profiles.worker.jobs import Format, Output
@@ -37,7 +37,6 @@ KEPT = 1024
 """Parsed query strings that are cached, because pollers repeat theirs."""
 
 FORMATS: tuple[Format, ...] = jobs.FORMATS
-MEASURES: tuple[Measure, ...] = ("samples", "cpu")
 OUTPUTS: tuple[Output, ...] = ("json", "text")
 DIFF_OUTPUTS: tuple[DiffOutput, ...] = ("json", "text", "svg")
 
@@ -163,7 +162,7 @@ class DiffQuery:
 class TreeQuery:
     """GET …/tree. `before`: the id of the profile that it is compared with, `before_pipeline`: whose that is."""
 
-    query: frame_tree.Query
+    query: selection.Query
     before: str | None = None
     before_pipeline: str | None = None
 
@@ -290,13 +289,13 @@ def parse_tree_query(text: str) -> TreeQuery:
     query = split(text)
     before = _parse_pattern(query, "before", _ID, "the id of a profile")
     path = _parse_pattern(query, "path", _KEYS, f"at most {MAX_PATH} keys of frames, parted by dots")
-    view = _parse_choice(query, "view", frame_tree.VIEWS) or "top-down"
+    view = _parse_choice(query, "view", selection.VIEWS) or "top-down"
     function = _parse_pattern(query, "function", _KEY, "the key of a function")
     if (function is None) is (view in ("callees", "callers")):
         raise _invalid("function", function or "", "to be given with view=callees and view=callers, and only there")
-    found = frame_tree.Query(
+    found = selection.Query(
         view=view,
-        by=_parse_choice(query, "by", frame_forest.BYS) or "none",
+        by=_parse_choice(query, "by", selection.ROOTS) or "none",
         measure=_parse_choice(query, "measure", MEASURES) or "samples",
         threads=_parse_ranges(query, "threads"),
         time_range=parse_time_range(query),
@@ -371,7 +370,7 @@ def _parse_whole(query: Query, key: str, least: int, most: int) -> int | None:
     return int(text)
 
 
-def _parse_ranges(query: Query, key: str) -> frame_forest.Ranges | None:
+def _parse_ranges(query: Query, key: str) -> selection.Ranges | None:
     text = _parse_pattern(query, key, _RANGES, f"at most {MAX_RANGES} threads or ranges, such as 0-3,5")
     if text is None:
         return None

@@ -18,15 +18,15 @@ from samply_operator import profiles
 from samply_operator.errors import InvalidParam, ProfileError
 from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, merging, soundness, tally, weighing
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts
+from samply_operator.profiles.analysis.selection import MEASURES
 from samply_operator.profiles.analysis.tally import TimeRange
-from samply_operator.profiles.analysis.weighing import MEASURES
 from samply_operator.profiles.attribution import naming, operators
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.labels import BYS
 from samply_operator.profiles.attribution.operators import MarkerFacts
 from samply_operator.profiles.format import reading
 from samply_operator.profiles.output import breakdown_text, display_names, flamegraph, text, whole_file
-from samply_operator.profiles.worker import jobs
+from samply_operator.profiles.worker import commands, jobs
 
 EXAMPLES = """\
 examples:
@@ -210,7 +210,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     if arguments.out is None and arguments.format == "pprof" and sys.stdout is not None and sys.stdout.isatty():
         _complain("pprof is binary: name a file with --out.")
         return 2
-    _write(jobs.convert(job), arguments.out, arguments.file)
+    _write(commands.run(job), arguments.out, arguments.file)
     return 0
 
 

@@ -23,7 +23,7 @@ from samply_operator.api.server import problems
 from samply_operator.model import names
 from samply_operator.model.check import Area, Status
 from samply_operator.profiles import errors as profile_errors
-from samply_operator.profiles.analysis import frame_forest, frame_tree
+from samply_operator.profiles.analysis import selection
 from samply_operator.profiles.attribution import labels
 from samply_operator.profiles.worker import jobs
 from samply_operator.rules.serving import history
@@ -127,7 +127,7 @@ def find_parameter(operation_id: str, name: str) -> dict[str, Any]:
     [
         ("getSamplyProfile", "pipeline_name", "pattern", f"^{names.PIPELINE_NAME}$"),
         ("getSamplyProfile", "format", "enum", list(jobs.FORMATS)),
-        ("getSamplyProfile", "measure", "enum", list(params.MEASURES)),
+        ("getSamplyProfile", "measure", "enum", list(selection.MEASURES)),
         ("getSamplyProfile", "by", "enum", list(labels.BYS)),
         ("startSamplyProfile", "duration_secs", "maximum", settings.MAX_DURATION_SECS),
         ("startSamplyProfile", "rate_hz", "maximum", settings.MAX_RATE_HZ),
@@ -141,8 +141,8 @@ def find_parameter(operation_id: str, name: str) -> dict[str, Any]:
         ("summariseSamplyProfile", "limit", "maximum", params.MAX_PAGE),
         ("summarisePipeline", "ids", "pattern", f"^{params.IDS_PATTERN}$"),
         ("compareSamplyProfiles", "output", "enum", list(params.DIFF_OUTPUTS)),
-        ("getCallTree", "view", "enum", list(frame_tree.VIEWS)),
-        ("getCallTree", "by", "enum", list(frame_forest.BYS)),
+        ("getCallTree", "view", "enum", list(selection.VIEWS)),
+        ("getCallTree", "by", "enum", list(selection.ROOTS)),
         ("getCallTree", "function", "pattern", f"^{params.KEY_PATTERN}$"),
         ("getCallTree", "threads", "pattern", f"^{params.RANGES_PATTERN}$"),
         ("getCallTree", "path", "pattern", f"^{params.KEYS_PATTERN}$"),

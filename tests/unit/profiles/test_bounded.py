@@ -8,6 +8,8 @@ import gzip
 import hashlib
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -16,7 +18,7 @@ from isal import igzip
 
 from samply_operator import profiles, settings
 from samply_operator.profiles import errors
-from samply_operator.profiles.worker import bounded, jobs
+from samply_operator.profiles.worker import bounded, commands, jobs
 from samply_operator.profiles.worker.bounded import Limits
 
 LIMITS = Limits(memory_bytes=256 << 20, cpu_secs=30, wall_secs=60)
@@ -44,6 +46,27 @@ async def test_baking_gives_the_same_file(
     assert result.facts == profiles.facts(profiles.read(baked))
 
 
+@pytest.mark.parametrize(
+    "job", ["Facts(profile=sys.argv[1])", "Bake(profile=sys.argv[1], sidecar=None, out=sys.argv[2], label=Label('x'))"]
+)
+def test_a_child_imports_only_what_its_job_needs(job: str, raw: Path, tmp_path: Path) -> None:
+    script = f"""
+import sys
+from samply_operator.profiles.symbols.label import Label
+from samply_operator.profiles.worker import child, commands
+from samply_operator.profiles.worker.jobs import Bake, Facts
+assert list(commands.run({job}))
+print(*sys.modules)
+"""
+    command = [sys.executable, "-c", script, str(raw), str(tmp_path / "out")]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    package = profiles.__name__
+    assert f"{package}.analysis.fact_sheet" in loaded
+    others = (f"{package}.analysis.calltree", f"{package}.attribution.", f"{package}.output", "asyncio", "tomllib")
+    unneeded = [name for name in loaded if name.startswith(others)]
+    assert unneeded == [f"{package}.attribution.labels"]
+
+
 async def test_top_and_diff_come_back_typed(baked: Path) -> None:
     assert await bounded.top(baked, LIMITS, limit=3) == profiles.top(profiles.read(baked), limit=3)
     comparison = await bounded.diff(baked, baked, LIMITS)
@@ -53,7 +76,7 @@ async def test_top_and_diff_come_back_typed(baked: Path) -> None:
 @pytest.mark.parametrize("format_", jobs.FORMATS)
 async def test_a_format_streams_the_same_bytes(format_: jobs.Format, baked: Path) -> None:
     job = jobs.Convert(profile=str(baked), format=format_)
-    assert await collect(job) == b"".join(jobs.convert(job))
+    assert await collect(job) == b"".join(commands.run(job))
 
 
 async def test_an_error_of_the_child_arrives_as_the_same_error(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from samply_operator import profiles
 from samply_operator.cli import profile_commands
 from samply_operator.profiles.output import whole_file
-from samply_operator.profiles.worker import jobs
+from samply_operator.profiles.worker import commands, jobs
 from support import profile_maker
 from support.profile_maker import Sample
 
@@ -42,7 +42,7 @@ def test_an_unknown_thread_is_answered_with_those_that_exist(baked: Path, capfd:
 def test_convert_writes_a_file(format_: jobs.Format, baked: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert profile_commands.main(["convert", str(baked), "--format", format_, "--out", str(out)]) == 0
-    assert out.read_bytes() == b"".join(jobs.convert(jobs.Convert(profile=str(baked), format=format_)))
+    assert out.read_bytes() == b"".join(commands.run(jobs.Convert(profile=str(baked), format=format_)))
 
 
 def test_diff_prints_and_draws(baked: Path, raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from samply_operator import profiles
 from samply_operator.profiles.analysis import frame_tree, timeline
-from samply_operator.profiles.analysis.frame_tree import FrameTree, Query
+from samply_operator.profiles.analysis.frame_tree import FrameTree
+from samply_operator.profiles.analysis.selection import Query
 from samply_operator.profiles.analysis.tally import TimeRange
 from support import profile_maker, profile_versions
 from support.profile_maker import THREADS, Sample

@@ -14,7 +14,7 @@ import pytest
 
 from samply_operator import profiles
 from samply_operator.errors import SamplyOperatorError
-from samply_operator.profiles.worker import bounded, jobs
+from samply_operator.profiles.worker import bounded, commands, jobs
 from support import profile_maker, profile_mutations
 from support.profile_maker import Sample
 from support.profile_mutations import mutate
@@ -46,7 +46,7 @@ def list_jobs(path: Path, out: Path) -> Iterator[jobs.AnyJob]:
 def run(job: jobs.AnyJob) -> bytes:
     """The answer, which is whole; empty for an error, which has a message."""
     try:
-        answer = b"".join(jobs.run(job))
+        answer = b"".join(commands.run(job))
     except SamplyOperatorError as error:
         said = str(error).strip()
         answer = b""

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, assume, given, settings, strategies
 
 from samply_operator import profiles
 from samply_operator.errors import RequestError
-from samply_operator.profiles.analysis import breakdown, comparing, flametree, merging, weighing
+from samply_operator.profiles.analysis import breakdown, comparing, flametree, merging, selection
 from samply_operator.profiles.analysis.breakdown import Breakdown, LabelCost
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.errors import BrokenProfile, NoMarkers
@@ -387,4 +387,4 @@ def test_weights_of_cpu_time_agree_too(tmp_path: Path) -> None:
         tree = flametree.build([profile], measure=measure, choice=BY_OPERATOR)  # type: ignore[arg-type]
         roots = {tree.index.functions[tree.func[node]].name: tree.totals[0][node] for node in tree.children()[-1]}
         assert roots == {"Map nn2": 3 * unit, "Join nn3": 5 * unit, "outside the capture of markers": 2 * unit}
-    assert weighing.MEASURES == ("samples", "cpu")
+    assert selection.MEASURES == ("samples", "cpu")

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import sampled_from
 
 from samply_operator import profiles
-from samply_operator.profiles.analysis import comparing, flametree, merging, weighing
-from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.analysis import comparing, flametree, merging
+from samply_operator.profiles.analysis.selection import MEASURES, Measure
 from samply_operator.profiles.errors import NotInProfile
 from samply_operator.profiles.output import folded, pprof, speedscope
 from support import pprof_reader, profile_maker, profile_versions
@@ -84,7 +84,7 @@ def test_top_adds_up_to_the_samples(threads: Threads, tmp_path: Path) -> None:
 @given(threads=THREADS)
 def test_folded_stacks_add_up_to_the_samples(threads: Threads, tmp_path: Path) -> None:
     profile = read(threads, tmp_path)
-    for measure in weighing.MEASURES:
+    for measure in MEASURES:
         sums: dict[str, float] = defaultdict(float)
         for line in ask(folded.convert, threads, profile, measure).decode().splitlines():
             stack, _, value = line.rpartition(" ")
@@ -118,7 +118,7 @@ def test_pprof_adds_up_to_the_samples(threads: Threads, weight_type: str, tmp_pa
 @given(threads=THREADS)
 def test_speedscope_adds_up_to_the_samples(threads: Threads, tmp_path: Path) -> None:
     profile = read(threads, tmp_path)
-    for measure in weighing.MEASURES:
+    for measure in MEASURES:
         if text := ask(speedscope.convert, threads, profile, measure):
             document = json.loads(text)
             sums: dict[tuple[str, ...], float] = defaultdict(float)

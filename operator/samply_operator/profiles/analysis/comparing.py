@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from samply_operator.profiles.analysis import breakdown, libraries, tally, weighing
 from samply_operator.profiles.analysis.breakdown import Measured
 from samply_operator.profiles.analysis.calltree import FunctionIndex
+from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.analysis.summary import Costs
-from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.attribution.labels import By
 from samply_operator.profiles.attribution.operators import MarkerFacts

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from samply_operator.profiles.analysis import threads, weighing
 from samply_operator.profiles.analysis.calltree import Forest, FunctionIndex
-from samply_operator.profiles.analysis.weighing import Measure, WeighedThread
+from samply_operator.profiles.analysis.selection import Measure
+from samply_operator.profiles.analysis.weighing import WeighedThread
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.attribution.labels import Attribution
 from samply_operator.profiles.format.profile import Profile

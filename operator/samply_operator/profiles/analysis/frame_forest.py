@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from samply_operator.profiles.analysis import calltree, tally
 from samply_operator.profiles.analysis.calltree import FunctionIndex, Stacks
+from samply_operator.profiles.analysis.selection import Measure, Ranges, Roots
 from samply_operator.profiles.analysis.tally import SampleColumns, TimeRange
-from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.attribution.labels import Attribution, Label
 from samply_operator.profiles.format import trees, vectors
@@ -19,20 +19,15 @@ from samply_operator.profiles.format.trees import Tree
 if TYPE_CHECKING:
     from samply_operator.profiles.format.vectors import Floats, Ints, Longs
 
-By = Literal["none", "thread", "operator", "group", "library"]
-BYS: tuple[By, ...] = ("none", "thread", "operator", "group", "library")
-Ranges = tuple[tuple[int, int], ...]
-"""Indices of threads in the file; both ends are included."""
-
 
 class Forest:
     """`add` each profile as a column, then `merge`."""
 
-    def __init__(self, columns: int, by: By, measure: Measure) -> None:
+    def __init__(self, columns: int, by: Roots, measure: Measure) -> None:
         self.index = FunctionIndex()
         self.groups: list[str] = []
         self.has_cpu = False
-        self._by: By = by
+        self._by: Roots = by
         self._measure: Measure = measure
         self._numbers: dict[str, int] = {}
         self._size = 0

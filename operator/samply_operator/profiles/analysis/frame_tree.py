@@ -9,13 +9,12 @@ import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from samply_operator.profiles.analysis import calltree, frame_forest
 from samply_operator.profiles.analysis.calltree import Function
-from samply_operator.profiles.analysis.frame_forest import By, Forest
-from samply_operator.profiles.analysis.tally import TimeRange
-from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.analysis.frame_forest import Forest
+from samply_operator.profiles.analysis.selection import Measure, Query, Roots, View
 from samply_operator.profiles.format import trees, vectors
 from samply_operator.profiles.format.lazy_numpy import np
 from samply_operator.profiles.format.profile import Profile
@@ -24,31 +23,12 @@ from samply_operator.profiles.format.trees import Tree
 if TYPE_CHECKING:
     from samply_operator.profiles.format.vectors import Floats, Longs
 
-View = Literal["top-down", "bottom-up", "callees", "callers"]
-VIEWS: tuple[View, ...] = ("top-down", "bottom-up", "callees", "callers")
-
 LEAST = 1e-5
 """Callers of less than this share of what is shown are not looked for."""
 MAX_NAME = 2000
 """A longer name is cut."""
 
 Number = int | float
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What to show. `threads`: None for all. `path`: keys of frames from the root down, of which only the subtree is
-    wanted. `function`: the key of the one that callers and callees are of.
-    """
-
-    view: View = "top-down"
-    by: By = "none"
-    measure: Measure = "samples"
-    threads: frame_forest.Ranges | None = None
-    time_range: TimeRange | None = None
-    path: tuple[str, ...] = ()
-    function: str = ""
-    limit: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +66,7 @@ class FrameTree:
     """`sums` are of all that was chosen, one for each profile; `path` was found down to its `path_found`-th frame."""
 
     view: View
-    by: By
+    by: Roots
     measure: Measure
     products: tuple[str, ...]
     sums: list[Number]

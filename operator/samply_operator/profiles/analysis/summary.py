@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from samply_operator.profiles.analysis import calltree, tally, weighing
 from samply_operator.profiles.analysis.calltree import FunctionIndex, Stacks
+from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.analysis.tally import TimeRange
-from samply_operator.profiles.analysis.weighing import Measure
 from samply_operator.profiles.errors import NotInProfile
 from samply_operator.profiles.format.profile import Profile, Thread
 

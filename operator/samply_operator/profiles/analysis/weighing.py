@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from samply_operator.profiles.analysis import calltree, tally
 from samply_operator.profiles.analysis.calltree import Forest, FunctionIndex
+from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.attribution.labels import Attribution, Label
 from samply_operator.profiles.errors import NotInProfile, build_broken
@@ -18,10 +18,6 @@ from samply_operator.profiles.format import vectors
 from samply_operator.profiles.format.columns import Column
 from samply_operator.profiles.format.lazy_numpy import np
 from samply_operator.profiles.format.profile import Profile, Thread
-
-Measure = Literal["samples", "cpu"]
-MEASURES: tuple[Measure, ...] = ("samples", "cpu")
-"""`samples` is what the samples weigh, in the profile's own unit; `cpu` is microseconds of CPU time."""
 
 CPU_TIME = "CPU time"
 SAMPLES = "samples"

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from samply_operator.profiles.analysis.calltree import FunctionIndex, Stacks
-from samply_operator.profiles.format.profile import Thread
-
 if TYPE_CHECKING:
+    from samply_operator.profiles.analysis.calltree import FunctionIndex, Stacks
+    from samply_operator.profiles.format.profile import Thread
     from samply_operator.profiles.format.vectors import Floats, Ints
 
 By = Literal["function", "operator", "group"]

@@ -62,10 +62,11 @@ SCALAR = FileType(
 TEXT = FileType("text, but not JSON", "Name the profile: a file that ends in .json.gz or .json.")
 BYTES = FileType("not JSON", AGAIN)
 
-_SCALAR = re.compile(rb"(?:null|true|false|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\"[^\n]*\")\s*")
-_FOLDED_LINE = re.compile(rb"[^\n\x00]+ \d+(?:\.\d+)?\r?(?:\n|$)")
-_PERF_LINE = re.compile(rb"\S[^\n]*\s\d+\s[^\n]*\d+\.\d+:\s")
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+# Not compiled here, because a profile needs none: `re` compiles a text when it is first used.
+_SCALAR = rb"(?:null|true|false|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\"[^\n]*\")\s*"
+_FOLDED_LINE = rb"[^\n\x00]+ \d+(?:\.\d+)?\r?(?:\n|$)"
+_PERF_LINE = rb"\S[^\n]*\s\d+\s[^\n]*\d+\.\d+:\s"
+_CONTROL = rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]"
 
 
 def recognize(head: bytes) -> FileType | None:
@@ -99,16 +100,16 @@ def _recognize_list(text: bytes) -> FileType:
 
 
 def _recognize_text(text: bytes) -> FileType:
-    if _SCALAR.fullmatch(text):
+    if re.fullmatch(_SCALAR, text):
         return SCALAR
     lower = text[:512].lower()
     if lower.startswith((b"<!doctype html", b"<html", b"<head")) or b"<html" in lower:
         return HTML
     if lower.startswith(b"<"):
         return XML
-    if _FOLDED_LINE.match(text) and b";" in text.split(b"\n", 1)[0]:
+    if re.match(_FOLDED_LINE, text) and b";" in text.split(b"\n", 1)[0]:
         return FOLDED
-    if _PERF_LINE.match(text):
+    if re.match(_PERF_LINE, text):
         return PERF_SCRIPT
     return TEXT if _is_text(text) else BYTES
 
@@ -118,7 +119,7 @@ def _is_text(text: bytes) -> bool:
         codecs.utf_8_decode(text, "strict", False)  # a truncated end is not an error
     except UnicodeDecodeError:
         return False
-    return _CONTROL.search(text) is None
+    return re.search(_CONTROL, text) is None
 
 
 _CHROME = FileType("a trace of Chrome (trace events)", "Open it at ui.perfetto.dev or profiler.firefox.com.")

@@ -26,7 +26,7 @@ NUMBERS = 64 << 10
 
 _HEADER = struct.Struct("<8sIII")
 _ENTRY = struct.Struct("<III")
-_PLACEHOLDER = re.compile(rb'\{\s*"\$s"\s*:\s*(\d{1,10})\s*\}')
+_PLACEHOLDER = rb'\{\s*"\$s"\s*:\s*(\d{1,10})\s*\}'
 """Cannot occur in a JSON string, in which quotation marks are escaped."""
 
 
@@ -69,7 +69,7 @@ class _Unpacker:
         if depth > MAX_DEPTH:
             raise SlabsError("has slabs in slabs without an end")
         start = 0
-        for found in _PLACEHOLDER.finditer(slab):
+        for found in re.finditer(_PLACEHOLDER, slab):
             self._write(slab[start : found.start()])
             self._add(int(found[1]), depth + 1)
             start = found.end()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from samply_operator.profiles.analysis import breakdown, comparing, flametree, naming, weighing
 from samply_operator.profiles.analysis.flametree import FlameTree
-from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.format.profile import Profile
 from samply_operator.profiles.output import display_names

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from samply_operator.profiles.analysis import threads, weighing
 from samply_operator.profiles.analysis.calltree import FunctionIndex
-from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.format.profile import Profile
 from samply_operator.profiles.output import display_names

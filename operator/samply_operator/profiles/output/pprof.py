@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from samply_operator.profiles.analysis import libraries, tally, weighing
 from samply_operator.profiles.analysis.calltree import FunctionIndex
-from samply_operator.profiles.analysis.weighing import Measure, WeighedThread
+from samply_operator.profiles.analysis.selection import Measure
+from samply_operator.profiles.analysis.weighing import WeighedThread
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.errors import build_broken
 from samply_operator.profiles.format.profile import Profile

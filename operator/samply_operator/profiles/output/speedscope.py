@@ -13,7 +13,7 @@ import msgspec
 
 from samply_operator.profiles.analysis import calltree, tally, weighing
 from samply_operator.profiles.analysis.calltree import Forest, FunctionIndex
-from samply_operator.profiles.analysis.weighing import Measure
+from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.attribution.labels import Attribution
 from samply_operator.profiles.format import vectors

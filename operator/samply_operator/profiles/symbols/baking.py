@@ -21,20 +21,10 @@ from samply_operator.profiles.format import gzipping, reading, source, vectors
 from samply_operator.profiles.format import tables as disk
 from samply_operator.profiles.format.profile import Profile
 from samply_operator.profiles.symbols import inlining, patching, sidecar
+from samply_operator.profiles.symbols.label import Label
 from samply_operator.profiles.symbols.patching import Document
 from samply_operator.profiles.symbols.renaming import Strings, plan
 from samply_operator.profiles.symbols.sidecar import SymbolsByLib
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What viewers show: `product` is the title, `process` goes behind each process's name ("host 1 of 3"),
-    `info` is a table in the viewer's "more info" panel.
-    """
-
-    product: str
-    process: str = ""
-    info: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

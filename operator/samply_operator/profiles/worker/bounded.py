@@ -27,7 +27,8 @@ from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.attribution.naming import NodeNames
 from samply_operator.profiles.format import source
 from samply_operator.profiles.format.gzipping import Written
-from samply_operator.profiles.symbols.baking import BakeResult, Label
+from samply_operator.profiles.symbols.baking import BakeResult
+from samply_operator.profiles.symbols.label import Label
 from samply_operator.profiles.worker import child, jobs
 
 Answer = TypeVar("Answer")

@@ -15,7 +15,7 @@ import msgspec
 
 from samply_operator.errors import ProfileError
 from samply_operator.profiles.format import vectors
-from samply_operator.profiles.worker import jobs
+from samply_operator.profiles.worker import commands, jobs
 
 EXIT_ERROR = 3
 EXIT_NO_MEMORY = 4
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
 
 def _answer(job: jobs.AnyJob) -> None:
     gathered = bytearray()
-    for piece in jobs.run(job):
+    for piece in commands.run(job):
         gathered += piece
         if len(gathered) >= PIECE:
             sys.stdout.buffer.write(gathered)
