@@ -18,6 +18,8 @@ from samply_operator.profiles.output import breakdown_text
 from support import profile_maker
 from support.profile_maker import Sample
 
+REGISTRY = "cargo:registry:"
+RUST = "git:github.com/rust-lang/rust:library/"
 JOIN = "dbsp::operator::dynamic::join::JoinTrace<F>::eval"
 
 
@@ -89,11 +91,65 @@ def test_own_rules_come_first_and_may_add_to_a_shipped_group(tmp_path: Path) -> 
         (Function("core::ptr::drop_in_place", "app"), None),
         (Function("dbsp::dynamic::lean_vec::RawVec::index", "app"), None),
         (Function("main", "app", "src/main.rs"), None),
+        # Names from debug information have no module, and type arguments that have one.
+        (
+            Function("eval_key<a::b<c>>", "app", f"{REGISTRY}dbsp-0.349.0:src/operator/dynamic/aggregate/max.rs"),
+            "aggregate",
+        ),
+        (
+            Function(
+                "{async_block#1}<Spine>",
+                "app",
+                "/root/.cargo/registry/src/index-1/dbsp-0.349.0/src/operator/dynamic/join.rs",
+            ),
+            "join",
+        ),
+        (
+            Function(
+                "{closure#0}",
+                "app",
+                "git:github.com/feldera/feldera:crates/dbsp/src/trace/spine_async/list_merger.rs:1f",
+            ),
+            "merge of spines",
+        ),
+        (Function("step_key", "app", f"{REGISTRY}dbsp-0.349.0:src/trace/cursor/cursor_list.rs"), None),
+        (
+            Function("poll<dbsp::operator::join::X>", "app", f"{REGISTRY}tokio-1.54.1:src/runtime/task/raw.rs"),
+            "scheduling",
+        ),
+        (Function("len<usize, alloc::alloc::Global>", "app", f"{RUST}alloc/src/vec/mod.rs"), None),
+        (Function("<alloc::boxed::Box<dyn F, alloc::alloc::Global> as core::ops::FnOnce<()>>::call_once", "app"), None),
+        (Function("alloc_impl", "app", f"{RUST}alloc/src/alloc.rs:59"), "allocation"),
+        (Function("deserialize", "app", f"{REGISTRY}serde_json-1.0.1:src/de.rs"), "serialization"),
+        (Function("open", "app", f"{RUST}std/src/sys/fs/unix.rs"), "I/O"),
+        (Function("_GI___libc_write", "libc.so.6"), "I/O"),
+        (Function("write", "app", f"{REGISTRY}xxhash-rust-0.8.19:src/xxh3.rs"), None),
+        (Function("poll", "app", "/src/feldera/crates/adapters/src/transport/kafka/input.rs"), "input connectors"),
+        (Function("encode", "app", "/src/feldera/crates/adapters/src/format/json/output.rs"), "output connectors"),
     ],
     ids=lambda value: value.name[:40] if isinstance(value, Function) else "",
 )
 def test_the_shipped_rules_know_the_engine(function: Function, group: str | None) -> None:
     assert next((rule.name for rule in rules.load() if rule.matches(function)), None) == group
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("f", "f"),
+        ("f<u64>", "f<>"),
+        ("<Vec<T> as Read<U>>::read<V>", "<Vec<> as Read<>>::read<>"),
+        ("map<fn(&T) -> Vec<u8>>::x", "map<>::x"),
+        ("vec<<A as B<C>>::D>::push", "vec<>::push"),
+        ("operator<", "operator<"),
+        ("operator->", "operator->"),
+        ("a<b", "a<b"),
+        ("<" * 5000, "<" * 5000),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_type_arguments_are_left_out(name: str, expected: str) -> None:
+    assert rules.strip_arguments(name) == expected
 
 
 def test_paths_and_libraries_match_too() -> None:

@@ -14,7 +14,10 @@ import pytest
 
 from samply_operator import profiles
 from samply_operator.profiles.analysis import breakdown
+from samply_operator.profiles.analysis.breakdown import Breakdown
 from samply_operator.profiles.attribution.choosing import Choice
+from samply_operator.profiles.attribution.groups import UNMATCHED
+from samply_operator.profiles.attribution.labels import By
 from samply_operator.profiles.attribution.operators import Operators
 from samply_operator.profiles.output import breakdown_text
 from support import circuit_recording, profile_maker
@@ -67,6 +70,23 @@ def test_real_samples_and_markers_agree() -> None:
     compared = {name: points for name, points in large.items() if points is not None}
     assert {name.split()[0] for name in compared} == {"JoinTrace", "ExchangeSender", "AggregateIncremental", "merge"}
     assert all(abs(points) < 5 for points in compared.values()), compared
+
+
+def test_groups_and_operators_agree() -> None:
+    """Of one recording: what the functions' names and paths tell against what the markers tell, within 2 points."""
+    profile = profiles.read(circuit_recording.SAMPLED_FILE)
+
+    def sum_up(by: By) -> Breakdown:
+        attribution = Choice(by).build(profile)
+        assert attribution is not None
+        return breakdown.break_down(profile, attribution, by=by, limit=1000)
+
+    groups = {label.name: label for label in sum_up("group").labels}
+    for group, operator in (("join", "JoinTrace"), ("aggregate", "AggregateIncremental")):
+        markers = sum(label.self_percent for label in sum_up("operator").labels if label.name.split()[0] == operator)
+        assert groups[group].total_percent == pytest.approx(markers, abs=2)
+    assert groups["allocation"].self_percent < 10
+    assert groups[UNMATCHED].self_percent < 1
 
 
 def test_samples_and_markers_agree(document: dict[str, Any], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,12 @@ class _RawRules(msgspec.Struct, forbid_unknown_fields=True):
     group: list[_RawGroup] = []
 
 
+BRACKET = re.compile(r"<|(?<!-)>")
+"""Not the arrow of a function's type."""
+OPENING = re.compile(r"[\w})\]:]<")
+"""Of type arguments. At the beginning of a name, a bracket holds the type and the trait of a method."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One group's patterns; None matches nothing."""
@@ -49,12 +56,29 @@ class Rule:
     library: re.Pattern[str] | None
 
     def matches(self, function: Function) -> bool:
+        name = strip_arguments(function.name)
         return any(
             pattern is not None and pattern.search(text) is not None
-            for pattern, text in (
-                (self.function, function.name), (self.path, function.file), (self.library, function.lib)
-            )
-        )  # fmt: skip
+            for pattern, text in ((self.function, name), (self.path, function.file), (self.library, function.lib))
+        )
+
+
+@lru_cache(maxsize=1)  # each rule asks for the same one
+def strip_arguments(name: str) -> str:
+    """The name without its type arguments, which say nothing about what a function does: `<Vec<T> as Read<U>>::read<V>`
+    becomes `<Vec<> as Read<>>::read<>`. Brackets that do not match, such as those of `operator<`, stay.
+    """
+    kept, start, depth = [], 0, 0
+    for found in BRACKET.finditer(name):
+        at = found.start()
+        if name[at] == ">":
+            start = at if depth == 1 else start
+            depth -= depth > 0
+        elif depth or OPENING.match(name, at - 1):
+            if depth == 0:
+                kept.append(name[start : at + 1])
+            depth += 1
+    return name if depth else "".join((*kept, name[start:]))
 
 
 def load(own: str = "") -> tuple[Rule, ...]:
