@@ -16,6 +16,7 @@ import http.client
 import json
 import statistics
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -91,12 +92,20 @@ def fire(listener: HttpListener, namespace: str, trigger: str) -> float:
     outcome = listener.send_alert({"alertname": trigger})
     assert outcome["state"] == "Fired", outcome
     (name,) = outcome["profiles"]
-    while (found := json.loads(kubectl("-n", namespace, "get", "sprof", name, "-o", "json"))["status"])[
-        "phase"
-    ] != "Succeeded":
-        assert found["phase"] != "Failed", found
+    found: dict[str, Any] = {}
+    while found.get("phase") != "Succeeded":
+        assert found.get("phase") != "Failed", found
         time.sleep(0.2)
+        found = json.loads(kubectl("-n", namespace, "get", "sprof", name, "-o", "json")).get("status", {})
     return read_time(found["startedAt"]) - posted
+
+
+def find_pod(namespace: str, pipeline: str) -> str:
+    """That of the last profile."""
+    items = json.loads(kubectl("-n", namespace, "get", "sprof", "-o", "json"))["items"]
+    mine = [item["status"] for item in items if item["spec"]["pipeline"] == pipeline and "startedAt" in item["status"]]
+    pod: str = max(mine, key=lambda status: status["startedAt"])["target"]["pod"]
+    return pod
 
 
 @contextmanager
@@ -142,12 +151,9 @@ def main() -> None:
     options = parser.parse_args()
     space = options.namespace
     address = kubectl("-n", space, "get", "service", options.service, "-o", "jsonpath={.spec.clusterIP}")
-    pods = json.loads(
-        kubectl("-n", space, "get", "pods", "-l", "app.kubernetes.io/name=feldera-pipeline", "-o", "json")
-    )
-    pod = sorted(item["metadata"]["name"] for item in pods["items"])[0]
     listener = HttpListener(address, options.pipeline, options.token)
     record(listener, space, 1)
+    pod = find_pod(space, options.pipeline)
     answered, started, alerted, served, tool, bare = [], [], [], [], [], []
     with trigger(space, options.pipeline, options.duration) as name:
         for _ in range(options.rounds):
@@ -155,6 +161,9 @@ def main() -> None:
             for times, secs in zip((answered, started, served), record(listener, space, options.duration), strict=True):
                 times.append(secs)
             alerted.append(fire(listener, space, name))
+            print(
+                f"{answered[-1]:.3f} {started[-1]:.3f} {alerted[-1]:.3f} {served[-1]:.3f}", file=sys.stderr, flush=True
+            )
             tool.append(timed(lambda: kubectl("-n", space, "exec", pod, "--", "true")))
             bare += asyncio.run(bare_exec(space, pod, 2))[1:]
     print(f"{options.rounds} rounds of {options.duration} s; medians (least to most), milliseconds\n")
