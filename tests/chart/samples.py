@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from samply_operator.model import manifest, profile
+from samply_operator.model.comparison import BaselineProfile, Change, ComparisonStatus
 from samply_operator.rules.recording import status
+from samply_operator.rules.storage import comparison
 
 NOW = 1_800_000_000.0
 
@@ -14,6 +16,8 @@ GOOD: list[dict[str, Any]] = [
     {"pipeline": "x" * 100, "ordinal": 0, "durationSeconds": 3600, "rateHz": 10000},
     {"pipeline": "Orders_1-EU.v2"},
     {"pipeline": "_-9"},
+    {"pipeline": "p", "comparison": {"baseline": "None"}},
+    {"pipeline": "p", "comparison": {"baseline": "SameHourYesterday", "regressedAbove": 2.5}},
     {"pipeline": "p", "container": "pipeline-0", "mode": "InPlace", "preflightOnly": True, "process": "pipeline [x]"},
 ]
 BAD: list[dict[str, Any]] = [
@@ -42,6 +46,9 @@ BAD: list[dict[str, Any]] = [
     {"pipeline": "p", "process": "a\tb"},
     {"pipeline": "p", "mode": "auto"},
     {"pipeline": "p", "preflightOnly": "yes"},
+    {"pipeline": "p", "comparison": {}},
+    {"pipeline": "p", "comparison": {"baseline": "Tomorrow"}},
+    {"pipeline": "p", "comparison": {"baseline": "Last", "regressedAbove": -1}},
     {"pipeline": "p", "duration": 1},
 ]
 
@@ -65,6 +72,21 @@ STATUSES = {
     "recording": status.render_recording({}, ENTRY, NOW),
     "collecting": status.render_collecting({}, ENTRY, NOW),
     "stored": status.render_stored({}, MANIFEST, NOW),
+    "compared": comparison.render(
+        {},
+        ComparisonStatus(
+            "Compared",
+            "m",
+            "+1.0 f",
+            BaselineProfile("i", "n", AT),
+            "cpu",
+            *3 * [(Change("f", 1.0, 2.0, 1.0),)],
+            notes=("n",),
+            path="/v0",
+            url="/console",
+        ),
+        NOW,
+    ),
     "failed": status.render_failed({}, profile.Failure("Reason", "m", "r", "l"), NOW),
     "cancelled": status.render_cancelled({}, "m", NOW),
     "preflight passed": status.render_preflight_passed({}, ENTRY, ["w"], NOW),
@@ -73,6 +95,8 @@ STATUSES = {
 
 def merge(patch: Any) -> Any:
     """What a JSON merge patch leaves: null removes."""
+    if isinstance(patch, tuple):
+        return list(patch)
     if not isinstance(patch, dict):
         return patch
     return {key: merge(value) for key, value in patch.items() if value is not None}

@@ -12,7 +12,7 @@ import yaml
 
 from chart import helm, samples
 from samply_operator import settings
-from samply_operator.model import manifest, names, profile, trigger
+from samply_operator.model import comparison, manifest, names, profile, trigger
 
 
 def find_crd(objects: list[helm.Object], plural: str) -> helm.Object:
@@ -60,7 +60,8 @@ def test_the_spec_is_required_and_guarded_as_a_whole(schema: dict[str, Any]) -> 
 
 
 def test_the_spec_has_the_fields_of_the_model(schema: dict[str, Any]) -> None:
-    full = profile.Spec("p", 1, 2, 3, "c", "x", "Auto", preflight_only=True)
+    wanted = comparison.ComparisonSpec("Last", 5)
+    full = profile.Spec("p", 1, 2, 3, "c", "x", "Auto", preflight_only=True, comparison=wanted)
     rendered = profile.render_spec(full)
     assert list(schema["properties"]["spec"]["properties"]) == list(rendered)
     assert len(rendered) == len(msgspec.structs.fields(profile.Spec))
@@ -71,6 +72,7 @@ def test_the_spec_has_the_limits_of_the_settings(schema: dict[str, Any]) -> None
     fields = schema["properties"]["spec"]["properties"]
     assert fields["durationSeconds"]["maximum"] == settings.MAX_DURATION_SECS
     assert set(fields["mode"]["enum"]) == set(get_args(settings.Mode))
+    assert set(fields["comparison"]["properties"]["baseline"]["enum"]) == set(get_args(comparison.Baseline))
     assert fields["ordinal"]["default"] == profile.Spec("p").ordinal
 
 
@@ -112,7 +114,7 @@ def test_status_is_a_subresource(crd: helm.Object) -> None:
 def test_one_line_summarizes_the_profile(crd: helm.Object, schema: dict[str, Any]) -> None:
     columns = crd["spec"]["versions"][0]["additionalPrinterColumns"]
     assert [c["name"] for c in columns if not c.get("priority")] == [
-        "Pipeline", "Ordinal", "Phase", "Duration", "Samples", "Coverage", "Verdict", "Size", "Reason", "Age",
+        "Pipeline", "Ordinal", "Phase", "Duration", "Samples", "Coverage", "Verdict", "Size", "Reason", "Change", "Age",
     ]  # fmt: skip
     for column in columns:
         node = schema

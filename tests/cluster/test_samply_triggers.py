@@ -115,12 +115,19 @@ def test_a_schedule_fires_and_kubectl_shows_it(pipeline: Pipeline, made: list[st
     broken = put(pipeline, made, when={"schedule": {"cron": "61 * * * *"}})
     kubectl.poll(lambda: get_status(pipeline, name).get("fired"), timeout=25, what=f"{name} has fired")
     item = next(item for item in profiles.find(pipeline) if profiles.uid_of(item) not in known)
-    assert item["spec"] == {"pipeline": pipeline.name, "ordinal": 1, "durationSeconds": 1, "rateHz": 99}
+    spec = {"pipeline": pipeline.name, "ordinal": 1, "durationSeconds": 1, "rateHz": 99}
+    assert item["spec"] == spec | {"comparison": {"baseline": "Last"}}
     meta = item["metadata"]
     assert meta["labels"].items() >= {names.MADE_BY: name, "team": "payments"}.items()
     assert meta["annotations"][names.CAUSE].startswith("Schedule of ")
     assert profiles.wait_event(pipeline.namespace, name, "Fired").startswith("Schedule of ")
-    profiles.wait(pipeline, profiles.name_of(item))
+    status = profiles.wait(pipeline, profiles.name_of(item))
+    path = f"sprof/{profiles.name_of(item)}"
+    kubectl.succeed(
+        "-n", pipeline.namespace, "wait", path, "--for=jsonpath={.status.comparison.reason}", "--timeout=60s"
+    )
+    found = kubectl.get("-n", pipeline.namespace, path)["status"]["comparison"]
+    assert found["reason"] == "NoBaseline" or found["baseline"]["name"] != profiles.name_of(item), status
     suspended = '{"spec": {"suspend": true}}'
     kubectl.succeed("-n", pipeline.namespace, "patch", "strigger", name, "--type=merge", "-p", suspended)
     kubectl.poll(

@@ -80,7 +80,7 @@ class OperatorProcess:
         work = (
             self.engine.queue.run(), self.engine.deletions.queue.run(), self.claims.queue.run(),
             self.engine.renew_leases(), self._clean_once(), self.triggers.queue.run(), self.triggers.follow(),
-            self.triggers.readings.run(),
+            self.triggers.readings.run(), self.engine.comparisons.queue.run(),
         )  # fmt: skip
         self._tasks = [asyncio.create_task(each) for each in work]
         return self
@@ -111,7 +111,7 @@ class OperatorProcess:
         before, engine = self.engine.context, self.engine
         engine.context = replace(before, **changes)
         runs = [*engine.runs.values(), *engine.runs._ended.values()]
-        for part in (engine.runs, engine.admission, engine.deletions, engine.retention, *runs):
+        for part in (engine.runs, engine.admission, engine.deletions, engine.retention, engine.comparisons, *runs):
             part._context = engine.context
         return before
 

@@ -12,6 +12,7 @@
            recordings         the queue of objects to look at; each recording is a task of recorder/runs.py
            triggers           watches SamplyTriggers, and decides when each fires
            deletions, claims  the queues of deleted objects, and of annotations
+           comparisons        the queue of stored profiles that are compared with earlier ones
            unwatched          says what is asked for and not watched
            leases, sweep      renewed every 10 s; every minute
       └─ the unix socket to `api`
@@ -179,6 +180,7 @@ async def _record(
     supervisor.start("recordings", engine.queue.run())
     supervisor.start("deletions", engine.deletions.queue.run())
     supervisor.start("claims", claims.queue.run())
+    supervisor.start("comparisons", engine.comparisons.queue.run())
     supervisor.start("triggers", triggers.run())
     sweep = UnwatchedSweep(context.client, context.events, settings.targets, world, namespaces, claims.see)
     supervisor.start("unwatched", sweep.run())

@@ -34,7 +34,8 @@ AlertState = Literal["Fired", "DryRun", "SeenBefore", "NotFired", "NotMatched", 
 
 
 class AlertOutcome(msgspec.Struct, frozen=True):
-    """Of one alert and one trigger; `trigger` empty: none matches."""
+    """Of one alert and one trigger; `trigger` empty: none matches. `comparisons`: where those of its profiles with
+    earlier ones are, once they were made."""
 
     fingerprint: str
     state: AlertState
@@ -43,3 +44,4 @@ class AlertOutcome(msgspec.Struct, frozen=True):
     profiles: tuple[str, ...] = ()
     reason: str = ""
     message: str = ""
+    comparisons: tuple[str, ...] = ()

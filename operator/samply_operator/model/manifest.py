@@ -109,6 +109,8 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     pipeline_id: str = ""
     """Feldera's id of the pipeline; empty: none. `pipeline` is its name at the time of recording."""
     trigger: TriggeredBy | None = None
+    program_build: str = ""
+    """Build id of the recorded program; empty: unknown."""
     schema: int = 1
 
 

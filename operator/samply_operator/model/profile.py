@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from samply_operator.model import decoding, names
+from samply_operator.model.comparison import ComparisonSpec, ComparisonStatus
 from samply_operator.settings import Mode
 
 Phase = Literal["Pending", "Recording", "Collecting", "Succeeded", "Failed", "Cancelled"]
@@ -28,6 +29,7 @@ class Spec(msgspec.Struct, frozen=True, rename={"duration_secs": "durationSecond
     process: str | None = None
     mode: Mode | None = None
     preflight_only: bool = False
+    comparison: ComparisonSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Status(msgspec.Struct, frozen=True, rename="camel"):
     preflight: PreflightStatus | None = None
     profile: StoredStatus | None = None
     failure: Failure | None = None
+    comparison: ComparisonStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

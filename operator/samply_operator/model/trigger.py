@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from samply_operator.model import decoding
+from samply_operator.model.comparison import ComparisonSpec
 from samply_operator.settings import Mode
 
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
@@ -118,13 +119,14 @@ class When(_Part, frozen=True):
 
 
 class Template(_Part, frozen=True):
-    """The spec of the SamplyProfiles, without pipeline and ordinal."""
+    """The spec of the SamplyProfiles, without pipeline and ordinal. `comparison` None: with the last one."""
 
     duration_seconds: int | None = None
     rate_hz: int | None = None
     container: str | None = None
     process: str | None = None
     mode: Mode | None = None
+    comparison: ComparisonSpec | None = None
 
 
 class Limits(_Part, frozen=True):

@@ -24,6 +24,7 @@ from samply_operator.recorder.leases import Leases
 from samply_operator.recorder.requesters import Requesters
 from samply_operator.recorder.run import Run
 from samply_operator.recorder.runs import Runs
+from samply_operator.recorder.storage.comparisons import Comparisons
 from samply_operator.recorder.storage.deletions import Deletions
 from samply_operator.recorder.storage.retention import Retention
 from samply_operator.rules import times
@@ -38,7 +39,7 @@ SWEEP_PATIENCE_SECS = 900.0
 
 class Engine:
     """`holder` identifies this installation in Leases; `changes` notifies readers of the state. `queue`,
-    `deletions.queue`, `renew_leases` and `sweep_forever` must be run."""
+    `deletions.queue`, `comparisons.queue`, `renew_leases` and `sweep_forever` must be run."""
 
     def __init__(
         self, context: Context, world: World, changes: Changes, holder: str = "local", activity: Activity | None = None
@@ -53,6 +54,7 @@ class Engine:
         self.runs.on_end = self._see_end
         self.retention = Retention(context, world, changes.note_stored)
         self.deletions = Deletions(context, world, self.runs, changes.note_stored, self.activity)
+        self.comparisons = Comparisons(context, world, self.retention.read_stored, self.activity)
         self.queue: WorkQueue[Key] = WorkQueue(self.reconcile, name="recordings", activity=self.activity)
         self.admission = Admission(
             context,
@@ -108,6 +110,8 @@ class Engine:
             ended.report_again()  # it ended here, and its status does not show it yet: nothing else to do
         elif not profile.has_ended:
             await self.admission.begin(profile)
+        else:
+            self.comparisons.see(profile)
 
     async def _see_end(self, run: Run) -> None:
         """Whether it has ended, or is not ours and must be admitted again."""
@@ -119,6 +123,7 @@ class Engine:
             return
         self.admission.call_next()
         self.deletions.recheck(entry.id)
+        self.queue.put((entry.namespace, entry.name))  # while it ran here, it was not compared
         await self._retain()
 
     async def _retain(self) -> None:

@@ -29,6 +29,10 @@ FINISH_SECS = histogram(
 )
 COPY_SECS = histogram(OPERATOR, "copy_duration_seconds", "Time to copy one file out of a pod.", SHORT_SECS)
 BAKE_SECS = histogram(OPERATOR, "bake_duration_seconds", "Time to bake a profile and compute its facts.", SHORT_SECS)
+COMPARISONS = count(
+    OPERATOR, "comparisons_total", "Comparisons of profiles with earlier ones, by what came of them.", ("reason",)
+)
+COMPARISON_SECS = histogram(OPERATOR, "comparison_duration_seconds", "Time to compare two profiles.", SHORT_SECS)
 COPIED_BYTES = count(OPERATOR, "copied_bytes_total", "Bytes copied out of pods.")
 COVERAGE = histogram(
     OPERATOR,

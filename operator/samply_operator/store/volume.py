@@ -286,6 +286,22 @@ class Volume:
             except FileNotFoundError:
                 return ()
 
+    def fetch_profile(self, manifest: Manifest, folder: Path) -> Path:
+        """Put the file of a profile, and Feldera's names of its operators, into `folder` of tmp/: there they outlive
+        the profile. Raises UnknownProfile, StoreError."""
+        source = self._path(layout.build_folder(manifest.id))
+        with durable.translated(f"read profile {manifest.id}", self._medium):
+            folder.mkdir(mode=0o750, exist_ok=True)
+            with suppress(FileNotFoundError):
+                _link(source / layout.OPERATORS_FILE, folder / layout.OPERATORS_FILE)
+            try:
+                _link(source / layout.PROFILE_FILE, folder / layout.PROFILE_FILE)
+            except FileNotFoundError as error:
+                raise UnknownProfile(
+                    f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id}
+                ) from error
+        return folder / layout.PROFILE_FILE
+
     # ---------------------------------------------------------------------------------------------------- journal
 
     def write_entry(self, entry: JournalEntry) -> None:
@@ -393,6 +409,17 @@ def _drop(path: Path) -> None:
         return
     except (IsADirectoryError, PermissionError):
         shutil.rmtree(path)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file, or a copy where the file system has no links."""
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _hash(path: Path) -> str:

@@ -63,6 +63,8 @@ class Alerts:
             state = "DryRun" if trigger.spec.dry_run else "Fired"
         elif carried.skips:
             state = "NotFired"
+        seen = self._triggers.list_profiles_of(trigger, alert) if state == "SeenBefore" else ()
+        compared = (profile.status.comparison for profile in seen)
         skip = carried.skips[0] if carried.skips else None
         logger.info("alert %s: %s/%s: %s", alert.fingerprint, *trigger.key, state)
         return AlertOutcome(
@@ -70,7 +72,8 @@ class Alerts:
             state,
             trigger.namespace,
             trigger.name,
-            carried.profiles,
+            carried.profiles or tuple(profile.name for profile in seen),
             skip.reason if skip else "",
             skip.message if skip else "",
+            tuple(found.url or found.path for found in compared if found and found.path),
         )

@@ -20,11 +20,11 @@ from samply_operator.errors import KubeConflict, KubeForbidden, KubeNotFound, Ob
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.alert import Alert
-from samply_operator.model.profile import parse_object
+from samply_operator.model.profile import SamplyProfile, parse_object
 from samply_operator.model.trigger import AlertMatch, Metric, SamplyTrigger, TriggerStatus, When
 from samply_operator.recorder.engine import Engine
 from samply_operator.rules.triggers import limits, metric, naming, status
-from samply_operator.rules.triggers.alerts import decide_alert
+from samply_operator.rules.triggers.alerts import build_cause, decide_alert
 from samply_operator.rules.triggers.decide import decide, find_expired
 from samply_operator.rules.triggers.excursion import TOLERATED, find_gap
 from samply_operator.rules.triggers.facts import Decision, Facts, Firing, Made, Observed, Place, Skip
@@ -80,6 +80,7 @@ class Triggers:
         self.watch = TriggerWatch(engine.context.client, namespaces, engine.activity, self.see)
         self.readings = Readings(engine, self._find, self._take_reading)
         self.queue: WorkQueue[Key] = WorkQueue(self.evaluate, name="triggers", activity=engine.activity)
+        engine.comparisons.find_trigger = self._find_reference
 
     async def run(self) -> None:
         """Run forever."""
@@ -91,6 +92,10 @@ class Triggers:
 
     def _find(self, key: Key) -> SamplyTrigger | None:
         return self.watch.triggers.get(key)
+
+    def _find_reference(self, key: Key) -> dict[str, str] | None:
+        trigger = self.watch.triggers.get(key)
+        return None if trigger is None else _refer(trigger)
 
     def see(self, keys: set[Key]) -> None:
         """They came, changed or went. A change of a status is our own."""
@@ -151,6 +156,12 @@ class Triggers:
     async def take_alert(self, trigger: SamplyTrigger, match: AlertMatch, alert: Alert) -> Carried:
         """Decide on a firing alert whose labels match, and carry it out. Can be repeated."""
         return await self._decide(trigger, lambda facts: decide_alert(facts, match, alert))
+
+    def list_profiles_of(self, trigger: SamplyTrigger, alert: Alert) -> list[SamplyProfile]:
+        """Those that it created for this alert."""
+        request = naming.build_request(trigger, build_cause(alert))
+        found = self._engine.world.groups.list_of_trigger(*trigger.key)
+        return sorted((p for p in found if p.labels.get(names.REQUEST) == request), key=lambda p: p.name)
 
     def _take_reading(
         self,

@@ -55,7 +55,7 @@ async def test_alerts_go_to_the_operator_with_the_senders_token(service: Service
         "outcomes": [
             {
                 "fingerprint": ALERT["fingerprint"], "state": "Fired", "namespace": "feldera", "trigger": "slow",
-                "profiles": ["slow-1-0"], "reason": "", "message": "",
+                "profiles": ["slow-1-0"], "reason": "", "message": "", "comparisons": [],
             }
         ],
         "truncated_alerts": 0,

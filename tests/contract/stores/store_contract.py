@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 
 import pytest
 
-from samply_operator.errors import StoreError
+from samply_operator.errors import StoreError, UnknownProfile
 from samply_operator.model.manifest import JournalEntry, Manifest, ObjectOrigin, StoredFile, Tombstone
 from samply_operator.model.profile import Failure
+from samply_operator.store import layout
 from samply_operator.store.index import Index
 from samply_operator.store.store import Store
 
@@ -109,6 +110,21 @@ class StoreContract:
         store.read_manifests()
         assert sorted(store.list_extra_sizes(manifest.id)) == [2, 9]
         assert store.list_extra_sizes(put(store, 2).id) == ()
+
+    def test_a_copy_of_a_profile_outlives_it(self, place: Place) -> None:
+        manifest = make_manifest(1)
+        for name, data in (("profile", b"profile"), ("names", b"nm")):
+            place.store.tmp_path(manifest.id, name).write_bytes(data)
+        extras = {layout.OPERATORS_FILE: place.store.tmp_path(manifest.id, "names")}
+        manifest = place.store.publish(manifest, place.store.tmp_path(manifest.id, "profile"), extras=extras)
+        folder = place.store.tmp_path(manifest.id, "copy")
+        path = place.store.fetch_profile(manifest, folder)
+        assert place.store.fetch_profile(manifest, folder) == path
+        place.store.remove(manifest.id)
+        assert path.read_bytes() == b"profile"
+        assert path.with_name(layout.OPERATORS_FILE).read_bytes() == b"nm"
+        with pytest.raises((StoreError, UnknownProfile)):
+            place.store.fetch_profile(manifest, place.store.tmp_path(manifest.id, "late"))
 
     def test_the_first_to_publish_an_id_stands(self, place: Place) -> None:
         first = put(place.store, 1, b"first")

@@ -17,10 +17,14 @@ import pytest
 from isal import igzip
 
 from samply_operator import profiles, settings
+from samply_operator.model.comparison import KINDS, Kind
 from samply_operator.profiles import errors
+from samply_operator.profiles.analysis import comparing
+from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.worker import bounded, commands, jobs
 from samply_operator.profiles.worker.bounded import Limits
 
+DATA = Path(__file__).parents[2] / "data" / "profiles"
 LIMITS = Limits(memory_bytes=256 << 20, cpu_secs=30, wall_secs=60)
 
 
@@ -71,6 +75,28 @@ async def test_top_and_diff_come_back_typed(baked: Path) -> None:
     assert await bounded.top(baked, LIMITS, limit=3) == profiles.top(profiles.read(baked), limit=3)
     comparison = await bounded.diff(baked, baked, LIMITS)
     assert {change.self_difference for change in comparison.changes} == {0.0}
+
+
+@pytest.mark.parametrize(("name", "expected"), [("dbsp-sampled-v57", KINDS), ("demo-v55", KINDS[:2])])
+async def test_two_profiles_are_compared_by_each_kind_that_both_have(name: str, expected: tuple[Kind, ...]) -> None:
+    """Each as alone."""
+    path = DATA / f"{name}.json.gz"
+    found = await bounded.diff_kinds(path, path, LIMITS, KINDS, limit=5)
+    profile = profiles.read(path)
+    assert found == {kind: comparing.compare(profile, profile, limit=5, choice=Choice(kind)) for kind in expected}
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("dbsp-sampled-v57", "740EDAFF632831E1363BCB7A4AEF541D0"),
+        ("demo-v55", "C15B719470FF2F5965FF5051189CAE000"),
+        ("dbsp-v57", ""),
+    ],
+)
+async def test_the_facts_have_the_build_of_the_program(name: str, build: str) -> None:
+    """And not that of a library; a pipeline's own file names no libraries."""
+    assert (await bounded.facts(DATA / f"{name}.json.gz", LIMITS)).program_build == build
 
 
 @pytest.mark.parametrize("format_", jobs.FORMATS)

@@ -210,7 +210,14 @@ def test_an_object_carries_name_cause_and_labels_and_has_no_owner() -> None:
         names.REQUEST: naming.build_request(trigger, CAUSE),
     }
     assert meta["annotations"] == {names.CAUSE: "Schedule of noon", names.WHEN: names.SCHEDULE}
-    assert body["spec"] == {"pipeline": "a", "ordinal": 1, "durationSeconds": 60, "rateHz": 99}
+    spec = {"pipeline": "a", "ordinal": 1, "durationSeconds": 60, "rateHz": 99}
+    assert body["spec"] == spec | {"comparison": {"baseline": "Last"}}
+
+
+def test_a_template_says_what_its_profiles_are_compared_with() -> None:
+    wanted = {"baseline": "PreviousVersion", "regressedAbove": 5.0}
+    body = naming.build_object(make_trigger(template={"comparison": wanted}), CAUSE, A1)
+    assert body["spec"]["comparison"] == wanted
 
 
 def test_names_differ_by_trigger_cause_pipeline_and_ordinal_and_stay_the_same() -> None:

@@ -17,6 +17,8 @@ from .conftest import Stage
 
 WHEN = {"alert": {"matchLabels": {"alertname": "SlowStep"}}}
 LINK = "http://prometheus:9090/graph"
+LONG_SECS = 120.0
+"""A recording and a comparison start several processes."""
 
 
 def make_alert(fingerprint: str = "f-1", **changes: Any) -> Alert:
@@ -47,6 +49,27 @@ async def test_an_alert_makes_a_profile_that_links_it(stage: Stage) -> None:
         cause = "Alert SlowStep since 2027-01-15T07:59:00Z"
         assert notes == {names.CAUSE: cause, names.ALERT: LINK, names.WHEN: "alert"}
         assert stage.status()["lastFired"]["cause"] == notes[names.CAUSE]
+
+
+@pytest.mark.timeout(400)
+async def test_an_alert_that_is_repeated_is_answered_with_the_comparison_of_its_profile(stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage, template={"durationSeconds": 1, "mode": "InPlace"})
+    async with stage.run() as operator:
+
+        async def record(fingerprint: str) -> AlertOutcome:
+            (outcome,) = await send(operator, make_alert(fingerprint))
+            (name,) = outcome.profiles
+            await operator.reach(lambda: operator.find_status(name).get("comparison"), LONG_SECS)
+            await operator.reach_rest()
+            (outcome,) = await send(operator, make_alert(fingerprint))
+            assert (outcome.state, outcome.profiles) == ("SeenBefore", (name,))
+            return outcome
+
+        assert (await record("f-1")).comparisons == (), "there was none before"
+        stage.now += 10
+        (where,) = (await record("f-2")).comparisons
+        assert where.startswith("/console/compare?before=")
 
 
 async def test_the_same_alert_again_is_seen_before_also_after_a_restart(stage: Stage) -> None:

@@ -34,7 +34,8 @@ async def test_a_schedule_makes_one_profile_for_each_pod_and_says_so(stage: Stag
     async with stage.run() as operator:
         await operator.reach(lambda: [p.get("status", {}).get("phase") for p in stage.profiles()] == ["Succeeded"] * 2)
         first, second = stage.profiles()
-        assert first["spec"] == {"pipeline": "a", "ordinal": 0, "durationSeconds": 1, "mode": "InPlace"}
+        spec = {"pipeline": "a", "ordinal": 0, "durationSeconds": 1, "mode": "InPlace"}
+        assert first["spec"] == spec | {"comparison": {"baseline": "Last"}}
         assert first["metadata"]["labels"].items() >= {"team": "payments", names.MADE_BY: "t-1"}.items()
         assert first["metadata"]["annotations"][names.CAUSE].startswith("Schedule of 2027-01-15T08:00:00.000Z")
         assert second["spec"]["ordinal"] == 1

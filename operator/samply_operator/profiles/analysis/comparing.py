@@ -17,7 +17,7 @@ from samply_operator.profiles.analysis.summary import Costs
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.attribution.labels import By
 from samply_operator.profiles.attribution.operators import MarkerFacts
-from samply_operator.profiles.errors import NotInProfile
+from samply_operator.profiles.errors import NoMarkers, NotInProfile
 from samply_operator.profiles.format.profile import Profile
 
 WHICH = ("first", "second")
@@ -89,32 +89,63 @@ def compare(before: Profile, after: Profile, *, limit: int = 30, choice: Choice 
 
 def compare_each(profiles: Iterable[Profile], *, limit: int = 30, choice: Choice = BY_FUNCTION) -> Comparison:
     """The same for two that are read and released one after the other, so that only one is in memory."""
-    index = FunctionIndex()
-    traits: list[Traits] = []
-    found: list[Measured] = []
+    both = _Both(choice)
     for profile in profiles:
-        traits.append(describe(profile, WHICH[len(traits)]))
-        weighing.check_sign_of_cpu(profile.threads)
-        found.append(breakdown.measure(profile, index, choice))
+        both.add(profile)
         del profile
-    measure = choose_measure(*traits)
-    index.show_builds()
-    old, new = (_pick(each.costs, measure) for each in found)
-    changes = [
-        _build_change(index, number, old, new) for number in range(len(index.functions)) if _is_seen(number, old, new)
-    ]
-    changes.sort(key=lambda change: (-abs(change.self_difference), -abs(change.total_difference), change.name))
-    return Comparison(
-        product_before=traits[0].product,
-        product_after=traits[1].product,
-        measure=weighing.name_measure(measure, traits[0].weight_type),
-        whole_before=old.whole,
-        whole_after=new.whole,
-        changes_total=len(changes),
-        changes=tuple(changes[:limit]),
-        notes=(*describe_traits(*traits), *describe_markers([(each.notes, each.markers) for each in found])),
-        by=choice.by,
-    )
+    return both.compare(limit)
+
+
+def compare_kinds(profiles: Iterable[Profile], kinds: Iterable[By], *, limit: int = 30) -> dict[By, Comparison]:
+    """The same by each of `kinds`, with one look at each profile. By operator is left out if one of them has no
+    markers."""
+    found = {by: _Both(Choice(by)) for by in kinds}
+    for profile in profiles:
+        for by, both in tuple(found.items()):
+            try:
+                both.add(profile)
+            except NoMarkers:
+                del found[by]
+        del profile
+    return {by: both.compare(limit) for by, both in found.items()}
+
+
+class _Both:
+    """The costs of two profiles, one after the other."""
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+        self._index = FunctionIndex()
+        self._traits: list[Traits] = []
+        self._found: list[Measured] = []
+
+    def add(self, profile: Profile) -> None:
+        self._traits.append(describe(profile, WHICH[len(self._traits)]))
+        weighing.check_sign_of_cpu(profile.threads)
+        self._found.append(breakdown.measure(profile, self._index, self._choice))
+
+    def compare(self, limit: int) -> Comparison:
+        traits, found, index = self._traits, self._found, self._index
+        measure = choose_measure(*traits)
+        index.show_builds()
+        old, new = (_pick(each.costs, measure) for each in found)
+        changes = [
+            _build_change(index, number, old, new)
+            for number in range(len(index.functions))
+            if _is_seen(number, old, new)
+        ]
+        changes.sort(key=lambda change: (-abs(change.self_difference), -abs(change.total_difference), change.name))
+        return Comparison(
+            product_before=traits[0].product,
+            product_after=traits[1].product,
+            measure=weighing.name_measure(measure, traits[0].weight_type),
+            whole_before=old.whole,
+            whole_after=new.whole,
+            changes_total=len(changes),
+            changes=tuple(changes[:limit]),
+            notes=(*describe_traits(*traits), *describe_markers([(each.notes, each.markers) for each in found])),
+            by=self._choice.by,
+        )
 
 
 def describe(profile: Profile, which: str) -> Traits:

@@ -60,6 +60,8 @@ class ProfileFacts:
     within_by_pid: tuple[tuple[str, int], ...] = ()
     """Of these, what was taken in the window that was asked for; empty where none was, or where the file's times are of
     another clock."""
+    program_build: str = ""
+    """Build id of the executable; empty: unknown."""
 
     @property
     def stripped_libs(self) -> tuple[str, ...]:
@@ -115,6 +117,7 @@ def gather(profile: Profile, window: TimeRange | None = None) -> ProfileFacts:
         weight_type=_find_weight_type(profile),
         samples_by_pid=tuple(sorted(by_pid.items())),
         within_by_pid=tuple(sorted((+within).items())),
+        program_build=libraries.find_program(profile.libs, {lib: counts[0] for lib, counts in by_lib.items()}),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from samply_operator.profiles.format.profile import Lib
@@ -11,6 +12,9 @@ NO_LIB = "(no library)"
 BUILD_DIGITS = 8
 """Digits of a build id that are shown."""
 MANY = 3
+SHARED = re.compile(r"\.so(\.|$)")
+NO_PROGRAM = ("[", "vmlinux", "perf-")
+"""Beginnings of names of what is no file, the kernel, and compiled at run time."""
 
 
 def find_build(lib: Lib) -> str:
@@ -35,6 +39,17 @@ def _label(identity: tuple[str, str, str], namesakes: set[tuple[str, str, str]])
         return name
     is_path_enough = sum(other[1] == path for other in namesakes) == 1
     return f"{name} ({path if is_path_enough else f'{path}, build {shorten(build)}'})"
+
+
+def find_program(libs: Sequence[Lib], samples: Mapping[str, int]) -> str:
+    """The build of the executable, by `samples` of the names from `label`: of several, such as a shell that started the
+    program, the one that worked most. Empty: unknown."""
+    found = [
+        (-samples.get(name, 0), number, find_build(lib))
+        for number, (name, lib) in enumerate(zip(label(libs), libs, strict=False))
+        if not (SHARED.search(lib.name) or lib.name.startswith(NO_PROGRAM))
+    ]
+    return min(found)[2] if found else ""
 
 
 def shorten(build: str) -> str:

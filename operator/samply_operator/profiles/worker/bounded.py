@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -24,6 +24,7 @@ from samply_operator.profiles.analysis.comparing import Comparison
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts
 from samply_operator.profiles.analysis.summary import Summary
 from samply_operator.profiles.analysis.tally import TimeRange
+from samply_operator.profiles.attribution.labels import By
 from samply_operator.profiles.attribution.naming import NodeNames
 from samply_operator.profiles.format import source
 from samply_operator.profiles.format.gzipping import Written
@@ -97,6 +98,16 @@ async def top(
 async def diff(before: Path, after: Path, limits: Limits, *, limit: int = 30) -> Comparison:
     job = jobs.Diff(before=str(before), after=str(after), limit=limit, max_raw_bytes=limits.max_raw_bytes)
     return await _ask(job, Comparison, limits)
+
+
+async def diff_kinds(
+    before: Path, after: Path, limits: Limits, kinds: Sequence[By], *, limit: int = 30
+) -> dict[By, Comparison]:
+    """By each of `kinds` that both profiles have."""
+    job = jobs.DiffKinds(
+        before=str(before), after=str(after), kinds=tuple(kinds), limit=limit, max_raw_bytes=limits.max_raw_bytes
+    )
+    return await _ask(job, dict[By, Comparison], limits)
 
 
 async def _ask(job: jobs.AnyJob, shape: type[Answer], limits: Limits) -> Answer:

@@ -97,6 +97,15 @@ class Diff(View, frozen=True, tag="diff"):
     output: Literal["json", "text", "svg"] = "json"
 
 
+class DiffKinds(Job, frozen=True, tag="diff_kinds"):
+    """Answers `comparing.Comparison` by each of `kinds` that both profiles have, as JSON."""
+
+    before: str
+    after: str
+    kinds: tuple[By, ...]
+    limit: int = 30
+
+
 class Merge(View, frozen=True, tag="merge"):
     """Answers `merging.Merged` as JSON, or a table."""
 
@@ -135,4 +144,4 @@ class Name(Job, frozen=True, tag="name"):
     circuit: str
 
 
-AnyJob = Facts | Bake | Pack | Top | Convert | Diff | Merge | Tree | Timeline | Name
+AnyJob = Facts | Bake | Pack | Top | Convert | Diff | DiffKinds | Merge | Tree | Timeline | Name

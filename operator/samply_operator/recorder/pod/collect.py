@@ -159,6 +159,7 @@ def build_manifest(context: Context, entry: JournalEntry, progress: Progress, fi
             verdict=verdict,
         ),
         warnings=tuple(warnings),
+        program_build=facts.program_build if facts else "",
     )
 
 

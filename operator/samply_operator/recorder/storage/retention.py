@@ -71,6 +71,12 @@ class Retention:
         """As of the last pass."""
         return self._index.catalog
 
+    async def read_stored(self) -> Catalog:
+        """As of now. Raises StoreError if the volume can't be read."""
+        async with self._lock:
+            await self._refresh()
+            return self.catalog
+
     async def recover(self, tombstone: Tombstone) -> None:
         """An earlier process was about to remove it, or could not update its object."""
         self._unreported[tombstone.id] = tombstone

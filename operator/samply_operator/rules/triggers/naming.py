@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from samply_operator.model import names
+from samply_operator.model.comparison import ComparisonSpec
 from samply_operator.model.profile import Spec, render_spec
 from samply_operator.model.trigger import SamplyTrigger
 from samply_operator.rules.triggers.facts import Cause, Place
 
+COMPARISON = ComparisonSpec("Last")
+"""Unless the template says otherwise."""
 NAME_LIMIT = 52
 """Of a trigger's name, as of a CronJob's."""
 NOT_COPIED = ("kubernetes.io/", "k8s.io/", "helm.sh/", "argoproj.io/", "fluxcd.io/", f"{names.GROUP}/")
@@ -38,6 +41,7 @@ def build_spec(trigger: SamplyTrigger, place: Place) -> Spec:
         template.container,
         template.process,
         template.mode,
+        comparison=template.comparison or COMPARISON,
     )
 
 

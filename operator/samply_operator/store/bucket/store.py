@@ -14,11 +14,11 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from samply_operator.errors import CorruptManifest, StoreError, StoreFenced, StoreUnavailable
+from samply_operator.errors import CorruptManifest, StoreError, StoreFenced, StoreUnavailable, UnknownProfile
 from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.rules.storage import order
 from samply_operator.store import durable, layout
-from samply_operator.store.bucket import names
+from samply_operator.store.bucket import names, uploads
 from samply_operator.store.bucket.fence import RENEW_SECS, Fence
 from samply_operator.store.bucket.mirror import Mirror
 from samply_operator.store.bucket.mirrored_side_files import MirroredSideFiles
@@ -225,6 +225,20 @@ class BucketStore(BucketReader):
     def list_extra_sizes(self, profile_id: str) -> tuple[int, ...]:
         """From the manifest, for profiles in the bucket."""
         return self._extra_sizes.get(profile_id) or self._spool.list_extra_sizes(profile_id)
+
+    def fetch_profile(self, manifest: Manifest, folder: Path) -> Path:
+        """As Volume.fetch_profile; from the bucket if the spool does not have it. Raises StoreUnavailable."""
+        with suppress(UnknownProfile):
+            return self._spool.fetch_profile(manifest, folder)
+        size_bytes = manifest.file.size_bytes if manifest.file else 0
+        path = folder / layout.PROFILE_FILE
+        with self._spool.reserve(size_bytes), durable.translated(f"copy profile {manifest.id}", self.medium):
+            with path.open("wb") as file:
+                for piece in self._objects.read_pieces(uploads.build_path(manifest)):
+                    file.write(piece)
+            if (names_text := self.read_operators(manifest)) is not None:
+                (folder / layout.OPERATORS_FILE).write_bytes(names_text)
+        return path
 
     def tmp_path(self, profile_id: str, name: str) -> Path:
         return self._spool.tmp_path(profile_id, name)
