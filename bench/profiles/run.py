@@ -1,6 +1,6 @@
 """Measures reading, summarising and baking a big profile, next to simpler ways and to the floor.
 
-    python bench/profiles/run.py FOLDER [--rounds 3] [--by operator] [--by group]
+    python bench/profiles/run.py FOLDER [--rounds 3] [--by operator] [--by group] [--range 12]
 
 FOLDER holds what `generate.py` wrote. Each way runs in a process of its own, in turns, so that a busy machine is busy
 for all of them; printed are medians of wall time, CPU time and peak memory, and ratios to the floor: `gzip -d` for
@@ -28,6 +28,13 @@ from samply_operator.profiles.analysis import breakdown
 from samply_operator.profiles.attribution.choosing import Choice
 profile = profiles.read(Path(sys.argv[1]))
 breakdown.break_down(profile, Choice(sys.argv[2]).build(profile), by=sys.argv[2])
+"""
+
+RANGE = """
+from samply_operator.profiles.analysis import ranges
+from samply_operator.profiles.analysis.ranges import Adding, Source
+path = Path(sys.argv[1])
+ranges.merge(Adding([Source(str(n), str(n), lambda: profiles.read(path)) for n in range(int(sys.argv[2]))]))
 """
 
 SIMPLE_TOP = """
@@ -78,8 +85,11 @@ def main() -> None:
     parser.add_argument(
         "--by", action="append", default=[], choices=("operator", "group"), help="compared with by function"
     )
+    parser.add_argument(
+        "--range", type=int, default=0, metavar="N", help="N profiles as a range of time, compared with N summaries"
+    )
     options = parser.parse_args()
-    ways = [way for way in build_ways(options.folder, options.by) if way.name not in options.skip]
+    ways = [way for way in build_ways(options.folder, options.by, options.range) if way.name not in options.skip]
     runs: dict[str, list[Run]] = {way.name: [] for way in ways}
     for _ in range(options.rounds):
         for way in ways:
@@ -88,7 +98,7 @@ def main() -> None:
     report(options.folder / "profile.json.gz", ways, runs)
 
 
-def build_ways(folder: Path, by_labels: list[str]) -> list[Way]:
+def build_ways(folder: Path, by_labels: list[str], in_range: int) -> list[Way]:
     """Baking comes first: the summaries are of the baked file, as in real use."""
     raw, sidecar, baked = (
         str(folder / name) for name in ("profile.json.gz", "profile.json.syms.json", "baked.json.gz")
@@ -104,8 +114,19 @@ def build_ways(folder: Path, by_labels: list[str]) -> list[Way]:
         Way("read and facts", [PYTHON, "-c", facts, baked], "gzip -d"),
         Way("read and top", [PYTHON, "-c", top, baked], "gzip -d"),
         *(Way(f"read and top by {each}", [PYTHON, "-c", by, baked, each], "read and top") for each in by_labels),
+        *(_build_range(in_range, top, baked) if in_range else ()),
         Way("orjson and a plain loop", [PYTHON, "-c", SIMPLE_TOP.format(load=ORJSON_LOAD), baked], "gzip -d"),
         Way("json and a plain loop", [PYTHON, "-c", SIMPLE_TOP.format(load=JSON_LOAD), baked], "gzip -d"),
+    ]
+
+
+def _build_range(count: int, top: str, baked: str) -> list[Way]:
+    """One process that merges them, and a process for each."""
+    loop = f'for n in $(seq {count}); do "$0" -c "$1" "$2"; done'
+    alone = f"{count} times read and top"
+    return [
+        Way(alone, ["sh", "-c", loop, PYTHON, top, baked], alone),
+        Way(f"range of {count}", [PYTHON, "-c", OURS + RANGE, baked, str(count)], alone),
     ]
 
 

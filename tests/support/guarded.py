@@ -27,6 +27,7 @@ GUARDED = (
     ("GET", f"/v0/pipelines/orders/diff?before={make_id(1)}&after={make_id(1)}"),
     ("GET", "/v0/pipelines/orders/export"),
     ("GET", "/v0/pipelines/orders/summary"),
+    ("GET", "/v0/pipelines/orders/summary?since=2026-01-01T00:00:00Z"),
     ("POST", f"{HISTORY}/{make_id(1)}/links"),
     ("POST", f"{HISTORY}/{make_id(1)}/stop"),
     ("PUT", f"{HISTORY}/{make_id(1)}/pin"),

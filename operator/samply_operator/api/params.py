@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, TypeVar
 from urllib.parse import parse_qs
@@ -37,6 +37,8 @@ KEPT = 1024
 """Parsed query strings that are cached, because pollers repeat theirs."""
 
 FORMATS: tuple[Format, ...] = jobs.FORMATS
+RANGE_FORMATS = jobs.RANGE_FORMATS
+SIDES = ("before", "after")
 OUTPUTS: tuple[Output, ...] = ("json", "text")
 DIFF_OUTPUTS: tuple[DiffOutput, ...] = ("json", "text", "svg")
 
@@ -111,11 +113,12 @@ class ExportQuery:
 
 @dataclass(frozen=True, slots=True)
 class FormatQuery:
-    """Conversion of a served profile. pprof has both measures."""
+    """Conversion of a served profile. pprof has both measures. `wanted`: of a range of time, merged."""
 
     format: Format | None = None
     measure: Measure | None = None
     by: By = "function"
+    wanted: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +141,10 @@ class SummaryQuery:
 
 @dataclass(frozen=True, slots=True)
 class MergedQuery:
-    """GET …/summary of a pipeline. `ids` empty: the last profile of each ordinal."""
+    """GET …/summary of a pipeline. `ids` empty: those of a range of time, or without one the last of each ordinal."""
 
     ids: tuple[str, ...] = ()
+    wanted: Filter | None = None
     output: Output | None = None
     limit: int = 20
     namespace: str | None = None
@@ -149,12 +153,13 @@ class MergedQuery:
 
 @dataclass(frozen=True, slots=True)
 class DiffQuery:
-    """GET …/diff: ids of two profiles."""
+    """GET …/diff: of both sides the id of a profile, or the profiles of a range of time."""
 
-    before: str
-    after: str
+    before: str | Filter
+    after: str | Filter
     output: DiffOutput | None = None
     limit: int = 30
+    namespace: str | None = None
     by: By = "function"
 
 
@@ -210,7 +215,7 @@ def parse_history_query(text: str) -> HistoryQuery:
         wanted=Filter(
             ordinal=_parse_ordinal(query),
             state=_parse_choice(query, "state", STATES),
-            words=tuple((_parse_pattern(query, "search", _SEARCH, "at most 200 characters") or "").lower().split()),
+            words=_parse_words(query),
             since=_parse_time(query, "since"),
             until=_parse_time(query, "until"),
         ),
@@ -233,6 +238,20 @@ def parse_format_query(text: str) -> FormatQuery:
         measure=_parse_choice(query, "measure", MEASURES),
         by=_parse_by(query),
     )
+
+
+@lru_cache(KEPT)
+def parse_last_query(text: str) -> FormatQuery:
+    """The format of the last profile, or of all in a range of time, where `ordinal` is which of them."""
+    query, shape = split(text), parse_format_query(text)
+    given = _list_given(query, "since", "until")
+    wanted = _parse_range(query, (*given, "ordinal"))
+    if not given and "search" in query:
+        raise _invalid("search", query["search"][0], "to be given with since or until")
+    if wanted and shape.format not in RANGE_FORMATS:
+        expected = f"one of {', '.join(RANGE_FORMATS)}, with since or until"
+        raise _invalid("format", shape.format or "", expected)
+    return replace(shape, wanted=wanted)
 
 
 def parse_link_query(text: str, max_secs: int) -> LinkQuery:
@@ -265,8 +284,12 @@ def parse_summary_query(text: str) -> SummaryQuery:
 def parse_merged_query(text: str) -> MergedQuery:
     query = split(text)
     ids = _parse_pattern(query, "ids", _IDS, f"ids of at most {MAX_MERGED} profiles, parted by commas")
+    wanted = _parse_range(query, _list_given(query, "since", "until"))
+    if ids and wanted:
+        raise _invalid("ids", ids, "not together with since or until")
     return MergedQuery(
         ids=tuple(ids.split(",")) if ids else (),
+        wanted=wanted,
         output=_parse_choice(query, "output", OUTPUTS),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 20,
         namespace=parse_namespace(query),
@@ -276,11 +299,14 @@ def parse_merged_query(text: str) -> MergedQuery:
 
 def parse_diff_query(text: str) -> DiffQuery:
     query = split(text)
+    times_given = _list_given(query, *(f"{side}_{word}" for side in SIDES for word in ("since", "until")))
+    before, after = (_parse_side(query, side, times_given) for side in SIDES)
     return DiffQuery(
-        before=_require_id(query, "before"),
-        after=_require_id(query, "after"),
+        before=before,
+        after=after,
         output=_parse_choice(query, "output", DIFF_OUTPUTS),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 30,
+        namespace=parse_namespace(query),
         by=_parse_by(query),
     )
 
@@ -317,6 +343,39 @@ def parse_timeline_query(text: str) -> TimelineQuery:
         buckets=_parse_whole(query, "buckets", 1, MAX_BUCKETS) or 400,
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 200,
     )
+
+
+def _list_given(query: Query, *keys: str) -> tuple[str, ...]:
+    return tuple(key for key in keys if key in query)
+
+
+def _parse_range(query: Query, given: tuple[str, ...], prefix: str = "") -> Filter | None:
+    """The good profiles that ended in a part of the time, with the history's words; None: no time is given. `prefix` of
+    since and until. Raises InvalidParam for what would be ignored without a time."""
+    since, until = _parse_time(query, f"{prefix}since"), _parse_time(query, f"{prefix}until")
+    if since is not None and until is not None and until <= since:
+        raise _invalid(f"{prefix}until", query[f"{prefix}until"][0], f"later than '{prefix}since'")
+    ordinal = None if query.get("ordinal") == [ALL] else _parse_ordinal(query)
+    words = _parse_words(query)
+    for key in () if given else _list_given(query, "search", *(() if ordinal is None else ("ordinal",))):
+        raise _invalid(key, query[key][0], "to be given with since or until")
+    if since is None and until is None:
+        return None
+    return Filter(ordinal=ordinal, state="Succeeded", words=words, since=since, until=until)
+
+
+def _parse_side(query: Query, side: str, times_given: tuple[str, ...]) -> str | Filter:
+    """The id of a profile, or a range of time."""
+    wanted = _parse_range(query, times_given, f"{side}_")
+    if wanted is None:
+        return _require_id(query, side)
+    if side in query:
+        raise _invalid(side, query[side][0], f"not together with {side}_since or {side}_until")
+    return wanted
+
+
+def _parse_words(query: Query) -> tuple[str, ...]:
+    return tuple((_parse_pattern(query, "search", _SEARCH, "at most 200 characters") or "").lower().split())
 
 
 def parse_time_range(query: Query) -> TimeRange | None:

@@ -51,8 +51,9 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "--mode": ("Auto", "InPlace", "BringOwn", "Ephemeral", "Pipeline"),
     "--ordinal": ("all", "0"),
     "--duration": ("10s", "30s", "1m", "5m"),
+    "--since": ("1h", "24h", "7d"),
 }
-TAKES_A_NAME = frozenset({"record", "preflight", "list", "get", "top", "diff", "open", "export"})
+TAKES_A_NAME = frozenset({"record", "preflight", "list", "get", "top", "diff", "flamegraph", "open", "export"})
 
 Look = Callable[[list[str]], Iterable[str]]
 

@@ -13,6 +13,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from msgspec.structs import replace
 
@@ -21,7 +22,7 @@ from samply_operator.cli import profile_commands
 from samply_operator.errors import InvalidSpec, SamplyOperatorError
 from samply_operator.model.check import Report
 from samply_operator.model.profile import Spec
-from samply_operator.plugin import completion, console, doctor, objects, service, viewer
+from samply_operator.plugin import completion, console, doctor, moments, objects, service, viewer
 from samply_operator.plugin.kubectl import Kubectl
 from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.attribution.labels import BYS
@@ -29,6 +30,7 @@ from samply_operator.rules import times
 from samply_operator.settings import DURATION_SECS
 
 POLL_SECS = 0.5
+SIDES = ("before", "after")
 EXAMPLES = """\
 examples:
   kubectl samply record orders                       30 s of ordinal 0, with progress
@@ -36,8 +38,11 @@ examples:
   kubectl samply preflight orders                    check without recording
   kubectl samply list
   kubectl samply top orders                          the hottest functions of the newest profile
+  kubectl samply top orders --since 1h               of all profiles of the last hour together
   kubectl samply get orders -O orders.json.gz        save it
   kubectl samply diff profile-1b2c… profile-9f8e…    what changed between two profiles
+  kubectl samply diff orders --before-since 25h --before-until 24h --after-since 1h
+  kubectl samply flamegraph orders --since 1h        save a flame graph (SVG)
   kubectl samply open orders                         open it in Firefox Profiler
   kubectl samply console --service-account reader    the web console, until Ctrl-C
   kubectl samply export orders                       a support bundle in one zip
@@ -77,10 +82,19 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     top.add_argument("--limit", type=int, default=20, metavar="N")
     top.add_argument("--per-thread", action="store_true", help="the threads as well")
     _add_by(top)
-    diff = _add(commands, "diff", "what changed between two profiles")
+    _add_times(top)
+    diff = _add(commands, "diff", "what changed between two profiles, or two ranges of time")
     diff.add_argument("before", help="name of a SamplyProfile, or a pipeline (its newest)")
-    diff.add_argument("after")
+    diff.add_argument("after", nargs="?", help="likewise; of ranges of time only the pipeline is needed")
+    diff.add_argument("--ordinal", type=int, default=None, metavar="N", help="of a range of time (default: all)")
     _add_by(diff)
+    for side in SIDES:
+        _add_times(diff, f"{side}-")
+    graph = _add(commands, "flamegraph", "save a flame graph (SVG)")
+    _add_which(graph)
+    graph.add_argument("-O", "--out", type=Path, metavar="FILE", help="where to (default: NAME.svg)")
+    graph.add_argument("--by", choices=BYS, default="function", help="how samples are grouped (default: function)")
+    _add_times(graph)
     opening = _add(commands, "open", "open it in Firefox Profiler, served from this machine")
     _add_which(opening)
     opening.add_argument("--no-browser", action="store_true", help="print the link only")
@@ -134,6 +148,17 @@ def _add_by(parser: argparse.ArgumentParser) -> None:
 def _add_which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("which", help="name of a SamplyProfile, or a pipeline (its newest good profile)")
     parser.add_argument("--ordinal", type=int, default=None, metavar="N", help="of a pipeline")
+
+
+def _add_times(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    of = f" for {prefix.removesuffix('-').upper()}" if prefix else ""
+    parser.add_argument(
+        f"--{prefix}since",
+        type=moments.parse_now,
+        metavar="TIME",
+        help=f"all profiles of the pipeline that ended since then, merged{of}: {moments.ACCEPTED}",
+    )
+    parser.add_argument(f"--{prefix}until", type=moments.parse_now, metavar="TIME", help=f"that ended before{of}")
 
 
 class Plugin:
@@ -232,6 +257,10 @@ class Plugin:
         return 0
 
     def run_top(self) -> int:
+        if times_of := self._list_times(""):
+            self._refuse_with_times("per_thread", "rules")
+            query = {**times_of, **self._choose_of_range(), "limit": str(self.options.limit)}
+            return self._show_view(self.options.which, "summary", query)
         shown = self._find(self.options.which, self.options.ordinal)
         extra = [f"--limit={self.options.limit}", *(["--per-thread"] if self.options.per_thread else [])]
         for option, value in (("--coverage", shown.share), ("--lost-events", shown.lost_events)):
@@ -239,8 +268,76 @@ class Plugin:
         return self._on_files("top", [shown], [*extra, *self._choose_by()])
 
     def run_diff(self) -> int:
+        sides = {side: self._list_times(f"{side}_") for side in SIDES}
+        if any(sides.values()):
+            return self._diff_ranges(sides)
+        if self.options.after is None:
+            raise InvalidSpec("What is it compared with?", remedy="Name a second profile, or give --after-since TIME.")
+        if self.options.ordinal is not None:
+            raise InvalidSpec("--ordinal is of a range of time.", remedy="Give --before-since or --after-since too.")
         both = [self._find(self.options.before, None), self._find(self.options.after, None)]
         return self._on_files("diff", both, self._choose_by())
+
+    def _diff_ranges(self, sides: dict[str, dict[str, str]]) -> int:
+        """A side without times is a profile, by its name or the newest one of its pipeline."""
+        self._refuse_with_times("rules")
+        which = {"before": self.options.before, "after": self.options.after or self.options.before}
+        query, pipelines = dict(self._choose_of_range()), set()
+        for side, times_of in sides.items():
+            if times_of:
+                query |= times_of
+                pipelines.add(which[side])
+            else:
+                shown = self._find(which[side], None)
+                query[side] = shown.profile_id
+                pipelines.add(shown.pipeline)
+        if len(pipelines) > 1:
+            raise InvalidSpec(
+                f"These are of different pipelines: {', '.join(sorted(pipelines))}.",
+                remedy="Give the name of one pipeline for a range of time.",
+            )
+        return self._show_view(pipelines.pop(), "diff", query)
+
+    def run_flamegraph(self) -> int:
+        which, by = self.options.which, {"format": "svg", "by": self.options.by}
+        times_of = self._list_times("")
+        name, path, query = which, f"{self._path(which)}/samply_profile", {**times_of, **self._choose_of_range(), **by}
+        if not times_of:
+            shown = self._find(which, self.options.ordinal)
+            name = shown.name
+            path, query = f"{self._path(shown.pipeline)}/samply_profiles/{shown.profile_id}/profile", by
+        out: Path = self.options.out or Path(f"{name.replace('/', '-')}.svg")
+        with self._open() as client:
+            size = client.save_view(path, query, out)
+        self._print({"file": str(out), "size_bytes": size}, f"{out}: {size} bytes; open it in a browser")
+        return 0
+
+    def _list_times(self, prefix: str) -> dict[str, str]:
+        """As the HTTP interface has them; empty: no range of time was given."""
+        given = {f"{prefix}{word}": getattr(self.options, f"{prefix}{word}") for word in ("since", "until")}
+        return {key: value for key, value in given.items() if value is not None}
+
+    def _choose_of_range(self) -> dict[str, str]:
+        ordinal = self.options.ordinal
+        chosen = {"namespace": self.namespace, "by": self.options.by}
+        return chosen if ordinal is None else {**chosen, "ordinal": str(ordinal)}
+
+    def _refuse_with_times(self, *names: str) -> None:
+        for name in names:
+            if getattr(self.options, name):
+                raise InvalidSpec(
+                    f"--{name.replace('_', '-')} does not work on a range of time.", remedy="Name one profile instead."
+                )
+
+    def _show_view(self, pipeline: str, view: str, query: dict[str, str]) -> int:
+        with self._open() as client:
+            answer = client.read_view(f"{self._path(pipeline)}/{view}", {**query, "output": self.options.output})
+        text = answer.decode("utf-8", "replace")
+        self._print(json.loads(text) if self.options.output == "json" else None, text.rstrip("\n"))
+        return 0
+
+    def _path(self, pipeline: str) -> str:
+        return f"/v0/pipelines/{quote(pipeline, safe='')}"
 
     def _choose_by(self) -> list[str]:
         rules = self.options.rules

@@ -29,6 +29,9 @@ CURES = {
     403: "Its ServiceAccount, or key, needs more verbs on samplyprofiles: see docs/security.md.",
     404: "Or its ServiceAccount, or key, may not `get` samplyprofiles in that namespace.",
 }
+TIMEOUT_SECS = 60.0
+VIEW_SECS = 180.0
+"""The service lets a conversion wait for a minute, and work for 90 s."""
 LABEL = "app.kubernetes.io/name=samply-operator"
 
 
@@ -91,8 +94,16 @@ class ServiceClient:
         """The installation's checks that the caller may see."""
         return msgspec.json.decode(self._read("/v0/doctor"), type=Report)
 
-    def _read(self, path: str) -> bytes:
-        connection = self._connect()
+    def read_view(self, path: str, query: Mapping[str, str]) -> bytes:
+        """Something that the service computes for the request."""
+        return self._read(f"{path}?{urlencode(query)}", VIEW_SECS)
+
+    def save_view(self, path: str, query: Mapping[str, str], out: Path) -> int:
+        """The same into a file; returns its size."""
+        return self._save(f"{path}?{urlencode(query)}", out, VIEW_SECS)
+
+    def _read(self, path: str, timeout_secs: float = TIMEOUT_SECS) -> bytes:
+        connection = self._connect(timeout_secs)
         with contextlib.closing(connection):
             connection.request("GET", path, headers=self._headers())
             response = connection.getresponse()
@@ -101,14 +112,14 @@ class ServiceClient:
                 raise _build_refusal(response.status, body)
             return body
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self, timeout_secs: float) -> http.client.HTTPConnection:
         """The certificate is not valid for 127.0.0.1; `kubectl port-forward` goes through the API server, which
         guarantees that the peer is the pod."""
         if not self.is_tls:
-            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_secs)
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout_secs, context=context)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -128,9 +139,9 @@ class ServiceClient:
         query = urlencode({"namespace": namespace, "limit": limit})
         return self._save(f"/v0/pipelines/{quote(pipeline, safe='')}/export?{query}", out)
 
-    def _save(self, path: str, out: Path) -> int:
+    def _save(self, path: str, out: Path, timeout_secs: float = TIMEOUT_SECS) -> int:
         """Leaves no partial file."""
-        connection = self._connect()
+        connection = self._connect(timeout_secs)
         part = out.with_name(out.name + ".part")
         try:
             connection.request("GET", path, headers=self._headers())

@@ -90,6 +90,19 @@ async def test_a_conversion_fetches_the_file_first(service: Service, tmp_path: P
     assert b"work" in answer.body
 
 
+async def test_a_range_of_time_fetches_its_files(service: Service, tmp_path: Path) -> None:
+    """Those that are no longer there are left out and listed."""
+    document = profile_maker.build([[profile_maker.Sample(("main", "work"), 1.0)] * 5])
+    data = profile_maker.save(document, tmp_path / "profile.json.gz").read_bytes()
+    for number in (1, 2, 3):
+        service.put(number, data)
+    await service.settle()
+    service.volume._objects.delete([find_object(service, 2)])  # type: ignore[attr-defined]
+    body = (await service.get("/v0/pipelines/orders/summary?since=2026-01-31T09:00:00Z")).read_json()
+    assert (body["ids"], body["all_profiles"]["samples"]) == ([make_id(3), make_id(1)], 10)
+    assert [(each["profile"], each["reason"]) for each in body["left_out"]] == [(make_id(2), "UnknownProfile")]
+
+
 async def test_many_at_once_get_the_same_bytes(service: Service) -> None:
     data = os.urandom(2_000_000)
     service.put(1, data)

@@ -7,11 +7,13 @@ samples, where one of the two has no CPU time, or of what the samples weigh, suc
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from samply_operator.profiles.analysis import breakdown, libraries, tally, weighing
+from samply_operator.profiles.analysis import breakdown, libraries, ranges, tally, weighing
 from samply_operator.profiles.analysis.breakdown import Measured
 from samply_operator.profiles.analysis.calltree import FunctionIndex
+from samply_operator.profiles.analysis.left_out import LeftOut
+from samply_operator.profiles.analysis.ranges import Adding
 from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.analysis.summary import Costs
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
@@ -44,7 +46,8 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """`measure` says what before and after are in: milliseconds of CPU ("cpu"), or the weight type of both ("samples",
-    "bytes", "tracing-ms"). `notes`: what has to be known beside the numbers, a sentence each.
+    "bytes", "tracing-ms"). `notes`: what has to be known beside the numbers, a sentence each. If one of the two is a
+    range of time: `ids_…` are the profiles that went in, `left_out_…` the others.
     """
 
     product_before: str
@@ -56,6 +59,10 @@ class Comparison:
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = field(default_factory=tuple)
     by: By = "function"
+    ids_before: tuple[str, ...] = field(default_factory=tuple)
+    ids_after: tuple[str, ...] = field(default_factory=tuple)
+    left_out_before: tuple[LeftOut, ...] = field(default_factory=tuple)
+    left_out_after: tuple[LeftOut, ...] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class Traits:
     weight_type: str
     has_cpu: bool
     has_samples: bool
-    builds: libraries.Builds
+    builds: tuple[libraries.Builds, ...]
     repeats: tuple[str, ...]
 
 
@@ -125,27 +132,50 @@ class _Both:
         self._found.append(breakdown.measure(profile, self._index, self._choice))
 
     def compare(self, limit: int) -> Comparison:
-        traits, found, index = self._traits, self._found, self._index
-        measure = choose_measure(*traits)
-        index.show_builds()
-        old, new = (_pick(each.costs, measure) for each in found)
-        changes = [
-            _build_change(index, number, old, new)
-            for number in range(len(index.functions))
-            if _is_seen(number, old, new)
-        ]
-        changes.sort(key=lambda change: (-abs(change.self_difference), -abs(change.total_difference), change.name))
-        return Comparison(
-            product_before=traits[0].product,
-            product_after=traits[1].product,
-            measure=weighing.name_measure(measure, traits[0].weight_type),
-            whole_before=old.whole,
-            whole_after=new.whole,
-            changes_total=len(changes),
-            changes=tuple(changes[:limit]),
-            notes=(*describe_traits(*traits), *describe_markers([(each.notes, each.markers) for each in found])),
-            by=self._choice.by,
-        )
+        return _compare(self._traits, self._found, self._index, limit, self._choice)
+
+
+def compare_ranges(before: Adding, after: Adding, *, limit: int = 30, choice: Choice = BY_FUNCTION) -> Comparison:
+    """The same for all profiles of two ranges of time, or of one and a profile."""
+    index = FunctionIndex()
+    sides = (before, after)
+    found = [ranges.sum_up(side, index, choice).measured for side in sides]
+    traits = [describe_range(side, which) for side, which in zip(sides, WHICH, strict=True)]
+    comparison = _compare(traits, found, index, limit, choice)
+    return replace(
+        comparison,
+        notes=(*comparison.notes, *describe_intervals(before, after)),
+        ids_before=tuple(part.id for part in before.parts),
+        ids_after=tuple(part.id for part in after.parts),
+        left_out_before=tuple(before.left_out),
+        left_out_after=tuple(after.left_out),
+    )
+
+
+def _compare(
+    traits: Sequence[Traits], found: Sequence[Measured], index: FunctionIndex, limit: int, choice: Choice
+) -> Comparison:
+    measure = choose_measure(traits[0], traits[1])
+    index.show_builds()
+    old, new = (_pick(each.costs, measure) for each in found)
+    changes = [
+        _build_change(index, number, old, new) for number in range(len(index.functions)) if _is_seen(number, old, new)
+    ]
+    changes.sort(key=lambda change: (-abs(change.self_difference), -abs(change.total_difference), change.name))
+    return Comparison(
+        product_before=traits[0].product,
+        product_after=traits[1].product,
+        measure=weighing.name_measure(measure, traits[0].weight_type),
+        whole_before=old.whole,
+        whole_after=new.whole,
+        changes_total=len(changes),
+        changes=tuple(changes[:limit]),
+        notes=(
+            *describe_traits(traits[0], traits[1]),
+            *describe_markers([(each.notes, each.markers) for each in found]),
+        ),
+        by=choice.by,
+    )
 
 
 def describe(profile: Profile, which: str) -> Traits:
@@ -157,8 +187,35 @@ def describe(profile: Profile, which: str) -> Traits:
         weight_type=weighing.find_weight_type(profile.threads),
         has_cpu=weighing.has_cpu_times(profile),
         has_samples=any(map(tally.has_stacks, profile.threads)),
-        builds=libraries.gather(profile.libs),
+        builds=(libraries.gather(profile.libs),),
         repeats=weighing.describe_repeats(profile),
+    )
+
+
+def describe_range(side: Adding, which: str) -> Traits:
+    """Of profiles that were read."""
+    without = side.list_untimed()
+    if side.is_alone:
+        place = f"the {which} profile ({side.parts[0].place})"
+    else:
+        is_partial = without and side.weight_type == weighing.SAMPLES
+        place = f"the {which} range ({without[0]})" if is_partial else f"the {which} range"
+    return Traits(
+        product=side.name,
+        place=place,
+        weight_type=side.weight_type,
+        has_cpu=not without,
+        has_samples=any(part.has_samples for part in side.parts),
+        builds=tuple(part.builds for part in side.parts),
+        repeats=tuple(note for part in side.parts for note in part.repeats),
+    )
+
+
+def describe_intervals(before: Adding, after: Adding) -> tuple[str, ...]:
+    return tuple(
+        f"In the {which} range: {note}"
+        for which, side in zip(WHICH, (before, after), strict=True)
+        for note in side.describe_intervals()
     )
 
 
@@ -187,7 +244,7 @@ def describe_traits(before: Traits, after: Traits) -> tuple[str, ...]:
     is_fallback = before.weight_type == weighing.SAMPLES and len(without) == 1
     return (
         *((f"Samples are compared: {without[0]} has no CPU times.",) if is_fallback else ()),
-        *libraries.describe_differences((before.builds, after.builds)),
+        *libraries.describe_differences((*before.builds, *after.builds)),
         *dict.fromkeys((*before.repeats, *after.repeats)),
     )
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from samply_operator.profiles.analysis import threads, weighing
+from samply_operator.profiles.analysis import breakdown, threads, weighing
 from samply_operator.profiles.analysis.calltree import Forest, FunctionIndex
+from samply_operator.profiles.analysis.ranges import Adding, Markers
 from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.analysis.weighing import WeighedThread
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.attribution.labels import Attribution
+from samply_operator.profiles.attribution.operators import MarkerFacts
 from samply_operator.profiles.format.profile import Profile
 
+ThreadFrames = Literal["none", "thread", "process"]
 THREAD = "thread"
 """The library of frames that are threads."""
 
@@ -61,6 +65,10 @@ class FlameTree:
                 for column in self.totals:
                     column[above] += column[node]
 
+    def select(self, columns: Sequence[int]) -> None:
+        """Keep only these, in this order."""
+        self.selves = [self.selves[column] for column in columns]
+
     def sum(self, column: int) -> float:
         if column not in self._sums:
             self._sums[column] = sum(self.selves[column])
@@ -105,3 +113,53 @@ def build(
     tree.index.show_builds()
     tree.close()
     return tree
+
+
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """What is laid over the tree of one profile: its threads, and what stands below each of them."""
+
+    threads: list[tuple[WeighedThread, tuple[int, ...]]]
+    notes: tuple[str, ...]
+    facts: MarkerFacts | None
+
+
+def build_ranges(
+    sides: Sequence[Adding], *, with_threads: ThreadFrames = "none", choice: Choice = BY_FUNCTION
+) -> tuple[FlameTree, list[Markers]]:
+    """Two columns for each range of time: what its samples weigh, and its CPU time; `select` those that are wanted,
+    then `close`. At the bottom are threads, or processes and threads above them; those of one name are one, whichever
+    profiles they are in. Raises ProfileError if nothing of a range can be added."""
+    tree = FlameTree(FunctionIndex(), array("i"), array("i"), [array("d") for _ in range(2 * len(sides))])
+    found = [Markers() for _ in sides]
+    for number, (side, markers) in enumerate(zip(sides, found, strict=True)):
+        for laid, part in side.each(lambda profile: _lay(profile, tree.index, with_threads, choice)):
+            _add(tree, laid, 2 * number, part.factor)
+            markers.add(laid.notes, laid.facts)
+            del laid  # before the next profile is read
+    return tree, found
+
+
+def _add(tree: FlameTree, laid: _Laid, column: int, factor: float) -> None:
+    for weighed, above in laid.threads:
+        tree.add(weighed, column, _scale(weighed.weight, factor), above=above)
+        tree.add(weighed, column + 1, weighed.cpu_us, above=above)
+
+
+def _lay(profile: Profile, index: FunctionIndex, with_threads: ThreadFrames, choice: Choice) -> _Laid:
+    """All of it is read before anything is added: a damaged profile is in no sum."""
+    attribution = choice.build(profile)
+    processes = threads.name_processes(profile)
+
+    def find_above(weighed: WeighedThread) -> tuple[int, ...]:
+        thread = weighed.thread
+        own = index.number(thread.name or thread.tid, THREAD)
+        frames = {"none": (), "thread": (own,), "process": (index.number(processes[thread.pid], THREAD), own)}
+        return (*frames[with_threads], *weighed.above)
+
+    weighed = [(each, find_above(each)) for each in weighing.weigh_by(profile, index, attribution)]
+    return _Laid(weighed, *breakdown.describe_markers(attribution))
+
+
+def _scale(values: dict[int, float], factor: float) -> dict[int, float]:
+    return values if factor == 1.0 else {node: value * factor for node, value in values.items()}

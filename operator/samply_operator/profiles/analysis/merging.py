@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from samply_operator.profiles.analysis import breakdown, libraries, summary, weighing
 from samply_operator.profiles.analysis.calltree import FunctionIndex
+from samply_operator.profiles.analysis.left_out import LeftOut
 from samply_operator.profiles.analysis.libraries import Builds
 from samply_operator.profiles.analysis.summary import Costs, ThreadCost
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
@@ -25,6 +26,9 @@ class Merged:
     """`profiles` are the sums of each file (in the order given), under its product's name. `weight_type`: what samples
     weigh in, as the format calls it (samples, bytes, tracing-ms). `measure`: what percentages and orders of all tables
     are of, "cpu" or the weight type. `notes`: what has to be known beside the numbers.
+
+    Of a range of time, `profiles` have their times as names, and no functions of their own; `ids` are theirs, in the
+    same order, and `left_out` are the others.
     """
 
     interval_ms: float
@@ -34,15 +38,22 @@ class Merged:
     measure: str = weighing.SAMPLES
     notes: tuple[str, ...] = field(default_factory=tuple)
     by: By = "function"
+    ids: tuple[str, ...] = field(default_factory=tuple)
+    left_out: tuple[LeftOut, ...] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Counting:
+    """What the samples of a profile weigh in, and how often they were taken. `place`: its name in messages."""
+
     place: str
-    """The file's name in messages."""
-    product: str
-    interval_ms: float
     weight_type: str
+    interval_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Part(Counting):
+    product: str
     costs: Costs
     builds: Builds
     repeats: tuple[str, ...]
@@ -112,7 +123,7 @@ def _measure(profile: Profile, index: FunctionIndex, before: list[_Part], choice
         problems=measured.notes,
     )
     _find_weight_type([*before, part])
-    return replace(part, costs=_scale(part.costs, _find_factor(before[0], part))) if before else part
+    return replace(part, costs=scale_costs(part.costs, find_factor(before[0], part))) if before else part
 
 
 def _find_weight_type(parts: list[_Part]) -> str:
@@ -128,8 +139,9 @@ def _find_weight_type(parts: list[_Part]) -> str:
     return next(iter(by_type), weighing.SAMPLES)
 
 
-def _find_factor(first: _Part, part: _Part) -> float:
-    """By which its samples are brought to the first one's interval. What weighs bytes or time is what it is."""
+def find_factor(first: Counting, part: Counting) -> float:
+    """By which its samples are brought to the first one's interval. What weighs bytes or time is what it is. Raises
+    NotInProfile if one of the intervals is unknown."""
     if part.weight_type != weighing.SAMPLES or part.interval_ms == first.interval_ms:
         return 1.0
     for each in (first, part):
@@ -149,7 +161,7 @@ def _name(parts: list[_Part]) -> list[str]:
     return [part.product if count[part.product] == 1 else f"{part.product}, {part.place}" for part in parts]
 
 
-def _scale(costs: Costs, factor: float) -> Costs:
+def scale_costs(costs: Costs, factor: float) -> Costs:
     if factor == 1.0:
         return costs
     return replace(

@@ -5,8 +5,10 @@ Sums have one unit and no negative terms: what cannot be added is reported befor
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from samply_operator.profiles.analysis import calltree, tally
 from samply_operator.profiles.analysis.calltree import Forest, FunctionIndex
@@ -91,7 +93,16 @@ def number_frames(attribution: Attribution, bucket: int, index: FunctionIndex) -
     return tuple(index.number(label.title, label.kind) for label in shown)
 
 
-def walk_up(forest: Forest, node: int) -> list[int]:
+class Nodes(Protocol):
+    """A call tree, parents first."""
+
+    @property
+    def parent(self) -> array[int]: ...
+    @property
+    def func(self) -> array[int]: ...
+
+
+def walk_up(forest: Nodes, node: int) -> list[int]:
     """The functions from the root down to a node."""
     path = []
     while node != -1:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from samply_operator.profiles.analysis import breakdown, comparing, flametree, naming, weighing
 from samply_operator.profiles.analysis.flametree import FlameTree
+from samply_operator.profiles.analysis.ranges import Adding
 from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.format.profile import Profile
@@ -30,6 +31,10 @@ MIN_WIDTH = 0.3
 MAX_DEPTH = 1000
 """Rows of frames: 17,000 pixels. samply cuts stacks at 500; names of inlined functions and merged files add more."""
 
+MANY = 10
+"""Profiles that are left out of a range of time are named up to this number."""
+COLUMNS: dict[Measure, int] = {"samples": 0, "cpu": 1}
+"""Of the tree of a range of time."""
 ELIDED = "not drawn"
 """Shown as the library of frames that are too deep."""
 CHARACTER = 6.65
@@ -104,6 +109,57 @@ def compare(before: Profile, after: Profile, *, choice: Choice = BY_FUNCTION) ->
     title = f"{before.meta.product or 'before'} → {after.meta.product or 'after'}"
     facts = [_sum_up([tree.sum(1), tree.sum(0)], measure, unit), "widths as after"]
     return draw(tree, title=_name(title, measure, unit), facts=facts, unit=unit, notes=notes)
+
+
+def convert_range(side: Adding, *, measure: Measure | None = None, choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
+    """The flame graph of all profiles of a range of time; threads of one name are one. Raises ProfileError before the
+    first piece if nothing can be added."""
+    tree, (markers,) = flametree.build_ranges([side], with_threads="thread", choice=choice)
+    measure = measure or side.choose_measure()
+    unit = _name_unit(side, measure)
+    tree.select([COLUMNS[measure]])
+    tree.index.show_builds()
+    tree.close()
+    notes = (*side.describe(), *markers.describe(), *_list_left_out(side))
+    facts = [_sum_up([tree.sum(0)], measure, unit), _count(side)]
+    return draw(tree, title=_name(side.name, measure, unit), facts=facts, unit=unit, notes=notes)
+
+
+def compare_ranges(before: Adding, after: Adding, *, choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
+    """The differential one of two ranges of time, or of one and a profile."""
+    tree, found = flametree.build_ranges([after, before], choice=choice)
+    sides = (before, after)
+    traits = [comparing.describe_range(side, which) for side, which in zip(sides, comparing.WHICH, strict=True)]
+    measure = comparing.choose_measure(*traits)
+    unit = _name_unit(after, measure)
+    tree.select([COLUMNS[measure], 2 + COLUMNS[measure]])
+    tree.index.show_builds()
+    tree.close()
+    notes = (
+        *comparing.describe_traits(*traits),
+        *comparing.describe_markers([(markers.describe(), markers.first) for markers in reversed(found)]),
+        *comparing.describe_intervals(before, after),
+        *_list_left_out(before),
+        *_list_left_out(after),
+    )
+    facts = [_sum_up([tree.sum(1), tree.sum(0)], measure, unit), "widths as after"]
+    return draw(tree, title=_name(f"{before.name} → {after.name}", measure, unit), facts=facts, unit=unit, notes=notes)
+
+
+def _name_unit(side: Adding, measure: Measure) -> str:
+    return "µs of CPU" if measure == "cpu" else weighing.name_unit(side.weight_type)
+
+
+def _count(side: Adding) -> str:
+    count = len(side.parts)
+    out = f", {len(side.left_out)} left out" if side.left_out else ""
+    return f"{count} profile{'s' if count > 1 else ''}{out}"
+
+
+def _list_left_out(side: Adding) -> list[str]:
+    lines = [f"Left out: {each.title} ({each.reason}): {each.message}" for each in side.left_out[:MANY]]
+    more = len(side.left_out) - MANY
+    return [*lines, f"Left out: {more} more."] if more > 0 else lines
 
 
 def _sum_up(sums: Sequence[float], measure: Measure, unit: str) -> str:

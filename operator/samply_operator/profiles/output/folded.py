@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from samply_operator.profiles.analysis import threads, weighing
+from samply_operator.profiles.analysis import flametree, threads, weighing
 from samply_operator.profiles.analysis.calltree import FunctionIndex
+from samply_operator.profiles.analysis.flametree import FlameTree
+from samply_operator.profiles.analysis.ranges import Adding
 from samply_operator.profiles.analysis.selection import Measure
 from samply_operator.profiles.attribution.choosing import BY_FUNCTION, Choice
 from samply_operator.profiles.format.profile import Profile
@@ -32,3 +34,19 @@ def convert(profile: Profile, *, measure: Measure = "samples", choice: Choice = 
             if number != "0":
                 path = ";".join(names[func] for func in (*weighed.above, *weighing.walk_up(weighed.forest, node)))
                 yield f"{head};{path} {number}\n".encode()
+
+
+def convert_range(side: Adding, *, measure: Measure = "samples", choice: Choice = BY_FUNCTION) -> Iterator[bytes]:
+    """The same of all profiles of a range of time: a stack that several have is one line. Raises ProfileError before
+    the first line if nothing can be added."""
+    tree, _ = flametree.build_ranges([side], with_threads="process", choice=choice)
+    return _list_lines(tree, 0 if measure == "samples" else 1)
+
+
+def _list_lines(tree: FlameTree, column: int) -> Iterator[bytes]:
+    names = [display_names.flatten(function.name) for function in tree.index.functions]
+    for node, value in enumerate(tree.selves[column]):
+        number = weighing.format_number(value)
+        if number != "0":
+            path = ";".join(names[func] for func in weighing.walk_up(tree, node))
+            yield f"{path} {number}\n".encode()

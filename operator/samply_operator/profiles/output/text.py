@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from samply_operator.profiles.analysis import weighing
 from samply_operator.profiles.analysis.breakdown import LabelCost
 from samply_operator.profiles.analysis.comparing import Comparison
+from samply_operator.profiles.analysis.left_out import LeftOut
 from samply_operator.profiles.analysis.merging import Merged
 from samply_operator.profiles.analysis.summary import FunctionCost, Summary, ThreadCost
 from samply_operator.profiles.analysis.weighing import SAMPLES, name_unit
@@ -105,6 +106,25 @@ def render_merged(merged: Merged) -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_range(merged: Merged) -> str:
+    """The table of a range of time: all together, then what went in and what did not."""
+    lines = [f"{len(merged.profiles)} profiles: {merged.all_profiles.samples} samples"]
+    lines += render_notes(merged.notes)
+    lines += _render_thread(merged.all_profiles, "all profiles", merged, merged.by)
+    lines.append("")
+    for row in merged.profiles:
+        sums = render_sums(row.samples, row.weight, merged.weight_type, row.cpu_ms)
+        lines.append(f"{clean(row.name)}: {row.samples} samples{sums}")
+    return "\n".join([*lines, *render_left_out(merged.left_out)]) + "\n"
+
+
+def render_left_out(left_out: Iterable[LeftOut]) -> list[str]:
+    """A line for each profile of a range that is in no sum."""
+    return [
+        f"{clean(each.title)}: left out ({clean(each.reason)}): {clean(each.message, limit=500)}" for each in left_out
+    ]
+
+
 def render_comparison(comparison: Comparison) -> str:
     """The table of `profile diff`."""
     unit = "ms of CPU" if comparison.measure == "cpu" else clean(name_unit(comparison.measure))
@@ -113,6 +133,7 @@ def render_comparison(comparison: Comparison) -> str:
         f"{before}: {_show_whole(comparison.whole_before, comparison.measure)} {unit}",
         f"{after}: {_show_whole(comparison.whole_after, comparison.measure)} {unit}",
         *render_notes(comparison.notes),
+        *render_left_out((*comparison.left_out_before, *comparison.left_out_after)),
         f"Percentages are of {describe_measure(comparison.measure)} of each.",
         "",
         f"  self before %   after %   points   total before %   after %   points  {comparison.by}",

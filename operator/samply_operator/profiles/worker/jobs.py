@@ -6,6 +6,7 @@ from typing import Literal, TypedDict
 
 import msgspec
 
+from samply_operator.profiles.analysis.left_out import LeftOut
 from samply_operator.profiles.analysis.selection import Measure, Query
 from samply_operator.profiles.analysis.tally import TimeRange
 from samply_operator.profiles.attribution.labels import By
@@ -14,6 +15,8 @@ from samply_operator.profiles.symbols.label import Label
 
 Format = Literal["folded", "speedscope", "pprof", "svg"]
 FORMATS: tuple[Format, ...] = ("folded", "speedscope", "pprof", "svg")
+RangeFormat = Literal["folded", "svg"]
+RANGE_FORMATS: tuple[RangeFormat, ...] = ("folded", "svg")
 MEDIA_TYPES: dict[Format, str] = {
     "folded": "text/plain; charset=utf-8",
     "speedscope": "application/json",
@@ -114,6 +117,45 @@ class Merge(View, frozen=True, tag="merge"):
     output: Output = "json"
 
 
+class Parts(msgspec.Struct, frozen=True):
+    """The profiles of a range of time, in the order of the job's paths. `titles`: their names in tables; `name`: the
+    pipeline's. `left_out`: those without a file."""
+
+    ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    name: str = ""
+
+
+class MergeRange(View, frozen=True, tag="merge_range"):
+    """Answers `merging.Merged` as JSON, or a table. A profile that cannot be added is left out and listed."""
+
+    profiles: tuple[str, ...]
+    parts: Parts
+    limit: int = 20
+    output: Output = "json"
+
+
+class ConvertRange(View, frozen=True, tag="convert_range"):
+    """Answers all profiles of a range of time in another format, which has no order of time."""
+
+    profiles: tuple[str, ...]
+    parts: Parts
+    format: RangeFormat
+    measure: Measure | None = None
+
+
+class DiffRanges(View, frozen=True, tag="diff_ranges"):
+    """As Diff, of two ranges of time, or of one and a profile."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    before_parts: Parts
+    after_parts: Parts
+    limit: int = 30
+    output: Literal["json", "text", "svg"] = "json"
+
+
 class Asked(TypedDict):
     """The range that a summary covers."""
 
@@ -144,4 +186,19 @@ class Name(Job, frozen=True, tag="name"):
     circuit: str
 
 
-AnyJob = Facts | Bake | Pack | Top | Convert | Diff | DiffKinds | Merge | Tree | Timeline | Name
+AnyJob = (
+    Facts
+    | Bake
+    | Pack
+    | Top
+    | Convert
+    | ConvertRange
+    | Diff
+    | DiffKinds
+    | DiffRanges
+    | Merge
+    | MergeRange
+    | Tree
+    | Timeline
+    | Name
+)

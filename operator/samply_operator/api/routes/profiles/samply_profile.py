@@ -13,7 +13,7 @@ from samply_operator.api import params
 from samply_operator.api.app_keys import OPERATOR, SETTINGS
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files, representations
-from samply_operator.api.routes.profiles import all_ordinals, formats, stale_index
+from samply_operator.api.routes.profiles import all_ordinals, formats, ranges, stale_index
 from samply_operator.api.server.problems import NO_STORE
 from samply_operator.api.state import STATE, View
 from samply_operator.control.messages import StartAllRequest, StartReply, StartRequest
@@ -35,13 +35,15 @@ routes = web.RouteTableDef()
 
 @routes.get(PATH)
 async def get(request: web.Request) -> web.StreamResponse:
-    """The last profile of one ordinal, or why there is none."""
+    """The last profile of one ordinal, or why there is none; all of a range of time in one other format."""
     name = params.parse_pipeline(request.match_info)
     query = params.parse_profile_query(request.rel_url.raw_query_string)
-    shape = params.parse_format_query(request.rel_url.raw_query_string)
+    shape = params.parse_last_query(request.rel_url.raw_query_string)
     caller = await permissions.admit(request)
 
     def answer(view: View) -> Awaitable[web.StreamResponse]:
+        if shape.wanted:
+            return ranges.convert(request, view, caller, shape, shape.wanted, query.namespace)
         namespace = permissions.find_namespace(view, caller, name, query.namespace)
         return _answer(request, _decide(view, namespace or "", name, query), name, query, shape)
 

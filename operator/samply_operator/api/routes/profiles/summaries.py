@@ -13,13 +13,14 @@ from samply_operator.api import params
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import conversions
 from samply_operator.api.content.open_files import FILES
-from samply_operator.api.routes.profiles import all_ordinals, formats, samply_profiles, stale_index
+from samply_operator.api.routes.profiles import all_ordinals, formats, ranges, samply_profiles, stale_index
 from samply_operator.api.server.problems import NO_STORE
 from samply_operator.api.state import View
 from samply_operator.model.manifest import Manifest
 from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.worker import jobs
 from samply_operator.rules.serving import serve_all
+from samply_operator.rules.serving.history import Filter
 
 SUMMARY = samply_profiles.PATH + "/{profile_id}/summary"
 OPERATORS = samply_profiles.PATH + "/{profile_id}/operators"
@@ -75,7 +76,7 @@ async def _name_operators(request: web.Request, view: View, caller: permissions.
 
 @routes.get(MERGED)
 async def get_merged(request: web.Request) -> web.StreamResponse:
-    """Over the last profile of each ordinal, or over those that are named."""
+    """Over the last profile of each ordinal, over those that are named, or over those of a range of time."""
     query = params.parse_merged_query(request.rel_url.raw_query_string)
     caller = await permissions.admit(request)
     return await stale_index.answer(request, lambda view: _merge(request, view, caller, query))
@@ -85,6 +86,8 @@ async def _merge(
     request: web.Request, view: View, caller: permissions.Caller, query: params.MergedQuery
 ) -> web.StreamResponse:
     missing: tuple[int, ...] = ()
+    if query.wanted:
+        return await _merge_range(request, view, caller, query, query.wanted)
     if query.ids:
         chosen = tuple(samply_profiles.find_stored(request, view, caller, each) for each in query.ids)
     else:
@@ -98,6 +101,15 @@ async def _merge(
     )
     headers = {all_ordinals.MISSING: ", ".join(map(str, missing))} if missing else {}
     return await conversions.send(request, conversions.Made(job, chosen, MEDIA_TYPES[output], headers=headers))
+
+
+async def _merge_range(
+    request: web.Request, view: View, caller: permissions.Caller, query: params.MergedQuery, wanted: Filter
+) -> web.StreamResponse:
+    found = await ranges.find(request, view, caller, wanted, query.namespace)
+    output = query.output or _accept(request)
+    job = jobs.MergeRange(profiles=found.paths, parts=found.parts, limit=query.limit, output=output, by=query.by)
+    return await ranges.send(request, conversions.Made(job, found.manifests, MEDIA_TYPES[output]))
 
 
 def _find_last(
@@ -120,7 +132,7 @@ def _find_last(
 
 @routes.get(DIFF)
 async def get_diff(request: web.Request) -> web.StreamResponse:
-    """What changed between two profiles of one pipeline, as JSON, a table or a flame graph."""
+    """What changed between two profiles of one pipeline, or two ranges, as JSON, a table or a flame graph."""
     query = params.parse_diff_query(request.rel_url.raw_query_string)
     caller = await permissions.admit(request)
     return await stale_index.answer(request, lambda view: _compare(request, view, caller, query))
@@ -129,11 +141,39 @@ async def get_diff(request: web.Request) -> web.StreamResponse:
 async def _compare(
     request: web.Request, view: View, caller: permissions.Caller, query: params.DiffQuery
 ) -> web.StreamResponse:
-    before, after = (samply_profiles.find_stored(request, view, caller, each) for each in (query.before, query.after))
     output = query.output or _accept(request)
+    if isinstance(query.before, Filter) or isinstance(query.after, Filter):
+        return await _compare_ranges(request, view, caller, query, output)
+    before, after = (samply_profiles.find_stored(request, view, caller, each) for each in (query.before, query.after))
     paths = formats.find_path(request, before), formats.find_path(request, after)
     job = jobs.Diff(before=paths[0], after=paths[1], limit=query.limit, output=output, by=query.by)
     return await conversions.send(request, conversions.Made(job, (before, after), MEDIA_TYPES[output]))
+
+
+async def _compare_ranges(
+    request: web.Request,
+    view: View,
+    caller: permissions.Caller,
+    query: params.DiffQuery,
+    output: params.DiffOutput,
+) -> web.StreamResponse:
+    async def find(side: str | Filter) -> ranges.Range:
+        if isinstance(side, Filter):
+            return await ranges.find(request, view, caller, side, query.namespace)
+        return ranges.build_single(request, samply_profiles.find_stored(request, view, caller, side))
+
+    before, after = await find(query.before), await find(query.after)
+    job = jobs.DiffRanges(
+        before=before.paths,
+        after=after.paths,
+        before_parts=before.parts,
+        after_parts=after.parts,
+        limit=query.limit,
+        output=output,
+        by=query.by,
+    )
+    manifests = tuple({each.id: each for each in (*before.manifests, *after.manifests)}.values())
+    return await ranges.send(request, conversions.Made(job, manifests, MEDIA_TYPES[output]))
 
 
 def _accept(request: web.Request) -> jobs.Output:

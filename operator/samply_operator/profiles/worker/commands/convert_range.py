@@ -1,0 +1,18 @@
+"""All profiles of a range of time in the format of another program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from samply_operator.profiles.attribution.choosing import Choice
+from samply_operator.profiles.output import flamegraph, folded
+from samply_operator.profiles.worker.commands import adding
+from samply_operator.profiles.worker.jobs import ConvertRange
+
+
+def run(job: ConvertRange) -> Iterator[bytes]:
+    side = adding.add(job.profiles, job.parts, job, measure=job.measure, needs_samples=True)
+    choice = Choice(job.by, job.rules)
+    if job.format == "svg":
+        return flamegraph.convert_range(side, measure=job.measure, choice=choice)
+    return folded.convert_range(side, measure=job.measure or "samples", choice=choice)
