@@ -288,7 +288,7 @@ class Plugin:
                 query |= times_of
                 pipelines.add(which[side])
             else:
-                shown = self._find(which[side], None)
+                shown = self._find(which[side], self.options.ordinal)
                 query[side] = shown.profile_id
                 pipelines.add(shown.pipeline)
         if len(pipelines) > 1:
@@ -411,8 +411,9 @@ class Plugin:
         ]
         found = named or sorted(good, key=lambda one: one.created_at)[-1:]
         if not found:
+            good_one = "a stored profile" if ordinal is None else f"a stored profile of ordinal {ordinal}"
             raise InvalidSpec(
-                f"{self.namespace} has neither a SamplyProfile nor a pipeline with a stored profile named {which!r}.",
+                f"{self.namespace} has neither a SamplyProfile nor a pipeline with {good_one} named {which!r}.",
                 remedy="See `kubectl samply list`, or record one: kubectl samply record PIPELINE.",
             )
         if not found[0].profile_id:

@@ -54,7 +54,7 @@ class Engine:
         self.runs.on_end = self._see_end
         self.retention = Retention(context, world, changes.note_stored)
         self.deletions = Deletions(context, world, self.runs, changes.note_stored, self.activity)
-        self.comparisons = Comparisons(context, world, self.retention.read_stored, self.activity)
+        self.comparisons = Comparisons(context, world, self.retention.read_stored)
         self.queue: WorkQueue[Key] = WorkQueue(self.reconcile, name="recordings", activity=self.activity)
         self.admission = Admission(
             context,
@@ -159,6 +159,9 @@ class Engine:
         await self.runs.clean(lambda profile_id: self.world.find_profile(profile_id) is not None)
         for profile in list(self.world.unended.values()):
             self.queue.put(profile.key)
+        for profile in list(self.world.profiles.values()):
+            if profile.uid not in self.runs:
+                self.comparisons.see(profile)  # its manifest may have been in another pod's spool until now
         await self._retain()
         if self.world.is_synced:
             await self.deletions.sweep(tuple(self.retention.catalog.by_id.values()))

@@ -293,14 +293,25 @@ class Volume:
         with durable.translated(f"read profile {manifest.id}", self._medium):
             folder.mkdir(mode=0o750, exist_ok=True)
             with suppress(FileNotFoundError):
-                _link(source / layout.OPERATORS_FILE, folder / layout.OPERATORS_FILE)
+                self._link(source / layout.OPERATORS_FILE, folder / layout.OPERATORS_FILE)
             try:
-                _link(source / layout.PROFILE_FILE, folder / layout.PROFILE_FILE)
+                self._link(source / layout.PROFILE_FILE, folder / layout.PROFILE_FILE)
             except FileNotFoundError as error:
                 raise UnknownProfile(
                     f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id}
                 ) from error
         return folder / layout.PROFILE_FILE
+
+    def _link(self, source: Path, target: Path) -> None:
+        """A second name for a file, or a copy where the file system has no links."""
+        target.unlink(missing_ok=True)
+        try:
+            target.hardlink_to(source)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            with self.reserve(source.stat().st_size):
+                shutil.copyfile(source, target)
 
     # ---------------------------------------------------------------------------------------------------- journal
 
@@ -409,17 +420,6 @@ def _drop(path: Path) -> None:
         return
     except (IsADirectoryError, PermissionError):
         shutil.rmtree(path)
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name for a file, or a copy where the file system has no links."""
-    target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(source)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _hash(path: Path) -> str:

@@ -106,6 +106,15 @@ async def test_a_missing_file_is_left_out(service: Service) -> None:
     assert reasons == {make_id(2): "UnknownProfile", make_id(3): "UnreadableProfile"}
 
 
+async def test_a_file_that_was_cut_is_left_out(service: Service) -> None:
+    """Of it alone, not of the range."""
+    (path,) = service.volume.root.glob(f"profiles/{make_id(2)}/*.gz")  # type: ignore[attr-defined]
+    os.truncate(path, 10)
+    body = await ask(service, ALL)
+    assert body["ids"] == [make_id(5), make_id(1)]
+    assert (make_id(2), "StoreError") in [(each["profile"], each["reason"]) for each in body["left_out"]]
+
+
 async def test_it_is_cached_by_what_went_in(service: Service, tmp_path: Path) -> None:
     """Not by the times that were given."""
     first = await service.get(f"{SUMMARY}?{ALL}")
@@ -195,6 +204,13 @@ async def test_bad_parameters_of_a_comparison(service: Service, query: str, para
 
 async def test_a_flame_graph_and_folded_stacks(service: Service) -> None:
     url = f"/v0/pipelines/orders/samply_profile?{ALL}"
+    graph = (await service.get(f"{url}&format=svg")).body.decode()
+    assert "5 ms of CPU · 3 profiles, 1 left out" in graph
+    assert "Left out: 2026-01-31T09:03:30Z ordinal 0 (UnreadableProfile)" in graph
+    refused = (await service.get(f"{url}&format=folded")).assert_error(400, "NotInProfile")
+    assert refused["reason"] == "UnreadableProfile"
+    service.volume.remove(make_id(3))
+    await service.settle()
     answer = await service.get(f"{url}&format=folded")
     assert sorted(answer.body.decode().splitlines()) == ["app;thread-0;main;join 5", "app;thread-0;main;parse 5"]
     name = "2026-01-31T09:05:30Z-samply_profiles.folded.txt"
@@ -203,8 +219,7 @@ async def test_a_flame_graph_and_folded_stacks(service: Service) -> None:
     assert sorted(lines) == ["app;thread-0;main;join 1000", "app;thread-0;main;parse 500"]
     graph = (await service.get(f"{url}&format=svg")).body.decode()
     assert "<title>join [app] 2,500 µs of CPU, 50.00 %</title>" in graph
-    assert "5 ms of CPU · 3 profiles, 1 left out" in graph
-    assert "Left out: 2026-01-31T09:03:30Z ordinal 0 (UnreadableProfile)" in graph
+    assert "5 ms of CPU · 3 profiles" in graph
     changed = (await service.get(f"{DIFF}?{EARLY}&{LATE}&output=svg")).body.decode()
     assert "3.5 → 1.5 ms of CPU" in changed
 
@@ -231,6 +246,8 @@ async def test_too_many_are_refused(service: Service, monkeypatch: pytest.Monkey
     monkeypatch.setattr(profile_range, "MAX_PROFILES", 2)
     answer = await service.get(f"{SUMMARY}?{ALL}")
     details = answer.assert_error(400, "InvalidParam")
+    compared = await service.get(f"{DIFF}?before={make_id(1)}&after_{ALL}")
+    assert compared.assert_error(400, "InvalidParam")["parameter"] == "after_since"
     assert (details["profiles"], details["since"]) == (4, "2026-01-31T09:03:30.500Z")
     assert "narrower range" in answer.read_json()["message"]
     assert (await service.get(f"{SUMMARY}?since={details['since']}")).status == 200

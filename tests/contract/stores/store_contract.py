@@ -123,7 +123,7 @@ class StoreContract:
         place.store.remove(manifest.id)
         assert path.read_bytes() == b"profile"
         assert path.with_name(layout.OPERATORS_FILE).read_bytes() == b"nm"
-        with pytest.raises((StoreError, UnknownProfile)):
+        with pytest.raises(UnknownProfile):
             place.store.fetch_profile(manifest, place.store.tmp_path(manifest.id, "late"))
 
     def test_the_first_to_publish_an_id_stands(self, place: Place) -> None:

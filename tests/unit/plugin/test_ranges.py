@@ -126,6 +126,13 @@ def test_diff_of_a_range_and_a_profile(client: Client, which: tuple[str, ...]) -
     assert "before" not in query
 
 
+def test_the_profile_beside_a_range_is_of_the_same_pod(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """The newest one of the pipeline is of ordinal 0."""
+    assert run("diff", "orders", "--before-since", SINCE, "--ordinal", "7") == 1
+    assert "ordinal 7" in capsys.readouterr().err
+    assert client.asked == []
+
+
 def test_a_flame_graph(client: Client, tmp_path: Path) -> None:
     assert run("flamegraph", "orders", "--since", SINCE, "--by", "group") == 0
     assert run("flamegraph", "profile-1", "-O", str(tmp_path / "one.svg")) == 0

@@ -77,6 +77,13 @@ async def test_top_and_diff_come_back_typed(baked: Path) -> None:
     assert {change.self_difference for change in comparison.changes} == {0.0}
 
 
+async def test_an_answer_as_large_as_the_profile_is_refused(baked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process decodes it: only the child may be harmed by a profile whose names are megabytes."""
+    monkeypatch.setattr(bounded, "MAX_ANSWER_BYTES", 200)
+    with pytest.raises(errors.ProfileJobFailed, match="answer has more than"):
+        await bounded.top(baked, LIMITS)
+
+
 @pytest.mark.parametrize(("name", "expected"), [("dbsp-sampled-v57", KINDS), ("demo-v55", KINDS[:2])])
 async def test_two_profiles_are_compared_by_each_kind_that_both_have(name: str, expected: tuple[Kind, ...]) -> None:
     """Each as alone."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from samply_operator.errors import KubeUnavailable, StoreUnavailable
 from samply_operator.kube import objects
+from samply_operator.profiles.attribution.naming import NodeName, NodeNames
 from samply_operator.profiles.worker import bounded
 from samply_operator.recorder.storage import comparisons
 from samply_operator.settings import Settings
+from samply_operator.store import layout
 from samply_operator.store.volume import Volume
 from support import marker_maker, profile_maker
 from support.fake_cluster import FakeCluster, Json
@@ -29,9 +33,9 @@ LONG_SECS = 120.0
 """A recording and a comparison start several processes."""
 
 
-def write_profile(path: Path, *, sort: int, hash_: int, **changes: Any) -> str:
+def write_profile(path: Path, *, sort: int, hash_: int, other: str = "hash", **changes: Any) -> str:
     """A profile with so many samples of two functions, in two operators."""
-    samples = [*([Sample(("main", "sort"))] * sort), *([Sample(("main", "hash"))] * hash_)]
+    samples = [*([Sample(("main", "sort"))] * sort), *([Sample(("main", other))] * hash_)]
     document = profile_maker.build([samples], **changes)
     evaluated = [evaluate(1, sort + 0.5, "Sort nn2"), evaluate(sort + 0.5, sort + hash_ + 1, "Map nn3")]
     marker_maker.add(document, 0, evaluated)
@@ -86,7 +90,7 @@ async def test_functions_groups_and_operators_that_changed_are_in_the_status(
 ) -> None:
     pod.write("before.json.gz", sort=300, hash_=700)
     await record(operator, "p-1")
-    pod.write("after.json.gz", sort=800, hash_=200, build_id="B0")
+    pod.write("after.json.gz", sort=800, hash_=200)
     status = await record(operator, "p-2", comparison=LAST | {"regressedAbove": 10})
     found = status["comparison"]
     first, second = (find_uid(operator, name) for name in ("p-1", "p-2"))
@@ -95,11 +99,73 @@ async def test_functions_groups_and_operators_that_changed_are_in_the_status(
     points = {each["name"]: round(each["points"]) for each in found["functions"]}
     assert points == {"sort": 50, "hash": -50}
     assert {each["name"]: round(each["points"]) for each in found["operators"]}.keys() >= {"Sort nn2", "Map nn3"}
-    assert any("Different builds of app" in note for note in found["notes"])
     assert found["path"] == f"/v0/pipelines/a/diff?before={first}&after={second}"
     assert find_condition(status) == ("True", "Regressed")
     await operator.reach(lambda: "Regressed" in operator.list_events("p-2"))
     assert list((operator.volume.root / "tmp").iterdir()) == []
+
+
+async def test_of_another_build_operators_and_nameless_functions_prove_nothing(
+    operator: OperatorProcess, pod: Pod
+) -> None:
+    """Both have other numbers there."""
+    pod.write("before.json.gz", sort=300, hash_=700, other="fun_1a2b")
+    await record(operator, "p-1")
+    pod.write("after.json.gz", sort=300, hash_=700, other="fun_1a2c", build_id="B0")
+    found = (await record(operator, "p-2", comparison=LAST | {"regressedAbove": 10}))["comparison"]
+    assert found["reason"] == "Compared"
+    assert [*found.get("functions", ()), *found.get("operators", ())] == []
+    assert any("Different builds of app" in note for note in found["notes"])
+    assert any("Operators are not compared" in note for note in found["notes"])
+
+
+async def test_names_of_one_profile_only_make_no_other_operators(operator: OperatorProcess, pod: Pod) -> None:
+    pod.write("before.json.gz", sort=300, hash_=700)
+    await record(operator, "p-1")
+    (folder,) = operator.volume.root.glob("profiles/*")
+    names = NodeNames({"nn2": NodeName("Sort", "sort", "is", view="totals")})
+    (folder / layout.OPERATORS_FILE).write_bytes(msgspec.json.encode(names))
+    pod.write("after.json.gz", sort=300, hash_=700)
+    found = (await record(operator, "p-2", comparison=LAST | {"regressedAbove": 10}))["comparison"]
+    assert (found["reason"], found.get("operators", [])) == ("Compared", [])
+
+
+async def test_a_manifest_that_comes_later_is_compared_then(
+    operator: OperatorProcess, pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was in another pod's spool."""
+    pod.write("before.json.gz", sort=30, hash_=70)
+    await record(operator, "p-1")
+    asked = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Volume, "read_manifest", lambda self, profile_id: asked.append(profile_id))
+        ask(operator.cluster, "p-2", comparison=LAST)
+        await operator.reach(lambda: find_uid(operator, "p-2") in asked and operator.engine.comparisons.queue.is_idle)
+        await operator.reach_phase("p-2", "Succeeded")
+        await operator.reach_rest()
+    assert "comparison" not in operator.find_status("p-2")
+    await operator.engine.sweep()
+    await operator.reach(lambda: operator.find_status("p-2").get("comparison"), LONG_SECS)
+
+
+async def test_a_comparison_that_waits_long_is_not_stuck(
+    operator: OperatorProcess, pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for all recordings that are finished; the liveness probe must not end the process meanwhile."""
+    pod.write("before.json.gz", sort=30, hash_=70)
+    await record(operator, "p-1")
+    began = asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bounded, "diff_kinds", hang)
+    ask(operator.cluster, "p-2", comparison=LAST)
+    await asyncio.wait_for(began.wait(), LONG_SECS)
+    later = time.monotonic() + 3600
+    monkeypatch.setattr(operator.engine.activity, "_now", lambda: later)
+    assert "comparisons" not in " ".join(operator.engine.activity.find_stuck())
 
 
 async def test_a_trigger_compares_by_itself_and_a_regression_is_told_there_too(

@@ -50,6 +50,7 @@ OTHERS = [
         ("Last", [earlier("renamed", 1, pipeline="old")], "renamed"),
         ("Last", [earlier("without id", 1, pipeline_id="")], "without id"),
         ("Last", [earlier("clock set back", -5, sequence=1)], "clock set back"),
+        ("Last", [earlier("a", 2), earlier("idle", 1, quality=Quality(samples=0))], "a"),
         ("Last", [], "no earlier profile of SamplyTrigger t-1"),
         ("SameHourYesterday", [earlier("a", 23.6), earlier("b", 24.2), earlier("c", 23.7)], "b"),
         ("SameHourYesterday", [earlier("of another", 24, trigger=None)], "of another"),

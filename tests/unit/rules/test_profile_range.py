@@ -88,5 +88,6 @@ def test_too_many_are_refused_with_a_range_that_fits(sizes_mib: list[int], fitti
         choose(history, 0)
     details = caught.value.details
     assert (details["parameter"], details["profiles"]) == ("since", len(sizes_mib))
+    assert f"such as since={details['since']}" in caught.value.remedy
     since = round((times.parse_time(str(details["since"])) - START) / 60)
     assert len(choose(history, since).split()) == fitting

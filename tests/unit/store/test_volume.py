@@ -44,6 +44,24 @@ def test_extra_files_lie_beside_the_profile(volume: Volume) -> None:
         assert file.read() == b"raw bytes"
 
 
+def test_a_copy_where_files_have_no_second_name_needs_room(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room that a recording has reserved is not taken from it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    def is_full(self: Volume, size_bytes: int) -> None:
+        raise StoreFull(f"no room for {size_bytes} bytes")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    manifest = put(volume, 1, b"profile")
+    assert volume.fetch_profile(manifest, volume.tmp_path(manifest.id, "copy")).read_bytes() == b"profile"
+    monkeypatch.setattr(Volume, "reserve", is_full)
+    with pytest.raises(StoreFull, match="7 bytes"):
+        volume.fetch_profile(manifest, volume.tmp_path(manifest.id, "another"))
+    assert list(volume.tmp_path(manifest.id, "another").iterdir()) == []
+
+
 def test_further_files_are_measured_and_the_profile_is_not(volume: Volume) -> None:
     manifest = make_manifest(1)
     for name, data in (("profile", b"profile"), ("raw", b"raw bytes"), ("names", b"nm")):

@@ -35,6 +35,8 @@ from samply_operator.profiles.worker import child, jobs
 Answer = TypeVar("Answer")
 PIECE = 64 << 10
 STDERR_BYTES = 64 << 10
+MAX_ANSWER_BYTES = 64 << 20
+"""Of what is decoded here. The names in a hostile profile may be as long as the profile."""
 NO_MEMORY = (b"MemoryError", b"OpenBLAS error: Memory allocation", b"failed to map segment")
 """Messages of Python, numpy's BLAS and the dynamic linker."""
 
@@ -115,6 +117,8 @@ async def _ask(job: jobs.AnyJob, shape: type[Answer], limits: Limits) -> Answer:
     async with contextlib.aclosing(stream(job, limits)) as pieces:
         async for piece in pieces:
             answer += piece
+            if len(answer) > MAX_ANSWER_BYTES:
+                raise build_failure("OutOfMemory", f"Its answer has more than {MAX_ANSWER_BYTES >> 20} MiB.", None)
     return msgspec.json.decode(answer, type=shape)
 
 

@@ -12,25 +12,25 @@ import logging
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from samply_operator.activity import Activity
 from samply_operator.discovery.object_table import Key
 from samply_operator.discovery.work_queue import WorkQueue
 from samply_operator.discovery.world import World
 from samply_operator.errors import KubeInvalid, ProfileError, StoreError, UnknownProfile
-from samply_operator.model.comparison import KINDS, Change, ComparisonSpec, ComparisonStatus
+from samply_operator.model.comparison import KINDS, Change, ComparisonSpec, ComparisonStatus, Kind
 from samply_operator.model.manifest import Manifest
 from samply_operator.model.profile import SamplyProfile
-from samply_operator.profiles.analysis import comparing
+from samply_operator.profiles.analysis import comparing, naming
 from samply_operator.profiles.errors import NotInProfile
 from samply_operator.profiles.worker import bounded
 from samply_operator.recorder import measures, reports
 from samply_operator.recorder.context import Context
 from samply_operator.rules.storage import comparison
 from samply_operator.rules.storage.comparison import Compared, NotCompared
+from samply_operator.store import layout
 from samply_operator.store.index import Catalog
 
 logger = logging.getLogger(__name__)
@@ -44,11 +44,10 @@ class Comparisons:
     """`queue.run` must be run. `read_stored`: what is stored just now. `find_trigger`: the SamplyTrigger of this name
     as Events want it, if there is one."""
 
-    def __init__(
-        self, context: Context, world: World, read_stored: Callable[[], Awaitable[Catalog]], activity: Activity
-    ) -> None:
+    def __init__(self, context: Context, world: World, read_stored: Callable[[], Awaitable[Catalog]]) -> None:
         self.find_trigger: Callable[[Key], Mapping[str, str] | None] = lambda key: None
-        self.queue: WorkQueue[Key] = WorkQueue(self.compare, name="comparisons", workers=1, activity=activity)
+        # Not watched by the liveness probe: it waits for recordings that are finished, and for files of any size.
+        self.queue: WorkQueue[Key] = WorkQueue(self.compare, name="comparisons", workers=1)
         self._context = context
         self._world = world
         self._read_stored = read_stored
@@ -125,16 +124,18 @@ class Comparisons:
         except UnknownProfile as error:
             return NotCompared("ComparisonFailed", error.message, baseline)
         limits = bounded.Limits(memory_bytes=self._context.settings.recording.finish_memory_bytes)
+        kinds, unmatched = _choose_kinds(baseline, own)
+        await asyncio.to_thread(_match_names, old, new)
         async with self._context.bakes:
             try:
-                found = await bounded.diff_kinds(old, new, limits, KINDS)
+                found = await bounded.diff_kinds(old, new, limits, kinds)
             except NotInProfile as error:
                 return NotCompared("NotComparable", str(error), baseline)
             except ProfileError as error:
                 return await self._explain(error, baseline, old, limits)
-        changes = {kind: [_convert(each) for each in found[kind].changes] for kind in KINDS if kind in found}
+        changes = {kind: [*_convert(found[kind].changes)] for kind in KINDS if kind in found}
         first = found["function"]
-        notes = dict.fromkeys(note for each in found.values() for note in each.notes)
+        notes = dict.fromkeys((*unmatched, *(each for one in found.values() for each in one.notes)))
         return Compared(baseline, first.measure, changes, tuple(notes))
 
     async def _explain(self, error: ProfileError, baseline: Manifest, old: Path, limits: bounded.Limits) -> NotCompared:
@@ -166,5 +167,25 @@ class Comparisons:
             await events.publish(trigger, "Warning", found.reason, f"{name}: {text}")
 
 
-def _convert(change: comparing.Change) -> Change:
-    return Change(change.name, change.self_before_percent, change.self_after_percent, change.self_difference)
+def _choose_kinds(baseline: Manifest, own: Manifest) -> tuple[tuple[Kind, ...], tuple[str, ...]]:
+    """What is compared, and a note on what is not."""
+    if len({baseline.program_build, own.program_build} - {""}) < 2:
+        return KINDS, ()
+    note = "Operators are not compared: another build of the program may number them differently."
+    return tuple(kind for kind in KINDS if kind != "operator"), (note,)
+
+
+def _match_names(*profiles: Path) -> None:
+    """Feldera's names of the operators count for both profiles or for none: otherwise one operator looks like two."""
+    names = [path.with_name(layout.OPERATORS_FILE) for path in profiles]
+    if not all(path.exists() for path in names):
+        for path in names:
+            path.unlink(missing_ok=True)
+
+
+def _convert(changes: Iterable[comparing.Change]) -> Iterator[Change]:
+    """Without functions that have no name and are in one profile only: in another build they have other addresses."""
+    for each in changes:
+        is_in_both = each.total_before_percent > 0 and each.total_after_percent > 0
+        if is_in_both or not naming.is_unresolved(each.name):
+            yield Change(each.name, each.self_before_percent, each.self_after_percent, each.self_difference)

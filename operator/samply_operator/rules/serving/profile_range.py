@@ -15,12 +15,14 @@ MAX_BYTES = 128 << 20
 them are read within the CPU time of one conversion."""
 
 
-def choose(attempts: Iterable[Manifest], wanted: Filter) -> tuple[Manifest, ...]:
-    """The good profiles of the range, in the given order (newest first). Raises InvalidParam if they are too many."""
+def choose(attempts: Iterable[Manifest], wanted: Filter, prefix: str = "") -> tuple[Manifest, ...]:
+    """The good profiles of the range, in the given order (newest first). Raises InvalidParam if they are too many;
+    `prefix` is that of the parameters since and until.
+    """
     found = tuple(each for each in attempts if each.outcome == "Succeeded" and history.is_attempt_wanted(wanted, each))
     fitting = _count_fitting(found)
     if fitting < len(found):
-        raise _build_too_many(found, fitting)
+        raise _build_too_many(found, fitting, f"{prefix}since")
     return found
 
 
@@ -38,15 +40,15 @@ def _size(manifest: Manifest) -> int:
     return manifest.file.size_bytes if manifest.file else 0
 
 
-def _build_too_many(found: Sequence[Manifest], fitting: int) -> InvalidParam:
+def _build_too_many(found: Sequence[Manifest], fitting: int, parameter: str) -> InvalidParam:
     size_bytes = sum(map(_size, found))
     since = min(each.finished_at for each in found[:fitting])
     return InvalidParam(
         f"The range has {len(found)} profiles of {size_bytes >> 20} MiB; one request merges at most {MAX_PROFILES} of "
         f"{MAX_BYTES >> 20} MiB together.",
-        remedy=f"Choose a narrower range, such as since={since} ({fitting} profiles), or one ordinal.",
+        remedy=f"Choose a narrower range, such as {parameter}={since} ({fitting} profiles), or one ordinal.",
         details={
-            "parameter": "since",
+            "parameter": parameter,
             "value": "",
             "expected": f"a range of at most {MAX_PROFILES} profiles and {MAX_BYTES} bytes",
             "profiles": len(found),

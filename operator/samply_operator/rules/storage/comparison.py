@@ -67,7 +67,7 @@ def is_due(profile: SamplyProfile) -> bool:
 
 
 def choose_baseline(wanted: Baseline, own: Manifest, stored: Iterable[Manifest]) -> Manifest | NotCompared:
-    """Of the good profiles of the same pod of the pipeline that are older than `own`."""
+    """Of the good profiles of the same pod of the pipeline that are older than `own` and have samples."""
     older = [each for each in stored if _is_older(each, own)]
     match wanted:
         case "Last":
@@ -104,6 +104,7 @@ def _is_older(found: Manifest, own: Manifest) -> bool:
         and found.id != own.id
         and found.outcome == "Succeeded"
         and found.file is not None
+        and found.quality.samples != 0
         and (found.namespace, found.ordinal) == (own.namespace, own.ordinal)
         and order.build_key(found) < order.build_key(own)
     )

@@ -231,10 +231,14 @@ class BucketStore(BucketReader):
         with suppress(UnknownProfile):
             return self._spool.fetch_profile(manifest, folder)
         size_bytes = manifest.file.size_bytes if manifest.file else 0
-        path = folder / layout.PROFILE_FILE
+        path, remote = folder / layout.PROFILE_FILE, uploads.build_path(manifest)
+        if self._objects.find(remote) is None:
+            raise UnknownProfile(
+                f"Profile '{manifest.id}' has no file in the bucket.", details={"profile": manifest.id}
+            )
         with self._spool.reserve(size_bytes), durable.translated(f"copy profile {manifest.id}", self.medium):
             with path.open("wb") as file:
-                for piece in self._objects.read_pieces(uploads.build_path(manifest)):
+                for piece in self._objects.read_pieces(remote):
                     file.write(piece)
             if (names_text := self.read_operators(manifest)) is not None:
                 (folder / layout.OPERATORS_FILE).write_bytes(names_text)

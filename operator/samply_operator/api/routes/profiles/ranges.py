@@ -36,15 +36,20 @@ class Range:
 
 
 async def find(
-    request: web.Request, view: View, caller: permissions.Caller, wanted: Filter, asked: str | None
+    request: web.Request,
+    view: View,
+    caller: permissions.Caller,
+    wanted: Filter,
+    asked: str | None,
+    prefix: str = "",
 ) -> Range:
-    """Raises InvalidParam if they are too many, NoSamplyProfile if there are none, UnknownProfile if no file of them is
-    there, UnknownPipeline, StoreError."""
+    """`prefix` is that of the parameters since and until. Raises InvalidParam if they are too many, NoSamplyProfile if
+    there are none, UnknownProfile or StoreError if no file of them is there, UnknownPipeline, StoreUnavailable."""
     name = params.parse_pipeline(request.match_info)
     namespace = permissions.find_namespace(view, caller, name, asked)
     if namespace is None:
         raise samply_profiles.build_absent(view, name)
-    found = profile_range.choose(view.catalog.list_history(namespace, name), wanted)
+    found = profile_range.choose(view.catalog.list_history(namespace, name), wanted, prefix)
     if not found:
         raise errors.NoSamplyProfile(
             f"Pipeline '{name}' has no stored profile that ended in this time.",
@@ -62,15 +67,18 @@ async def find(
     return Range(there, tuple(formats.find_path(request, each) for each in there), parts)
 
 
-async def _find_gone(request: web.Request, found: Sequence[Manifest]) -> dict[str, errors.UnknownProfile]:
-    gone: dict[str, errors.UnknownProfile] = {}
+async def _find_gone(request: web.Request, found: Sequence[Manifest]) -> dict[str, errors.SamplyOperatorError]:
+    """By id: those whose file is not there, or not as long as it was."""
+    gone: dict[str, errors.SamplyOperatorError] = {}
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def check(manifest: Manifest) -> None:
         async with limit:
             try:
                 await files.check_there(request, manifest)
-            except errors.UnknownProfile as error:
+            except errors.StoreUnavailable:
+                raise  # it concerns all of them
+            except (errors.UnknownProfile, errors.StoreError) as error:
                 gone[manifest.id] = error
 
     try:

@@ -157,12 +157,12 @@ async def _compare_ranges(
     query: params.DiffQuery,
     output: params.DiffOutput,
 ) -> web.StreamResponse:
-    async def find(side: str | Filter) -> ranges.Range:
+    async def find(name: str, side: str | Filter) -> ranges.Range:
         if isinstance(side, Filter):
-            return await ranges.find(request, view, caller, side, query.namespace)
+            return await ranges.find(request, view, caller, side, query.namespace, f"{name}_")
         return ranges.build_single(request, samply_profiles.find_stored(request, view, caller, side))
 
-    before, after = await find(query.before), await find(query.after)
+    before, after = await find("before", query.before), await find("after", query.after)
     job = jobs.DiffRanges(
         before=before.paths,
         after=after.paths,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from samply_operator.profiles.attribution.choosing import Choice
+from samply_operator.profiles.errors import NotInProfile
 from samply_operator.profiles.output import flamegraph, folded
 from samply_operator.profiles.worker.commands import adding
 from samply_operator.profiles.worker.jobs import ConvertRange
@@ -15,4 +16,11 @@ def run(job: ConvertRange) -> Iterator[bytes]:
     choice = Choice(job.by, job.rules)
     if job.format == "svg":
         return flamegraph.convert_range(side, measure=job.measure, choice=choice)
+    if side.left_out:
+        first = side.left_out[0]
+        raise NotInProfile(
+            f"{len(side.left_out)} profiles of the range cannot be added, such as {first.title}: {first.message}",
+            remedy="Folded stacks cannot list what is left out: use format=svg or the summary, or another range.",
+            details={"reason": first.reason},
+        )
     return folded.convert_range(side, measure=job.measure or "samples", choice=choice)
