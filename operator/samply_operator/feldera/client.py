@@ -31,7 +31,6 @@ CONNECT_SECS = 3.0
 DOWNLOAD_SECS = 300.0
 MAX_BYTES = 8 * 1024 * 1024
 """Of an answer that is kept in memory; thousands of pipelines fit."""
-MAX_METRICS_BYTES = 2 * 1024 * 1024
 MAX_GRAPH_BYTES = 64 * 1024 * 1024
 MAX_PROFILE_BYTES = 1024 * 1024 * 1024
 MAX_TEXT = 200
@@ -137,7 +136,7 @@ class FelderaClient:
 
     async def get_metrics(self, name: str, login: Login) -> bytes:
         """In Prometheus' text format."""
-        return await self._get(f"{_path(name)}/metrics", login, MAX_METRICS_BYTES)
+        return await self._get(f"{_path(name)}/metrics", login, MAX_BYTES)
 
     # ------------------------------------------------------------------------------------------- its own profiles
 

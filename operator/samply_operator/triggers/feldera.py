@@ -29,11 +29,14 @@ MAX_FAST = 8
 SLOW_SECS = 3.5
 MAX_SLOW = 4
 READ_SECS = 5.0
-"""A trigger waits no longer for its answers: the shortest `everySeconds`."""
+"""A trigger waits no longer for the answers of slow pipelines: the shortest `everySeconds`."""
 SHARED_SECS = 2.0
 NAMES_SECS = 15.0
+MAX_SERIES_BYTES = 2 * 1024 * 1024
+"""Of one pipeline's metrics without comments, which are kept for SHARED_SECS."""
 LONGEST_PAUSE_SECS = 60.0
 
+Asking = asyncio.Task[Value | FelderaError | None]
 Result = TypeVar("Result")
 
 
@@ -62,6 +65,7 @@ class FelderaValues:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._fast_slots = asyncio.Semaphore(MAX_FAST)
         self._slow_slots = asyncio.Semaphore(MAX_SLOW)
+        self._hung_slots = asyncio.Semaphore(MAX_SLOW)
         self._slow: dict[str, int] = {}
         """By id: how often in a row it has not answered."""
 
@@ -73,7 +77,8 @@ class FelderaValues:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def read(self, wanted: FelderaValue, places: Sequence[Place]) -> AsyncIterator[Answer | Skip | None]:
-        """First what is answered quickly, perhaps nothing, then the rest, which may take READ_SECS. A Skip if no
+        """First what is answered quickly, perhaps nothing, then the rest, which takes READ_SECS, or longer if there are
+        more pipelines than that many can be asked in. A Skip if no
         pipeline has a value and one did not answer."""
         if self._engine.context.feldera is None:
             yield Skip("SourceNotConfigured", "config.feldera.url is empty in the values of the operator's chart.")
@@ -95,10 +100,11 @@ class FelderaValues:
         quick = {task for task, name in tasks.items() if located[name].id not in self._slow}
         began = time.monotonic()
         try:
-            for is_last, group, limit_secs in ((False, quick, FAST_SECS), (True, set(tasks), READ_SECS)):
-                answers = await _collect(tasks, group, began + limit_secs)
+            for is_last in (False, True):
                 if is_last:
-                    answers |= {name: _build_unanswered(name, READ_SECS) for name in tasks.values()}
+                    answers = await self._collect_all(tasks, located, began + READ_SECS)
+                else:
+                    answers = await _collect(tasks, quick, began + FAST_SECS)
                 failed = {name: answer for name, answer in answers.items() if isinstance(answer, FelderaError)}
                 faults += failed.values()
                 silent |= failed.keys()
@@ -117,6 +123,15 @@ class FelderaValues:
             yield (
                 Skip("SourceUnreachable", str(faults[0])) if faults else Answer((), frozenset(about), frozenset(silent))
             )
+
+    async def _collect_all(
+        self, tasks: dict[Asking, str], located: Mapping[str, _Known], until: float
+    ) -> dict[str, Value | FelderaError | None]:
+        answers = await _collect(tasks, list(tasks), until)
+        # Of many pipelines some wait for a slot: each of them is answered, or slow, within FAST_SECS of having it.
+        while rest := [task for task, name in tasks.items() if located[name].id not in self._slow]:
+            answers |= await _collect(tasks, rest, time.monotonic() + FAST_SECS)
+        return answers | {name: _build_unanswered(name, READ_SECS) for name in tasks.values()}
 
     async def _locate(self) -> tuple[Mapping[str, tuple[str, Login]], FelderaError | None]:
         context = self._engine.context
@@ -189,7 +204,8 @@ class FelderaValues:
                     return await ask()
             except TimeoutError:
                 self._slow[known.id] = 0
-        async with self._slow_slots:
+        # One that did not answer the last time must not keep a slot from one that does, slowly.
+        async with self._hung_slots if self._slow.get(known.id) else self._slow_slots:
             began = time.monotonic()
             try:
                 async with asyncio.timeout(SLOW_SECS):
@@ -217,9 +233,7 @@ def find_pause(failures: int) -> float:
 
 
 async def _collect(
-    tasks: dict[asyncio.Task[Value | FelderaError | None], str],
-    group: Collection[asyncio.Task[Value | FelderaError | None]],
-    until: float,
+    tasks: dict[Asking, str], group: Collection[Asking], until: float
 ) -> dict[str, Value | FelderaError | None]:
     """By name, those of all `tasks` that have ended when the group has, or at that time; they are removed."""
     if group:
@@ -229,7 +243,13 @@ async def _collect(
 
 async def _get_metrics(client: FelderaClient, known: _Known) -> bytes:
     text = await client.get_metrics(known.name, known.login)
-    return await asyncio.to_thread(strip_comments, text)
+    series = await asyncio.to_thread(strip_comments, text)
+    if len(series) > MAX_SERIES_BYTES:
+        raise FelderaUnavailable(
+            f"Pipeline {known.name} has more than {MAX_SERIES_BYTES >> 20} MiB of metrics.",
+            remedy="Use a field of its stats, or a Prometheus that scrapes it.",
+        )
+    return series
 
 
 def _find(known: Mapping[str, tuple[str, Login]], ids: Sequence[str]) -> _Known | None:

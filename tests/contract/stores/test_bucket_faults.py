@@ -276,6 +276,26 @@ def test_files_whose_manifest_does_not_follow_are_deleted(place: BucketPlace) ->
     assert left.isdisjoint(orphans)
 
 
+def test_files_that_are_deleted_before_their_manifest_is_written_are_sent_again(place: BucketPlace) -> None:
+    """The upload of a pod goes on that was away for longer than the files without a manifest are kept."""
+    leader = place.bucket_store
+
+    def clean(step: str) -> None:
+        if step == "files-uploaded" and not deleted:
+            before = sum(1 for _ in place.objects.list(names.FILES))
+            leader._delete_orphans(now=time.time() + store.MARK_SECS + 60)
+            deleted.append(before - sum(1 for _ in place.objects.list(names.FILES)))
+
+    deleted: list[int] = []
+    standby = place.build(spool="former", fault=clean)
+    kept = put(Volume(standby.root), 1, b"the only copy")
+    standby.upload_spool()
+    assert deleted == [1]
+    assert place.read_file(kept) == b"the only copy"
+    assert standby.measure_backlog().attempts == 0
+    place.bucket_store = leader
+
+
 def test_the_cached_manifests_count_only_as_they_are_listed(
     place: BucketPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -593,6 +613,10 @@ def test_a_failure_in_the_bucket_leaves_the_good_file_in_the_spool(
     with standby.open_profile(kept.id) as file:
         assert file.read() == b"the only copy"
     assert leader.read_manifest(kept.id) == failure
+    leader.remove(kept.id)  # as retention does
+    standby.upload_spool()
+    assert place.read_file(kept) == b"the only copy"
+    assert leader.read_manifest(kept.id) == kept
     place.bucket_store = leader
 
 
@@ -779,6 +803,29 @@ def test_a_start_of_a_term_that_fails_changes_no_precedence(
         assert not again.lock()
     lock(again)
     assert again.read_entries().items == (make_entry(1, step="Collecting" if same_pod else "Recording"),)
+
+
+def test_a_term_whose_check_is_refused_changes_no_precedence(
+    place: BucketPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some providers refuse two writes of an object within a second."""
+    place.close()
+    doomed = place.open("pod")
+    doomed.write_entry(make_entry(1, step="Recording"))
+    doomed._away = StoreUnavailable("it does not answer.")
+    doomed.write_entry(make_entry(1, step="Collecting"))
+    kill(doomed)
+    again, replace, written = place.build("pod"), place.objects.replace, []
+
+    def refuse_second(path: str, data: bytes, e_tag: str) -> str:
+        written.append(path)
+        if written.count(names.LEADER) == 2:
+            raise StoreUnavailable("SlowDown")
+        return replace(path, data, e_tag)
+
+    monkeypatch.setattr(place.objects, "replace", refuse_second)
+    lock(again)
+    assert again.read_entries().items == (make_entry(1, step="Collecting"),)
 
 
 def fail(*_: object) -> NoReturn:

@@ -122,6 +122,8 @@ def test_own_rules_come_first_and_may_add_to_a_shipped_group(tmp_path: Path) -> 
         (Function("alloc_impl", "app", f"{RUST}alloc/src/alloc.rs:59"), "allocation"),
         (Function("deserialize", "app", f"{REGISTRY}serde_json-1.0.1:src/de.rs"), "serialization"),
         (Function("open", "app", f"{RUST}std/src/sys/fs/unix.rs"), "I/O"),
+        (Function("write", "app", f"{RUST}std/src/sys/pal/unix/fs.rs"), "I/O"),
+        (Function("connect", "app", f"{RUST}std/src/sys_common/net.rs"), "I/O"),
         (Function("_GI___libc_write", "libc.so.6"), "I/O"),
         (Function("write", "app", f"{REGISTRY}xxhash-rust-0.8.19:src/xxh3.rs"), None),
         (Function("poll", "app", "/src/feldera/crates/adapters/src/transport/kafka/input.rs"), "input connectors"),

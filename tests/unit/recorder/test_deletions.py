@@ -17,6 +17,7 @@ from samply_operator.model.manifest import ObjectOrigin
 from samply_operator.recorder import object_origin, runs
 from samply_operator.rules.storage import deletion
 from samply_operator.settings import Recording, Retention, Settings
+from samply_operator.store.volume import Volume
 from support.fake_cluster import FakeCluster
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, ask
 from support.stored import find_origin, forget, store
@@ -90,6 +91,22 @@ async def test_files_survive_their_namespace_or_crd(
     assert operator.volume.list_ids() == {kept}
     assert find_tombstones(operator) == []
     assert list(operator.engine.deletions.orphans) == [kept]
+
+
+async def test_without_a_profile_nothing_is_removed_elsewhere(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spool of another pod cannot have a profile of an object whose status says that there is none."""
+    monkeypatch.setattr(Volume, "may_exist", lambda self, profile_id: True)
+    removed: list[str] = []
+    monkeypatch.setattr(Volume, "remove", lambda self, profile_id, **_: removed.append(profile_id))
+    ask(cluster)  # there is no such pipeline
+    await operator.reach_phase("p-1", "Failed")
+    await operator.reach_rest()
+    operator.volume.has = lambda profile_id: False  # type: ignore[method-assign]  # nor is the failure kept
+    cluster.remove(path_of("p-1"))
+    await operator.reach(lambda: operator.engine.deletions.queue.is_idle)
+    assert removed == find_tombstones(operator) == []
 
 
 async def test_a_recording_continues_when_the_crd_is_deleted(operator: OperatorProcess, cluster: FakeCluster) -> None:

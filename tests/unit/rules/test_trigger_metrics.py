@@ -278,7 +278,9 @@ def test_a_value_per_second_or_per_another_one(per: str, divisor: float | None, 
     assert metrics.build_value(per, "a", 7, divisor, NOW) == expected
 
 
-@pytest.mark.parametrize(("raw", "expected"), [(3, 3.0), (True, 1.0), ("critical", 3.0), ("odd", None), (None, None)])
+@pytest.mark.parametrize(
+    ("raw", "expected"), [(3, 3.0), (True, 1.0), ("critical", 3.0), ("odd", None), (None, None), (10**400, None)]
+)
 def test_a_field_of_felderas_stats_as_a_number(raw: object, expected: float | None) -> None:
     assert metrics.read_number(raw) == expected
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from samply_operator.exposition import sum_series
+from samply_operator.feldera import directory
 from samply_operator.feldera.answers import Stats
 from samply_operator.feldera.client import FelderaClient, Login
 from samply_operator.model.trigger import FelderaValue
@@ -270,8 +272,65 @@ async def test_many_that_hang_hold_up_only_each_other(
         await operator.reach(lambda: all(count(each.name) for each in hanging))
         before = count("orders")
         await operator.reach(lambda: count("orders") >= before + 5)
-    assert most.pop("") <= feldera_values.MAX_FAST + feldera_values.MAX_SLOW
+    assert most.pop("") <= feldera_values.MAX_FAST + 2 * feldera_values.MAX_SLOW
     assert set(most.values()) == {1}
+
+
+class Source:
+    """Values of many pipelines, each of which answers after its own time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answer_secs: float) -> None:
+        self._answer_secs = {f"p-{number}": secs for number, secs in enumerate(answer_secs)}
+        self.places = [Place(name, 0, ids=(f"id of {name}",)) for name in self._answer_secs]
+
+        async def locate(*_: object) -> tuple[dict[str, tuple[str, Login]], None]:
+            return {f"id of {name}": (name, Login("key")) for name in self._answer_secs}, None
+
+        monkeypatch.setattr(directory, "locate", locate)
+        engine = SimpleNamespace(context=SimpleNamespace(feldera=self, settings=SETTINGS))
+        self.values = feldera_values.FelderaValues(engine)  # type: ignore[arg-type]
+
+    async def get_stats(self, name: str, login: Login) -> Stats:
+        await asyncio.sleep(self._answer_secs[name])
+        return Stats(global_metrics={"backlog": 7})
+
+    async def read(self) -> set[str]:
+        """Pipelines with a value."""
+        found: set[str] = set()
+        async for answer in self.values.read(FelderaValue(stat="backlog"), self.places):
+            found |= {value.pipeline for value in answer.values} if isinstance(answer, Answer) else set()
+        return found
+
+
+async def test_many_pipelines_are_all_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes longer than a trigger waits for a slow one."""
+    monkeypatch.setattr(feldera_values, "FAST_SECS", 0.5)
+    monkeypatch.setattr(feldera_values, "READ_SECS", 0.5)
+    source = Source(monkeypatch, *[0.1] * 80)
+    assert len(await source.read()) == 80
+    await source.values.close()
+
+
+async def test_a_slow_pipeline_is_read_beside_many_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feldera_values, "FAST_SECS", 0.1)
+    monkeypatch.setattr(feldera_values, "SLOW_SECS", 2.0)
+    monkeypatch.setattr(feldera_values, "READ_SECS", 1.5)
+    source = Source(monkeypatch, 0.4, *[3600.0] * 12)
+    source.values._slow |= {"id of p-0": 0} | {f"id of p-{number}": 1 for number in range(1, 13)}
+    assert [await source.read() for _ in range(2)] == [{"p-0"}] * 2
+    await source.values.close()
+
+
+async def test_of_metrics_only_the_series_count(
+    stage: Stage, orders: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feldera_values, "MAX_SERIES_BYTES", 200)
+    orders.metrics = "# HELP backlog many words\n" * 100 + "backlog 5000\n"
+    put_trigger(stage.cluster, when=build({"metric": "backlog"}), dryRun=True, limits=NO_LIMITS)
+    async with stage.run() as operator:
+        await operator.reach(lambda: stage.status().get("wouldHaveFired") == 1)
+        orders.metrics = "backlog 5000\n" * 100
+        await operator.reach(lambda: "MiB of metrics" in str(stage.status().get("lastNotFired")))
 
 
 async def test_one_that_hung_is_read_again_when_it_answers(

@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from samply_operator.activity import Activity
 from samply_operator.discovery.work_queue import WorkQueue
 from samply_operator.discovery.world import World
-from samply_operator.errors import CorruptManifest, StoreError
+from samply_operator.errors import CorruptManifest, StoreError, StoreUnavailable
 from samply_operator.model.manifest import JournalEntry, Manifest, ObjectOrigin, Tombstone
 from samply_operator.model.profile import SamplyProfile
 from samply_operator.recorder import object_origin
@@ -81,7 +81,7 @@ class Deletions:
 
     async def _open_tombstone(self, profile: SamplyProfile) -> None:
         run = self._runs.get(profile.uid)
-        if run is None and not await asyncio.to_thread(self._context.volume.may_exist, profile.uid):
+        if run is None and not await asyncio.to_thread(self._may_exist, profile):
             return
         tombstone = self._open[profile.uid] = Tombstone(
             id=profile.uid,
@@ -95,6 +95,15 @@ class Deletions:
             await asyncio.to_thread(self._context.volume.side_files.write_tombstone, tombstone)
         except StoreError as error:
             logger.warning("%s/%s: %s", profile.namespace, profile.name, error)
+
+    def _may_exist(self, profile: SamplyProfile) -> bool:
+        """Another pod's spool may have it only if its status says that it is stored, or does not say yet."""
+        volume, stored = self._context.volume, profile.status.profile
+        may_be_stored = not profile.has_ended or (stored is not None and stored.id and not stored.removed_at)
+        try:
+            return volume.may_exist(profile.uid) if may_be_stored else volume.has(profile.uid)
+        except StoreUnavailable:
+            return True
 
     async def _find_origin(self, profile: SamplyProfile) -> ObjectOrigin:
         try:

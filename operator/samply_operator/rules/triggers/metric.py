@@ -276,7 +276,10 @@ def read_number(value: object) -> float | None:
     """Of a field of Feldera's stats."""
     if isinstance(value, str):
         return LEVELS.get(value)
-    return float(value) if isinstance(value, int | float) else None
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:  # an integer of hundreds of digits
+        return None
 
 
 def build_value(per: str, pipeline: str, value: float | None, divisor: float | None, at: float) -> Value | None:

@@ -140,10 +140,14 @@ class Fence:
         return self._objects.replace(names.LEADER, data, e_tag)
 
     def _check_conditions(self, data: bytes, e_tag: str | None) -> None:
-        """The write that started the term must fail when it is repeated. Raises StoreUnavailable."""
+        """The write that started the term must fail when it is repeated. Raises StoreUnavailable if it does not."""
         try:
             self._write(data, e_tag)
         except StoreConflict:
+            return
+        except StoreUnavailable as error:
+            # The term has begun, and the spool must know it. The next start checks again.
+            logger.warning("whether the bucket's server obeys conditions of writes is not known yet: %s", error)
             return
         raise StoreUnavailable(
             "the bucket's server ignores the conditions of writes (If-Match, If-None-Match), so that two operators "

@@ -184,11 +184,20 @@ class BucketStore(BucketReader):
         if (away := self._away) is not None:
             raise StoreUnavailable(f"cannot remove profile {profile_id} now: {away.message}", remedy=away.remedy)
         self._check_term()
-        self._objects.write(names.build_removed(profile_id), b"")
+        if not self._is_failure(profile_id):
+            self._objects.write(names.build_removed(profile_id), b"")
         self._catalog.forget(profile_id)
         self._delete(profile_id)
         self._extra_sizes.pop(profile_id, None)
         return was_spooled or is_known
+
+    def _is_failure(self, profile_id: str) -> bool:
+        """In the bucket. It is removed without a marker: another pod's spool may have a good file of this id, which
+        can be uploaded afterwards."""
+        with suppress(CorruptManifest):
+            found = self._catalog.read(profile_id)
+            return found is not None and found.file is None
+        return False
 
     def may_exist(self, profile_id: str) -> bool:
         """Whether it is stored, or may be in the spool of another pod."""
@@ -383,12 +392,23 @@ class BucketStore(BucketReader):
 
     def _delete_orphans(self, now: float) -> None:
         """Files of uploads that were interrupted and not repeated, since their spool is gone."""
-        old = [found.path for found in self._objects.list(names.FILES) if now - found.modified_at > MARK_SECS]
-        known = self._catalog.list() | self._spool.list_ids()  # last: a manifest may have followed meanwhile
-        orphans = [path for path in old if (profile_id := names.parse_folder(path)) and profile_id not in known]
-        self._objects.delete(orphans)
-        if orphans:
-            logger.info("%d files without a manifest were deleted in the bucket", len(orphans))
+        known = self._spool.list_ids() | self._catalog.list()  # in this order: uploads move from one to the other
+        old: dict[str, list[str]] = {}
+        recent: set[str] = set()
+        for found in self._objects.list(names.FILES):
+            profile_id = names.parse_folder(found.path)
+            if profile_id is None or profile_id in known:
+                continue
+            if now - found.modified_at > MARK_SECS:
+                old.setdefault(profile_id, []).append(found.path)
+            else:
+                recent.add(profile_id)  # it is being uploaded
+        for profile_id in old.keys() - recent:
+            self._check_term()
+            # A manifest may have followed meanwhile. If it follows now, the uploading process sends the files again.
+            if not self._spool.has(profile_id) and self._objects.read(names.build_manifest(profile_id)) is None:
+                self._objects.delete(old[profile_id])
+                logger.info("%d files of %s without a manifest were deleted", len(old[profile_id]), profile_id)
 
     def _drain(self) -> None:
         """Send the content of the spool. An item that fails for its own reason does not block the others."""

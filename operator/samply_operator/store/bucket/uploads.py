@@ -52,12 +52,14 @@ class Uploads:
         with self._own(profile_id):
             # A removal after this look hides the manifest, and the writer's thread deletes it.
             if self._objects.read(names.build_removed(profile_id)) is not None:  # `find` would hide a refusal
-                self._spool.remove(profile_id)
+                if self._spool.remove(profile_id):
+                    logger.info("%s was removed from the bucket: the spool discards it", profile_id)
                 return None
             standing = self.copy(profile_id)
             if standing is None:
                 return None
             self._fault("manifest-written")
+            self._restore(standing)
             self._on_stored(standing)
             self._spool.remove(profile_id)
             self._fault("spool-removed")
@@ -88,6 +90,15 @@ class Uploads:
     def send(self, manifest: Manifest) -> Manifest:
         """Send the spool's files that are not in the bucket, and the manifest unless there is one. Returns the one in
         the bucket. Raises StoreError, OSError."""
+        whole, sent = self._send_files(manifest)
+        try:
+            self._objects.create(names.build_manifest(manifest.id), documents.encode(whole))
+        except StoreConflict:
+            return self._give_way(whole, sent)
+        return whole
+
+    def _send_files(self, manifest: Manifest) -> tuple[Manifest, list[str]]:
+        """The manifest with all files, and their paths in the bucket."""
         folder = self._spool.root / layout.build_folder(manifest.id)
         sent = []
         if manifest.file is not None:
@@ -99,12 +110,19 @@ class Uploads:
             where = names.build_extra(manifest.id, extras[path.name].sha256, path.name)
             sent.append(self._send_file(path, where, extras[path.name], None))
         self._fault("files-uploaded")
-        whole = msgspec.structs.replace(manifest, extras=extras)
-        try:
-            self._objects.create(names.build_manifest(manifest.id), documents.encode(whole))
-        except StoreConflict:
-            return self._give_way(whole, sent)
-        return whole
+        return msgspec.structs.replace(manifest, extras=extras), sent
+
+    def _restore(self, standing: Manifest) -> None:
+        """Send again what the writer took for the leftovers of an upload before the manifest was written. Raises
+        StoreError: then the spool keeps its copy."""
+        kept = list_files(standing)
+        if all(self._objects.find(path) for path in kept):
+            return
+        manifest = self._spool.read_manifest(standing.id)
+        if manifest is not None:
+            with durable.translated(f"read profile {standing.id} in the spool"):
+                _, sent = self._send_files(manifest)
+            self._objects.delete([path for path in sent if path not in kept])
 
     def _send_file(self, path: Path, where: str, facts: StoredFile, manifest: Manifest | None) -> str:
         """Its name in the bucket, after verification."""
