@@ -153,7 +153,8 @@ def test_an_alert_of_a_real_alertmanager_becomes_a_profile(
         when={"alert": {"matchLabels": {"alertname": alerting.ALERT}}},
         template={"durationSeconds": 1},
     )
-    kubectl.poll(lambda: get_status(pipeline, name).get("when") == "alert", timeout=15, what=f"{name} is known")
+    kubectl.poll(lambda: get_status(pipeline, name).get("when"), timeout=15, what=f"{name} is known")
+    assert get_status(pipeline, name)["when"] == f"alert {alerting.ALERT}"
     url = f"http://127.0.0.1:{service.port}/v0/alerts"
     with Alerting(folder, pipeline.name, url, service.token) as source:
         source.exporter.step_secs = 9.0

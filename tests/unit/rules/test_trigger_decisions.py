@@ -256,6 +256,21 @@ def test_a_dry_run_counts_apart() -> None:
     assert new.conditions[0]["reason"] == "DryRun"
 
 
+@pytest.mark.parametrize(
+    ("when", "shown"),
+    [
+        ({"schedule": {"every": "5m"}}, "every 5m"),
+        ({"schedule": {"cron": "0 2 * * *", "timeZone": "Europe/Berlin"}}, "0 2 * * * (Europe/Berlin)"),
+        ({"restart": {}}, "restart"),
+        ({"alert": {"matchLabels": {"severity": "page", "alertname": "StepsSlow"}}}, "alert StepsSlow severity=page"),
+        ({"alert": {"matchLabels": {"team": "a"}}}, "alert team=a"),
+        ({"alert": {"matchLabels": {"alertname": "x" * 80}}}, f"alert {'x' * 53}…"),
+    ],
+)
+def test_what_it_waits_for_in_a_few_words(when: dict[str, Any], shown: str) -> None:
+    assert status.describe_when(make_trigger(when=when).spec) == shown
+
+
 def test_a_fault_is_reported_as_the_reason() -> None:
     new = build_status(Decision(fault=Skip("InvalidSchedule", "cron: …")))
     assert (new.last_not_fired.reason, new.conditions[0]["reason"]) == ("InvalidSchedule", "InvalidSchedule")

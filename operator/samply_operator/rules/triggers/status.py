@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ AGAIN_SECS = 60.0
 """The same reason for not firing is written this often."""
 MESSAGE_LIMIT = 1000
 SHOWN = 5
+SHOWN_CHARACTERS = 60
+ALERT_NAME = "alertname"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,16 @@ def describe_when(spec: TriggerSpec) -> str:
         return f"every {schedule.every}" if schedule.every else f"{schedule.cron} ({schedule.time_zone})"
     if spec.when.metric is not None:
         return metric.describe(spec.when.metric)
+    if spec.when.alert is not None:
+        return _describe_alert(spec.when.alert.match_labels)
     return spec.when.kind
+
+
+def _describe_alert(labels: Mapping[str, str]) -> str:
+    """Its name comes first."""
+    named = [labels[ALERT_NAME]] if ALERT_NAME in labels else []
+    text = " ".join(["alert", *named, *(f"{key}={labels[key]}" for key in sorted(labels.keys() - {ALERT_NAME}))])
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
 
 
 def update(
