@@ -272,4 +272,4 @@ def test_the_table_against_other_charts_names_keys_that_exist() -> None:
             assert part in found, key
             found = found[part]
     groups = {key.partition(".")[0] for key in keys}
-    assert set(VALUES) - groups == {"config", "linkSecret", "replicas", "storageAccess"}
+    assert set(VALUES) - groups == {"config"}
