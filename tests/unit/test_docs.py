@@ -100,12 +100,3 @@ def test_scripts_exist(page: Path) -> None:
     """Each script of hack/ that a page names exists."""
     for script in re.findall(r"(?<![\w/])hack/[\w./-]*\w", page.read_text()):
         assert (REPOSITORY / script).exists(), f"{name(page)}: {script}"
-
-
-def test_the_comparison_of_charts_has_each_key() -> None:
-    """Each value at the top of values.yaml, except those that it leaves to other pages."""
-    values = (REPOSITORY / "charts" / "samply-operator" / "values.yaml").read_text()
-    page = (REPOSITORY / "docs" / "development" / "chart.md").read_text()
-    here = {cell for line in page.splitlines() if line.startswith("| ") for cell in line.split("|")[2:3]}
-    named = set(re.findall(r"`(\w+)", " ".join(here)))
-    assert set(re.findall(r"^(\w+):", values, re.MULTILINE)) - named == {"config"}
