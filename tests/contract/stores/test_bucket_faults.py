@@ -616,6 +616,7 @@ def test_a_failure_in_the_bucket_leaves_the_good_file_in_the_spool(
     leader.remove(kept.id)  # as retention does
     standby.upload_spool()
     assert place.read_file(kept) == b"the only copy"
+    assert leader.list_ids() == {kept.id}
     assert leader.read_manifest(kept.id) == kept
     place.bucket_store = leader
 

@@ -450,13 +450,6 @@ def _list_answers(kept: Mapping[tuple[str, str], Any]) -> list[Any]:
     return [each.answer for (_, what), each in list(kept.items()) if what == "metrics"]
 
 
-async def test_metrics_that_are_too_long_are_told(stage: Stage, orders: Pipeline) -> None:
-    orders.metrics = "# x\n" * 600_000
-    put_trigger(stage.cluster, when=build({"metric": "records_input_buffered"}))
-    async with stage.run():
-        await reach_reason(stage, "SourceUnreachable")
-
-
 async def test_many_triggers_share_what_feldera_says(
     stage: Stage, orders: Pipeline, feldera: FakeFeldera, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,10 +75,11 @@ class Catalog:
             if not self.is_removed(profile_id):
                 self.tags = {**self.tags, profile_id: e_tag}
 
-    def forget(self, profile_id: str) -> None:
-        """Removed by this process."""
+    def forget(self, profile_id: str, *, is_final: bool) -> None:
+        """Removed by this process; `is_final`: a manifest of this id that appears later is removed too."""
         with self._lock:
-            self._forgotten.add(profile_id)
+            if is_final:
+                self._forgotten.add(profile_id)
             self.tags = {known: e_tag for known, e_tag in self.tags.items() if known != profile_id}
 
     def is_removed(self, profile_id: str) -> bool:

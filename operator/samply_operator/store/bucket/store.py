@@ -184,9 +184,10 @@ class BucketStore(BucketReader):
         if (away := self._away) is not None:
             raise StoreUnavailable(f"cannot remove profile {profile_id} now: {away.message}", remedy=away.remedy)
         self._check_term()
-        if not self._is_failure(profile_id):
+        is_final = not self._is_failure(profile_id)
+        if is_final:
             self._objects.write(names.build_removed(profile_id), b"")
-        self._catalog.forget(profile_id)
+        self._catalog.forget(profile_id, is_final=is_final)
         self._delete(profile_id)
         self._extra_sizes.pop(profile_id, None)
         return was_spooled or is_known

@@ -118,6 +118,8 @@ class Uploads:
         kept = list_files(standing)
         if all(self._objects.find(path) for path in kept):
             return
+        if self._objects.read(names.build_removed(standing.id)) is not None:
+            return
         manifest = self._spool.read_manifest(standing.id)
         if manifest is not None:
             with durable.translated(f"read profile {standing.id} in the spool"):

@@ -16,6 +16,7 @@ def run(job: ConvertRange) -> Iterator[bytes]:
     choice = Choice(job.by, job.rules)
     if job.format == "svg":
         return flamegraph.convert_range(side, measure=job.measure, choice=choice)
+    lines = folded.convert_range(side, measure=job.measure or "samples", choice=choice)
     if side.left_out:
         first = side.left_out[0]
         raise NotInProfile(
@@ -23,4 +24,4 @@ def run(job: ConvertRange) -> Iterator[bytes]:
             remedy="Folded stacks cannot list what is left out: use format=svg or the summary, or another range.",
             details={"reason": first.reason},
         )
-    return folded.convert_range(side, measure=job.measure or "samples", choice=choice)
+    return lines
