@@ -191,8 +191,8 @@ def test_one_line_summarizes_the_profile(namespace: str) -> None:
     patch(namespace, target, "merge", {"status": samples.STATUSES["stored"]}, "--subresource=status")
     header, line = kubectl.succeed("-n", namespace, "get", "sprof", target).splitlines()
     assert header.split() == [
-        "NAME", "PIPELINE", "ORDINAL", "PHASE", "DURATION", "SAMPLES", "COVERAGE", "VERDICT", "SIZE", "REASON", "CHANGE",
-        "AGE",
+        "NAME", "PIPELINE", "ORDINAL", "PHASE", "DURATION", "SAMPLES", "COVERAGE", "VERDICT", "SIZE", "REASON",
+        "CHANGE", "AGE",
     ]  # fmt: skip
     assert line.split()[:9] == [target, "demo", "0", "Succeeded", "5", "1", "0.98", "Idle", "1"]
 
