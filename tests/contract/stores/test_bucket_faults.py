@@ -276,6 +276,22 @@ def test_files_whose_manifest_does_not_follow_are_deleted(place: BucketPlace) ->
     assert left.isdisjoint(orphans)
 
 
+def test_names_of_operators_are_found_after_a_move_to_the_bucket(place: BucketPlace) -> None:
+    """Also by whoever knows the manifest from the spool."""
+    opened, manifest = place.bucket_store, make_manifest(1)
+    for name, data in (("profile", b"profile"), ("names", b"nm")):
+        opened.tmp_path(manifest.id, name).write_bytes(data)
+    opened._away = StoreUnavailable("it does not answer.")
+    extras = {layout.OPERATORS_FILE: opened.tmp_path(manifest.id, "names")}
+    opened.publish(manifest, opened.tmp_path(manifest.id, "profile"), extras=extras)
+    spooled = opened.read_manifest(manifest.id)
+    assert spooled is not None
+    opened._away = None
+    opened._drain()
+    assert opened.measure_backlog().attempts == 0
+    assert opened.read_operators(spooled) == b"nm"
+
+
 def test_files_that_are_deleted_before_their_manifest_is_written_are_sent_again(place: BucketPlace) -> None:
     """The upload of a pod goes on that was away for longer than the files without a manifest are kept."""
     leader = place.bucket_store

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from samply_operator.errors import StoreUnavailable
+from samply_operator.errors import CorruptManifest, StoreUnavailable
 from samply_operator.model.manifest import Manifest
 from samply_operator.store import documents, layout
 from samply_operator.store.bucket import names, uploads
@@ -103,7 +103,12 @@ class BucketReader:
         local = self._spool.root / layout.build_folder(manifest.id) / layout.OPERATORS_FILE
         with suppress(FileNotFoundError):  # it is moved to the bucket
             return local.read_bytes()
-        facts = manifest.extras.get(layout.OPERATORS_FILE)
+        extras = manifest.extras
+        if not extras:  # read in a spool, where a manifest does not name its other files
+            with suppress(CorruptManifest):
+                standing = self._catalog.read(manifest.id)
+                extras = standing.extras if standing else {}
+        facts = extras.get(layout.OPERATORS_FILE)
         if facts is None:
             return None
         found = self._objects.read(names.build_extra(manifest.id, facts.sha256, layout.OPERATORS_FILE))
