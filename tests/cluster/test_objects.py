@@ -18,7 +18,8 @@ from support import kubectl
 pytestmark = pytest.mark.cluster
 
 COLUMNS = [
-    "NAME", "PIPELINE", "ORDINAL", "PHASE", "DURATION", "SAMPLES", "COVERAGE", "VERDICT", "SIZE", "REASON", "AGE",
+    "NAME", "PIPELINE", "ORDINAL", "PHASE", "DURATION", "SAMPLES", "COVERAGE", "VERDICT", "SIZE", "REASON",
+    "CHANGE", "AGE",
 ]  # fmt: skip
 
 
