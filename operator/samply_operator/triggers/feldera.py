@@ -77,9 +77,8 @@ class FelderaValues:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def read(self, wanted: FelderaValue, places: Sequence[Place]) -> AsyncIterator[Answer | Skip | None]:
-        """First what is answered quickly, perhaps nothing, then the rest, which takes READ_SECS, or longer if there are
-        more pipelines than that many can be asked in. A Skip if no
-        pipeline has a value and one did not answer."""
+        """First what is answered quickly, perhaps nothing, then the rest. That takes READ_SECS, or longer if there are
+        more pipelines than can be asked in this time. A Skip if no pipeline has a value and one did not answer."""
         if self._engine.context.feldera is None:
             yield Skip("SourceNotConfigured", "config.feldera.url is empty in the values of the operator's chart.")
             return

@@ -202,13 +202,18 @@ def test_a_term_of_the_same_number_is_another_ones(place: BucketPlace) -> None:
         first._fence.renew(0)
 
 
-def test_unsent_data_of_this_pod_is_kept_although_the_term_was_deleted(place: BucketPlace) -> None:
+def leave_unsent(place: BucketPlace) -> None:
+    """A step of entry 1 that only the spool of `pod`, which was killed, has."""
     place.close()
     doomed = place.open("pod")
     doomed.write_entry(make_entry(1, step="Recording"))
     doomed._away = StoreUnavailable("it does not answer.")
     doomed.write_entry(make_entry(1, step="Collecting"))
     kill(doomed)
+
+
+def test_unsent_data_of_this_pod_is_kept_although_the_term_was_deleted(place: BucketPlace) -> None:
+    leave_unsent(place)
     place.objects.delete([names.LEADER])
     assert place.open("pod").read_entries().items == (make_entry(1, step="Collecting"),)
 
@@ -806,12 +811,7 @@ def test_unsent_data_of_this_pod_takes_precedence_over_the_bucket(place: BucketP
 def test_a_start_of_a_term_that_fails_changes_no_precedence(
     place: BucketPlace, monkeypatch: pytest.MonkeyPatch, same_pod: bool
 ) -> None:
-    place.close()
-    doomed = place.open("pod")
-    doomed.write_entry(make_entry(1, step="Recording"))
-    doomed._away = StoreUnavailable("it does not answer.")
-    doomed.write_entry(make_entry(1, step="Collecting"))
-    kill(doomed)
+    leave_unsent(place)
     if not same_pod:
         place.open("other").unlock()
     again = place.build("pod")
@@ -826,12 +826,7 @@ def test_a_term_whose_check_is_refused_changes_no_precedence(
     place: BucketPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some providers refuse two writes of an object within a second."""
-    place.close()
-    doomed = place.open("pod")
-    doomed.write_entry(make_entry(1, step="Recording"))
-    doomed._away = StoreUnavailable("it does not answer.")
-    doomed.write_entry(make_entry(1, step="Collecting"))
-    kill(doomed)
+    leave_unsent(place)
     again, replace, written = place.build("pod"), place.objects.replace, []
 
     def refuse_second(path: str, data: bytes, e_tag: str) -> str:
