@@ -45,7 +45,7 @@ def build_query(every_secs: int) -> Json:
 
 KINDS: dict[str, Callable[[int], Json]] = {
     "alert": lambda number: {"when": {"alert": {"matchLabels": {"alertname": f"alert-{number}"}}}},
-    "restart": lambda number: {"when": {"restart": {}}},
+    "restart": lambda number: {"when": {"restart": {}}, "dryRun": True},
     "cron, once a day": lambda number: {
         "when": {"schedule": {"cron": f"{number % 60} {number // 60 % 24} * * *"}}, "dryRun": True,
     },

@@ -16,10 +16,7 @@ class Authorities:
         self._loaded_at = 0.0
 
     async def load(self) -> ssl.SSLContext:
-        return await asyncio.to_thread(self._load)
-
-    def _load(self) -> ssl.SSLContext:
         if self._context is None or time.monotonic() - self._loaded_at > KEPT_SECS:
-            self._context = ssl.create_default_context()
+            self._context = await asyncio.to_thread(ssl.create_default_context)
             self._loaded_at = time.monotonic()
         return self._context

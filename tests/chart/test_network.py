@@ -44,9 +44,19 @@ def test_without_peers_http_is_open_and_metrics_are_closed() -> None:
 def test_peers_are_let_in_to_their_port_only() -> None:
     clients = [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]
     prometheus = [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]
-    http, metrics = read_policy(**{"from": clients, "metricsFrom": prometheus})["ingress"]
+    policy = {"enabled": True, "from": clients, "metricsFrom": prometheus}
+    values = {"tests": {"enabled": False}, "networkPolicy": policy}
+    http, metrics = helm.only(helm.render(values), "NetworkPolicy")["spec"]["ingress"]
     assert (http["ports"][0]["port"], http["from"]) == ("http", clients)
     assert (metrics["ports"][0]["port"], metrics["from"]) == ("metrics", prometheus)
+
+
+def test_the_pod_of_helm_test_is_let_in() -> None:
+    values = {"networkPolicy": {"enabled": True, "from": [{"podSelector": {"matchLabels": {"app": "proxy"}}}]}}
+    objects = helm.render(values, "--skip-tests=false")
+    (into,) = helm.only(objects, "NetworkPolicy")["spec"]["ingress"]
+    labels = helm.only(objects, "Pod")["metadata"]["labels"]
+    assert any(peer["podSelector"]["matchLabels"].items() <= labels.items() for peer in into["from"])
 
 
 def test_a_standby_reaches_the_leader() -> None:

@@ -167,6 +167,12 @@ def test_the_service_reaches_the_api_even_while_the_operator_is_down(default_obj
     assert service["publishNotReadyAddresses"] is True
 
 
+def test_of_two_pods_the_ready_one_answers() -> None:
+    bucket = {"kind": "Bucket", "bucket": {"url": "s3://profiles"}}
+    service = helm.only(helm.render({"replicas": 2, "config": {"storage": bucket}}), "Service")["spec"]
+    assert "publishNotReadyAddresses" not in service
+
+
 def test_the_port_follows_the_settings() -> None:
     api = helm.containers(helm.render({"config": {"api": {"port": 8181}}}))["api"]
     assert api["ports"][0]["containerPort"] == 8181

@@ -69,7 +69,7 @@ def make_link(service: Service, stored: str) -> dict[str, str]:
 
 
 def test_a_preflight_says_go_and_records_nothing(pipeline: Pipeline, service: Service) -> None:
-    """Its object keeps the verdict; no attempt, no file. The list forgets it with the API's next look at the requests."""
+    """Its object keeps the verdict; no attempt, no file. The list may show the request for a moment."""
     before = service.list_stored(pipeline.name)
     answer = service.profile(pipeline.name, "/preflight?duration_secs=10", "POST")
     assert answer.status == 200, answer.body

@@ -83,6 +83,12 @@ app.kubernetes.io/name: {{ include "samply-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- /* The pod of `helm test`. Not the Deployment's: neither the Service nor the NetworkPolicy selects it. */ -}}
+{{- define "samply-operator.testSelector" -}}
+app.kubernetes.io/name: {{ include "samply-operator.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- /* Labels of all objects, in addition to the selector. */ -}}
 {{- define "samply-operator.commonLabels" -}}
 helm.sh/chart: {{ printf "samply-operator-%s" (.Chart.Version | replace "+" "_") | trunc 63 | trimSuffix "-" }}

@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 UNKNOWN_SECS = 1.0
 DEFECT_SECS = 60.0
 WORKERS = 8
+"""Of each queue. Two of them ask Prometheus, which answers 20 queries at once (`--query.max-concurrency`)."""
 SLOW_SECS = 1.0
 """A query to Prometheus that took longer is slow."""
-SLOW_WORKERS = 2
 PROMETHEUS, SLOW_PROMETHEUS, FELDERA = "prometheus", "slow queries to prometheus", "feldera"
 
 OnRead = Callable[[SamplyTrigger, Metric, Sequence[Place], "Answer | Skip", float, float], None]
@@ -68,7 +68,7 @@ class Readings:
             name: WorkQueue(
                 partial(self._read, name), name=f"{name} for triggers", workers=workers, activity=engine.activity
             )
-            for name, workers in ((PROMETHEUS, WORKERS), (SLOW_PROMETHEUS, SLOW_WORKERS), (FELDERA, WORKERS))
+            for name, workers in ((PROMETHEUS, WORKERS), (SLOW_PROMETHEUS, WORKERS), (FELDERA, WORKERS))
         }
 
     async def run(self) -> None:

@@ -99,12 +99,16 @@ class Triggers:
 
     def see(self, keys: set[Key]) -> None:
         """They came, changed or went. A change of a status is our own."""
+        is_same = True
         for key in keys:
             trigger, known = self.watch.triggers.get(key), self._known.get(key)
             if trigger is None or known is None or known.uid != trigger.uid or known.spec_seen != _find_spec(trigger):
+                is_same = False
                 self.queue.put(key)
                 if trigger is not None:
                     self.readings.see(trigger)
+        if is_same:
+            return
         kinds = Counter(trigger.spec.when.kind for trigger in self.watch.triggers.values())
         for kind in When.__struct_fields__:
             measures.TRIGGERS.labels(kind).set(kinds[kind])
@@ -183,7 +187,8 @@ class Triggers:
         if isinstance(answer, Skip):
             known.observed = replace(known.observed, fault=answer)
         else:
-            pods = gathering.list_pods(self._engine, trigger.namespace)
+            has_pods = any(value.pod for value in answer.values)
+            pods = gathering.list_pods(self._engine, trigger.namespace) if has_pods else ()
             gap_secs, states = find_gap(wanted, tuple(known.starts)), known.observed.states
             known.observed = Observed(metric.observe_all(wanted, places, answer, states, at, pods, gap_secs))
         self.queue.put(trigger.key)

@@ -285,7 +285,7 @@ async def test_the_object_of_an_empty_profile_has_its_numbers(operator: Operator
     status = await operator.reach_phase("p-1", "Succeeded", "Failed")
     assert status["failure"]["reason"] == "EmptyProfile"
     assert (status["profile"]["samples"], status["profile"]["coverage"]) == (0, 0.0)
-    assert status["profile"]["cpuSeconds"] > 1
+    assert status["profile"]["cpuSeconds"] > 0
     assert "id" not in status["profile"]
     assert (status["target"]["mode"], status["target"]["pod"]) == ("InPlace", "pipeline-a-0")
     await operator.reach_rest()

@@ -93,7 +93,7 @@ def is_selected(texts: Iterable[str], *labels: Mapping[str, str]) -> bool:
 
 
 def complement(texts: Sequence[str]) -> tuple[str, ...]:
-    """Selectors that together select what none of these selects, some of it perhaps twice. Raises SettingsError.
+    """Selectors of which exactly one selects what none of these selects. Raises SettingsError.
 
     Everything, as one empty selector, where it would take more than MAX_COMPLEMENT of them.
     """
@@ -101,9 +101,14 @@ def complement(texts: Sequence[str]) -> tuple[str, ...]:
     if math.prod(map(len, selected)) > MAX_COMPLEMENT:
         return ("",)
     return tuple(
-        ",".join(dict.fromkeys(requirement.negate().write() for requirement in chosen))
-        for chosen in itertools.product(*selected)
+        ",".join(dict.fromkeys(requirement.write() for requirement in itertools.chain(*chosen)))
+        for chosen in itertools.product(*map(_list_misses, selected))
     )
+
+
+def _list_misses(selector: tuple[Requirement, ...]) -> list[tuple[Requirement, ...]]:
+    """By the first requirement that does not match."""
+    return [(*selector[:position], missed.negate()) for position, missed in enumerate(selector)]
 
 
 def choose_selector(labels: Mapping[str, str]) -> str:
