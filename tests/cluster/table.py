@@ -11,6 +11,7 @@ from cluster.matrix import KINDS, ROWS, USUAL_PARANOID, USUAL_SECS, Row
 REPOSITORY = Path(__file__).parents[2]
 TABLE = REPOSITORY / "docs" / "matrix.md"
 NOTES = REPOSITORY / ".pytest_cache" / "matrix.json"
+SECTION = "\n## "
 PLACES = {"open": "", "baseline": "; Pod Security baseline", "closed": "; Ephemeral not allowed here"}
 HEADER = f"""\
 # What works on which pod
@@ -45,4 +46,12 @@ def note(row: Row, status: dict[str, Any]) -> None:
     NOTES.parent.mkdir(exist_ok=True)
     NOTES.write_text(json.dumps(notes, indent=1))
     if all(row.id in notes for row in ROWS):
-        TABLE.write_text(HEADER + "\n".join(notes[row.id] for row in ROWS) + "\n")
+        _, mark, sections = TABLE.read_text().partition(SECTION)
+        TABLE.write_text(HEADER + "\n".join(notes[row.id] for row in ROWS) + "\n" + mark + sections)
+
+
+def write_section(heading: str, text: str) -> None:
+    """Replace a section of the page, or append it: those below the table come from other tests."""
+    first, *sections = TABLE.read_text().split(SECTION)
+    named = dict(section.split("\n\n", 1) for section in sections) | {heading: text}
+    TABLE.write_text("".join((first, *(f"{SECTION}{name}\n\n{body.rstrip()}\n" for name, body in named.items()))))

@@ -10,6 +10,7 @@ import pytest
 from cluster import matrix, table
 from samply_operator.rules.recording import preflight
 from samply_operator.rules.recording.failures import REMEDIES
+from vm import rows
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
@@ -71,6 +72,15 @@ def test_the_matrix_has_what_the_tests_expect(row: matrix.Row) -> None:
     (line,) = (line for line in table.TABLE.read_text().splitlines() if line.startswith(f"{begin} "))
     came = line.removeprefix(begin).split("|")[0].strip()
     assert came in ([f"{row.answers}: a profile"] if row.is_good else [f"`{reason}`" for reason in row.answers.split()])
+
+
+@pytest.mark.parametrize("row", rows.ROWS, ids=rows.begin_line)
+def test_the_matrix_has_what_the_emulated_machine_is_expected_to_give(row: rows.Row) -> None:
+    """As above, for the rows of tests/vm."""
+    begin = rows.begin_line(row)
+    (line,) = (line for line in table.TABLE.read_text().splitlines() if line.startswith(f"{begin} "))
+    came = line.removeprefix(begin).split("|")[0].strip()
+    assert came == (f"{row.mode}: a profile" if row.is_good else f"`{row.answers}`")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
