@@ -22,6 +22,7 @@ from contract.stores.store_contract import make_entry, make_id, put
 from samply_operator.errors import StoreUnavailable
 from samply_operator.store.bucket import names, store
 from samply_operator.store.bucket.connection import CHECKSUMS
+from samply_operator.store.volume import Volume
 from support.buckets import Server
 
 CONDITIONS = frozenset({"if-match", "if-none-match"})
@@ -38,16 +39,21 @@ class Proxy:
     ignores_conditions: bool = False
     needs_checksums: bool = False
     """As AWS, where objects are locked."""
-    seen: int = 0
+    asked: list[str] = field(default_factory=list)
+    """Methods, and folders of the objects."""
 
     def list_ignored(self) -> frozenset[str]:
         return CONDITIONS if self.ignores_conditions else frozenset()
 
     def take_refusal(self, method: str, headers: Message) -> tuple[int, str] | None:
-        self.seen += 1
         if self.needs_checksums and method == "PUT" and "x-amz-checksum-sha256" not in headers:
             return 400, "InvalidRequest"
         return self.refuse_all or (self.refusals.pop(0) if self.refusals else None)
+
+
+def find_folder(path: str) -> str:
+    """Behind the bucket and the prefix; empty if there is none."""
+    return "".join(path.split("/")[3:4])
 
 
 @pytest.fixture
@@ -59,6 +65,7 @@ def proxy(moto: Server) -> Iterator[Proxy]:
 
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            found.asked.append(f"{self.command} {find_folder(self.path)}")
             refusal = found.take_refusal(self.command, self.headers)
             if refusal is not None:
                 status, code = refusal
@@ -144,6 +151,19 @@ def test_while_requests_are_refused_the_spool_keeps_all(
     assert place.read_file(during) == b"during"
     assert not place.fenced, "a refusal is not the end of the term"
     assert place.reopen().read_entries().items == (make_entry(3, step="Recording"),)
+
+
+@pytest.mark.parametrize(("read_back", "check"), [(True, "GET files"), (False, "HEAD files")])
+def test_the_requests_of_an_upload(proxy: Proxy, place: BucketPlace, read_back: bool, check: str) -> None:
+    """The last one finds out whether the file was deleted before it had a manifest."""
+    standby = place.build(read_back=read_back)
+    one = put(Volume(standby.root), 1)
+    place.close()
+    proxy.asked.clear()
+    assert standby._uploads.upload(one.id) is not None
+    assert proxy.asked == [
+        "GET removed", "GET manifests", "HEAD files", "PUT files", check, "PUT manifests", "HEAD files"
+    ]  # fmt: skip
 
 
 LOCK = """<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>

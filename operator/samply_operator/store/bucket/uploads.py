@@ -132,16 +132,23 @@ class Uploads:
             raise StoreError(f"{path.name} has {path.stat().st_size} bytes, its manifest says {facts.size_bytes}.")
         if not self._is_there(where, facts):
             self._objects.upload(where, path, build_attributes(manifest, facts))
-            if not self._is_there(where, facts):
+            if not self._is_whole(where, facts):
                 raise StoreError(f"{where} in the bucket differs from the uploaded file.")
         return where
 
     def _is_there(self, where: str, facts: StoredFile) -> bool:
-        """Size and hash as read back from the bucket."""
+        """An object of another size is not read."""
+        return self._has_size(where, facts) and (not self._read_back or self._is_whole(where, facts))
+
+    def _is_whole(self, where: str, facts: StoredFile) -> bool:
+        """Size, and with `read_back` the hash, of what is in the bucket."""
+        if not self._read_back:
+            return self._has_size(where, facts)
+        return self._objects.hash(where) == (facts.size_bytes, facts.sha256)
+
+    def _has_size(self, where: str, facts: StoredFile) -> bool:
         found = self._objects.find(where)
-        if found is None or found.size_bytes != facts.size_bytes:
-            return False
-        return not self._read_back or self._objects.hash(where) == (facts.size_bytes, facts.sha256)
+        return found is not None and found.size_bytes == facts.size_bytes
 
     def _give_way(self, own: Manifest, sent: list[str]) -> Manifest:
         """This id was published before, or our own request was sent twice: the existing manifest is kept."""
