@@ -3,6 +3,7 @@ that gives the provider's answers."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import http.client
 import threading
@@ -22,6 +23,7 @@ from contract.stores.store_contract import make_entry, make_id, put
 from samply_operator.errors import StoreUnavailable
 from samply_operator.store.bucket import names, store
 from samply_operator.store.bucket.connection import CHECKSUMS
+from samply_operator.store.bucket.objects import Objects
 from samply_operator.store.volume import Volume
 from support.buckets import Server
 
@@ -39,6 +41,8 @@ class Proxy:
     ignores_conditions: bool = False
     needs_checksums: bool = False
     """As AWS, where objects are locked."""
+    is_cut: bool = False
+    """The bodies of its answers end half-way."""
     asked: list[str] = field(default_factory=list)
     """Methods, and folders of the objects."""
 
@@ -91,7 +95,8 @@ def proxy(moto: Server) -> Iterator[Proxy]:
                 self.send_header(name, str(value))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(body)
+                self.wfile.write(body[: len(body) // 2] if found.is_cut else body)
+            self.close_connection = found.is_cut
 
         def log_message(self, *_: object) -> None:
             pass
@@ -164,6 +169,23 @@ def test_the_requests_of_an_upload(proxy: Proxy, place: BucketPlace, read_back: 
     assert proxy.asked == [
         "GET removed", "GET manifests", "HEAD files", "PUT files", check, "PUT manifests", "HEAD files"
     ]  # fmt: skip
+
+
+async def read(objects: Objects, path: str, start: int, stop: int, piece_bytes: int) -> list[bytes]:
+    stream = await objects.open_stream(path, start, stop)
+    assert stream is not None
+    return [bytes(piece) async for piece in stream.read(piece_bytes)]
+
+
+@pytest.mark.parametrize("piece_bytes", [100_000, 400_000])
+async def test_bytes_are_read_whole_or_not_at_all(proxy: Proxy, piece_bytes: int) -> None:
+    objects, data = proxy.server.open(), bytes(range(256)) * 2000
+    await asyncio.to_thread(objects.write, "files/1", data)
+    pieces = await read(objects, "files/1", 7, 400_007, piece_bytes)
+    assert b"".join(pieces) == data[7:400_007]
+    proxy.is_cut = True
+    with pytest.raises(StoreUnavailable, match="cannot read files/1"):
+        await read(objects, "files/1", 7, 400_007, piece_bytes)
 
 
 LOCK = """<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>

@@ -28,7 +28,7 @@ PAUSE_SECS = 0.5
 KNOWN_SECS = 10.0
 """How long an existing object is assumed to exist; if it does not, sending it fails."""
 MAX_SEEN = 10_000
-PART_BYTES = 4 * 1024 * 1024
+PART_BYTES = 8 * 1024 * 1024
 AHEAD = 2
 """A file is downloaded in parts of this size; this number of them is requested while the one before is sent. A provider
 limits the speed of a request, and decryption uses a CPU for each."""

@@ -77,7 +77,12 @@ class Stream:
 
     async def read(self, piece_bytes: int) -> AsyncGenerator[memoryview, None]:
         """Pieces of at least this size, except the last one. Raises StoreUnavailable."""
+        start, stop = self._result.range
         with translated(f"read {self._path}"):
+            if stop - start <= piece_bytes:
+                # A fifth of the CPU time less than a stream, which copies each piece once more, holding the GIL.
+                yield memoryview(await self._result.bytes_async())
+                return
             async for piece in self._result.stream(min_chunk_size=piece_bytes):
                 yield memoryview(piece)
 
