@@ -75,7 +75,7 @@ test-slow: ## cluster tests that take minutes each, which make test leaves out
 	@hack/test slow
 
 .PHONY: test-vm
-test-vm: venv ## on Debian's kernel with cgroup v2, in an emulated machine: 5 min
+test-vm: venv ## on Debian's kernel with cgroup v2, in an emulated machine: up to 20 min
 	@$(PY) -m pytest -q tests/vm
 
 .PHONY: demo
