@@ -38,16 +38,16 @@ class KindProvider:
 
     @property
     def bin(self) -> Path:
-        """A folder with kubectl and helm: links to those on PATH, else those that `up` builds."""
+        """A folder with links to kubectl and helm: those on PATH, else those that `up` builds."""
         folder = self.state / "bin"
-        found = {name: _find_client(name, folder) for name in CLIENTS}
-        if not all(found.values()):
-            return cache_folder() / "bin"
         folder.mkdir(parents=True, exist_ok=True)
-        for name, target in found.items():
-            link = folder / name
+        for name in CLIENTS:
+            link, target = folder / name, _find_client(name, folder)
+            if link.is_symlink() and str(link.readlink()) == target:
+                continue  # somebody may be about to run it
             link.unlink(missing_ok=True)
-            link.symlink_to(str(target))
+            if target:
+                link.symlink_to(target)
         return folder
 
     def up(self, paranoid: int) -> None:
@@ -143,16 +143,16 @@ class KindProvider:
 
 
 def _find_client(name: str, links: Path) -> str | None:
-    """On PATH, which may begin with the folder of our own links."""
+    """On PATH, which may begin with the folder of our own links; else the one that was built."""
     folders = [each for each in os.environ.get("PATH", "").split(os.pathsep) if Path(each or ".") != links]
-    return shutil.which(name, path=os.pathsep.join(folders))
+    return shutil.which(name, path=os.pathsep.join([*folders, str(cache_folder() / "bin")]))
 
 
 def _build_missing_clients(links: Path) -> None:
     """Only these two of the programs that hack/native/build makes: a minute or two instead of 16."""
     bin_folder = cache_folder() / "bin"
     for name, (module, package) in CLIENTS.items():
-        if _find_client(name, links) or (bin_folder / name).exists():
+        if _find_client(name, links):
             continue
         _check_go(name)
         print(f"building {name} from its Go module, once (a minute or two)", flush=True)

@@ -135,3 +135,19 @@ def test_the_folder_of_clients_does_not_link_to_itself(
     for _ in range(2):
         assert (provider.bin / "kubectl").resolve() == machine.folder / "bin" / "kubectl"
         monkeypatch.setenv("PATH", f"{provider.bin}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_one_client_on_path_and_the_other_built(
+    machine: Machine, provider: KindProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both are in the folder: `up` builds only what PATH lacks."""
+    tools = machine.folder / "bin"
+    built = tmp_path / "cache" / "bin" / "helm"
+    built.parent.mkdir(parents=True)
+    (tools / "helm").rename(built)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}/bin")
+    provider.up(1)
+    assert {link.name: link.resolve() for link in provider.bin.iterdir()} == {
+        "kubectl": tools / "kubectl",
+        "helm": built,
+    }
