@@ -118,6 +118,10 @@ class Recording(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Memory of the process that reads a profile and adds names; less than the container's limit."""
     keep_raw: bool = False
     """Keep samply's own files, profile and symbols, with the published profile: more than twice the space."""
+    max_attachment_bytes: Positive = 8 * 1024 * 1024
+    """Maximum size of one attachment of a profile, compressed."""
+    max_attachments_bytes: Positive = 16 * 1024 * 1024
+    """The same of all attachments of a profile."""
     min_free_bytes: Positive = 64 * 1024 * 1024
     """Minimum free space on the volume, and in the pod's folder, to start a recording."""
 

@@ -61,7 +61,7 @@ def test_the_spec_is_required_and_guarded_as_a_whole(schema: dict[str, Any]) -> 
 
 def test_the_spec_has_the_fields_of_the_model(schema: dict[str, Any]) -> None:
     wanted = comparison.ComparisonSpec("Last", 5)
-    full = profile.Spec("p", 1, 2, 3, "c", "x", "Auto", preflight_only=True, comparison=wanted)
+    full = profile.Spec("p", 1, 2, 3, "c", "x", "Auto", preflight_only=True, comparison=wanted, attachments=("Stats",))
     rendered = profile.render_spec(full)
     assert list(schema["properties"]["spec"]["properties"]) == list(rendered)
     assert len(rendered) == len(msgspec.structs.fields(profile.Spec))

@@ -22,6 +22,7 @@ GUARDED = (
     ("GET", f"{HISTORY}/{make_id(1)}/profile"),
     ("GET", f"{HISTORY}/{make_id(1)}/summary"),
     ("GET", f"{HISTORY}/{make_id(1)}/operators"),
+    ("GET", f"{HISTORY}/{make_id(1)}/attachments/attachment-stats.json.gz"),
     ("GET", f"{HISTORY}/{make_id(1)}/tree"),
     ("GET", f"{HISTORY}/{make_id(1)}/timeline"),
     ("GET", f"/v0/pipelines/orders/diff?before={make_id(1)}&after={make_id(1)}"),

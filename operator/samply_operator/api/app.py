@@ -14,6 +14,7 @@ from samply_operator.api.forwarding import Forwarding
 from samply_operator.api.routes import alerts, api_docs, console, console_sign_in, doctor, pipelines, service
 from samply_operator.api.routes.profiles import (
     actions,
+    attachments,
     export,
     links,
     preflight,
@@ -41,6 +42,7 @@ TABLES = (
     summaries.routes,
     trees.routes,
     export.routes,
+    attachments.routes,
     pipelines.routes,
     service.routes,
     doctor.routes,

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import IO, Self, TypeVar
+from typing import IO, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -44,6 +44,8 @@ NO_PROFILE = frozenset({"NoSamplyProfile", "SamplyProfilingFailure"})
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding an answer may raise."""
+
+Document = Literal["stats", "metrics", "circuit_json_profile", "heap_profile"]
 
 Answer = TypeVar("Answer")
 
@@ -137,6 +139,17 @@ class FelderaClient:
     async def get_metrics(self, name: str, login: Login) -> bytes:
         """In Prometheus' text format."""
         return await self._get(f"{_path(name)}/metrics", login, MAX_BYTES)
+
+    async def save(self, name: str, what: Document, login: Login, out: IO[bytes]) -> None:
+        """Write an answer to `out` as it comes, at most MAX_GRAPH_BYTES. What `out` raises is raised, unless it is an
+        OSError."""
+        size = 0
+        async with self._ask(hdrs.METH_GET, f"{_path(name)}/{what}", login) as response:
+            async for data in response.content.iter_chunked(256 * 1024):
+                size += len(data)
+                if size > MAX_GRAPH_BYTES:
+                    raise _build_unreadable("the answer is too long", response)
+                await asyncio.to_thread(out.write, data)
 
     # ------------------------------------------------------------------------------------------- its own profiles
 

@@ -78,6 +78,18 @@ class TriggeredBy(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     """The kind of trigger, such as names.SCHEDULE. Empty: an earlier version did not say."""
 
 
+class Attachment(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What Feldera said of the pipeline in the same seconds. `file` None: `problem` says why there is none."""
+
+    kind: str
+    """As in model/attachment.py."""
+    name: str = ""
+    """Of the file, beside the profile."""
+    file: StoredFile | None = None
+    taken_at: str = ""
+    problem: str = ""
+
+
 class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One ended attempt: a stored profile, or a failure that must be reported after a restart."""
 
@@ -111,6 +123,7 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     trigger: TriggeredBy | None = None
     program_build: str = ""
     """Build id of the recorded program; empty: unknown."""
+    attachments: tuple[Attachment, ...] = ()
     schema: int = 1
 
 
@@ -181,6 +194,8 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     lease: str = ""
     """The Lease that excludes other operators from this target; empty: none is needed."""
     trigger: TriggeredBy | None = None
+    attachments: tuple[str, ...] = ()
+    """Kinds that are wanted."""
     schema: int = 1
 
 

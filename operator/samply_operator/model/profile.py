@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from samply_operator.model import decoding, names
+from samply_operator.model.attachment import Kind
 from samply_operator.model.comparison import ComparisonSpec, ComparisonStatus
 from samply_operator.settings import Mode
 
@@ -30,6 +31,7 @@ class Spec(msgspec.Struct, frozen=True, rename={"duration_secs": "durationSecond
     mode: Mode | None = None
     preflight_only: bool = False
     comparison: ComparisonSpec | None = None
+    attachments: tuple[Kind, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from samply_operator.model import decoding
+from samply_operator.model.attachment import Kind
 from samply_operator.model.comparison import ComparisonSpec
 from samply_operator.settings import Mode
 
@@ -127,6 +128,7 @@ class Template(_Part, frozen=True):
     process: str | None = None
     mode: Mode | None = None
     comparison: ComparisonSpec | None = None
+    attachments: tuple[Kind, ...] | None = None
 
 
 class Limits(_Part, frozen=True):

@@ -27,6 +27,7 @@ from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.model.profile import Failure, Phase
 from samply_operator.recorder import measures
 from samply_operator.recorder.context import Context
+from samply_operator.recorder.feldera.attachments import Attachments
 from samply_operator.recorder.feldera.calls import FelderaCalls
 from samply_operator.recorder.feldera.pipeline_samply import PipelineSamply
 from samply_operator.recorder.journal import Journal
@@ -93,6 +94,7 @@ class Run:
         self._stopping: asyncio.Task[None] | None = None
         self._observed: asyncio.Task[None] | None = None
         self._is_withdrawn = False
+        self._attachments = Attachments(context, entry)
         self._manifest: Manifest | None = None
         self._arch = ""
         """Of the node, as preflight found it."""
@@ -132,6 +134,7 @@ class Run:
             await self._fail(failures.build_failure("InternalError", f"{type(error).__name__}: {error}"))
         finally:
             self.has_answer.set()
+            await self._attachments.drop()
         await self._reporter.flush()
         await self._release_target()
 
@@ -141,8 +144,7 @@ class Run:
         if pipeline_samply.is_wanted(self.entry, self._context.settings) and await self._ask_pipeline():
             return
         progress: Progress | None = None
-        if self.entry.stop:
-            self._send_stop()
+        self._take_up()
         if self.entry.step != "Admitted":
             if self.entry.step == "Launching":
                 await self._bring()
@@ -161,9 +163,18 @@ class Run:
         else:
             await self._conclude(progress)
 
+    def _take_up(self) -> None:
+        """What an earlier process had begun."""
+        if self.entry.stop:
+            self._send_stop()
+        if self.entry.started_at:
+            self._attachments.start(self._find_middle_secs())
+
     async def _ask_pipeline(self) -> bool:
         """In mode Pipeline, to its end. False: it could not begin, and mode Auto has other ways."""
-        own = PipelineSamply(self._context, self._journal, self._pod, self._note_start, self._note_end)
+        own = PipelineSamply(
+            self._context, self._journal, self._pod, self._note_start, self._note_end, self._attachments.take
+        )
         if not await own.begin():
             return False
         manifest = await own.follow()
@@ -251,7 +262,7 @@ class Run:
             failures.raise_failure(record_output.judge(observation.progress, observation.log) or failure)
         measures.measure_sampling(self.entry, self._context.now())
         try:
-            manifest = await collect.collect(self._pod, progress)
+            manifest = await collect.collect(self._pod, progress, self._attachments.take)
         except finish.HalfFileError:
             observation = await self._pod.repeat(script_calls.look)
             failures.raise_failure(record_output.judge_half(progress, observation.log))
@@ -277,12 +288,19 @@ class Run:
             started_at=times.format_time(started),
             ends_at=times.format_time(started + self.entry.duration_secs),
         )
+        self._attachments.start(self._find_middle_secs())
         self._set_phase("Recording")
         self.has_answer.set()
         self._reporter.report_recording()
         self._observed = asyncio.create_task(self._journal.save())
 
+    def _find_middle_secs(self) -> float:
+        """Until half of the sampling is over."""
+        entry = self.entry
+        return max(0.0, times.parse_time(entry.started_at) + entry.duration_secs / 2 - self._context.now())
+
     async def _note_end(self) -> None:
+        self._attachments.hurry()
         self._set_phase("Collecting")
         self._reporter.report_collecting()
         if self.entry.step != "Collecting":
@@ -357,6 +375,7 @@ class Run:
 
     async def _fail(self, failure: Failure) -> None:
         entry, now = self.entry, self._context.now()
+        await self._attachments.drop()
         if entry.stop == "discard":
             await self._end_early()
             return
@@ -384,6 +403,7 @@ class Run:
 
     async def _end_early(self) -> None:
         """A preflight that passed, or a cancel: no attempt, so no manifest."""
+        await self._attachments.drop()
         with contextlib.suppress(StoreError):  # what was copied so far; else the next start drops it
             await asyncio.to_thread(self._context.volume.drop_tmp, self.entry.id)
         has_passed = self.entry.preflight_only and self.entry.stop != "discard"

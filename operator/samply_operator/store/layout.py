@@ -3,6 +3,7 @@
     profiles/<id>/profile.json.gz    the published bytes
     profiles/<id>/manifest.json      the facts beside them (a failure has only this)
     profiles/<id>/profile.operators.json    what Feldera calls the operators of the circuit
+    profiles/<id>/attachment-…       what Feldera said of the pipeline in the same seconds
     profiles/<id>/raw…               what else was kept
     journal/<id>.json                what a restarted operator must finish
     tombstones/<id>.json             a profile that is to go, or went and whose object must be told
@@ -21,6 +22,7 @@ from __future__ import annotations
 import re
 
 from samply_operator.errors import StoreError
+from samply_operator.model.attachment import PREFIX
 
 PROFILES = "profiles"
 JOURNAL = "journal"
@@ -34,6 +36,8 @@ TMP = "tmp"
 PROFILE_FILE = "profile.json.gz"
 MANIFEST_FILE = "manifest.json"
 OPERATORS_FILE = "profile.operators.json"
+EXTRAS = ("raw", PREFIX, OPERATORS_FILE)
+"""Beginnings of names of additional files beside a profile."""
 PUBLISHING = "publish-"
 REMOVED = "removed-"
 DRAFT = "draft-"
@@ -65,10 +69,10 @@ def check_name(text: str) -> str:
 
 
 def check_extra(text: str) -> str:
-    """`text` itself if it may be stored beside a profile: a plain name that starts with `raw`, or the names of
-    operators. Raises StoreError."""
-    if text != OPERATORS_FILE and not text.startswith("raw"):
-        raise StoreError(f"the name of an additional file must start with raw: {text[:64]!r}.")
+    """`text` itself if it may be stored beside a profile: a plain name that starts as one of EXTRAS. Raises
+    StoreError."""
+    if not text.startswith(EXTRAS):
+        raise StoreError(f"the name of an additional file must start with one of {', '.join(EXTRAS)}: {text[:64]!r}.")
     return check_name(text)
 
 

@@ -257,9 +257,10 @@ class Volume:
         """The published bytes, unbuffered. Raises UnknownProfile; StoreError if the size is not `size_bytes`."""
         return self._open(profile_id, layout.PROFILE_FILE, size_bytes)
 
-    def open_extra(self, profile_id: str, name: str) -> BinaryIO:
-        """An additional file of a profile, unbuffered. Raises UnknownProfile, StoreError."""
-        return self._open(profile_id, layout.check_extra(name), None)
+    def open_extra(self, profile_id: str, name: str, *, size_bytes: int | None = None) -> BinaryIO:
+        """An additional file of a profile, unbuffered. Raises UnknownProfile; StoreError if the size is not
+        `size_bytes`."""
+        return self._open(profile_id, layout.check_extra(name), size_bytes)
 
     def _open(self, profile_id: str, name: str, size_bytes: int | None) -> BinaryIO:
         path = self._path(layout.build_folder(profile_id)) / name

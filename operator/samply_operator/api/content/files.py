@@ -24,6 +24,7 @@ from samply_operator.api.content import conditional
 from samply_operator.api.content.open_files import FILES
 from samply_operator.api.content.remote_files import RemoteFile, RemoteFiles
 from samply_operator.api.content.sending import Sender
+from samply_operator.api.content.stored_files import Extra, Stored, count_bytes, find_owner
 from samply_operator.api.server import problems
 from samply_operator.api.server.access_log import SENT_BYTES
 from samply_operator.model.manifest import Manifest
@@ -45,8 +46,8 @@ REVALIDATE = "private, no-cache"
 OF_THE_BODY = frozenset({hdrs.CONTENT_TYPE, hdrs.CONTENT_DISPOSITION})
 """Headers that a 304 leaves out."""
 
-Piece = bytes | Manifest
-"""A part of a body: bytes, or a profile's stored file."""
+Piece = bytes | Stored
+"""A part of a body: bytes, or a stored file."""
 Part = tuple[bytes | BinaryIO | RemoteFile, int, int]
 """Bytes from one place up to another one, of what is there by now."""
 
@@ -81,18 +82,32 @@ async def send_profile(
     return await send(request, Body((manifest,), file.sha256, parse_modified(manifest.finished_at), facts))
 
 
-async def check_there(request: web.Request, manifest: Manifest) -> None:
+async def send_extra(request: web.Request, extra: Extra) -> web.StreamResponse:
+    """Answer with an additional file, as the request's conditions and range want it."""
+    modified = parse_modified(extra.manifest.finished_at)
+    facts: dict[str, str] = {
+        hdrs.CONTENT_TYPE: CONTENT_TYPE,
+        hdrs.CONTENT_DISPOSITION: content.build_disposition(extra.manifest.id, extra.manifest.finished_at, extra.name),
+        hdrs.ETAG: f'"{extra.file.sha256}"',
+        hdrs.LAST_MODIFIED: conditional.render_date(modified),
+        hdrs.ACCEPT_RANGES: "bytes",
+        hdrs.CACHE_CONTROL: FOREVER,
+    }
+    return await send(request, Body((extra,), extra.file.sha256, modified, facts))
+
+
+async def check_there(request: web.Request, stored: Stored) -> None:
     """Raises UnknownProfile if its file is gone, whatever the index says, StoreError if it can't be opened."""
-    if manifest.file is None:
-        raise errors.UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
-    await request.app[FILES].check_there(manifest)
+    if stored.file is None:
+        profile_id = find_owner(stored).id
+        raise errors.UnknownProfile(f"Profile '{profile_id}' has no file.", details={"profile": profile_id})
+    await request.app[FILES].check_there(stored)
 
 
-def _list_closed(request: web.Request, body: Body) -> list[Manifest]:
-    """Profiles whose files are not kept open. A response without a body opens none: check these, since one may be
-    gone."""
+def _list_closed(request: web.Request, body: Body) -> list[Stored]:
+    """Files that are not kept open. A response without a body opens none: check these, since one may be gone."""
     is_open = request.app[FILES].is_open
-    return [piece for piece in body.pieces if isinstance(piece, Manifest) and not is_open(piece)]
+    return [piece for piece in body.pieces if not (isinstance(piece, bytes) or is_open(piece))]
 
 
 async def send(request: web.Request, body: Body) -> web.StreamResponse:
@@ -150,9 +165,7 @@ class Slice:
 
 def measure(piece: Piece) -> int:
     """Bytes."""
-    if isinstance(piece, Manifest):
-        return piece.file.size_bytes if piece.file else 0
-    return len(piece)
+    return len(piece) if isinstance(piece, bytes) else count_bytes(piece)
 
 
 def cut(pieces: Sequence[Piece], start: int, stop: int) -> Iterator[Slice]:
@@ -192,7 +205,7 @@ def _build_headers(profile_id: str, finished_at: str, sha256: str, cache: str) -
 async def _send(
     request: web.Request, status: int, headers: dict[str, str], slices: tuple[Slice, ...]
 ) -> web.StreamResponse:
-    stored = [(each.piece, each.start, each.stop) for each in slices if isinstance(each.piece, Manifest)]
+    stored = [(each.piece, each.start, each.stop) for each in slices if not isinstance(each.piece, bytes)]
     async with request.app[FILES].acquire_all(stored) as opened:
         files = iter(opened)
         parts = [

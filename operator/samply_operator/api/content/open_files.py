@@ -18,6 +18,7 @@ from typing import BinaryIO
 from aiohttp import web
 
 from samply_operator.api.content.remote_files import RemoteFile, RemoteFiles
+from samply_operator.api.content.stored_files import Stored, build_key, count_bytes
 from samply_operator.errors import UnknownProfile
 from samply_operator.model.manifest import Manifest
 from samply_operator.store import durable, layout
@@ -32,8 +33,8 @@ READ_BYTES = 1024 * 1024
 AT_ONCE = 4
 """Up to this number of objects of a bucket are requested before the head is sent; of more, only the first."""
 
-Wanted = tuple[Manifest, int, int]
-"""A profile, and which bytes of its file will be read: from the first number up to the second."""
+Wanted = tuple[Stored, int, int]
+"""A file, and which bytes of it will be read: from the first number up to the second."""
 
 
 class OpenFile:
@@ -61,14 +62,14 @@ class AcquiredFiles:
     async def __aenter__(self) -> list[BinaryIO | RemoteFile]:
         files: list[BinaryIO | RemoteFile] = []
         try:
-            for manifest, start, stop in self._wanted:
-                size_bytes = manifest.file.size_bytes if manifest.file else 0
-                found = await self._files.take(manifest.id, size_bytes)
+            for stored, start, stop in self._wanted:
+                key = build_key(stored)
+                found = await self._files.take(key, count_bytes(stored))
                 if isinstance(found, OpenFile):
-                    self._taken.append((manifest.id, found))
+                    self._taken.append((key, found))
                     files.append(found.file)
                 else:
-                    file = found.find(manifest)
+                    file = found.find(stored)
                     if not files or len(self._wanted) <= AT_ONCE:
                         await file.open(start, stop)
                     files.append(file)
@@ -83,8 +84,8 @@ class AcquiredFiles:
         self._release()
 
     def _release(self) -> None:
-        for profile_id, kept in self._taken:
-            self._files.release(profile_id, kept)
+        for key, kept in self._taken:
+            self._files.release(key, kept)
 
 
 class OpenFiles:
@@ -102,39 +103,38 @@ class OpenFiles:
         StoreError."""
         return AcquiredFiles(self, wanted)
 
-    def is_open(self, manifest: Manifest) -> bool:
+    def is_open(self, stored: Stored) -> bool:
         """Whether the file is kept open and still exists. Cheap."""
-        return manifest.file is not None and self._find(manifest.id, manifest.file.size_bytes) is not None
+        return stored.file is not None and self._find(build_key(stored), stored.file.size_bytes) is not None
 
-    async def check_there(self, manifest: Manifest) -> None:
+    async def check_there(self, stored: Stored) -> None:
         """Raises UnknownProfile, StoreError."""
-        if self.is_open(manifest):
+        if self.is_open(stored):
             return
-        size_bytes = manifest.file.size_bytes if manifest.file else 0
-        found = await self.take(manifest.id, size_bytes)
+        found = await self.take(build_key(stored), count_bytes(stored))
         if isinstance(found, OpenFile):
-            self.release(manifest.id, found)
+            self.release(build_key(stored), found)
         else:
-            await found.check_there(manifest)
+            await found.check_there(stored)
 
-    async def take(self, profile_id: str, size_bytes: int) -> OpenFile | RemoteFiles:
+    async def take(self, key: str, size_bytes: int) -> OpenFile | RemoteFiles:
         """For AcquiredFiles, which releases it. A file that is not on the volume is requested from RemoteFiles. Raises
         UnknownProfile, StoreError."""
-        kept = self._find(profile_id, size_bytes)
-        if kept is None and self.remote and (cached := self.remote.cache.open(profile_id, size_bytes)):
-            kept = self._keep(profile_id, OpenFile(cached))
+        kept = self._find(key, size_bytes)
+        if kept is None and self.remote and (cached := self.remote.cache.open(key, size_bytes)):
+            kept = self._keep(key, OpenFile(cached))
         if kept is None:
-            file = await durable.open_in_thread(partial(self._open, profile_id, size_bytes), _close)
+            file = await durable.open_in_thread(partial(self._open, key, size_bytes), _close)
             if isinstance(file, RemoteFiles):
                 return file
-            kept = self._keep(profile_id, OpenFile(file))
+            kept = self._keep(key, OpenFile(file))
         kept.users += 1
         kept.is_idle = False
         return kept
 
-    def release(self, profile_id: str, kept: OpenFile) -> None:
+    def release(self, key: str, kept: OpenFile) -> None:
         kept.users -= 1
-        self._release(profile_id, kept)
+        self._release(key, kept)
 
     def find_path(self, profile_id: str) -> Path:
         """Where the profile's file is while `use` lasts, for a process that opens it itself."""
@@ -174,12 +174,16 @@ class OpenFiles:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for profile_id, kept in list(self._kept.items()):
-            self._drop(profile_id, kept)
+        for key, kept in list(self._kept.items()):
+            self._drop(key, kept)
 
-    def _open(self, profile_id: str, size_bytes: int) -> BinaryIO | RemoteFiles:
+    def _open(self, key: str, size_bytes: int) -> BinaryIO | RemoteFiles:
+        profile_id, _, name = key.partition("/")
         try:
-            file = self._volume.open_profile(profile_id, size_bytes=size_bytes)
+            if name:
+                file = self._volume.open_extra(profile_id, name, size_bytes=size_bytes)
+            else:
+                file = self._volume.open_profile(profile_id, size_bytes=size_bytes)
         except UnknownProfile:
             if self.remote is None:
                 raise
@@ -187,42 +191,42 @@ class OpenFiles:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         return file
 
-    def _find(self, profile_id: str, size_bytes: int) -> OpenFile | None:
-        kept = self._kept.get(profile_id)
+    def _find(self, key: str, size_bytes: int) -> OpenFile | None:
+        kept = self._kept.get(key)
         if kept is None:
             return None
         facts = os.fstat(kept.file.fileno())
         if facts.st_nlink and facts.st_size == size_bytes:
             return kept
-        self._drop(profile_id, kept)
+        self._drop(key, kept)
         return None
 
-    def _keep(self, profile_id: str, opened: OpenFile) -> OpenFile:
+    def _keep(self, key: str, opened: OpenFile) -> OpenFile:
         """Two requests may have opened the same file at once: the second one's stays its own."""
-        if len(self._kept) < MAX_KEPT and profile_id not in self._kept:
-            self._kept[profile_id] = opened
+        if len(self._kept) < MAX_KEPT and key not in self._kept:
+            self._kept[key] = opened
         return opened
 
-    def _release(self, profile_id: str, kept: OpenFile) -> None:
-        if self._kept.get(profile_id) is not kept:
+    def _release(self, key: str, kept: OpenFile) -> None:
+        if self._kept.get(key) is not kept:
             self._close_unused(kept)
         elif kept.timer is None:
-            self._watch(profile_id, kept)
+            self._watch(key, kept)
 
-    def _watch(self, profile_id: str, kept: OpenFile) -> None:
+    def _watch(self, key: str, kept: OpenFile) -> None:
         """Check every KEEP_SECS: close those not used in between."""
         kept.is_idle = True
-        kept.timer = asyncio.get_running_loop().call_later(KEEP_SECS, self._look, profile_id, kept)
+        kept.timer = asyncio.get_running_loop().call_later(KEEP_SECS, self._look, key, kept)
 
-    def _look(self, profile_id: str, kept: OpenFile) -> None:
+    def _look(self, key: str, kept: OpenFile) -> None:
         if kept.users or not kept.is_idle:
-            self._watch(profile_id, kept)
+            self._watch(key, kept)
         else:
-            self._drop(profile_id, kept)
+            self._drop(key, kept)
 
-    def _drop(self, profile_id: str, kept: OpenFile) -> None:
-        if self._kept.get(profile_id) is kept:
-            del self._kept[profile_id]
+    def _drop(self, key: str, kept: OpenFile) -> None:
+        if self._kept.get(key) is kept:
+            del self._kept[key]
         if kept.timer:
             kept.timer.cancel()
         self._close_unused(kept)

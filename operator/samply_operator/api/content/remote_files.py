@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 from weakref import WeakValueDictionary
 
 from samply_operator.api.content.file_cache import PART, FileCache
+from samply_operator.api.content.stored_files import Stored, build_key, count_bytes, find_name, find_owner
 from samply_operator.errors import StoreFull, StoreUnavailable, UnknownProfile
 from samply_operator.model.manifest import Manifest
 from samply_operator.profiles.attribution import naming
@@ -43,7 +44,7 @@ class Source(Protocol):
 
     def find_local(self, profile_id: str) -> Path | None: ...
     def read_operators(self, manifest: Manifest) -> bytes | None: ...
-    async def open_stream(self, manifest: Manifest, start: int, stop: int) -> Stream | None: ...
+    async def open_stream(self, manifest: Manifest, start: int, stop: int, name: str = "") -> Stream | None: ...
     def sign(self, manifest: Manifest) -> str | None: ...
 
 
@@ -53,16 +54,16 @@ class RemoteFile:
 
     reading: ClassVar[int] = 0
 
-    def __init__(self, source: Source, cache: FileCache, manifest: Manifest) -> None:
+    def __init__(self, source: Source, cache: FileCache, stored: Stored) -> None:
         self._source = source
         self._cache = cache
-        self._manifest = manifest
+        self._stored = stored
         self._opened: dict[tuple[int, int], Stream] = {}
         """Requests that nothing was read of yet, by their range."""
 
     @property
     def size_bytes(self) -> int:
-        return self._manifest.file.size_bytes if self._manifest.file else 0
+        return count_bytes(self._stored)
 
     async def open(self, start: int, stop: int) -> None:
         """Ask for the first of these bytes. Raises UnknownProfile if they are gone, StoreUnavailable."""
@@ -74,8 +75,9 @@ class RemoteFile:
     async def stream(self, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
         """Bytes `start` up to `stop`. Raises EOFError if there are fewer, StoreUnavailable, UnknownProfile."""
         pieces = self.read(start, stop)
-        if (start, stop) == (0, self.size_bytes) and self._cache.is_worth_keeping(self.size_bytes):
-            pieces = self._cache.fill(self._manifest.id, self.size_bytes, pieces)
+        is_whole = isinstance(self._stored, Manifest) and (start, stop) == (0, self.size_bytes)
+        if is_whole and self._cache.is_worth_keeping(self.size_bytes):
+            pieces = self._cache.fill(build_key(self._stored), self.size_bytes, pieces)
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
@@ -142,9 +144,10 @@ class RemoteFile:
 
     async def _ask(self, start: int, stop: int) -> Stream:
         async with _limit():
-            stream = await self._source.open_stream(self._manifest, start, stop)
+            owner, name = find_owner(self._stored), find_name(self._stored)
+            stream = await self._source.open_stream(owner, start, stop, name)
         if stream is None or stream.size_bytes != self.size_bytes:
-            raise build_missing(self._manifest)
+            raise build_missing(owner)
         return stream
 
 
@@ -157,21 +160,21 @@ class RemoteFiles:
         self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._seen: dict[str, float] = {}
 
-    def find(self, manifest: Manifest) -> RemoteFile:
-        return RemoteFile(self._source, self.cache, manifest)
+    def find(self, stored: Stored) -> RemoteFile:
+        return RemoteFile(self._source, self.cache, stored)
 
-    async def check_there(self, manifest: Manifest) -> None:
+    async def check_there(self, stored: Stored) -> None:
         """Raises UnknownProfile if it is gone, StoreUnavailable. Not asked again for KNOWN_SECS."""
-        now = time.monotonic()
-        if now - self._seen.get(manifest.id, -KNOWN_SECS) < KNOWN_SECS:
+        now, key = time.monotonic(), build_key(stored)
+        if now - self._seen.get(key, -KNOWN_SECS) < KNOWN_SECS:
             return
-        await self._check_now(manifest)
+        await self._check_now(stored)
         if len(self._seen) >= MAX_SEEN:
             self._seen.clear()
-        self._seen[manifest.id] = now
+        self._seen[key] = now
 
-    async def _check_now(self, manifest: Manifest) -> None:
-        await self.find(manifest).open(0, min(1, manifest.file.size_bytes if manifest.file else 0))
+    async def _check_now(self, stored: Stored) -> None:
+        await self.find(stored).open(0, min(1, count_bytes(stored)))
 
     async def sign(self, manifest: Manifest) -> str | None:
         """A URL of the bucket for the file; None if callers are not redirected. Raises UnknownProfile if it is missing,

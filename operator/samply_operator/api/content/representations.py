@@ -12,7 +12,7 @@ from aiohttp import web
 from samply_operator.api.server import base_path
 from samply_operator.api.state import View
 from samply_operator.control.messages import RecordingState
-from samply_operator.model.manifest import Manifest
+from samply_operator.model.manifest import Attachment, Manifest
 
 Json = dict[str, Any]
 
@@ -74,10 +74,22 @@ def render_attempt(manifest: Manifest, view: View) -> Json:
     }
     if manifest.file:
         body["file"] = {**msgspec.structs.asdict(manifest.file), "href": f"{href}/profile"}
+    if manifest.attachments:
+        body["attachments"] = [_render_attachment(each, href) for each in manifest.attachments]
     if manifest.trigger:
         body["trigger"] = msgspec.structs.asdict(manifest.trigger)
     if manifest.failure:
         body["failure"] = {"message": manifest.failure.message, **render_failure(manifest)}
+    return body
+
+
+def _render_attachment(attachment: Attachment, href: str) -> Json:
+    """With a file, or with the reason why there is none."""
+    file, name = attachment.file, attachment.name
+    body: Json = {"kind": attachment.kind, "taken_at": attachment.taken_at or None, "problem": attachment.problem}
+    if file is not None:
+        body["name"] = name
+        body["file"] = {**msgspec.structs.asdict(file), "href": f"{href}/attachments/{name}"}
     return body
 
 

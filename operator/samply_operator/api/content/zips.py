@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 
 from samply_operator.api.content import conditional, files, zip_layout
 from samply_operator.api.content.open_files import FILES
+from samply_operator.api.content.stored_files import Stored
 from samply_operator.model.manifest import Manifest
 
 CONTENT_TYPE = "application/zip"
@@ -51,21 +52,23 @@ async def _describe(request: web.Request, entry: Entry) -> zip_layout.Member:
     return zip_layout.Member(zip_layout.clean_name(entry.name), files.measure(entry.piece), crc32, entry.time)
 
 
-async def _find_crc(request: web.Request, manifest: Manifest) -> int:
+async def _find_crc(request: web.Request, stored: Stored) -> int:
     """From the manifest; if it has none, from the file."""
-    file = manifest.file
-    if file is None or file.crc32:
+    file = stored.file
+    if file is None or file.crc32 or not isinstance(stored, Manifest):
         return file.crc32 if file else 0
-    return await request.app[FILES].compute_crc(manifest)
+    return await request.app[FILES].compute_crc(stored)
 
 
 def _hash(pieces: Iterable[files.Piece]) -> str:
     """Covers all bytes: a file is represented by its own hash."""
     digest = hashlib.sha256()
     for piece in pieces:
-        digest.update(piece.file.sha256.encode() if isinstance(piece, Manifest) and piece.file else bytes_of(piece))
+        digest.update(_identify(piece))
     return digest.hexdigest()
 
 
-def bytes_of(piece: files.Piece) -> bytes:
-    return piece if isinstance(piece, bytes) else b""
+def _identify(piece: files.Piece) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    return piece.file.sha256.encode() if piece.file else b""

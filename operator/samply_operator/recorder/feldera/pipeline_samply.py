@@ -45,12 +45,14 @@ class PipelineSamply:
         pod: TargetPod,
         on_start: Callable[[float], None],
         on_end: Callable[[], Awaitable[None]],
+        attach: collect.Attach,
     ) -> None:
         self._context = context
         self._journal = journal
         self._pod = pod
         self._on_start = on_start
         self._on_end = on_end
+        self._attach = attach
         self._calls = FelderaCalls(context, journal.entry)
         self._before: Reading | None = None
         self._after: Reading | None = None
@@ -167,7 +169,9 @@ class PipelineSamply:
             manifest = msgspec.structs.replace(manifest, warnings=(*manifest.warnings, *more))
             if manifest.file is None:
                 return await asyncio.to_thread(context.volume.publish, manifest, None)
-            extras = await self._keep_extras(raw, finished.path, names)
+            attached = await self._attach()
+            manifest = collect.add_attachments(manifest, attached)
+            extras = {**await self._keep_extras(raw, finished.path, names), **attached.files}
             return await asyncio.to_thread(context.volume.publish, manifest, finished.path, extras=extras)
 
     async def _keep_extras(self, raw: Path, published: Path, names: NodeNames) -> dict[str, Path]:

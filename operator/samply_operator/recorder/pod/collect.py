@@ -6,14 +6,15 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, ProfileError
 from samply_operator.kube import transfer
-from samply_operator.model.manifest import JournalEntry, Manifest, Quality, RecordedTarget
+from samply_operator.model.manifest import Attachment, JournalEntry, Manifest, Quality, RecordedTarget
 from samply_operator.model.profile import Failure
 from samply_operator.profiles import ProfileFacts
 from samply_operator.recorder import measures
@@ -35,6 +36,17 @@ EXCESS = "More samples were counted than the CPU time explains: coverage is not 
 
 EXPANSION = 3
 """Space to reserve, as a multiple of what is copied: raw file, sidecar and baked file stand side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """Attachments of a profile: `facts` for the manifest, and the files of those that were fetched, by name."""
+
+    facts: tuple[Attachment, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+Attach = Callable[[], Awaitable[Attached]]
 
 
 async def copy(pod: TargetPod, file: RemoteFile) -> Path:
@@ -81,7 +93,7 @@ async def _copy_out(pod: TargetPod, file: RemoteFile, path: Path) -> None:
             return
 
 
-async def collect(pod: TargetPod, progress: Progress) -> Manifest:
+async def collect(pod: TargetPod, progress: Progress, attach: Attach) -> Manifest:
     """Copy, finish, publish; returns the manifest that stands. Raises StoreError, RecordingFailed, HalfFileError."""
     context, entry = pod.context, pod.entry
     files = [f for name in (record_output.PROFILE, record_output.SIDECAR) if (f := progress.find_file(name))]
@@ -105,10 +117,22 @@ async def collect(pod: TargetPod, progress: Progress) -> Manifest:
             manifest = build_manifest(context, entry, progress, finished)
             if manifest.file is None:
                 return await asyncio.to_thread(context.volume.publish, manifest, None)
+            attached = await attach()
             extras = choose_extras(paths, finished.path) if context.settings.recording.keep_raw else {}
+            manifest, extras = add_attachments(manifest, attached), {**extras, **attached.files}
             return await asyncio.to_thread(context.volume.publish, manifest, finished.path, extras=extras)
     except ProfileError as error:
         failures.fail("SamplyFailed", f"samply wrote an invalid file: {error.message}")
+
+
+def add_attachments(manifest: Manifest, attached: Attached) -> Manifest:
+    """With a warning for each reason why some are missing."""
+    missing: dict[str, list[str]] = {}
+    for each in attached.facts:
+        if each.problem:
+            missing.setdefault(each.problem, []).append(each.kind)
+    warnings = (f"Without the attachments {', '.join(kinds)}: {problem}" for problem, kinds in missing.items())
+    return msgspec.structs.replace(manifest, attachments=attached.facts, warnings=(*manifest.warnings, *warnings))
 
 
 def build_manifest(context: Context, entry: JournalEntry, progress: Progress, finished: finish.Finished) -> Manifest:

@@ -42,6 +42,7 @@ def build_spec(trigger: SamplyTrigger, place: Place) -> Spec:
         template.process,
         template.mode,
         comparison=template.comparison or COMPARISON,
+        attachments=template.attachments,
     )
 
 

@@ -85,11 +85,11 @@ class ClustersReader(BucketReader):
             logger.warning("cluster %s: %s", cluster.name, error)
             return Reading(())
 
-    async def open_stream(self, manifest: Manifest, start: int, stop: int) -> Stream | None:
+    async def open_stream(self, manifest: Manifest, start: int, stop: int, name: str = "") -> Stream | None:
         home = self._find_home(manifest)
         if home is None:
-            return await super().open_stream(manifest, start, stop)
-        return await home.objects.open_stream(uploads.build_path(manifest), start, stop)
+            return await super().open_stream(manifest, start, stop, name)
+        return await home.objects.open_stream(uploads.build_path(manifest, name), start, stop)
 
     def sign(self, manifest: Manifest) -> str | None:
         home = self._find_home(manifest)

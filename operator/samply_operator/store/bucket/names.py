@@ -3,7 +3,7 @@
     leader.json                      who writes, and the number of the term (fence.py)
     manifests/<x>/<id>.json          the facts of one attempt; its appearance publishes the profile
     files/<id>/<sha256>.json.gz      the published bytes
-    files/<id>/<sha256>-raw…         what else was kept; also <sha256>-profile.operators.json
+    files/<id>/<sha256>-raw…         what else was kept; also <sha256>-profile.operators.json, <sha256>-attachment-…
     removed/<id>                     the profile is gone, whatever else is still there
     journal/<id>.json                as on the volume, wrapped with the term (mirror.py)
     tombstones/<id>.json, pins/<id>

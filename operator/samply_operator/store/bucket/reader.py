@@ -98,6 +98,10 @@ class BucketReader:
         path = self._spool.root / layout.build_folder(profile_id) / layout.PROFILE_FILE
         return path if path.exists() else None
 
+    def open_extra(self, profile_id: str, name: str, *, size_bytes: int | None = None) -> BinaryIO:
+        """An additional file of a profile in the spool. Raises UnknownProfile if it is not there, StoreError."""
+        return self._spool.open_extra(profile_id, name, size_bytes=size_bytes)
+
     def read_operators(self, manifest: Manifest) -> bytes | None:
         """Feldera's names of the operators, as they were stored; None: there are none. Raises StoreUnavailable."""
         local = self._spool.root / layout.build_folder(manifest.id) / layout.OPERATORS_FILE
@@ -114,10 +118,10 @@ class BucketReader:
         found = self._objects.read(names.build_extra(manifest.id, facts.sha256, layout.OPERATORS_FILE))
         return found[0] if found else None
 
-    async def open_stream(self, manifest: Manifest, start: int, stop: int) -> Stream | None:
-        """Bytes of a profile's file from the bucket; None if it was removed. Raises StoreUnavailable,
-        UnknownProfile."""
-        return await self._objects.open_stream(uploads.build_path(manifest), start, stop)
+    async def open_stream(self, manifest: Manifest, start: int, stop: int, name: str = "") -> Stream | None:
+        """Bytes of a profile's file from the bucket, or of the additional file of this name; None if it was removed.
+        Raises StoreUnavailable, UnknownProfile."""
+        return await self._objects.open_stream(uploads.build_path(manifest, name), start, stop)
 
     def sign(self, manifest: Manifest) -> str | None:
         """A signed URL of the profile's file; None: callers are not redirected."""

@@ -105,7 +105,7 @@ class Uploads:
             sent.append(self._send_file(folder / layout.PROFILE_FILE, build_path(manifest), manifest.file, manifest))
             self._fault("file-uploaded")
         extras = {}
-        for path in sorted([*folder.glob("raw*"), *folder.glob(layout.OPERATORS_FILE)]):
+        for path in sorted(path for path in folder.iterdir() if path.name.startswith(layout.EXTRAS)):
             extras[path.name] = content.describe(path)
             where = names.build_extra(manifest.id, extras[path.name].sha256, path.name)
             sent.append(self._send_file(path, where, extras[path.name], None))
@@ -184,9 +184,11 @@ def _check_keeps(standing: Manifest, own: Manifest) -> None:
         raise StoreError(f"the bucket has a failure as {own.id}; the good file stays in the spool.")
 
 
-def build_path(manifest: Manifest) -> str:
-    """Path of the profile's file. Raises UnknownProfile if it has none."""
-    if manifest.file is None:
+def build_path(manifest: Manifest, name: str = "") -> str:
+    """Path of the profile's file, or of the additional one of this name. Raises UnknownProfile if it has none."""
+    if name in manifest.extras:
+        return names.build_extra(manifest.id, manifest.extras[name].sha256, name)
+    if manifest.file is None or name:
         raise UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
     return names.build_file(manifest.id, manifest.file.sha256)
 

@@ -16,6 +16,7 @@ from samply_operator.api import params
 from samply_operator.api.app_keys import OPERATOR
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files, representations, zips
+from samply_operator.api.content.stored_files import Extra
 from samply_operator.api.routes.profiles import all_ordinals, samply_profiles, stale_index
 from samply_operator.api.state import View
 from samply_operator.control.messages import SupportBundleReply, SupportBundleRequest
@@ -28,6 +29,7 @@ README = """\
 samply-operator {version}: all that is known of pipeline {name} in namespace {namespace}.
 
 profiles/ORDINAL/   the stored profiles: open them at profiler.firefox.com, or with `samply load`
+attachments/ID/     what Feldera said of the pipeline in the seconds of that recording
 manifests/          one for each attempt: what was asked, of which pod, how it ended, how good the profile is
 pipeline.json       its ordinals, and the last profile of each
 recordings.json     what had not ended yet
@@ -105,6 +107,10 @@ def build_entries(
             stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ")  # no colon: Windows can't have one in a file's name
             place = f"{name}/profiles/{manifest.ordinal}/{stamp}-{manifest.id}.json.gz"
             yield zips.Entry(place, manifest, time)
+        for each in manifest.attachments:
+            if each.file is not None:
+                piece = Extra(manifest, each.name, each.file)
+                yield zips.Entry(f"{name}/attachments/{manifest.id}/{each.name}", piece, time)
 
 
 def _build_text(name: str, path: str, data: bytes, time: datetime) -> zips.Entry:
