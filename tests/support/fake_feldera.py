@@ -78,6 +78,8 @@ class Pipeline:
     """Its dataflow graph."""
     circuit_profile: Json = field(default_factory=dict)
     metrics: str = "process_cpu_seconds_total 1\n"
+    heap_profile: bytes | None = None
+    """None: its platform has none."""
     global_metrics: Json = field(default_factory=dict)
     profile: bytes | None = None
     """What its own samply gave."""
@@ -242,10 +244,8 @@ class FakeFeldera:
         match path.rpartition("/")[2]:
             case "{pipeline_name}":
                 return _build(path, "GET", 200, pipeline.describe())
-            case "dataflow_graph" if pipeline.graph is not None:
-                return _build(path, "GET", 200, pipeline.graph)
             case "dataflow_graph":
-                return _refuse(path, "GET", 404, "DataflowGraphNotFound", "There is no dataflow graph")
+                return _send_graph(pipeline, path)
             case _ if pipeline.status != "Running":
                 return _refuse(path, request.method, 503, "PipelineInteractionNotDeployed", "It is not deployed")
             case "circuit_json_profile":
@@ -253,6 +253,8 @@ class FakeFeldera:
             case "stats":
                 stats = {"global_metrics": pipeline.tell_metrics(), "inputs": [], "outputs": []}
                 return _build(path, "GET", 200, stats)
+            case "heap_profile":
+                return _send_heap(pipeline, path)
             case "metrics":
                 return web.Response(body=pipeline.metrics.encode(), content_type="application/octet-stream")
             case "samply_profile" if request.method == "POST":
@@ -274,6 +276,18 @@ class FakeFeldera:
         if pipeline.ends_by_itself:
             asyncio.get_running_loop().call_later(duration_secs, lambda: setattr(pipeline, "retry_after_secs", None))
         return web.Response(status=202)
+
+
+def _send_graph(pipeline: Pipeline, path: str) -> web.Response:
+    if pipeline.graph is None:
+        return _refuse(path, "GET", 404, "DataflowGraphNotFound", "There is no dataflow graph")
+    return _build(path, "GET", 200, pipeline.graph)
+
+
+def _send_heap(pipeline: Pipeline, path: str) -> web.Response:
+    if pipeline.heap_profile is None:
+        return _refuse(path, "GET", 400, "HeapProfilerError", "Heap profiles are not supported here")
+    return web.Response(body=pipeline.heap_profile, content_type="application/protobuf")
 
 
 def _send_samply(pipeline: Pipeline, path: str) -> web.Response:

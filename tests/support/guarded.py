@@ -6,6 +6,7 @@ from support.service import make_id
 
 PROFILE = "/v0/pipelines/orders/samply_profile"
 HISTORY = f"{PROFILE}s"
+ATTACHMENT = "attachment-stats.json.gz"
 OPEN = ("/healthz", "/readyz", "/v0/config", "/openapi.json", "/docs")
 GUARDED = (
     ("GET", "/v0/pipelines"),
@@ -22,7 +23,7 @@ GUARDED = (
     ("GET", f"{HISTORY}/{make_id(1)}/profile"),
     ("GET", f"{HISTORY}/{make_id(1)}/summary"),
     ("GET", f"{HISTORY}/{make_id(1)}/operators"),
-    ("GET", f"{HISTORY}/{make_id(1)}/attachments/attachment-stats.json.gz"),
+    ("GET", f"{HISTORY}/{make_id(1)}/attachments/{ATTACHMENT}"),
     ("GET", f"{HISTORY}/{make_id(1)}/tree"),
     ("GET", f"{HISTORY}/{make_id(1)}/timeline"),
     ("GET", f"/v0/pipelines/orders/diff?before={make_id(1)}&after={make_id(1)}"),

@@ -140,11 +140,13 @@ class FelderaClient:
         """In Prometheus' text format."""
         return await self._get(f"{_path(name)}/metrics", login, MAX_BYTES)
 
-    async def save(self, name: str, what: Document, login: Login, out: IO[bytes]) -> None:
+    async def save(
+        self, name: str, what: Document, login: Login, out: IO[bytes], *, total_secs: float | None = None
+    ) -> None:
         """Write an answer to `out` as it comes, at most MAX_GRAPH_BYTES. What `out` raises is raised, unless it is an
-        OSError."""
+        OSError. `total_secs` instead of the usual limit."""
         size = 0
-        async with self._ask(hdrs.METH_GET, f"{_path(name)}/{what}", login) as response:
+        async with self._ask(hdrs.METH_GET, f"{_path(name)}/{what}", login, total_secs=total_secs) as response:
             async for data in response.content.iter_chunked(256 * 1024):
                 size += len(data)
                 if size > MAX_GRAPH_BYTES:

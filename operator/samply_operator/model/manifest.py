@@ -196,6 +196,8 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     trigger: TriggeredBy | None = None
     attachments: tuple[str, ...] = ()
     """Kinds that are wanted."""
+    attached: tuple[Attachment, ...] = ()
+    """Those whose files are in tmp/."""
     schema: int = 1
 
 

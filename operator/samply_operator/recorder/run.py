@@ -94,7 +94,7 @@ class Run:
         self._stopping: asyncio.Task[None] | None = None
         self._observed: asyncio.Task[None] | None = None
         self._is_withdrawn = False
-        self._attachments = Attachments(context, entry)
+        self._attachments = Attachments(context, self._journal)
         self._manifest: Manifest | None = None
         self._arch = ""
         """Of the node, as preflight found it."""
@@ -141,10 +141,12 @@ class Run:
     async def _decide_outcome(self) -> None:
         if await self._was_decided():
             return
+        self._attachments.resume()
         if pipeline_samply.is_wanted(self.entry, self._context.settings) and await self._ask_pipeline():
             return
         progress: Progress | None = None
-        self._take_up()
+        if self.entry.stop:
+            self._send_stop()  # an earlier process was told to
         if self.entry.step != "Admitted":
             if self.entry.step == "Launching":
                 await self._bring()
@@ -162,13 +164,6 @@ class Run:
             await self._end_early()
         else:
             await self._conclude(progress)
-
-    def _take_up(self) -> None:
-        """What an earlier process had begun."""
-        if self.entry.stop:
-            self._send_stop()
-        if self.entry.started_at:
-            self._attachments.start(self._find_middle_secs())
 
     async def _ask_pipeline(self) -> bool:
         """In mode Pipeline, to its end. False: it could not begin, and mode Auto has other ways."""
@@ -288,16 +283,11 @@ class Run:
             started_at=times.format_time(started),
             ends_at=times.format_time(started + self.entry.duration_secs),
         )
-        self._attachments.start(self._find_middle_secs())
+        self._attachments.start()
         self._set_phase("Recording")
         self.has_answer.set()
         self._reporter.report_recording()
         self._observed = asyncio.create_task(self._journal.save())
-
-    def _find_middle_secs(self) -> float:
-        """Until half of the sampling is over."""
-        entry = self.entry
-        return max(0.0, times.parse_time(entry.started_at) + entry.duration_secs / 2 - self._context.now())
 
     async def _note_end(self) -> None:
         self._attachments.hurry()

@@ -27,7 +27,7 @@ from samply_operator.rules.access import credentials
 from samply_operator.settings import ApiKeys, Auth, KubernetesWay, Oidc, OidcGrant, Verb
 from support.fake_feldera import make_pipeline_id
 from support.fake_operator import KEY, make_key, make_pipeline, make_recording
-from support.guarded import GUARDED, HISTORY, OPEN, PROFILE
+from support.guarded import ATTACHMENT, GUARDED, HISTORY, OPEN, PROFILE
 from support.identity import AUDIENCE, Provider, build_claims, sign
 
 from .conftest import Answer, Service, make_id, wait_until
@@ -120,7 +120,9 @@ async def test_the_list_of_routes_is_complete(service: Service) -> None:
     """A new route is either open, and in that list, or guarded, and tested above."""
     known = {path.partition("?")[0] for _, path in GUARDED} | set(OPEN)
     patterns = {
-        route.resource.canonical.replace("{pipeline_name}", "orders").replace("{profile_id}", make_id(1))
+        route.resource.canonical.replace("{pipeline_name}", "orders")
+        .replace("{profile_id}", make_id(1))
+        .replace("{attachment_name}", ATTACHMENT)
         for route in service.listener.app.router.routes()
         if route.resource
     }

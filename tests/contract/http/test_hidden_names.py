@@ -26,6 +26,7 @@ PATHS = (
     ("GET", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}"),
     ("GET", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/profile"),
     ("GET", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/summary"),
+    ("GET", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/attachments/attachment-stats.json.gz"),
     ("POST", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/links"),
     ("POST", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/stop"),
     ("PUT", f"/v0/pipelines/{{}}/samply_profiles/{make_id(1)}/pin"),

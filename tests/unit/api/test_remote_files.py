@@ -40,7 +40,7 @@ class FakeBucket:
         self.fail = fail
         self.is_removed = False
 
-    async def open_stream(self, _: Manifest, start: int, stop: int) -> Any:
+    async def open_stream(self, _: Manifest, start: int, stop: int, name: str = "") -> Any:
         self.asked.append((start, stop))
         return None if self.is_removed else FakeStream(self, start, stop)
 

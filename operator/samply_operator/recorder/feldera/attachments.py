@@ -8,22 +8,26 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import threading
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from samply_operator.errors import FelderaError, FelderaNotFound, SamplyOperatorError, StoreError
+from samply_operator.errors import FelderaError, FelderaNotFound, FelderaUnavailable, SamplyOperatorError, StoreError
 from samply_operator.feldera import directory
 from samply_operator.feldera.answers import PipelineInfo
 from samply_operator.feldera.client import Document, FelderaClient, Login
 from samply_operator.model.attachment import NAMES, Kind
-from samply_operator.model.manifest import Attachment, JournalEntry
+from samply_operator.model.manifest import Attachment, JournalEntry, StoredFile
 from samply_operator.recorder.context import Context
+from samply_operator.recorder.journal import Journal
 from samply_operator.recorder.pod.collect import Attached
 from samply_operator.rules import times
+from samply_operator.rules.recording import attachments
 from samply_operator.store import content, durable
 from samply_operator.store.durable import Medium
+from samply_operator.store.space import Reservation
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +38,13 @@ DOCUMENTS: Mapping[Kind, Document] = {
     "HeapProfile": "heap_profile",
 }
 ANSWER_SECS = 20.0
-"""How long all of them may take."""
+"""How long all of them may take, and therefore how much later a profile may be stored."""
+SLOW = frozenset({"CircuitProfile", "HeapProfile"})
+"""The engine answers between two of its steps, which may be long just when somebody wants to know why: these may use
+all of ANSWER_SECS, the others the client's own limit."""
 MESSAGE_LIMIT = 300
 LATE = f"Feldera had not answered after {ANSWER_SECS:g} s."
-GZIP = frozenset({"HeapProfile"})
-"""Feldera compresses them itself."""
+NOT_CONFIGURED = "config.feldera.url is empty in the values of the operator's chart."
 
 
 class AttachmentTooLargeError(SamplyOperatorError):
@@ -46,31 +52,35 @@ class AttachmentTooLargeError(SamplyOperatorError):
 
 
 class Attachments:
-    """Of one recording. `start` at most once; then `take`, or `drop`."""
+    """Of one recording. `resume`, `start` and `hurry` as often as needed; then `take`, or `drop`."""
 
-    def __init__(self, context: Context, entry: JournalEntry) -> None:
+    def __init__(self, context: Context, journal: Journal) -> None:
         self._context = context
-        self._entry = entry
+        self._journal = journal
         self._found: dict[str, Attachment] = {}
         self._is_urgent = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, wait_secs: float) -> None:
-        """Fetch them after this time, or when `hurry` is called."""
+    def start(self) -> None:
+        """Fetch them when half of the sampling is over, or as soon as `hurry` is called."""
         if self._entry.attachments and self._task is None:
-            self._task = asyncio.create_task(self._fetch_all(wait_secs))
+            self._task = asyncio.create_task(self._fetch_all())
+
+    def resume(self) -> None:
+        """An earlier process may have begun to sample."""
+        if self._entry.started_at:
+            self.start()
 
     def hurry(self) -> None:
         """Sampling has ended."""
-        self.start(0)
         self._is_urgent.set()
+        self.start()
 
     async def take(self) -> Attached:
         """What was fetched, and why the rest was not."""
         if self._task is not None:
             await self._task
-        wanted = self._entry.attachments
-        facts = tuple(self._found.get(kind) or Attachment(kind, problem=LATE) for kind in wanted)
+        facts = tuple(self._found.get(kind) or Attachment(kind, problem=LATE) for kind in self._entry.attachments)
         return Attached(facts, {each.name: self._find_path(each.name) for each in facts if each.file})
 
     async def drop(self) -> None:
@@ -79,41 +89,64 @@ class Attachments:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _fetch_all(self, wait_secs: float) -> None:
+    @property
+    def _entry(self) -> JournalEntry:
+        return self._journal.entry
+
+    async def _fetch_all(self) -> None:
         try:
-            async with asyncio.timeout(wait_secs):
+            async with asyncio.timeout(attachments.find_wait(self._entry, self._context.now())):
                 await self._is_urgent.wait()
         except TimeoutError:
             pass  # the usual case
         try:
             async with asyncio.timeout(ANSWER_SECS):
-                await self._fetch_in_turn()
+                await self._take_over()
+                await self._fetch_missing()
         except TimeoutError:
-            self._note_all(LATE)
+            self._note_missing(LATE)
         except (FelderaError, StoreError) as error:
-            self._note_all(str(error))
+            self._note_missing(str(error))
         except Exception as error:  # a defect here must not end the recording
             logger.exception("%s/%s: its attachments", self._entry.namespace, self._entry.name)
-            self._note_all(f"{type(error).__name__}: {error}")
+            self._note_missing(f"{type(error).__name__}: {error}")
+        fetched = tuple(each for each in self._found.values() if each.file)
+        if fetched != self._entry.attached:
+            await self._journal.save_if_possible(attached=fetched)
 
-    def _note_all(self, problem: str) -> None:
-        """About those that nothing is known of yet."""
-        for kind in self._entry.attachments:
-            self._found.setdefault(kind, Attachment(kind, problem=problem[:MESSAGE_LIMIT]))
+    async def _take_over(self) -> None:
+        """What an earlier process fetched, where its file is still there as it was."""
+        for each in self._entry.attached:
+            if await asyncio.to_thread(_is_whole, self._find_path(each.name), each.file):
+                self._found[each.kind] = each
 
-    async def _fetch_in_turn(self) -> None:
-        client, limits = self._context.feldera, self._context.settings.recording
+    def _list_missing(self) -> list[Kind]:
+        """Those of which nothing is known yet."""
+        return [cast("Kind", kind) for kind in self._entry.attachments if kind not in self._found]
+
+    def _note_missing(self, problem: str) -> None:
+        for kind in self._list_missing():
+            self._found[kind] = Attachment(kind, problem=problem[:MESSAGE_LIMIT])
+
+    async def _fetch_missing(self) -> None:
+        client, limits, wanted = self._context.feldera, self._context.settings.recording, self._list_missing()
+        if not wanted:
+            return
+        if attachments.is_too_late(self._entry, self._context.now()):
+            self._note_missing(attachments.TOO_LATE)
+            return
         if client is None:
-            self._note_all("config.feldera.url is empty in the values of the operator's chart.")
+            self._note_missing(NOT_CONFIGURED)
             return
         if not self._entry.pipeline_id:
             raise FelderaNotFound(f"Pod {self._entry.pod} does not say which pipeline of Feldera's it is.")
-        left = limits.max_attachments_bytes
-        with await asyncio.to_thread(self._context.volume.reserve, left):
+        left = max(0, limits.max_attachments_bytes - _count_bytes(self._found))
+        reserve = partial(self._context.volume.reserve, left)
+        with await durable.open_in_thread(reserve, Reservation.release):
             info, login = await directory.find(client, self._context.settings, self._entry.pipeline_id)
-            for kind in self._entry.attachments:
+            for kind in wanted:
                 limit = min(left, limits.max_attachment_bytes)
-                found = self._found[kind] = await self._fetch(client, info, login, cast("Kind", kind), limit)
+                found = self._found[kind] = await self._fetch(client, info, login, kind, limit)
                 left -= found.file.size_bytes if found.file else 0
 
     async def _fetch(
@@ -122,11 +155,14 @@ class Attachments:
         path, at = self._find_path(NAMES[kind]), times.format_time(self._context.now())
         medium = self._context.volume.medium
         try:
-            out = await asyncio.to_thread(_PackedFile, path, limit, medium, is_packed=kind in GZIP)
+            out = await durable.open_in_thread(partial(PackedFile, path, limit, medium), PackedFile.close)
             try:
-                await client.save(info.name, DOCUMENTS[kind], login, cast("Any", out))
+                secs = ANSWER_SECS if kind in SLOW else None
+                await client.save(info.name, DOCUMENTS[kind], login, cast("Any", out), total_secs=secs)
             finally:
                 await asyncio.to_thread(out.close)
+            if out.is_empty:
+                raise FelderaUnavailable("Feldera's answer is empty.")
             with durable.translated(f"read {path.name}", medium):
                 return Attachment(kind, NAMES[kind], await asyncio.to_thread(content.describe, path, out.raw_bytes), at)
         except (FelderaError, StoreError, AttachmentTooLargeError) as error:
@@ -138,36 +174,57 @@ class Attachments:
         return self._context.volume.tmp_path(self._entry.id, name)
 
 
-class _PackedFile:
-    """A file as gzip, of at most `max_bytes` on the disk. Raises AttachmentTooLargeError, StoreFull, StoreError."""
+def _count_bytes(found: Mapping[str, Attachment]) -> int:
+    return sum(each.file.size_bytes for each in found.values() if each.file)
 
-    def __init__(self, path: Path, max_bytes: int, medium: Medium, *, is_packed: bool) -> None:
+
+def _is_whole(path: Path, file: StoredFile | None) -> bool:
+    try:
+        return file is not None and content.describe(path, file.raw_bytes) == file
+    except OSError:
+        return False
+
+
+class PackedFile:
+    """A file as gzip, of at most `max_bytes`; what comes as gzip stays as it is. All calls block, and may raise
+    AttachmentTooLargeError, StoreFull, StoreError. A write that was given up goes on in its thread: `close` waits for
+    it, and a later one does nothing."""
+
+    def __init__(self, path: Path, max_bytes: int, medium: Medium) -> None:
         self.raw_bytes = 0
+        """Size after gunzip; 0: unknown, since it came as gzip."""
+        self.is_empty = True
         self._max_bytes = max_bytes
         self._medium = medium
-        with self._translated():
+        self._lock = threading.Lock()
+        self._packer: gzip.GzipFile | None = None
+        with durable.translated("write an attachment", self._medium):
             self._file = path.open("wb")
-        self._packer = None if is_packed else gzip.GzipFile("", "wb", 6, self._file, mtime=0)
-
-    def _translated(self) -> AbstractContextManager[None]:
-        return durable.translated("write an attachment", self._medium)
 
     def write(self, data: bytes) -> None:
-        with self._translated():
-            (self._packer or self._file).write(data)
-        self.raw_bytes += len(data)
-        self._check(self._file.tell())
+        with self._lock, durable.translated("write an attachment", self._medium):
+            if self._file.closed or not data:
+                return
+            # Neither JSON nor text nor a protobuf of pprof begins with this byte.
+            if self.is_empty and not data.startswith(b"\x1f"):
+                self._packer = gzip.GzipFile("", "wb", 6, self._file, mtime=0)
+            self.is_empty = False
+            if self._packer is None:
+                self._file.write(data)
+            else:
+                self._packer.write(data)
+                self.raw_bytes += len(data)
+            self._check()
 
     def close(self) -> None:
-        with self._translated(), self._file:
+        with self._lock, durable.translated("write an attachment", self._medium), self._file:
             if self._packer is not None:
                 self._packer.close()
-            size = self._file.tell()
-        self._check(size)
+            self._check()
 
-    def _check(self, size_bytes: int) -> None:
-        if size_bytes > self._max_bytes:
+    def _check(self) -> None:
+        if self._file.tell() > self._max_bytes:
             raise AttachmentTooLargeError(
-                f"It is larger than {self._max_bytes} bytes, compressed (config.recording.maxAttachmentBytes, "
-                "maxAttachmentsBytes)."
+                f"It has more than the {self._max_bytes} bytes, compressed, that are left for it.",
+                remedy="Raise config.recording.maxAttachmentBytes, or maxAttachmentsBytes.",
             )

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from samply_operator.model import names
-from samply_operator.model.attachment import BY_DEFAULT
 from samply_operator.model.manifest import JournalEntry, TriggeredBy
 from samply_operator.model.pipeline import Pipeline, Pod, Target
 from samply_operator.model.profile import Failure, SamplyProfile, Spec
 from samply_operator.rules import times
 from samply_operator.rules.discovery import containers, locate, naming
-from samply_operator.rules.recording import failures, lease
+from samply_operator.rules.recording import attachments, failures, lease
 from samply_operator.settings import Settings
 
 CAUSE_LIMIT, LINK_LIMIT, WHEN_LIMIT = 500, 2000, 40
@@ -267,17 +266,8 @@ def build_entry(profile: SamplyProfile, target: Target, settings: Settings, now:
         pipeline_id=target.pipeline_id,
         doubt=target.doubt,
         trigger=build_trigger(profile),
-        attachments=choose_attachments(profile, settings),
+        attachments=attachments.choose(profile, target, settings),
     )
-
-
-def choose_attachments(profile: SamplyProfile, settings: Settings) -> tuple[str, ...]:
-    """What is asked for; a trigger's profile has the usual ones where Feldera can be asked."""
-    if profile.spec.preflight_only:
-        return ()
-    if profile.spec.attachments is not None:
-        return profile.spec.attachments
-    return BY_DEFAULT if profile.trigger and settings.feldera.url else ()
 
 
 def build_trigger(profile: SamplyProfile) -> TriggeredBy | None:

@@ -186,8 +186,10 @@ def _check_keeps(standing: Manifest, own: Manifest) -> None:
 
 def build_path(manifest: Manifest, name: str = "") -> str:
     """Path of the profile's file, or of the additional one of this name. Raises UnknownProfile if it has none."""
-    if name in manifest.extras:
-        return names.build_extra(manifest.id, manifest.extras[name].sha256, name)
+    # A manifest that was read while its profile was in the spool has no `extras`.
+    files = {each.name: each.file for each in manifest.attachments if each.file} | manifest.extras
+    if name in files:
+        return names.build_extra(manifest.id, files[name].sha256, name)
     if manifest.file is None or name:
         raise UnknownProfile(f"Profile '{manifest.id}' has no file.", details={"profile": manifest.id})
     return names.build_file(manifest.id, manifest.file.sha256)

@@ -8,8 +8,7 @@ from samply_operator import errors
 from samply_operator.api.auth import permissions
 from samply_operator.api.content import files
 from samply_operator.api.content.stored_files import Extra
-from samply_operator.api.routes.profiles import samply_profiles, stale_index
-from samply_operator.api.state import View
+from samply_operator.api.routes.profiles import samply_profiles
 from samply_operator.model.manifest import Manifest
 
 PATH = samply_profiles.PATH + "/{profile_id}/attachments/{attachment_name}"
@@ -21,11 +20,8 @@ routes = web.RouteTableDef()
 async def get(request: web.Request) -> web.StreamResponse:
     """One of them, by its name in the profile's facts. These bytes never change."""
     caller = await permissions.admit(request)
-    return await stale_index.answer(request, lambda view: _send(request, view, caller))
-
-
-async def _send(request: web.Request, view: View, caller: permissions.Caller) -> web.StreamResponse:
-    manifest = samply_profiles.find_stored(request, view, caller, request.match_info["profile_id"])
+    view, profile_id = permissions.view_of(request), request.match_info["profile_id"]
+    manifest = samply_profiles.find_stored(request, view, caller, profile_id)
     return await files.send_extra(request, _find(manifest, request.match_info["attachment_name"]))
 
 

@@ -24,6 +24,8 @@ from samply_operator.model.manifest import Manifest
 from samply_operator.store import documents
 
 PATH = "/v0/pipelines/{pipeline_name}/export"
+MAX_FILES = params.MAX_EXPORT
+"""Files in one zip: all are open while it is sent (server/descriptors.py)."""
 
 README = """\
 samply-operator {version}: all that is known of pipeline {name} in namespace {namespace}.
@@ -37,7 +39,7 @@ objects.json        the SamplyProfile objects with their status; status.prefligh
 pods.json           the pods, and how often their containers restarted
 events.json         recent Events on all of these; Kubernetes keeps them for an hour
 
-{attempts} attempts, {profiles} profiles. {left_out}
+{attempts} attempts, {profiles} profiles. {left_out}{unattached}
 {missing}
 Profiles hold names of functions, files and threads of the pipeline. Nothing in here was read from its data.
 """
@@ -81,6 +83,7 @@ def build_entries(
     """In one folder, named for the pipeline. Names in it are the server's own."""
     newest = files.parse_modified(attempts[0].finished_at if attempts else "")
     left_out = f"Of {total - len(attempts)} older attempts nothing is in here: raise ?limit=." * (total > len(attempts))
+    attached, unattached = choose_attached(attempts)
     readme = README.format(
         version=__version__,
         name=name,
@@ -88,6 +91,7 @@ def build_entries(
         attempts=len(attempts),
         profiles=sum(manifest.file is not None for manifest in attempts),
         left_out=left_out,
+        unattached=f" Attachments of {unattached} older profiles are not in here." * (unattached > 0),
         missing="".join(f"MISSING: {what}\n" for what in reply.missing),
     )
     recordings = [representations.render_recording(each, view) for each in view.list_recordings(namespace, name)]
@@ -107,10 +111,24 @@ def build_entries(
             stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ")  # no colon: Windows can't have one in a file's name
             place = f"{name}/profiles/{manifest.ordinal}/{stamp}-{manifest.id}.json.gz"
             yield zips.Entry(place, manifest, time)
-        for each in manifest.attachments:
-            if each.file is not None:
-                piece = Extra(manifest, each.name, each.file)
-                yield zips.Entry(f"{name}/attachments/{manifest.id}/{each.name}", piece, time)
+        for extra in attached.get(manifest.id, ()):
+            yield zips.Entry(f"{name}/attachments/{manifest.id}/{extra.name}", extra, time)
+
+
+def choose_attached(attempts: Sequence[Manifest]) -> tuple[dict[str, tuple[Extra, ...]], int]:
+    """Attachments by the id of their profile, the newest first, as far as MAX_FILES allows; and of how many profiles
+    they are left out."""
+    room = MAX_FILES - sum(manifest.file is not None for manifest in attempts)
+    chosen: dict[str, tuple[Extra, ...]] = {}
+    left_out = 0
+    for manifest in attempts:
+        found = tuple(Extra(manifest, each.name, each.file) for each in manifest.attachments if each.file)
+        if left_out or len(found) > room:
+            left_out += bool(found)
+            continue
+        chosen[manifest.id] = found
+        room -= len(found)
+    return chosen, left_out
 
 
 def _build_text(name: str, path: str, data: bytes, time: datetime) -> zips.Entry:

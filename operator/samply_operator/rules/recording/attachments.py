@@ -1,0 +1,35 @@
+"""Which attachments a recording has, and when they are fetched."""
+
+from __future__ import annotations
+
+from samply_operator.model.attachment import BY_DEFAULT
+from samply_operator.model.manifest import JournalEntry
+from samply_operator.model.pipeline import Target
+from samply_operator.model.profile import SamplyProfile
+from samply_operator.rules import times
+from samply_operator.settings import Settings
+
+LATE_SECS = 10.0
+"""What is fetched this long after the end of sampling is still of the same seconds."""
+TOO_LATE = "The operator was ended, or did not reach the pod, until sampling was long over."
+
+
+def choose(profile: SamplyProfile, target: Target, settings: Settings) -> tuple[str, ...]:
+    """What is asked for; a trigger's profile has the usual ones where Feldera can be asked about its pod."""
+    if profile.spec.preflight_only:
+        return ()
+    if profile.spec.attachments is not None:
+        return profile.spec.attachments
+    return BY_DEFAULT if profile.trigger and settings.feldera.url and target.pipeline_id else ()
+
+
+def find_wait(entry: JournalEntry, now: float) -> float:
+    """Seconds until half of the sampling is over; 0 where its start is not known."""
+    if not entry.started_at:
+        return 0.0
+    return max(0.0, times.parse_time(entry.started_at) + entry.duration_secs / 2 - now)
+
+
+def is_too_late(entry: JournalEntry, now: float) -> bool:
+    """Sampling is over for so long that Feldera would speak of other seconds."""
+    return bool(entry.ends_at) and now > times.parse_time(entry.ends_at) + LATE_SECS
