@@ -18,6 +18,8 @@ GOOD: list[dict[str, Any]] = [
     {"pipeline": "_-9"},
     {"pipeline": "p", "comparison": {"baseline": "None"}},
     {"pipeline": "p", "comparison": {"baseline": "SameHourYesterday", "regressedAbove": 2.5}},
+    {"pipeline": "p", "attachments": []},
+    {"pipeline": "p", "attachments": ["Stats", "Metrics", "CircuitProfile", "HeapProfile"]},
     {"pipeline": "p", "container": "pipeline-0", "mode": "InPlace", "preflightOnly": True, "process": "pipeline [x]"},
 ]
 BAD: list[dict[str, Any]] = [
@@ -49,6 +51,9 @@ BAD: list[dict[str, Any]] = [
     {"pipeline": "p", "comparison": {}},
     {"pipeline": "p", "comparison": {"baseline": "Tomorrow"}},
     {"pipeline": "p", "comparison": {"baseline": "Last", "regressedAbove": -1}},
+    {"pipeline": "p", "attachments": "Stats"},
+    {"pipeline": "p", "attachments": ["stats"]},
+    {"pipeline": "p", "attachments": ["Stats", None]},
     {"pipeline": "p", "duration": 1},
 ]
 

@@ -12,7 +12,7 @@ import yaml
 
 from chart import helm, samples
 from samply_operator import settings
-from samply_operator.model import comparison, manifest, names, profile, trigger
+from samply_operator.model import attachment, comparison, manifest, names, profile, trigger
 
 
 def find_crd(objects: list[helm.Object], plural: str) -> helm.Object:
@@ -74,6 +74,9 @@ def test_the_spec_has_the_limits_of_the_settings(schema: dict[str, Any]) -> None
     assert set(fields["mode"]["enum"]) == set(get_args(settings.Mode))
     assert set(fields["comparison"]["properties"]["baseline"]["enum"]) == set(get_args(comparison.Baseline))
     assert fields["ordinal"]["default"] == profile.Spec("p").ordinal
+    kinds = get_args(attachment.Kind)
+    assert (fields["attachments"]["items"]["enum"], fields["attachments"]["maxItems"]) == (list(kinds), len(kinds))
+    assert fields["attachments"]["x-kubernetes-list-type"] == "set", "each once"
 
 
 @pytest.mark.parametrize("spec", samples.GOOD, ids=str)

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from samply_operator.api.routes.profiles import export
 from samply_operator.control.messages import SupportBundleReply, SupportBundleRequest
 from support.fake_operator import make_pipeline, make_recording
 
 from .conftest import Service, make_id
+from .test_attachments import DATA, NAME
+from .test_attachments import put as put_attached
 
 URL = "/v0/pipelines/orders/export"
 TOLD = SupportBundleReply(
@@ -75,6 +78,25 @@ async def test_an_export_holds_the_whole_pipeline_and_no_other(service: Service)
     assert "3 attempts, 2 profiles." in readme
     assert "MISSING" not in readme
     assert service.operator.exported == [SupportBundleRequest("orders", "feldera")]
+
+
+async def test_attachments_are_in_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the newest profiles, if there are more than may be open for one zip."""
+    for number in (5, 6):
+        put_attached(service, number)
+    await service.settle()
+    whole = await service.get(URL)
+    found = open_zip(whole.body)
+    places = [f"orders/attachments/{make_id(number)}/{NAME}" for number in (6, 5)]
+    assert [name for name in found.namelist() if "/attachments/" in name] == places
+    assert all(found.read(place) == DATA for place in places)
+    assert read_json(found, f"manifests/{make_id(5)}.json")["attachments"][0]["kind"] == "Stats"
+    part = await service.get(URL, Range="bytes=100-", If_Range=whole.headers["ETag"])
+    assert (part.status, part.body) == (206, whole.body[100:])
+    monkeypatch.setattr(export, "MAX_FILES", 5)
+    found = open_zip((await service.get(URL)).body)
+    assert [name for name in found.namelist() if "/attachments/" in name] == places[:1]
+    assert "Attachments of 1 older profiles are not in here." in found.read("orders/README.txt").decode()
 
 
 async def test_profiles_are_stored_uncompressed_so_a_download_can_be_resumed(service: Service) -> None:

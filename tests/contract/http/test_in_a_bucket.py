@@ -11,7 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from contract.http import test_attachments as attached
 from contract.http.test_all_ordinals import *  # noqa: F403 - the same tests, with the service below
+from contract.http.test_attachments import *  # noqa: F403
 from contract.http.test_files import *  # noqa: F403
 from contract.stores.store_contract import make_manifest
 from samply_operator.api.content.open_files import FILES
@@ -31,6 +33,7 @@ del (
     test_the_last_profile_of_each_ordinal_in_one_file,  # noqa: F821
     test_only_the_first_chunk_is_sent_corked,  # noqa: F821
     test_a_truncated_file_closes_the_connection_and_is_logged,  # noqa: F821
+    test_a_lost_or_damaged_file_is_told,  # noqa: F821
 )
 
 URL = "/v0/pipelines/orders/samply_profile"
@@ -78,6 +81,37 @@ async def test_a_file_deleted_externally_is_reported(service: Service) -> None:
     answer = await service.get(f"/v0/pipelines/orders/samply_profiles/{make_id(2)}/profile")
     assert answer.assert_error(404, "UnknownProfile") == {"profile": make_id(2)}
     assert (await service.get(f"/v0/pipelines/orders/samply_profiles/{make_id(2)}")).status == 200
+
+
+async def test_an_attachment_deleted_externally_is_reported(service: Service) -> None:
+    manifest = attached.put(service)
+    await service.settle()
+    path = names.build_extra(manifest.id, attached.FILE.sha256, attached.NAME)
+    service.volume._objects.delete([path])  # type: ignore[attr-defined]
+    (await service.get(attached.URL)).assert_error(404, "UnknownProfile")
+    assert (await service.get(URL)).body == b"profile"
+
+
+async def test_an_attachment_that_moves_to_the_bucket_is_served_on(service: Service, folder: Path) -> None:
+    """It is known from the spool, where nobody knew yet under which name it will be in the bucket."""
+    spool, name, url = Volume(folder / "data"), attached.NAME, attached.URL
+    manifest = make_manifest(1, b"profile", id=make_id(1), attachments=(attached.STATS,))
+    paths = {each: spool.tmp_path(manifest.id, each) for each in ("profile", name)}
+    for each, data in (("profile", b"profile"), (name, attached.DATA)):
+        paths[each].write_bytes(data)
+    spool.publish(manifest, paths["profile"], extras={name: paths[name]})
+    service.operator.store_generation += 1
+    service.operator.push()
+
+    async def is_served() -> bool:
+        return (await service.get(url)).status == 200
+
+    await wait_until(is_served)
+    attached.put(service)
+    spool.remove(manifest.id)
+    await service.settle()
+    service.listener.app[FILES]._kept.clear()
+    assert (await service.get(url)).body == attached.DATA
 
 
 async def test_a_conversion_fetches_the_file_first(service: Service, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from contract.stores.store_contract import Place
 from samply_operator.errors import StoreFenced
 from samply_operator.model.manifest import Manifest
-from samply_operator.store.bucket import names
+from samply_operator.store.bucket import names, uploads
 from samply_operator.store.bucket.fence import Fence
 from samply_operator.store.bucket.store import BucketStore
 from samply_operator.store.store import Store
@@ -73,5 +73,7 @@ class BucketPlace(Place):
         return asyncio.run(read())
 
     def read_extra(self, manifest: Manifest, name: str) -> bytes:
-        path = names.build_extra(manifest.id, manifest.extras[name].sha256, name)
-        return b"".join(map(bytes, self.objects.read_pieces(path)))
+        return b"".join(map(bytes, self.objects.read_pieces(uploads.build_path(manifest, name))))
+
+    def list_left(self, manifest: Manifest) -> list[str]:
+        return [found.path for found in self.objects.list(names.build_folder(manifest.id))]

@@ -8,9 +8,10 @@ from abc import ABC, abstractmethod
 import pytest
 
 from samply_operator.errors import StoreError, UnknownProfile
-from samply_operator.model.manifest import JournalEntry, Manifest, ObjectOrigin, StoredFile, Tombstone
+from samply_operator.model.attachment import NAMES
+from samply_operator.model.manifest import Attachment, JournalEntry, Manifest, ObjectOrigin, StoredFile, Tombstone
 from samply_operator.model.profile import Failure
-from samply_operator.store import layout
+from samply_operator.store import content, layout
 from samply_operator.store.index import Index
 from samply_operator.store.store import Store
 
@@ -70,6 +71,10 @@ class Place(ABC):
     @abstractmethod
     def read_extra(self, manifest: Manifest, name: str) -> bytes: ...
 
+    @abstractmethod
+    def list_left(self, manifest: Manifest) -> list[str]:
+        """Names of the files that the profile has."""
+
 
 class StoreContract:
     def test_a_published_profile_reads_back_as_it_was(self, place: Place) -> None:
@@ -110,6 +115,25 @@ class StoreContract:
         store.read_manifests()
         assert sorted(store.list_extra_sizes(manifest.id)) == [2, 9]
         assert store.list_extra_sizes(put(store, 2).id) == ()
+
+    def test_attachments_come_and_go_with_their_profile(self, place: Place) -> None:
+        data, name = b"\x1f\x8battached", NAMES["Stats"]
+        for tmp, content_ in (("profile", b"profile"), (name, data)):
+            place.store.tmp_path(make_id(1), tmp).write_bytes(content_)
+        path = place.store.tmp_path(make_id(1), name)
+        attached = Attachment("Stats", name, content.describe(path, 99), "2026-01-31T09:00:15.000Z")
+        missing = Attachment("HeapProfile", problem="Feldera answers 400.")
+        manifest = make_manifest(1, attachments=(attached, missing))
+        place.store.publish(manifest, place.store.tmp_path(manifest.id, "profile"), extras={name: path})
+        assert place.read_extra(manifest, name) == data, "by the manifest as it was before it was stored, too"
+        store = place.reopen()
+        (standing,) = store.read_manifests().items
+        assert standing.attachments == (attached, missing)
+        assert place.read_extra(standing, name) == data
+        assert store.list_extra_sizes(manifest.id) == (len(data),)
+        assert store.remove(manifest.id)
+        assert store.list_extra_sizes(manifest.id) == ()
+        assert place.list_left(manifest) == []
 
     def test_a_copy_of_a_profile_outlives_it(self, place: Place) -> None:
         manifest = make_manifest(1)

@@ -13,6 +13,7 @@ from contract.stores.bucket_place import BucketPlace
 from contract.stores.store_contract import make_id, make_manifest, put
 from samply_operator.cli import main as cli
 from samply_operator.errors import StoreError, StoreUnavailable
+from samply_operator.model.attachment import NAMES
 from samply_operator.model.manifest import Manifest
 from samply_operator.store import layout, moving
 from samply_operator.store.bucket import names, reader, uploads
@@ -37,9 +38,10 @@ def volume(tmp_path: Path) -> Volume:
         put(volume, number, os.urandom(1000 + number))
     put(volume, 4, None)
     manifest = make_manifest(5, b"with more")
-    for name, data in (("profile", b"with more"), ("raw", b"raw bytes")):
+    for name, data in (("profile", b"with more"), ("raw", b"raw bytes"), ("stats", b"attached")):
         volume.tmp_path(manifest.id, name).write_bytes(data)
-    extras = {"raw.json.gz": volume.tmp_path(manifest.id, "raw")}
+    named = (("raw.json.gz", "raw"), (NAMES["Stats"], "stats"))
+    extras = {name: volume.tmp_path(manifest.id, of) for name, of in named}
     volume.publish(manifest, volume.tmp_path(manifest.id, "profile"), extras=extras)
     volume.side_files.pin(make_id(3))
     return volume
@@ -67,8 +69,9 @@ def test_there_and_back_nothing_is_lost(place: BucketPlace, volume: Volume, tmp_
         if manifest.file:
             with target.open_profile(manifest.id) as new, volume.open_profile(manifest.id) as old:
                 assert new.read() == old.read()
-    with target.open_extra(make_id(5), "raw.json.gz") as file:
-        assert file.read() == b"raw bytes"
+    for name, data in (("raw.json.gz", b"raw bytes"), (NAMES["Stats"], b"attached")):
+        with target.open_extra(make_id(5), name) as file:
+            assert file.read() == data
     assert target.side_files.list_pins() == {make_id(3)}
     assert moving.copy(moving.Download(place.objects, target), ignore).present == 6
 

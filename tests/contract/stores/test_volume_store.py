@@ -37,6 +37,9 @@ class VolumePlace(Place):
         with self._volume.open_extra(manifest.id, name) as file:
             return file.read()
 
+    def list_left(self, manifest: Manifest) -> list[str]:
+        return [path.name for path in self._root.rglob(f"{manifest.id}*/*")]
+
 
 class TestVolume(StoreContract):
     @pytest.fixture

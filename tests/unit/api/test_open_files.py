@@ -16,6 +16,7 @@ import pytest
 from samply_operator.api.content import open_files
 from samply_operator.api.content.open_files import OpenFiles
 from samply_operator.api.content.remote_files import RemoteFile, RemoteFiles
+from samply_operator.api.content.stored_files import Extra
 from samply_operator.errors import StoreError, UnknownProfile
 from samply_operator.model.manifest import Manifest, StoredFile
 from samply_operator.store.volume import Volume
@@ -88,6 +89,24 @@ async def test_a_file_of_another_size_is_not_given_out(files: OpenFiles, volume:
     with pytest.raises(StoreError):
         async with borrow(files, IDS[0]):
             pass
+
+
+async def test_an_additional_file_is_another_one_than_its_profile(files: OpenFiles, volume: Volume) -> None:
+    (volume.root / "profiles" / IDS[0] / "attachment-x").write_bytes(b"beside")
+    manifest = make_manifest(IDS[0])
+    extra, gone = (Extra(manifest, name, StoredFile(6, "")) for name in ("attachment-x", "attachment-y"))
+    async with files.acquire_all([(manifest, 0, 4), (extra, 0, 6)]) as (own, beside):
+        assert not isinstance(own, RemoteFile)
+        assert not isinstance(beside, RemoteFile)
+        assert (os.pread(own.fileno(), 9, 0), os.pread(beside.fileno(), 9, 0)) == (b"data", b"beside")
+    assert files.is_open(extra)
+    assert not files.is_open(gone)
+    with pytest.raises(UnknownProfile):
+        await files.check_there(gone)
+    await files.check_there(extra)
+    volume.remove(IDS[0])
+    with pytest.raises(UnknownProfile):
+        await files.check_there(extra)
 
 
 async def test_too_many_are_opened_for_one_use_only(files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:

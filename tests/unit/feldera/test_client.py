@@ -13,7 +13,7 @@ from aiohttp import web
 
 from samply_operator import authorities, errors
 from samply_operator.feldera import client as client_
-from samply_operator.feldera.client import FelderaClient, Login
+from samply_operator.feldera.client import Document, FelderaClient, Login
 from support.certificates import write_pair
 from support.fake_feldera import READER, STRANGER, FakeFeldera, Key, make_pipeline_id
 
@@ -23,7 +23,14 @@ ALICE = Login(READER)
 @pytest.fixture
 async def feldera() -> AsyncIterator[FakeFeldera]:
     async with FakeFeldera() as feldera:
-        feldera.add(1, "orders", graph={"mir": {}}, global_metrics={"cpu_msecs": 7}, profile=b"\x1f\x8bprofile")
+        feldera.add(
+            1,
+            "orders",
+            graph={"mir": {}},
+            global_metrics={"cpu_msecs": 7},
+            heap_profile=b"\x1f\x8bheap",
+            profile=b"\x1f\x8bprofile",
+        )
         feldera.add(2, "Billing_v2", status="Stopped")
         feldera.add(3, "orders", tenant="other")
         yield feldera
@@ -87,6 +94,35 @@ async def test_what_a_pipeline_says_of_itself(client: FelderaClient) -> None:
     assert (await client.get_stats("orders", ALICE)).global_metrics["cpu_msecs"] == 7
     assert b"process_cpu_seconds_total" in await client.get_metrics("orders", ALICE)
     assert (await client.get_config(ALICE)).edition == "Enterprise"
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("stats", b'"global_metrics"'),
+        ("metrics", b"process_cpu_seconds_total"),
+        ("circuit_json_profile", b"{}"),
+        ("heap_profile", b"\x1f\x8bheap"),
+    ],
+)
+async def test_what_a_pipeline_says_is_written_out(client: FelderaClient, what: Document, expected: bytes) -> None:
+    out = io.BytesIO()
+    await client.save("orders", what, ALICE, out)
+    assert expected in out.getvalue()
+
+
+async def test_an_answer_of_any_length_is_not_written_out(
+    feldera: FakeFeldera, client: FelderaClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_, "MAX_GRAPH_BYTES", 100_000)
+    feldera.pipelines[0].metrics = "x" * 100_001
+    out = io.BytesIO()
+    with pytest.raises(errors.FelderaUnavailable, match="too long"):
+        await client.save("orders", "metrics", ALICE, out)
+    assert len(out.getvalue()) <= 100_000
+    feldera.pipelines[0].status = "Stopped"
+    with pytest.raises(errors.FelderaUnavailable, match="not deployed"):
+        await client.save("orders", "metrics", ALICE, out)
 
 
 async def test_a_pipelines_own_profile(feldera: FakeFeldera, client: FelderaClient) -> None:

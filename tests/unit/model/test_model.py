@@ -28,6 +28,7 @@ SPECS = st.builds(
     process=OPTIONAL_TEXT,
     mode=st.sampled_from([None, "Auto", "InPlace", "BringOwn", "Ephemeral"]),
     preflight_only=st.booleans(),
+    attachments=st.sampled_from([None, (), ("Stats", "HeapProfile")]),
 )
 
 

@@ -220,6 +220,13 @@ def test_a_template_says_what_its_profiles_are_compared_with() -> None:
     assert body["spec"]["comparison"] == wanted
 
 
+@pytest.mark.parametrize("wanted", [[], ["Stats", "HeapProfile"]], ids=["none", "two"])
+def test_a_template_says_what_is_kept_beside_its_profiles(wanted: list[str]) -> None:
+    """Nothing is not the same as no wish."""
+    body = naming.build_object(make_trigger(template={"attachments": wanted}), CAUSE, A1)
+    assert list(body["spec"]["attachments"]) == wanted
+
+
 def test_names_differ_by_trigger_cause_pipeline_and_ordinal_and_stay_the_same() -> None:
     wanted = [
         (trigger, cause, place)

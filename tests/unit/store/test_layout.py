@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samply_operator.errors import StoreError
+from samply_operator.model.attachment import NAMES
 from samply_operator.store import layout
 
 ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -41,10 +42,17 @@ def test_what_is_no_plain_name_is_refused(name: str) -> None:
         layout.build_tmp(ID, name)
 
 
-@pytest.mark.parametrize("name", ["profile.json.gz", "manifest.json", "raw/..", "raw/x", "Raw"], ids=repr)
+@pytest.mark.parametrize(
+    "name", ["profile.json.gz", "manifest.json", "raw/..", "raw/x", "Raw", "attachment-/x"], ids=repr
+)
 def test_a_further_file_never_takes_the_place_of_the_profile(name: str) -> None:
     with pytest.raises(StoreError):
         layout.check_extra(name)
+
+
+@pytest.mark.parametrize("name", ["raw.json.gz", layout.OPERATORS_FILE, *NAMES.values()])
+def test_what_may_be_stored_beside_a_profile(name: str) -> None:
+    assert layout.check_extra(name) == name
 
 
 def test_names_are_as_documented() -> None:
