@@ -196,7 +196,8 @@ def revoke(desk: Desk, feldera: FakeFeldera) -> None:
 
 
 def fill_the_volume(desk: Desk, feldera: FakeFeldera) -> None:
-    limit(desk, max_attachments_bytes=2**60)
+    """They would fit, and would leave less for the profile than it may need."""
+    limit(desk, max_attachments_bytes=desk.volume.room_bytes() // 2)
 
 
 def change_entry(**changes: Any) -> Change:
@@ -282,6 +283,18 @@ async def test_a_feldera_that_hangs_is_not_waited_for(
     async with asyncio.timeout(20):
         attached = await desk.fetch()
     assert set(list_problems(attached).values()) == {attachments.LATE}
+
+
+async def test_no_room_stays_reserved(desk: Desk, feldera: FakeFeldera) -> None:
+    """Neither after a success, nor by a recording that ended meanwhile."""
+    await desk.fetch()
+    feldera.delay_secs = 60
+    opened = desk.open()
+    opened.hurry()
+    while not desk.volume._space._reserved_bytes:
+        await asyncio.sleep(0.01)
+    await opened.drop()
+    assert desk.volume._space._reserved_bytes == 0
 
 
 async def test_what_was_fetched_before_feldera_hung_is_kept(

@@ -14,7 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from samply_operator.errors import FelderaError, FelderaNotFound, FelderaUnavailable, SamplyOperatorError, StoreError
+from samply_operator.errors import (
+    FelderaError,
+    FelderaNotFound,
+    FelderaUnavailable,
+    SamplyOperatorError,
+    StoreError,
+    StoreFull,
+)
 from samply_operator.feldera import directory
 from samply_operator.feldera.answers import PipelineInfo
 from samply_operator.feldera.client import Document, FelderaClient, Login
@@ -28,6 +35,7 @@ from samply_operator.rules.recording import attachments
 from samply_operator.store import content, durable
 from samply_operator.store.durable import Medium
 from samply_operator.store.space import Reservation
+from samply_operator.store.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +50,8 @@ ANSWER_SECS = 20.0
 SLOW = frozenset({"CircuitProfile", "HeapProfile"})
 """The engine answers between two of its steps, which may be long just when somebody wants to know why: these may use
 all of ANSWER_SECS, the others the client's own limit."""
+SPARE = 4
+"""That many times the room that they may take must be free: the profile, which is copied later, goes first."""
 MESSAGE_LIMIT = 300
 LATE = f"Feldera had not answered after {ANSWER_SECS:g} s."
 NOT_CONFIGURED = "config.feldera.url is empty in the values of the operator's chart."
@@ -141,6 +151,7 @@ class Attachments:
         if not self._entry.pipeline_id:
             raise FelderaNotFound(f"Pod {self._entry.pod} does not say which pipeline of Feldera's it is.")
         left = max(0, limits.max_attachments_bytes - _count_bytes(self._found))
+        await asyncio.to_thread(_check_room, self._context.volume, left)
         reserve = partial(self._context.volume.reserve, left)
         with await durable.open_in_thread(reserve, Reservation.release):
             info, login = await directory.find(client, self._context.settings, self._entry.pipeline_id)
@@ -172,6 +183,17 @@ class Attachments:
 
     def _find_path(self, name: str) -> Path:
         return self._context.volume.tmp_path(self._entry.id, name)
+
+
+def _check_room(volume: Store, size_bytes: int) -> None:
+    """Raises StoreFull, StoreError."""
+    room = volume.room_bytes()
+    if room < SPARE * size_bytes:
+        raise StoreFull(
+            f"the {volume.medium.name} has too little space for attachments: {SPARE * size_bytes} bytes must be free, "
+            f"{max(room, 0)} can be used.",
+            remedy=volume.medium.remedy,
+        )
 
 
 def _count_bytes(found: Mapping[str, Attachment]) -> int:
