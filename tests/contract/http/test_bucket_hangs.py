@@ -16,7 +16,8 @@ import pytest
 from contract.stores.bucket_place import lock
 from contract.stores.store_contract import make_manifest
 from samply_operator.api.content.remote_files import ANSWER_SECS
-from samply_operator.model.manifest import StoredFile
+from samply_operator.model.attachment import NAMES
+from samply_operator.model.manifest import Attachment, StoredFile
 from samply_operator.settings import Api, Auth, Identity, Paths, Settings
 from samply_operator.store import content, opening
 from samply_operator.store.bucket.store import BucketStore
@@ -31,12 +32,13 @@ COUNT = 6
 START_SECS = 60.0
 PIPELINE = "/v0/pipelines/orders"
 ONE = f"{PIPELINE}/samply_profiles/{make_id(1)}"
+STATS = NAMES["Stats"]
 KNOWN = ["/readyz", "/healthz", "/v0/pipelines", f"{PIPELINE}/samply_profiles", ONE]
 """Answered without the bucket."""
 FILES = [
     f"{PIPELINE}/samply_profile", f"{PIPELINE}/samply_profile?ordinal=all", f"{PIPELINE}/export", f"{PIPELINE}/summary",
     f"{PIPELINE}/diff?before={make_id(1)}&after={make_id(2)}",
-    *(f"{ONE}/{name}" for name in ("profile", "summary", "operators", "tree", "timeline")),
+    *(f"{ONE}/{name}" for name in ("profile", "summary", "operators", "tree", "timeline", f"attachments/{STATS}")),
 ]  # fmt: skip
 
 
@@ -80,8 +82,11 @@ def fill(settings: Settings, data: bytes) -> None:
         path.write_bytes(data)
         facts = content.describe(path)
         file = StoredFile(facts.size_bytes, facts.sha256, crc32=facts.crc32)
-        manifest = make_manifest(number, id=make_id(number), ordinal=number % COUNT, file=file)
-        store.publish(manifest, path)
+        beside = store.tmp_path(make_id(number), STATS)
+        beside.write_bytes(b"stats")
+        attached = (Attachment("Stats", STATS, content.describe(beside)),)
+        manifest = make_manifest(number, id=make_id(number), ordinal=number % COUNT, file=file, attachments=attached)
+        store.publish(manifest, path, extras={STATS: beside})
     assert store.measure_backlog().attempts == 0
     store.unlock()
     index = Index()

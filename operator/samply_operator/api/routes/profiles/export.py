@@ -41,7 +41,8 @@ events.json         recent Events on all of these; Kubernetes keeps them for an 
 
 {attempts} attempts, {profiles} profiles. {left_out}{unattached}
 {missing}
-Profiles hold names of functions, files and threads of the pipeline. Nothing in here was read from its data.
+Profiles hold names of functions, files and threads of the pipeline; attachments, names of its tables, views and
+connectors, and messages of errors, as Feldera's API gives them. Nothing else in here was read from its data.
 """
 
 routes = web.RouteTableDef()
