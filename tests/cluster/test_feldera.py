@@ -6,6 +6,7 @@ Feldera itself is the tests' own (support/fake_feldera.py), on the node's addres
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import sys
@@ -31,6 +32,7 @@ from support.threaded_feldera import ThreadedFeldera, serving
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 SECRET = "feldera-keys"
+HEAP = gzip.compress(b"a heap profile")
 PROXY = {
     "name": "linkerd-proxy",
     "image": pipelines.IMAGE,
@@ -155,6 +157,21 @@ def test_a_key_of_another_tenant_sees_nothing_of_it(recorded: dict[str, Any], se
     """Although that tenant has a pipeline of the same name."""
     assert ask(service, "orders", STRANGER)[0] == 404
     assert list_names(service, STRANGER) == []
+
+
+def test_what_feldera_says_meanwhile_is_kept_with_a_profile(
+    recorded: dict[str, Any], feldera: ThreadedFeldera, pipeline: Pipeline, service: Service
+) -> None:
+    """Whoever may read the profile may read it, and nobody else."""
+    feldera.fake.pipelines[0].heap_profile = HEAP
+    made = objects.wait_succeeded(pipeline, objects.make(pipeline, attachments=["Metrics", "HeapProfile"]))
+    path = f"/v0/pipelines/orders/samply_profiles/{objects.uid_of(made)}"
+    facts = json.loads(service.call("GET", path).body)
+    assert [(each["kind"], each["problem"]) for each in facts["attachments"]] == [("Metrics", ""), ("HeapProfile", "")]
+    metrics, heap = (each["file"]["href"] for each in facts["attachments"])
+    assert gzip.decompress(service.call("GET", metrics).body).startswith(b"process_cpu_seconds_total")
+    assert service.call("GET", heap).body == HEAP
+    assert service.call("GET", heap, {"Authorization": f"Bearer {STRANGER}"}).status == 404
 
 
 def test_a_start_with_felderas_key_is_decided_by_the_operator(recorded: dict[str, Any], service: Service) -> None:
