@@ -297,19 +297,39 @@ async def test_no_room_stays_reserved(desk: Desk, feldera: FakeFeldera) -> None:
     assert desk.volume._space._reserved_bytes == 0
 
 
+Delay = Callable[..., None]
+
+
+@pytest.fixture
+def delay(orders: Pipeline, client: FelderaClient, monkeypatch: pytest.MonkeyPatch) -> Delay:
+    """Makes Feldera answer late: seconds by document."""
+    save = client.save
+
+    def change(**delays: float) -> None:
+        async def save_late(name: str, what: Any, *more: Any, **options: Any) -> None:
+            orders.delay_secs = delays.get(what, 0.0)
+            await save(name, what, *more, **options)
+
+        monkeypatch.setattr(client, "save", save_late)
+
+    return change
+
+
 async def test_what_was_fetched_before_feldera_hung_is_kept(
-    desk: Desk, orders: Pipeline, client: FelderaClient, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, delay: Delay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine may answer late: what it makes has more time than the client's usual limit, two seconds here."""
-    save, delays = client.save, {"circuit_json_profile": 2.5, "heap_profile": 60.0}
-
-    async def save_late(name: str, what: Any, *more: Any, **options: Any) -> None:
-        orders.delay_secs = delays.get(what, 0.0)
-        await save(name, what, *more, **options)
-
-    monkeypatch.setattr(client, "save", save_late)
+    delay(circuit_json_profile=2.5, heap_profile=60.0)
     monkeypatch.setattr(attachments, "ANSWER_SECS", 7.0)
     assert list(list_problems(await desk.fetch())) == ["HeapProfile"]
+
+
+async def test_a_slow_one_is_requested_last(desk: Desk, delay: Delay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the order in the spec: else it would use the time of the others."""
+    delay(circuit_json_profile=60.0)
+    monkeypatch.setattr(attachments, "ANSWER_SECS", 5.0)
+    desk.entry = msgspec.structs.replace(desk.entry, attachments=("CircuitProfile", "Metrics", "Stats"))
+    assert list(list_problems(await desk.fetch())) == ["CircuitProfile"]
 
 
 # ------------------------------------------------------------------------------------------------------- restarts

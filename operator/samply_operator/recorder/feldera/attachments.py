@@ -155,7 +155,7 @@ class Attachments:
         reserve = partial(self._context.volume.reserve, left)
         with await durable.open_in_thread(reserve, Reservation.release):
             info, login = await directory.find(client, self._context.settings, self._entry.pipeline_id)
-            for kind in wanted:
+            for kind in sorted(wanted, key=SLOW.__contains__):  # the slow ones last
                 limit = min(left, limits.max_attachment_bytes)
                 found = self._found[kind] = await self._fetch(client, info, login, kind, limit)
                 left -= found.file.size_bytes if found.file else 0
