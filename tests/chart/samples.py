@@ -71,6 +71,10 @@ QUALITY = manifest.Quality(
 MANIFEST = manifest.Manifest(
     id="u", namespace="n", name="o", pipeline="p", ordinal=0, outcome="Succeeded", requested_at=AT, finished_at=AT,
     file=manifest.StoredFile(size_bytes=1, sha256="0" * 64, raw_bytes=2), quality=QUALITY, warnings=("w",),
+    attachments=(
+        manifest.Attachment("Stats", "attachment-stats.json.gz", manifest.StoredFile(1, "0" * 64), AT),
+        manifest.Attachment("HeapProfile", problem="m"),
+    ),
 )  # fmt: skip
 STATUSES = {
     "pending": status.render_pending({}, "Queued", "m", NOW),

@@ -33,6 +33,12 @@ COMPARISONS = count(
     OPERATOR, "comparisons_total", "Comparisons of profiles with earlier ones, by what came of them.", ("reason",)
 )
 COMPARISON_SECS = histogram(OPERATOR, "comparison_duration_seconds", "Time to compare two profiles.", SHORT_SECS)
+ATTACHMENTS = count(
+    OPERATOR,
+    "attachments_total",
+    "Attachments that profiles were to have: Stored, or Missing.",
+    ("kind", "outcome"),
+)
 COPIED_BYTES = count(OPERATOR, "copied_bytes_total", "Bytes copied out of pods.")
 COVERAGE = histogram(
     OPERATOR,
@@ -77,6 +83,11 @@ def count_quality(manifest: Manifest) -> None:
     if quality.coverage is not None:
         COVERAGE.labels(mode).observe(quality.coverage)
         LAST_COVERAGE.labels(mode).set(quality.coverage)
+
+
+def count_attachments(manifest: Manifest) -> None:
+    for each in manifest.attachments:
+        ATTACHMENTS.labels(each.kind, "Stored" if each.file else "Missing").inc()
 
 
 def measure_sampling(entry: JournalEntry, now: float) -> None:

@@ -19,7 +19,7 @@ from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.model.profile import ENDED, Failure
 from samply_operator.recorder.context import Context
 from samply_operator.recorder.journal import Journal
-from samply_operator.rules.recording import status
+from samply_operator.rules.recording import attachments, status
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +149,8 @@ class Reporter:
         share = "" if quality.coverage is None else f", coverage {quality.coverage:.0%}"
         size = manifest.file.size_bytes if manifest.file else 0
         self.publish("Normal", "Stored", f"{status.show_samples(quality)}{share}, {size} bytes are stored.")
+        for text in attachments.describe_missing(manifest.attachments):
+            self.publish("Warning", "AttachmentMissing", text)
 
     def report_failed(self, failure: Failure, manifest: Manifest | None) -> None:
         """`manifest`: of a file that is kept although it is no success."""

@@ -265,6 +265,7 @@ class Run:
 
     async def _judge(self, manifest: Manifest) -> None:
         measures.count_quality(manifest)
+        measures.count_attachments(manifest)
         if manifest.failure is not None:
             # It is not a success, but its file is kept and can be fetched by its id.
             self._manifest = manifest

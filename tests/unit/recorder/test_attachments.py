@@ -438,6 +438,9 @@ async def test_a_profile_has_what_was_asked_for(mode: str, operator: OperatorPro
     middle = times.parse_time(manifest.started_at) + 1
     assert all(times.parse_time(each.taken_at) > middle - 0.1 for each in manifest.attachments)
     assert not any("attachments" in text for text in manifest.warnings)
+    status = operator.find_status("p-1")
+    assert [(each["kind"], each["name"]) for each in status["attachments"]] == [*NAMES.items()]
+    assert "AttachmentMissing" not in operator.list_events("p-1")
     with operator.volume.open_extra(manifest.id, NAMES["Metrics"]) as file:
         assert gzip.decompress(file.read()) == METRICS.encode()
     sizes = [each.file.size_bytes for each in manifest.attachments if each.file]
@@ -476,8 +479,12 @@ async def test_a_recording_stands_without_feldera(
     manifest = await reach_end(operator, ask(cluster, pipeline=ID, attachments=["Stats", "Metrics"]))
     assert [each.kind for each in manifest.attachments] == ["Stats", "Metrics"]
     assert list_kinds(manifest) == []
-    (warning,) = (text for text in operator.find_status("p-1")["warnings"] if "attachments" in text)
+    status = operator.find_status("p-1")
+    (warning,) = (text for text in status["warnings"] if "attachments" in text)
     assert warning.startswith("Without the attachments Stats, Metrics: Feldera's API at ")
+    assert [each["kind"] for each in status["attachments"]] == ["Stats", "Metrics"]
+    assert all(each["problem"] in warning for each in status["attachments"])
+    assert "AttachmentMissing" in operator.list_events("p-1")
     assert list_files(operator, manifest) == {"manifest.json", "profile.json.gz"}
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from samply_operator.measures import OPERATOR
-from samply_operator.model.manifest import Quality
+from samply_operator.model.manifest import Attachment, Quality, StoredFile
 from samply_operator.recorder import measures
 from samply_operator.recorder.pod import collect
 from samply_operator.rules import times
@@ -44,3 +44,12 @@ def test_what_was_counted_in_a_profile_is_counted_here_too() -> None:
     measures.count_quality(manifest)
     assert [read(name) - old for name, old in zip(names, before, strict=True)] == [900, 7, 1, 3]
     assert read("last_coverage_ratio", mode=manifest.target.mode) == 0.9
+
+
+def test_attachments_are_counted_by_kind_and_by_what_came_of_them() -> None:
+    attached = (Attachment("Stats", "s.gz", StoredFile(1, "00")), Attachment("HeapProfile", problem="none here"))
+    manifest = msgspec.structs.replace(collect.describe_attempt(make_entry(), NOW, None), attachments=attached)
+    labels = ({"kind": "Stats", "outcome": "Stored"}, {"kind": "HeapProfile", "outcome": "Missing"})
+    before = [read("attachments_total", **each) for each in labels]
+    measures.count_attachments(manifest)
+    assert [read("attachments_total", **each) - old for each, old in zip(labels, before, strict=True)] == [1, 1]

@@ -6,6 +6,7 @@ import pytest
 
 from samply_operator.model import names
 from samply_operator.model.attachment import BY_DEFAULT, Kind
+from samply_operator.model.manifest import Attachment, StoredFile
 from samply_operator.model.pipeline import Target
 from samply_operator.model.profile import Spec
 from samply_operator.rules.recording import attachments
@@ -70,3 +71,17 @@ def test_they_are_fetched_in_the_middle(started_at: str, now: float, secs: float
 def test_after_a_long_absence_it_is_too_late(ends_at: str, now: float, *, expected: bool) -> None:
     """Feldera would speak of other seconds."""
     assert attachments.is_too_late(make_entry(ends_at=ends_at), now) is expected
+
+
+def test_what_is_missing_is_told_once_for_each_reason() -> None:
+    found = (
+        Attachment("Stats", problem="It is away."),
+        Attachment("Metrics", "m.gz", StoredFile(1, "00")),
+        Attachment("CircuitProfile", problem="It is away."),
+        Attachment("HeapProfile", problem="It has none."),
+    )
+    assert attachments.describe_missing(found) == (
+        "Without the attachments Stats, CircuitProfile: It is away.",
+        "Without the attachments HeapProfile: It has none.",
+    )
+    assert attachments.describe_missing(found[1:2]) == ()

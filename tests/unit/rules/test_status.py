@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from samply_operator.model.manifest import Quality
+from samply_operator.model.manifest import Attachment, Quality, StoredFile
 from samply_operator.model.profile import ENDED, Failure
 from samply_operator.rules.recording import status
 from support.samples import NOW, UID, make_entry, make_manifest
@@ -159,6 +159,15 @@ def test_a_stored_profile_is_described_in_full() -> None:
     assert rendered["failure"] is None
     assert rendered["warnings"] == ["a warning"]
     assert rendered["conditions"][0]["reason"] == "Stored"
+
+
+def test_attachments_are_listed_with_their_size_or_with_what_they_lack() -> None:
+    attached = (Attachment("Stats", "s.gz", StoredFile(7, "00"), STAMP), Attachment("HeapProfile", problem="none here"))
+    assert status.render_stored({}, make_manifest(attachments=attached), NOW)["attachments"] == [
+        {"kind": "Stats", "name": "s.gz", "sizeBytes": 7, "takenAt": STAMP},
+        {"kind": "HeapProfile", "problem": "none here"},
+    ]
+    assert "attachments" not in status.render_stored({}, make_manifest(), NOW)
 
 
 def test_what_is_not_known_of_a_profile_is_left_out() -> None:

@@ -22,7 +22,7 @@ from samply_operator.recorder.context import Backoff, Context
 from samply_operator.recorder.pod import finish, script_calls
 from samply_operator.recorder.pod.target_pod import TargetPod, may_pass
 from samply_operator.rules import times
-from samply_operator.rules.recording import coverage, failures, record_output
+from samply_operator.rules.recording import attachments, coverage, failures, record_output
 from samply_operator.rules.recording.record_output import Progress, RemoteFile
 from samply_operator.store import durable
 
@@ -127,12 +127,8 @@ async def collect(pod: TargetPod, progress: Progress, attach: Attach) -> Manifes
 
 def add_attachments(manifest: Manifest, attached: Attached) -> Manifest:
     """With a warning for each reason why some are missing."""
-    missing: dict[str, list[str]] = {}
-    for each in attached.facts:
-        if each.problem:
-            missing.setdefault(each.problem, []).append(each.kind)
-    warnings = (f"Without the attachments {', '.join(kinds)}: {problem}" for problem, kinds in missing.items())
-    return msgspec.structs.replace(manifest, attachments=attached.facts, warnings=(*manifest.warnings, *warnings))
+    warnings = (*manifest.warnings, *attachments.describe_missing(attached.facts))
+    return msgspec.structs.replace(manifest, attachments=attached.facts, warnings=warnings)
 
 
 def build_manifest(context: Context, entry: JournalEntry, progress: Progress, finished: finish.Finished) -> Manifest:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from samply_operator.model.attachment import BY_DEFAULT
-from samply_operator.model.manifest import JournalEntry
+from samply_operator.model.manifest import Attachment, JournalEntry
 from samply_operator.model.pipeline import Target
 from samply_operator.model.profile import SamplyProfile
 from samply_operator.rules import times
@@ -33,3 +35,12 @@ def find_wait(entry: JournalEntry, now: float) -> float:
 def is_too_late(entry: JournalEntry, now: float) -> bool:
     """Sampling is over for so long that Feldera would speak of other seconds."""
     return bool(entry.ends_at) and now > times.parse_time(entry.ends_at) + LATE_SECS
+
+
+def describe_missing(attachments: Iterable[Attachment]) -> tuple[str, ...]:
+    """One sentence for each reason."""
+    missing: dict[str, list[str]] = {}
+    for each in attachments:
+        if each.problem:
+            missing.setdefault(each.problem, []).append(each.kind)
+    return tuple(f"Without the attachments {', '.join(kinds)}: {problem}" for problem, kinds in missing.items())

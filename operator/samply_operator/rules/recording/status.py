@@ -168,7 +168,23 @@ def render_file(manifest: Manifest) -> Status:
             "sha256": file.sha256,
             **quality,
         }
-    }
+    } | render_attachments(manifest)
+
+
+def render_attachments(manifest: Manifest) -> Status:
+    """What Feldera's answers became; nothing where none were wanted."""
+    found = [
+        {
+            "kind": each.kind,
+            "name": each.name,
+            "sizeBytes": each.file.size_bytes if each.file else None,
+            "takenAt": each.taken_at,
+            "problem": each.problem,
+        }
+        for each in manifest.attachments
+    ]
+    known = [{key: value for key, value in each.items() if value not in ("", None)} for each in found]
+    return {"attachments": known} if known else {}
 
 
 def render_failed(old: Mapping[str, Any], failure: Failure, now: float) -> Status:
