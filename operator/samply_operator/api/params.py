@@ -10,7 +10,8 @@ from typing import Literal, TypeVar
 from urllib.parse import parse_qs
 
 from samply_operator import errors
-from samply_operator.model import names
+from samply_operator.model import attachment, names
+from samply_operator.model.attachment import Kind
 from samply_operator.profiles.analysis import selection
 from samply_operator.profiles.analysis.selection import MEASURES, Measure
 from samply_operator.profiles.analysis.tally import TimeRange
@@ -57,6 +58,9 @@ _ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 MAX_MERGED = 20
 IDS_PATTERN = rf"{_ID.pattern}(?:,{_ID.pattern}){{0,{MAX_MERGED - 1}}}"
 _IDS = re.compile(IDS_PATTERN, re.ASCII)
+_KIND = f"(?:{'|'.join(attachment.KINDS)})"
+KINDS_PATTERN = rf"{_KIND}(?:,{_KIND}){{0,{len(attachment.KINDS) - 1}}}"
+_KINDS = re.compile(KINDS_PATTERN, re.ASCII)
 FOREVER_MS = 1e12
 KEY_PATTERN = "[0-9a-f]{8}"
 MAX_PATH = 500
@@ -91,6 +95,7 @@ class StartQuery:
     rate_hz: int | None = None
     mode: Mode | None = None
     namespace: str | None = None
+    attachments: tuple[Kind, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +195,7 @@ def parse_profile_query(text: str) -> ProfileQuery:
 
 def parse_start_query(text: str) -> StartQuery:
     query = split(text)
-    return _parse_start(query, _parse_ordinals(query))
+    return replace(_parse_start(query, _parse_ordinals(query)), attachments=_parse_kinds(query))
 
 
 def parse_preflight_query(text: str) -> StartQuery:
@@ -438,6 +443,12 @@ def _parse_ranges(query: Query, key: str) -> selection.Ranges | None:
     if any(first > last for first, last in found):
         raise _invalid(key, text, "ranges that begin before they end")
     return found
+
+
+def _parse_kinds(query: Query) -> tuple[Kind, ...] | None:
+    expected = f"of {', '.join(attachment.KINDS)} one or more, parted by commas"
+    text = _parse_pattern(query, "attachments", _KINDS, expected)
+    return None if text is None else tuple(kind for kind in attachment.KINDS if kind in text.split(","))
 
 
 def _parse_flag(query: Query, key: str) -> bool:

@@ -31,6 +31,7 @@ from typing import Any, Literal
 import msgspec
 
 from samply_operator.model.alert import Alert, AlertOutcome
+from samply_operator.model.attachment import Kind
 from samply_operator.model.profile import Failure
 from samply_operator.rules.access.credentials import ApiKey
 from samply_operator.rules.recording.preflight import Finding
@@ -167,6 +168,7 @@ class StartRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     """What names it: the same one again means the same recording."""
     rate_hz: int | None = None
     mode: Mode | None = None
+    attachments: tuple[Kind, ...] | None = None
 
 
 class StartReply(msgspec.Struct, frozen=True, rename="camel"):
@@ -213,6 +215,7 @@ class StartAllRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknow
     request: uuid.UUID | None = None
     rate_hz: int | None = None
     mode: Mode | None = None
+    attachments: tuple[Kind, ...] | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, rename="camel"):

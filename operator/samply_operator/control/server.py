@@ -253,6 +253,7 @@ class ControlServer:
                 request,
                 call.rate_hz,
                 call.mode,
+                call.attachments,
             )
             for ordinal in ordinals
         ]
@@ -421,6 +422,7 @@ def _build_spec(pipeline: Pipeline, call: StartRequest, *, preflight_only: bool 
         rate_hz=call.rate_hz,
         mode=call.mode,
         preflight_only=preflight_only,
+        attachments=call.attachments,
     )
 
 

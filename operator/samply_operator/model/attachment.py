@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["Stats", "Metrics", "CircuitProfile", "HeapProfile"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 BY_DEFAULT: tuple[Kind, ...] = ("Stats", "Metrics", "CircuitProfile")
 """Of profiles that a SamplyTrigger asks for."""
 PREFIX = "attachment-"

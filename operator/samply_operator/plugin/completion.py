@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from samply_operator.errors import KubeError
+from samply_operator.model.attachment import KINDS
 from samply_operator.plugin.kubectl import Kubectl
 
 NO_FILES, FILES = ":4", ":0"
@@ -49,6 +50,7 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "--output": ("text", "json"),
     "-o": ("text", "json"),
     "--mode": ("Auto", "InPlace", "BringOwn", "Ephemeral", "Pipeline"),
+    "--attach": KINDS,
     "--ordinal": ("all", "0"),
     "--duration": ("10s", "30s", "1m", "5m"),
     "--since": ("1h", "24h", "7d"),

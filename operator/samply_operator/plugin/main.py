@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from samply_operator import __version__
 from samply_operator.cli import profile_commands
 from samply_operator.errors import InvalidSpec, SamplyOperatorError
+from samply_operator.model.attachment import KINDS
 from samply_operator.model.check import Report
 from samply_operator.model.profile import Spec
 from samply_operator.plugin import completion, console, doctor, moments, objects, service, viewer
@@ -70,6 +71,13 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
         help="such as 30s, 2m or 1m30s (default: %(default)s)",
     )
     record.add_argument("--rate", type=int, metavar="HZ", help="samples per second and thread")
+    record.add_argument(
+        "--attach",
+        action="append",
+        choices=KINDS,
+        metavar="KIND",
+        help=f"what to ask Feldera for meanwhile, once for each: {', '.join(KINDS)}",
+    )
     record.add_argument("--no-wait", action="store_true", help="say the names and end")
     _add_request(_add(commands, "preflight", "would a recording work? records nothing"))
     listing = _add(commands, "list", "profiles of a namespace")
@@ -175,11 +183,15 @@ class Plugin:
     # ------------------------------------------------------------------------------------------------- recording
 
     def run_record(self) -> int:
+        options = self.options
         spec = replace(
-            self._build_spec(), duration_secs=times.parse_duration(self.options.duration), rate_hz=self.options.rate
+            self._build_spec(),
+            duration_secs=times.parse_duration(options.duration),
+            rate_hz=options.rate,
+            attachments=options.attach and tuple(dict.fromkeys(options.attach)),
         )
         made = self._make(spec)
-        if self.options.no_wait:
+        if options.no_wait:
             self._print(made, "\n".join(raw["metadata"]["name"] for raw in made))
             return 0
         return self._report(self._wait(made))

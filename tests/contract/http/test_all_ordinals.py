@@ -46,13 +46,13 @@ async def three(service: Service) -> None:
 
 async def test_each_ordinal_is_started(service: Service) -> None:
     start(service, {})
-    answer = await service.post(URL + "&duration_secs=45")
+    answer = await service.post(URL + "&duration_secs=45&attachments=HeapProfile")
     assert answer.status == 202
     assert answer.read_json()["refused"] == []
     assert [(s["ordinal"], s["state"]) for s in answer.read_json()["started"]] == [
         (0, "Recording"), (1, "Recording"), (2, "Recording")
     ]  # fmt: skip
-    assert {call.duration_secs for call in service.operator.started} == {45}
+    assert {(call.duration_secs, call.attachments) for call in service.operator.started} == {(45, ("HeapProfile",))}
     for started in answer.read_json()["started"]:
         assert (await service.get(started["href"])).read_json()["ordinal"] == started["ordinal"]
     assert (await service.get(URL + "&latest=true")).status == 204

@@ -132,6 +132,7 @@ def find_parameter(operation_id: str, name: str) -> dict[str, Any]:
         ("startSamplyProfile", "duration_secs", "maximum", settings.MAX_DURATION_SECS),
         ("startSamplyProfile", "rate_hz", "maximum", settings.MAX_RATE_HZ),
         ("startSamplyProfile", "mode", "enum", list(settings.MODES)),
+        ("startSamplyProfile", "attachments", "pattern", f"^{params.KINDS_PATTERN}$"),
         ("preflightSamplyProfile", "ordinal", "maximum", params.MAX_ORDINAL),
         ("listSamplyProfiles", "state", "enum", list(history.STATES)),
         ("listSamplyProfiles", "limit", "maximum", params.MAX_PAGE),

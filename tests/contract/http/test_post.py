@@ -37,11 +37,13 @@ async def test_started_is_202_empty_and_names_the_profile(service: Service) -> N
     service.operator.pipelines = (make_pipeline("orders", running=(0, 1, 2)),)
     await service.settle()
     start(service)
-    answer = await service.post(URL + "?ordinal=2&duration_secs=45&rate_hz=499&mode=BringOwn")
+    answer = await service.post(URL + "?ordinal=2&duration_secs=45&rate_hz=499&mode=BringOwn&attachments=Stats,Metrics")
     assert (answer.status, answer.body) == (202, b"")
     assert answer.headers["Location"] == f"/v0/pipelines/orders/samply_profiles/{make_id(1)}"
     assert service.operator.started == [
-        StartRequest("orders", 2, 45, "feldera", wait_secs=2, rate_hz=499, mode="BringOwn")
+        StartRequest(
+            "orders", 2, 45, "feldera", wait_secs=2, rate_hz=499, mode="BringOwn", attachments=("Stats", "Metrics")
+        )
     ]
     assert (await service.get(answer.headers["Location"])).read_json()["state"] == "Recording"
 
@@ -137,6 +139,11 @@ async def test_operator_away(service: Service) -> None:
         "rate_hz=99.9",
         "mode=auto",
         "mode=",
+        "attachments=",
+        "attachments=stats",
+        "attachments=Stats,",
+        "attachments=Stats%20Metrics",
+        "attachments=Stats&attachments=Metrics",
         "ordinal=-1",
         "ordinal=ALL",
         "ordinal=all&ordinal=all",

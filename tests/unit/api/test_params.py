@@ -35,6 +35,19 @@ def test_duration(text: str, secs: int | None) -> None:
     assert params.parse_start_query(text).duration_secs == secs
 
 
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("", None),
+        ("attachments=Stats", ("Stats",)),
+        ("attachments=HeapProfile,Stats,HeapProfile", ("Stats", "HeapProfile")),
+    ],
+)
+def test_attachments(text: str, kinds: tuple[str, ...] | None) -> None:
+    """Each once: the object's list is a set."""
+    assert params.parse_start_query(text).attachments == kinds
+
+
 def find_refused(parse: Callable[[str], object], text: str) -> object:
     try:
         parse(text)

@@ -194,10 +194,13 @@ async def test_what_was_asked_is_in_the_object(
     operator: OperatorProcess, cluster: FakeCluster, client: OperatorClient
 ) -> None:
     add_pipeline(cluster, ordinals=2)
-    await client.start_all(LOGIN, StartAllRequest("a", 600, None, wait_secs=20, rate_hz=99, mode="InPlace"))
+    wanted = StartAllRequest("a", 600, None, wait_secs=20, rate_hz=99, mode="InPlace", attachments=("Stats",))
+    await client.start_all(LOGIN, wanted)
     specs = [raw["spec"] for raw in operator.list_profiles()]
     assert sorted(spec.pop("ordinal", 0) for spec in specs) == [0, 1]
-    assert specs == 2 * [{"pipeline": "a", "durationSeconds": 600, "rateHz": 99, "mode": "InPlace"}]
+    assert specs == 2 * [
+        {"pipeline": "a", "durationSeconds": 600, "rateHz": 99, "mode": "InPlace", "attachments": ["Stats"]}
+    ]
 
 
 async def test_a_start_that_fails_at_once_says_why(cluster: FakeCluster, client: OperatorClient) -> None:

@@ -33,6 +33,7 @@ def test_every_command_is_suggested(words: list[str]) -> None:
         (["diff", "orders", ""], NAMES),
         (["record", "--mo"], ["--mode"]),
         (["record", "--mode", "E"], ["Ephemeral"]),
+        (["record", "--attach", "C"], ["CircuitProfile"]),
         (["top", "-o", ""], ["json", "text"]),
         (["export", "--li"], ["--limit"]),
         (["completion", ""], ["bash", "fish", "zsh"]),

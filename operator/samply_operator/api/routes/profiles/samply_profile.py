@@ -88,13 +88,26 @@ async def post(request: web.Request) -> web.StreamResponse:
     wait_secs = request.app[SETTINGS].api.start_wait_secs
     if query.ordinal == params.ALL:
         everything = StartAllRequest(
-            name, query.duration_secs, namespace, wait_secs, rate_hz=query.rate_hz, mode=query.mode
+            name,
+            query.duration_secs,
+            namespace,
+            wait_secs,
+            rate_hz=query.rate_hz,
+            mode=query.mode,
+            attachments=query.attachments,
         )
         return await retry_with_stored(
             request, caller, name, query.namespace, all_ordinals.start(request, caller, everything)
         )
     wanted = StartRequest(
-        name, query.ordinal, query.duration_secs, namespace, wait_secs, rate_hz=query.rate_hz, mode=query.mode
+        name,
+        query.ordinal,
+        query.duration_secs,
+        namespace,
+        wait_secs,
+        rate_hz=query.rate_hz,
+        mode=query.mode,
+        attachments=query.attachments,
     )
     reply = await retry_with_stored(request, caller, name, query.namespace, _start(request, caller, wanted))
     if reply.state == "Failed":
