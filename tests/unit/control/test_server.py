@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -196,7 +197,7 @@ async def test_what_was_asked_is_in_the_object(
     add_pipeline(cluster, ordinals=2)
     wanted = StartAllRequest("a", 600, None, wait_secs=20, rate_hz=99, mode="InPlace", attachments=("Stats",))
     await client.start_all(LOGIN, wanted)
-    specs = [raw["spec"] for raw in operator.list_profiles()]
+    specs = [msgspec.json.decode(msgspec.json.encode(raw["spec"])) for raw in operator.list_profiles()]
     assert sorted(spec.pop("ordinal", 0) for spec in specs) == [0, 1]
     assert specs == 2 * [
         {"pipeline": "a", "durationSeconds": 600, "rateHz": 99, "mode": "InPlace", "attachments": ["Stats"]}
