@@ -110,7 +110,9 @@ async def test_an_attachment_that_moves_to_the_bucket_is_served_on(service: Serv
     attached.put(service)
     spool.remove(manifest.id)
     await service.settle()
-    service.listener.app[FILES]._kept.clear()
+    files = service.listener.app[FILES]
+    for key, kept in list(files._kept.items()):
+        files._drop(key, kept)
     assert (await service.get(url)).body == attached.DATA
 
 
