@@ -67,6 +67,15 @@ export interface Attempt {
   href: string;
   file?: { size_bytes: number; raw_bytes: number; sha256: string; href: string };
   failure?: Failure;
+  attachments?: Attachment[];
+}
+
+/** With a file, or with a problem. */
+export interface Attachment {
+  kind: string;
+  name?: string;
+  file?: { size_bytes: number };
+  problem: string;
 }
 
 export interface Recording {

@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { profilePath, send } from "../core/api";
 import { consoleBase } from "../core/config";
+import { cleanName, formatBytes } from "../core/format";
 import { asProblem, usePolled } from "../core/hooks";
 import type { Attempt } from "../core/types";
 import { buildReport } from "../report-file";
@@ -9,6 +10,8 @@ import type { Source, ViewerState } from "../viewer/viewer";
 import { Icon } from "./icons";
 import { LinkDialog } from "./link";
 import { Loading, Menu, ProblemNote, toast } from "./notes";
+
+const ATTACHMENTS: Record<string, string> = { Stats: "Stats", Metrics: "Metrics", CircuitProfile: "Circuit profile", HeapProfile: "Heap profile" };
 
 interface Props {
   attempt: Attempt;
@@ -33,6 +36,8 @@ export function WaysOut({ attempt, source, state, onSpeedscope }: Props) {
         {item("download", "Profile", "samply's file with function names (.json.gz)", () => attemptSave(() => saveFile(`${path}/profile`, attempt)))}
         {item("download", "pprof", "For go tool pprof (.pb.gz)", () => attemptSave(() => saveFile(`${path}/profile?format=pprof`, attempt)))}
         {item("download", "Folded stacks", "For FlameGraph and others (.txt)", () => attemptSave(() => saveFile(`${path}/profile?format=folded`, attempt)))}
+        {attempt.attachments?.map(({ kind, name, file }) =>
+          name && file && item("download", ATTACHMENTS[kind] ?? cleanName(kind, 40), `From Feldera, during the recording (${formatBytes(file.size_bytes)}, .gz)`, () => attemptSave(() => saveFile(`${path}/attachments/${encodeURIComponent(name)}`, attempt))))}
       </Menu>
       {isLinking && <LinkDialog attempt={attempt} onClose={() => setLinking(false)} />}
     </>

@@ -5,13 +5,18 @@ holds the state, and a frame that was left out comes when one zooms in.
 from __future__ import annotations
 
 import asyncio
+import gzip
+import hashlib
 import re
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
+from samply_operator.model.attachment import NAMES
+from samply_operator.model.manifest import Attachment, StoredFile
 from samply_operator.profiles.analysis import frame_tree
+from samply_operator.rules.recording import attachments
 from support import console
 from support.fake_operator import KEY, make_recording
 from support.service import Service, make_id
@@ -357,3 +362,25 @@ async def test_warnings_stand_in_the_graph(visit: Open) -> None:
 def test_the_key_of_a_function_is_the_servers() -> None:
     """Links contain it, so it must not change."""
     assert frame_tree.find_key("join", "pipeline") == "9d77934d"
+
+
+async def test_what_feldera_said_is_saved(visit: Open, service: Service, tmp_path: Path) -> None:
+    """What is missing is not offered; the page says why."""
+    data = gzip.compress(b"{}")
+    name = NAMES["CircuitProfile"]
+    stored = Attachment("CircuitProfile", name, StoredFile(len(data), hashlib.sha256(data).hexdigest()))
+    missing = Attachment("HeapProfile", problem="Feldera answers 400.")
+    warnings = attachments.describe_missing([missing])
+    profile = console.make_engine(2)
+    console.put_good(service, 40, profile, extras={name: data}, attachments=(stored, missing), warnings=warnings)
+    await service.settle()
+    page = await visit(f"profiles/orders/{make_id(40)}")
+    await expect(page.locator(".notes")).to_contain_text("Without the attachments HeapProfile: Feldera answers 400.")
+    await page.get_by_role("button", name="Open or save").click()
+    await expect(page.get_by_role("button", name="Heap profile")).to_have_count(0)
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Circuit profile").click()
+    saved = await download.value
+    assert saved.suggested_filename.endswith(f"Z-{name}")
+    await saved.save_as(tmp_path / "saved")
+    assert (tmp_path / "saved").read_bytes() == data
