@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from samply_operator.model import names
 from samply_operator.model.pipeline import Pipeline
@@ -56,9 +57,9 @@ def list_pods(engine: Engine, namespace: str) -> frozenset[str]:
 
 
 def _refresh(engine: Engine, made: Made) -> Made:
-    """Its object is gone; its recording may still be ending."""
+    """Its object is gone, so there is nothing to delete; its recording may still be ending."""
     is_active = made.uid in engine.runs
-    return Made(made.name, made.uid, made.request, made.pipeline, made.ordinal, made.at, is_active)
+    return replace(made, uid=made.uid if is_active else "", is_active=is_active)
 
 
 def _describe(profile: SamplyProfile) -> Made:

@@ -133,7 +133,10 @@ class Readings:
         except Exception:
             logger.exception("%s/%s: a defect; again in %g s", *reading.trigger.key, pause_secs)
         trigger = self._find(reading.trigger.key)
-        name = self._find_queue(trigger) if trigger is not None else ""
+        if trigger is None:
+            self._slow.discard(reading.trigger.key)
+            return
+        name = self._find_queue(trigger)
         if name:
             measures.READINGS.labels(_find_source(reading.metric), reading.reason).inc()
             self.queues[name].put_later(reading.trigger.key, pause_secs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,14 @@ from dataclasses import dataclass, field, replace
 from samply_operator.discovery.claims import create_object
 from samply_operator.discovery.object_table import Key
 from samply_operator.discovery.work_queue import WorkQueue
-from samply_operator.errors import KubeConflict, KubeForbidden, KubeNotFound, ObjectRefused
+from samply_operator.errors import (
+    KubeConflict,
+    KubeError,
+    KubeForbidden,
+    KubeNotFound,
+    ObjectRefused,
+    OperatorUnavailable,
+)
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.alert import Alert
@@ -42,6 +50,8 @@ LOOK_SECS = 60.0
 CHANGES_SECS = 1.0
 """How long changes of pods and profiles are collected before the triggers that they concern are looked at."""
 KEPT_SECS = 3600.0
+REPLACED_SECS = 5.0
+"""An alert waits no longer for the end of the recordings that it replaces."""
 
 
 @dataclass(slots=True)
@@ -52,6 +62,8 @@ class _Known:
     spec_seen: object
     status: TriggerStatus
     written: TriggerStatus
+    expired: tuple[Made, ...] = ()
+    """To be deleted, by the history limits."""
     reserved: dict[str, Made] = field(default_factory=dict)
     """Created by this process, or about to be, by name."""
     metric: Metric | None = None
@@ -63,10 +75,12 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What became of a decision: the profiles that were created (or would have been), and why others were not."""
+    """What became of a decision: the profiles that were created (or would have been), and why others were not.
+    `retry_secs`: it waits for the end of recordings that it replaces."""
 
     profiles: tuple[str, ...]
     skips: tuple[Skip, ...]
+    retry_secs: float | None = None
 
 
 class Triggers:
@@ -81,6 +95,7 @@ class Triggers:
         self.readings = Readings(engine, self._find, self._take_reading)
         self.queue: WorkQueue[Key] = WorkQueue(self.evaluate, name="triggers", activity=engine.activity)
         engine.comparisons.find_trigger = self._find_reference
+        self._count()
 
     async def run(self) -> None:
         """Run forever."""
@@ -107,8 +122,10 @@ class Triggers:
                 self.queue.put(key)
                 if trigger is not None:
                     self.readings.see(trigger)
-        if is_same:
-            return
+        if not is_same:
+            self._count()
+
+    def _count(self) -> None:
         kinds = Counter(trigger.spec.when.kind for trigger in self.watch.triggers.values())
         for kind in When.__struct_fields__:
             measures.TRIGGERS.labels(kind).set(kinds[kind])
@@ -141,9 +158,12 @@ class Triggers:
             self.queue.put_later(key, UNKNOWN_SECS)
             return
         await self._decide(trigger, decide)
+        await self._write(trigger)
 
     async def _decide(self, trigger: SamplyTrigger, rule: Callable[[Facts], Decision]) -> Carried:
         known, now = self._know(trigger), self._engine.context.now()
+        if trigger.spec.suspend or trigger.fault:
+            known.starts.clear()  # else the pause would count as that of a slow source
         observed = None
         if known.observed is not None and known.metric == trigger.spec.when.metric:
             observed = replace(known.observed, told=known.written.exceeding)
@@ -158,8 +178,25 @@ class Triggers:
         return carried
 
     async def take_alert(self, trigger: SamplyTrigger, match: AlertMatch, alert: Alert) -> Carried:
-        """Decide on a firing alert whose labels match, and carry it out. Can be repeated."""
-        return await self._decide(trigger, lambda facts: decide_alert(facts, match, alert))
+        """Decide on a firing alert whose labels match, and carry it out. Can be repeated. Raises OperatorUnavailable
+        if what it replaces has not ended yet, and KubeError."""
+        until = time.monotonic() + REPLACED_SECS
+        while True:
+            current = self.watch.triggers.get(trigger.key)
+            if current is None or current.uid != trigger.uid:
+                return Carried((), (Skip("Deleted", "The SamplyTrigger was deleted meanwhile."),))
+            carried = await self._decide(current, lambda facts: decide_alert(facts, match, alert))
+            if carried.retry_secs is None:
+                break
+            if time.monotonic() > until:
+                raise OperatorUnavailable(f"{trigger.name}: the recordings that the alert replaces have not ended yet.")
+            await asyncio.sleep(carried.retry_secs)
+        try:
+            await self._write(current)
+        except KubeError as error:  # not the sender's concern: the profiles were created
+            logger.warning("%s/%s: its status: %s", *trigger.key, error)
+            self.queue.put(trigger.key)
+        return carried
 
     def list_profiles_of(self, trigger: SamplyTrigger, alert: Alert) -> list[SamplyProfile]:
         """Those that it created for this alert."""
@@ -213,13 +250,17 @@ class Triggers:
 
     async def _carry_out(self, trigger: SamplyTrigger, known: _Known, facts: Facts, decision: Decision) -> Carried:
         outcomes, skips = [], [*decision.skips]
-        for running in decision.replace:
-            await self._delete(trigger.namespace, running)
-        for firing in decision.fire:
-            made, refused = await self._fire(trigger, known, firing)
-            skips += refused
-            if made:
-                outcomes.append(status.Outcome(firing.cause.text, made))
+        try:
+            for running in decision.replace:
+                await self._delete(trigger.namespace, running)
+            for firing in decision.fire:
+                made, refused = await self._fire(trigger, known, firing)
+                skips += refused
+                if made:
+                    outcomes.append(status.Outcome(firing.cause.text, made))
+        except BaseException:
+            self._release(trigger, known, decision.fire)  # they are decided on again
+            raise
         active = sum(made.is_active for made in facts.made) + (
             0 if trigger.spec.dry_run else sum(len(outcome.profiles) for outcome in outcomes)
         )
@@ -233,14 +274,16 @@ class Triggers:
             active=active, now=self._engine.context.now(), observed=observed,
         )  # fmt: skip
         self._measure(trigger, outcomes, skips)
-        await self._tell(trigger, known, before, outcomes)
-        for expired in find_expired(facts):
-            await self._delete(trigger.namespace, expired)
-        return Carried(tuple(name for outcome in outcomes for name in outcome.profiles), tuple(skips))
+        await self._publish(trigger, known, before, outcomes)
+        known.expired = find_expired(facts)
+        profiles = tuple(name for outcome in outcomes for name in outcome.profiles)
+        return Carried(profiles, tuple(skips), decision.retry_secs if decision.replace else None)
 
     async def _fire(self, trigger: SamplyTrigger, known: _Known, firing: Firing) -> tuple[tuple[str, ...], list[Skip]]:
         """The profiles' names, and what the cluster refused."""
-        request, made, refused = naming.build_request(trigger, firing.cause), [], []
+        made: list[str] = []
+        refused: list[Skip] = []
+        request = naming.build_request(trigger, firing.cause)
         for place in firing.places:
             name = naming.build_name(trigger, request, place)
             if trigger.spec.dry_run:
@@ -250,24 +293,31 @@ class Triggers:
                 await self._create(trigger, known, firing, place)
             except (ObjectRefused, KubeForbidden) as error:
                 refused.append(Skip("Refused", f"{place.shown}: {error}"))
-            except BaseException:
-                for left in firing.places:  # they are decided on again
-                    if not known.reserved[naming.build_name(trigger, request, left)].uid:
-                        del known.reserved[naming.build_name(trigger, request, left)]
-                raise
+                if trigger.spec.when.alert is not None:
+                    known.reserved.pop(name, None)  # it is tried again when the alert is repeated
             else:
                 made.append(name)
         return tuple(made), refused
 
+    def _release(self, trigger: SamplyTrigger, known: _Known, firings: Sequence[Firing]) -> None:
+        """What was reserved and not created."""
+        for firing in firings:
+            request = naming.build_request(trigger, firing.cause)
+            for place in firing.places:
+                name = naming.build_name(trigger, request, place)
+                if name in known.reserved and not known.reserved[name].uid:
+                    del known.reserved[name]
+
     async def _create(self, trigger: SamplyTrigger, known: _Known, firing: Firing, place: Place) -> None:
         engine, body = self._engine, naming.build_object(trigger, firing.cause, place)
         name = body["metadata"]["name"]
+        reserved = known.reserved[name]
         raw = await create_object(engine.context.client, body)
         if raw is None:
-            known.reserved[name] = replace(known.reserved[name], uid="unknown")
+            known.reserved[name] = replace(reserved, uid="unknown")
             return
         profile = parse_object(raw)
-        known.reserved[name] = replace(known.reserved[name], uid=profile.uid)
+        known.reserved[name] = replace(reserved, uid=profile.uid)
         if profile.key not in engine.world.profiles:  # else the watch was faster, and may know more
             engine.world.see_profile(profile)
         engine.queue.put(profile.key)
@@ -287,10 +337,12 @@ class Triggers:
 
     # ------------------------------------------------------------------------------------------------ what it says
 
-    async def _tell(
-        self, trigger: SamplyTrigger, known: _Known, before: TriggerStatus, outcomes: Sequence[status.Outcome]
-    ) -> None:
-        events, about, new = self._engine.context.events, _refer(trigger), known.status
+    async def _write(self, trigger: SamplyTrigger) -> None:
+        """The status, if it is worth it; then what the history limits remove."""
+        known = self._known.get(trigger.key)
+        if known is None or known.uid != trigger.uid:
+            return
+        new, expired = known.status, known.expired
         if status.is_worth_writing(known.written, new, self._metrics):
             body = {"metadata": {"uid": trigger.uid}, "status": status.render(new)}
             try:
@@ -299,6 +351,13 @@ class Triggers:
                 logger.info("%s/%s is gone: %s", *trigger.key, error.message)
                 return
             known.written = new
+        for made in expired:
+            await self._delete(trigger.namespace, made)
+
+    async def _publish(
+        self, trigger: SamplyTrigger, known: _Known, before: TriggerStatus, outcomes: Sequence[status.Outcome]
+    ) -> None:
+        events, about, new = self._engine.context.events, _refer(trigger), known.status
         for outcome in outcomes:
             word = "would have fired" if trigger.spec.dry_run else "fired"
             text = f"{outcome.cause}: {word}: {status.list_profiles(outcome.profiles)}"

@@ -51,6 +51,26 @@ def test_what_was_handled_does_not_fire_again() -> None:
     assert decision == Decision(next_at=DUE + 300)
 
 
+@pytest.mark.parametrize("changes", [{"schedule": {"every": "5m"}}, {"schedule": {"cron": "*/5 * * * *"}}])
+def test_a_clock_that_was_a_day_ahead_stops_no_schedule(changes: dict[str, Any]) -> None:
+    """The first look says from when on it counts again."""
+    facts = make_facts(when=changes, status={"lastScheduleTime": times.format_time(NOW + 86400)})
+    decision = decide(facts)
+    assert (decision.fire, decision.handled_at, decision.next_at) == ((), NOW, DUE + 300)
+    later = make_facts(when=changes, status={"lastScheduleTime": times.format_time(NOW)}, now=NOW + 300)
+    assert fired(decide(later)) == ["a/0"]
+
+
+def test_a_status_that_was_edited_stops_no_schedule() -> None:
+    assert fired(decide(make_facts(status={"lastScheduleTime": "soon"}))) == ["a/0"]
+
+
+def test_a_profile_from_the_future_does_not_cool_down() -> None:
+    assert fired(decide(make_facts(made=(make_made(ago=-7200),), limits={"cooldownSeconds": 300}))) == ["a/0"]
+    soon = make_facts(made=(make_made(ago=-30),), limits={"cooldownSeconds": 300})
+    assert reasons(decide(soon)) == ["CoolingDown"]
+
+
 def test_a_repeated_decision_creates_only_what_is_left() -> None:
     """The operator was killed between the first object and the status."""
     before = decide(make_facts(A0, A1))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from samply_operator.errors import KubeError, KubeUnavailable, OperatorUnavailable
+from samply_operator.errors import KubeDenied, KubeError, KubeForbidden, KubeUnavailable, OperatorUnavailable
 from samply_operator.model import names
 from samply_operator.model.alert import Alert, AlertOutcome
+from samply_operator.triggers import worker
 from samply_operator.triggers.alerts import Alerts
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, put_trigger
 
@@ -154,6 +156,99 @@ async def test_flapping_is_held_by_the_cooldown(stage: Stage) -> None:
         await operator.reach(lambda: not operator.engine.runs)
         (outcome,) = await send(operator, make_alert(starts_at="2027-01-15T08:00:01Z"))
         assert (outcome.state, outcome.reason) == ("NotFired", "CoolingDown")
+
+
+async def test_an_alert_replaces_what_another_one_records(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        add_pipeline(stage.cluster, name)
+    put(stage, concurrencyPolicy="Replace")
+    monkeypatch.setattr(worker, "REPLACED_SECS", 60.0)
+    async with stage.run() as operator:
+        for name in ("a", "b"):
+            (outcome,) = await send(operator, make_alert(name, labels={"pipeline": name}))
+            assert outcome.state == "Fired"
+            assert [profile["spec"]["pipeline"] for profile in stage.profiles()] == [name]
+            (profile,) = stage.profiles()
+            await operator.reach_phase(profile["metadata"]["name"], "Recording")
+
+
+async def test_an_alert_is_to_come_again_while_what_it_replaces_has_not_ended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        add_pipeline(stage.cluster, name)
+    put(stage, concurrencyPolicy="Replace")
+    monkeypatch.setattr(worker, "REPLACED_SECS", 0.0)
+    async with stage.run() as operator:
+        await send(operator, make_alert("a", labels={"pipeline": "a"}))
+        with pytest.raises(OperatorUnavailable, match="have not ended yet"):
+            await send(operator, make_alert("b", labels={"pipeline": "b"}))
+
+
+async def test_a_trigger_that_cannot_be_written_holds_up_no_other_one(stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage)
+    put_trigger(stage.cluster, "t-2", when=WHEN, pipelines={"names": ["nobody"]})
+    async with stage.run() as operator:
+        await stage.reach_decision("t-2")
+        stage.cluster.fault = lambda verb, what: KubeDenied("no") if "/t-1" in what and verb == "patch" else None
+        outcomes = await send(operator, make_alert(), make_alert("f-2", labels={"pod": "x"}))
+        assert [(each.trigger, each.state, each.reason) for each in outcomes] == [
+            ("t-1", "Fired", ""),
+            ("t-2", "NotFired", "UnknownPipeline"),
+            ("t-1", "NotFired", "AlreadyRecording"),
+            ("t-2", "NotFired", "UnknownPipeline"),
+        ]
+        stage.cluster.fault = lambda verb, what: None
+        await operator.reach(lambda: stage.status().get("fired") == 1)
+
+
+async def test_alerts_after_one_that_is_to_come_again_are_taken(stage: Stage) -> None:
+    for name in ("a", "b"):
+        add_pipeline(stage.cluster, name)
+    put(stage)
+    async with stage.run() as operator:
+        alerts = [make_alert(name, labels={"pipeline": name}) for name in ("a", "b")]
+        tried: list[str] = []
+
+        def fault(verb: str, what: str) -> BaseException | None:
+            if verb == "create" and what.endswith(names.PLURAL):
+                tried.append(what)
+                return KubeUnavailable("away") if len(tried) == 1 else None
+            return None
+
+        stage.cluster.fault = fault
+        with pytest.raises(KubeUnavailable):
+            await send(operator, *alerts)
+        assert [profile["spec"]["pipeline"] for profile in stage.profiles()] == ["b"]
+        assert [outcome.state for outcome in await send(operator, *alerts)] == ["Fired", "SeenBefore"]
+
+
+async def test_what_the_cluster_refused_is_tried_again_with_the_next_notification(stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage, limits={})
+    async with stage.run() as operator:
+        stage.cluster.fault = lambda verb, what: (
+            KubeForbidden("no") if verb == "create" and what.endswith(names.PLURAL) else None
+        )
+        (outcome,) = await send(operator, make_alert())
+        assert (outcome.state, outcome.reason) == ("NotFired", "Refused")
+        stage.cluster.fault = lambda verb, what: None
+        (outcome,) = await send(operator, make_alert())
+        assert outcome.state == "Fired"
+
+
+async def test_a_trigger_that_is_gone_does_not_fire(stage: Stage) -> None:
+    add_pipeline(stage.cluster)
+    put(stage)
+    async with stage.run() as operator:
+        await stage.reach_decision()
+        triggers = operator.triggers
+        (trigger,) = triggers.watch.triggers.values()
+        match = trigger.spec.when.alert
+        assert match is not None
+        carried = await triggers.take_alert(replace(trigger, uid="of an earlier one"), match, make_alert())
+        assert ([skip.reason for skip in carried.skips], stage.profiles()) == (["Deleted"], [])
 
 
 async def test_retryable_alerts_raise_an_error(stage: Stage) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from samply_operator.errors import KubeDenied, KubeForbidden, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.model import names
-from samply_operator.triggers import worker
+from samply_operator.rules.triggers.facts import Made
+from samply_operator.triggers import gathering, measures, worker
 from support.fake_cluster import Json
 from support.operator_process import NAMESPACE, add_pipeline, add_pod, ask, put_trigger
 from support.samples import LABELS
@@ -112,6 +115,51 @@ async def test_trouble_with_the_api_server_is_waited_for(stage: Stage) -> None:
         assert len(stage.profiles()) == 2
 
 
+async def test_after_trouble_with_one_cause_the_others_fire_too(stage: Stage) -> None:
+    containers = add_pipeline(stage.cluster, ordinals=3)
+    put_trigger(stage.cluster, when={"restart": {}}, limits={"cooldownSeconds": 0, "maxSampledPercent": 100})
+    tries = 0
+
+    def fault(verb: str, what: str) -> BaseException | None:
+        nonlocal tries
+        if verb == "create" and what.endswith(names.PLURAL):
+            tries += 1
+            return KubeUnavailable("away") if tries == 1 else None
+        return None
+
+    stage.cluster.fault = fault
+    for ordinal in range(len(containers)):
+        set_started(stage, "2027-01-15T08:00:00Z", f"containerd://{ordinal}", ordinal)
+    async with stage.run():
+        await stage.reach_profiles(len(containers))
+
+
+async def test_a_pause_is_not_taken_for_a_slow_source(stage: Stage) -> None:
+    """What is beyond the limit after it begins anew."""
+    put_trigger(stage.cluster, suspend=True)
+    async with stage.run() as operator:
+        (trigger,) = operator.triggers.watch.triggers.values()
+        known = operator.triggers._know(trigger)
+        known.starts.extend([0.0, 7200.0])
+        stage.look()
+        await operator.reach(lambda: not known.starts)
+
+
+def test_a_profile_that_is_gone_is_not_deleted_again() -> None:
+    made = Made("p-1", "uid-1", "r-1", "a", 0, 0.0, is_active=True)
+    engine: Any = SimpleNamespace(runs={})
+    assert gathering._refresh(engine, made) == replace(made, uid="", is_active=False)
+    engine.runs["uid-1"] = "its recording"
+    assert gathering._refresh(engine, made) == made
+
+
+async def test_without_triggers_their_number_is_0(stage: Stage) -> None:
+    measures.TRIGGERS.clear()
+    async with stage.run():
+        found = {sample.labels["when"]: sample.value for sample in next(iter(measures.TRIGGERS.collect())).samples}
+        assert found == {"schedule": 0, "metric": 0, "alert": 0, "restart": 0}
+
+
 @pytest.mark.parametrize("error", [KubeDenied("exceeded quota"), KubeForbidden("no")], ids=["quota", "rights"])
 async def test_a_refusal_by_the_cluster_is_reported_and_the_schedule_continues(stage: Stage, error: Exception) -> None:
     add_pipeline(stage.cluster)
@@ -210,8 +258,8 @@ async def test_history_limits_delete_the_oldest(stage: Stage) -> None:
         assert stage.profiles()[0]["metadata"]["name"] == "p-2"
 
 
-def set_started(stage: Stage, at: str, container: str) -> None:
-    path = objects.pods(NAMESPACE, "pipeline-a-0")
+def set_started(stage: Stage, at: str, container: str, ordinal: int = 0) -> None:
+    path = objects.pods(NAMESPACE, f"pipeline-a-{ordinal}")
     raw: Any = stage.cluster.objects[path]
     raw["status"]["containerStatuses"][0] |= {"state": {"running": {"startedAt": at}}, "containerID": container}
     stage.cluster.put(path, raw)

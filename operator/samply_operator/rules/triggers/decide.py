@@ -35,10 +35,13 @@ def decide(facts: Facts) -> Decision:
 def _decide_schedule(facts: Facts, wanted: Schedule) -> Decision:
     trigger, now = facts.trigger, facts.now
     offset = schedule.find_offset(trigger.uid, wanted.jitter_seconds)
-    timing = schedule.look(wanted, find_handled(trigger), now, offset)
+    handled = find_handled(trigger)
+    timing = schedule.look(wanted, handled, now, offset)
     next_at = None if timing.next is None else timing.next + offset
     if timing.due is None:
-        return Decision(next_at=next_at)
+        # Else every later look would find that it is ahead again, and nothing would ever be due.
+        is_ahead = schedule.is_ahead(handled, now - offset)
+        return Decision(handled_at=now - offset if is_ahead else None, next_at=next_at)
     late_secs = now - offset - timing.due
     if wanted.starting_deadline_seconds is not None and late_secs > wanted.starting_deadline_seconds:
         text = f"The schedule of {times.format_time(timing.due)} was missed by {late_secs:.0f} s."
@@ -50,7 +53,10 @@ def _decide_schedule(facts: Facts, wanted: Schedule) -> Decision:
 
 def find_handled(trigger: SamplyTrigger) -> float:
     """Nothing fires for what was scheduled up to then."""
-    return times.parse_time(trigger.status.last_schedule_time or trigger.created_at)
+    try:
+        return times.parse_time(trigger.status.last_schedule_time or trigger.created_at)
+    except (ValueError, OverflowError):  # a status can be edited
+        return times.parse_time(trigger.created_at)
 
 
 def _decide_restart(facts: Facts, wanted: Restart) -> Decision:

@@ -10,6 +10,8 @@ from samply_operator.rules.triggers.facts import Facts, Made, Place, Skip
 COOLDOWN_SECS = 300
 MAX_FIRINGS = 6
 """Defaults of triggers without a schedule: symptoms come in bursts, and one profile shows what the tenth would."""
+AHEAD_SECS = 60.0
+"""A profile that is further ahead was created while the clock was wrong, and counts for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,11 @@ def check(facts: Facts, place: Place, request: str) -> Skip | None:
     if place.obstacle is not None:
         return Skip(*place.obstacle)
     limits = find_effective(facts.trigger.spec)
-    mine = [made for made in facts.made if made.pipeline == place.pipeline and made.request != request]
+    mine = [
+        made
+        for made in facts.made
+        if made.pipeline == place.pipeline and made.request != request and made.at <= facts.now + AHEAD_SECS
+    ]
     return _check_cooldown(limits, mine, facts.now, place) or _check_share(limits, facts, place)
 
 

@@ -23,7 +23,7 @@ from samply_operator.model.trigger import Schedule
 UNIT_SECS = {"h": 3600, "m": 60, "s": 1}
 SHORTEST_SECS = 10
 AHEAD_SECS = 3600.0
-"""A handled time further ahead than this was written while the clock was wrong."""
+"""How far a handled time may be ahead."""
 MAX_MISSED = 100
 _EVERY = re.compile(r"(?:[0-9]{1,7}[hms])+")
 
@@ -51,10 +51,15 @@ def find_offset(uid: str, jitter_secs: int) -> float:
     return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4]) % (jitter_secs + 1)
 
 
+def is_ahead(handled: float, now: float) -> bool:
+    """It was written while the clock was wrong."""
+    return handled > now + AHEAD_SECS
+
+
 def look(schedule: Schedule, after: float, now: float, offset: float = 0.0) -> Timing:
     """`after`: the scheduled time that was decided on last, or the trigger's creation. Raises InvalidSpec."""
     now -= offset
-    after = now if after > now + AHEAD_SECS else after
+    after = now if is_ahead(after, now) else after
     if schedule.every:
         return _look_at_interval(parse_every(schedule.every), after, now)
     try:
