@@ -173,6 +173,8 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     ends_at: str = ""
     stop: Literal["", "keep", "discard"] = ""
     """A requested stop; persisted before it acts."""
+    stopped_at: str = ""
+    """When `keep` was requested: sampling ends then, or when it has begun, except in mode Pipeline."""
     requested_by: str = ""
     outcome: Literal["", "Succeeded", "Failed", "Cancelled"] = ""
     """Set once decided; only cleaning is left."""

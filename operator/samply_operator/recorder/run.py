@@ -326,7 +326,8 @@ class Run:
         """Ask for the end. Persisted before it acts; `discard` overrules `keep`."""
         if self._is_withdrawn or self.entry.outcome or self.entry.stop in {cause, "discard"}:
             return
-        self._journal.change(stop=cause)
+        at = {"stopped_at": times.format_time(self._context.now())} if cause == "keep" else {}
+        self._journal.change(stop=cause, **at)
         if cause == "discard" and self._preparing is not None:
             self._preparing.cancel()
         self._send_stop()
@@ -343,6 +344,8 @@ class Run:
             if self.entry.step == "Recording":
                 if self.entry.mode == "Pipeline":
                     return  # Feldera cannot be told to stop
+                if self.entry.stop == "keep":
+                    self._attachments.hurry()  # now, not when samply has written its file
                 try:
                     await self._pod.repeat(script_calls.stop, self.entry.stop or "keep")
                 except SamplyOperatorError as error:

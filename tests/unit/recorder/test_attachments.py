@@ -488,6 +488,25 @@ async def test_a_recording_stands_without_feldera(
     assert list_files(operator, manifest) == {"manifest.json", "profile.json.gz"}
 
 
+async def test_an_early_stop_is_the_time_to_ask(
+    operator: OperatorProcess, cluster: FakeCluster, feldera: FakeFeldera
+) -> None:
+    """Not when samply has written its file: Feldera would speak of the seconds in which it writes."""
+    add_pipeline(cluster, ID, write_secs=600)
+    ask(cluster, pipeline=ID, durationSeconds=600, attachments=["Stats"])
+    await operator.reach_phase("p-1", "Recording")
+    assert count_asked(feldera) == 0
+    (run,) = operator.engine.runs.values()
+    before = times.format_time(time.time())
+    run.stop("keep")
+    await operator.reach(lambda: run.entry.attached)
+    assert run.phase == "Recording"
+    assert before <= run.entry.stopped_at <= run.entry.attached[0].taken_at
+    run.stop("discard")
+    await operator.reach_rest()
+    assert_nothing_left(operator)
+
+
 async def test_a_failure_has_none(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """They were fetched, and there is no profile beside which they could be."""
     raw = ask(cluster, pipeline=ID, mode="Pipeline", durationSeconds=2, attachments=["Stats"])

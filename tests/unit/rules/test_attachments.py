@@ -18,6 +18,7 @@ FELDERAS = Target("prod", "pipeline-a-0", "uid", "pipeline", "containerd://a", "
 WITH, WITHOUT = Settings(feldera=Feldera("http://feldera:8080")), Settings()
 WISH: tuple[Kind, ...] = ("HeapProfile",)
 START, END = "2027-01-15T08:00:00.000Z", "2027-01-15T08:00:30.000Z"
+BEFORE, STOP, LATER = "2027-01-15T07:59:58.000Z", "2027-01-15T08:00:05.000Z", "2027-01-15T08:00:50.000Z"
 """NOW is a quarter of a second after START."""
 
 
@@ -71,6 +72,23 @@ def test_they_are_fetched_in_the_middle(started_at: str, now: float, secs: float
 def test_after_a_long_absence_it_is_too_late(ends_at: str, now: float, *, expected: bool) -> None:
     """Feldera would speak of other seconds."""
     assert attachments.is_too_late(make_entry(ends_at=ends_at), now) is expected
+
+
+@pytest.mark.parametrize(
+    ("stopped_at", "mode", "now", "expected"),
+    [
+        pytest.param(STOP, "InPlace", NOW + 14, False, id="a moment after the stop"),
+        pytest.param(STOP, "InPlace", NOW + 16, True, id="too late after the stop"),
+        pytest.param(BEFORE, "InPlace", NOW + 9, False, id="stopped before it began"),
+        pytest.param(BEFORE, "InPlace", NOW + 11, True, id="stopped before it began, too late"),
+        pytest.param(LATER, "InPlace", NOW + 41, True, id="stopped after its end"),
+        pytest.param(STOP, "Pipeline", NOW + 39, False, id="Feldera cannot be told to stop"),
+        pytest.param(STOP, "Pipeline", NOW + 41, True, id="too late after its end"),
+    ],
+)
+def test_a_stop_ends_the_seconds(stopped_at: str, mode: str, now: float, *, expected: bool) -> None:
+    entry = make_entry(started_at=START, ends_at=END, stopped_at=stopped_at, mode=mode)
+    assert attachments.is_too_late(entry, now) is expected
 
 
 def test_what_is_missing_is_told_once_for_each_reason() -> None:

@@ -82,7 +82,7 @@ class Attachments:
             self.start()
 
     def hurry(self) -> None:
-        """Sampling has ended."""
+        """Sampling has ended, or is about to."""
         self._is_urgent.set()
         self.start()
 

@@ -34,7 +34,12 @@ def find_wait(entry: JournalEntry, now: float) -> float:
 
 def is_too_late(entry: JournalEntry, now: float) -> bool:
     """Sampling is over for so long that Feldera would speak of other seconds."""
-    return bool(entry.ends_at) and now > times.parse_time(entry.ends_at) + LATE_SECS
+    if not entry.ends_at:
+        return False
+    end = times.parse_time(entry.ends_at)
+    if entry.stopped_at and entry.mode != "Pipeline":  # Feldera cannot be told to stop
+        end = min(end, max(times.parse_time(entry.started_at), times.parse_time(entry.stopped_at)))
+    return now > end + LATE_SECS
 
 
 def describe_missing(attachments: Iterable[Attachment]) -> tuple[str, ...]:
