@@ -78,8 +78,8 @@ class Pipeline:
     """Its dataflow graph."""
     circuit_profile: Json = field(default_factory=dict)
     metrics: str = "process_cpu_seconds_total 1\n"
-    heap_profile: bytes | None = None
-    """None: its platform has none."""
+    heap_profile: bytes | AsyncIterator[bytes] | None = None
+    """Or parts that come one by one. None: its platform has none."""
     global_metrics: Json = field(default_factory=dict)
     profile: bytes | None = None
     """What its own samply gave."""

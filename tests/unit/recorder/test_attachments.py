@@ -285,6 +285,24 @@ async def test_a_feldera_that_hangs_is_not_waited_for(
     assert set(list_problems(attached).values()) == {attachments.LATE}
 
 
+async def test_the_limit_also_ends_an_answer_that_is_too_large_by_then(
+    desk: Desk, feldera: FakeFeldera, orders: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other one is requested after it."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"\x0a" + secrets.token_bytes(300)
+        await asyncio.sleep(60)
+
+    orders.heap_profile = stream()
+    monkeypatch.setattr(attachments, "ANSWER_SECS", 3.0)
+    limit(desk, max_attachment_bytes=200)
+    desk.entry = msgspec.structs.replace(desk.entry, attachments=("HeapProfile", "CircuitProfile"))
+    attached = await desk.fetch()
+    assert count_asked(feldera) == 1
+    assert list_problems(attached) == dict.fromkeys(desk.entry.attachments, attachments.LATE)
+
+
 async def test_no_room_stays_reserved(desk: Desk, feldera: FakeFeldera) -> None:
     """Neither after a success, nor by a recording that ended meanwhile."""
     await desk.fetch()
@@ -382,20 +400,33 @@ def test_a_write_that_was_given_up_comes_to_nothing(tmp_path: Path) -> None:
     """Its thread may run on after the file was closed."""
     file = PackedFile(tmp_path / "x", 1000, VOLUME)
     file.write(b"a")
+    file.finish()
     file.close()
     file.write(b"b")
+    file.close()
     assert gzip.decompress((tmp_path / "x").read_bytes()) == b"a"
 
 
 def test_the_size_counts_when_all_is_compressed(tmp_path: Path) -> None:
-    """Text that shrinks may be longer than the limit; the last bytes come when the file is closed."""
+    """Text that shrinks may be longer than the limit; the last bytes come at the end."""
     file = PackedFile(tmp_path / "x", 100, VOLUME)
     file.write(bytes(50_000))
+    file.finish()
     file.close()
     file = PackedFile(tmp_path / "y", 100, VOLUME)
     file.write(secrets.token_bytes(200))
     with pytest.raises(AttachmentTooLargeError, match="100 bytes"):
-        file.close()
+        file.finish()
+    file.close()
+
+
+def test_closing_a_file_raises_nothing(tmp_path: Path) -> None:
+    """Not even on a full volume: it would replace a cancellation, and with it the end of a time limit."""
+    (tmp_path / "x").symlink_to("/dev/full")
+    file = PackedFile(tmp_path / "x", 1000, VOLUME)
+    file.write(b"a")
+    file.close()
+    file.close()
 
 
 # ------------------------------------------------------------------------------------------------------- recordings

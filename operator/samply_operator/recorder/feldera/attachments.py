@@ -10,6 +10,7 @@ import gzip
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -170,6 +171,7 @@ class Attachments:
             try:
                 secs = ANSWER_SECS if kind in SLOW else None
                 await client.save(info.name, DOCUMENTS[kind], login, cast("Any", out), total_secs=secs)
+                await asyncio.to_thread(out.finish)
             finally:
                 await asyncio.to_thread(out.close)
             if out.is_empty:
@@ -208,9 +210,9 @@ def _is_whole(path: Path, file: StoredFile | None) -> bool:
 
 
 class PackedFile:
-    """A file as gzip, of at most `max_bytes`; what comes as gzip stays as it is. All calls block, and may raise
-    AttachmentTooLargeError, StoreFull, StoreError. A write that was given up goes on in its thread: `close` waits for
-    it, and a later one does nothing."""
+    """A file as gzip, of at most `max_bytes`; what comes as gzip stays as it is. All calls block; all but
+    `close` may raise AttachmentTooLargeError, StoreFull, StoreError. A write that was given up goes on in its thread:
+    `close` waits for it, and a later one does nothing."""
 
     def __init__(self, path: Path, max_bytes: int, medium: Medium) -> None:
         self.raw_bytes = 0
@@ -238,11 +240,21 @@ class PackedFile:
                 self.raw_bytes += len(data)
             self._check()
 
-    def close(self) -> None:
-        with self._lock, durable.translated("write an attachment", self._medium), self._file:
+    def finish(self) -> None:
+        """Write what is left."""
+        with self._lock, durable.translated("write an attachment", self._medium):
             if self._packer is not None:
                 self._packer.close()
+            self._file.flush()
             self._check()
+
+    def close(self) -> None:
+        """Never raises: it may be called while something else is raised, such as a cancellation."""
+        with self._lock:
+            for each in (self._packer, self._file):
+                with suppress(OSError):
+                    if each is not None:
+                        each.close()
 
     def _check(self) -> None:
         if self._file.tell() > self._max_bytes:
