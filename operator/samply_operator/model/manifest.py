@@ -199,7 +199,7 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     attachments: tuple[str, ...] = ()
     """Kinds that are wanted."""
     attached: tuple[Attachment, ...] = ()
-    """Those whose files are in tmp/."""
+    """Those whose files are in tmp/, and those that could not be had."""
     schema: int = 1
 
 

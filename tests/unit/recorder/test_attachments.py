@@ -366,6 +366,21 @@ async def test_the_next_process_takes_over_what_was_fetched(desk: Desk, feldera:
     assert count_asked(feldera) == asked
 
 
+async def test_why_one_was_missing_outlasts_a_restart(desk: Desk, orders: Pipeline) -> None:
+    """What could not be had is asked for once more while there is time; later the first reason stands."""
+    orders.heap_profile = None
+    first = await desk.fetch()
+    assert "not supported here" in list_problems(first)["HeapProfile"]
+    entry = desk.read_entry()
+    opened = desk.open(msgspec.structs.replace(entry, ends_at="2026-01-01T00:00:00.000Z"))
+    opened.hurry()
+    assert await opened.take() == first
+    orders.heap_profile = HEAP
+    opened = desk.open(entry)
+    opened.hurry()
+    assert list_problems(await opened.take()) == {}
+
+
 @pytest.mark.parametrize("damage", [b"", b"else", None], ids=["empty", "another", "gone"])
 async def test_a_file_that_is_not_as_it_was_is_fetched_again(
     damage: bytes | None, desk: Desk, feldera: FakeFeldera

@@ -121,13 +121,15 @@ class Attachments:
         except Exception as error:  # a defect here must not end the recording
             logger.exception("%s/%s: its attachments", self._entry.namespace, self._entry.name)
             self._note_missing(f"{type(error).__name__}: {error}")
-        fetched = tuple(each for each in self._found.values() if each.file)
-        if fetched != self._entry.attached:
-            await self._journal.save_if_possible(attached=fetched)
+        found = tuple(self._found.values())
+        if found != self._entry.attached:
+            await self._journal.save_if_possible(attached=found)
 
     async def _take_over(self) -> None:
         """What an earlier process fetched, where its file is still there as it was."""
         for each in self._entry.attached:
+            if each.file is None:
+                continue
             if await asyncio.to_thread(_is_whole, self._find_path(each.name), each.file):
                 self._found[each.kind] = each
 
@@ -144,6 +146,7 @@ class Attachments:
         if not wanted:
             return
         if attachments.is_too_late(self._entry, self._context.now()):
+            self._found |= {each.kind: each for each in self._entry.attached if each.problem}
             self._note_missing(attachments.TOO_LATE)
             return
         if client is None:
