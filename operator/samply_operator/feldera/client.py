@@ -143,14 +143,17 @@ class FelderaClient:
     async def save(
         self, name: str, what: Document, login: Login, out: IO[bytes], *, total_secs: float | None = None
     ) -> None:
-        """Write an answer to `out` as it comes, at most MAX_GRAPH_BYTES. What `out` raises is raised, unless it is an
-        OSError. `total_secs` instead of the usual limit."""
+        """Write an answer to `out` as it comes. FelderaRejected: it has more than MAX_GRAPH_BYTES. What `out` raises is
+        raised, unless it is an OSError. `total_secs` instead of the usual limit."""
         size = 0
         async with self._ask(hdrs.METH_GET, f"{_path(name)}/{what}", login, total_secs=total_secs) as response:
             async for data in response.content.iter_chunked(256 * 1024):
                 size += len(data)
                 if size > MAX_GRAPH_BYTES:
-                    raise _build_unreadable("the answer is too long", response)
+                    raise errors.FelderaRejected(
+                        f"Feldera's answer has more than {MAX_GRAPH_BYTES} bytes.",
+                        remedy="That is the most that is fetched; request it from Feldera itself.",
+                    )
                 await asyncio.to_thread(out.write, data)
 
     # ------------------------------------------------------------------------------------------- its own profiles
