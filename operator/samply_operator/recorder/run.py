@@ -168,7 +168,7 @@ class Run:
     async def _ask_pipeline(self) -> bool:
         """In mode Pipeline, to its end. False: it could not begin, and mode Auto has other ways."""
         own = PipelineSamply(
-            self._context, self._journal, self._pod, self._note_start, self._note_end, self._attachments.take
+            self._context, self._journal, self._pod, self._note_start, self._note_end, self._attachments
         )
         if not await own.begin():
             return False
@@ -257,7 +257,7 @@ class Run:
             failures.raise_failure(record_output.judge(observation.progress, observation.log) or failure)
         measures.measure_sampling(self.entry, self._context.now())
         try:
-            manifest = await collect.collect(self._pod, progress, self._attachments.take)
+            manifest = await collect.collect(self._pod, progress, self._attachments)
         except finish.HalfFileError:
             observation = await self._pod.repeat(script_calls.look)
             failures.raise_failure(record_output.judge_half(progress, observation.log))

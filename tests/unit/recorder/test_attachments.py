@@ -315,6 +315,46 @@ async def test_no_room_stays_reserved(desk: Desk, feldera: FakeFeldera) -> None:
     assert desk.volume._space._reserved_bytes == 0
 
 
+async def test_what_is_on_the_volume_is_not_reserved_any_more(
+    desk: Desk, orders: Pipeline, feldera: FakeFeldera
+) -> None:
+    """It would count twice, and the profile might not fit."""
+    desk.entry = msgspec.structs.replace(desk.entry, attachments=("Metrics", "HeapProfile"))
+    orders.metrics, orders.heap_profile = secrets.token_hex(30_000), hang()
+    opened = desk.open()
+    opened.hurry()
+    async with asyncio.timeout(20):
+        while not any(path.endswith("/heap_profile") for path, _, _ in feldera.asked):
+            await asyncio.sleep(0.01)
+    size_bytes = (desk.volume.root / "tmp" / f"{desk.entry.id}-{NAMES['Metrics']}").stat().st_size
+    limit_bytes = desk.context.settings.recording.max_attachments_bytes
+    assert desk.volume._space._reserved_bytes == limit_bytes - size_bytes
+    await opened.drop()
+
+
+async def hang() -> AsyncIterator[bytes]:
+    yield b"\x0a"
+    await asyncio.sleep(60)
+
+
+async def test_they_make_room(desk: Desk, orders: Pipeline, feldera: FakeFeldera) -> None:
+    """Also one that is just being written; why another one was missing before is still told."""
+    desk.entry = msgspec.structs.replace(desk.entry, attachments=("Metrics", "Stats", "HeapProfile"))
+    orders.metrics, orders.heap_profile = "", hang()
+    opened = desk.open()
+    assert not await opened.give_up("unused"), "nothing was fetched yet"
+    opened.hurry()
+    async with asyncio.timeout(20):
+        while NAMES["HeapProfile"] not in desk.list_tmp():
+            await asyncio.sleep(0.01)
+    assert await opened.give_up(rules.NO_ROOM)
+    assert (desk.list_tmp(), desk.volume._space._reserved_bytes) == ([], 0)
+    attached = await opened.take()
+    problems = list_problems(attached)
+    assert "empty" in problems.pop("Metrics")
+    assert (problems, attached.files) == ({"Stats": rules.NO_ROOM, "HeapProfile": rules.NO_ROOM}, {})
+
+
 Delay = Callable[..., None]
 
 
@@ -551,6 +591,31 @@ async def test_an_early_stop_is_the_time_to_ask(
     run.stop("discard")
     await operator.reach_rest()
     assert_nothing_left(operator)
+
+
+@pytest.mark.parametrize("mode", ["InPlace", "Pipeline"])
+async def test_a_profile_takes_the_room_of_its_attachments(
+    mode: str, operator: OperatorProcess, cluster: FakeCluster, orders: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They never cost a profile: with them there would be no room for it."""
+    room_bytes = operator.volume._space._measure_room
+
+    def measure_room() -> int:
+        return 10 if list_attached(operator) else room_bytes()
+
+    monkeypatch.setattr(operator.volume._space, "_measure_room", measure_room)
+    raw = ask(cluster, pipeline=ID, mode=mode, durationSeconds=4, attachments=["Stats", "Metrics"])
+    await operator.reach(lambda: len(list_attached(operator)) == 2)
+    manifest = await reach_end(operator, raw)
+    assert [(each.kind, each.problem) for each in manifest.attachments] == [
+        ("Stats", rules.NO_ROOM),
+        ("Metrics", rules.NO_ROOM),
+    ]
+    assert f"Without the attachments Stats, Metrics: {rules.NO_ROOM}" in manifest.warnings
+
+
+def list_attached(operator: OperatorProcess) -> list[Path]:
+    return list((operator.volume.root / "tmp").glob("*-attachment-*"))
 
 
 async def test_a_failure_has_none(operator: OperatorProcess, cluster: FakeCluster) -> None:

@@ -63,7 +63,8 @@ class AttachmentTooLargeError(SamplyOperatorError):
 
 
 class Attachments:
-    """Of one recording. `resume`, `start` and `hurry` as often as needed; then `take`, or `drop`."""
+    """Of one recording. `resume`, `start` and `hurry` as often as needed; then `take`, or `drop`. After `give_up`
+    there is nothing to take but the reason."""
 
     def __init__(self, context: Context, journal: Journal) -> None:
         self._context = context
@@ -89,7 +90,7 @@ class Attachments:
 
     async def take(self) -> Attached:
         """What was fetched, and why the rest was not."""
-        if self._task is not None:
+        if self._task is not None and not self._task.cancelled():
             await self._task
         facts = tuple(self._found.get(kind) or Attachment(kind, problem=LATE) for kind in self._entry.attachments)
         return Attached(facts, {each.name: self._find_path(each.name) for each in facts if each.file})
@@ -99,6 +100,19 @@ class Attachments:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    async def give_up(self, problem: str) -> bool:
+        """Free the room that they take. False: they take none. Raises StoreError."""
+        if self._task is None:
+            return False
+        await self.drop()
+        with durable.translated("remove attachments", self._context.volume.medium):
+            for kind in self._entry.attachments:
+                await asyncio.to_thread(self._find_path(NAMES[cast("Kind", kind)]).unlink, missing_ok=True)
+        self._found = {kind: each for kind, each in self._found.items() if not each.file}
+        self._note_missing(problem)
+        await self._journal.save_if_possible(attached=tuple(self._found.values()))
+        return True
 
     @property
     def _entry(self) -> JournalEntry:
@@ -157,12 +171,14 @@ class Attachments:
         left = max(0, limits.max_attachments_bytes - _count_bytes(self._found))
         await asyncio.to_thread(_check_room, self._context.volume, left)
         reserve = partial(self._context.volume.reserve, left)
-        with await durable.open_in_thread(reserve, Reservation.release):
+        with await durable.open_in_thread(reserve, Reservation.release) as room:
             info, login = await directory.find(client, self._context.settings, self._entry.pipeline_id)
             for kind in sorted(wanted, key=SLOW.__contains__):  # the slow ones last
                 limit = min(left, limits.max_attachment_bytes)
                 found = self._found[kind] = await self._fetch(client, info, login, kind, limit)
-                left -= found.file.size_bytes if found.file else 0
+                size_bytes = found.file.size_bytes if found.file else 0
+                room.consume(size_bytes)
+                left -= size_bytes
 
     async def _fetch(
         self, client: FelderaClient, info: PipelineInfo, login: Login, kind: Kind, limit: int

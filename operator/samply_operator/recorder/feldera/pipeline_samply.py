@@ -45,14 +45,14 @@ class PipelineSamply:
         pod: TargetPod,
         on_start: Callable[[float], None],
         on_end: Callable[[], Awaitable[None]],
-        attach: collect.Attach,
+        attaching: collect.Attaching,
     ) -> None:
         self._context = context
         self._journal = journal
         self._pod = pod
         self._on_start = on_start
         self._on_end = on_end
-        self._attach = attach
+        self._attaching = attaching
         self._calls = FelderaCalls(context, journal.entry)
         self._before: Reading | None = None
         self._after: Reading | None = None
@@ -111,7 +111,7 @@ class PipelineSamply:
         await self._on_end()
         path = self._context.volume.tmp_path(self.entry.id, record_output.PROFILE)
         with durable.translated(f"store profile {self.entry.id}", self._context.volume.medium):
-            if not await self._fetch(path):
+            if not await collect.find_room(lambda: self._fetch(path), self._attaching):
                 return None
             await self._pod.check()
             names = await self._calls.fetch_names()
@@ -153,7 +153,8 @@ class PipelineSamply:
     async def _publish(self, raw: Path, names: NodeNames) -> Manifest:
         context, entry = self._context, self.entry
         size = (await asyncio.to_thread(raw.stat)).st_size
-        with await asyncio.to_thread(context.volume.reserve, (collect.EXPANSION - 1) * size):
+        reserve = partial(asyncio.to_thread, context.volume.reserve, (collect.EXPANSION - 1) * size)
+        with await collect.find_room(reserve, self._attaching):
             try:
                 async with context.bakes:
                     finished = await finish.finish(context, entry, raw, None, None)
@@ -169,7 +170,7 @@ class PipelineSamply:
             manifest = msgspec.structs.replace(manifest, warnings=(*manifest.warnings, *more))
             if manifest.file is None:
                 return await asyncio.to_thread(context.volume.publish, manifest, None)
-            attached = await self._attach()
+            attached = await self._attaching.take()
             manifest = collect.add_attachments(manifest, attached)
             extras = {**await self._keep_extras(raw, finished.path, names), **attached.files}
             return await asyncio.to_thread(context.volume.publish, manifest, finished.path, extras=extras)

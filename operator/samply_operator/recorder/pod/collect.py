@@ -9,10 +9,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, ProfileError
+from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, ProfileError, StoreFull
 from samply_operator.kube import transfer
 from samply_operator.model.manifest import Attachment, JournalEntry, Manifest, Quality, RecordedTarget
 from samply_operator.model.profile import Failure
@@ -27,6 +28,8 @@ from samply_operator.rules.recording.record_output import Progress, RemoteFile
 from samply_operator.store import durable
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 RAW_PROFILE, RAW_SYMBOLS = "raw.json.gz", "raw.syms.json"
 LIBRARIES, NAME = 8, 60
@@ -46,7 +49,23 @@ class Attached:
     files: Mapping[str, Path] = field(default_factory=dict)
 
 
-Attach = Callable[[], Awaitable[Attached]]
+class Attaching(Protocol):
+    """Attachments that are still being fetched."""
+
+    async def take(self) -> Attached: ...
+
+    async def give_up(self, problem: str) -> bool:
+        """Free the room that they take. False: they take none."""
+
+
+async def find_room(attempt: Callable[[], Awaitable[Result]], attaching: Attaching) -> Result:
+    """The result of `attempt`; where it raises StoreFull, once more without the attachments."""
+    try:
+        return await attempt()
+    except StoreFull:
+        if not await attaching.give_up(attachments.NO_ROOM):
+            raise
+    return await attempt()
 
 
 async def copy(pod: TargetPod, file: RemoteFile) -> Path:
@@ -93,7 +112,7 @@ async def _copy_out(pod: TargetPod, file: RemoteFile, path: Path) -> None:
             return
 
 
-async def collect(pod: TargetPod, progress: Progress, attach: Attach) -> Manifest:
+async def collect(pod: TargetPod, progress: Progress, attaching: Attaching) -> Manifest:
     """Copy, finish, publish; returns the manifest that stands. Raises StoreError, RecordingFailed, HalfFileError."""
     context, entry = pod.context, pod.entry
     files = [f for name in (record_output.PROFILE, record_output.SIDECAR) if (f := progress.find_file(name))]
@@ -101,7 +120,7 @@ async def collect(pod: TargetPod, progress: Progress, attach: Attach) -> Manifes
         size_bytes = EXPANSION * sum(file.size_bytes for file in files)
         with (
             durable.translated(f"store profile {entry.id}", context.volume.medium),
-            await asyncio.to_thread(context.volume.reserve, size_bytes),
+            await find_room(lambda: asyncio.to_thread(context.volume.reserve, size_bytes), attaching),
         ):
             paths = {file.name: await copy(pod, file) for file in files}
             # Each may use its whole memory limit: one at a time.
@@ -117,7 +136,7 @@ async def collect(pod: TargetPod, progress: Progress, attach: Attach) -> Manifes
             manifest = build_manifest(context, entry, progress, finished)
             if manifest.file is None:
                 return await asyncio.to_thread(context.volume.publish, manifest, None)
-            attached = await attach()
+            attached = await attaching.take()
             extras = choose_extras(paths, finished.path) if context.settings.recording.keep_raw else {}
             manifest, extras = add_attachments(manifest, attached), {**extras, **attached.files}
             return await asyncio.to_thread(context.volume.publish, manifest, finished.path, extras=extras)

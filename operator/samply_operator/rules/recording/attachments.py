@@ -14,6 +14,7 @@ from samply_operator.settings import Settings
 LATE_SECS = 10.0
 """What is fetched this long after the end of sampling is still of the same seconds."""
 TOO_LATE = "The operator was ended, or did not reach the pod, until sampling was long over."
+NO_ROOM = "There was no room for it beside the profile."
 
 
 def choose(profile: SamplyProfile, target: Target, settings: Settings) -> tuple[str, ...]:
