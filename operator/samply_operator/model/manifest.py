@@ -191,6 +191,8 @@ class JournalEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     preflight: dict[str, Any] = {}
     """The preflight as in the status."""
     pipeline_id: str = ""
+    pipeline_doubt: str = ""
+    """Why Feldera must not be asked about that id; empty: it may be."""
     doubt: str = ""
     """Why the container was a guess; empty: it was not."""
     lease: str = ""

@@ -94,5 +94,7 @@ class Target:
     pid: int = 1
     pipeline_id: str = ""
     """Feldera's id of the pipeline; empty: none."""
+    pipeline_doubt: str = ""
+    """Why Feldera must not be asked about that id; empty: it may be."""
     doubt: str = ""
     """Why the container was a guess; empty: it was not."""

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from samply_operator.feldera.client import FelderaClient
+from samply_operator.kube import objects
 from samply_operator.kube.events import EventSink
 from samply_operator.model.attachment import BY_DEFAULT, NAMES, Kind
 from samply_operator.model.manifest import JournalEntry, Manifest
@@ -25,6 +26,7 @@ from samply_operator.recorder.feldera.attachments import Attachments, Attachment
 from samply_operator.recorder.journal import Journal
 from samply_operator.recorder.pod.collect import Attached
 from samply_operator.rules import times
+from samply_operator.rules.recording import admit
 from samply_operator.rules.recording import attachments as rules
 from samply_operator.settings import Feldera, Paths, Settings
 from samply_operator.store.durable import VOLUME
@@ -33,7 +35,7 @@ from support import circuit_recording
 from support.fake_cluster import FakeCluster, Json
 from support.fake_feldera import READER, STRANGER, FakeFeldera, Pipeline, make_pipeline_id
 from support.operator_process import OperatorProcess, add_pipeline, add_pod, ask, put_trigger
-from support.samples import make_entry
+from support.samples import LABELS, make_entry
 
 from .conftest import SETTINGS
 from .test_engine import assert_nothing_left
@@ -591,6 +593,22 @@ async def test_an_early_stop_is_the_time_to_ask(
     run.stop("discard")
     await operator.reach_rest()
     assert_nothing_left(operator)
+
+
+async def test_feldera_is_not_asked_about_a_pipeline_of_two_namespaces(
+    operator: OperatorProcess, cluster: FakeCluster, feldera: FakeFeldera
+) -> None:
+    """Nobody gets what Feldera says of another tenant's pipeline by giving a pod of his own its id."""
+    name = f"pipeline-{ID}"
+    path = objects.stateful_sets("theirs", name)
+    raw = {"kind": "StatefulSet", "metadata": {"namespace": "theirs", "name": name, "labels": LABELS}}
+    cluster.put(path, raw | {"spec": {"replicas": 1, "template": {"metadata": {"labels": LABELS}}}})
+    manifest = await reach_end(operator, ask(cluster, pipeline=ID, attachments=["Stats"]))
+    assert [each.problem for each in manifest.attachments] == [admit.AMBIGUOUS]
+    ask(cluster, "p-2", pipeline=ID, mode="Pipeline")
+    failure = (await operator.reach_phase("p-2", "Succeeded", "Failed"))["failure"]
+    assert (failure["reason"], failure["message"]) == ("FelderaNotConfigured", admit.AMBIGUOUS)
+    assert feldera.asked == []
 
 
 @pytest.mark.parametrize("mode", ["InPlace", "Pipeline"])

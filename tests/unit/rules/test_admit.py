@@ -45,6 +45,26 @@ def test_a_pod_that_runs_and_is_free_is_admitted_with_all_its_ids() -> None:
     assert decide() == admit.Admit(TARGET)
 
 
+OWN, OTHERS = (f"0198aaaa-0000-7000-8000-00000000000{number}" for number in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("namespace", "ids", "doubt"),
+    [
+        pytest.param("prod", (OWN,), "", id="another name in its namespace"),
+        pytest.param("theirs", (OTHERS,), "", id="another pipeline"),
+        pytest.param("theirs", (), "", id="a pipeline without an id"),
+        pytest.param("theirs", (OTHERS, OWN), admit.AMBIGUOUS, id="the same id"),
+    ],
+)
+def test_an_id_that_is_in_two_namespaces_is_doubted(namespace: str, ids: tuple[str, ...], doubt: str) -> None:
+    """A label is not a proof of whose pipeline it is."""
+    own = replace(with_pod(labels={names.FELDERA_ID: OWN}), ids=(OWN,))
+    known = {("prod", "a"): own, (namespace, "b"): Pipeline(namespace, "b", (0,), ids=ids)}
+    decision = admit.decide(make_profile(spec=SPEC), known, (), SETTINGS)
+    assert decision == admit.Admit(replace(TARGET, pipeline_id=OWN, pipeline_doubt=doubt))
+
+
 OFF = Settings(recording=Recording(enabled=False))
 SET_OFF = replace(PIPELINE, switched_off_by="pipeline-a")
 POD_OFF = with_pod(annotations={names.ENABLED: "false"})

@@ -27,6 +27,7 @@ PREFERRED = Settings(feldera=Feldera("http://feldera", prefer_own_samply=True))
         pytest.param({"wanted_mode": "Auto", "mode": "InPlace"}, PREFERRED, False, id="begun another way"),
         pytest.param({"wanted_mode": "Auto", "refused_by_feldera": "no"}, PREFERRED, False, id="refused before"),
         pytest.param({"wanted_mode": "Auto", "pipeline_id": ""}, PREFERRED, False, id="not one of Feldera's"),
+        pytest.param({"wanted_mode": "Auto", "pipeline_doubt": "why"}, PREFERRED, False, id="perhaps another one"),
     ],
 )
 def test_when_feldera_is_asked(entry: dict[str, Any], settings: Settings, is_wanted: bool) -> None:

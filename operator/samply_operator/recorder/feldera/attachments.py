@@ -168,6 +168,9 @@ class Attachments:
             return
         if not self._entry.pipeline_id:
             raise FelderaNotFound(f"Pod {self._entry.pod} does not say which pipeline of Feldera's it is.")
+        if self._entry.pipeline_doubt:
+            self._note_missing(self._entry.pipeline_doubt)
+            return
         left = max(0, limits.max_attachments_bytes - _count_bytes(self._found))
         await asyncio.to_thread(_check_room, self._context.volume, left)
         reserve = partial(self._context.volume.reserve, left)

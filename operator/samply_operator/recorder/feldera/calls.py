@@ -53,7 +53,7 @@ class FelderaCalls:
 
     async def is_busy(self) -> bool:
         """Whether the pipeline runs samply on itself just now. False where Feldera does not say; never ends it."""
-        if self._context.feldera is None or not self._entry.pipeline_id:
+        if self._context.feldera is None or not self._entry.pipeline_id or self._entry.pipeline_doubt:
             return False
         try:
             return await self._find_wait(await self._look_up()) is not None
@@ -134,6 +134,8 @@ class FelderaCalls:
             failures.fail("FelderaNotConfigured", "Mode Pipeline asks Feldera, whose address is not configured.")
         if not entry.pipeline_id:
             failures.fail("FelderaNotConfigured", f"Pod {entry.pod} does not say which pipeline of Feldera's it is.")
+        if entry.pipeline_doubt:
+            failures.fail("FelderaNotConfigured", entry.pipeline_doubt)
         info, login = await directory.find(context.feldera, context.settings, entry.pipeline_id)
         return Place(context.feldera, info, login)
 

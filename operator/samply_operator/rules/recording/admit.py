@@ -9,7 +9,7 @@ number of concurrent preflights is limited too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry, TriggeredBy
@@ -22,6 +22,7 @@ from samply_operator.settings import Settings
 
 CAUSE_LIMIT, LINK_LIMIT, WHEN_LIMIT = 500, 2000, 40
 """Anybody who may write a SamplyProfile may write its annotations."""
+AMBIGUOUS = "Pods in more than one namespace say that they are of this pipeline of Feldera's."
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def decide(
             )
     mine = (bool(profile.trigger), profile.created_at, profile.uid)
     older = [w for w in waiting if w.age < mine and (spec.preflight_only or not w.is_preflight)]
-    return _check_limits(profile, found, others, older, settings) or Admit(found)
+    return _check_limits(profile, found, others, older, settings) or Admit(_doubt_id(found, pipelines.values()))
 
 
 def find_switch(pipeline: Pipeline | None, ordinal: int, settings: Settings) -> Failure | None:
@@ -215,6 +216,14 @@ def find_target(pipeline: Pipeline, spec: Spec, settings: Settings) -> Target | 
     )
 
 
+def _doubt_id(target: Target, pipelines: Iterable[Pipeline]) -> Target:
+    """Who may create pods in one namespace may give them the id of a pipeline that is in another one."""
+    own, namespace = target.pipeline_id, target.namespace
+    if own and any(each.namespace != namespace and own in each.ids for each in pipelines):
+        return replace(target, pipeline_doubt=AMBIGUOUS)
+    return target
+
+
 def _missing(pipeline: Pipeline, ordinal: int) -> Failure:
     listed = ", ".join(str(o) for o in sorted({*pipeline.ordinals, *pipeline.pods})) or "none"
     if ordinal in pipeline.ordinals:
@@ -264,6 +273,7 @@ def build_entry(profile: SamplyProfile, target: Target, settings: Settings, now:
         wanted_mode=spec.mode or defaults.mode,
         process=spec.process or "",
         pipeline_id=target.pipeline_id,
+        pipeline_doubt=target.pipeline_doubt,
         doubt=target.doubt,
         trigger=build_trigger(profile),
         attachments=attachments.choose(profile, target, settings),

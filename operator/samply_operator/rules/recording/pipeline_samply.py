@@ -29,7 +29,8 @@ def is_wanted(entry: JournalEntry, settings: Settings) -> bool:
     if entry.wanted_mode == "Pipeline" or entry.mode == "Pipeline":
         return True
     is_open = entry.wanted_mode in {"", "Auto"} and not entry.mode and not entry.refused_by_feldera
-    return is_open and settings.feldera.prefer_own_samply and bool(entry.pipeline_id)
+    may_ask = bool(entry.pipeline_id) and not entry.pipeline_doubt
+    return is_open and settings.feldera.prefer_own_samply and may_ask
 
 
 def is_final(entry: JournalEntry, failure: Failure) -> bool:
