@@ -66,6 +66,7 @@ class Key:
 
     tenants: tuple[str, ...]
     role: str = "read"
+    delay_secs: float = 0.0
 
 
 @dataclass(slots=True)
@@ -200,14 +201,14 @@ class FakeFeldera:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         self.asked.append((request.path, bearer, request.headers.get(TENANT, "")))
         hangs = (each.delay_secs for each in self.pipelines if f"/pipelines/{each.name}/" in request.path)
-        if delay_secs := max(self.delay_secs, *hangs, 0.0):
+        key = self.keys.get(bearer) or Key(("acme",), "write")
+        if delay_secs := max(self.delay_secs, key.delay_secs, *hangs, 0.0):
             await asyncio.sleep(delay_secs)
         if self.break_with is not None:
             return self.break_with()
         if self.has_authentication and bearer not in self.keys:
             refusal = {"message": "Unauthorized API key", "error_code": "AuthenticationFailed"}
             return web.Response(status=401, text=json.dumps(refusal))
-        key = self.keys.get(bearer) or Key(("acme",), "write")
         tenant = self._find_tenant(key, request.headers.get(TENANT))
         if tenant is None:
             refusal = {"message": "The principal is not trusted in this tenant", "error_code": "Forbidden"}

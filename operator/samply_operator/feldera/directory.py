@@ -69,19 +69,25 @@ async def _list(client: FelderaClient, login: Login) -> PipelineList | errors.Fe
 
 
 async def find(client: FelderaClient, settings: Settings, pipeline_id: str) -> tuple[PipelineInfo, Login]:
-    """The pipeline with this id, and a login that sees it. Raises FelderaError: the first fault where not all logins
-    were answered, else FelderaNotFound."""
+    """The pipeline with this id, and the first login that sees it. All are asked at once: a tenant that hangs must not
+    use up the time of the others. Raises FelderaError: the first fault where not all logins were answered, else
+    FelderaNotFound."""
     logins = await asyncio.to_thread(read_logins, settings.feldera, Path(settings.paths.feldera_keys))
+    asked = {login: asyncio.create_task(_list(client, login)) for login in dict.fromkeys(logins.values())}
     fault: errors.FelderaError | None = None
-    for login in logins.values():
-        known = await _list(client, login)
-        if isinstance(known, errors.FelderaError):
-            fault = fault or known
-            continue
-        fault = fault or known.skipped
-        found = next((info for info in known.pipelines if info.id == pipeline_id), None)
-        if found is not None:
-            return found, login
+    try:
+        for login, answer in asked.items():
+            known = await answer
+            if isinstance(known, errors.FelderaError):
+                fault = fault or known
+                continue
+            fault = fault or known.skipped
+            found = next((info for info in known.pipelines if info.id == pipeline_id), None)
+            if found is not None:
+                return found, login
+    finally:
+        for answer in asked.values():
+            answer.cancel()
     raise fault or errors.FelderaNotFound(
         f"Feldera has no pipeline with the id {pipeline_id} that a key of config.feldera.secretName may see.",
         remedy="Add a key of the pipeline's tenant to that Secret.",

@@ -33,7 +33,7 @@ from samply_operator.store.durable import VOLUME
 from samply_operator.store.volume import Volume
 from support import circuit_recording
 from support.fake_cluster import FakeCluster, Json
-from support.fake_feldera import READER, STRANGER, FakeFeldera, Pipeline, make_pipeline_id
+from support.fake_feldera import READER, STRANGER, FakeFeldera, Key, Pipeline, make_pipeline_id
 from support.operator_process import OperatorProcess, add_pipeline, add_pod, ask, put_trigger
 from support.samples import LABELS, make_entry
 
@@ -303,6 +303,16 @@ async def test_the_limit_also_ends_an_answer_that_is_too_large_by_then(
     attached = await desk.fetch()
     assert count_asked(feldera) == 1
     assert list_problems(attached) == dict.fromkeys(desk.entry.attachments, attachments.LATE)
+
+
+async def test_other_tenants_that_hang_are_not_waited_for_one_by_one(
+    desk: Desk, feldera: FakeFeldera, tmp_path: Path
+) -> None:
+    """Each takes the client's limit, two seconds here; all of them would take more than there is for everything."""
+    for number in range(12):
+        feldera.keys[key := f"apikey:hangs-{number}"] = Key(("other",), delay_secs=60)
+        (tmp_path / "keys" / f"a-{number}").write_text(key)  # asked before acme
+    assert list_problems(await desk.fetch()) == {}
 
 
 async def test_no_room_stays_reserved(desk: Desk, feldera: FakeFeldera) -> None:
