@@ -149,6 +149,9 @@ class Reporter:
         share = "" if quality.coverage is None else f", coverage {quality.coverage:.0%}"
         size = manifest.file.size_bytes if manifest.file else 0
         self.publish("Normal", "Stored", f"{status.show_samples(quality)}{share}, {size} bytes are stored.")
+        self._publish_missing(manifest)
+
+    def _publish_missing(self, manifest: Manifest) -> None:
         for text in attachments.describe_missing(manifest.attachments):
             self.publish("Warning", "AttachmentMissing", text)
 
@@ -159,6 +162,8 @@ class Reporter:
         kept |= {"warnings": [*(manifest or self._journal.entry).warnings]}
         self.want(lambda old: status.render_failed(old, failure, now) | self._render_known() | kept)
         self.publish("Warning", failure.reason, f"{failure.message} {failure.remedy}")
+        if manifest is not None:
+            self._publish_missing(manifest)
 
     def report_preflight_passed(self) -> None:
         entry, now = self._journal.entry, self._context.now()

@@ -646,6 +646,24 @@ def list_attached(operator: OperatorProcess) -> list[Path]:
     return list((operator.volume.root / "tmp").glob("*-attachment-*"))
 
 
+async def test_one_missing_beside_a_kept_file_is_told_too(
+    operator: OperatorProcess, cluster: FakeCluster, feldera: FakeFeldera, orders: Pipeline
+) -> None:
+    """The profile has too low a coverage: it is no success, and is kept."""
+    orders.cores, orders.heap_profile = 40.0, None
+    settings = operator.context.settings
+    recording = msgspec.structs.replace(settings.recording, min_coverage=0.75)
+    operator.change_context(settings=msgspec.structs.replace(settings, recording=recording))
+    raw = ask(cluster, pipeline=ID, mode="Pipeline", durationSeconds=2, attachments=["Stats", "HeapProfile"])
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    assert status["failure"]["reason"] == "LowCoverage"
+    await operator.reach_rest()
+    manifest = operator.volume.read_manifest(raw["metadata"]["uid"])
+    assert manifest is not None
+    assert list_kinds(manifest) == ["Stats"]
+    assert "AttachmentMissing" in operator.list_events("p-1")
+
+
 async def test_a_failure_has_none(operator: OperatorProcess, cluster: FakeCluster) -> None:
     """They were fetched, and there is no profile beside which they could be."""
     raw = ask(cluster, pipeline=ID, mode="Pipeline", durationSeconds=2, attachments=["Stats"])
