@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from contract.http.test_attachments import DATA, NAME
+from contract.http.test_attachments import put as put_attached
 from samply_operator.api.routes.profiles import export
 from samply_operator.control.messages import SupportBundleReply, SupportBundleRequest
 from support.fake_operator import make_pipeline, make_recording
 
 from .conftest import Service, make_id
-from .test_attachments import DATA, NAME
-from .test_attachments import put as put_attached
 
 URL = "/v0/pipelines/orders/export"
 TOLD = SupportBundleReply(
@@ -97,6 +97,29 @@ async def test_attachments_are_in_it(service: Service, monkeypatch: pytest.Monke
     found = open_zip((await service.get(URL)).body)
     assert [name for name in found.namelist() if "/attachments/" in name] == places[:1]
     assert "Attachments of 1 older profiles are not in here." in found.read("orders/README.txt").decode()
+
+
+@pytest.mark.parametrize("damage", [b"short", None], ids=["damaged", "gone"])
+async def test_a_lost_attachment_costs_nothing_else(service: Service, damage: bytes | None) -> None:
+    """However many there are."""
+    numbers = range(5, 13)
+    for number in numbers:
+        put_attached(service, number)
+    await service.settle()
+    for number in numbers[1:]:
+        path = service.volume.root / "profiles" / make_id(number) / NAME
+        if damage is None:
+            path.unlink()
+        else:
+            path.write_bytes(damage)
+    found = open_zip((await service.get(URL)).body)
+    listed = found.namelist()
+    assert [name for name in listed if "/attachments/" in name] == [f"orders/attachments/{make_id(5)}/{NAME}"]
+    assert sum("/profiles/" in name for name in listed) == 2 + len(numbers)
+    assert sum("/manifests/" in name for name in listed) == 3 + len(numbers)
+    readme = found.read("orders/README.txt").decode()
+    assert all(f"MISSING: attachments/{make_id(number)}/{NAME}: " in readme for number in numbers[1:])
+    assert readme.count("MISSING") == len(numbers) - 1
 
 
 async def test_profiles_are_stored_uncompressed_so_a_download_can_be_resumed(service: Service) -> None:

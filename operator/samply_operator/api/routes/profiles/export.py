@@ -5,7 +5,7 @@ The operator's part is requested from it; while it is down the zip lacks that pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -45,6 +45,9 @@ Profiles hold names of functions, files and threads of the pipeline; attachments
 connectors, and messages of errors, as Feldera's API gives them. Nothing else in here was read from its data.
 """
 
+Attachments = Mapping[str, tuple[Extra, ...]]
+"""Files by the id of their profile."""
+
 routes = web.RouteTableDef()
 
 
@@ -65,7 +68,11 @@ async def _answer(
         raise samply_profiles.build_absent(view, name)
     history = view.catalog.list_history(namespace, name)
     reply = await _ask(request, caller, namespace, name)
-    entries = list(build_entries(view, namespace, name, history[: query.limit], len(history), reply))
+    attempts = history[: query.limit]
+    chosen, unattached = choose_attached(attempts)
+    attached, lost = await _leave_out_lost(request, chosen)
+    reply = msgspec.structs.replace(reply, missing=(*reply.missing, *lost))
+    entries = list(build_entries(view, namespace, name, attempts, len(history), reply, attached, unattached))
     stamp = all_ordinals.build_stamp(history[0]) if history else "empty"
     body = await zips.build_body(request, entries, filename=f"{stamp}-samply_export.zip")
     return await files.send(request, body)
@@ -78,13 +85,40 @@ async def _ask(request: web.Request, caller: permissions.Caller, namespace: str,
         return SupportBundleReply(missing=(f"Objects, pods and Events: {error}",))
 
 
+async def _leave_out_lost(request: web.Request, chosen: Attachments) -> tuple[Attachments, list[str]]:
+    """The attachments whose files are as they were stored, and what is wrong with the others: a damaged one must not
+    cost its profile, or the whole zip. Raises StoreUnavailable: a retry helps."""
+    kept: dict[str, tuple[Extra, ...]] = {}
+    lost: list[str] = []
+    for profile_id, extras in chosen.items():
+        for extra in extras:
+            try:
+                await files.check_there(request, extra)
+            except errors.StoreUnavailable:
+                raise
+            except errors.UnknownProfile:
+                lost.append(f"attachments/{profile_id}/{extra.name}: the file is gone from the store.")
+            except errors.StoreError as error:
+                lost.append(f"attachments/{profile_id}/{extra.name}: {error}")
+            else:
+                kept[profile_id] = (*kept.get(profile_id, ()), extra)
+    return kept, lost
+
+
 def build_entries(
-    view: View, namespace: str, name: str, attempts: Sequence[Manifest], total: int, reply: SupportBundleReply
+    view: View,
+    namespace: str,
+    name: str,
+    attempts: Sequence[Manifest],
+    total: int,
+    reply: SupportBundleReply,
+    attached: Attachments,
+    unattached: int,
 ) -> Iterator[zips.Entry]:
-    """In one folder, named for the pipeline. Names in it are the server's own."""
+    """In one folder, named for the pipeline. Names in it are the server's own. Of `unattached` profiles the attachments
+    are left out."""
     newest = files.parse_modified(attempts[0].finished_at if attempts else "")
     left_out = f"Of {total - len(attempts)} older attempts nothing is in here: raise ?limit=." * (total > len(attempts))
-    attached, unattached = choose_attached(attempts)
     readme = README.format(
         version=__version__,
         name=name,
@@ -116,9 +150,9 @@ def build_entries(
             yield zips.Entry(f"{name}/attachments/{manifest.id}/{extra.name}", extra, time)
 
 
-def choose_attached(attempts: Sequence[Manifest]) -> tuple[dict[str, tuple[Extra, ...]], int]:
-    """Attachments by the id of their profile, the newest first, as far as MAX_FILES allows; and of how many profiles
-    they are left out."""
+def choose_attached(attempts: Sequence[Manifest]) -> tuple[Attachments, int]:
+    """Attachments of the newest profiles first, as far as MAX_FILES allows; and of how many profiles they are left
+    out."""
     room = MAX_FILES - sum(manifest.file is not None for manifest in attempts)
     chosen: dict[str, tuple[Extra, ...]] = {}
     left_out = 0
