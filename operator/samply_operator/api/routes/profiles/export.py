@@ -45,6 +45,11 @@ Profiles hold names of functions, files and threads of the pipeline; attachments
 connectors, and messages of errors, as Feldera's API gives them. Nothing else in here was read from its data.
 """
 
+UNATTACHED = (
+    " Attachments of {} older profiles are not in here: lower ?limit=, or fetch them by "
+    "…/samply_profiles/ID/attachments/NAME."
+)
+
 Attachments = Mapping[str, tuple[Extra, ...]]
 """Files by the id of their profile."""
 
@@ -126,7 +131,7 @@ def build_entries(
         attempts=len(attempts),
         profiles=sum(manifest.file is not None for manifest in attempts),
         left_out=left_out,
-        unattached=f" Attachments of {unattached} older profiles are not in here." * (unattached > 0),
+        unattached=UNATTACHED.format(unattached) * (unattached > 0),
         missing="".join(f"MISSING: {what}\n" for what in reply.missing),
     )
     recordings = [representations.render_recording(each, view) for each in view.list_recordings(namespace, name)]
