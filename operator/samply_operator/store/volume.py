@@ -164,7 +164,8 @@ class Volume:
 
     def _stage_profile(self, manifest: Manifest, path: Path, staging: Path) -> None:
         """Move the profile in; after a kill it may already be in an older staging folder."""
-        source = path if path.exists() else self._find_staged(manifest)
+        sha256 = manifest.file.sha256 if manifest.file else ""
+        source = path if path.exists() else self._find_staged(manifest.id, layout.PROFILE_FILE, sha256)
         if source is None:
             raise StoreError(f"the profile to publish is missing: {path.name}.")
         expected = manifest.file.size_bytes if manifest.file else 0
@@ -177,12 +178,21 @@ class Volume:
         durable.sync(source)
         source.rename(destination)
 
-    def _find_staged(self, manifest: Manifest) -> Path | None:
-        for folder in self._path(layout.TMP).glob(f"{manifest.id}-{layout.PUBLISHING}*"):
-            path = folder / layout.PROFILE_FILE
-            if manifest.file and path.is_file() and _hash(path) == manifest.file.sha256:
+    def _find_staged(self, profile_id: str, name: str, sha256: str) -> Path | None:
+        for folder in self._path(layout.TMP).glob(f"{layout.check_id(profile_id)}-{layout.PUBLISHING}*"):
+            path = folder / name
+            if path.is_file() and _hash(path) == sha256:
                 return path
         return None
+
+    def take_back(self, profile_id: str, name: str, sha256: str) -> bool:
+        """Put an additional file with this hash, which a killed publication had moved, back to its `tmp_path`. False:
+        there is none. Not while the profile is being published. Raises StoreError."""
+        with durable.translated(f"take back {name} of {profile_id}", self._medium):
+            staged = self._find_staged(profile_id, layout.check_extra(name), sha256)
+            if staged is not None:
+                staged.rename(self.tmp_path(profile_id, name))
+            return staged is not None
 
     def _place(self, manifest: Manifest, staging: Path) -> Manifest:
         folder = self._path(layout.build_folder(manifest.id))

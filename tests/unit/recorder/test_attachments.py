@@ -39,6 +39,7 @@ from support.samples import LABELS, make_entry
 
 from .conftest import SETTINGS
 from .test_engine import assert_nothing_left
+from .test_restarts import Dead, Kill
 
 ALL: tuple[Kind, ...] = ("Stats", "Metrics", "CircuitProfile", "HeapProfile")
 ID = make_pipeline_id(1)
@@ -696,6 +697,39 @@ async def test_a_restart_loses_none(
         manifest = await reach_end(successor, raw)
         assert list_kinds(manifest) == ["Stats", "HeapProfile"]
     operator.cluster.watchers.append(operator._see)  # for the fixture
+
+
+@pytest.mark.parametrize("step", ["files-staged", "manifest-written", "staging-synced"])
+async def test_a_kill_while_the_profile_is_published_loses_none(
+    step: str, cluster: FakeCluster, tmp_path: Path, settings: Settings, client: FelderaClient, feldera: FakeFeldera
+) -> None:
+    """The files are in a folder that is not in its place yet."""
+    add_pipeline(cluster, ID)
+    kill, before = Kill(step, 1, cluster), asyncio.all_tasks()
+
+    def strike(reached: str) -> None:
+        kill(reached)
+        if kill.is_dead:  # its thread does nothing more, either
+            raise Dead
+
+    kill.loop.set_exception_handler(lambda loop, context: None)  # what a dead process says is nobody's business
+    killed = OperatorProcess(cluster, tmp_path / "data", settings, fault=strike, feldera=client)
+    await killed.__aenter__()
+    raw = ask(cluster, pipeline=ID, durationSeconds=2, attachments=["Stats", "HeapProfile"])
+    async with asyncio.timeout(60):
+        await kill.done.wait()
+    cluster.watchers.clear()
+    tasks = asyncio.all_tasks() - before
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert killed.volume.list_ids() == frozenset()
+    await feldera.stop()
+    cluster.fault = lambda verb, what: None
+    async with OperatorProcess(cluster, tmp_path / "data", settings, feldera=client) as successor:
+        manifest = await reach_end(successor, raw)
+        assert list_kinds(manifest) == ["Stats", "HeapProfile"]
+        assert {NAMES["Stats"], NAMES["HeapProfile"]} <= list_files(successor, manifest)
 
 
 def test_every_kind_is_asked_for_and_has_a_name_of_its_own() -> None:

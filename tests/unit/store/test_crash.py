@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from samply_operator.model.attachment import NAMES
 from samply_operator.store.volume import Volume
 
 from .conftest import make_entry, make_manifest
@@ -95,6 +97,30 @@ def test_a_profile_damaged_in_an_interrupted_publishing_is_not_used(volume: Volu
     with pytest.raises(Exception, match="is missing"):
         publish(volume)
     assert not assert_whole_or_nothing(volume)
+
+
+@pytest.mark.parametrize("step", ["files-staged", "manifest-written", "staging-synced"])
+def test_an_additional_file_of_an_interrupted_publishing_is_taken_back(volume: Volume, step: str) -> None:
+    """Only as it was, and with this name."""
+    name, data, sha256 = NAMES["Stats"], b"stats", hashlib.sha256(b"stats").hexdigest()
+    path = volume.tmp_path(MANIFEST.id, name)
+    path.write_bytes(data)
+    volume.tmp_path(MANIFEST.id, "profile").write_bytes(DATA)
+
+    def publish_both(volume: Volume) -> None:
+        volume.publish(MANIFEST, volume.tmp_path(MANIFEST.id, "profile"), extras={name: path})
+
+    run_killed(volume.root, publish_both, step)
+    assert not path.exists()
+    assert not volume.take_back(MANIFEST.id, name, "0" * 64)
+    assert not volume.take_back(MANIFEST.id, NAMES["Metrics"], sha256)
+    assert volume.take_back(MANIFEST.id, name, sha256)
+    assert path.read_bytes() == data
+    publish_both(volume)
+    assert assert_whole_or_nothing(volume)
+    with volume.open_extra(MANIFEST.id, name) as file:
+        assert file.read() == data
+    assert list((volume.root / "tmp").iterdir()) == []
 
 
 def test_removing_survives_a_kill(volume: Volume) -> None:

@@ -140,11 +140,14 @@ class Attachments:
             await self._journal.save_if_possible(attached=found)
 
     async def _take_over(self) -> None:
-        """What an earlier process fetched, where its file is still there as it was."""
+        """What an earlier process fetched, where its file is still there as it was, be it moved for a publication that
+        was killed."""
+        volume, profile_id = self._context.volume, self._entry.id
         for each in self._entry.attached:
-            if each.file is None:
-                continue
-            if await asyncio.to_thread(_is_whole, self._find_path(each.name), each.file):
+            if each.file is not None and (
+                await asyncio.to_thread(_is_whole, self._find_path(each.name), each.file)
+                or await asyncio.to_thread(volume.take_back, profile_id, each.name, each.file.sha256)
+            ):
                 self._found[each.kind] = each
 
     def _list_missing(self) -> list[Kind]:

@@ -257,6 +257,9 @@ class BucketStore(BucketReader):
     def tmp_path(self, profile_id: str, name: str) -> Path:
         return self._spool.tmp_path(profile_id, name)
 
+    def take_back(self, profile_id: str, name: str, sha256: str) -> bool:
+        return self._spool.take_back(profile_id, name, sha256)
+
     def clean_tmp(self, except_ids: Collection[str] = ()) -> tuple[str, ...]:
         return self._spool.clean_tmp(except_ids)
 
