@@ -8,7 +8,6 @@ Kind = Literal["Stats", "Metrics", "CircuitProfile", "HeapProfile"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BY_DEFAULT: tuple[Kind, ...] = ("Stats", "Metrics", "CircuitProfile")
 """Of profiles that a SamplyTrigger asks for."""
-PREFIX = "attachment-"
 NAMES: dict[Kind, str] = {
     "Stats": "attachment-stats.json.gz",
     "Metrics": "attachment-metrics.txt.gz",

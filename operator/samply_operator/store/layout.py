@@ -22,7 +22,6 @@ from __future__ import annotations
 import re
 
 from samply_operator.errors import StoreError
-from samply_operator.model.attachment import PREFIX
 
 PROFILES = "profiles"
 JOURNAL = "journal"
@@ -36,8 +35,6 @@ TMP = "tmp"
 PROFILE_FILE = "profile.json.gz"
 MANIFEST_FILE = "manifest.json"
 OPERATORS_FILE = "profile.operators.json"
-EXTRAS = ("raw", PREFIX, OPERATORS_FILE)
-"""Beginnings of names of additional files beside a profile."""
 PUBLISHING = "publish-"
 REMOVED = "removed-"
 DRAFT = "draft-"
@@ -61,19 +58,28 @@ def check_id(text: str) -> str:
     return text
 
 
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None and ".." not in text
+
+
 def check_name(text: str) -> str:
     """`text` itself if it is a plain lower-case file name. Raises StoreError."""
-    if _NAME.fullmatch(text) is None or ".." in text:
+    if not _is_name(text):
         raise StoreError(f"not a file name of the store: {text[:64]!r}.")
     return text
 
 
+def is_extra(text: str) -> bool:
+    """Whether a file beside a profile is an additional one. Its name is plain, and may be unknown here: a later version
+    stores other files, which this one copies and removes all the same."""
+    return _is_name(text) and text not in {PROFILE_FILE, MANIFEST_FILE}
+
+
 def check_extra(text: str) -> str:
-    """`text` itself if it may be stored beside a profile: a plain name that starts as one of EXTRAS. Raises
-    StoreError."""
-    if not text.startswith(EXTRAS):
-        raise StoreError(f"the name of an additional file must start with one of {', '.join(EXTRAS)}: {text[:64]!r}.")
-    return check_name(text)
+    """`text` itself if it may be the name of an additional file. Raises StoreError."""
+    if not is_extra(text):
+        raise StoreError(f"not the name of an additional file of a profile: {text[:64]!r}.")
+    return text
 
 
 def build_folder(profile_id: str) -> str:

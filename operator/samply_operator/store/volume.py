@@ -99,7 +99,7 @@ class Volume:
         extras: Mapping[str, Path] | None = None,
         keeps_place: bool = False,
     ) -> Manifest:
-        """Publish an attempt that ended; `profile_path` (and `extras`, see layout.EXTRAS) are finished files in tmp/.
+        """Publish an attempt that ended; `profile_path` (and `extras`, see layout.is_extra) are finished files in tmp/.
 
         Returns the manifest that stands: if this id was published before, that one, and the new files are dropped.
         It is the newest from then on, whatever the clock says, unless it `keeps_place` among those of another store.

@@ -22,6 +22,13 @@ from samply_operator.store.bucket.objects import Found, Objects
 from samply_operator.store.volume import Volume
 from support.buckets import Server
 
+EXTRAS = {
+    "raw.json.gz": ("raw", b"raw bytes"),
+    NAMES["Stats"]: ("stats", b"attached"),
+    "later-version.bin": ("later", b"of a later version"),
+}
+"""Additional files by their name: the one in tmp/ before, and what is in it."""
+
 
 @pytest.fixture
 def place(moto: Server, tmp_path: Path) -> Iterator[BucketPlace]:
@@ -38,10 +45,9 @@ def volume(tmp_path: Path) -> Volume:
         put(volume, number, os.urandom(1000 + number))
     put(volume, 4, None)
     manifest = make_manifest(5, b"with more")
-    for name, data in (("profile", b"with more"), ("raw", b"raw bytes"), ("stats", b"attached")):
+    for name, data in (("profile", b"with more"), *EXTRAS.values()):
         volume.tmp_path(manifest.id, name).write_bytes(data)
-    named = (("raw.json.gz", "raw"), (NAMES["Stats"], "stats"))
-    extras = {name: volume.tmp_path(manifest.id, of) for name, of in named}
+    extras = {name: volume.tmp_path(manifest.id, of) for name, (of, _) in EXTRAS.items()}
     volume.publish(manifest, volume.tmp_path(manifest.id, "profile"), extras=extras)
     volume.side_files.pin(make_id(3))
     return volume
@@ -69,7 +75,7 @@ def test_there_and_back_nothing_is_lost(place: BucketPlace, volume: Volume, tmp_
         if manifest.file:
             with target.open_profile(manifest.id) as new, volume.open_profile(manifest.id) as old:
                 assert new.read() == old.read()
-    for name, data in (("raw.json.gz", b"raw bytes"), (NAMES["Stats"], b"attached")):
+    for name, (_, data) in EXTRAS.items():
         with target.open_extra(make_id(5), name) as file:
             assert file.read() == data
     assert target.side_files.list_pins() == {make_id(3)}

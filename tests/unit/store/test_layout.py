@@ -50,8 +50,9 @@ def test_a_further_file_never_takes_the_place_of_the_profile(name: str) -> None:
         layout.check_extra(name)
 
 
-@pytest.mark.parametrize("name", ["raw.json.gz", layout.OPERATORS_FILE, *NAMES.values()])
+@pytest.mark.parametrize("name", ["raw.json.gz", layout.OPERATORS_FILE, *NAMES.values(), "later.bin"])
 def test_what_may_be_stored_beside_a_profile(name: str) -> None:
+    """Also what only a later version knows."""
     assert layout.check_extra(name) == name
 
 

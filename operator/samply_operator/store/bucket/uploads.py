@@ -105,7 +105,7 @@ class Uploads:
             sent.append(self._send_file(folder / layout.PROFILE_FILE, build_path(manifest), manifest.file, manifest))
             self._fault("file-uploaded")
         extras = {}
-        for path in sorted(path for path in folder.glob("*") if path.name.startswith(layout.EXTRAS)):
+        for path in sorted(path for path in folder.glob("*") if layout.is_extra(path.name)):
             extras[path.name] = content.describe(path)
             where = names.build_extra(manifest.id, extras[path.name].sha256, path.name)
             sent.append(self._send_file(path, where, extras[path.name], None))
