@@ -46,6 +46,8 @@ class FakeKube:
     """Watches are told nothing."""
     token: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
+    validations: list[str] = field(default_factory=list)
+    """What each POST says of unknown fields; "": nothing."""
     exec: ExecServer = field(default_factory=ExecServer)
     url: str = ""
     history: list[tuple[int, str, str, Json]] = field(default_factory=list)
@@ -124,6 +126,7 @@ class FakeKube:
             case "GET" if _is_list(path):
                 return self._list(request, path)
             case "POST":
+                self.validations.append(request.query.get("fieldValidation", ""))
                 return self._create(path, await request.json())
             case "PUT" | "PATCH" | "DELETE" if path in self.objects:
                 return await self._change(request, path)

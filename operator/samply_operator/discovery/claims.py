@@ -214,21 +214,23 @@ class Claims:
 async def create_profile(
     client: KubeClient, namespace: str, name: str, spec: Spec, *, request: str
 ) -> Mapping[str, Any] | None:
-    """See `create_object`."""
+    """See `create_object`. With an older CRD, attachments would be dropped in silence: that is refused."""
     body = {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
         "metadata": {"name": name, "namespace": namespace, "labels": {names.REQUEST: request}},
         "spec": render_spec(spec),
     }
-    return await create_object(client, body)
+    return await create_object(client, body, is_strict=spec.attachments is not None)
 
 
-async def create_object(client: KubeClient, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+async def create_object(
+    client: KubeClient, body: Mapping[str, Any], *, is_strict: bool = False
+) -> Mapping[str, Any] | None:
     """The new SamplyProfile; None if it exists already, which is fine: the same name is the same request. Raises
-    ObjectRefused for what the cluster's policies or quotas refuse."""
+    ObjectRefused for what the cluster's policies or quotas refuse; and, if `is_strict`, its CRD."""
     try:
-        return await client.create(objects.samply_profiles(body["metadata"]["namespace"]), body)
+        return await client.create(objects.samply_profiles(body["metadata"]["namespace"]), body, is_strict=is_strict)
     except KubeConflict:
         return None
     except (KubeDenied, KubeInvalid) as error:

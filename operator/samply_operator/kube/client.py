@@ -185,9 +185,12 @@ class KubeClient:
             async for line in split_lines(body):
                 yield _decode_as(line, _events)
 
-    async def create(self, path: str, body: Mapping[str, Any], *, timeout_secs: float = REQUEST_SECS) -> Json:
-        raw = msgspec.json.encode(body)
-        return _decode(await self._connection.request("POST", path, body=raw, timeout_secs=timeout_secs))
+    async def create(
+        self, path: str, body: Mapping[str, Any], *, is_strict: bool = False, timeout_secs: float = REQUEST_SECS
+    ) -> Json:
+        """`is_strict`: a field that the API server does not know is KubeInvalid, instead of being dropped."""
+        raw, params = msgspec.json.encode(body), {"fieldValidation": "Strict"} if is_strict else {}
+        return _decode(await self._connection.request("POST", path, params=params, body=raw, timeout_secs=timeout_secs))
 
     async def replace(self, path: str, body: Mapping[str, Any], *, timeout_secs: float = REQUEST_SECS) -> Json:
         """PUT: with `metadata.resourceVersion` in the body, KubeConflict if the object was changed."""

@@ -31,6 +31,12 @@ async def test_write_read_change_remove(client: KubeClient) -> None:
         await client.get(POD)
 
 
+async def test_unknown_fields_are_refused_on_request(kube: FakeKube, client: KubeClient) -> None:
+    for is_strict in (False, True):
+        await client.create(objects.pods("space"), {"metadata": {}}, is_strict=is_strict)
+    assert kube.validations == ["", "Strict"]
+
+
 async def test_a_json_patch_whose_test_fails_changes_nothing(kube: FakeKube, client: KubeClient) -> None:
     kube.put(POD, {"metadata": {"annotations": {"a/b": "1"}}})
     place = "/metadata/annotations/a~1b"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,10 @@ from samply_operator.errors import (
     ExecFailed,
     InvalidParam,
     KubeError,
+    KubeInvalid,
     KubeNotFound,
     KubeUnavailable,
+    ObjectRefused,
     PipelineNotDeployed,
     PipelineUnreachable,
     ProfilingInProgress,
@@ -24,7 +27,7 @@ from samply_operator.kube import objects
 from samply_operator.model.profile import Spec
 from samply_operator.recorder.calls.requests import Started
 from samply_operator.settings import Recording, Settings
-from support.fake_cluster import FakeCluster
+from support.fake_cluster import FakeCluster, Json
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask
 
 from .test_trouble import fail
@@ -53,6 +56,31 @@ async def test_a_request_is_answered_as_soon_as_it_records(operator: OperatorPro
     raw = cluster.objects[objects.samply_profiles(NAMESPACE, started.name)]
     assert raw["spec"] == {"pipeline": "a", "ordinal": 0, "durationSeconds": 600}
     assert raw["metadata"]["uid"] == started.id
+
+
+async def test_an_older_crd_does_not_drop_attachments_in_silence(
+    operator: OperatorProcess, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows all other fields."""
+    add_pipeline(cluster)
+    create = FakeCluster.create
+
+    async def create_by_older_crd(
+        self: FakeCluster, path: str, body: Json, *, is_strict: bool = False, **_: Any
+    ) -> Json:
+        if "attachments" not in body.get("spec", {}):
+            return await create(self, path, body)
+        if is_strict:
+            raise KubeInvalid(f'POST {path}: 400 strict decoding error: unknown field "spec.attachments"')
+        return await create(self, path, body | {"spec": {**body["spec"], "attachments": None}})
+
+    monkeypatch.setattr(FakeCluster, "create", create_by_older_crd)
+    pipeline = operator.requests.find_pipeline("a", None)
+    with pytest.raises(ObjectRefused, match=r"unknown field \"spec\.attachments\"") as caught:
+        await operator.requests.start(pipeline, Spec("a", 0, 1, attachments=("Stats",)), 20, "Kubernetes/alice")
+    assert "apply the one of the same version" in caught.value.remedy
+    assert list(operator.list_profiles()) == []
+    assert (await start(operator)).failure is None
 
 
 async def test_a_request_that_preflight_refuses_is_answered_with_the_reason(

@@ -86,6 +86,8 @@ def find_cure(message: str) -> str:
     """Remedy for an object that the API server refused, by its message."""
     if "exceeded quota" in message:
         return "Delete SamplyProfiles that have ended, or raise the ResourceQuota of the namespace."
+    if 'unknown field "spec.' in message:
+        return "The CRD of SamplyProfiles is older than the operator: apply the one of the same version."
     if "is invalid" in message:
         return "Correct the value named in the message."
     return "Ask the owner of that policy or webhook, or exempt samplyprofiles.samply.feldera.com from it."
