@@ -11,8 +11,9 @@ import contextlib
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from samply_operator.discovery.claims import create_object
 from samply_operator.discovery.object_table import Key
@@ -53,6 +54,9 @@ KEPT_SECS = 3600.0
 REPLACED_SECS = 5.0
 """An alert waits no longer for the end of the recordings that it replaces."""
 
+Event = tuple[Literal["Normal", "Warning"], str, str]
+"""Type, reason and message."""
+
 
 @dataclass(slots=True)
 class _Known:
@@ -62,8 +66,6 @@ class _Known:
     spec_seen: object
     status: TriggerStatus
     written: TriggerStatus
-    expired: tuple[Made, ...] = ()
-    """To be deleted, by the history limits."""
     reserved: dict[str, Made] = field(default_factory=dict)
     """Created by this process, or about to be, by name."""
     metric: Metric | None = None
@@ -76,11 +78,14 @@ class _Known:
 @dataclass(frozen=True, slots=True)
 class Carried:
     """What became of a decision: the profiles that were created (or would have been), and why others were not.
-    `retry_secs`: it waits for the end of recordings that it replaces."""
+    `retry_secs`: it waits for the end of recordings that it replaces. `expired`: to be deleted, by the history
+    limits."""
 
     profiles: tuple[str, ...]
     skips: tuple[Skip, ...]
     retry_secs: float | None = None
+    expired: tuple[Made, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 class Triggers:
@@ -114,16 +119,18 @@ class Triggers:
 
     def see(self, keys: set[Key]) -> None:
         """They came, changed or went. A change of a status is our own."""
-        is_same = True
-        for key in keys:
-            trigger, known = self.watch.triggers.get(key), self._known.get(key)
-            if trigger is None or known is None or known.uid != trigger.uid or known.spec_seen != _find_spec(trigger):
-                is_same = False
-                self.queue.put(key)
-                if trigger is not None:
-                    self.readings.see(trigger)
-        if not is_same:
+        changed = [key for key in keys if self._is_news(key)]
+        for key in changed:
+            self.queue.put(key)
+            trigger = self._find(key)
+            if trigger is not None:
+                self.readings.see(trigger)
+        if changed:
             self._count()
+
+    def _is_news(self, key: Key) -> bool:
+        trigger, known = self._find(key), self._known.get(key)
+        return trigger is None or known is None or known.uid != trigger.uid or known.spec_seen != _find_spec(trigger)
 
     def _count(self) -> None:
         kinds = Counter(trigger.spec.when.kind for trigger in self.watch.triggers.values())
@@ -157,8 +164,7 @@ class Triggers:
         if not self._engine.world.covers(trigger.namespace):
             self.queue.put_later(key, UNKNOWN_SECS)
             return
-        await self._decide(trigger, decide)
-        await self._write(trigger)
+        await self._tell(trigger, await self._decide(trigger, decide))
 
     async def _decide(self, trigger: SamplyTrigger, rule: Callable[[Facts], Decision]) -> Carried:
         known, now = self._know(trigger), self._engine.context.now()
@@ -192,7 +198,7 @@ class Triggers:
                 raise OperatorUnavailable(f"{trigger.name}: the recordings that the alert replaces have not ended yet.")
             await asyncio.sleep(carried.retry_secs)
         try:
-            await self._write(current)
+            await self._tell(current, carried)
         except KubeError as error:  # not the sender's concern: the profiles were created
             logger.warning("%s/%s: its status: %s", *trigger.key, error)
             self.queue.put(trigger.key)
@@ -274,10 +280,10 @@ class Triggers:
             active=active, now=self._engine.context.now(), observed=observed,
         )  # fmt: skip
         self._measure(trigger, outcomes, skips)
-        await self._publish(trigger, known, before, outcomes)
-        known.expired = find_expired(facts)
         profiles = tuple(name for outcome in outcomes for name in outcome.profiles)
-        return Carried(profiles, tuple(skips), decision.retry_secs if decision.replace else None)
+        retry_secs = decision.retry_secs if decision.replace else None
+        events = tuple(_list_events(trigger, before, known.status, outcomes))
+        return Carried(profiles, tuple(skips), retry_secs, find_expired(facts), events)
 
     async def _fire(self, trigger: SamplyTrigger, known: _Known, firing: Firing) -> tuple[tuple[str, ...], list[Skip]]:
         """The profiles' names, and what the cluster refused."""
@@ -337,12 +343,22 @@ class Triggers:
 
     # ------------------------------------------------------------------------------------------------ what it says
 
-    async def _write(self, trigger: SamplyTrigger) -> None:
-        """The status, if it is worth it; then what the history limits remove."""
+    async def _tell(self, trigger: SamplyTrigger, carried: Carried) -> None:
+        """Write the status, then the Events, also if it could not be written; then delete what has expired."""
+        try:
+            await self._write_status(trigger)
+        finally:
+            for event in carried.events:
+                await self._engine.context.events.publish(_refer(trigger), *event)
+        for made in carried.expired:
+            await self._delete(trigger.namespace, made)
+
+    async def _write_status(self, trigger: SamplyTrigger) -> None:
+        """If it is worth it."""
         known = self._known.get(trigger.key)
         if known is None or known.uid != trigger.uid:
             return
-        new, expired = known.status, known.expired
+        new = known.status
         if status.is_worth_writing(known.written, new, self._metrics):
             body = {"metadata": {"uid": trigger.uid}, "status": status.render(new)}
             try:
@@ -351,26 +367,24 @@ class Triggers:
                 logger.info("%s/%s is gone: %s", *trigger.key, error.message)
                 return
             known.written = new
-        for made in expired:
-            await self._delete(trigger.namespace, made)
-
-    async def _publish(
-        self, trigger: SamplyTrigger, known: _Known, before: TriggerStatus, outcomes: Sequence[status.Outcome]
-    ) -> None:
-        events, about, new = self._engine.context.events, _refer(trigger), known.status
-        for outcome in outcomes:
-            word = "would have fired" if trigger.spec.dry_run else "fired"
-            text = f"{outcome.cause}: {word}: {status.list_profiles(outcome.profiles)}"
-            await events.publish(about, "Normal", "DryRun" if trigger.spec.dry_run else "Fired", text)
-        last = new.last_not_fired
-        if last.reason and last.reason != before.last_not_fired.reason:
-            await events.publish(about, "Warning", last.reason, f"Not fired: {last.message}")
 
     def _measure(self, trigger: SamplyTrigger, outcomes: Sequence[status.Outcome], skips: Sequence[Skip]) -> None:
         kind = trigger.spec.when.kind
         measures.FIRED.labels(kind, str(trigger.spec.dry_run).lower()).inc(len(outcomes))
         for skip in skips:
             measures.NOT_FIRED.labels(kind, skip.reason).inc()
+
+
+def _list_events(
+    trigger: SamplyTrigger, before: TriggerStatus, new: TriggerStatus, outcomes: Sequence[status.Outcome]
+) -> Iterator[Event]:
+    for outcome in outcomes:
+        word = "would have fired" if trigger.spec.dry_run else "fired"
+        text = f"{outcome.cause}: {word}: {status.list_profiles(outcome.profiles)}"
+        yield "Normal", "DryRun" if trigger.spec.dry_run else "Fired", text
+    last = new.last_not_fired
+    if last.reason and last.reason != before.last_not_fired.reason:
+        yield "Warning", last.reason, f"Not fired: {last.message}"
 
 
 def _find_spec(trigger: SamplyTrigger) -> object:
