@@ -24,7 +24,11 @@ def describe(path: Path, raw_bytes: int = 0) -> StoredFile:
     return StoredFile(size_bytes=size, sha256=digest.hexdigest(), crc32=crc, raw_bytes=raw_bytes)
 
 
-def build_disposition(profile_id: str, finished_at: str, name: str = "samply_profile.json.gz") -> str:
+DOWNLOAD_NAME = "samply_profile.json.gz"
+"""Of a profile's file, behind the time."""
+
+
+def build_disposition(profile_id: str, finished_at: str, name: str = DOWNLOAD_NAME) -> str:
     """Content-Disposition of a profile's file, or of an additional one."""
     time = finished_at if _TIME.fullmatch(finished_at) else profile_id
     return f'attachment; filename="{time}-{name}"'

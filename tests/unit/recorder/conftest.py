@@ -5,14 +5,31 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from samply_operator.recorder import reports
-from samply_operator.settings import Recording, Settings
+from samply_operator.settings import Feldera, Paths, Recording, Settings
 from support.fake_cluster import FakeCluster
+from support.fake_feldera import READER, STRANGER, FakeFeldera, Pipeline
 from support.operator_process import OperatorProcess
 
 SETTINGS = Settings(recording=Recording(min_free_bytes=1, unreachable_secs=60, min_coverage=0))
+
+
+def use_keys(settings: Settings, folder: Path) -> Settings:
+    """With keys of two of Feldera's tenants, in a new folder."""
+    folder.mkdir()
+    for name, key in {"acme": READER, "other": STRANGER}.items():
+        (folder / name).write_text(key)
+    paths = Paths(feldera_keys=str(folder))
+    return msgspec.structs.replace(settings, feldera=Feldera("http://unused", "keys"), paths=paths)
+
+
+@pytest.fixture
+def orders(feldera: FakeFeldera) -> Pipeline:
+    """The first pipeline of a test's own Feldera."""
+    return feldera.pipelines[0]
 
 
 @pytest.fixture

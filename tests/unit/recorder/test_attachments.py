@@ -28,7 +28,7 @@ from samply_operator.recorder.pod.collect import Attached
 from samply_operator.rules import times
 from samply_operator.rules.recording import admit
 from samply_operator.rules.recording import attachments as rules
-from samply_operator.settings import Feldera, Paths, Settings
+from samply_operator.settings import Settings
 from samply_operator.store.durable import VOLUME
 from samply_operator.store.volume import Volume
 from support import circuit_recording
@@ -37,7 +37,7 @@ from support.fake_feldera import READER, STRANGER, FakeFeldera, Key, Pipeline, m
 from support.operator_process import OperatorProcess, add_pipeline, add_pod, ask, put_trigger
 from support.samples import LABELS, make_entry
 
-from .conftest import SETTINGS
+from .conftest import SETTINGS, use_keys
 from .test_engine import assert_nothing_left
 from .test_restarts import Dead, Kill
 
@@ -65,11 +65,6 @@ async def feldera() -> AsyncIterator[FakeFeldera]:
 
 
 @pytest.fixture
-def orders(feldera: FakeFeldera) -> Pipeline:
-    return feldera.pipelines[0]
-
-
-@pytest.fixture
 async def client(feldera: FakeFeldera) -> AsyncIterator[FelderaClient]:
     async with FelderaClient(feldera.url, answer_secs=2) as client:
         yield client
@@ -77,11 +72,7 @@ async def client(feldera: FakeFeldera) -> AsyncIterator[FelderaClient]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "keys").mkdir()
-    for name, key in {"acme": READER, "other": STRANGER}.items():
-        (tmp_path / "keys" / name).write_text(key)
-    feldera, paths = Feldera("http://unused", "keys"), Paths(feldera_keys=str(tmp_path / "keys"))
-    return msgspec.structs.replace(SETTINGS, feldera=feldera, paths=paths)
+    return use_keys(SETTINGS, tmp_path / "keys")
 
 
 # ---------------------------------------------------------------------------------------------- without a recording

@@ -23,15 +23,15 @@ from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.format import reading
 from samply_operator.recorder.feldera import pipeline_samply
 from samply_operator.rules.recording.failures import REMEDIES
-from samply_operator.settings import Feldera, Paths, Settings
+from samply_operator.settings import Settings
 from samply_operator.store import durable
 from samply_operator.store.durable import VOLUME
 from support import circuit_recording
 from support.fake_cluster import FakeCluster, Json
-from support.fake_feldera import READER, STRANGER, FakeFeldera, Pipeline, make_pipeline_id
+from support.fake_feldera import FakeFeldera, Pipeline, make_pipeline_id
 from support.operator_process import NAMESPACE, OperatorProcess, add_pipeline, add_pod, ask
 
-from .conftest import SETTINGS
+from .conftest import SETTINGS, use_keys
 from .test_engine import assert_nothing_left, count_starts
 
 ID = make_pipeline_id(1)
@@ -56,11 +56,6 @@ async def feldera() -> AsyncIterator[FakeFeldera]:
 
 
 @pytest.fixture
-def orders(feldera: FakeFeldera) -> Pipeline:
-    return feldera.pipelines[0]
-
-
-@pytest.fixture
 async def client(feldera: FakeFeldera) -> AsyncIterator[FelderaClient]:
     async with FelderaClient(feldera.url, answer_secs=1) as client:
         yield client
@@ -68,15 +63,8 @@ async def client(feldera: FakeFeldera) -> AsyncIterator[FelderaClient]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "keys").mkdir()
-    for name, key in {"acme": READER, "other": STRANGER}.items():
-        (tmp_path / "keys" / name).write_text(key)
-    return msgspec.structs.replace(
-        SETTINGS,
-        recording=msgspec.structs.replace(SETTINGS.recording, unreachable_secs=1),
-        feldera=Feldera("http://unused", "keys"),
-        paths=Paths(feldera_keys=str(tmp_path / "keys")),
-    )
+    recording = msgspec.structs.replace(SETTINGS.recording, unreachable_secs=1)
+    return use_keys(msgspec.structs.replace(SETTINGS, recording=recording), tmp_path / "keys")
 
 
 @pytest.fixture

@@ -84,16 +84,9 @@ async def send_profile(
 
 async def send_extra(request: web.Request, extra: Extra) -> web.StreamResponse:
     """Answer with an additional file, as the request's conditions and range want it."""
-    modified = parse_modified(extra.manifest.finished_at)
-    facts: dict[str, str] = {
-        hdrs.CONTENT_TYPE: CONTENT_TYPE,
-        hdrs.CONTENT_DISPOSITION: content.build_disposition(extra.manifest.id, extra.manifest.finished_at, extra.name),
-        hdrs.ETAG: f'"{extra.file.sha256}"',
-        hdrs.LAST_MODIFIED: conditional.render_date(modified),
-        hdrs.ACCEPT_RANGES: "bytes",
-        hdrs.CACHE_CONTROL: FOREVER,
-    }
-    return await send(request, Body((extra,), extra.file.sha256, modified, facts))
+    owner, sha256 = extra.manifest, extra.file.sha256
+    facts = _build_headers(owner.id, owner.finished_at, sha256, FOREVER, extra.name)
+    return await send(request, Body((extra,), sha256, parse_modified(owner.finished_at), facts))
 
 
 async def check_there(request: web.Request, stored: Stored) -> None:
@@ -190,10 +183,12 @@ def parse_modified(finished_at: str) -> datetime:
 
 
 @lru_cache(KEPT)
-def _build_headers(profile_id: str, finished_at: str, sha256: str, cache: str) -> MappingProxyType[str, str]:
+def _build_headers(
+    profile_id: str, finished_at: str, sha256: str, cache: str, name: str = content.DOWNLOAD_NAME
+) -> MappingProxyType[str, str]:
     headers: dict[str, str] = {
         hdrs.CONTENT_TYPE: CONTENT_TYPE,
-        hdrs.CONTENT_DISPOSITION: content.build_disposition(profile_id, finished_at),
+        hdrs.CONTENT_DISPOSITION: content.build_disposition(profile_id, finished_at, name),
         hdrs.ETAG: f'"{sha256}"',
         hdrs.LAST_MODIFIED: conditional.render_date(parse_modified(finished_at)),
         hdrs.ACCEPT_RANGES: "bytes",
