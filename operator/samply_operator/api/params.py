@@ -446,7 +446,7 @@ def _parse_ranges(query: Query, key: str) -> selection.Ranges | None:
 
 
 def _parse_kinds(query: Query) -> tuple[Kind, ...] | None:
-    expected = f"of {', '.join(attachment.KINDS)} one or more, parted by commas"
+    expected = f"one or more of {', '.join(attachment.KINDS)}, separated by commas"
     text = _parse_pattern(query, "attachments", _KINDS, expected)
     return None if text is None else tuple(kind for kind in attachment.KINDS if kind in text.split(","))
 

@@ -441,7 +441,7 @@ class Plugin:
 
     def _open(self) -> contextlib.AbstractContextManager[service.ServiceClient]:
         options = self.options
-        token = options.token
+        token = service.parse_token(options.token)
         if not token and options.service_account:
             token = service.make_token(self.kubectl, self.namespace, options.service_account, options.audience)
         return service.open_client(self.kubectl, self.namespace, options.service, token)

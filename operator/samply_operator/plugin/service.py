@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from samply_operator.errors import KubeForbidden, KubeNotFound, SamplyOperatorError
+from samply_operator.errors import InvalidSpec, KubeForbidden, KubeNotFound, SamplyOperatorError
 from samply_operator.model.check import Report
 from samply_operator.plugin.kubectl import Kubectl
 
@@ -168,6 +168,17 @@ def _build_refusal(status: int, body: bytes) -> SamplyOperatorError:
     except (ValueError, KeyError, TypeError):
         message = ""
     return SamplyOperatorError(f"The service answered {status}. {message}".strip(), remedy=CURES.get(status, ""))
+
+
+def parse_token(text: str) -> str:
+    """As typed or pasted. Raises InvalidSpec, which does not show it."""
+    token = text.strip()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise InvalidSpec(
+            "The token has a character that no token has, such as a blank, a line break or a typographic quote.",
+            remedy="Copy it again, without quotes around it.",
+        )
+    return token
 
 
 def make_token(kubectl: Kubectl, namespace: str, account: str, audience: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from samply_operator.errors import SamplyOperatorError
+from samply_operator.errors import InvalidSpec, SamplyOperatorError
 from samply_operator.plugin import main, service
 
 
@@ -67,3 +67,14 @@ def test_a_refusal_names_its_cure(status: int, said: str) -> None:
     assert isinstance(error, SamplyOperatorError)
     assert str(error).startswith(f"The service answered {status}. No. ")
     assert said in error.remedy
+
+
+@pytest.mark.parametrize("text", ["“abc”", "ab c", "ab\nc"])
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(InvalidSpec, match="Copy it again") as caught:
+        service.parse_token(text)
+    assert text not in str(caught.value)
+
+
+def test_what_a_file_adds_to_a_token_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_token(monkeypatch, "--token", "abc\n")[0] == "abc"
