@@ -28,7 +28,19 @@ def test_its_version_is_the_packages() -> None:
     assert (result.returncode, result.stdout) == (0, f"samply-operator {samply_operator.__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["operator", "--nonsense"], ["heartbeat", "--max-age", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["operator", "--nonsense"],
+        ["heartbeat", "--max-age", "x"],
+        ["heartbeat", "--max-age", "nan"],
+        ["heartbeat", "--max-age", "inf"],
+        ["key", "new", "ci", "--namespaces", "a", "--days", "0"],
+        ["key", "new", "ci", "--namespaces", "a", "--days", "3651"],
+    ],
+)
 def test_wrong_usage_is_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """With the usage on stderr."""
     with pytest.raises(SystemExit) as caught:

@@ -61,7 +61,6 @@ def test_the_printed_line_is_one_that_a_shell_takes(capsys: pytest.CaptureFixtur
         ("ci", "--namespaces", "A"),
         ("ci", "--namespaces", "a", "--verbs", "list"),
         ("ci", "--namespaces", "a", "--verbs", "create"),
-        ("ci", "--namespaces", "a", "--days", "0"),
         ("ci", "--namespaces", ""),
     ],
 )

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from samply_operator.cli import limits
 from samply_operator.errors import InvalidParam
 from samply_operator.rules.access import credentials
 from samply_operator.settings import ApiKeys
@@ -38,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     new.add_argument("name", help="name of the caller in logs and objects: lower-case letters, digits, dashes")
     new.add_argument("--verbs", default="get", metavar="V,V", help="any of get, create, delete (default: get)")
     new.add_argument("--namespaces", required=True, metavar="N,N", help="namespaces of pipelines; '*' means all")
-    new.add_argument("--days", type=int, metavar="N", help="expires after this many days (default: never)")
+    new.add_argument(
+        "--days", type=limits.whole(1, 3650), metavar="N", help="expires after this many days (default: never)"
+    )
     new.add_argument("--secret", default=ApiKeys().secret_name, help="name of the Secret (default: %(default)s)")
     new.add_argument("-n", "--namespace", metavar="NS", help="namespace of the release (default: your context's)")
     new.add_argument("-o", "--output", choices=("text", "json"), default="text")
@@ -63,8 +66,6 @@ def main(arguments: Sequence[str]) -> int:
 def _build_expiry(days: int | None) -> str | None:
     if days is None:
         return None
-    if not 1 <= days <= 3650:
-        raise InvalidParam(f"--days {days}: give 1 to 3650.")
     return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

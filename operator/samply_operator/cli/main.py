@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from samply_operator import __version__, settings
+from samply_operator.cli import limits
 from samply_operator.controller import signals
 from samply_operator.errors import SamplyOperatorError
 
@@ -40,7 +41,13 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=text, add_help=False)
     beat = commands.add_parser("heartbeat", help="exit 0 if the operator's event loop is alive (a liveness probe)")
-    beat.add_argument("--max-age", type=float, default=60.0, metavar="SECS", help="oldest heartbeat (default: 60)")
+    beat.add_argument(
+        "--max-age",
+        type=limits.number(0, limits.MAX_SECS),
+        default=60.0,
+        metavar="SECS",
+        help="oldest heartbeat (default: 60)",
+    )
     return parser
 
 

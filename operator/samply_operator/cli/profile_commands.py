@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from samply_operator import profiles
+from samply_operator.cli import limits
 from samply_operator.errors import InvalidParam, ProfileError
 from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, merging, soundness, tally, weighing
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts
@@ -42,6 +43,8 @@ examples:
   samply-operator profile check *.json.gz --max-unresolved 20
   samply-operator profile bake raw.json.gz --symbols raw.json.syms.json --product orders --out profile.json.gz
 """
+
+SECS = limits.number(0, limits.MAX_SECS)
 
 
 def main(arguments: list[str]) -> int:
@@ -72,17 +75,19 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("top", help="the hottest functions")
     parser.add_argument("file", type=Path)
-    parser.add_argument("--limit", type=_positive, default=20, metavar="N", help="functions listed (default 20)")
+    parser.add_argument("--limit", type=limits.whole(1), default=20, metavar="N", help="functions listed (default 20)")
     parser.add_argument("--thread", metavar="NAME", help="only threads with this name or thread id")
     parser.add_argument(
         "--per-thread",
         action="store_true",
         help="a table for each thread as well (by operator or group: the threads below each)",
     )
-    parser.add_argument("--coverage", type=float, metavar="SHARE", help="shown beside it: 1 is all, as the status says")
-    parser.add_argument("--lost-events", type=int, metavar="N", help="likewise")
-    parser.add_argument("--from", dest="start", type=float, metavar="SECS", help="ignore earlier samples")
-    parser.add_argument("--to", dest="end", type=float, metavar="SECS", help="ignore later samples")
+    parser.add_argument(
+        "--coverage", type=limits.number(0, 1), metavar="SHARE", help="shown beside it: 1 is all, as the status says"
+    )
+    parser.add_argument("--lost-events", type=limits.whole(0), metavar="N", help="likewise")
+    parser.add_argument("--from", dest="start", type=SECS, metavar="SECS", help="ignore earlier samples")
+    parser.add_argument("--to", dest="end", type=SECS, metavar="SECS", help="ignore later samples")
     _add_output(parser)
     _add_by(parser)
     parser.set_defaults(run=_guarded(_top))
@@ -104,7 +109,7 @@ def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = commands.add_parser("diff", help="two profiles, function by function, as shares of their CPU time")
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
-    parser.add_argument("--limit", type=_positive, metavar="N", help="functions listed (default 30)")
+    parser.add_argument("--limit", type=limits.whole(1), metavar="N", help="functions listed (default 30)")
     parser.add_argument("--format", choices=("table", "svg"), default="table", help="svg: differential flame graph")
     _add_output(parser)
     _add_out(parser)
@@ -115,7 +120,7 @@ def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _add_merge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("merge", help="several profiles, such as all hosts of a pipeline, as one summary")
     parser.add_argument("files", type=Path, nargs="+", metavar="file")
-    parser.add_argument("--limit", type=_positive, default=20, metavar="N", help="functions listed (default 20)")
+    parser.add_argument("--limit", type=limits.whole(1), default=20, metavar="N", help="functions listed (default 20)")
     _add_output(parser)
     _add_by(parser)
     parser.set_defaults(run=_guarded(_merge))
@@ -125,9 +130,11 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("check", help="check whether files are good profiles, and their quality")
     parser.add_argument("files", type=Path, nargs="+", metavar="file")
     parser.add_argument(
-        "--min-samples", type=_positive, default=1, metavar="N", help="fail if there are fewer (default 1)"
+        "--min-samples", type=limits.whole(1), default=1, metavar="N", help="fail if there are fewer (default 1)"
     )
-    parser.add_argument("--max-unresolved", type=float, metavar="PERCENT", help="fail if the share is larger")
+    parser.add_argument(
+        "--max-unresolved", type=limits.number(0, 100), metavar="PERCENT", help="fail if the share is larger"
+    )
     _add_output(parser)
     parser.set_defaults(run=_guarded(_check))
 
@@ -182,8 +189,10 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
 def _top(arguments: argparse.Namespace) -> int:
     time_range = None
     if arguments.start is not None or arguments.end is not None:
-        end = float("inf") if arguments.end is None else 1000 * arguments.end
-        time_range = TimeRange(1000 * (arguments.start or 0.0), end)
+        start, end = arguments.start or 0.0, float("inf") if arguments.end is None else arguments.end
+        if end <= start:
+            raise InvalidParam(f"--to {end:g} is not after --from {start:g}.", remedy="Give a later end.")
+        time_range = TimeRange(1000 * start, 1000 * end)
     profile = profiles.read(arguments.file)
     asked: jobs.Asked = {"limit": arguments.limit, "thread": arguments.thread, "time_range": time_range}
     known = {"coverage": arguments.coverage, "lost_events": arguments.lost_events}
@@ -345,13 +354,6 @@ def _write(pieces: Iterable[bytes], out: Path | None, *inputs: Path) -> None:
 def _complain(text: str) -> None:
     if sys.stderr is not None:  # else print would write to stdout
         print(display_names.clean(text, limit=1000), file=sys.stderr)
-
-
-def _positive(value: str) -> int:
-    number = int(value)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:

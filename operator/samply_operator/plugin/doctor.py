@@ -8,6 +8,7 @@ kernel allow? The last two start a short-lived pod on each node. Inside: see doc
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,7 +69,11 @@ class Doctor:
             return msgspec.json.decode(said, type=Report).checks
         except (KubeError, msgspec.MsgspecError) as error:
             remedy = "It needs `create` on pods/exec there; or ask over HTTP: --service-account NAME, or --token."
-            return (Check("Operator", "Unknown", f"The operator cannot be asked: {error}", remedy),)
+            return (
+                Check(
+                    "Operator", "Unknown", f"The operator cannot be asked: {getattr(error, 'message', error)}", remedy
+                ),
+            )
 
     # ------------------------------------------------------------------------------------------------- on the nodes
 
@@ -115,7 +120,7 @@ class Doctor:
             yield releases.judge_pull(ended, image, node)
             if (ended.get("status") or {}).get("phase") == "Succeeded":
                 said = self._kubectl.run("--namespace", namespace, "logs", name).strip()
-                yield checks.judge_kernel(int(said) if said.lstrip("-").isdigit() else None, node)
+                yield checks.judge_kernel(int(said) if re.fullmatch("-?[0-9]{1,9}", said) else None, node)
         finally:
             self._kubectl.run("--namespace", namespace, "delete", "pod", name, "--wait=false", "--grace-period=0")
 

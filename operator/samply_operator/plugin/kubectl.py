@@ -12,13 +12,26 @@ from typing import Any
 
 from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, KubeUnavailable
 
-NEEDLES: tuple[tuple[str, type[KubeError]], ...] = (
-    ("(NotFound)", KubeNotFound),
-    ("the server doesn't have a resource type", KubeNotFound),
-    ("(Forbidden)", KubeForbidden),
-    ("was refused", KubeUnavailable),
-    ("Unable to connect", KubeUnavailable),
+REACH = "Check --context, --kubeconfig and the login, for example with: kubectl version."
+PERMISSION = "Your account needs this permission: see docs/security.md."
+NEEDLES: tuple[tuple[str, type[KubeError], str], ...] = (
+    ("(NotFound)", KubeNotFound, "Check the name and --namespace."),
+    (
+        "the server doesn't have a resource type",
+        KubeNotFound,
+        "Install the operator, or choose its cluster: --context.",
+    ),
+    ("(Forbidden)", KubeForbidden, PERMISSION),
+    ("was refused", KubeUnavailable, REACH),
+    ("Unable to connect", KubeUnavailable, REACH),
+    ("Error from server (", KubeError, ""),
+    (" is invalid: ", KubeError, ""),
+    ("", KubeError, REACH),
 )
+"""What kubectl says, and the cure where it is known. The first that fits counts."""
+NOISE = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^]]+\] |Warning: ")
+"""How lines of its log begin, which come before what it says of an error."""
+MAX_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +74,35 @@ class Kubectl:
             f"service/{service}",
             f":{port}",
         ]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        try:
-            line = process.stdout.readline() if process.stdout else ""
-            found = re.search(r"127\.0\.0\.1:(\d+)", line)
-            if found is None:
-                raise KubeUnavailable(
-                    f"port-forward to service/{service} in {namespace}: {line.strip() or 'no answer'}"
-                )
-            yield int(found[1])
-        finally:
-            process.terminate()
-            process.wait()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            try:
+                said, found = "", None
+                for line in process.stdout or ():
+                    if found := re.search(r"127\.0\.0\.1:(\d+)", line):
+                        break
+                    said += line
+                if found is None:
+                    raise KubeUnavailable(
+                        f"port-forward to service/{service} in {namespace}: {pick(said) or 'no answer'}",
+                        remedy=_find_needle(said)[2],
+                    )
+                yield int(found[1])
+            finally:
+                process.terminate()
+
+
+def pick(text: str) -> str:
+    """What kubectl says of an error, without its log, unless that is all."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    plain = [line for line in lines if not NOISE.match(line)]
+    return "\n".join((plain or [NOISE.sub("", line) for line in lines[-1:]])[-MAX_LINES:])[:500]
+
+
+def _find_needle(text: str) -> tuple[str, type[KubeError], str]:
+    return next(each for each in NEEDLES if each[0] in text)
 
 
 def _build_error(text: str) -> KubeError:
-    kind = next((kind for needle, kind in NEEDLES if needle in text), KubeError)
-    return kind(text.removeprefix("Error from server ")[:500] or "kubectl failed without a message.")
+    _, kind, remedy = _find_needle(text)
+    said = pick(text).removeprefix("Error from server ")
+    return kind(said or "kubectl failed without a message.", remedy=remedy)

@@ -18,7 +18,8 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from samply_operator import __version__
-from samply_operator.cli import profile_commands
+from samply_operator.api import params
+from samply_operator.cli import limits, profile_commands
 from samply_operator.errors import InvalidSpec, SamplyOperatorError
 from samply_operator.model.attachment import KINDS
 from samply_operator.model.check import Report
@@ -28,10 +29,11 @@ from samply_operator.plugin.kubectl import Kubectl
 from samply_operator.profiles.attribution import naming
 from samply_operator.profiles.attribution.labels import BYS
 from samply_operator.rules import times
-from samply_operator.settings import DURATION_SECS
+from samply_operator.settings import DURATION_SECS, MAX_RATE_HZ
 
 POLL_SECS = 0.5
 SIDES = ("before", "after")
+ORDINAL = limits.whole(0, params.MAX_ORDINAL)
 EXAMPLES = """\
 examples:
   kubectl samply record orders                       30 s of ordinal 0, with progress
@@ -70,7 +72,7 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
         metavar="TIME",
         help="such as 30s, 2m or 1m30s (default: %(default)s)",
     )
-    record.add_argument("--rate", type=int, metavar="HZ", help="samples per second and thread")
+    record.add_argument("--rate", type=limits.whole(1, MAX_RATE_HZ), metavar="HZ", help="samples per second and thread")
     record.add_argument(
         "--attach",
         action="append",
@@ -87,14 +89,14 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     get.add_argument("-O", "--out", type=Path, metavar="FILE", help="where to (default: NAME.json.gz)")
     top = _add(commands, "top", "the hottest functions")
     _add_which(top)
-    top.add_argument("--limit", type=int, default=20, metavar="N")
+    top.add_argument("--limit", type=limits.whole(1), default=20, metavar="N")
     top.add_argument("--per-thread", action="store_true", help="the threads as well")
     _add_by(top)
     _add_times(top)
     diff = _add(commands, "diff", "what changed between two profiles, or two ranges of time")
     diff.add_argument("before", help="name of a SamplyProfile, or a pipeline (its newest)")
     diff.add_argument("after", nargs="?", help="likewise; of ranges of time only the pipeline is needed")
-    diff.add_argument("--ordinal", type=int, default=None, metavar="N", help="of a range of time (default: all)")
+    diff.add_argument("--ordinal", type=ORDINAL, default=None, metavar="N", help="of a range of time (default: all)")
     _add_by(diff)
     for side in SIDES:
         _add_times(diff, f"{side}-")
@@ -109,7 +111,13 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     export = _add(commands, "export", "a support bundle of a pipeline in one zip")
     export.add_argument("pipeline")
     export.add_argument("-O", "--out", type=Path, metavar="FILE", help="where to (default: PIPELINE-samply.zip)")
-    export.add_argument("--limit", type=int, default=50, metavar="N", help="newest attempts (default: 50, at most 200)")
+    export.add_argument(
+        "--limit",
+        type=limits.whole(1, params.MAX_EXPORT),
+        default=params.EXPORT,
+        metavar="N",
+        help=f"newest attempts (default: %(default)s, at most {params.MAX_EXPORT})",
+    )
     page = _add(commands, "console", "the web console in a browser, signed in")
     page.add_argument("--no-browser", action="store_true", help="only print the address, which contains the token")
     checkup = _add(
@@ -142,10 +150,14 @@ def _add(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 
 def _add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pipeline")
-    parser.add_argument("--ordinal", default="0", metavar="N|all", help="which pod (default: 0)")
+    parser.add_argument("--ordinal", type=_parse_ordinals, default=0, metavar="N|all", help="which pod (default: 0)")
     parser.add_argument("--mode", choices=("Auto", "InPlace", "BringOwn", "Ephemeral", "Pipeline"))
     parser.add_argument("--container")
     parser.add_argument("--process", metavar="NAME", help="process, if the container runs several")
+
+
+def _parse_ordinals(text: str) -> params.Ordinal:
+    return params.ALL if text == params.ALL else ORDINAL(text)
 
 
 def _add_by(parser: argparse.ArgumentParser) -> None:
@@ -155,7 +167,7 @@ def _add_by(parser: argparse.ArgumentParser) -> None:
 
 def _add_which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("which", help="name of a SamplyProfile, or a pipeline (its newest good profile)")
-    parser.add_argument("--ordinal", type=int, default=None, metavar="N", help="of a pipeline")
+    parser.add_argument("--ordinal", type=ORDINAL, default=None, metavar="N", help="of a pipeline")
 
 
 def _add_times(parser: argparse.ArgumentParser, prefix: str = "") -> None:
@@ -175,6 +187,8 @@ class Plugin:
         flags = [f"--{key}={value}" for key in ("context", "kubeconfig") if (value := getattr(options, key))]
         self.kubectl = Kubectl(tuple(flags))
         self.namespace: str = options.namespace or self._find_namespace()
+        self.made: list[str] = []
+        """Names of the objects that this call has created."""
 
     def _find_namespace(self) -> str:
         found = self.kubectl.run("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip()
@@ -212,18 +226,18 @@ class Plugin:
         return Spec(options.pipeline, container=options.container, process=options.process, mode=options.mode)
 
     def _make(self, spec: Spec) -> list[dict[str, Any]]:
-        bodies = [objects.build_body(replace(spec, ordinal=n)) for n in self._find_ordinals(spec.pipeline)]
-        return [
-            json.loads(self.kubectl.run("--namespace", self.namespace, "create", "-f", "-", "-o", "json", body=body))
-            for body in bodies
-        ]
+        made: list[dict[str, Any]] = []
+        for ordinal in self._find_ordinals(spec.pipeline):
+            body = objects.build_body(replace(spec, ordinal=ordinal))
+            said = self.kubectl.run("--namespace", self.namespace, "create", "-f", "-", "-o", "json", body=body)
+            made.append(json.loads(said))
+            self.made.append(body["metadata"]["name"])
+        return made
 
     def _find_ordinals(self, pipeline: str) -> list[int]:
-        wanted = self.options.ordinal
-        if wanted != "all":
-            if not (wanted.isascii() and wanted.isdigit()):
-                raise InvalidSpec(f"--ordinal {wanted!r}", remedy="Give a whole number, or all.")
-            return [int(wanted)]
+        wanted: params.Ordinal = self.options.ordinal
+        if wanted != params.ALL:
+            return [wanted]
         with self._open() as client:
             found = client.list_ordinals(pipeline, self.namespace)
         if not found:
@@ -246,9 +260,11 @@ class Plugin:
     def _report(self, ended: Sequence[dict[str, Any]]) -> int:
         shown = [objects.parse(raw) for raw in ended]
         self._print(ended, objects.render_table(shown))
-        for one in shown:
+        for one, raw in zip(shown, ended, strict=True):
             if not one.has_succeeded:
                 print(f"{one.name}: {one.reason or one.phase}: {one.message}\n  {one.remedy}", file=sys.stderr)
+            for missing in objects.list_missing(raw):
+                print(f"{one.name}: the attachment {missing}", file=sys.stderr)
         return 0 if all(one.has_succeeded for one in shown) else 1
 
     # ---------------------------------------------------------------------------------------------------- reading
@@ -345,7 +361,9 @@ class Plugin:
         with self._open() as client:
             answer = client.read_view(f"{self._path(pipeline)}/{view}", {**query, "output": self.options.output})
         text = answer.decode("utf-8", "replace")
-        self._print(json.loads(text) if self.options.output == "json" else None, text.rstrip("\n"))
+        with service.understood():
+            found = json.loads(text) if self.options.output == "json" else None
+        self._print(found, text.rstrip("\n"))
         return 0
 
     def _path(self, pipeline: str) -> str:
@@ -462,15 +480,22 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "completion":
         print(completion.SCRIPTS[options.shell], end="")
         return 0
+    made: list[str] = []
     try:
         plugin = Plugin(options)
+        made = plugin.made
         return int(getattr(plugin, f"run_{options.command}")())
     except SamplyOperatorError as error:
         print(f"kubectl samply: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print("\nkubectl samply: the recording continues; see kubectl samply list.", file=sys.stderr)
-        return 1
+        print(file=sys.stderr)
+    if made:
+        names = ", ".join(made)
+        print(
+            f"Created before that: {names}. Recordings continue without this command: kubectl samply list.",
+            file=sys.stderr,
+        )
+    return 1
 
 
 if __name__ == "__main__":

@@ -123,3 +123,13 @@ def render_findings(raw: Mapping[str, Any]) -> str:
         if finding.get("remedy"):
             lines.append(failures.clean_text(f"    cure: {finding['remedy']}"))
     return "\n".join(lines)
+
+
+def list_missing(raw: Mapping[str, Any]) -> list[str]:
+    """The attachments that were wanted and are missing, with the reason."""
+    found = (raw.get("status") or {}).get("attachments") or ()
+    return [
+        failures.clean_text(f"{each.get('kind')} is missing: {each['problem']}")
+        for each in found
+        if each.get("problem")
+    ]

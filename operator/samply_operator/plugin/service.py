@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import shutil
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +14,11 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from samply_operator import json_errors
 from samply_operator.errors import InvalidSpec, KubeForbidden, KubeNotFound, SamplyOperatorError
 from samply_operator.model.check import Report
 from samply_operator.plugin.kubectl import Kubectl
+from samply_operator.profiles.output import display_names, whole_file
 
 AUDIENCE = "samply-operator"
 """The chart's default of config.auth.kubernetes.audiences."""
@@ -33,6 +34,8 @@ TIMEOUT_SECS = 60.0
 VIEW_SECS = 180.0
 """The service lets a conversion wait for a minute, and work for 90 s."""
 LABEL = "app.kubernetes.io/name=samply-operator"
+BROKEN = f"Try again. If that fails too, see whether its pod runs: kubectl get pods --all-namespaces -l {LABEL}"
+PIECE = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +85,20 @@ class ServiceClient:
 
     def list_ordinals(self, pipeline: str, namespace: str) -> list[int]:
         """Ordinals of a pipeline that are running or expected."""
-        answer = json.loads(self._read("/v0/pipelines"))
-        return [
-            ordinal["ordinal"]
-            for found in answer["pipelines"]
-            if (found["name"], found["namespace"]) == (pipeline, namespace)
-            for ordinal in found["ordinals"]
-        ]
+        answer = self._read("/v0/pipelines")
+        with understood():
+            return [
+                ordinal["ordinal"]
+                for found in json.loads(answer)["pipelines"]
+                if (found["name"], found["namespace"]) == (pipeline, namespace)
+                for ordinal in found["ordinals"]
+            ]
 
     def examine(self) -> Report:
         """The installation's checks that the caller may see."""
-        return msgspec.json.decode(self._read("/v0/doctor"), type=Report)
+        answer = self._read("/v0/doctor")
+        with understood():
+            return msgspec.json.decode(answer, type=Report)
 
     def read_view(self, path: str, query: Mapping[str, str]) -> bytes:
         """Something that the service computes for the request."""
@@ -103,14 +109,24 @@ class ServiceClient:
         return self._save(f"{path}?{urlencode(query)}", out, VIEW_SECS)
 
     def _read(self, path: str, timeout_secs: float = TIMEOUT_SECS) -> bytes:
-        connection = self._connect(timeout_secs)
-        with contextlib.closing(connection):
-            connection.request("GET", path, headers=self._headers())
-            response = connection.getresponse()
-            body = response.read()
-            if response.status != 200:
-                raise _build_refusal(response.status, body)
-            return body
+        return b"".join(self._stream(path, timeout_secs))
+
+    def _stream(self, path: str, timeout_secs: float) -> Iterator[bytes]:
+        """Raises SamplyOperatorError if the answer is a refusal, or does not come whole."""
+        with contextlib.closing(self._connect(timeout_secs)) as connection:
+            try:
+                connection.request("GET", path, headers=self._headers())
+                response = connection.getresponse()
+                if response.status != 200:
+                    raise _build_refusal(response.status, response.read(PIECE))
+                while piece := response.read(PIECE):
+                    yield piece
+                if response.length:
+                    raise http.client.IncompleteRead(b"", response.length)
+            except (OSError, http.client.HTTPException) as error:
+                raise SamplyOperatorError(
+                    f"The connection to the service broke: {display_names.clean(str(error))}.", remedy=BROKEN
+                ) from error
 
     def _connect(self, timeout_secs: float) -> http.client.HTTPConnection:
         """The certificate is not valid for 127.0.0.1; `kubectl port-forward` goes through the API server, which
@@ -140,26 +156,19 @@ class ServiceClient:
         return self._save(f"/v0/pipelines/{quote(pipeline, safe='')}/export?{query}", out)
 
     def _save(self, path: str, out: Path, timeout_secs: float = TIMEOUT_SECS) -> int:
-        """Leaves no partial file."""
-        connection = self._connect(timeout_secs)
-        part = out.with_name(out.name + ".part")
-        try:
-            connection.request("GET", path, headers=self._headers())
-            response = connection.getresponse()
-            if response.status != 200:
-                raise _build_refusal(response.status, response.read(65536))
-            with part.open("wb") as file:
-                shutil.copyfileobj(response, file)
-            size = part.stat().st_size
-            if size != int(response.headers.get("Content-Length", size)):
-                raise SamplyOperatorError(f"The connection broke after {size} bytes.", remedy="Try again.")
-            part.rename(out)
-        except (OSError, http.client.HTTPException) as error:
-            raise SamplyOperatorError(f"Download failed: {error}", remedy="Try again.") from error
-        finally:
-            connection.close()
-            part.unlink(missing_ok=True)
-        return size
+        return whole_file.write(self._stream(path, timeout_secs), out)
+
+
+@contextlib.contextmanager
+def understood() -> Iterator[None]:
+    """Raises SamplyOperatorError for an answer of another form, such as the page of a proxy."""
+    try:
+        yield
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
+        raise SamplyOperatorError(
+            f"The service's answer is not understood: {json_errors.describe(error)}.",
+            remedy="Check that --service is the samply-operator's, and that both have the same version.",
+        ) from error
 
 
 def _build_refusal(status: int, body: bytes) -> SamplyOperatorError:

@@ -89,8 +89,25 @@ def test_findings_come_with_their_cures() -> None:
     ]
 
 
-def test_wrong_usage_ends_with_2() -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["record"],
+        ["record", "orders", "--rate", "0"],
+        ["record", "orders", "--rate", "10001"],
+        ["record", "orders", "--ordinal", "²"],
+        ["record", "orders", "--ordinal", "9" * 5000],
+        ["preflight", "orders", "--ordinal", "-1"],
+        ["get", "orders", "--ordinal", "2147483648"],
+        ["top", "orders", "--limit", "0"],
+        ["diff", "orders", "--ordinal", "٣"],
+        ["export", "orders", "--limit", "201"],
+    ],
+    ids=lambda each: " ".join(each)[:40],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """As everywhere."""
     with pytest.raises(SystemExit) as ended:
-        main.main(["record"])
+        main.main([*arguments, "--namespace", "feldera"])
     assert ended.value.code == 2
+    assert len(arguments) == 1 or "expected a whole number" in capsys.readouterr().err

@@ -1,15 +1,20 @@
-"""The plugin's token: explicit, from the environment, or requested for a ServiceAccount; remedies of refusals."""
+"""The service as the plugin sees it: the token, answers that are refused, broken or not understood, files; kubectl's
+own errors."""
 
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from samply_operator.errors import InvalidSpec, SamplyOperatorError
+from samply_operator.errors import InvalidSpec, KubeError, SamplyOperatorError
+from samply_operator.plugin import kubectl as kubectls
 from samply_operator.plugin import main, service
 
 
@@ -78,3 +83,127 @@ def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(text: str) -> None
 
 def test_what_a_file_adds_to_a_token_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_token(monkeypatch, "--token", "abc\n")[0] == "abc"
+
+
+@contextmanager
+def serve(answer: bytes | None) -> Iterator[service.ServiceClient]:
+    """Answers one request with these bytes, or is gone."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def take() -> None:
+            with suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer or b"")
+
+        thread = threading.Thread(target=take)
+        if answer is None:
+            server.close()
+        else:
+            thread.start()
+        try:
+            yield service.ServiceClient(port, "")
+        finally:
+            if answer is not None:
+                server.shutdown(socket.SHUT_RDWR)
+                thread.join()
+
+
+def build_answer(body: bytes, more: int = 0) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body) + more, body)
+
+
+BROKE = "The connection to the service broke: .*Try again.*kubectl get pods"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, BROKE),
+        (b"", BROKE),
+        (b"SSH-2.0\r\n", BROKE),
+        (build_answer(b"{}", more=1), BROKE),
+        (build_answer(b"<html>"), "The service's answer is not understood: .*--service"),
+        (build_answer(b'{"pipelines": [{}]}'), "The service's answer is not understood: .*--service"),
+        (build_answer(b"[]"), "The service's answer is not understood: .*--service"),
+        (build_answer(b"\xff"), "The service's answer is not understood: .*--service"),
+    ],
+    ids=["gone", "no answer", "not HTTP", "cut", "a page", "another object", "a list", "no text"],
+)
+def test_what_is_no_answer_names_its_cure(answer: bytes | None, said: str) -> None:
+    for ask in (lambda client: client.list_ordinals("p", "n"), lambda client: client.examine()):
+        with serve(answer) as client, pytest.raises(SamplyOperatorError, match=said):
+            ask(client)
+
+
+@pytest.mark.parametrize(
+    ("out", "answer", "said"),
+    [
+        ("/", b"x", "/ can't be written: Is a directory. Name a file in it."),
+        ("", b"x", r"\. can't be written: Is a directory. Name a file in it."),
+        ("none/f", b"x", "there is no folder none. Create it first."),
+        ("y" * 300, b"x", "File name too long. Give it a shorter name."),
+        ("kept", None, BROKE),
+    ],
+)
+def test_a_file_that_cannot_be_saved(
+    out: str, answer: bytes | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kept").write_bytes(b"what was there")
+    with serve(answer and build_answer(answer)) as client, pytest.raises(SamplyOperatorError, match=said):
+        client.export("orders", "feldera", 1, Path(out))
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"what was there"]
+
+
+def test_saving_leaves_the_users_own_files(tmp_path: Path) -> None:
+    """Also those named as its temporary file could be."""
+    (tmp_path / "a.zip.part").write_bytes(b"mine")
+    with serve(build_answer(b"data")) as client:
+        assert client.export("orders", "feldera", 1, tmp_path / "a.zip") == 4
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"a.zip": b"data", "a.zip.part": b"mine"}
+
+
+LOG = 'E1129 19:31:11.343432     123 memcache.go:265] "Unhandled Error" err="no list: connection refused"\n'
+
+
+@pytest.mark.parametrize(
+    ("stderr", "message", "remedy"),
+    [
+        (LOG * 5 + "The connection to the server h:1 was refused - right host?", "The connection to the ", "--context"),
+        (LOG * 5, '"Unhandled Error" err="no list: connection refused"', "--context"),
+        ("W1129 19:31:11.3     1 a.go:1] b\nUnable to connect to the server: EOF", "Unable to connect", "--context"),
+        ('error: context "x" does not exist', "error: context", "--context"),
+        ('Error from server (NotFound): services "x" not found', '(NotFound): services "x"', "--namespace"),
+        ('Error from server (Forbidden): "x" is forbidden', '(Forbidden): "x" is', "docs/security.md"),
+        ('The SamplyProfile "x" is invalid: \n* spec: Invalid\n* more', 'The SamplyProfile "x" is', ""),
+        ("Warning: old\nError from server (BadRequest): a webhook said no", "(BadRequest): a webhook", ""),
+        ("", "kubectl failed without a message.", "--context"),
+    ],
+)
+def test_an_error_of_kubectl_is_its_message_without_its_log(
+    stderr: str, message: str, remedy: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "kubectl"
+    program.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{stderr}\nEND\nexit 1\n")
+    program.chmod(0o755)
+    kubectl = kubectls.Kubectl(program=str(program))
+    with pytest.raises(KubeError) as caught:
+        kubectl.run("get", "pods")
+    assert caught.value.message.startswith(message)
+    assert remedy in caught.value.remedy
+    assert bool(remedy) is bool(caught.value.remedy)
+    with pytest.raises(KubeError) as caught, kubectl.forward("tools", "so", 80):
+        pass
+    assert message.partition(": ")[2] in caught.value.message
+    assert "memcache" not in caught.value.message
+
+
+def test_a_port_is_found_after_lines_of_a_log(tmp_path: Path) -> None:
+    program = tmp_path / "kubectl"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{LOG}Forwarding from 127.0.0.1:4711 -> 80\nEND\nexec sleep 60\n")
+    program.chmod(0o755)
+    with kubectls.Kubectl(program=str(program)).forward("tools", "so", 80) as port:
+        assert port == 4711

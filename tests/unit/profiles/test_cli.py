@@ -261,10 +261,34 @@ def test_a_missing_file_is_one_line_on_stderr(capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr().err.count("\n") == 1
 
 
-def test_wrong_usage_is_status_2() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["top"], "required"),
+        (["top", "f", "--limit", "0"], "a whole number, 1 or more"),
+        (["top", "f", "--coverage", "nan"], "a number from 0 to 1"),
+        (["top", "f", "--coverage", "95"], "a number from 0 to 1"),
+        (["top", "f", "--lost-events", "-1"], "a whole number, 0 or more"),
+        (["top", "f", "--from", "inf"], "a number from 0 to 1000000"),
+        (["top", "f", "--to", "-1"], "a number from 0 to 1000000"),
+        (["check", "f", "--max-unresolved", "nan"], "a number from 0 to 100"),
+        (["check", "f", "--max-unresolved", "inf"], "a number from 0 to 100"),
+        (["check", "f", "--max-unresolved", "101"], "a number from 0 to 100"),
+        (["check", "f", "--max-unresolved", "-0.1"], "a number from 0 to 100"),
+        (["check", "f", "--min-samples", "1.5"], "a whole number, 1 or more"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_wrong_usage_is_status_2(arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        profile_commands.main(["top"])
+        profile_commands.main(arguments)
     assert caught.value.code == 2
+    assert said in capfd.readouterr().err
+
+
+def test_a_range_that_ends_before_it_begins_is_refused(baked: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert profile_commands.main(["top", str(baked), "--from", "5", "--to", "2"]) == 2
+    assert capfd.readouterr().err == "--to 2 is not after --from 5. Give a later end.\n"
 
 
 @pytest.mark.parametrize("command", ["top", "convert", "diff", "merge", "check", "bake"])

@@ -31,10 +31,10 @@ class OutputError(SamplyOperatorError):
     code = "Output"
 
 
-def write(pieces: Iterable[bytes], out: Path, *, inputs: Iterable[Path] = ()) -> None:
-    """Writes all of the pieces, or leaves `out` unchanged. Raises as `open_temporary` does."""
+def write(pieces: Iterable[bytes], out: Path, *, inputs: Iterable[Path] = ()) -> int:
+    """Writes all of the pieces, or leaves `out` unchanged. Returns their size in bytes. Raises as `open_temporary`."""
     with open_temporary(out, inputs=inputs) as path, path.open("wb") as file:
-        file.writelines(pieces)
+        return sum(file.write(piece) for piece in pieces)
 
 
 def write_stdout(pieces: Iterable[bytes]) -> None:
