@@ -155,7 +155,10 @@ def check_once(install: Install, server: Server, target: Pipeline, name: str, *p
         assert hashlib.sha256(served.body).hexdigest() == status["profile"]["sha256"], pod
 
 
-@pytest.mark.parametrize(("how", "limit_secs"), [(end, 10), (kill, 15)], ids=["ended", "killed"])
+@pytest.mark.parametrize(
+    ("how", "limit_secs"),
+    [pytest.param(end, 10, id="ended", marks=pytest.mark.slow), pytest.param(kill, 15, id="killed")],
+)
 def test_the_leader_ends_during_a_recording(
     how: Callable[[Install, Node, str], float], limit_secs: float, pair: Install, server: Server, target: Pipeline,
     node: Node,

@@ -63,6 +63,7 @@ class TestRealExec(ExecContract):
         results = await asyncio.gather(*(door.run("true") for _ in range(30)))
         assert {result.exit_code for result in results} == {0}
 
+    @pytest.mark.parametrize("door", [V4, pytest.param(V5, marks=pytest.mark.slow)], indirect=True)
     async def test_fifty_copies_over_a_failing_connection_are_correct(
         self, namespace: str, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -181,6 +181,7 @@ def test_a_start_with_felderas_key_is_decided_by_the_operator(recorded: dict[str
         assert answer.status == status, answer.body
 
 
+@pytest.mark.slow
 def test_a_rename_in_feldera_is_followed(
     recorded: dict[str, Any], install: Install, feldera: ThreadedFeldera, service: Service
 ) -> None:

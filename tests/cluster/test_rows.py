@@ -1,6 +1,7 @@
 """Each row of the HTTP contract again: through the Service of a release, with real pipelines in the row's state.
 
-The table is that of `tests/contract/http`. The pipelines are prepared once; what a row starts is cancelled after it.
+The table is that of `tests/contract/http`, which asks it each time; here it is slow, and `test_http.py` asks the most
+usual. The pipelines are prepared once; what a row starts is cancelled after it.
 """
 
 from __future__ import annotations
@@ -180,6 +181,7 @@ def test_all_rows_have_their_place() -> None:
     assert {row.given for row in ROWS} == {*NAMES, *ELSEWHERE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", HERE, ids=lambda row: f"{row.method}: {row.case}")
 def test_row(row: Row, request: pytest.FixtureRequest) -> None:
     """A tenant is named each time, and never matters."""
@@ -190,6 +192,7 @@ def test_row(row: Row, request: pytest.FixtureRequest) -> None:
     row.check(status, headers, body, PATTERNS)
 
 
+@pytest.mark.slow
 def test_a_row_is_of_real_profiles(stage: Stage) -> None:
     """What the rows were asked about: profiles with samples."""
     for name in WITH_GOOD:

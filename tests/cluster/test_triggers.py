@@ -66,7 +66,7 @@ def test_a_stateful_set_gives_one_profile_per_ordinal_and_the_same_command_works
         take(pipeline, lambda: pipeline.annotate_set("3s"), "statefulset", [0, 1])
 
 
-@pytest.mark.parametrize("value", ["", "abc", "0s", "-5", "99999s"], ids=["empty", "abc", "0s", "-5", "99999s"])
+@pytest.mark.parametrize("value", ["", "99999s"], ids=["empty", "99999s"])
 def test_a_value_that_means_nothing_is_refused(value: str, pipeline: Pipeline) -> None:
     """The annotation turns into a refusal that lists accepted values, as does an Event; nothing is recorded."""
     known = uids(pipeline)
@@ -86,7 +86,9 @@ def test_a_value_that_means_nothing_is_refused(value: str, pipeline: Pipeline) -
     assert uids(pipeline) == known
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("30", 30), ("2m", 120)])
+@pytest.mark.parametrize(
+    ("value", "seconds"), [pytest.param("30", 30, marks=pytest.mark.slow), pytest.param("2m", 120)]
+)
 def test_other_duration_formats_and_a_withdrawn_trigger(
     value: str, seconds: int, pipeline: Pipeline, service: Service
 ) -> None:
@@ -155,6 +157,7 @@ def make_claimed(pipeline: Pipeline, request: str, ordinal: int) -> None:
     kubectl.succeed("-n", pipeline.namespace, "create", "-f", "-", body=body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instant", ["trigger", "claim", "object"])
 def test_killed_before_it_was_done(instant: str, interrupted: dict[str, Pipeline], install: Install) -> None:
     """Killed with the trigger seen, with the claim made, or with half of the objects made: one profile per ordinal."""
