@@ -49,7 +49,7 @@ test-unit: venv ## what decides and what is parsed, as tables: seconds
 	@$(PY) -m pytest -q tests/unit/rules tests/unit/model tests/unit/api tests/unit/store tests/unit/plugin
 
 .PHONY: test-local
-test-local: venv ## all tests without a cluster, about six minutes
+test-local: venv ## all tests without a cluster, 16 min on 2 cores
 	@tests/buckets/install || echo "pip can't install moto"
 	@$(PY) -m pytest -q -m 'not slow' -n auto --dist loadfile
 
@@ -71,7 +71,7 @@ test-kind: ## the cluster tests and the demo on kind
 	@SAMPLY_CLUSTER_PROVIDER=kind hack/test cluster
 
 .PHONY: test-slow
-test-slow: ## cluster tests that take minutes each, which make test leaves out
+test-slow: ## cluster tests that take minutes, which make test leaves out
 	@hack/test slow
 
 .PHONY: test-vm

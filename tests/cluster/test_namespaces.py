@@ -55,8 +55,8 @@ def count_restarts(install: Install) -> tuple[str, int]:
     return install.pod()["metadata"]["name"], install.container("operator")["restartCount"]
 
 
-def record_long(pipeline: Pipeline) -> str:
-    name = profiles.make(pipeline, durationSeconds=LONG)
+def record_long(pipeline: Pipeline, secs: int = LONG) -> str:
+    name = profiles.make(pipeline, durationSeconds=secs)
     profiles.wait(pipeline, name, "Recording", timeout=20)
     return name
 
@@ -116,7 +116,7 @@ def test_labels_select_namespaces() -> None:
         labelled = time.monotonic()
         profiles.wait_succeeded(ours, early, timeout=20)
         assert time.monotonic() - labelled < 20
-        record = record_long(ours)
+        record = record_long(ours, 5)
         kubectl.succeed("label", "namespace", selected, f"{LABEL}-")
         profiles.wait_succeeded(ours, record, timeout=LONG + 20)
         late = profiles.make(ours, durationSeconds=1)
