@@ -501,7 +501,9 @@ def load(path: str | None = None) -> Settings:
     try:
         return parse(Path(name).read_bytes())
     except OSError as error:
-        raise SettingsError(f"settings file {name}: {error.strerror}.") from error
+        raise SettingsError(
+            f"settings file {name}: {error.strerror}.", remedy="Check --settings and $SAMPLY_OPERATOR_SETTINGS."
+        ) from error
 
 
 def load_identity() -> Identity:

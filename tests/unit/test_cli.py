@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import samply_operator
-from samply_operator.cli import main
+from samply_operator.cli import main, store_commands
+from samply_operator.settings import Bucket, Settings, Storage
+from samply_operator.store import moving
 
 
 def run(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -75,6 +77,32 @@ def test_a_pattern_without_its_group_ends_the_operator_at_once(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from", "foo://x/y"], "foo://x/y: the text has another form. A URL is s3://NAME/PREFIX/CLUSTER"),
+        (["--from", "s3://profiles/Team"], "s3://profiles/Team: the text has another form. A URL is s3://"),
+        (["--from", "s3://prod-1"], "s3://prod-1: the last part is the cluster's folder"),
+        (["--from", "/data"], "One of --from and --to must be a folder"),
+        (["--from", "s3://profiles/a", "--endpoint", "x"], "--endpoint x: the text has another form. A URL is s3://"),
+        (["--from", "s3://profiles/a", "--credentials", "/none"], "--credentials /none: there is no such folder."),
+    ],
+)
+def test_a_copy_that_is_refused_leaves_nothing_behind(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["store", "copy", *arguments, "--to", str(tmp_path / "volume")]) == 1
+    assert capsys.readouterr().err.startswith(f"samply-operator: {said}")
+    assert not (tmp_path / "volume").exists()
+
+
+def test_the_history_of_a_cluster_that_is_only_read_can_be_copied(tmp_path: Path) -> None:
+    config = Settings(storage=Storage(bucket=Bucket(url="s3://profiles", read_clusters=("prod-2",))))
+    arguments = ["copy", "--from", "s3://profiles/prod-2", "--to", str(tmp_path / "volume")]
+    way = store_commands._build_way(store_commands.build_parser().parse_args(arguments), config)
+    assert isinstance(way, moving.Download)
+
+
 @pytest.fixture
 def heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "heartbeat"
@@ -92,7 +120,8 @@ def test_the_probe_fails_when_the_loop_has_not_beaten_lately(
         heartbeat.touch()
         os.utime(heartbeat, times=(time.time() - age_secs,) * 2)
     assert main.main(["heartbeat"]) == code
-    assert ("heartbeat" in capsys.readouterr().err) is bool(code)
+    assert ("heartbeat" in (said := capsys.readouterr().err)) is bool(code)
+    assert ("see its log" in said) is bool(code)
 
 
 def test_the_probe_needs_neither_kopf_nor_the_client() -> None:

@@ -69,3 +69,5 @@ def test_a_key_that_grants_nothing_is_refused(capsys: pytest.CaptureFixture[str]
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("samply-operator: ")
+    assert "regex" not in captured.err
+    assert "--verbs of get, create, delete, and --namespaces by name" in captured.err

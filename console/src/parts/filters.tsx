@@ -21,12 +21,13 @@ export function readFilters(params: URLSearchParams): Filters {
     return isValid(text) ? text : "";
   };
   const isDay = (text: string) => startOf(text) !== "";
+  const from = read("from", isDay);
   return {
     state: read("state", (text) => Object.hasOwn(STATES, text)),
     ordinal: read("ordinal", (text) => /^\d{1,9}$/.test(text)),
     search: (params.get("q") ?? "").slice(0, 200),
-    from: read("from", isDay),
-    to: read("to", isDay),
+    from,
+    to: read("to", (text) => isDay(text) && text >= from),
   };
 }
 

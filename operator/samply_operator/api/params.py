@@ -195,7 +195,7 @@ def parse_profile_query(text: str) -> ProfileQuery:
 
 def parse_start_query(text: str) -> StartQuery:
     query = split(text)
-    return replace(_parse_start(query, _parse_ordinals(query)), attachments=_parse_kinds(query))
+    return _parse_start(query, _parse_ordinals(query))
 
 
 def parse_preflight_query(text: str) -> StartQuery:
@@ -211,18 +211,20 @@ def _parse_start(query: Query, ordinal: Ordinal) -> StartQuery:
         rate_hz=_parse_whole(query, "rate_hz", 1, MAX_RATE_HZ),
         mode=_parse_choice(query, "mode", MODES),
         namespace=parse_namespace(query),
+        attachments=_parse_kinds(query),
     )
 
 
 def parse_history_query(text: str) -> HistoryQuery:
     query = split(text)
+    since, until = _parse_times(query)
     return HistoryQuery(
         wanted=Filter(
             ordinal=_parse_ordinal(query),
             state=_parse_choice(query, "state", STATES),
             words=_parse_words(query),
-            since=_parse_time(query, "since"),
-            until=_parse_time(query, "until"),
+            since=since,
+            until=until,
         ),
         namespace=parse_namespace(query),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or PAGE,
@@ -279,7 +281,7 @@ def parse_summary_query(text: str) -> SummaryQuery:
     query = split(text)
     return SummaryQuery(
         output=_parse_choice(query, "output", OUTPUTS),
-        thread=_parse_pattern(query, "thread", _THREAD, "the name of a thread, at most 64 characters"),
+        thread=_parse_pattern(query, "thread", _THREAD, "the name of a thread, 1 to 64 characters"),
         time_range=parse_time_range(query),
         limit=_parse_whole(query, "limit", 1, MAX_PAGE) or 20,
         by=_parse_by(query),
@@ -288,7 +290,7 @@ def parse_summary_query(text: str) -> SummaryQuery:
 
 def parse_merged_query(text: str) -> MergedQuery:
     query = split(text)
-    ids = _parse_pattern(query, "ids", _IDS, f"ids of at most {MAX_MERGED} profiles, parted by commas")
+    ids = _parse_pattern(query, "ids", _IDS, f"ids of at most {MAX_MERGED} profiles, separated by commas")
     wanted = _parse_range(query, _list_given(query, "since", "until"))
     if ids and wanted:
         raise _invalid("ids", ids, "not together with since or until")
@@ -319,7 +321,7 @@ def parse_diff_query(text: str) -> DiffQuery:
 def parse_tree_query(text: str) -> TreeQuery:
     query = split(text)
     before = _parse_pattern(query, "before", _ID, "the id of a profile")
-    path = _parse_pattern(query, "path", _KEYS, f"at most {MAX_PATH} keys of frames, parted by dots")
+    path = _parse_pattern(query, "path", _KEYS, f"at most {MAX_PATH} keys of frames, separated by dots")
     view = _parse_choice(query, "view", selection.VIEWS) or "top-down"
     function = _parse_pattern(query, "function", _KEY, "the key of a function")
     if (function is None) is (view in ("callees", "callers")):
@@ -357,9 +359,7 @@ def _list_given(query: Query, *keys: str) -> tuple[str, ...]:
 def _parse_range(query: Query, given: tuple[str, ...], prefix: str = "") -> Filter | None:
     """The good profiles that ended in a part of the time, with the history's words; None: no time is given. `prefix` of
     since and until. Raises InvalidParam for what would be ignored without a time."""
-    since, until = _parse_time(query, f"{prefix}since"), _parse_time(query, f"{prefix}until")
-    if since is not None and until is not None and until <= since:
-        raise _invalid(f"{prefix}until", query[f"{prefix}until"][0], f"later than '{prefix}since'")
+    since, until = _parse_times(query, prefix)
     ordinal = None if query.get("ordinal") == [ALL] else _parse_ordinal(query)
     words = _parse_words(query)
     for key in () if given else _list_given(query, "search", *(() if ordinal is None else ("ordinal",))):
@@ -369,18 +369,27 @@ def _parse_range(query: Query, given: tuple[str, ...], prefix: str = "") -> Filt
     return Filter(ordinal=ordinal, state="Succeeded", words=words, since=since, until=until)
 
 
+def _parse_times(query: Query, prefix: str = "") -> tuple[float | None, float | None]:
+    """`since` and `until`."""
+    since, until = _parse_time(query, f"{prefix}since"), _parse_time(query, f"{prefix}until")
+    if since is not None and until is not None and until <= since:
+        raise _invalid(f"{prefix}until", query[f"{prefix}until"][0], f"a time later than '{prefix}since'")
+    return since, until
+
+
 def _parse_side(query: Query, side: str, times_given: tuple[str, ...]) -> str | Filter:
     """The id of a profile, or a range of time."""
     wanted = _parse_range(query, times_given, f"{side}_")
     if wanted is None:
-        return _require_id(query, side)
+        return _require_id(query, side, f"the id of a profile, or instead of it {side}_since or {side}_until")
     if side in query:
         raise _invalid(side, query[side][0], f"not together with {side}_since or {side}_until")
     return wanted
 
 
 def _parse_words(query: Query) -> tuple[str, ...]:
-    return tuple((_parse_pattern(query, "search", _SEARCH, "at most 200 characters") or "").lower().split())
+    expected = "1 to 200 characters, none of them a control character"
+    return tuple((_parse_pattern(query, "search", _SEARCH, expected) or "").lower().split())
 
 
 def parse_time_range(query: Query) -> TimeRange | None:
@@ -483,10 +492,10 @@ def _parse_time(query: Query, key: str) -> float | None:
         raise _invalid(key, text or "", TIME) from error
 
 
-def _require_id(query: Query, key: str) -> str:
-    text = _parse_pattern(query, key, _ID, "the id of a profile")
+def _require_id(query: Query, key: str, expected: str) -> str:
+    text = _parse_pattern(query, key, _ID, expected)
     if text is None:
-        raise _invalid(key, "", "the id of a profile")
+        raise _invalid(key, "", expected)
     return text
 
 

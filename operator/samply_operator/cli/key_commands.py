@@ -77,7 +77,10 @@ def _check(name: str, entry: bytes) -> None:
         *("--verbs lacks get, without which no namespace is visible" for key in parsed.keys if "get" not in key.verbs),
     ]
     if faults:
-        remedy = "Use a name of lower-case letters, digits and dashes, --verbs of get, create, delete, --namespaces."
+        remedy = (
+            "Use a name of lower-case letters, digits and dashes, --verbs of get, create, delete, and --namespaces by "
+            "name, or '*'."
+        )
         raise InvalidParam(f"{faults[0]}.", remedy=remedy)
 
 

@@ -102,12 +102,15 @@ def _check_heartbeat(max_age: float) -> int:
     path = Path(settings.load().paths.heartbeat)
     try:
         age = time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        print(f"samply-operator: no heartbeat at {path}", file=sys.stderr)
-        return EXIT_FAILED
+    except OSError as error:
+        raise SamplyOperatorError(
+            f"no heartbeat at {path}: {error.strerror}.", remedy="Run this in the operator's container; see its log."
+        ) from error
     if age > max_age:
-        print(f"samply-operator: the last heartbeat was {age:.0f} s ago", file=sys.stderr)
-        return EXIT_FAILED
+        raise SamplyOperatorError(
+            f"the last heartbeat was {age:.0f} s ago.",
+            remedy="The operator's event loop is blocked, or not started: see its log.",
+        )
     return 0
 
 

@@ -17,6 +17,7 @@ import msgspec
 from samply_operator import profiles
 from samply_operator.cli import limits
 from samply_operator.errors import InvalidParam, ProfileError
+from samply_operator.plural import count
 from samply_operator.profiles.analysis import breakdown, comparing, fact_sheet, merging, soundness, tally, weighing
 from samply_operator.profiles.analysis.fact_sheet import ProfileFacts
 from samply_operator.profiles.analysis.selection import MEASURES
@@ -190,8 +191,8 @@ def _top(arguments: argparse.Namespace) -> int:
     time_range = None
     if arguments.start is not None or arguments.end is not None:
         start, end = arguments.start or 0.0, float("inf") if arguments.end is None else arguments.end
-        if end <= start:
-            raise InvalidParam(f"--to {end:g} is not after --from {start:g}.", remedy="Give a later end.")
+        if end < start:
+            raise InvalidParam(f"--to {end:g} is before --from {start:g}.", remedy="Give a later end.")
         time_range = TimeRange(1000 * start, 1000 * end)
     profile = profiles.read(arguments.file)
     asked: jobs.Asked = {"limit": arguments.limit, "thread": arguments.thread, "time_range": time_range}
@@ -278,7 +279,7 @@ def _judge(path: Path, min_samples: int, max_unresolved: float | None) -> Verdic
         return Verdict(str(path), good=False, why=str(error), facts=None)
     why = ""
     if facts.samples < min_samples:
-        why = f"{facts.samples} samples, fewer than {min_samples}"
+        why = f"{count(facts.samples, 'sample')}, fewer than {min_samples}"
     elif max_unresolved is not None and (facts.unresolved_percent or 0.0) > max_unresolved:
         why = f"{facts.unresolved_percent:.1f} % without a name"
     return Verdict(str(path), good=not why, why=why, facts=facts, markers=markers)
@@ -297,7 +298,7 @@ def _render_verdict(verdict: Verdict) -> str:
     unit = _describe_unit(facts)
     unresolved = "" if facts.unresolved_percent is None else f", {facts.unresolved_percent:.1f} % without a name"
     line += (
-        f"\n  version {facts.version}, {facts.samples} samples in {facts.threads} threads over "
+        f"\n  version {facts.version}, {count(facts.samples, 'sample')} in {count(facts.threads, 'thread')} over "
         f"{facts.duration_ms / 1000:.1f} s{unit}{unresolved}"
     )
     if verdict.markers:
@@ -320,7 +321,8 @@ def _bake(arguments: argparse.Namespace) -> int:
     for warning in result.warnings:
         _complain(f"Warning: {warning}")
     unresolved = result.facts.unresolved_percent or 0.0
-    line = f"{arguments.out}: {result.named_frames} frames named, {unresolved:.1f} % of the samples without a name\n"
+    named = count(result.named_frames, "frame")
+    line = f"{arguments.out}: {named} named, {unresolved:.1f} % of the samples without a name\n"
     _print(arguments, result, line)
     return 0
 
@@ -328,11 +330,14 @@ def _bake(arguments: argparse.Namespace) -> int:
 def _name(arguments: argparse.Namespace) -> int:
     names = naming.join(arguments.dataflow.read_bytes(), arguments.circuit.read_bytes())
     if names.problem:
-        _complain(names.problem)
-        return 1
+        raise ProfileError(
+            f"{names.problem}.",
+            remedy="Save both answers again, of the same version of the program: --dataflow GET …/dataflow_graph, and "
+            "--circuit GET …/circuit_json_profile.",
+        )
     out = naming.find_path(arguments.file)
     _write([_encode(names)], out)
-    _write([f"{out}: {len(names.names)} operators named\n".encode("utf-8", "replace")], None)
+    _write([f"{out}: {count(len(names.names), 'operator')} named\n".encode("utf-8", "replace")], None)
     return 0
 
 
@@ -370,7 +375,7 @@ def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse
         except BrokenPipeError:
             pass  # the reader has closed the pipe (`| head`)
         except OSError as error:
-            _complain(f"{error.filename or 'input'}: {error.strerror}")
+            _complain(f"{error.filename or 'input'}: {error.strerror}. Name a file that you may read.")
         return 1
 
     return run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from samply_operator import settings
+from samply_operator import json_errors, settings
 from samply_operator.errors import InvalidParam
 from samply_operator.settings import Bucket, Settings
 from samply_operator.store import moving
@@ -72,9 +72,9 @@ def _build_way(options: argparse.Namespace, config: Settings) -> moving.Way:
     if is_url == [False, True]:
         return moving.Upload(_open_volume(options.source), _open_bucket(options.target, options, config))
     if is_url == [True, False]:
-        volume = Volume(options.target)
-        volume.prepare()
-        return moving.Download(_open_bucket(options.source, options, config), volume)
+        objects, volume = _open_bucket(options.source, options, config), Volume(options.target)
+        volume.prepare()  # last: what is refused leaves nothing behind
+        return moving.Download(objects, volume)
     raise InvalidParam("One of --from and --to must be a folder, the other one a URL such as s3://NAME/PREFIX/CLUSTER.")
 
 
@@ -88,9 +88,18 @@ def _open_bucket(url: str, options: argparse.Namespace, config: Settings) -> Obj
     base, _, cluster = url.rstrip("/").rpartition("/")
     if base.endswith(":/") or not base:
         raise InvalidParam(f"{url}: the last part is the cluster's folder, such as s3://profiles/prod-1.")
+    if options.credentials and not options.credentials.is_dir():
+        raise InvalidParam(f"--credentials {options.credentials}: there is no such folder.", remedy="Name another one.")
     given = {name: value for name in ("endpoint", "region") if (value := getattr(options, name))}
-    bucket = msgspec.structs.replace(config.storage.bucket, url=base, cluster=cluster, **given)
-    bucket = msgspec.convert(msgspec.to_builtins(bucket), Bucket)  # validated like the settings
+    known = msgspec.to_builtins(config.storage.bucket) | {"readClusters": []}
+    try:  # validated like the settings
+        bucket = msgspec.convert(known | {"url": base, "cluster": cluster} | given, Bucket)
+    except msgspec.ValidationError as error:
+        what, place = json_errors.split(error)
+        raise InvalidParam(
+            f"--{place} {given[place]}: {what}." if place in given else f"{url}: {what}.",
+            remedy="A URL is s3://NAME/PREFIX/CLUSTER, likewise gs:// or az://, an endpoint https://s3.example.com.",
+        ) from error
     folder = Path(config.paths.storage)
     authorities = Path(config.paths.authorities)
     connection = Connection(bucket, cluster, folder, authorities=authorities, credentials=options.credentials)

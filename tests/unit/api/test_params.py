@@ -56,6 +56,35 @@ def find_refused(parse: Callable[[str], object], text: str) -> object:
     return None
 
 
+ID = "0b5c2f6e-7a51-4c1e-9d3b-2f1f5a1c9e10"
+EARLY, LATE = "2026-01-31T08:00:00Z", "2026-01-31T09:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "parameter", "said"),
+    [
+        (params.parse_history_query, "search=", "search", "expected 1 to 200 characters, none of them a control"),
+        (params.parse_history_query, f"since={LATE}&until={EARLY}", "until", "a time later than 'since'"),
+        (params.parse_history_query, f"since={LATE}&until={LATE}", "until", "a time later than 'since'"),
+        (params.parse_merged_query, f"since={LATE}&until={EARLY}", "until", "a time later than 'since'"),
+        (params.parse_merged_query, "ids=x", "ids", "separated by commas"),
+        (params.parse_tree_query, "path=x", "path", "separated by dots"),
+        (params.parse_diff_query, f"before_since={EARLY}", "after", "instead of it after_since or after_until"),
+        (params.parse_diff_query, f"after={ID}", "before", "instead of it before_since or before_until"),
+        (params.parse_start_query, "attachments=stats", "attachments", "separated by commas"),
+        (params.parse_preflight_query, "attachments=stats", "attachments", "separated by commas"),
+        (params.parse_preflight_query, "ordinal=²", "ordinal", "a whole number"),
+    ],
+)
+def test_what_is_refused_is_named_with_what_is_expected(
+    parse: Callable[[str], object], text: str, parameter: str, said: str
+) -> None:
+    with pytest.raises(InvalidParam) as caught:
+        parse(text)
+    assert caught.value.details["parameter"] == parameter
+    assert said in caught.value.message
+
+
 @given(st.text(max_size=30))
 def test_any_query_is_accepted_or_refused_by_name(text: str) -> None:
     for parse in (params.parse_profile_query, params.parse_start_query, params.parse_history_query):

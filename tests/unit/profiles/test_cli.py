@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,6 +102,31 @@ def test_what_is_read_is_never_overwritten(command: str, how: str, raw: Path, tm
     arguments = {"convert": [str(copy), "--format", "svg"], "diff": [str(raw), str(copy)], "bake": [str(copy)]}[command]
     assert profile_commands.main([command, *arguments, "--out", str(out)]) == 2
     assert copy.read_bytes() == raw.read_bytes()
+
+
+def test_a_profile_as_the_sidecar_is_recognized(raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out")
+    assert profile_commands.main(["bake", str(raw), "--symbols", str(raw), "--out", out]) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("The file with the symbols is a profile. Symbols are in the *.syms.json")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"<html>", "has an unknown form: .*Save both answers again.*dataflow_graph.*circuit_json_profile"),
+        (b"{}", "mir is missing. Save both answers again"),
+        (None, "No such file or directory. Name a file that you may read."),
+    ],
+)
+def test_answers_that_name_nothing(
+    answer: bytes | None, said: str, raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if answer is not None:
+        (tmp_path / "answer").write_bytes(answer)
+    paths = ["--dataflow", str(tmp_path / "answer"), "--circuit", str(tmp_path / "answer")]
+    assert profile_commands.main(["name", str(raw), *paths]) == 1
+    assert re.search(said, capfd.readouterr().err)
 
 
 def test_bake_does_not_overwrite_the_symbols(raw: Path, sidecar: Path, tmp_path: Path) -> None:
@@ -288,7 +314,7 @@ def test_wrong_usage_is_status_2(arguments: list[str], said: str, capfd: pytest.
 
 def test_a_range_that_ends_before_it_begins_is_refused(baked: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert profile_commands.main(["top", str(baked), "--from", "5", "--to", "2"]) == 2
-    assert capfd.readouterr().err == "--to 2 is not after --from 5. Give a later end.\n"
+    assert capfd.readouterr().err == "--to 2 is before --from 5. Give a later end.\n"
 
 
 @pytest.mark.parametrize("command", ["top", "convert", "diff", "merge", "check", "bake"])

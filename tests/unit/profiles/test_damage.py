@@ -87,7 +87,7 @@ def test_what_cannot_be_true_is_reported(damage: Damage, why: str, files: Files)
 def test_a_good_file_says_what_markers_it_has(files: Files) -> None:
     path = files.save(build())
     assert "good\n" in files.run("check", path)
-    assert "2 evaluations of 2 operators in 1 threads\n" in files.run("check", path)
+    assert "2 evaluations of 2 operators in 1 thread\n" in files.run("check", path)
     facts = files.ask("check", path)[0]["markers"]
     assert (facts["evaluations"], facts["first_ms"], facts["last_ms"]) == (2, 1, 11)
     assert files.ask("check", files.make("plain", {"a": 3}))[0]["markers"] is None

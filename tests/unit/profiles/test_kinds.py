@@ -205,7 +205,7 @@ def test_the_process_of_the_cpus_repeats_what_the_threads_hold(version: int, lab
     assert sum(values[0] for _, values in files.pprof(path).samples) == 10
     assert len(json.loads(files.convert(path, "speedscope"))["profiles"]) == 1
     svg = files.convert(path, "svg")
-    assert b"10 ms of CPU \xc2\xb7 1 threads \xc2\xb7 3 threads of CPUs not counted" in svg
+    assert b"10 ms of CPU \xc2\xb7 1 thread \xc2\xb7 3 threads of CPUs not counted" in svg
     assert files.ask("merge", path)["all_profiles"]["samples"] == 10
     assert files.ask("diff", path, path)["notes"]
     facts = files.ask("check", path)[0]["facts"]

@@ -246,7 +246,7 @@ def test_a_part_of_the_time_and_one_thread(tmp_path: Path) -> None:
     assert find_selves(sums) == {"Join nn3": 5}
     assert {label.name: label.evaluations for label in sums.labels} == {"Join nn3": 1}
     assert (sums.evaluations, sums.markers and sums.markers.evaluations) == (1, 3)
-    assert "\n1 evaluations in this part; in the whole file 3 evaluations of 2 ope" in breakdown_text.render(sums)
+    assert "\n1 evaluation in this part; in the whole file 3 evaluations of 2 ope" in breakdown_text.render(sums)
 
 
 def test_the_threads_below_each_operator(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_shares_by_operator_are_of_the_unit(files: Files) -> None:
 
 def test_without_cpu_times_samples_are_shown_by_operator(files: Files) -> None:
     table = files.run("top", files.save(build(has_cpu=False)), "--by", "operator")
-    assert "10 samples in 1 threads, every 1 ms, 1,000 samples by weight" in table
+    assert "10 samples in 1 thread, every 1 ms, 1,000 samples by weight" in table
     assert "self samples" in table
     assert "    70.0     70.0           700" in table
 
@@ -163,6 +163,6 @@ def test_without_cpu_times_samples_are_shown_by_operator(files: Files) -> None:
 @pytest.mark.parametrize("interval_ms", [0, -1, 1e300])
 def test_an_unknown_interval_is_unknown_in_every_table(interval_ms: float, by: str, files: Files) -> None:
     path = files.save(build(interval_ms=interval_ms))
-    assert "10 samples in 1 threads, at an unknown interval" in files.run("top", path, "--by", by)
+    assert "10 samples in 1 thread, at an unknown interval" in files.run("top", path, "--by", by)
     assert files.pprof(path).period == 0
     assert files.ask("check", path)[0]["facts"]["interval_ms"] == 0

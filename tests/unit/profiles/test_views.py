@@ -115,7 +115,7 @@ def test_frames_too_narrow_to_be_seen_are_left_out_and_counted(tmp_path: Path) -
     samples = [Sample(("wide",), weight=100_000), Sample(("narrow",), weight=1)]
     svg = b"".join(flamegraph.convert(read([samples], tmp_path), by_thread=False, measure="samples"))
     assert [title.split(" ")[0] for title in boxes(svg)] == ["wide"]
-    assert b"1 frames too narrow" in svg
+    assert b"left out: 1 frame too narrow" in svg
 
 
 @pytest.mark.parametrize("depth", [700, 1000, 1001, 5000])

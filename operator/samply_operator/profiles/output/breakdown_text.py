@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from samply_operator.plural import count
 from samply_operator.profiles.analysis import weighing
 from samply_operator.profiles.analysis.breakdown import Breakdown, LabelCost
 from samply_operator.profiles.attribution.operators import MarkerFacts
@@ -46,7 +47,7 @@ def _render_part(breakdown: Breakdown, facts: MarkerFacts) -> str:
     whole = render_markers(facts)
     if breakdown.evaluations == facts.evaluations:
         return whole
-    return f"{breakdown.evaluations:,} evaluations in this part; in the whole file {whole}"
+    return f"{count(breakdown.evaluations, 'evaluation', ',')} in this part; in the whole file {whole}"
 
 
 def render_markers(facts: MarkerFacts) -> str:
@@ -58,7 +59,8 @@ def render_markers(facts: MarkerFacts) -> str:
     left_out = f"; left out: {', '.join(bad)}" if bad else ""
     if facts.overclaimed:
         left_out += f"; {facts.overclaimed:,} claim more CPU time than they lasted, of which only that is counted"
-    return f"{facts.evaluations:,} evaluations of {facts.nodes} operators in {facts.worker_threads} threads{left_out}"
+    evaluated = f"{count(facts.evaluations, 'evaluation', ',')} of {count(facts.nodes, 'operator')}"
+    return f"{evaluated} in {count(facts.worker_threads, 'thread')}{left_out}"
 
 
 def _render_label(label: LabelCost, own: str, *, is_operator: bool) -> list[str]:

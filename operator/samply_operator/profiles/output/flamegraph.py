@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from samply_operator.plural import count
 from samply_operator.profiles.analysis import breakdown, comparing, flametree, naming, weighing
 from samply_operator.profiles.analysis.flametree import FlameTree
 from samply_operator.profiles.analysis.ranges import Adding
@@ -90,8 +91,8 @@ def convert(
     unit = weighing.check(profile, measure)
     weighing.require_samples(profile)
     tree = flametree.build([profile], measure=measure, by_thread=by_thread, choice=choice)
-    repeats = f"{len(profile.repeats)} threads of CPUs not counted" if profile.repeats else ""
-    facts = [_sum_up([tree.sum(0)], measure, unit), f"{len(profile.threads)} threads", note, repeats]
+    repeats = f"{count(len(profile.repeats), 'thread')} of CPUs not counted" if profile.repeats else ""
+    facts = [_sum_up([tree.sum(0)], measure, unit), count(len(profile.threads), "thread"), note, repeats]
     return draw(tree, title=_name(profile.meta.product or "profile", measure, unit), facts=facts, unit=unit)
 
 
@@ -151,9 +152,8 @@ def _name_unit(side: Adding, measure: Measure) -> str:
 
 
 def _count(side: Adding) -> str:
-    count = len(side.parts)
     out = f", {len(side.left_out)} left out" if side.left_out else ""
-    return f"{count} profile{'s' if count > 1 else ''}{out}"
+    return count(len(side.parts), "profile") + out
 
 
 def _list_left_out(side: Adding) -> list[str]:
@@ -202,9 +202,9 @@ def _describe_hidden(tree: FlameTree, boxes: Sequence[Box]) -> str:
         return "there is nothing to draw: no samples"
     elided = sum(box.lib == ELIDED for box in boxes)
     hidden = len(tree.parent) - len(boxes) + elided
-    said = f"{hidden} frames too narrow to be drawn are left out" if hidden else "all frames are drawn"
+    said = f"left out: {count(hidden, 'frame')} too narrow to be drawn" if hidden else "all frames are drawn"
     if elided:
-        said = f"calls deeper than {MAX_DEPTH} functions are elided (…); {hidden} frames in all are not drawn"
+        said = f"calls deeper than {MAX_DEPTH} functions are elided (…); not drawn in all: {count(hidden, 'frame')}"
     return said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from samply_operator.plural import count
 from samply_operator.profiles.analysis import weighing
 from samply_operator.profiles.analysis.breakdown import LabelCost
 from samply_operator.profiles.analysis.comparing import Comparison
@@ -35,7 +36,7 @@ def render_head(product: str, samples: int, threads: int, interval_ms: float, we
     """What there is, and what each sample stands for."""
     interval = f"every {interval_ms:.3g} ms" if interval_ms > 0 else "at an unknown interval"
     how = interval if weight_type == SAMPLES else f"weighed in {clean(name_unit(weight_type))}"
-    return f"{clean(product) or 'profile'}: {samples} samples in {threads} threads, {how}"
+    return f"{clean(product) or 'profile'}: {count(samples, 'sample')} in {count(threads, 'thread')}, {how}"
 
 
 def render_sums(samples: int, weight: float, weight_type: str, cpu_ms: float | None) -> str:
@@ -53,13 +54,13 @@ def render_notes(notes: Iterable[str]) -> list[str]:
 def render_quality(coverage: float | None, lost_events: int | None) -> list[str]:
     """What is known about the recording, in at most one line."""
     known = [] if coverage is None else [f"coverage {coverage:.0%}"]
-    known += [] if lost_events is None else [f"{lost_events} lost events"]
+    known += [] if lost_events is None else [count(lost_events, "lost event")]
     return [", ".join(known)] if known else []
 
 
 def _render_thread(thread: ThreadCost, title: str, whole: Summary | Merged, by: By = "function") -> list[str]:
     sums = render_sums(thread.samples, thread.weight, whole.weight_type, thread.cpu_ms)
-    lines = ["", f"{title}: {thread.samples} samples{sums}"]
+    lines = ["", f"{title}: {count(thread.samples, 'sample')}{sums}"]
     if thread.weight:
         for how, functions in (("self", thread.by_self), ("total", thread.by_total)):
             lines += [f"  by {how}, in % of {describe_measure(whole.measure)}"]
@@ -98,7 +99,7 @@ def show_cost(weight: float, cpu_ms: float | None, measure: str) -> str:
 
 def render_merged(merged: Merged) -> str:
     """The table of `profile merge`."""
-    lines = [f"{len(merged.profiles)} profiles: {merged.all_profiles.samples} samples"]
+    lines = [f"{count(len(merged.profiles), 'profile')}: {count(merged.all_profiles.samples, 'sample')}"]
     lines += render_notes(merged.notes)
     lines += _render_thread(merged.all_profiles, "all profiles", merged, merged.by)
     for row in merged.profiles:
@@ -108,13 +109,13 @@ def render_merged(merged: Merged) -> str:
 
 def render_range(merged: Merged) -> str:
     """The table of a range of time: all together, then what went in and what did not."""
-    lines = [f"{len(merged.profiles)} profiles: {merged.all_profiles.samples} samples"]
+    lines = [f"{count(len(merged.profiles), 'profile')}: {count(merged.all_profiles.samples, 'sample')}"]
     lines += render_notes(merged.notes)
     lines += _render_thread(merged.all_profiles, "all profiles", merged, merged.by)
     lines.append("")
     for row in merged.profiles:
         sums = render_sums(row.samples, row.weight, merged.weight_type, row.cpu_ms)
-        lines.append(f"{clean(row.name)}: {row.samples} samples{sums}")
+        lines.append(f"{clean(row.name)}: {count(row.samples, 'sample')}{sums}")
     return "\n".join([*lines, *render_left_out(merged.left_out)]) + "\n"
 
 

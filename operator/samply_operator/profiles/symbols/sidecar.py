@@ -7,6 +7,7 @@ So the outer function's name and file hold for all; inlined functions and lines 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from samply_operator.profiles.format import json_text, source
 from samply_operator.profiles.format.profile import Lib
 
 MAX_SIDECAR_BYTES = 512 << 20
+SIDECAR = "Symbols are in the *.syms.json that samply writes beside a profile, which can be used without: by addresses."
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ def parse(data: bytes | bytearray, libs: Sequence[Lib]) -> Symbols:
     try:
         raw = json_text.decode(data, RawSidecar)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if _is_profile(data):
+            raise UnreadableSymbols("The file with the symbols is a profile.", remedy=SIDECAR) from error
         raise _build_unreadable("the file", json_errors.describe(error)) from error
     found: dict[int, Mapping[int, Symbol]] = {}
     strangers: list[RawLibSymbols] = []
@@ -120,6 +124,12 @@ def parse(data: bytes | bytearray, libs: Sequence[Lib]) -> Symbols:
         elif entry.known_addresses:
             strangers.append(entry)
     return Symbols(found, _describe_strangers(strangers, libs, has_match=bool(found)))
+
+
+def _is_profile(data: bytes | bytearray) -> bool:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(data, type=dict[str, msgspec.Raw]).keys() >= {"meta", "threads"}
+    return False
 
 
 def find_libs(entry: RawLibSymbols, libs: Sequence[Lib]) -> list[int]:
@@ -202,6 +212,6 @@ def _pick(strings: list[str], index: int) -> str:
 def _build_unreadable(where: str, what: str) -> UnreadableSymbols:
     return UnreadableSymbols(
         f"The sidecar with the symbols is broken at {where}: {what}.",
-        remedy="The profile itself may be good: it is kept as samply wrote it, without names.",
+        remedy=SIDECAR,
         details={"where": where},
     )

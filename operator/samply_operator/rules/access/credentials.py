@@ -16,6 +16,7 @@ from typing import Annotated
 
 import msgspec
 
+from samply_operator import json_errors
 from samply_operator.rules import times
 from samply_operator.settings import NAMESPACE, Verb
 
@@ -69,7 +70,7 @@ def parse_keys(data: Mapping[str, bytes]) -> Parsed:
         try:
             keys.append(_parse_key(name, raw))
         except ValueError as error:
-            faults.append(f"entry {name}: {str(error)[:200]}")
+            faults.append(f"entry {name}: {json_errors.describe(error)[:200]}")
     if len(keys) > MAX_KEYS:
         faults.append(f"there are {len(keys)} keys; only the first {MAX_KEYS} are used")
     return Parsed(tuple(keys[:MAX_KEYS]), tuple(faults))

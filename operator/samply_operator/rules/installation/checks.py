@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from samply_operator.errors import SamplyOperatorError
 from samply_operator.model import names
 from samply_operator.model.check import Check, Report, Status
+from samply_operator.plural import count
 from samply_operator.rules.discovery.naming import Naming
 from samply_operator.rules.discovery.unwatched import Unwatched, suggest
 from samply_operator.rules.recording import failures
@@ -43,7 +44,7 @@ def judge_selector(
             suggest(unwatched, selectors),
         )
     if pipelines:
-        return Check("Selector", "Passed", f"{_count(pipelines)} found in {where}.")
+        return Check("Selector", "Passed", f"{count(pipelines, 'pipeline')} found in {where}.")
     message = f"No StatefulSet or pod in {where} matches {describe_selectors(selectors)}"
     if unwatched:
         message += f"; {_join([each.describe() for each in unwatched])} may be pipelines"
@@ -140,7 +141,7 @@ def judge_feldera(
         return Check("Feldera", "Passed", message)
     found = faults or skipped
     if not found:
-        return Check("Feldera", "Passed", f"Feldera's API at {url} answers: {_count(known)}.")
+        return Check("Feldera", "Passed", f"Feldera's API at {url} answers: {count(known, 'pipeline')}.")
     entry, error = next(iter(found.items()))
     others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     message = f"With the key {entry}{others}: {error.message}"
@@ -152,10 +153,6 @@ def build_report(found: Sequence[Check]) -> Report:
     statuses = {check.status for check in found}
     order: tuple[Status, ...] = ("Failed", "Unknown", "Warning")
     return Report(next((status for status in order if status in statuses), "Passed"), tuple(found))
-
-
-def _count(pipelines: int) -> str:
-    return f"{pipelines} pipeline" if pipelines == 1 else f"{pipelines} pipelines"
 
 
 def _join(items: Sequence[str]) -> str:

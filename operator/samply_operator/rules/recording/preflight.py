@@ -14,6 +14,7 @@ from samply_operator.model.container import (
     ContainerFacts,
 )
 from samply_operator.model.profile import Failure
+from samply_operator.plural import count
 from samply_operator.rules.recording import failures
 from samply_operator.rules.recording.preflight_estimates import (
     BASE_BYTES,
@@ -234,8 +235,8 @@ def _check_locked_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if needed <= allowed:
         return None
     message = (
-        f"samply needs {needed // MIB} MiB of locked memory ({facts.online_cpus} CPUs, "
-        f"{plan.process.threads} threads); the container may lock {allowed // MIB} MiB."
+        f"samply needs {needed // MIB} MiB of locked memory ({count(facts.online_cpus, 'CPU')}, "
+        f"{count(plan.process.threads, 'thread')}); the container may lock {allowed // MIB} MiB."
     )
     return _forbid("locked memory", "LockedMemory", message, show_bytes(allowed), show_bytes(needed))
 
@@ -278,8 +279,8 @@ def _check_node_memory(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if facts.node_available is None or allowed is None or needed <= allowed:
         return None
     message = (
-        f"samply takes {show_bytes(needed)} of the node's memory at least ({facts.online_cpus} CPUs, "
-        f"{plan.process.threads} threads, a binary of {describe_binary(plan.process)}); the node has "
+        f"samply takes {show_bytes(needed)} of the node's memory at least ({count(facts.online_cpus, 'CPU')}, "
+        f"{count(plan.process.threads, 'thread')}, a binary of {describe_binary(plan.process)}); the node has "
         f"{show_bytes(facts.node_available)} left, of which half may be used."
     )
     return _forbid("node memory", "NodeMemory", message, show_bytes(allowed), show_bytes(needed))
@@ -304,13 +305,14 @@ def is_blind(facts: ContainerFacts) -> bool:
 def _check_cpus(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if plan.is_own or not is_blind(facts):
         return None
-    limit = f"{facts.quota_cpus:g} CPUs" if facts.quota_cpus is not None else f"{facts.allowed_cpus} CPUs (cpuset)"
+    allowed = count(facts.allowed_cpus, "CPU")
+    limit = f"{facts.quota_cpus:g} CPUs" if facts.quota_cpus is not None else f"{allowed} (cpuset)"
     message = (
         f"The container is limited to {limit} on a node of {facts.online_cpus}: its samply sees only the first CPUs, "
         "so samples will be missing. Check the coverage."
     )
     remedy = "Allow mode Ephemeral (config.ephemeral.enabled), whose samply sees all."
-    return _warn("cpus", "BlindCpus", message, remedy, limit, f"{facts.online_cpus} CPUs")
+    return _warn("cpus", "BlindCpus", message, remedy, limit, count(facts.online_cpus, "CPU"))
 
 
 def _check_symbols(facts: ContainerFacts, plan: Plan) -> Finding | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from samply_operator.model.container import Process
 from samply_operator.model.profile import Failure
+from samply_operator.plural import count
 from samply_operator.rules.recording import failures
 
 WRAPPERS = frozenset(
@@ -81,5 +82,5 @@ def _ambiguous(found: Sequence[Process]) -> Failure:
 
 
 def list_processes(processes: Sequence[Process]) -> str:
-    shown = ", ".join(f"{p.name} ({p.pid}, {p.threads} threads)" for p in processes[:10])
+    shown = ", ".join(f"{p.name} ({p.pid}, {count(p.threads, 'thread')})" for p in processes[:10])
     return shown + (f" and {len(processes) - 10} more" if len(processes) > 10 else "") if processes else "none"

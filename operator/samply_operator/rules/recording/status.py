@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from samply_operator.model.manifest import JournalEntry, Manifest, Quality
 from samply_operator.model.profile import Failure, Phase
+from samply_operator.plural import count
 from samply_operator.rules import times
 from samply_operator.rules.recording.preflight import Finding
 
@@ -138,7 +139,7 @@ def render_quality(quality: Quality) -> dict[str, Any]:
 
 
 def show_samples(quality: Quality) -> str:
-    return "samples not counted" if quality.samples is None else f"{quality.samples} samples"
+    return "samples not counted" if quality.samples is None else count(quality.samples, "sample")
 
 
 def render_stored(old: Mapping[str, Any], manifest: Manifest, now: float) -> Status:

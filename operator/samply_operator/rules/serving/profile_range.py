@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from samply_operator.errors import InvalidParam
 from samply_operator.model.manifest import Manifest
+from samply_operator.plural import count
 from samply_operator.rules.serving import history
 from samply_operator.rules.serving.history import Filter
 
@@ -29,10 +30,10 @@ def choose(attempts: Iterable[Manifest], wanted: Filter, prefix: str = "") -> tu
 def _count_fitting(found: Sequence[Manifest]) -> int:
     """How many of the first ones may be merged."""
     size_bytes = 0
-    for count, each in enumerate(found[:MAX_PROFILES]):
+    for number, each in enumerate(found[:MAX_PROFILES]):
         size_bytes += _size(each)
-        if count and size_bytes > MAX_BYTES:
-            return count
+        if number and size_bytes > MAX_BYTES:
+            return number
     return min(len(found), MAX_PROFILES)
 
 
@@ -46,7 +47,7 @@ def _build_too_many(found: Sequence[Manifest], fitting: int, parameter: str) -> 
     return InvalidParam(
         f"The range has {len(found)} profiles of {size_bytes >> 20} MiB; one request merges at most {MAX_PROFILES} of "
         f"{MAX_BYTES >> 20} MiB together.",
-        remedy=f"Choose a narrower range, such as {parameter}={since} ({fitting} profiles), or one ordinal.",
+        remedy=f"Choose a narrower range, such as {parameter}={since} ({count(fitting, 'profile')}), or one ordinal.",
         details={
             "parameter": parameter,
             "value": "",

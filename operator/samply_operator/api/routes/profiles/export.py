@@ -21,6 +21,7 @@ from samply_operator.api.routes.profiles import all_ordinals, samply_profiles, s
 from samply_operator.api.state import View
 from samply_operator.control.messages import SupportBundleReply, SupportBundleRequest
 from samply_operator.model.manifest import Manifest
+from samply_operator.plural import count
 from samply_operator.store import documents
 
 PATH = "/v0/pipelines/{pipeline_name}/export"
@@ -39,7 +40,7 @@ objects.json        the SamplyProfile objects with their status; status.prefligh
 pods.json           the pods, and how often their containers restarted
 events.json         recent Events on all of these; Kubernetes keeps them for an hour
 
-{attempts} attempts, {profiles} profiles. {left_out}{unattached}
+{attempts}, {profiles}. {left_out}{unattached}
 {missing}
 Profiles hold names of functions, files and threads of the pipeline; attachments, names of its tables, views and
 connectors, and messages of errors, as Feldera's API gives them. Nothing else in here was read from its data.
@@ -128,8 +129,8 @@ def build_entries(
         version=__version__,
         name=name,
         namespace=namespace,
-        attempts=len(attempts),
-        profiles=sum(manifest.file is not None for manifest in attempts),
+        attempts=count(len(attempts), "attempt"),
+        profiles=count(sum(manifest.file is not None for manifest in attempts), "profile"),
         left_out=left_out,
         unattached=UNATTACHED.format(unattached) * (unattached > 0),
         missing="".join(f"MISSING: {what}\n" for what in reply.missing),

@@ -9,6 +9,7 @@ from samply_operator.api import params
 from samply_operator.api.content import conversions, files
 from samply_operator.api.content.open_files import FILES
 from samply_operator.model.manifest import Manifest
+from samply_operator.plural import count
 from samply_operator.profiles.worker import jobs
 
 
@@ -31,7 +32,7 @@ def describe_quality(manifest: Manifest) -> str:
     return " · ".join(
         (
             *([] if quality.coverage is None else [f"coverage {quality.coverage:.0%}"]),
-            *([f"{quality.lost_events} lost events"] if quality.lost_events else []),
+            *([count(quality.lost_events, "lost event")] if quality.lost_events else []),
             f"{files.parse_modified(manifest.finished_at):%Y-%m-%d %H:%M} UTC",
         )
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from samply_operator.plural import count
 from samply_operator.profiles.attribution.choosing import Choice
 from samply_operator.profiles.errors import NotInProfile
 from samply_operator.profiles.output import flamegraph, folded
@@ -18,9 +19,9 @@ def run(job: ConvertRange) -> Iterator[bytes]:
         return flamegraph.convert_range(side, measure=job.measure, choice=choice)
     lines = folded.convert_range(side, measure=job.measure or "samples", choice=choice)
     if side.left_out:
-        first = side.left_out[0]
+        first, number = side.left_out[0], count(len(side.left_out), "profile")
         raise NotInProfile(
-            f"{len(side.left_out)} profiles of the range cannot be added, such as {first.title}: {first.message}",
+            f"{number} of the range cannot be added, such as {first.title}: {first.message}",
             remedy="Folded stacks cannot list what is left out: use format=svg or the summary, or another range.",
             details={"reason": first.reason},
         )
