@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,10 @@ async def writer(plane: ControlPlane) -> AsyncIterator[Writer]:
 def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Whatever a test did: its pipelines' pods hold nothing but the pipeline when it has ended."""
     yield
-    for pipeline in _find_pipelines(request.node):
-        for ordinal in pipeline.list_running():
-            pipeline.wait_untouched(ordinal)
+    running = [(each, ordinal) for each in _find_pipelines(request.node) for ordinal in each.list_running()]
+    with ThreadPoolExecutor() as threads:
+        for looked in [threads.submit(each.wait_untouched, ordinal) for each, ordinal in running]:
+            looked.result()
 
 
 def _find_pipelines(item: Any) -> list[Pipeline]:

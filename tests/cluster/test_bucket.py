@@ -248,7 +248,8 @@ def test_a_leader_that_was_paused_for_a_minute_ends_when_it_wakes_up(
     check_once(pair, server, target, name)
 
 
-@pytest.mark.parametrize("away_secs", [0, pytest.param(180, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+@pytest.mark.slow
+@pytest.mark.parametrize("away_secs", [0, pytest.param(180, marks=pytest.mark.timeout(600))])
 def test_recordings_go_on_while_the_bucket_is_away(
     away_secs: int, pair: Install, server: Server, target: Pipeline
 ) -> None:

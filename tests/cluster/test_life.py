@@ -90,7 +90,7 @@ def force_delete_pod(install: Install, node: Node) -> None:
 
 @pytest.mark.parametrize(
     "how",
-    [kill_operator, delete_pod, pytest.param(force_delete_pod, marks=pytest.mark.slow)],
+    [kill_operator, *(pytest.param(how, marks=pytest.mark.slow) for how in (delete_pod, force_delete_pod))],
     ids=lambda how: how.__name__,
 )
 def test_the_operator_is_replaced_during_a_recording(
