@@ -18,6 +18,8 @@ from samply_operator.errors import SettingsError
 
 Mode = Literal["Auto", "InPlace", "BringOwn", "Ephemeral", "Pipeline"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+Architecture = Literal["amd64", "arm64"]
+"""As the label kubernetes.io/arch has it."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 ChildBytes = Annotated[int, msgspec.Meta(ge=160 * 1024 * 1024)]
@@ -135,6 +137,8 @@ class Ephemeral(Base, frozen=True, rename="camel", forbid_unknown_fields=True):
     image: str = "samply-operator-samply:0.1.0"
     """The image of images/samply."""
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    architectures: tuple[Architecture, ...] = ("amd64",)
+    """Of the nodes that the image is built for: with both, it must be one image for both (a manifest list)."""
     max_per_pod: Positive = 20
     """Maximum number in a pod's lifetime: ephemeral containers cannot be removed from a pod."""
     start_deadline_secs: Seconds = 60

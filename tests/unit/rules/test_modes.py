@@ -25,6 +25,7 @@ EPHEMERAL = Settings()
 BRING = Settings(ephemeral=Ephemeral(enabled=False), bring_own=BringOwn(enabled=True))
 NEITHER = Settings(ephemeral=Ephemeral(enabled=False))
 ELSEWHERE = Settings(ephemeral=Ephemeral(namespaces=("other",)))
+BOTH_ARCHITECTURES = Settings(ephemeral=Ephemeral(architectures=("amd64", "arm64")), bring_own=BringOwn(enabled=True))
 
 AUTO = Situation("Auto", "here", ContainerFacts(arch="x86_64"), GO, GO)
 
@@ -56,6 +57,14 @@ AUTO = Situation("Auto", "here", ContainerFacts(arch="x86_64"), GO, GO)
         pytest.param(
             replace(AUTO, wanted="Ephemeral", facts=ContainerFacts(arch="aarch64")), EPHEMERAL,
             "UnsupportedArchitecture", id="ARM"
+        ),
+        pytest.param(
+            replace(AUTO, wanted="Ephemeral", facts=ContainerFacts(arch="aarch64")), BOTH_ARCHITECTURES,
+            "Ephemeral", id="ARM, of which there is an image"
+        ),
+        pytest.param(
+            replace(AUTO, wanted="BringOwn", facts=ContainerFacts(arch="aarch64")), BOTH_ARCHITECTURES,
+            "UnsupportedArchitecture", id="ARM, not in the operator's image"
         ),
         pytest.param(replace(AUTO, wanted="BringOwn"), EPHEMERAL, "ModeNotAllowed", id="bring own not allowed"),
         pytest.param(replace(AUTO, wanted="BringOwn"), BRING, "BringOwn", id="asked for bring own"),
@@ -147,6 +156,12 @@ def test_a_failure_of_an_explicit_mode_names_the_other_mode(
     assert (told == failure) == (words == "")
     assert modes.name_other_way(told, wanted, "here", "x86_64", settings) == told
     assert modes.name_other_way(failure, wanted, "here", "aarch64", settings) == failure
+
+
+def test_mode_ephemeral_is_named_on_arm64_too_if_its_image_is_for_that() -> None:
+    failure = failures.build_failure("SamplyNotFound", "It isn't.")
+    told = modes.name_other_way(failure, "InPlace", "here", "aarch64", BOTH_ARCHITECTURES)
+    assert "spec.mode" in told.remedy
 
 
 def test_settings_are_as_documented() -> None:

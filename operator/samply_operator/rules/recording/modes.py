@@ -7,6 +7,7 @@ if allowed, else InPlace with partial coverage, else the reason for the failure.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,12 +15,14 @@ from samply_operator.model.container import ContainerFacts
 from samply_operator.model.profile import Failure
 from samply_operator.rules.recording import failures
 from samply_operator.rules.recording.preflight import Verdict
-from samply_operator.settings import Settings
+from samply_operator.settings import Architecture, Settings
 
 Way = Literal["InPlace", "BringOwn", "Ephemeral"]
 
-OWN_ARCHES = frozenset({"x86_64", ""})
-"""Architectures of the project's samply; empty: unknown."""
+OPERATOR_ARCHITECTURES: tuple[Architecture, ...] = ("amd64",)
+"""Of the operator's image, whose samply mode BringOwn copies."""
+MACHINES: Mapping[Architecture, str] = {"amd64": "x86_64", "arm64": "aarch64"}
+"""What the kernel calls a Kubernetes architecture (`uname -m`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,13 @@ def _choose_ephemeral(situation: Situation, settings: Settings) -> Choice | Fail
         return situation.ephemeral_failure
     if not is_ephemeral_allowed(settings, situation.namespace):
         return failures.build_failure("ModeNotAllowed", f"Mode Ephemeral is not allowed in {situation.namespace}.")
-    return check_arch(situation.facts) or Choice("Ephemeral")
+    return check_arch(situation.facts, settings.ephemeral.architectures) or Choice("Ephemeral")
 
 
 def _choose_bring_own(situation: Situation, settings: Settings) -> Choice | Failure:
     if not settings.bring_own.enabled:
         return failures.build_failure("ModeNotAllowed", "Mode BringOwn is not allowed.")
-    refusal = refusal_of(situation.bring_own) or check_arch(situation.facts)
+    refusal = refusal_of(situation.bring_own) or check_arch(situation.facts, OPERATOR_ARCHITECTURES)
     if refusal is None and situation.facts is not None and situation.facts.is_noexec:
         refusal = failures.build_failure("NoWritableFolder", f"The folder {situation.facts.folder} is mounted noexec.")
     return refusal or Choice("BringOwn")
@@ -115,7 +118,9 @@ ALLOW_EPHEMERAL = "Allow mode Ephemeral for this namespace in the chart's values
 def name_other_way(failure: Failure, wanted: str, namespace: str, arch: str, settings: Settings) -> Failure:
     """For a request of one mode: suggest one that does not need what is missing. `arch` is the node's; empty:
     unknown."""
-    if wanted not in {"InPlace", "BringOwn"} or failure.reason not in _CURED_BY_EPHEMERAL or arch not in OWN_ARCHES:
+    if wanted not in {"InPlace", "BringOwn"} or failure.reason not in _CURED_BY_EPHEMERAL:
+        return failure
+    if not _runs_on(arch, settings.ephemeral.architectures):
         return failure
     allowed = is_ephemeral_allowed(settings, namespace)
     other = "Use mode Ephemeral (spec.mode), which needs nothing in the image." if allowed else ALLOW_EPHEMERAL
@@ -151,10 +156,15 @@ CURED_BY_ANOTHER = frozenset(
 """Failures of samply at its start for which another mode may work."""
 
 
-def check_arch(facts: ContainerFacts | None) -> Failure | None:
-    """Whether the project's samply can run there."""
-    if facts is None or facts.arch in OWN_ARCHES:
+def _runs_on(arch: str, architectures: Iterable[Architecture]) -> bool:
+    return not arch or arch in {MACHINES[each] for each in architectures}
+
+
+def check_arch(facts: ContainerFacts | None, architectures: Iterable[Architecture]) -> Failure | None:
+    """Whether an image of samply for `architectures` can run there."""
+    if facts is None or _runs_on(facts.arch, architectures):
         return None
+    built = " and ".join(MACHINES[each] for each in architectures)
     return failures.build_failure(
-        "UnsupportedArchitecture", f"The project's samply is built for x86_64; the node is {facts.arch}."
+        "UnsupportedArchitecture", f"The project's samply is built for {built}; the node is {facts.arch}."
     )
