@@ -55,10 +55,10 @@ def test_the_software_clock_is_there(level: int, answer: str, left: Left) -> Non
 
 
 def test_the_default_image_is_for_another_architecture(left: Left) -> None:
-    failure = modes.check_arch(left.facts("level2"), Settings().ephemeral.architectures)
+    failure = modes.check_machine(left.facts("level2"), modes.helper_machines(Settings()))
     assert failure is not None
     assert failure.reason == "UnsupportedArchitecture"
-    assert modes.check_arch(left.facts("level2"), ["arm64"]) is None
+    assert modes.check_machine(left.facts("level2"), ["aarch64"]) is None
 
 
 @pytest.mark.parametrize("row", ARM64_ROWS, ids=lambda row: row.id)

@@ -167,7 +167,7 @@ class Preparer:
         await ephemeral.start(pod)
         entry = pod.entry
         facts = await self._gather(entry)
-        if (unsupported := modes.check_arch(facts, self._settings.ephemeral.architectures)) is not None:
+        if (unsupported := modes.check_machine(facts, modes.helper_machines(self._settings))) is not None:
             failures.raise_failure(unsupported)
         if pod_limits.is_memory_limited(self._raw):
             facts = preflight_estimates.share_memory(facts)

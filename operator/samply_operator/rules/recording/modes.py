@@ -7,6 +7,7 @@ if allowed, else InPlace with partial coverage, else the reason for the failure.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,10 +20,10 @@ from samply_operator.settings import Architecture, Settings
 
 Way = Literal["InPlace", "BringOwn", "Ephemeral"]
 
-OPERATOR_ARCHITECTURES: tuple[Architecture, ...] = ("amd64",)
-"""Of the operator's image, whose samply mode BringOwn copies."""
 MACHINES: Mapping[Architecture, str] = {"amd64": "x86_64", "arm64": "aarch64"}
 """What the kernel calls a Kubernetes architecture (`uname -m`)."""
+OPERATOR_MACHINE = platform.machine()
+"""That of the operator's own image, whose samply mode BringOwn copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,13 @@ def _choose_ephemeral(situation: Situation, settings: Settings) -> Choice | Fail
         return situation.ephemeral_failure
     if not is_ephemeral_allowed(settings, situation.namespace):
         return failures.build_failure("ModeNotAllowed", f"Mode Ephemeral is not allowed in {situation.namespace}.")
-    return check_arch(situation.facts, settings.ephemeral.architectures) or Choice("Ephemeral")
+    return check_machine(situation.facts, helper_machines(settings)) or Choice("Ephemeral")
 
 
 def _choose_bring_own(situation: Situation, settings: Settings) -> Choice | Failure:
     if not settings.bring_own.enabled:
         return failures.build_failure("ModeNotAllowed", "Mode BringOwn is not allowed.")
-    refusal = refusal_of(situation.bring_own) or check_arch(situation.facts, OPERATOR_ARCHITECTURES)
+    refusal = refusal_of(situation.bring_own) or check_machine(situation.facts, [OPERATOR_MACHINE])
     if refusal is None and situation.facts is not None and situation.facts.is_noexec:
         refusal = failures.build_failure("NoWritableFolder", f"The folder {situation.facts.folder} is mounted noexec.")
     return refusal or Choice("BringOwn")
@@ -120,7 +121,7 @@ def name_other_way(failure: Failure, wanted: str, namespace: str, arch: str, set
     unknown."""
     if wanted not in {"InPlace", "BringOwn"} or failure.reason not in _CURED_BY_EPHEMERAL:
         return failure
-    if not _runs_on(arch, settings.ephemeral.architectures):
+    if not _runs_on(arch, helper_machines(settings)):
         return failure
     allowed = is_ephemeral_allowed(settings, namespace)
     other = "Use mode Ephemeral (spec.mode), which needs nothing in the image." if allowed else ALLOW_EPHEMERAL
@@ -156,15 +157,20 @@ CURED_BY_ANOTHER = frozenset(
 """Failures of samply at its start for which another mode may work."""
 
 
-def _runs_on(arch: str, architectures: Iterable[Architecture]) -> bool:
-    return not arch or arch in {MACHINES[each] for each in architectures}
+def helper_machines(settings: Settings) -> list[str]:
+    """Those that the helper's image is built for, as `uname -m` names them."""
+    return [MACHINES[each] for each in settings.ephemeral.architectures]
 
 
-def check_arch(facts: ContainerFacts | None, architectures: Iterable[Architecture]) -> Failure | None:
-    """Whether an image of samply for `architectures` can run there."""
-    if facts is None or _runs_on(facts.arch, architectures):
+def _runs_on(machine: str, machines: Iterable[str]) -> bool:
+    return not machine or machine in machines
+
+
+def check_machine(facts: ContainerFacts | None, machines: Iterable[str]) -> Failure | None:
+    """Whether a samply built for `machines` can run there."""
+    if facts is None or _runs_on(facts.arch, machines):
         return None
-    built = " and ".join(MACHINES[each] for each in architectures)
+    built = " and ".join(machines)
     return failures.build_failure(
         "UnsupportedArchitecture", f"The project's samply is built for {built}; the node is {facts.arch}."
     )
