@@ -76,6 +76,13 @@ def ensure(layout: Layout) -> bool:
     return True
 
 
+def write_node(layout: Layout, node: str, path: Path) -> None:
+    """A kubeconfig file for the kubelet of another node."""
+    certificate = Certificate(f"kubelet-{node}", f"/O=system:nodes/CN=system:node:{node}")
+    _make_certificate(layout.pki, certificate)
+    _write_kubeconfig(layout, certificate.name, path)
+
+
 def _is_valid(layout: Layout) -> bool:
     if not (layout.pki / "complete").exists() or not layout.kubeconfig.exists():
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
@@ -22,25 +23,38 @@ ORDER = (
 )
 
 
-def write_files(layout: Layout, cni_bin: Path) -> None:
-    """Render hack/native/config into the state folder."""
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What tells one node's configuration from another's."""
+
+    name: str
+    address: str
+
+
+OWN = Node(names.NODE, names.NODE_ADDRESS)
+"""The one on this machine."""
+
+
+def write_files(layout: Layout, cni_bin: Path, target: Path | None = None, node: Node = OWN) -> None:
+    """Render hack/native/config into the state folder, or for another node into `target`."""
+    target = target or layout.config
     values = {
         "state": layout.state,
         "run": layout.run,
         "bin": layout.bin,
         "cni_bin": cni_bin,
-        "node": names.NODE,
-        "node_address": names.NODE_ADDRESS,
+        "node": node.name,
+        "node_address": node.address,
         "pod_range": names.POD_RANGE,
         "bridge": names.BRIDGE,
         "network": names.NETWORK,
         "pause_image": names.PAUSE_IMAGE,
     }
-    (layout.config / "cni").mkdir(parents=True, exist_ok=True)
+    (target / "cni").mkdir(parents=True, exist_ok=True)
     for source in sorted((HERE / "config").iterdir()):
-        folder = layout.config / "cni" if source.suffix == ".conflist" else layout.config
+        folder = target / "cni" if source.suffix == ".conflist" else target
         _write_if_changed(folder / source.name, Template(source.read_text()).substitute(values))
-    _write_if_changed(layout.config / "resolv.conf", "")
+    _write_if_changed(target / "resolv.conf", "")
 
 
 def _write_if_changed(path: Path, text: str) -> None:
@@ -49,8 +63,8 @@ def _write_if_changed(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def build_programs(layout: Layout) -> dict[str, Program]:
-    programs = (_etcd(layout), _api_server(layout), *_controllers(layout), *_node_programs(layout))
+def build_programs(layout: Layout, node: Node = OWN) -> dict[str, Program]:
+    programs = (_etcd(layout), _api_server(layout), *_controllers(layout), *_node_programs(layout, node))
     return {program.name: program for program in programs}
 
 
@@ -126,14 +140,14 @@ def _identity(layout: Layout, name: str) -> list[object]:
     ]
 
 
-def _node_programs(layout: Layout) -> tuple[Program, ...]:
+def _node_programs(layout: Layout, node: Node) -> tuple[Program, ...]:
     config, authority = layout.config, layout.pki / "ca.crt"
     kubelet = [
         layout.bin / "kubelet",
         f"--config={config}/kubelet.yaml",
         f"--kubeconfig={layout.kubeconfig_of('kubelet')}",
-        f"--hostname-override={names.NODE}",
-        f"--node-ip={names.NODE_ADDRESS}",
+        f"--hostname-override={node.name}",
+        f"--node-ip={node.address}",
         f"--root-dir={layout.state}/kubelet",
         f"--cert-dir={layout.state}/kubelet/pki",
     ]

@@ -20,6 +20,12 @@ def import_archive(layout: Layout, archive: Path) -> None:
     _run([str(part) for part in command])
 
 
+def export_archive(layout: Layout, archive: Path, *images: str) -> None:
+    """Of images that the cluster has."""
+    command = [layout.bin / "ctr", "-a", layout.socket, "-n", "k8s.io", "images", "export", archive, *images]
+    _run([str(part) for part in command])
+
+
 def list_images(layout: Layout) -> set[str]:
     listing = _run([str(layout.bin / "ctr"), "-a", str(layout.socket), "-n", "k8s.io", "images", "ls", "-q"])
     return set(listing.split())

@@ -283,9 +283,9 @@ ROWS = (
 )
 
 
-def build_pod(kind: str) -> dict[str, Any]:
+def build_pod(kind: str, found: Kind | None = None) -> dict[str, Any]:
     """Ordinal 0 of a pipeline that is named for its kind."""
-    found = KINDS[kind]
+    found = found or KINDS[kind]
     container: dict[str, Any] = {
         "name": "pipeline",
         "image": found.image,

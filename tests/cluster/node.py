@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from cluster.pipelines import BARE_IMAGE
 from support import kubectl
@@ -30,8 +32,10 @@ done
 @dataclass(frozen=True)
 class Node:
     namespace: str
+    place: Mapping[str, Any] = field(default_factory=dict)
+    """Added to the pod's spec: which node it is."""
 
-    def start(self) -> None:
+    def start(self, timeout: int = 60) -> None:
         container = {
             "name": "hand",
             "image": BARE_IMAGE,
@@ -44,10 +48,18 @@ class Node:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": POD},
-            "spec": {"hostPID": True, "terminationGracePeriodSeconds": 0, "containers": [container]},
+            "spec": {"hostPID": True, "terminationGracePeriodSeconds": 0, "containers": [container], **self.place},
         }
         kubectl.succeed("-n", self.namespace, "create", "-f", "-", body=body)
-        done = kubectl.run("-n", self.namespace, "wait", f"pod/{POD}", "--for=condition=Ready", "--timeout=60s")
+        done = kubectl.run(
+            "-n",
+            self.namespace,
+            "wait",
+            f"pod/{POD}",
+            "--for=condition=Ready",
+            f"--timeout={timeout}s",
+            timeout=timeout + 10,
+        )
         assert done.returncode == 0, kubectl.run("-n", self.namespace, "describe", "pod", POD).stdout
 
     def run(self, script: str, *arguments: str) -> str:
