@@ -34,8 +34,8 @@ SECS, RATE_HZ = 10, 50
 HEADING = "A node with cgroup v2"
 INTRO = f"""\
 Written by `tests/vm/test_node.py` (`SAMPLY_WRITE_MATRIX=1`) from what it saw on an emulated node of two CPUs with
-Debian 12's kernel (6.1, x86_64) and cgroup v2: SamplyProfiles, carried out by the operator through a real kubelet, containerd
-and runc. Recordings of {SECS} s at {RATE_HZ} Hz. The coverage says nothing about a real node.
+Debian 12's kernel (6.1, x86_64) and cgroup v2: SamplyProfiles, carried out by the operator through a real kubelet,
+containerd and runc. Recordings of {SECS} s at {RATE_HZ} Hz. The coverage says nothing about a real node.
 
 | pod | paranoid | mode | what came | coverage | throttled |
 | --- | --- | --- | --- | --- | --- |
