@@ -31,6 +31,8 @@ PLACE: Mapping[str, Any] = {"nodeName": NODE, "hostNetwork": True, "tolerations"
 READY_SECS, POD_SECS, RECORDING_SECS = 900, 300, 600
 """Emulated, all takes long."""
 SECS, RATE_HZ = 10, 50
+LOADS = {"half": "40"}
+"""Percent of a CPU for each worker, if not 10: a busy pod slows down all else on the node, an exec most of all."""
 HEADING = "A node with cgroup v2"
 INTRO = f"""\
 Written by `tests/vm/test_node.py` (`SAMPLY_WRITE_MATRIX=1`) from what it saw on an emulated node of two CPUs with
@@ -149,6 +151,7 @@ def fetch(kind: str, place: str, hand: Node, specimens: dict[str, Specimen]) -> 
         specimens.clear()
         body = matrix.build_pod(kind, KINDS[kind])
         body["spec"] |= PLACE
+        body["spec"]["containers"][0]["env"] = [{"name": "DEMO_LOAD", "value": LOADS.get(kind, "10")}]
         kubectl.succeed("-n", place, "create", "-f", "-", body=body)
         specimens[kind] = Specimen(Pipeline(place, kind, kind, replicas=1), hand)
         pod = f"pod/{kind}-0"
