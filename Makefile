@@ -75,7 +75,7 @@ test-slow: ## cluster tests that take minutes, which make test leaves out
 	@hack/test slow
 
 .PHONY: test-vm
-test-vm: venv ## on Debian's kernel with cgroup v2, in an emulated machine: up to 20 min
+test-vm: venv ## on Debian's kernel with cgroup v2 and arm64, in emulated machines: up to 40 min; with KUBECONFIG also as a node
 	@$(PY) -m pytest -q tests/vm
 
 .PHONY: demo
