@@ -21,20 +21,19 @@ export function readFilters(params: URLSearchParams): Filters {
     return isValid(text) ? text : "";
   };
   const isDay = (text: string) => startOf(text) !== "";
-  const from = read("from", isDay);
   return {
     state: read("state", (text) => Object.hasOwn(STATES, text)),
     ordinal: read("ordinal", (text) => /^\d{1,9}$/.test(text)),
     search: (params.get("q") ?? "").slice(0, 200),
-    from,
-    to: read("to", (text) => isDay(text) && text >= from),
+    from: read("from", isDay),
+    to: read("to", isDay),
   };
 }
 
-/** As the API asks for it. */
+/** As the API asks for it: without an end that is before the beginning, as while a year is being typed. */
 export function buildQuery({ state, ordinal, search, from, to }: Filters): Record<string, string> {
   // eslint-disable-next-line no-control-regex
-  return { state, ordinal, search: search.replace(/[\u0000-\u001f]/g, " ").trim(), since: startOf(from), until: startOf(to, 1) };
+  return { state, ordinal, search: search.replace(/[\u0000-\u001f]/g, " ").trim(), since: startOf(from), until: to >= from ? startOf(to, 1) : "" };
 }
 
 /** When a day begins here, or one so many days after it. */

@@ -10,27 +10,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, KubeUnavailable
+from samply_operator.errors import KubeDenied, KubeError, KubeForbidden, KubeNotFound, KubeUnavailable
 
 REACH = "Check --context, --kubeconfig and the login, for example with: kubectl version."
 PERMISSION = "Your account needs this permission: see docs/security.md."
+DENIED = "A quota, policy or webhook of the cluster refuses it: change the request, or ask who manages the cluster."
+INSTALL = "Install the operator, or choose its cluster: --context."
 NEEDLES: tuple[tuple[str, type[KubeError], str], ...] = (
+    ("exceeded quota", KubeDenied, DENIED),
+    ("denied the request", KubeDenied, DENIED),
+    ("denied request", KubeDenied, DENIED),  # a ValidatingAdmissionPolicy
+    ("violates PodSecurity", KubeDenied, DENIED),
     ("(NotFound)", KubeNotFound, "Check the name and --namespace."),
-    (
-        "the server doesn't have a resource type",
-        KubeNotFound,
-        "Install the operator, or choose its cluster: --context.",
-    ),
+    ("the server doesn't have a resource type", KubeNotFound, INSTALL),
+    ("no matches for kind", KubeNotFound, INSTALL),
     ("(Forbidden)", KubeForbidden, PERMISSION),
     ("was refused", KubeUnavailable, REACH),
     ("Unable to connect", KubeUnavailable, REACH),
-    ("Error from server (", KubeError, ""),
+    ("Error from server", KubeError, ""),
     (" is invalid: ", KubeError, ""),
     ("", KubeError, REACH),
 )
 """What kubectl says, and the cure where it is known. The first that fits counts."""
 NOISE = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^]]+\] |Warning: ")
 """How lines of its log begin, which come before what it says of an error."""
+PREFIX = re.compile(r"Error from server:? ")
 MAX_LINES = 5
 
 
@@ -83,7 +87,7 @@ class Kubectl:
                     said += line
                 if found is None:
                     raise KubeUnavailable(
-                        f"port-forward to service/{service} in {namespace}: {pick(said) or 'no answer'}",
+                        f"port-forward to service/{service} in {namespace}: {end_sentence(pick(said) or 'no answer')}",
                         remedy=_find_needle(said)[2],
                     )
                 yield int(found[1])
@@ -98,11 +102,16 @@ def pick(text: str) -> str:
     return "\n".join((plain or [NOISE.sub("", line) for line in lines[-1:]])[-MAX_LINES:])[:500]
 
 
+def end_sentence(text: str) -> str:
+    """With the period that kubectl leaves out: a remedy follows."""
+    return text if not text or text[-1] in ".!?" else f"{text}."
+
+
 def _find_needle(text: str) -> tuple[str, type[KubeError], str]:
     return next(each for each in NEEDLES if each[0] in text)
 
 
 def _build_error(text: str) -> KubeError:
     _, kind, remedy = _find_needle(text)
-    said = pick(text).removeprefix("Error from server ")
-    return kind(said or "kubectl failed without a message.", remedy=remedy)
+    said = PREFIX.sub("", pick(text))
+    return kind(end_sentence(said) or "kubectl failed without a message.", remedy=remedy)

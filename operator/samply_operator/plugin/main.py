@@ -231,7 +231,8 @@ class Plugin:
             body = objects.build_body(replace(spec, ordinal=ordinal))
             said = self.kubectl.run("--namespace", self.namespace, "create", "-f", "-", "-o", "json", body=body)
             made.append(json.loads(said))
-            self.made.append(body["metadata"]["name"])
+            if not spec.preflight_only:
+                self.made.append(body["metadata"]["name"])
         return made
 
     def _find_ordinals(self, pipeline: str) -> list[int]:

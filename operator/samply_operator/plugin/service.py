@@ -119,10 +119,12 @@ class ServiceClient:
                 response = connection.getresponse()
                 if response.status != 200:
                     raise _build_refusal(response.status, response.read(PIECE))
+                size = 0
                 while piece := response.read(PIECE):
+                    size += len(piece)
                     yield piece
                 if response.length:
-                    raise http.client.IncompleteRead(b"", response.length)
+                    raise http.client.HTTPException(f"{response.length} bytes are missing after {size}")
             except (OSError, http.client.HTTPException) as error:
                 raise SamplyOperatorError(
                     f"The connection to the service broke: {display_names.clean(str(error))}.", remedy=BROKEN
@@ -145,10 +147,13 @@ class ServiceClient:
         return self._save(f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}/profile", out)
 
     def fetch_operators(self, pipeline: str, profile_id: str, out: Path) -> None:
-        """Save Feldera's names of the operators. A service of an earlier release has none."""
+        """Save Feldera's names of the operators. A service that refuses them has none: an earlier release."""
         path = f"/v0/pipelines/{quote(pipeline, safe='')}/samply_profiles/{profile_id}/operators"
-        with contextlib.suppress(SamplyOperatorError):
+        try:
             out.write_bytes(self._read(path))
+        except SamplyOperatorError as error:
+            if "status" not in error.details:
+                raise
 
     def export(self, pipeline: str, namespace: str, limit: int, out: Path) -> int:
         """Save the support bundle; returns its size."""
@@ -165,8 +170,9 @@ def understood() -> Iterator[None]:
     try:
         yield
     except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
+        what = "it has another form" if isinstance(error, KeyError | TypeError) else json_errors.describe(error)
         raise SamplyOperatorError(
-            f"The service's answer is not understood: {json_errors.describe(error)}.",
+            f"The service's answer is not understood: {what}.",
             remedy="Check that --service is the samply-operator's, and that both have the same version.",
         ) from error
 
@@ -176,7 +182,9 @@ def _build_refusal(status: int, body: bytes) -> SamplyOperatorError:
         message = str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
         message = ""
-    return SamplyOperatorError(f"The service answered {status}. {message}".strip(), remedy=CURES.get(status, ""))
+    return SamplyOperatorError(
+        f"The service answered {status}. {message}".strip(), remedy=CURES.get(status, ""), details={"status": status}
+    )
 
 
 def parse_token(text: str) -> str:

@@ -158,6 +158,23 @@ def test_a_file_that_cannot_be_saved(
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"what was there"]
 
 
+def test_a_service_without_names_of_operators_is_not_one_that_is_gone(tmp_path: Path) -> None:
+    out = tmp_path / "operators.json"
+    with serve(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as client:
+        client.fetch_operators("orders", "id", out)
+    assert not out.exists()
+    with serve(None) as client, pytest.raises(SamplyOperatorError, match=BROKE):
+        client.fetch_operators("orders", "id", out)
+
+
+def test_a_download_that_ends_early_says_how_much_came() -> None:
+    with (
+        serve(build_answer(b"12345", more=7)) as client,
+        pytest.raises(SamplyOperatorError, match=r"7 bytes .* after 5"),
+    ):
+        client.read_view("/", {})
+
+
 def test_saving_leaves_the_users_own_files(tmp_path: Path) -> None:
     """Also those named as its temporary file could be."""
     (tmp_path / "a.zip.part").write_bytes(b"mine")
@@ -177,7 +194,14 @@ LOG = 'E1129 19:31:11.343432     123 memcache.go:265] "Unhandled Error" err="no 
         ("W1129 19:31:11.3     1 a.go:1] b\nUnable to connect to the server: EOF", "Unable to connect", "--context"),
         ('error: context "x" does not exist', "error: context", "--context"),
         ('Error from server (NotFound): services "x" not found', '(NotFound): services "x"', "--namespace"),
-        ('Error from server (Forbidden): "x" is forbidden', '(Forbidden): "x" is', "docs/security.md"),
+        ('Error from server (Forbidden): "x" is forbidden', '(Forbidden): "x" is forbidden.', "docs/security.md"),
+        (
+            'Error from server (Forbidden): "x" is forbidden: exceeded quota: q',
+            '(Forbidden): "x" is',
+            "A quota, policy",
+        ),
+        ('Error from server: admission webhook "w" denied the request: no', 'admission webhook "w"', "A quota, policy"),
+        ('resource mapping not found: no matches for kind "SamplyProfile"', "resource mapping", "Install the operator"),
         ('The SamplyProfile "x" is invalid: \n* spec: Invalid\n* more', 'The SamplyProfile "x" is', ""),
         ("Warning: old\nError from server (BadRequest): a webhook said no", "(BadRequest): a webhook", ""),
         ("", "kubectl failed without a message.", "--context"),
@@ -197,8 +221,9 @@ def test_an_error_of_kubectl_is_its_message_without_its_log(
     assert bool(remedy) is bool(caught.value.remedy)
     with pytest.raises(KubeError) as caught, kubectl.forward("tools", "so", 80):
         pass
-    assert message.partition(": ")[2] in caught.value.message
+    assert message.partition("): ")[2] in caught.value.message
     assert "memcache" not in caught.value.message
+    assert remedy in caught.value.remedy
 
 
 def test_a_port_is_found_after_lines_of_a_log(tmp_path: Path) -> None:

@@ -30,6 +30,29 @@ BOTH_ARCHITECTURES = Settings(ephemeral=Ephemeral(architectures=("amd64", "arm64
 AUTO = Situation("Auto", "here", ContainerFacts(arch="x86_64"), GO, GO)
 
 
+@pytest.fixture(autouse=True)
+def operator_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the tests run on."""
+    monkeypatch.setattr(modes, "OPERATOR_MACHINE", "x86_64")
+
+
+def test_an_operator_on_arm64_brings_its_samply_there_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modes, "OPERATOR_MACHINE", "aarch64")
+    asked = replace(AUTO, wanted="BringOwn", facts=ContainerFacts(arch="aarch64"))
+    assert modes.choose(asked, BOTH) == Choice("BringOwn")
+    refused = modes.choose(replace(asked, facts=AUTO.facts), BOTH)
+    assert isinstance(refused, Failure)
+    assert refused.reason == "UnsupportedArchitecture"
+
+
+def test_samply_for_another_machine_is_cured_by_a_helper_for_both() -> None:
+    refused = modes.choose(replace(AUTO, wanted="BringOwn", facts=ContainerFacts(arch="aarch64")), BOTH_ARCHITECTURES)
+    assert isinstance(refused, Failure)
+    said = modes.name_other_way(refused, "BringOwn", "here", "aarch64", BOTH_ARCHITECTURES)
+    assert "Use mode Ephemeral" in said.remedy
+    assert modes.name_other_way(refused, "BringOwn", "here", "aarch64", BOTH) == refused
+
+
 @pytest.mark.parametrize(
     ("situation", "settings", "way"),
     [

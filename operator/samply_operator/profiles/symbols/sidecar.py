@@ -19,7 +19,7 @@ from samply_operator.profiles.format import json_text, source
 from samply_operator.profiles.format.profile import Lib
 
 MAX_SIDECAR_BYTES = 512 << 20
-SIDECAR = "Symbols are in the *.syms.json that samply writes beside a profile, which can be used without: by addresses."
+SIDECAR = "Name the *.syms.json that samply wrote beside the profile, or none: functions then appear as addresses."
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ async def finish(
     except UnreadableSymbols as error:
         # The profile itself may be valid: samply writes it first.
         found = await finish(context, entry, raw, None, window_secs)
-        return replace(found, warnings=(f"Without names: {error}", *found.warnings))
+        return replace(found, warnings=(f"Without names: {error.message}", *found.warnings))
     except ProfileError as error:
         await asyncio.to_thread(baked.unlink, missing_ok=True)
         if await asyncio.to_thread(is_half, raw):

@@ -31,8 +31,8 @@ REMEDIES: dict[str, str] = {
     "ImagePullFailed": "Make the image of config.ephemeral.image reachable from the node, with the pod's "
     "imagePullSecrets.",
     "EphemeralTimeout": "The ephemeral container did not start in time: check kubectl describe pod and the node.",
-    "UnsupportedArchitecture": "Install samply for this architecture in the pipeline's image (mode InPlace), or use a "
-    "helper image for both (docs/install.md, arm64).",
+    "UnsupportedArchitecture": "Install samply for this architecture in the pipeline's image (mode InPlace), or build "
+    "the helper's image for it and set config.ephemeral.architectures (docs/install.md, arm64).",
     "UserNamespace": "Run the pipeline's pod without hostUsers: false.",
     "AmbiguousProcess": "Set spec.process to the name or PID of one of them.",
     "OpenFiles": "Raise the container's limit of open files, or reduce the number of threads.",

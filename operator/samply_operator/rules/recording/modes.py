@@ -132,6 +132,7 @@ def name_other_way(failure: Failure, wanted: str, namespace: str, arch: str, set
 
 _CURED_BY_EPHEMERAL = frozenset(
     {
+        "UnsupportedArchitecture",
         "LockedMemory",
         "NoShell",
         "NoWritableFolder",
