@@ -25,7 +25,7 @@ def plan(cache: Path, *, has_docker: bool, clients: tuple[str, ...] = CLIENTS) -
     for name in ("docker", *clients):
         (tools / name).write_text(f"#!/bin/sh\nexit {0 if has_docker else 1}\n")
         (tools / name).chmod(0o755)
-    for name in ("bash", "dirname"):
+    for name in ("bash", "dirname", "cat", "sha256sum", "cut"):
         (tools / name).symlink_to(shutil.which(name) or name)
     environment = {**os.environ, "SAMPLY_OPERATOR_CACHE": str(cache), "PATH": str(tools)}
     command = [str(REPOSITORY / "hack" / "demo"), "plan"]
@@ -47,14 +47,19 @@ def test_what_one_of_the_clients_costs(tmp_path: Path) -> None:
     assert found["programs"] == "150 s"
 
 
-def test_later(tmp_path: Path) -> None:
-    """What is in the cache takes no time."""
+@pytest.mark.parametrize(("is_current", "programs"), [(True, "0 s"), (False, "840 s")])
+def test_later(is_current: bool, programs: str, tmp_path: Path) -> None:
+    """What is in the cache takes no time, if it is of this version."""
+    command = [str(REPOSITORY / "hack" / "native" / "build"), "--key"]
+    key = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "kubelet").touch(mode=0o755)
+    for name in ("kubelet", "ctr"):
+        (tmp_path / "bin" / name).touch(mode=0o755)
+        (tmp_path / "bin" / f".{name}").write_text(key if is_current else "of another version")
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "samply-operator-samply-dev.buildah").touch()
     found = plan(tmp_path, has_docker=False)
-    assert (found["programs"], found["images"]) == ("0 s", "5 s")
+    assert (found["programs"], found["images"]) == (programs, "5 s")
 
 
 def test_a_long_build_says_that_it_goes_on(

@@ -108,6 +108,17 @@ def test_a_program_that_is_gone_is_built_again(machine: Machine) -> None:
     assert [command.split()[-1].rpartition("/")[2] for command in machine.commands()] == ["ctr"]
 
 
+def test_what_an_older_layout_or_a_killed_build_left_goes(machine: Machine) -> None:
+    machine.build()
+    old = machine.folder / "cache" / "bin" / ".kubernetes-9ef6f485bd44"
+    old.touch()
+    (machine.folder / "cache" / "out.abcdef").mkdir()
+    assert machine.build().returncode == 0
+    assert not old.exists()
+    assert not list((machine.folder / "cache").glob("out.*"))
+    assert machine.commands() == []
+
+
 def test_a_failure_shows_the_error_alone(machine: Machine) -> None:
     """Packages that were compiled meanwhile are in the log after it."""
     (machine.folder / "log.broken").touch()

@@ -37,6 +37,23 @@ def test_waits_for_all(tmp_path: Path) -> None:
     assert (tmp_path / "late").exists()
 
 
+def test_two_that_end_at_once(tmp_path: Path) -> None:
+    """Both are over before the first is asked for."""
+    pids = [tmp_path / "first", tmp_path / "second"]
+    commands = [f"echo $$ >{pid}; until [ -e {tmp_path}/go ]; do sleep 0.02; done" for pid in pids]
+    with subprocess.Popen([SCRIPT, *commands], stderr=subprocess.PIPE, text=True) as running:
+        found = [read_pid(pid) for pid in pids]
+        running.send_signal(signal.SIGSTOP)
+        (tmp_path / "go").touch()
+        deadline = time.monotonic() + 30
+        while any(is_running(pid) for pid in found):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        running.send_signal(signal.SIGCONT)
+        _, said = running.communicate(timeout=60)
+    assert (running.returncode, said) == (0, "")
+
+
 def test_one_that_fails_ends_the_others(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     until_there = f"until [ -s {pid} ]; do sleep 0.05; done; exit 7"

@@ -93,7 +93,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One that runs already is used."""
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("needs the native cluster, with the images, and its KUBECONFIG: docs/development/cluster.md")
-    if NODE in kubectl.succeed("get", "nodes", "-o", "name"):
+    if f"{NODE} Ready" in " ".join(kubectl.succeed("get", "nodes", "--no-headers").split()):
         yield
         return
     out = tmp_path_factory.mktemp("node")
