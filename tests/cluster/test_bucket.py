@@ -15,7 +15,7 @@ import pytest
 from cluster import pipelines, profiles, release
 from cluster.node import Node
 from cluster.pipelines import Pipeline
-from cluster.release import Install
+from cluster.release import Answer, Install
 from samply_operator.rules import leadership, times
 from samply_operator.store.bucket import names
 from support import buckets, kubectl
@@ -142,6 +142,10 @@ def list_pods(install: Install) -> list[str]:
     return [item["metadata"]["name"] for item in items if "deletionTimestamp" not in item["metadata"]]
 
 
+def hash_body(answer: Answer) -> str:
+    return hashlib.sha256(answer.body).hexdigest()
+
+
 def check_once(install: Install, server: Server, target: Pipeline, name: str, *pods: str) -> None:
     """It is stored once and whole, and served by each of these pods, or by all."""
     status = profiles.wait_succeeded(target, name, timeout=90)["status"]
@@ -151,8 +155,12 @@ def check_once(install: Install, server: Server, target: Pipeline, name: str, *p
     assert files == [names.build_file(uid, status["profile"]["sha256"])]
     for pod in pods or list_pods(install):
         with install.open_with_key(pod=pod) as service:
-            served = service.stored(target.name, uid, "/profile")
-        assert hashlib.sha256(served.body).hexdigest() == status["profile"]["sha256"], pod
+            # A standby that has not seen it yet looks for as long as a request may take: less than a slow server needs.
+            kubectl.poll(
+                lambda: hash_body(service.stored(target.name, uid, "/profile")) == status["profile"]["sha256"],
+                timeout=30,
+                what=lambda: f"{pod} serves it: {service.stored(target.name, uid, '/profile')}"[:500],  # noqa: B023
+            )
 
 
 @pytest.mark.parametrize(
