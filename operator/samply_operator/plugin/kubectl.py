@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from samply_operator.errors import KubeDenied, KubeError, KubeForbidden, KubeNotFound, KubeUnavailable
+from samply_operator.kube import faults
 
 REACH = "Check --context, --kubeconfig and the login, for example with: kubectl version."
 PERMISSION = "Your account needs this permission: see docs/security.md."
 DENIED = "A quota, policy or webhook of the cluster refuses it: change the request, or ask who manages the cluster."
 INSTALL = "Install the operator, or choose its cluster: --context."
 NEEDLES: tuple[tuple[str, type[KubeError], str], ...] = (
-    ("exceeded quota", KubeDenied, DENIED),
-    ("denied the request", KubeDenied, DENIED),
-    ("denied request", KubeDenied, DENIED),  # a ValidatingAdmissionPolicy
-    ("violates PodSecurity", KubeDenied, DENIED),
     ("(NotFound)", KubeNotFound, "Check the name and --namespace."),
     ("the server doesn't have a resource type", KubeNotFound, INSTALL),
     ("no matches for kind", KubeNotFound, INSTALL),
@@ -108,6 +105,8 @@ def end_sentence(text: str) -> str:
 
 
 def _find_needle(text: str) -> tuple[str, type[KubeError], str]:
+    if faults.is_of_admission(403 if "(Forbidden)" in text else 0, text):
+        return ("", KubeDenied, DENIED)
     return next(each for each in NEEDLES if each[0] in text)
 
 

@@ -200,6 +200,12 @@ LOG = 'E1129 19:31:11.343432     123 memcache.go:265] "Unhandled Error" err="no 
             '(Forbidden): "x" is',
             "A quota, policy",
         ),
+        ('Error from server (Forbidden): "x" is forbidden: maximum cpu is 1', '(Forbidden): "x" is', "A quota, policy"),
+        (
+            'Error from server (Forbidden): pods is forbidden: User "u" cannot get',
+            "(Forbidden): pods",
+            "docs/security.md",
+        ),
         ('Error from server: admission webhook "w" denied the request: no', 'admission webhook "w"', "A quota, policy"),
         ('resource mapping not found: no matches for kind "SamplyProfile"', "resource mapping", "Install the operator"),
         ('The SamplyProfile "x" is invalid: \n* spec: Invalid\n* more', 'The SamplyProfile "x" is', ""),
