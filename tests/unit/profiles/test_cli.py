@@ -108,7 +108,7 @@ def test_a_profile_as_the_sidecar_is_recognized(raw: Path, tmp_path: Path, capfd
     out = str(tmp_path / "out")
     assert profile_commands.main(["bake", str(raw), "--symbols", str(raw), "--out", out]) == 1
     said = capfd.readouterr().err
-    assert said.startswith("The file with the symbols is a profile. Symbols are in the *.syms.json")
+    assert said.startswith("The file with the symbols is a profile. Name the *.syms.json")
 
 
 @pytest.mark.parametrize(
