@@ -50,10 +50,12 @@ def test_what_one_of_the_clients_costs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("is_current", "programs"), [(True, "0 s"), (False, "840 s")])
 def test_later(is_current: bool, programs: str, tmp_path: Path) -> None:
     """What is in the cache takes no time, if it is of this version."""
-    command = [str(REPOSITORY / "hack" / "native" / "build"), "--key"]
-    key = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    build = [str(REPOSITORY / "hack" / "native" / "build")]
+    environment = os.environ | {"SAMPLY_OPERATOR_CACHE": str(tmp_path)}
+    key = subprocess.run([*build, "--key"], capture_output=True, text=True, check=True).stdout
+    missing = subprocess.run([*build, "--missing"], capture_output=True, text=True, check=True, env=environment).stdout
     (tmp_path / "bin").mkdir()
-    for name in ("kubelet", "ctr"):
+    for name in missing.split():
         (tmp_path / "bin" / name).touch(mode=0o755)
         (tmp_path / "bin" / f".{name}").write_text(key if is_current else "of another version")
     (tmp_path / "images").mkdir()

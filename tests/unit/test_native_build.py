@@ -85,6 +85,14 @@ def test_all_are_built_once(machine: Machine) -> None:
     assert machine.log.read_text() == ""
 
 
+def test_what_is_missing(machine: Machine) -> None:
+    assert set(machine.build("--missing").stdout.split()) == ALL
+    machine.build("helm")
+    assert set(machine.build("--missing").stdout.split()) == ALL - {"helm"}
+    machine.build()
+    assert machine.build("--missing").stdout == ""
+
+
 def test_both_lists_have_the_same_versions() -> None:
     """But for the kubelet's interface to containerd."""
     folder = SCRIPT.parent / "go"
