@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,15 @@ for group in $(grep -ls "$1" /proc/[0-9]*/cgroup); do
 done
 :
 """
+
+
+def find_own_address() -> str:
+    """This machine's address on its way to the node: under kind the node's own is not this machine's."""
+    addresses = kubectl.get("node")["items"][0]["status"]["addresses"]
+    node = next(str(a["address"]) for a in addresses if a["type"] == "InternalIP")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+        route.connect((node, 9))  # sends nothing
+        return str(route.getsockname()[0])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +11,7 @@ from threading import Thread
 import pytest
 
 from cluster import pipelines, release
+from cluster.node import find_own_address
 from cluster.release import Install, Service
 from samply_operator.rules.access import credentials
 from support import identity, kubectl
@@ -25,15 +25,6 @@ KNOWN = (503, "PipelineInteractionNotDeployed")
 """What a reader is told of a pipeline that is scaled to nothing: they were let in."""
 HIDDEN = (404, "UnknownPipelineName")
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
-
-
-def find_own_address() -> str:
-    """This machine's address on its way to the node: under kind the node's own is not this machine's."""
-    addresses = kubectl.get("node")["items"][0]["status"]["addresses"]
-    node = next(str(a["address"]) for a in addresses if a["type"] == "InternalIP")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
-        route.connect((node, 9))  # sends nothing
-        return str(route.getsockname()[0])
 
 
 @pytest.fixture(scope="module")

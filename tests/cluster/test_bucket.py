@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cluster import pipelines, profiles, release
-from cluster.node import Node
+from cluster.node import Node, find_own_address
 from cluster.pipelines import Pipeline
 from cluster.release import Answer, Install
 from samply_operator.rules import leadership, times
@@ -31,17 +31,13 @@ SPOOL_BYTES = 256 * 2**20
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if not Node.is_native():
-        pytest.skip("pods reach a process of this machine only where the node is this machine")
     with buckets.run_moto(tmp_path_factory.mktemp("moto"), host="0.0.0.0") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def pair(server: Server) -> Iterator[Install]:
-    (node,) = kubectl.get("node")["items"]
-    address = next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
-    endpoint = f"http://{address}:{server.endpoint.rpartition(':')[2]}"
+    endpoint = f"http://{find_own_address()}:{server.endpoint.rpartition(':')[2]}"
     config = {
         "recording": {"mode": "InPlace"},
         "auth": {"apiKeys": {"enabled": True}},

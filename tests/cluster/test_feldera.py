@@ -20,9 +20,9 @@ import pytest
 from chart import helm
 from cluster import pipelines, release
 from cluster import profiles as objects
+from cluster.node import find_own_address
 from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
-from cluster.test_auth import find_own_address
 from samply_operator.model import names
 from support import circuit_recording, kubectl
 from support.fake_feldera import READER, STRANGER
