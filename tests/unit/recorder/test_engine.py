@@ -163,6 +163,31 @@ async def test_a_refusal_of_samply_is_reported_in_its_words(operator: OperatorPr
     assert_nothing_left(operator)
 
 
+NO_ADMIN = f"{(1 << 41) - 1 & ~(1 << 21):016x}"
+UBUNTU = {"paranoid": "4", "kernel": "Linux version 6.8.0-1021-azure (buildd@x) #23-Ubuntu SMP", "capeff": NO_ADMIN}
+
+
+@pytest.mark.parametrize("refuses", ["", "Failed to start profiling: Permission denied (os error 13)"])
+async def test_an_ubuntu_kernel_decides_itself_whether_perfmon_is_enough(
+    refuses: str, operator: OperatorProcess, cluster: FakeCluster
+) -> None:
+    """Whatever it decides, the result has the warning, and a refusal the setting that cures it."""
+    (container,) = add_pipeline(cluster, refuses=refuses, symbol_flag="--presymbolicate")
+    container.facts |= UBUNTU | {"flags": "--pid --save-only --rate --duration --output --presymbolicate"}
+    ask(cluster, mode="InPlace")
+    status = await operator.reach_phase("p-1", "Succeeded", "Failed")
+    (finding,) = status["preflight"]["findings"]
+    assert (finding["reason"], finding["severity"]) == ("PerfMayBeRestricted", "warn")
+    if refuses:
+        assert status["failure"]["reason"] == "PerfNotPermitted"
+        assert "sysctl kernel.perf_event_paranoid=2" in status["failure"]["remedy"]
+    else:
+        assert status["phase"] == "Succeeded", status
+        assert finding["message"] in status["warnings"]
+    await operator.reach_rest()
+    assert_nothing_left(operator)
+
+
 async def test_a_stop_ends_it_early_and_keeps_what_was_recorded(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:

@@ -165,10 +165,16 @@ def test_any_text_at_all_is_read(text: str) -> None:
             id="Debian's at 3",
         ),
         pytest.param(
+            {"paranoid": 4, "kernel": UBUNTU, "flags": NEW, "uid": 0, "effective_caps": 1 << 14},
+            "PerfNotPermitted",
+            "no PERFMON",
+            id="Ubuntu's at 4, without PERFMON",
+        ),
+        pytest.param(
             {"paranoid": 4, "kernel": UBUNTU, "effective_caps": FEW},
-            "PerfRestricted",
+            "PerfEventParanoid",
             "is 4",
-            id="Ubuntu's at 4, whatever samply",
+            id="0.13.1 on Ubuntu's",
         ),
         pytest.param(
             {"paranoid": 3, "kernel": DEBIAN, "samply": "", "effective_caps": FEW},
@@ -278,6 +284,14 @@ def test_a_recording_that_may_work_continues_without_a_warning(changes: dict[str
             "memory.oom.group", id="out of memory would end all"
         ),
         pytest.param({"is_tmpfs": True, "memory_limit": 1 << 33}, "FolderInMemory", "in memory", id="tmpfs"),
+        pytest.param(
+            {"paranoid": 4, "kernel": UBUNTU, "flags": NEW, "effective_caps": FEW}, "PerfMayBeRestricted",
+            "is 4 on the node", id="Ubuntu's at 4, with PERFMON"
+        ),
+        pytest.param(
+            {"paranoid": 3, "kernel": UBUNTU, "flags": NEW, "uid": 1000, "effective_caps": 1 << 14},
+            "PerfMayBeRestricted", "is 3 on the node", id="Ubuntu's at 3, PERFMON from samply's file"
+        ),
     ],
 )  # fmt: skip
 def test_what_may_stand_in_the_way_is_a_warning(changes: dict[str, object], check: str, said: str) -> None:

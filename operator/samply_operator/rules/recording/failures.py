@@ -52,11 +52,11 @@ REMEDIES: dict[str, str] = {
     "ephemeral-storage; or record for a shorter time.",
     "PerfEventParanoid": "On the node: sysctl kernel.perf_event_paranoid=1 (samply 0.13.1 refuses 2 and above, "
     "whatever the capabilities).",
-    "PerfRestricted": "On the node: sysctl kernel.perf_event_paranoid=2 (Debian's and Ubuntu's kernels require "
-    "CAP_SYS_ADMIN above that; PERFMON is not enough).",
+    "PerfRestricted": "On the node: sysctl kernel.perf_event_paranoid=2 (Debian's kernel requires CAP_SYS_ADMIN above "
+    "that; PERFMON is not enough).",
     "PerfNotPermitted": "Add the PERFMON capability to the container's securityContext (or, as non-root, give the "
     "samply file the capability: setcap cap_perfmon,cap_ipc_lock+ep), or set seccompProfile to Unconfined. If it "
-    "already has it, lower kernel.perf_event_paranoid on the node to 2.",
+    "already has it, as in mode Ephemeral, on the node: sysctl kernel.perf_event_paranoid=2.",
     "LockedMemory": "Add the IPC_LOCK capability to the container's securityContext, or lower the number of threads.",
     "RateTooHigh": "Use a lower rateHz: the node's kernel.perf_event_max_sample_rate is the limit.",
     "ProcessNotFound": "Omit spec.process, or name a process that runs in the container.",
