@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
 from samply_operator.errors import KubeForbidden, KubeInvalid, KubeUnavailable
+from samply_operator.kube import faults
 from samply_operator.recorder.journal import Journal
 from samply_operator.recorder.pod import ephemeral, script_calls
 from samply_operator.recorder.pod.target_pod import TargetPod
@@ -29,6 +31,11 @@ WAKE = script_calls.read_script("wake.sh")
 NO_SHELL = KubeInvalid("no sh", details={"reason": script_calls.COMMAND_NOT_FOUND})
 LIMITED: dict[str, Any] = {"resources": {"limits": {"memory": "32Mi"}}}
 FREE: dict[str, Any] = {"resources": {"limits": {"cpu": "1"}}}
+INSTALL = Path(__file__).parents[3] / "docs" / "install.md"
+BY_OPENSHIFT = (
+    'pods "pipeline-a-0" is forbidden: unable to validate against any security context constraint: [provider '
+    'restricted-v2: .ephemeralContainers[0].capabilities.add: Invalid value: "PERFMON": capability may not be added]'
+)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +62,19 @@ def test_a_pod_is_limited_where_all_its_containers_are(spec: dict[str, Any], is_
 async def once(call: Callable[[], Awaitable[Any]]) -> Any:
     """A retry that doesn't."""
     return await call()
+
+
+def test_the_constraints_of_the_page_admit_the_container_and_no_other_capability() -> None:
+    """Those for OpenShift: what its admission compares, for the container as the operator adds it."""
+    (page,) = (block for block in INSTALL.read_text().split("```") if "kind: SecurityContextConstraints" in block)
+    allowed = yaml.safe_load(page.removeprefix("yaml"))
+    asked = ephemeral.build_container(Settings(), samples.make_entry(), "samply-operator-1", ["sh"])["securityContext"]
+    assert sorted(allowed["allowedCapabilities"]) == sorted(asked["capabilities"]["add"])
+    assert set(allowed["requiredDropCapabilities"]) <= set(asked["capabilities"]["drop"])
+    assert (allowed["allowPrivilegedContainer"], asked["privileged"]) == (False, False)
+    assert (allowed["allowPrivilegeEscalation"], asked["allowPrivilegeEscalation"]) == (False, False)
+    assert (allowed["runAsUser"], allowed["seccompProfiles"]) == ({"type": "RunAsAny"}, ["runtime/default"])
+    assert asked["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
 def test_the_container_outlives_every_use_of_it() -> None:
@@ -216,9 +236,13 @@ class TestAdded:
     ) -> None:
         """The journal names it before it is created; if it never existed, nothing waits for it."""
         add_pipeline(cluster)
-        cluster.fault = fail(lambda verb, what: what.endswith("ephemeralcontainers"), KubeForbidden("no"))
+        refusal = faults.build_error(403, json.dumps({"message": BY_OPENSHIFT}).encode(), "PATCH")
+        cluster.fault = fail(lambda verb, what: what.endswith("ephemeralcontainers"), refusal)
         ask(cluster, mode="Ephemeral")
-        assert (await operator.reach_phase("p-1", "Failed"))["failure"]["reason"] == "EphemeralRefused"
+        failure = (await operator.reach_phase("p-1", "Failed"))["failure"]
+        assert failure["reason"] == "EphemeralRefused"
+        assert "capability may not be added" in failure["message"]
+        assert "SecurityContextConstraints" in failure["remedy"]
         await operator.reach_rest()
         assert_nothing_left(operator)
         await operator.reach(lambda: not list(cluster.find("/leases/")))

@@ -23,7 +23,8 @@ REMEDIES: dict[str, str] = {
     "OwnSamplyMissing": "Use an operator image that contains the project's samply (hack/images builds it).",
     "EphemeralRefused": "Pod Security `baseline` and admission policies refuse PERFMON: label the namespace "
     "pod-security.kubernetes.io/enforce=privileged, or exempt the operator's ServiceAccount "
-    "(docs/troubleshooting.md, Pod Security).",
+    "(docs/troubleshooting.md, Pod Security). On OpenShift, a SecurityContextConstraints for it is needed "
+    "(docs/install.md, OpenShift).",
     "ImageRewritten": "Add the image in the message to the chart's helperImage.rewrittenAs, and make it reachable "
     "from the node; or exempt the operator's ServiceAccount from the webhook that rewrites images.",
     "EphemeralLimit": "This pod has had as many ephemeral containers as config.ephemeral.maxPerPod allows (they cannot "
