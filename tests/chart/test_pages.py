@@ -22,6 +22,17 @@ def test_every_check_that_a_page_shows_is_one_of_the_preflight() -> None:
     assert set(shown) <= names
 
 
+def test_the_page_removes_all_that_helm_uninstall_keeps() -> None:
+    kept = {
+        thing["metadata"]["name"]
+        for thing in helm.render({"config": {"api": {"links": {"secretName": "links"}}}})
+        if thing["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
+    }
+    assert "links" in kept
+    commands = (DOCS / "install.md").read_text().partition("To remove everything")[2].split("```")[1]
+    assert kept - {"links"} | {"NAME"} <= set(commands.split())
+
+
 def test_the_overhead_rows_are_found() -> None:
     """Guards the test below against passing without any rows."""
     assert {Path(bench).parent.name for _, _, bench in ROWS} == {"slowdown", "blindness", "recovery"}
