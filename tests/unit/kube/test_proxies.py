@@ -9,15 +9,21 @@ import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import obstore
 import pytest
 import yaml
 from aiohttp import web
 from kubernetes.aio.config import incluster_config, kube_config
+from obstore.exceptions import BaseError
 
+from samply_operator.control.auth.jwks import KeySet
 from samply_operator.discovery import kopf_login
+from samply_operator.errors import AccessUndecided
 from samply_operator.kube import proxies
 from samply_operator.kube.client import KubeClient
 from samply_operator.kube.connection import load_configuration
+from samply_operator.settings import Bucket, Oidc
+from samply_operator.store.bucket.connection import Connection
 
 from .test_tls import build_certificate
 
@@ -146,6 +152,41 @@ async def test_both_clients_take_the_same_way(
     assert not told.trust_env  # what is said is all: kopf doesn't look into the environment itself
     assert (told.server, told.ca_path) == (f"https://127.0.0.1:{port}", str(certificate))
     assert told.as_http_headers() == {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "bucket", "keys"),
+    [
+        pytest.param("", True, True, id="nothing is excepted"),
+        pytest.param("127.0.0.1", False, False, id="by its address"),
+        pytest.param("127.0.0.0/8", False, True, id="by its range"),
+    ],
+)
+async def test_where_a_proxy_leads_the_other_clients(
+    no_proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, bucket: bool, keys: bool
+) -> None:
+    """Their libraries read NO_PROXY themselves, as docs/install.md tells; that of the keys knows no ranges."""
+    asked: list[str] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split()[1].decode())
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        set_environment(monkeypatch, HTTP_PROXY=f"http://127.0.0.1:{port}", NO_PROXY=no_proxy)
+        url = f"http://127.0.0.1:{port}"
+        settings = Bucket(url="s3://b", endpoint=url, options={"skip_signature": "true"})
+        provider = Oidc(enabled=True, issuer=url, audience="a", jwks_url=f"{url}/keys")
+        with contextlib.suppress(BaseError):
+            await obstore.get_async(Connection(settings, "", tmp_path)(), "x")
+        async with KeySet(provider) as found:
+            with contextlib.suppress(AccessUndecided):
+                await found.find("k")
+    # A proxy is asked for the whole URL, a server for its path.
+    assert [what.startswith("http://") for what in asked] == [bucket, keys]
 
 
 @pytest.mark.parametrize(
