@@ -95,6 +95,12 @@ class Node:
     def is_native() -> bool:
         return NATIVE in kubectl.succeed("get", "nodes", "-o", "name")
 
+    def describe(self) -> str:
+        """Such as `Linux 6.18 (x86_64, cgroup v1)`."""
+        release, machine, cgroup = self.run("uname -r; uname -m; stat -fc %T /sys/fs/cgroup").split()
+        version = ".".join(release.split(".")[:2])
+        return f"Linux {version} ({machine}, cgroup {'v2' if cgroup == 'cgroup2fs' else 'v1'})"
+
     def read_paranoid(self) -> str:
         return self.run(f"cat {PARANOID}").strip()
 

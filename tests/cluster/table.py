@@ -13,17 +13,22 @@ TABLE = REPOSITORY / "docs" / "matrix.md"
 NOTES = REPOSITORY / ".pytest_cache" / "matrix.json"
 SECTION = "\n## "
 PLACES = {"open": "", "baseline": "; Pod Security baseline", "closed": "; Ephemeral not allowed here"}
-HEADER = f"""\
+HEADER = """\
 # What works on which pod
 
-Written by `tests/cluster/test_modes.py` (`SAMPLY_WRITE_MATRIX=1`) from what it saw on a node of two CPUs:
-kernel.perf_event_paranoid 1, mode BringOwn allowed, recordings of {USUAL_SECS} s, unless the row says otherwise.
+Written by `tests/cluster/test_modes.py` (`SAMPLY_WRITE_MATRIX=1`) from what it saw on a node of two CPUs, {node}:
+kernel.perf_event_paranoid {paranoid}, mode BringOwn allowed, recordings of {secs} s, unless the row says otherwise.
 Coverage is the share of the samples that were due. A reason in `code` means that nothing was recorded, or nothing worth
 keeping; [troubleshooting.md](troubleshooting.md) has the cures.
 
 | pod | mode asked for | what came | coverage |
 | --- | --- | --- | --- |
 """
+
+
+def render_header(node: str) -> str:
+    """`node`: its kernel, as Node.describe has it."""
+    return HEADER.format(node=node, paranoid=USUAL_PARANOID, secs=USUAL_SECS)
 
 
 def begin_line(row: Row) -> str:
@@ -34,8 +39,8 @@ def begin_line(row: Row) -> str:
     return f"| {KINDS[row.kind].says}{PLACES[row.place]}{paranoid} | {asked} |"
 
 
-def note(row: Row, status: dict[str, Any]) -> None:
-    """Remember what came of a row that was seen; with the last one, write the table."""
+def note(row: Row, status: dict[str, Any], node: str) -> None:
+    """Remember what came of a row that was seen on this node; with the last one, write the table."""
     if row.is_good:
         found = f" {status['target']['mode']}: a profile | {status['profile']['coverage']:.2f} |"
     else:
@@ -47,7 +52,7 @@ def note(row: Row, status: dict[str, Any]) -> None:
     NOTES.write_text(json.dumps(notes, indent=1))
     if all(row.id in notes for row in ROWS):
         _, mark, sections = TABLE.read_text().partition(SECTION)
-        TABLE.write_text(HEADER + "\n".join(notes[row.id] for row in ROWS) + "\n" + mark + sections)
+        TABLE.write_text(render_header(node) + "\n".join(notes[row.id] for row in ROWS) + "\n" + mark + sections)
 
 
 def write_section(heading: str, text: str) -> None:

@@ -154,7 +154,7 @@ def test_matrix(row: Row, zoo: Zoo, modes_install: Install, modes_service: Servi
         check_refused(row, profile["status"])
     specimen.wait_untouched()
     if os.environ.get("SAMPLY_WRITE_MATRIX"):
-        table.note(row, profile["status"])
+        table.note(row, profile["status"], node.describe())
 
 
 GROW = "{ head -c 477102080 /dev/zero; sleep 20; } | tail >/dev/null"

@@ -74,6 +74,13 @@ def test_the_matrix_has_what_the_tests_expect(row: matrix.Row) -> None:
     assert came in ([f"{row.answers}: a profile"] if row.is_good else [f"`{reason}`" for reason in row.answers.split()])
 
 
+def test_the_matrix_begins_as_the_tests_write_it() -> None:
+    """With a node's kernel, whichever it was."""
+    node = re.search(r"Linux \d+\.\d+ \(\w+, cgroup v[12]\)", table.TABLE.read_text())
+    assert node is not None
+    assert table.TABLE.read_text().startswith(table.render_header(node[0]))
+
+
 @pytest.mark.parametrize("row", rows.ROWS, ids=rows.begin_line)
 def test_the_matrix_has_what_the_emulated_machine_is_expected_to_give(row: rows.Row) -> None:
     """As above, for the rows of tests/vm."""

@@ -53,6 +53,7 @@ class Row:
     caps: int = RIGHTS
     """Those of the container that samply runs in."""
     has: str = "PERFMON and IPC_LOCK"
+    """What the pod's own container has of them, for the reader."""
     kernel_says: str = ""
     """Of a row that the preflight refuses: the reason that samply itself gives; empty: it isn't asked."""
     arch: str = ""
@@ -73,7 +74,7 @@ class Row:
 
 
 def helped(pod: str, level: int, answers: str = "Ephemeral", kernel_says: str = "") -> Row:
-    return Row(pod, "Ephemeral", level, answers, HELPER, "nothing", kernel_says)
+    return Row(pod, "Ephemeral", level, answers, HELPER, "no capability added", kernel_says)
 
 
 ROWS = (

@@ -19,7 +19,9 @@ HEADING = "Debian's kernel with cgroup v2"
 INTRO = f"""\
 Written by `tests/vm/test_recordings.py` (`SAMPLY_WRITE_MATRIX=1`) from what it saw in an emulated machine of two CPUs
 with Debian 12's kernel (6.1, x86_64): the project's samply, started by the operator's scripts in cgroups and with
-capabilities as a container runtime sets them, without a kubelet. Recordings of {SECS} s at {RATE_HZ} Hz. An
+capabilities as a container runtime sets them, without a kubelet. Recordings of {SECS} s at {RATE_HZ} Hz. After the
+semicolon: the capabilities of the pod's container besides the runtime's usual ones; in mode Ephemeral, samply runs in a
+container of its own, with [those that it adds](security.md#the-ephemeral-container). An
 emulated CPU that waits for a real one loses samples: the coverage says nothing about a real node. Throttled: how long
 the CPU limit held back the pod's CPUs, added up.
 
