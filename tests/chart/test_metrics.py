@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +14,7 @@ from chart import helm
 from samply_operator import measures
 from samply_operator.api.server import measures as _of_api  # noqa: F401 - each module declares its own
 from samply_operator.control import metrics as _of_operator  # noqa: F401
+from support.needs import need
 
 
 def test_the_port_is_the_pods_and_not_the_services(default_objects: list[helm.Object]) -> None:
@@ -92,6 +96,19 @@ def test_alerts_are_installed_with_the_labels_that_are_asked_for() -> None:
     values["alertLabels"] = {"severity": "warning"}
     [group] = helm.only(helm.render({"metrics": {"prometheusRule": values}}), "PrometheusRule")["spec"]["groups"]
     assert all(alert["labels"] == {"severity": "warning"} for alert in group["rules"])
+
+
+def test_prometheus_takes_the_alerts(tmp_path: Path) -> None:
+    values = {"metrics": {"prometheusRule": {"enabled": True, "alertLabels": {"severity": "warning"}}}}
+    spec = helm.only(helm.render(values), "PrometheusRule")["spec"]
+    for alert in spec["groups"][0]["rules"]:
+        assert [name for name, text in alert["annotations"].items() if isinstance(text, str) and text] == ["summary"]
+    need("promtool")
+    (tmp_path / "rules.json").write_text(json.dumps(spec))
+    done = subprocess.run(
+        ["promtool", "check", "rules", "rules.json"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_alerts_ask_for_metrics_that_are_declared() -> None:
