@@ -50,8 +50,26 @@ def render(
     return parse(done.stdout)
 
 
+def render_all(
+    values: Object | None = None, *, release: str = "samply-operator", namespace: str = NAMESPACE
+) -> list[Object]:
+    """With the pod of `helm test`."""
+    done = run("template", release, str(CHART), "--namespace", namespace, values=values)
+    assert done.returncode == 0, done.stderr
+    return parse(done.stdout)
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Refuses a map with a key that is repeated, as YAML demands and kustomize does. Helm and kubectl take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Object:
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key is repeated in {keys}"
+        return super().construct_mapping(node, deep)
+
+
 def parse(text: str) -> list[Object]:
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, StrictLoader) if document]
 
 
 def dump(document: Object) -> str:

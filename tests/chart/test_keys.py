@@ -108,6 +108,59 @@ def test_a_newer_chart_alone_doesnt_replace_the_pod(default_objects: list[helm.O
     assert all(each["metadata"]["labels"]["helm.sh/chart"] == "samply-operator-0.1.0" for each in default_objects)
 
 
+# ------------------------------------------------------------------------------------- keys that the chart sets as well
+
+NAME, INSTANCE, VERSION = (f"app.kubernetes.io/{key}" for key in ("name", "instance", "version"))
+SELECTOR = {NAME: "samply-operator", INSTANCE: "samply-operator"}
+COMPONENT = "app.kubernetes.io/component"
+POLICY = "helm.sh/resource-policy"
+READ_BY = "rbac.authorization.k8s.io/aggregate-to-view"
+
+
+def test_values_may_repeat_the_charts_keys() -> None:
+    """`helm.parse` refuses a map that has one of them twice."""
+    labels = {VERSION: "mine", COMPONENT: "mine", READ_BY: "false", **SELECTOR}
+    monitor = {"enabled": True, "labels": {"release": "p", **labels}}
+    values = {
+        "extraLabels": labels,
+        "podLabels": labels,
+        "podAnnotations": {"kubectl.kubernetes.io/default-container": "api", "prometheus.io/scrape": "false"},
+        "service": {"labels": {**labels, VERSION: "the Service's"}},
+        "persistence": {"annotations": {POLICY: "delete"}},
+        "metrics": {
+            "annotations": True,
+            "podMonitor": monitor,
+            "serviceMonitor": monitor,
+            "prometheusRule": monitor | {"alertLabels": labels},
+        },
+    }
+    objects = [*helm.render(values), read_test(values)]
+    found = {f"{each['kind']} {each['metadata']['name']}": each["metadata"] for each in objects}
+    template = helm.only(objects, "Deployment")["spec"]["template"]["metadata"]
+    assert all(each["labels"][VERSION] == "mine" for name, each in found.items() if name != "Service samply-operator")
+    assert found["Service samply-operator"]["labels"][VERSION] == "the Service's"
+    assert SELECTOR.items() <= template["labels"].items()
+    assert (template["labels"][VERSION], template["annotations"]["prometheus.io/scrape"]) == ("mine", "false")
+    assert template["annotations"]["kubectl.kubernetes.io/default-container"] == "api"
+    # What other objects rely on stays the chart's.
+    assert found["Service samply-operator-metrics"]["labels"][COMPONENT] == "metrics"
+    assert found[f"ClusterRole {helm.NAMESPACE}:samply-operator:view"]["labels"][READ_BY] == "true"
+    assert found["PersistentVolumeClaim samply-operator-profiles"]["annotations"] == {POLICY: "keep"}
+    assert found["Pod samply-operator-test"]["labels"][NAME] == "samply-operator-test"
+
+
+@pytest.mark.parametrize("labels", ["extraLabels", "podLabels"])
+@pytest.mark.parametrize("key", [NAME, INSTANCE])
+def test_labels_cannot_contradict_the_selector(labels: str, key: str) -> None:
+    said = helm.render_error({labels: {key: "mine"}})
+    assert f"{labels}: the selector needs {key}: samply-operator. Leave this key out" in said
+
+
+def test_a_release_may_be_named_by_a_number() -> None:
+    for each in helm.render(release="12"):
+        assert each["metadata"]["labels"][INSTANCE] == "12"
+
+
 # --------------------------------------------------------------------------------------------------- security contexts
 
 
@@ -150,9 +203,7 @@ def test_a_private_authority_is_trusted_by_both_containers(values: helm.Object, 
 
 
 def read_test(values: helm.Object | None = None) -> helm.Object:
-    done = helm.run("template", "samply-operator", str(helm.CHART), "-n", helm.NAMESPACE, values=values)
-    assert done.returncode == 0, done.stderr
-    (found,) = [each for each in helm.parse(done.stdout) if each["kind"] == "Pod"]
+    (found,) = helm.select(helm.render_all(values), "Pod")
     return found
 
 

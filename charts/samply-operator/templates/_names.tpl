@@ -79,37 +79,68 @@
 {{- end -}}
 
 {{- define "samply-operator.selector" -}}
-app.kubernetes.io/name: {{ include "samply-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "samply-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- /* The pod of `helm test`. Not the Deployment's: neither the Service nor the NetworkPolicy selects it. */ -}}
 {{- define "samply-operator.testSelector" -}}
 app.kubernetes.io/name: {{ include "samply-operator.name" . }}-test
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{- /* Labels of all objects, in addition to the selector. */ -}}
+{{- /* Fails if values contradict the selector, which no object would match then. */ -}}
+{{- define "samply-operator.checkLabels" -}}
+{{- range $key, $value := include "samply-operator.selector" . | fromYaml -}}
+{{- range $labels := list "extraLabels" "podLabels" -}}
+{{- if ne (get (index $.Values $labels) $key | default $value) $value -}}
+{{- fail (printf "%s: the selector needs %s: %s. Leave this key out; the name follows nameOverride, the instance the release." $labels $key $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* A list of maps as one, in YAML: of the same key, the first one counts. Strict readers of YAML, such as kustomize,
+       refuse a key that is repeated. */ -}}
+{{- define "samply-operator.merge" -}}
+{{- $found := dict -}}
+{{- range . }}{{ $found = merge $found . }}{{ end -}}
+{{ toYaml $found }}
+{{- end -}}
+
+{{- /* The chart's labels of all objects, in addition to the selector. */ -}}
 {{- define "samply-operator.commonLabels" -}}
 helm.sh/chart: {{ printf "samply-operator-%s" (.Chart.Version | replace "+" "_") | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.extraLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
 {{- define "samply-operator.labels" -}}
-{{ include "samply-operator.selector" . }}
-{{ include "samply-operator.commonLabels" . }}
+{{ include "samply-operator.labelsWith" (list . dict) }}
+{{- end -}}
+
+{{- /* Of the root and a map: the labels of an object with further ones. */ -}}
+{{- define "samply-operator.labelsWith" -}}
+{{- $root := first . -}}
+{{- $selector := include "samply-operator.selector" $root | fromYaml -}}
+{{- $common := include "samply-operator.commonLabels" $root | fromYaml -}}
+{{ include "samply-operator.merge" (list (last .) $selector $root.Values.extraLabels $common) }}
 {{- end -}}
 
 {{- /* Of the pod: without those of Helm, which would replace it when only the chart is newer. */ -}}
 {{- define "samply-operator.podLabels" -}}
-{{ include "samply-operator.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-{{- with merge (deepCopy .Values.podLabels) .Values.extraLabels }}
-{{ toYaml . }}
+{{- $selector := include "samply-operator.selector" . | fromYaml -}}
+{{- $version := dict "app.kubernetes.io/version" .Chart.AppVersion -}}
+{{ include "samply-operator.merge" (list $selector .Values.podLabels .Values.extraLabels $version) }}
+{{- end -}}
+
+{{- define "samply-operator.podAnnotations" -}}
+kubectl.kubernetes.io/default-container: operator
+checksum/settings: {{ .Values.config | toJson | sha256sum | quote }}
+{{- if .Values.metrics.annotations }}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ .Values.config.api.metricsPort | quote }}
+prometheus.io/path: /metrics
 {{- end }}
 {{- end -}}
 
