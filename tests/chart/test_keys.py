@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -215,6 +221,57 @@ def test_helm_test_requests_the_service(default_objects: list[helm.Object]) -> N
     selector = helm.only(default_objects, "Service")["spec"]["selector"]
     assert not selector.items() <= pod["metadata"]["labels"].items()
     assert "https://" in read_test({"tls": {"secretName": "t"}})["spec"]["containers"][0]["command"][-1]
+
+
+def test_the_test_is_scheduled_like_the_operator() -> None:
+    values = {
+        "nodeSelector": NOTE,
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "runtimeClassName": "gvisor",
+    }
+    found, pod = read_test(values)["spec"], helm.pod_spec(helm.render(values))
+    assert {key: found.get(key) for key in values} == {key: pod[key] for key in values}
+
+
+def test_the_test_has_the_limits_that_a_quota_counts() -> None:
+    container = read_test({"tests": {"resources": {"limits": {"cpu": "100m"}}}})["spec"]["containers"][0]
+    assert container["resources"]["limits"] == {"cpu": "100m", "memory": "128Mi"}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[str, dict[str, str]]]:
+    """The address of a server, and what its /readyz answers."""
+    answer: dict[str, str] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/readyz" else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *arguments: Any) -> None:
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", answer
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("operator", "fails"), [("Connected", False), ("Away", True)])
+def test_helm_test_fails_where_the_operator_is_away(
+    operator: str, fails: bool, served: tuple[str, dict[str, str]]
+) -> None:
+    address, answer = served
+    answer.update(status="ok", operator=operator)
+    _, option, script, _ = read_test()["spec"]["containers"][0]["command"]
+    hurry = "import time; time.sleep = lambda secs: None\n"
+    command = [sys.executable, option, hurry + script, f"{address}/readyz"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == fails
+    assert ('/readyz says: {"status": "ok", "operator": "Away"}' in done.stderr) == fails
 
 
 def test_the_test_can_be_left_out() -> None:

@@ -64,7 +64,6 @@ def test_its_user_is_the_platforms_and_authorities_are_added(foreign: Install) -
 
 
 def test_helm_test_passes(foreign: Install) -> None:
-    """And fails where the operator is away."""
     command = ("test", foreign.release, "--namespace", foreign.namespace, "--timeout", "90s")
     done = helm.run(*command, kubeconfig=os.environ["KUBECONFIG"])
     assert done.returncode == 0, done.stdout + done.stderr
