@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from chart import helm, pod_security
+from chart import everything, helm, pod_security
+from chart.test_values import SCHEMA, VALUES
 
+TEMPLATES = "\n".join(path.read_text() for path in (helm.CHART / "templates").rglob("*.yaml"))
 POD = "Deployment spec.template.spec"
 SPREAD = [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]
 ALIASES = [{"ip": "10.0.0.1", "hostnames": ["a"]}]
@@ -75,6 +78,34 @@ def test_a_key_reaches_its_object(
         values["service"]["type"] = "NodePort"
     assert read(helm.render(values), where) == value
     assert read(default_objects, where) == default
+
+
+def list_keys(values: helm.Object, schema: helm.Object, *path: str) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Each key with its default. A map whose schema requires keys is a group of them."""
+    for key, value in values.items():
+        below = schema["properties"][key]
+        if "required" in below:
+            yield from list_keys(value, below, *path, key)
+        else:
+            yield (*path, key), value
+
+
+def test_each_key_is_among_those_that_an_api_server_is_asked_to_take() -> None:
+    """tests/cluster/test_chart.py does."""
+
+    def differs(values: Any, path: tuple[str, ...], default: object) -> bool:
+        for key in path:
+            if key not in values:
+                return False
+            values = values[key]
+        return bool(values != default)
+
+    keys = [(path, default) for path, default in list_keys(VALUES, SCHEMA) if path[0] != "config"]
+    assert len(keys) > 100
+    for path, default in keys:
+        assert any(differs(values, path, default) for values in everything.RELEASES.values()), ".".join(path)
+    kinds = {each["kind"] for values in everything.RELEASES.values() for each in helm.render_all(values)}
+    assert kinds >= set(re.findall(r"^kind: (\w+)", TEMPLATES, re.MULTILINE))
 
 
 def test_an_empty_storage_class_can_be_said() -> None:

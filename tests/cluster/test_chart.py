@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from chart import helm, kubectl
+from chart import everything, helm, kubectl
 from samply_operator.model import names
+from support.kubectl import poll
 
 pytestmark = pytest.mark.cluster
 
@@ -19,6 +20,8 @@ CRD = f"{names.PLURAL}.{names.GROUP}"
 CRDS = (CRD, f"{names.TRIGGER_PLURAL}.{names.GROUP}")
 # Nothing is to run here: a node with this label doesn't exist.
 NOWHERE = {"nodeSelector": {"test": "nowhere"}, "persistence": {"size": "1Gi"}}
+FOREIGN = {"monitoring.coreos.com", "gateway.networking.k8s.io"}
+"""Groups whose CRDs need not be installed."""
 OWNER = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace", "helm.sh/resource-policy")
 
 
@@ -68,6 +71,25 @@ def test_a_restricted_namespace_admits_the_pod(namespace: str) -> None:
     kubectl.succeed(*run, body=pod)
     spec["containers"][0]["securityContext"]["capabilities"]["add"] = ["PERFMON"]
     assert 'violates PodSecurity "restricted' in kubectl.run(*run, body=pod).stderr
+
+
+def test_the_api_server_takes_whatever_values_set(namespace: str) -> None:
+    """All objects at once, and none is kept. Errors: unknown fields, wrong types, values that contradict each other."""
+    families = json.loads(kubectl.succeed("-n", "default", "get", "service", "kubernetes", "-o", "json"))["spec"]
+    # Without it no pod is taken. It comes a moment after the namespace.
+    account = ("-n", namespace, "get", "serviceaccount", "default")
+    poll(lambda: kubectl.run(*account).returncode == 0, timeout=60, what="the namespace has its ServiceAccount")
+    for name, values in everything.RELEASES.items():
+        service = values.get("service", {}) | {"ipFamilies": families["ipFamilies"]}
+        objects = [
+            each
+            for each in helm.render_all(values | {"service": service}, namespace=namespace)
+            if each["apiVersion"].partition("/")[0] not in FOREIGN
+        ]
+        command = ("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
+        done = kubectl.run(*command, body={"kind": "List", "apiVersion": "v1", "items": objects})
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        assert len(done.stdout.splitlines()) == len(objects)
 
 
 @pytest.mark.usefixtures("unowned_crd")
