@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any, get_args
 
 import jsonschema
@@ -191,10 +192,33 @@ def test_triggers_are_named_as_in_the_model(trigger_crd: helm.Object) -> None:
     assert trigger_crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
-def test_artifact_hub_is_told_of_each_kind() -> None:
+# ------------------------------------------------------------------------------------------------------ Artifact Hub
+
+
+def read_annotation(name: str) -> Any:
     chart = yaml.safe_load((helm.CHART / "Chart.yaml").read_text())
-    told = yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])
-    rendered = helm.select(helm.render(), "CustomResourceDefinition")
-    assert {(each["name"], each["kind"]) for each in told} == {
+    return yaml.safe_load(chart["annotations"][f"artifacthub.io/{name}"])
+
+
+def test_artifact_hub_is_told_of_each_kind(default_objects: list[helm.Object]) -> None:
+    rendered = helm.select(default_objects, "CustomResourceDefinition")
+    assert {(each["name"], each["kind"]) for each in read_annotation("crds")} == {
         (each["metadata"]["name"], each["spec"]["names"]["kind"]) for each in rendered
     }
+
+
+def test_artifact_hub_shows_an_example_of_each_kind(default_objects: list[helm.Object]) -> None:
+    examples = {each["kind"]: each for each in read_annotation("crdsExamples")}
+    for definition in helm.select(default_objects, "CustomResourceDefinition"):
+        spec = definition["spec"]
+        example = examples.pop(spec["names"]["kind"])
+        assert example["apiVersion"] == f"{spec['group']}/{spec['versions'][0]['name']}"
+        body = spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        jsonschema.validate(example["spec"], close(body))
+    assert not examples
+
+
+def test_artifact_hub_is_told_of_the_images_of_this_version(default_objects: list[helm.Object]) -> None:
+    config = json.loads(helm.only(default_objects, "ConfigMap")["data"]["settings.json"])
+    images = {each["image"] for each in helm.containers(default_objects).values()}
+    assert {each["image"] for each in read_annotation("images")} == images | {config["ephemeral"]["image"]}
