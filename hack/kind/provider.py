@@ -84,12 +84,13 @@ class KindProvider:
         return is_ready
 
     def load(self, image: str) -> None:
-        """kind compares ids that engines with an image store of containerd never have: it would load each time."""
-        kind, marks = _find_kind(), self.state / "loaded.json"
-        nodes = _read(["docker", "inspect", "--format", "{{.Id}}", *self._nodes()]).split()
-        wanted = [_read(["docker", "image", "inspect", "--format", "{{.Id}}", image]).strip(), *nodes]
+        """kind compares ids that engines with an image store of containerd never have: it would load each time. Marks
+        are compared instead, and the nodes are asked: a kubelet that is short of disk removes images."""
+        kind, marks, nodes = _find_kind(), self.state / "loaded.json", self._nodes()
+        ids = _read(["docker", "inspect", "--format", "{{.Id}}", *nodes]).split()
+        wanted = [_read(["docker", "image", "inspect", "--format", "{{.Id}}", image]).strip(), *ids]
         loaded = json.loads(marks.read_text()) if marks.exists() else {}
-        if loaded.get(image) == wanted:
+        if loaded.get(image) == wanted and all(_has_image(node, image) for node in nodes):
             return
         _run([kind, "load", "docker-image", "--name", NAME, image])
         marks.write_text(json.dumps(loaded | {image: wanted}))
@@ -160,6 +161,11 @@ def _find_kind() -> str:
             raise ClusterError("kind is missing: install it, or Go, with which it is built")
         _run(["go", "install", _KIND_MODULE], GOBIN=str(built.parent), GOFLAGS="-trimpath")
     return str(built)
+
+
+def _has_image(node: str, image: str) -> bool:
+    command = ["docker", "exec", node, "crictl", "inspecti", "-q", image]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _run(command: list[str], **environment: str) -> None:

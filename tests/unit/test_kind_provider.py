@@ -28,13 +28,17 @@ case "$*" in
     "image inspect"*) cat image ;;
     *"cat /proc/1/status") printf 'Name:\\tsystemd\\nCapBnd:\\t%s\\n' "$(cat capabilities)" ;;
     *"sysctl -n"*) echo 3 ;;
+    *"crictl inspecti"*) grep -qx "$6" on-node; exit ;;
     "rm "*) : > nodes ;;
 esac
 """
 KIND = """\
 #!/bin/sh
 echo "kind $*" >> "$LOG"
-case "$1" in create) echo NODE > nodes ;; esac
+case "$1" in
+    create) echo NODE > nodes ;;
+    load) echo "$5" >> on-node ;;
+esac
 """.replace("NODE", NODE)
 KUBECTL = """\
 #!/bin/sh
@@ -50,7 +54,7 @@ class Machine:
         folder.mkdir()
         self.log = folder / "log"
         self.log.touch()
-        self.set("nodes", ""), self.set("state", "running"), self.set("image", "sha256:1")
+        self.set("nodes", ""), self.set("state", "running"), self.set("image", "sha256:1"), self.set("on-node", "")
         self.set("capabilities", PRIVILEGED), self.set("ready", "True")
         for name, script in (("docker", DOCKER), ("kind", KIND), ("kubectl", KUBECTL), ("helm", KUBECTL)):
             path = folder / "bin" / name
@@ -124,6 +128,16 @@ def test_an_image_is_loaded_once(machine: Machine, provider: KindProvider) -> No
     provider.up(1)
     for image in ("sha256:1", "sha256:1", "sha256:2"):
         machine.set("image", image)
+        provider.load("samply-operator:dev")
+    assert len(machine.list_calls("kind load")) == 2
+
+
+def test_an_image_that_the_node_removed_is_loaded_again(machine: Machine, provider: KindProvider) -> None:
+    """The kubelet removes images where the disk is full."""
+    provider.up(1)
+    provider.load("samply-operator:dev")
+    machine.set("on-node", "")
+    for _ in range(2):
         provider.load("samply-operator:dev")
     assert len(machine.list_calls("kind load")) == 2
 
