@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import shutil
 import subprocess
 import tarfile
@@ -49,7 +50,7 @@ def write_archive(archive: Path, image: str, program: Path, entrypoint: str) -> 
     with tarfile.open(fileobj=layer, mode="w") as tar:
         _add(tar, entrypoint.lstrip("/"), program.read_bytes(), mode=0o755)
     config = {
-        "architecture": "amd64",
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
         "os": "linux",
         "config": {"Entrypoint": [entrypoint], "WorkingDir": "/"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -42,6 +43,14 @@ def apply_definitions() -> None:
         timeout=30,
         what="the new definition is served",
     )
+
+
+@functools.cache
+def choose_architecture() -> tuple[str, ...]:
+    """Options of helm for images of the nodes' architecture, as hack/images builds them."""
+    arch = kubectl.get("node")["items"][0]["metadata"]["labels"]["kubernetes.io/arch"]
+    sets = (rf"nodeSelector.kubernetes\.io/arch={arch}", f"config.ephemeral.architectures={{{arch}}}")
+    return tuple(f"--set={each}" for each in sets)
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,7 @@ class Install:
             "persistence": {"size": "500Mi"},
             **self.values,
         }
-        self._run_helm("install", self.release, str(helm.CHART), values=values)
+        self._run_helm("install", self.release, str(helm.CHART), *choose_architecture(), values=values)
         if is_awaited:
             self.wait()
 

@@ -64,6 +64,53 @@ def test_later(is_current: bool, programs: str, tmp_path: Path) -> None:
     assert (found["programs"], found["images"]) == (programs, "5 s")
 
 
+DEMO = {
+    "hack/prerequisites": "exit 0",
+    "hack/native/build": "exit 0",
+    "hack/images": 'cd "$SAMPLY_OPERATOR_CACHE" && touch images/samply-operator-dev.docker',
+    "hack/cluster": 'test "$1" = up || echo "$TOOLS"',
+    "tools/make": "exit 0",
+    "tools/docker": "exit 0",
+    "tools/helm": 'printf "%s\\n" "$@" >"$TOOLS/helm.log"',
+    "tools/kubectl": """case "$*" in
+    *kubernetes*arch*) echo arm64 ;;
+    *rollout*) exit 1 ;;
+    *) echo "kubectl says: $*" ;;
+esac""",
+}
+"""What hack/demo runs, on a cluster with an arm64 node where no pod starts."""
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """The demo where the operator doesn't start, and the arguments that it gave to helm."""
+    folder = tmp_path_factory.mktemp("demo")
+    for path, script in DEMO.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / path).chmod(0o755)
+    shutil.copy2(REPOSITORY / "hack" / "demo", folder / "hack" / "demo")
+    (folder / "cache" / "images").mkdir(parents=True)
+    tools = folder / "tools"
+    environment = {
+        **os.environ,
+        "TOOLS": str(tools),
+        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        "SAMPLY_OPERATOR_CACHE": str(folder / "cache"),
+    }
+    command = [str(folder / "hack" / "demo")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done, (tools / "helm.log").read_text().splitlines()
+
+
+def test_the_chart_gets_the_architecture_of_the_node(
+    failed: tuple[subprocess.CompletedProcess[str], list[str]],
+) -> None:
+    _, arguments = failed
+    assert r"nodeSelector.kubernetes\.io/arch=arm64" in arguments
+    assert "config.ephemeral.architectures={arm64}" in arguments
+
+
 def test_a_long_build_says_that_it_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
