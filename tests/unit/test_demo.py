@@ -1,4 +1,4 @@
-"""hack/demo tells what is still to be done and how long that takes; hack/images, that it still builds."""
+"""hack/demo tells what is still to be done and how long that takes; hack/images, how far it is, and what it lacks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -33,12 +34,20 @@ def plan(cache: Path, *, has_docker: bool, clients: tuple[str, ...] = CLIENTS) -
     return {step: time.strip() for step, _, time in (line.partition(" ") for line in done.stdout.splitlines())}
 
 
-@pytest.mark.parametrize(("has_docker", "programs"), [(False, "840 s"), (True, "0 s")])
-def test_the_first_time(has_docker: bool, programs: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("has_docker", "programs", "cluster"), [(False, "840 s", "15 s"), (True, "0 s", "100 s")], ids=["native", "kind"]
+)
+def test_the_first_time(has_docker: bool, programs: str, cluster: str, tmp_path: Path) -> None:
     found = plan(tmp_path, has_docker=has_docker)
     assert list(found) == ["packages", "programs", "cluster", "images", "operator", "profile", "total"]
-    assert (found["programs"], found["images"]) == (programs, "720 s")
+    assert (found["programs"], found["cluster"], found["images"]) == (programs, cluster, "720 s")
     assert found["total"].endswith(" min")
+
+
+def test_a_node_of_kind_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "kind").mkdir()
+    (tmp_path / "kind" / "kubeconfig").touch()
+    assert plan(tmp_path, has_docker=True)["cluster"] == "15 s"
 
 
 def test_what_one_of_the_clients_costs(tmp_path: Path) -> None:
@@ -111,21 +120,31 @@ def test_the_chart_gets_the_architecture_of_the_node(
     assert "config.ephemeral.architectures={arm64}" in arguments
 
 
-def test_a_long_build_says_that_it_goes_on(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its output is in a log; and if it fails, the end of the log is in the error."""
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """hack/images as a module, with a cache of its own."""
+    monkeypatch.setenv("SAMPLY_OPERATOR_CACHE", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(str(REPOSITORY / "hack"))
     loader = importlib.machinery.SourceFileLoader("hack_images", str(REPOSITORY / "hack" / "images"))
     spec = importlib.util.spec_from_loader("hack_images", loader)
     assert spec is not None
-    images = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "hack_images", images)
-    loader.exec_module(images)
-    monkeypatch.setattr(images, "HEARTBEAT_SECS", 0.05)
-    images.run(["sh", "-c", "echo compiling; sleep 0.3"], tmp_path / "log", name="samply")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "hack_images", module)
+    loader.exec_module(module)
+    return module
+
+
+def test_a_long_build_says_how_far_it_is(
+    images: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its output is in a log; and if it fails, the end of the log is in the error."""
+    monkeypatch.setattr(images, "HEARTBEAT_SECS", 0.1)
+    cargo = "#12 45.3    Compiling one v1\n#12 45.4    Compiling two v2\n"
+    images.run(["sh", "-c", f"printf '{cargo}'; sleep 1"], tmp_path / "log", image=images.IMAGES["samply"])
+    images.run(["sh", "-c", "sleep 1"], tmp_path / "log", image=images.IMAGES["pipeline"])
     said = capfd.readouterr().err
-    assert "samply: still building, 0 min" in said
-    assert "compiling" not in said
+    assert "samply: still building, 0 min of about 10 on 2 cores, 2 of 253 crates; log:" in said
+    assert "pipeline: still building, 0 min; log:" in said
+    assert "Compiling" not in said
     with pytest.raises(images.ClusterError, match="no such crate"):
-        images.run(["sh", "-c", "echo no such crate; exit 1"], tmp_path / "log", name="samply")
+        images.run(["sh", "-c", "echo no such crate; exit 1"], tmp_path / "log", image=images.IMAGES["samply"])
