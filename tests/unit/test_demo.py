@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import os
@@ -120,6 +121,21 @@ def test_the_chart_gets_the_architecture_of_the_node(
     assert "config.ephemeral.architectures={arm64}" in arguments
 
 
+def test_a_pod_that_does_not_start_is_explained(
+    failed: tuple[subprocess.CompletedProcess[str], list[str]],
+) -> None:
+    """With the pods, claims, events and logs that are there."""
+    done, _ = failed
+    assert done.returncode == 1
+    shown = [line.partition(": --namespace samply-demo ")[2] for line in done.stdout.splitlines() if "says" in line]
+    assert shown[-3:] == [
+        "get pods,pvc",
+        "get events --sort-by=.metadata.creationTimestamp",
+        "logs deployment/samply-operator --all-containers --tail=30",
+    ]
+    assert "docs/troubleshooting.md" in done.stderr
+
+
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """hack/images as a module, with a cache of its own."""
@@ -132,6 +148,15 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, "hack_images", module)
     loader.exec_module(module)
     return module
+
+
+def put_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """A `docker` on PATH."""
+    docker = folder / "tools" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(f"#!/bin/sh\n{script}\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}{os.pathsep}{os.environ['PATH']}")
 
 
 def test_a_long_build_says_how_far_it_is(
@@ -148,3 +173,26 @@ def test_a_long_build_says_how_far_it_is(
     assert "Compiling" not in said
     with pytest.raises(images.ClusterError, match="no such crate"):
         images.run(["sh", "-c", "echo no such crate; exit 1"], tmp_path / "log", image=images.IMAGES["samply"])
+
+
+def test_docker_without_buildx_is_refused(images: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_docker(tmp_path, monkeypatch, 'test "$1" = info')
+    monkeypatch.setattr(sys, "argv", ["hack/images", "bare"])
+    with pytest.raises(images.ClusterError, match=r"docker buildx is missing.*docker-buildx"):
+        images.main()
+
+
+@pytest.mark.parametrize(
+    ("platforms", "said"),
+    [("linux/amd64, linux/386", "the Docker engine does not: docker run .*binfmt"), ("linux/amd64, linux/arm64", "")],
+    ids=["amd64", "both"],
+)
+def test_docker_without_emulation_is_refused(
+    images: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platforms: str, said: str
+) -> None:
+    """Before samply is built for ten minutes."""
+    put_docker(tmp_path, monkeypatch, f'case "$*" in "buildx inspect"*) echo "Platforms: {platforms}" ;; esac')
+    monkeypatch.setattr(sys, "argv", ["hack/images", "samply-arm64", "operator-arm64"])
+    monkeypatch.setattr(images, "build", lambda image, *, docker: True)
+    with pytest.raises(images.ClusterError, match=said) if said else contextlib.nullcontext():
+        images.main()

@@ -42,7 +42,9 @@ esac
 """.replace("NODE", NODE)
 KUBECTL = """\
 #!/bin/sh
+echo "kubectl $*" >> "$LOG"
 cat ready
+test ! -e ready-next || mv ready-next ready
 """
 
 
@@ -101,6 +103,15 @@ def test_up_starts_a_stopped_node(machine: Machine, provider: KindProvider) -> N
     provider.up(1)
     assert machine.list_calls("docker start") == [f"docker start {NODE}"]
     assert machine.list_calls("kind create") == []
+
+
+def test_up_waits_until_the_node_is_ready(machine: Machine, provider: KindProvider) -> None:
+    """The API server answers before."""
+    machine.set("nodes", NODE)
+    machine.set("ready", "False"), machine.set("ready-next", "True")
+    provider.state.mkdir()
+    provider.up(1)
+    assert len(machine.list_calls("kubectl")) == 2
 
 
 def test_an_old_engine_is_refused(machine: Machine, provider: KindProvider) -> None:
