@@ -91,7 +91,7 @@ def test_a_pattern_without_its_group_ends_the_operator_at_once(
 def test_a_copy_that_is_refused_leaves_nothing_behind(
     arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main.main(["store", "copy", *arguments, "--to", str(tmp_path / "volume")]) == 1
+    assert main.main(["store", "copy", *arguments, "--to", str(tmp_path / "volume")]) == 2
     assert capsys.readouterr().err.startswith(f"samply-operator: {said}")
     assert not (tmp_path / "volume").exists()
 

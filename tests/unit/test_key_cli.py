@@ -65,7 +65,7 @@ def test_the_printed_line_is_one_that_a_shell_takes(capsys: pytest.CaptureFixtur
     ],
 )
 def test_a_key_that_grants_nothing_is_refused(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
-    assert main.main(["key", "new", *arguments]) == 1
+    assert main.main(["key", "new", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("samply-operator: ")

@@ -11,9 +11,10 @@ from pathlib import Path
 from samply_operator import __version__, settings
 from samply_operator.cli import limits
 from samply_operator.controller import signals
-from samply_operator.errors import SamplyOperatorError
+from samply_operator.errors import InvalidParam, SamplyOperatorError
 
 EXIT_FAILED = 1
+EXIT_WRONG_USAGE = 2
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(build_parser().parse_args(given))
     except SamplyOperatorError as error:
         print(f"samply-operator: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_WRONG_USAGE if isinstance(error, InvalidParam) else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_FAILED
 

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from samply_operator import __version__
 from samply_operator.api import params
 from samply_operator.cli import limits, profile_commands
-from samply_operator.errors import InvalidSpec, SamplyOperatorError
+from samply_operator.errors import InvalidParam, InvalidSpec, SamplyOperatorError
 from samply_operator.model.attachment import KINDS
 from samply_operator.model.check import Report
 from samply_operator.model.profile import Spec
@@ -68,6 +68,7 @@ def build_commands() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argume
     _add_request(record)
     record.add_argument(
         "--duration",
+        type=_parse_duration,
         default=f"{DURATION_SECS}s",
         metavar="TIME",
         help="such as 30s, 2m or 1m30s (default: %(default)s)",
@@ -160,6 +161,13 @@ def _parse_ordinals(text: str) -> params.Ordinal:
     return params.ALL if text == params.ALL else ORDINAL(text)
 
 
+def _parse_duration(text: str) -> int:
+    try:
+        return times.parse_duration(text)
+    except InvalidSpec as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _add_by(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", choices=BYS, default="function", help="how samples are grouped (default: function)")
     parser.add_argument("--rules", metavar="FILE", help="own groups of functions (TOML), before the included ones")
@@ -200,7 +208,7 @@ class Plugin:
         options = self.options
         spec = replace(
             self._build_spec(),
-            duration_secs=times.parse_duration(options.duration),
+            duration_secs=options.duration,
             rate_hz=options.rate,
             attachments=options.attach and tuple(dict.fromkeys(options.attach)),
         )
@@ -301,9 +309,9 @@ class Plugin:
         if any(sides.values()):
             return self._diff_ranges(sides)
         if self.options.after is None:
-            raise InvalidSpec("What is it compared with?", remedy="Name a second profile, or give --after-since TIME.")
+            raise InvalidParam("What is it compared with?", remedy="Name a second profile, or give --after-since TIME.")
         if self.options.ordinal is not None:
-            raise InvalidSpec("--ordinal is of a range of time.", remedy="Give --before-since or --after-since too.")
+            raise InvalidParam("--ordinal is of a range of time.", remedy="Give --before-since or --after-since too.")
         both = [self._find(self.options.before, None), self._find(self.options.after, None)]
         return self._on_files("diff", both, self._choose_by())
 
@@ -321,7 +329,7 @@ class Plugin:
                 query[side] = shown.profile_id
                 pipelines.add(shown.pipeline)
         if len(pipelines) > 1:
-            raise InvalidSpec(
+            raise InvalidParam(
                 f"These are of different pipelines: {', '.join(sorted(pipelines))}.",
                 remedy="Give the name of one pipeline for a range of time.",
             )
@@ -354,7 +362,7 @@ class Plugin:
     def _refuse_with_times(self, *names: str) -> None:
         for name in names:
             if getattr(self.options, name):
-                raise InvalidSpec(
+                raise InvalidParam(
                     f"--{name.replace('_', '-')} does not work on a range of time.", remedy="Name one profile instead."
                 )
 
@@ -486,6 +494,9 @@ def main(arguments: list[str] | None = None) -> int:
         plugin = Plugin(options)
         made = plugin.made
         return int(getattr(plugin, f"run_{options.command}")())
+    except InvalidParam as error:
+        print(f"kubectl samply: {error}", file=sys.stderr)
+        return 2
     except SamplyOperatorError as error:
         print(f"kubectl samply: {error}", file=sys.stderr)
     except KeyboardInterrupt:

@@ -218,10 +218,10 @@ def test_the_command_line(moto: Server, volume: Volume, tmp_path: Path, capsys: 
     assert cli.main(["store", "copy", "--from", str(volume.root), "--to", place, *more]) == 0
     assert "6 of 6: 6 copied" in capsys.readouterr().err
     assert cli.main(["store", "copy", "--from", place, "--to", str(tmp_path / "back"), *more]) == 0
-    assert cli.main(["store", "copy", "--from", str(tmp_path / "none"), "--to", place, *more]) == 1
+    assert cli.main(["store", "copy", "--from", str(tmp_path / "none"), "--to", place, *more]) == 2
     assert "not the volume of an operator" in capsys.readouterr().err
-    assert cli.main(["store", "copy", "--from", "/a", "--to", "/b"]) == 1
-    assert cli.main(["store", "copy", "--from", "s3://x", "--to", "/b"]) == 1
+    assert cli.main(["store", "copy", "--from", "/a", "--to", "/b"]) == 2
+    assert cli.main(["store", "copy", "--from", "s3://x", "--to", "/b"]) == 2
 
 
 def test_a_copied_profile_is_listed_only_with_its_pin(

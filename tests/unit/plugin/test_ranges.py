@@ -157,7 +157,8 @@ def test_a_flame_graph(client: Client, tmp_path: Path) -> None:
 def test_what_is_refused(
     client: Client, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*arguments) == 1
+    """Wrong usage: status 2."""
+    assert run(*arguments) == 2
     assert said in capsys.readouterr().err
     assert client.asked == []
 
