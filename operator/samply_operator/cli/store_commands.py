@@ -56,8 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status 0: the target has everything; 1: some are missing, each reported on stderr. Raises
-    SamplyOperatorError."""
+    """Exit status 0: the target has everything; 1: some are missing, each reported on stderr. Raises InvalidParam for
+    wrong usage, SamplyOperatorError."""
     options = build_parser().parse_args(arguments)
     way = _build_way(options, settings.load(options.settings))
     progress = moving.copy(way, _ProgressReporter().report)
@@ -72,9 +72,7 @@ def _build_way(options: argparse.Namespace, config: Settings) -> moving.Way:
     if is_url == [False, True]:
         return moving.Upload(_open_volume(options.source), _open_bucket(options.target, options, config))
     if is_url == [True, False]:
-        objects, volume = _open_bucket(options.source, options, config), Volume(options.target)
-        volume.prepare()  # last: what is refused leaves nothing behind
-        return moving.Download(objects, volume)
+        return moving.Download(_open_bucket(options.source, options, config), Volume(options.target))
     raise InvalidParam("One of --from and --to must be a folder, the other one a URL such as s3://NAME/PREFIX/CLUSTER.")
 
 

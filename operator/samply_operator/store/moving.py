@@ -50,6 +50,7 @@ class Way(Protocol):
 
     def list_source(self) -> frozenset[str]: ...
     def list_pins(self) -> frozenset[str]: ...
+    def prepare_target(self) -> None: ...
     def is_removed(self, profile_id: str) -> bool: ...
     def find_target(self, profile_id: str) -> Manifest | None: ...
     def has_files(self, standing: Manifest) -> bool: ...
@@ -73,6 +74,9 @@ class Upload:
 
     def list_pins(self) -> frozenset[str]:
         return self._volume.side_files.list_pins()
+
+    def prepare_target(self) -> None:
+        """A bucket has no folders."""
 
     def is_removed(self, profile_id: str) -> bool:
         """The bucket has the marker of its removal, which would hide it."""
@@ -113,6 +117,9 @@ class Download:
     def list_pins(self) -> frozenset[str]:
         found = self._objects.list(layout.PINS)
         return frozenset(profile_id for each in found if (profile_id := names.parse_id(each.path)))
+
+    def prepare_target(self) -> None:
+        self._volume.prepare()
 
     def is_removed(self, profile_id: str) -> bool:
         """A volume does not remember."""
@@ -163,8 +170,9 @@ class Download:
 
 def copy(way: Way, on_progress: Callable[[Progress], None]) -> Progress:
     """Copy everything that the target lacks. A failed item is reported and does not block the others. Raises StoreError
-    if either cannot be listed."""
+    if either cannot be listed; a folder is then not created."""
     ids, pins = sorted(way.list_source()), way.list_pins()
+    way.prepare_target()
     progress = Progress(wanted=len(ids))
     for profile_id in ids:
         try:

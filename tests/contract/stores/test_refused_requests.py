@@ -20,6 +20,7 @@ import pytest
 
 from contract.stores.bucket_place import BucketPlace, lock
 from contract.stores.store_contract import make_entry, make_id, put
+from samply_operator.cli import main as cli
 from samply_operator.errors import StoreUnavailable
 from samply_operator.store.bucket import names, store
 from samply_operator.store.bucket.connection import CHECKSUMS
@@ -156,6 +157,18 @@ def test_while_requests_are_refused_the_spool_keeps_all(
     assert place.read_file(during) == b"during"
     assert not place.fenced, "a refusal is not the end of the term"
     assert place.reopen().read_entries().items == (make_entry(3, step="Recording"),)
+
+
+@pytest.mark.parametrize(("code", "bucket"), [("AccessDenied", "profiles"), ("", "missing")])
+def test_a_copy_from_a_bucket_that_cannot_be_listed_leaves_nothing_behind(
+    proxy: Proxy, tmp_path: Path, capsys: pytest.CaptureFixture[str], code: str, bucket: str
+) -> None:
+    proxy.refuse_all = (403, code) if code else None
+    copy = ["store", "copy", "--from", f"s3://{bucket}/prod-1", "--to", str(tmp_path / "volume")]
+    options = ["--endpoint", proxy.server.endpoint, "--credentials", str(proxy.server.folder / "credentials")]
+    assert cli.main([*copy, *options]) == 1
+    assert (code or "NoSuchBucket") in capsys.readouterr().err
+    assert not (tmp_path / "volume").exists()
 
 
 @pytest.mark.parametrize(("read_back", "check"), [(True, "GET files"), (False, "HEAD files")])
