@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -195,8 +195,6 @@ class Plugin:
         flags = [f"--{key}={value}" for key in ("context", "kubeconfig") if (value := getattr(options, key))]
         self.kubectl = Kubectl(tuple(flags))
         self.namespace: str = options.namespace or self._find_namespace()
-        self.made: list[str] = []
-        """Names of the objects that this call has created."""
 
     def _find_namespace(self) -> str:
         found = self.kubectl.run("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip()
@@ -212,14 +210,24 @@ class Plugin:
             rate_hz=options.rate,
             attachments=options.attach and tuple(dict.fromkeys(options.attach)),
         )
-        made = self._make(spec)
+        made: list[dict[str, Any]] = []
+        try:
+            made.extend(self._make(spec))  # has those before a refused one
+            ended = [] if options.no_wait else self._wait(made)
+        except (SamplyOperatorError, KeyboardInterrupt) as error:
+            if made:
+                error.add_note(
+                    f"Created before that: {_join_names(made, ', ')}. Recordings continue without this command: "
+                    "kubectl samply list."
+                )
+            raise
         if options.no_wait:
-            self._print(made, "\n".join(raw["metadata"]["name"] for raw in made))
+            self._print(made, _join_names(made, "\n"))
             return 0
-        return self._report(self._wait(made))
+        return self._report(ended)
 
     def run_preflight(self) -> int:
-        ended = self._wait(self._make(replace(self._build_spec(), preflight_only=True)))
+        ended = self._wait(list(self._make(replace(self._build_spec(), preflight_only=True))))
         shown = [objects.parse(raw) for raw in ended]
         lines = [
             f"ordinal {one.ordinal}: {one.message}\n{objects.render_findings(raw)}"
@@ -233,15 +241,13 @@ class Plugin:
         options = self.options
         return Spec(options.pipeline, container=options.container, process=options.process, mode=options.mode)
 
-    def _make(self, spec: Spec) -> list[dict[str, Any]]:
-        made: list[dict[str, Any]] = []
+    def _make(self, spec: Spec) -> Iterator[dict[str, Any]]:
+        """Create the objects, one after the other."""
         for ordinal in self._find_ordinals(spec.pipeline):
             body = objects.build_body(replace(spec, ordinal=ordinal))
-            said = self.kubectl.run("--namespace", self.namespace, "create", "-f", "-", "-o", "json", body=body)
-            made.append(json.loads(said))
-            if not spec.preflight_only:
-                self.made.append(body["metadata"]["name"])
-        return made
+            yield json.loads(
+                self.kubectl.run("--namespace", self.namespace, "create", "-f", "-", "-o", "json", body=body)
+            )
 
     def _find_ordinals(self, pipeline: str) -> list[int]:
         wanted: params.Ordinal = self.options.ordinal
@@ -477,6 +483,10 @@ class Plugin:
         print(json.dumps(answer, indent=2) if self.options.output == "json" else text)
 
 
+def _join_names(made: Sequence[dict[str, Any]], separator: str) -> str:
+    return separator.join(raw["metadata"]["name"] for raw in made)
+
+
 def complete() -> int:
     """The program kubectl_complete-samply."""
     found, directive = completion.suggest(sys.argv[1:], build_commands()[1], completion.look_up)
@@ -489,25 +499,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "completion":
         print(completion.SCRIPTS[options.shell], end="")
         return 0
-    made: list[str] = []
     try:
-        plugin = Plugin(options)
-        made = plugin.made
-        return int(getattr(plugin, f"run_{options.command}")())
-    except InvalidParam as error:
-        print(f"kubectl samply: {error}", file=sys.stderr)
-        return 2
-    except SamplyOperatorError as error:
-        print(f"kubectl samply: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-    if made:
-        names = ", ".join(made)
-        print(
-            f"Created before that: {names}. Recordings continue without this command: kubectl samply list.",
-            file=sys.stderr,
-        )
-    return 1
+        return int(getattr(Plugin(options), f"run_{options.command}")())
+    except (SamplyOperatorError, KeyboardInterrupt) as error:
+        said = "" if isinstance(error, KeyboardInterrupt) else f"kubectl samply: {error}"
+        print(said, *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+        return 2 if isinstance(error, InvalidParam) else 1
 
 
 if __name__ == "__main__":
