@@ -3,6 +3,7 @@
  * uses little; and, on every ordinal but 0, a thread and a function that name the ordinal.
  *
  * DEMO_LOAD   share of one CPU each worker uses, in percent (default 40)
+ * DEMO_IDLE   number of further threads, which only wait (default 0)
  * POD_NAME    its trailing number is the ordinal (default: the host's name)
  */
 #define _GNU_SOURCE
@@ -95,6 +96,11 @@ static void *idle_along(void *argument) {
     return NULL;
 }
 
+static void *wait_forever(void *unused) {
+    for (;;) pause();
+    return unused;
+}
+
 static long find_ordinal(void) {
     static char host[256];
     gethostname(host, sizeof host - 1);
@@ -124,6 +130,11 @@ int main(void) {
         fprintf(stderr, "DEMO_LOAD must be 1 to 100\n");
         return 2;
     }
+    long idle = getenv("DEMO_IDLE") ? strtol(getenv("DEMO_IDLE"), NULL, 10) : 0;
+    if (idle < 0 || idle > 1000) {
+        fprintf(stderr, "DEMO_IDLE must be 0 to 1000\n");
+        return 2;
+    }
     ordinal = find_ordinal();
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("pipeline: ordinal %ld, %d workers at %ld %% of a CPU each: join 50 %%, aggregate 30 %%, parse 20 %%; "
@@ -137,6 +148,7 @@ int main(void) {
         snprintf(marker.name, sizeof marker.name, "ordinal-%ld", ordinal % 1000);
         start(idle_along, &marker);
     }
+    for (long i = 0; i < idle; i++) start(wait_forever, NULL);
     int got;
     sigwait(&ends, &got);
     printf("pipeline: ended by signal %d\n", got);

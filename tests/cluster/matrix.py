@@ -81,6 +81,12 @@ KINDS = {
         security=ADDED,
     ),
     "added": Kind("samply without file capabilities, user 1000, PERFMON and IPC_LOCK", security=ADDED),
+    # The ring buffers of so many threads are more than a container may lock, on any number of CPUs.
+    "many-threads": Kind(
+        "samply, root, PERFMON without IPC_LOCK, 28 threads",
+        security={"runAsUser": 0, "capabilities": {"add": ["PERFMON"]}},
+        command=("env", "DEMO_IDLE=24", PROGRAM),
+    ),
     "refusing": Kind(
         "a samply that says when it records that it may not, root, PERFMON",
         command=("sh", "-c", f"printf '%s\\n' {shlex.quote(REFUSING)} >{FIRST} && chmod 755 {FIRST} && exec {PROGRAM}"),
@@ -223,6 +229,9 @@ ROWS = (
     Row("filecaps", "InPlace", "InPlace"),
     # Where nothing limits locked memory, they aren't needed at paranoid 1.
     Row("added", "Auto", "InPlace"),
+    Row("many-threads", "InPlace", "LockedMemory", says="IPC_LOCK"),
+    # The kernel doesn't count locked memory there.
+    Row("many-threads", "InPlace", "InPlace", paranoid="-1"),
     Row("refusing", "Auto", "Ephemeral"),
     Row("refusing", "InPlace", "LockedMemory", says="mmap failed"),
     Row("private", "Auto", "Ephemeral"),
