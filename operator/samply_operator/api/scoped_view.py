@@ -27,7 +27,7 @@ def limit(view: View, visible: Mapping[str, str]) -> View:
     unread = {
         r.id: replace(r, pipeline=visible[r.pipeline_id]) for r in view.unread.values() if r.pipeline_id in visible
     }
-    return View(build_catalog(stored), live, view.is_ready, unread)
+    return View(build_catalog(stored), live, view.is_ready, unread, view.is_listed)
 
 
 def _limit_live(live: Live, visible: Mapping[str, str]) -> Live:

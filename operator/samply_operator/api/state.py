@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 RESCAN_SECS = 60.0
 """The volume is listed this often even if the operator says nothing."""
+RELIST_SECS = 5.0
+"""So often where only an earlier list of the bucket is known."""
 RETRY_SECS = 1.0
 """Pause after a volume that couldn't be read."""
 STALL_SECS = 30.0
@@ -51,6 +53,8 @@ class View:
     """The volume can be read, and was."""
     unread: Mapping[str, RecordingState] = field(default_factory=dict)
     """By id, recordings that may have been stored since the volume was read: it is being read again."""
+    is_listed: bool = True
+    """False: the catalog is from an earlier list of the bucket, and another pod may have stored more."""
     _facts: dict[tuple[str, str, int], serve.ServingState] = field(default_factory=dict, repr=False, compare=False)
     """Gathered once per view: pollers ask for the same again and again."""
     _namespaces: dict[str, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
@@ -170,6 +174,7 @@ class ServiceState:
         self._volume = volume
         self._index = Index()
         self._live: Live | None = None
+        self._is_listed = True
         self._read_generation: int | None = None
         self._unread: Mapping[str, RecordingState] = {}
         self._losses = 0
@@ -227,8 +232,11 @@ class ServiceState:
         return True
 
     def _show(self, live: Live | None) -> None:
-        self.view = View(self._index.catalog, live, is_ready=self.view.is_ready, unread=self._unread)
+        self.view = self._build(live, is_ready=self.view.is_ready)
         self._wake()
+
+    def _build(self, live: Live | None, *, is_ready: bool) -> View:
+        return View(self._index.catalog, live, is_ready=is_ready, unread=self._unread, is_listed=self._is_listed)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -236,11 +244,12 @@ class ServiceState:
 
     async def _read_forever(self) -> None:
         while True:
+            pause_secs = RESCAN_SECS if self._is_listed else RELIST_SECS
             try:
-                async with asyncio.timeout(RESCAN_SECS):
+                async with asyncio.timeout(pause_secs):
                     await self._wanted.wait()
             except TimeoutError:
-                logger.debug("nothing was said for %s s: the volume is read again", RESCAN_SECS)
+                logger.debug("nothing was said for %s s: the volume is read again", pause_secs)
             self._wanted.clear()
             if not await self._try():
                 self._wanted.set()
@@ -270,7 +279,8 @@ class ServiceState:
             return False
         for fault in faults:
             logger.error("%s", fault)
-        self.view = View(self._index.catalog, self.view.live, is_ready=True, unread=self._unread)
+        self._is_listed = self._volume.is_listed
+        self.view = self._build(self.view.live, is_ready=True)
         if live is None or losses != self._losses:
             self._show_newest()
         else:
@@ -285,7 +295,7 @@ class ServiceState:
         await asyncio.wait([reading], timeout=STALL_SECS)
         if not reading.done():
             logger.error("the volume is being read for more than %g s", STALL_SECS)
-            self.view = View(self._index.catalog, self.view.live, is_ready=False, unread=self._unread)
+            self.view = self._build(self.view.live, is_ready=False)
         faults = await reading
         FAULTS.set(self._index.fault_count)
         return faults

@@ -248,6 +248,11 @@ class Volume:
         """The same: there is no other place."""
         return self.has(profile_id)
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether `list_ids` returned what is stored now, and not an earlier list."""
+        return True
+
     def list_ids(self) -> frozenset[str]:
         """Ids of all folders of profiles; empty if the volume was never written."""
         with durable.translated("list the profiles"):

@@ -16,10 +16,11 @@ from contract.http.test_all_ordinals import *  # noqa: F403 - the same tests, wi
 from contract.http.test_attachments import *  # noqa: F403
 from contract.http.test_files import *  # noqa: F403
 from contract.stores.store_contract import make_manifest
+from samply_operator.api import state
 from samply_operator.api.content.open_files import FILES
 from samply_operator.settings import Auth
 from samply_operator.store import layout
-from samply_operator.store.bucket import names
+from samply_operator.store.bucket import names, reader
 from samply_operator.store.volume import Volume
 from support import buckets, profile_maker
 from support.buckets import Server
@@ -137,6 +138,38 @@ async def test_a_range_of_time_fetches_its_files(service: Service, tmp_path: Pat
     body = (await service.get("/v0/pipelines/orders/summary?since=2026-01-31T09:00:00Z")).read_json()
     assert (body["ids"], body["all_profiles"]["samples"]) == ([make_id(3), make_id(1)], 10)
     assert [(each["profile"], each["reason"]) for each in body["left_out"]] == [(make_id(2), "UnknownProfile")]
+
+
+async def test_what_a_bucket_that_hangs_may_have_is_not_denied(
+    service: Service, moto: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another pod has stored it since the last list."""
+    monkeypatch.setattr(reader, "LIST_SECS", 0.1)
+    url = f"/v0/pipelines/orders/samply_profiles/{make_id(1)}/profile"
+    await service.settle()
+    (await service.get(url)).assert_error(404, "UnknownProfile")
+    service.put(1)
+    moto.pause()
+    try:
+        service.operator.push()
+        await wait_until(lambda: is_generation_shown(service))
+        answer = await service.get(url)
+        answer.assert_error(503, "StoreUnavailable")
+        assert "Retry-After" in answer.headers
+    finally:
+        moto.resume()
+    monkeypatch.setattr(reader, "LIST_SECS", 60.0)
+    monkeypatch.setattr(state, "RELIST_SECS", 0.1)
+
+    async def is_served() -> bool:
+        return (await service.get(url)).status == 200
+
+    await wait_until(is_served)
+
+
+async def is_generation_shown(service: Service) -> bool:
+    live = service.state.view.live
+    return live is not None and live.store_generation == service.operator.store_generation
 
 
 async def test_many_at_once_get_the_same_bytes(service: Service) -> None:

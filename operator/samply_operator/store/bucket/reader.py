@@ -37,6 +37,8 @@ class BucketReader:
         self._objects = objects
         self._catalog = Catalog(objects)
         self._listing: Future[frozenset[str]] | None = None
+        self.is_listed = True
+        """As for Volume."""
         self._were_spooled: frozenset[str] = frozenset()
         """Ids that were in the spool at the last list of the bucket, or since."""
 
@@ -51,11 +53,12 @@ class BucketReader:
         self._were_spooled |= spooled
         try:
             listed = self._list()
-            self._were_spooled = spooled
+            self._were_spooled, self.is_listed = spooled, True
             return spooled | listed
         except (StoreUnavailable, TimeoutError) as error:
             if not self._catalog.is_listed:
                 raise
+            self.is_listed = False
             logger.warning("using the last list of the bucket: %s", str(error) or "it does not answer")
             return self._were_spooled | frozenset(self._catalog.tags)
 

@@ -119,7 +119,8 @@ def build_absent(view: View, name: str) -> errors.SamplyOperatorError:
 def _build_unknown(view: View, caller: permissions.Caller, name: str, profile_id: str) -> errors.SamplyOperatorError:
     profile_id = profile_id[:64]
     unread = view.unread.get(profile_id)
-    if unread is not None and unread.pipeline == name and caller.may_read(unread.namespace):
+    is_unread = unread is not None and unread.pipeline == name and caller.may_read(unread.namespace)
+    if is_unread or (view.is_certain and not view.is_listed):
         return errors.StoreUnavailable(
             f"Whether profile '{profile_id}' is stored is not known yet: the list of stored profiles is being read.",
             remedy="Try again in a few seconds.",
