@@ -36,15 +36,26 @@ def raw_document(raw: Path) -> dict[str, Any]:
     return json.loads(gzip.decompress(raw.read_bytes()))
 
 
+LABEL = profiles.Label("orders, host 1 of 2", process="host 1 of 2", info=(("pipeline", "orders"), ("ordinal", "0")))
+
+
 @pytest.fixture
 def label() -> profiles.Label:
-    return profiles.Label("orders, host 1 of 2", process="host 1 of 2", info=(("pipeline", "orders"), ("ordinal", "0")))
+    return LABEL
+
+
+@pytest.fixture(scope="session")
+def baked_once(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    out = tmp_path_factory.mktemp("baked") / "baked.json.gz"
+    profiles.bake(DATA / "demo-v55.json.gz", DATA / "demo-v55.syms.json", out, label=LABEL)
+    return out.read_bytes()
 
 
 @pytest.fixture
-def baked(raw: Path, sidecar: Path, tmp_path: Path, label: profiles.Label) -> Path:
+def baked(baked_once: bytes, tmp_path: Path) -> Path:
+    """With the names of its functions. Each test has its own copy: it may change it, or put files beside it."""
     out = tmp_path / "baked.json.gz"
-    profiles.bake(raw, sidecar, out, label=label)
+    out.write_bytes(baked_once)
     return out
 
 

@@ -241,18 +241,46 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda each: " ".join(each).replace("FILE", ""))
-@pytest.mark.parametrize(
-    ("to", "said"),
-    [("&-", "The output is closed. Name a file"), ("/dev/full", "The output can't be written: No space left")],
-)
-def test_stdout_that_takes_nothing_is_one_line_on_stderr(to: str, said: str, arguments: list[str], baked: Path) -> None:
-    shell = ["sh", "-c", f'exec "$@" >{to}', "sh", sys.executable, "-c", PROGRAM]
-    arguments = [str(baked) if each == "FILE" else each for each in arguments]
-    found = subprocess.run([*shell, *arguments], capture_output=True, text=True, check=False)
-    assert found.returncode == 1
-    assert found.stderr.startswith(said)
-    assert found.stderr.count("\n") == 1
+FORKING = """
+import json, os, sys
+from samply_operator.cli import profile_commands as cli
+commands, folder, file = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
+for number, arguments in enumerate(commands):
+    if not os.fork():
+        written = os.open(f"{folder}/{number}", os.O_WRONLY | os.O_CREAT)
+        os.dup2(written, 2)
+        os.close(written)
+        sys.exit(cli.main([file if each == "FILE" else each for each in arguments]))
+    print(os.waitstatus_to_exitcode(os.wait()[1]), file=sys.stderr)
+"""
+"""Every one of COMMANDS, each in a process of its own that has imported the program already."""
+
+
+@pytest.fixture(scope="module", params=["&-", "/dev/full"])
+def refused(
+    request: pytest.FixtureRequest, baked_once: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, list[tuple[int, str]]]:
+    """Where stdout goes, and the status of each command with what it wrote to stderr."""
+    folder = tmp_path_factory.mktemp("refused")
+    (folder / "file").write_bytes(baked_once)
+    shell = ["sh", "-c", f'exec "$@" >{request.param}', "sh", sys.executable, "-W", "ignore", "-c", FORKING]
+    done = subprocess.run(
+        [*shell, json.dumps(COMMANDS), str(folder), str(folder / "file")], capture_output=True, text=True, check=True
+    )
+    statuses = map(int, done.stderr.split())
+    return request.param, [(status, (folder / str(number)).read_text()) for number, status in enumerate(statuses)]
+
+
+@pytest.mark.parametrize("number", range(len(COMMANDS)), ids=lambda number: " ".join(COMMANDS[number]))
+def test_stdout_that_takes_nothing_is_one_line_on_stderr(
+    number: int, refused: tuple[str, list[tuple[int, str]]]
+) -> None:
+    to, outcomes = refused
+    status, written = outcomes[number]
+    said = {"&-": "The output is closed. Name a file", "/dev/full": "The output can't be written: No space left"}
+    assert status == 1
+    assert written.startswith(said[to])
+    assert written.count("\n") == 1
 
 
 def test_what_would_be_ignored_is_refused(baked: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
