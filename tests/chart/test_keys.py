@@ -186,10 +186,21 @@ def test_values_may_repeat_the_charts_keys() -> None:
     assert found["Pod samply-operator-test"]["labels"][NAME] == "samply-operator-test"
 
 
-@pytest.mark.parametrize("labels", ["extraLabels", "podLabels"])
+def test_an_empty_label_is_one_too() -> None:
+    objects = helm.render({"podLabels": {"team": ""}, "extraLabels": {"team": "a", VERSION: ""}})
+    deployment = helm.only(objects, "Deployment")
+    assert (deployment["metadata"]["labels"]["team"], deployment["metadata"]["labels"][VERSION]) == ("a", "")
+    assert deployment["spec"]["template"]["metadata"]["labels"]["team"] == ""
+
+
+@pytest.mark.parametrize("labels", ["extraLabels", "podLabels", "service.labels"])
 @pytest.mark.parametrize("key", [NAME, INSTANCE])
-def test_labels_cannot_contradict_the_selector(labels: str, key: str) -> None:
-    said = helm.render_error({labels: {key: "mine"}})
+@pytest.mark.parametrize("value", ["mine", ""])
+def test_labels_cannot_contradict_the_selector(labels: str, key: str, value: str) -> None:
+    values: dict[str, object] = {key: value}
+    for name in reversed(labels.split(".")):
+        values = {name: values}
+    said = helm.render_error(values)
     assert f"{labels}: the selector needs {key}: samply-operator. Leave this key out" in said
 
 

@@ -92,9 +92,9 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- /* Fails if values contradict the selector, which no object would match then. */ -}}
 {{- define "samply-operator.checkLabels" -}}
 {{- range $key, $value := include "samply-operator.selector" . | fromYaml -}}
-{{- range $labels := list "extraLabels" "podLabels" -}}
-{{- if ne (get (index $.Values $labels) $key | default $value) $value -}}
-{{- fail (printf "%s: the selector needs %s: %s. Leave this key out; the name follows nameOverride, the instance the release." $labels $key $value) -}}
+{{- range $where, $labels := dict "extraLabels" $.Values.extraLabels "podLabels" $.Values.podLabels "service.labels" $.Values.service.labels -}}
+{{- if ne (dig $key $value ($labels | default dict)) $value -}}
+{{- fail (printf "%s: the selector needs %s: %s. Leave this key out; the name follows nameOverride, the instance the release." $where $key $value) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -104,7 +104,8 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
        refuse a key that is repeated. */ -}}
 {{- define "samply-operator.merge" -}}
 {{- $found := dict -}}
-{{- range . }}{{ $found = merge $found . }}{{ end -}}
+{{- /* Not `merge`, which takes an empty text for one that is missing. */ -}}
+{{- range reverse . }}{{ range $key, $value := . }}{{ $_ := set $found $key $value }}{{ end }}{{ end -}}
 {{ toYaml $found }}
 {{- end -}}
 

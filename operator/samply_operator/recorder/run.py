@@ -41,6 +41,7 @@ from samply_operator.rules.recording import (
     failures,
     modes,
     pipeline_samply,
+    preflight,
     preflight_facts,
     record_output,
     status,
@@ -97,6 +98,7 @@ class Run:
         self._attachments = Attachments(context, self._journal)
         self._manifest: Manifest | None = None
         self._arch = ""
+        self._is_kernel_in_doubt = False
         """Of the node, as preflight found it."""
 
     @property
@@ -185,11 +187,15 @@ class Run:
             return False
         observation = await self._pod.repeat(script_calls.look)
         refused = record_output.judge(observation.progress, observation.log)
-        if refused is None or refused.reason not in modes.CURED_BY_ANOTHER:
+        if refused is None or refused.reason not in modes.CURED_BY_ANOTHER or self._refuses_everywhere(refused):
             return False
         await self._pod.repeat(script_calls.clean)
         await self._journal.save(step="Admitted", refused=refused)
         return True
+
+    def _refuses_everywhere(self, failure: Failure) -> bool:
+        """The kernel would refuse the samply of another container too."""
+        return failure.reason == "PerfNotPermitted" and self._is_kernel_in_doubt
 
     async def _bring(self) -> None:
         """In mode BringOwn samply must be copied before it is launched; after a kill it may be incomplete."""
@@ -236,10 +242,11 @@ class Run:
             prepared = await preparer.prepare()
         finally:
             # Also if it prevents the recording: the findings are reported.
-            self._arch = preparer.facts.arch if preparer.facts else ""
-            if preparer.verdict is not None:
-                found = preflight_facts.describe_facts(preparer.facts, preparer.process) if preparer.facts else {}
-                verdict = preparer.verdict
+            facts, verdict = preparer.facts, preparer.verdict
+            self._arch = facts.arch if facts else ""
+            if verdict is not None:
+                found = preflight_facts.describe_facts(facts, preparer.process) if facts else {}
+                self._is_kernel_in_doubt = facts is not None and preflight.is_kernel_in_doubt(facts, verdict.findings)
                 self._journal.change(preflight=status.render_preflight(verdict.word, verdict.findings, found))
         await self._journal.save(**prepared.changes)
 
@@ -373,7 +380,9 @@ class Run:
         if entry.stop == "discard":
             await self._end_early()
             return
-        failure = modes.name_other_way(failure, entry.wanted_mode, entry.namespace, self._arch, self._context.settings)
+        if not self._refuses_everywhere(failure):
+            settings = self._context.settings
+            failure = modes.name_other_way(failure, entry.wanted_mode, entry.namespace, self._arch, settings)
         keeps = failure.reason in KEEPS_REMOTE and bool(entry.started_at)
         ttl = self._context.settings.recording.remote_ttl_secs
         try:

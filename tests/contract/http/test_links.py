@@ -16,6 +16,7 @@ from samply_operator.control.messages import Credentials
 from samply_operator.logs import AUDIT, FIELDS
 from samply_operator.rules.access import credentials, links
 from samply_operator.settings import Api, Links
+from samply_operator.store.volume import Volume
 from support.fake_operator import make_key
 from support.service import Answer, Service, make_id, serving, wait_until
 
@@ -152,6 +153,18 @@ async def test_whatever_is_wrong_the_answer_is_the_same(service: Service, path: 
     answer = await service.get(f"{path}?{query}")
     assert answer.assert_error(403, "InvalidLink") == {}
     assert answer.read_json()["message"] == "The link is not valid, or its time is over. Request a new one."
+
+
+async def test_an_earlier_list_of_the_bucket_refuses_no_link(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The profile may have been stored since."""
+    monkeypatch.setattr(Volume, "is_listed", False)
+    service.volume.remove(make_id(1))
+    service.operator.store_generation += 1
+    await service.settle()
+    for query in (forge(), forge(key="x" * 32)):
+        answer = await service.get(f"{ONE}/profile?{query}")
+        answer.assert_error(503, "StoreUnavailable")
+        assert "Retry-After" in answer.headers
 
 
 @pytest.mark.parametrize("path", [ONE, f"{ONE}/summary", HISTORY, "/v0/pipelines/orders/samply_profile"])

@@ -181,6 +181,7 @@ async def test_an_ubuntu_kernel_decides_itself_whether_perfmon_is_enough(
     if refuses:
         assert status["failure"]["reason"] == "PerfNotPermitted"
         assert "sysctl kernel.perf_event_paranoid=2" in status["failure"]["remedy"]
+        assert "Use mode Ephemeral" not in status["failure"]["remedy"]  # its container has no more than PERFMON
     else:
         assert status["phase"] == "Succeeded", status
         assert finding["message"] in status["warnings"]

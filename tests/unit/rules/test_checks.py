@@ -45,7 +45,7 @@ CASES = [
     ),
     pytest.param(checks.judge_kernel(1, "n"), "Passed", "is 1 on node n", id="kernel"),
     pytest.param(checks.judge_kernel(-1, ""), "Passed", "is -1", id="kernel that allows all"),
-    pytest.param(checks.judge_kernel(2, "n"), "Failed", "is 2 on node n", id="kernel that refuses"),
+    pytest.param(checks.judge_kernel(2, "n"), "Warning", "is 2 on node n", id="kernel that refuses samply 0.13.1"),
     pytest.param(checks.judge_kernel(None, ""), "Unknown", "cannot be read", id="kernel unread"),
     pytest.param(checks.judge_pod_security("a", {}, is_ephemeral=True), "Passed", "no Pod Security", id="admits"),
     pytest.param(

@@ -34,11 +34,16 @@ def is_used(request: web.Request) -> bool:
 
 def admit(request: web.Request, view: View, profile_id: str) -> Manifest:
     """The profile of the request's link. Raises InvalidLink, with the same message for every fault, and before anything
-    about the profile is disclosed; OperatorUnavailable while the keys are unknown."""
+    about the profile is disclosed; OperatorUnavailable while the keys are unknown, StoreUnavailable while only an
+    earlier list of the bucket is known, which lacks it."""
     link = params.parse_link(request.rel_url.raw_query_string)
     manifest = view.get(profile_id)
     namespace, known_id = (manifest.namespace, manifest.id) if manifest else ("", "")
     is_valid = link is not None and links.is_valid(link, list_keys(request), namespace, known_id, time.time())
+    if manifest is None and link is not None and view.is_certain and not view.is_listed:
+        raise errors.StoreUnavailable(
+            "The list of stored profiles cannot be read now.", remedy="Try again in a few seconds."
+        )
     if manifest is None or not is_valid or manifest.pipeline != request.match_info["pipeline_name"]:
         measures.count_decision("link", "forbidden")
         pipeline = request.match_info["pipeline_name"]

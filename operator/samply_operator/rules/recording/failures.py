@@ -28,7 +28,8 @@ REMEDIES: dict[str, str] = {
     "ImageRewritten": "Add the image in the message to the chart's helperImage.rewrittenAs, and make it reachable "
     "from the node; or exempt the operator's ServiceAccount from the webhook that rewrites images.",
     "EphemeralLimit": "This pod has had as many ephemeral containers as config.ephemeral.maxPerPod allows (they cannot "
-    "be removed from a pod): restart the pod, or raise the limit.",
+    "be removed from a pod): restart the pod, or raise the limit. If recordings in them failed, cure that first: their "
+    "SamplyProfiles have the reason.",
     "ImagePullFailed": "Make the image of config.ephemeral.image reachable from the node, with the pod's "
     "imagePullSecrets.",
     "EphemeralTimeout": "The ephemeral container did not start in time: check kubectl describe pod and the node.",

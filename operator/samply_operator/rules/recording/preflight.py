@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -181,7 +181,7 @@ def _check_rate(facts: ContainerFacts, plan: Plan) -> Finding | None:
     return _forbid("rate", "RateTooHigh", message, facts.max_rate_hz, plan.rate_hz)
 
 
-def _check_kernel(facts: ContainerFacts, _: Plan) -> Finding | None:
+def _check_kernel(facts: ContainerFacts, plan: Plan) -> Finding | None:
     """Debian's and Ubuntu's kernels have a level above the 2 of Linux, at which PERFMON is not enough. Elsewhere higher
     numbers mean the same as 2. Ubuntu has changed its kernels to accept PERFMON there; in which builds is not known for
     all of their many kinds, so the kernel itself decides."""
@@ -191,18 +191,30 @@ def _check_kernel(facts: ContainerFacts, _: Plan) -> Finding | None:
     said = f"kernel.perf_event_paranoid is {facts.paranoid} on the node, whose kernel"
     if found["debian"]:
         return _forbid("kernel", "PerfRestricted", f"{said} then requires CAP_SYS_ADMIN.", facts.paranoid, 2)
+    may_ask = has_perfmon(facts) or _may_gain(facts, plan, CAP_PERFMON)
+    if not may_ask or _is_refused_by_samply(facts, plan):
+        return None
     message = f"{said} is Ubuntu's: older ones then require CAP_SYS_ADMIN, newer ones PERFMON."
     remedy = "If samply is refused, on the node: sysctl kernel.perf_event_paranoid=2."
     return _warn("kernel", "PerfMayBeRestricted", message, remedy, facts.paranoid, 2)
 
 
 def _check_paranoid(facts: ContainerFacts, plan: Plan) -> Finding | None:
-    # Only 0.13.1 has the unstable option, and only it refuses 2 without asking the kernel.
-    is_old = not plan.is_own and choose_symbol_flag(facts) != "--presymbolicate"
-    if not is_old or facts.paranoid is None or facts.paranoid < 2:
+    if not _is_refused_by_samply(facts, plan):
         return None
     message = f"kernel.perf_event_paranoid is {facts.paranoid} on the node; samply {facts.version} needs 1 or lower."
     return _forbid("paranoid", "PerfEventParanoid", message, facts.paranoid, 1)
+
+
+def _is_refused_by_samply(facts: ContainerFacts, plan: Plan) -> bool:
+    # Only 0.13.1 has the unstable option, and only it refuses 2 without asking the kernel.
+    is_old = not plan.is_own and choose_symbol_flag(facts) != "--presymbolicate"
+    return is_old and facts.paranoid is not None and facts.paranoid >= 2
+
+
+def is_kernel_in_doubt(facts: ContainerFacts, findings: Sequence[Finding]) -> bool:
+    """Whether a kernel that refuses samply does so whatever container it runs in: with PERFMON, above level 2."""
+    return has_perfmon(facts) and any(finding.reason == "PerfMayBeRestricted" for finding in findings)
 
 
 def has_perfmon(facts: ContainerFacts) -> bool:
