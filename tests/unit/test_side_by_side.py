@@ -65,10 +65,16 @@ def test_one_that_fails_ends_the_others(tmp_path: Path) -> None:
     assert not is_running(read_pid(pid))
 
 
+def heed_interrupts() -> None:
+    """Tests in the background of a shell inherit that SIGINT is ignored, which bash cannot change."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_all(number: signal.Signals, status: int, tmp_path: Path) -> None:
     files = [tmp_path / "first", tmp_path / "second"]
-    with subprocess.Popen([SCRIPT, *(NAPPER.format(pid=file) for file in files)]) as running:
+    command = [SCRIPT, *(NAPPER.format(pid=file) for file in files)]
+    with subprocess.Popen(command, preexec_fn=heed_interrupts) as running:  # noqa: PLW1509
         pids = [read_pid(file) for file in files]
         running.send_signal(number)
         assert running.wait(timeout=60) == status
