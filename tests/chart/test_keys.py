@@ -204,9 +204,25 @@ def test_labels_cannot_contradict_the_selector(labels: str, key: str, value: str
     assert f"{labels}: the selector needs {key}: samply-operator. Leave this key out" in said
 
 
-def test_a_release_may_be_named_by_a_number() -> None:
-    for each in helm.render(release="12"):
+@pytest.mark.parametrize("values", everything.RELEASES.values(), ids=everything.RELEASES)
+def test_names_may_be_numbers(values: dict[str, Any]) -> None:
+    names = {"fullnameOverride": "1", "nameOverride": "3"}
+    for each in helm.render_all(values | names, release="12", namespace="2024"):
         assert each["metadata"]["labels"][INSTANCE] == "12"
+        assert list(find_numbers(each)) == []
+
+
+def find_numbers(part: object, path: str = "") -> Iterator[str]:
+    """Paths of names that are no text."""
+    if isinstance(part, list):
+        for each in part:
+            yield from find_numbers(each, f"{path}[]")
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            where = f"{path}.{key}"
+            if key in {"name", "namespace", "serviceAccountName", "claimName", "secretName"} and isinstance(value, int):
+                yield where
+            yield from find_numbers(value, where)
 
 
 # --------------------------------------------------------------------------------------------------- security contexts
