@@ -45,16 +45,18 @@ def render(
     values: Object | None = None, *arguments: str, release: str = "samply-operator", chart: Path = CHART
 ) -> list[Object]:
     """The objects that a first installation makes."""
-    done = run("template", release, str(chart), "--namespace", NAMESPACE, "--skip-tests", *arguments, values=values)
-    assert done.returncode == 0, done.stderr
-    return parse(done.stdout)
+    return render_all(values, "--skip-tests", *arguments, release=release, chart=chart)
 
 
 def render_all(
-    values: Object | None = None, *, release: str = "samply-operator", namespace: str = NAMESPACE
+    values: Object | None = None,
+    *arguments: str,
+    release: str = "samply-operator",
+    namespace: str = NAMESPACE,
+    chart: Path = CHART,
 ) -> list[Object]:
     """With the pod of `helm test`."""
-    done = run("template", release, str(CHART), "--namespace", namespace, values=values)
+    done = run("template", release, str(chart), "--namespace", namespace, *arguments, values=values)
     assert done.returncode == 0, done.stderr
     return parse(done.stdout)
 

@@ -63,6 +63,11 @@ class View:
     def is_certain(self) -> bool:
         return self.live is not None and self.live.is_synced
 
+    @property
+    def may_lack_profiles(self) -> bool:
+        """Whether an unknown profile may be stored all the same. That the operator is away is another answer."""
+        return self.is_certain and not self.is_listed
+
     def find_namespaces(self, pipeline: str) -> frozenset[str]:
         """Namespaces that hold the name, in the cluster or on the volume."""
         found = self._namespaces.get(pipeline)

@@ -40,7 +40,7 @@ def admit(request: web.Request, view: View, profile_id: str) -> Manifest:
     manifest = view.get(profile_id)
     namespace, known_id = (manifest.namespace, manifest.id) if manifest else ("", "")
     is_valid = link is not None and links.is_valid(link, list_keys(request), namespace, known_id, time.time())
-    if manifest is None and link is not None and view.is_certain and not view.is_listed:
+    if manifest is None and link is not None and view.may_lack_profiles:
         raise errors.StoreUnavailable(
             "The list of stored profiles cannot be read now.", remedy="Try again in a few seconds."
         )

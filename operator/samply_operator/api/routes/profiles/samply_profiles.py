@@ -120,7 +120,7 @@ def _build_unknown(view: View, caller: permissions.Caller, name: str, profile_id
     profile_id = profile_id[:64]
     unread = view.unread.get(profile_id)
     is_unread = unread is not None and unread.pipeline == name and caller.may_read(unread.namespace)
-    if is_unread or (view.is_certain and not view.is_listed):
+    if is_unread or view.may_lack_profiles:
         return errors.StoreUnavailable(
             f"Whether profile '{profile_id}' is stored is not known yet: the list of stored profiles is being read.",
             remedy="Try again in a few seconds.",
