@@ -13,6 +13,7 @@ who calls knows what may be.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -135,7 +136,14 @@ class Connection:
     def _open_session(self) -> aiohttp.ClientSession:
         tls = RESTClientObject(self._configuration).ssl_context
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=KEEPALIVE_SECS),
+            connector=aiohttp.TCPConnector(
+                ssl=tls,
+                limit=0,
+                keepalive_timeout=KEEPALIVE_SECS,
+                # Closed in the middle of an answer, a connection waits for the peer's TLS alert: no longer than the
+                # session. aiohttp ignores the option, with a warning, for later Pythons.
+                enable_cleanup_closed=sys.version_info < (3, 12, 8),
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             raise_for_status=_check,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECS),

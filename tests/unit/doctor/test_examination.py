@@ -212,8 +212,9 @@ async def test_a_pod_that_waits_for_the_helpers_image(cluster: Cluster, settings
 
 
 async def test_a_kernel_that_refuses(cluster: Cluster, settings: Settings) -> None:
+    """A warning: above 2 some kernels let samply record all the same."""
     examination.PARANOID.write_text("3\n")
-    assert (await examine(cluster, settings))["Kernel"].status == "Failed"
+    assert (await examine(cluster, settings))["Kernel"].status == "Warning"
     examination.PARANOID.unlink()
     assert (await examine(cluster, settings))["Kernel"].status == "Unknown"
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime
+import gc
 import hashlib
 import ipaddress
 import select
 import socket
 import ssl
-from collections.abc import Iterator
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +26,11 @@ from kubernetes.aio.client.configuration import Configuration
 
 from samply_operator import errors
 from samply_operator.kube import exec as exec_
-from samply_operator.kube.client import KubeClient
+from samply_operator.kube.client import REQUEST_SECS, KubeClient
 from samply_operator.kube.connection import Load
 
 KEY_OF_WEBSOCKETS = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+WATCH_BEGINS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def build_certificate(folder: Path) -> tuple[Path, Path]:
@@ -68,8 +72,9 @@ class SilentServer:
     def close(self) -> None:
         self._listening.close()
 
-    def serve_once(self) -> bool:
-        """One connection; True if the client closed it within 5 s of its upgrade."""
+    def serve_once(self, answer: Callable[[bytes], bytes] | None = None) -> bool:
+        """One connection; True if the client closed it within 5 s of the answer to its request, an upgrade if none is
+        given."""
         plain, _ = self._listening.accept()
         plain.settimeout(10)
         try:
@@ -78,7 +83,7 @@ class SilentServer:
             plain.close()
             return True
         with connection:
-            connection.sendall(build_upgrade(connection.recv(65536)))
+            connection.sendall((answer or build_upgrade)(connection.recv(65536)))
             poll = select.poll()
             poll.register(connection, select.POLLRDHUP)
             return bool(poll.poll(5000))
@@ -128,3 +133,33 @@ async def test_a_silent_peer_is_left_for_good(
         with pytest.raises(errors.ExecFailed, match="deadline"):
             await client.run("space", "pod", "main", ["true"], deadline_secs=0.3)
         assert await serving
+
+
+async def watch(client: KubeClient) -> None:
+    async for _ in client.watch("/pods", version="1", secs=0.3 - REQUEST_SECS):
+        pass
+
+
+async def get(client: KubeClient) -> None:
+    await client.get("/version", timeout_secs=0.3)
+
+
+@pytest.mark.parametrize(("ask", "answer"), [(watch, WATCH_BEGINS), (get, b"")])
+def test_nothing_stays_open_after_the_end(
+    silent: tuple[SilentServer, Load, Load], ask: Callable[[KubeClient], Awaitable[None]], answer: bytes
+) -> None:
+    """A watch that falls silent, and a request without an answer: neither waits for the peer's TLS alert."""
+    server, trusting, _ = silent
+
+    async def fail() -> None:
+        async with KubeClient(trusting) as client:
+            with pytest.raises(errors.KubeUnavailable):
+                await ask(client)
+
+    with ThreadPoolExecutor(1) as executor, warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        serving = executor.submit(server.serve_once, lambda _: answer)
+        asyncio.run(fail())
+        gc.collect()
+        assert serving.result()
+    assert not [str(warning.message) for warning in seen if "unclosed" in str(warning.message)]

@@ -126,7 +126,7 @@ def test_a_node_without_the_image_or_with_a_kernel_that_refuses() -> None:
     stuck = Kubectl(probe={"containerStatuses": [{"name": "probe", "state": {"waiting": waiting}}]})
     assert examine(stuck)["HelperImage"].status == "Failed"
     assert any("delete" in call for call in stuck.calls), "the probe is removed"
-    assert examine(Kubectl(paranoid="4"))["Kernel"].status == "Failed"
+    assert examine(Kubectl(paranoid="4"))["Kernel"].status == "Warning"
     assert examine(Kubectl(paranoid="?"))["Kernel"].status == "Unknown"
 
 
