@@ -49,6 +49,11 @@ class Process:
     sections: Sections | None = None
     """None: unknown."""
 
+    @property
+    def is_stopped(self) -> bool:
+        """By a signal (T) or a tracer (t)."""
+        return self.state in "Tt"
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerFacts:

@@ -265,8 +265,9 @@ async def test_of_two_at_the_same_time_one_is_admitted(operator: OperatorProcess
 async def test_a_preflight_that_takes_long_keeps_no_recording_from_its_target(
     operator: OperatorProcess, cluster: FakeCluster
 ) -> None:
-    """Such as one whose pod wasn't reached for a while."""
-    add_pipeline(cluster)
+    """Such as one whose pod wasn't reached for a while. That samply stops the process while it attaches is not reported
+    as a stopped process."""
+    add_pipeline(cluster, attach_secs=2)
     cluster.fault = lambda verb, what: KubeUnavailable("away") if verb == "exec" else None
     ask(cluster, "p-1", preflightOnly=True)
     await operator.reach(lambda: any(run.trouble for run in operator.engine.runs.values()))

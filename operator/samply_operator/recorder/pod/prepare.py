@@ -24,6 +24,8 @@ from samply_operator.rules.recording.preflight_estimates import Plan
 
 OWN_VERSION = "0.13.1 (samply-operator)"
 OWN_FLAG = "--unstable-presymbolicate"
+STOPPED_PAUSES_SECS = 0.5, 1.0, 2.0
+"""Between looks at a process that is stopped: while samply attaches it stops the process, for another recording too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,12 @@ class Preparer:
         """From the container that `entry` names: the target's own, or the ephemeral one."""
         entry = await self._check_pod(entry)
         facts = await self._pod.repeat(_gather_facts, entry)
+        for pause_secs in STOPPED_PAUSES_SECS:
+            found = processes.choose_process(facts.processes, entry.process or None)
+            if isinstance(found, Failure) or not found.is_stopped:
+                break
+            await asyncio.sleep(pause_secs)
+            facts = await self._pod.repeat(_gather_facts, entry)
         facts = pod_limits.add_pod(facts, self._raw, entry.container, is_helper=bool(entry.helper))
         self.facts = facts
         return facts

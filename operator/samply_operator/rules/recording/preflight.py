@@ -148,7 +148,7 @@ def _check_samply(facts: ContainerFacts, plan: Plan) -> Finding | None:
 
 def _check_process(_: ContainerFacts, plan: Plan) -> Finding | None:
     process = plan.process
-    if process.state in "Tt":
+    if process.is_stopped:
         message = f"Process {process.pid} ({process.name}) is in state {process.state}."
         return _forbid("process", "TargetStopped", message, process.state, "R or S")
     return None
