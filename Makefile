@@ -79,7 +79,7 @@ test-vm: venv ## on Debian's kernel with cgroup v2 and arm64, in emulated machin
 	@$(PY) -m pytest -q tests/vm
 
 .PHONY: demo
-demo: ## from nothing to a profile on the screen (up to 30 min the first time, then one)
+demo: ## from nothing to a profile on the screen (about 33 min the first time, then one)
 	@hack/demo
 
 .PHONY: clean
