@@ -54,7 +54,7 @@ test-local: venv ## all tests without a cluster, 16 min on 2 cores
 	@$(PY) -m pytest -q -m 'not slow' -n auto --dist loadfile
 
 .PHONY: test
-test: ## everything: checks, unit tests, a real cluster (about an hour the first time, then 40 min)
+test: ## everything: checks, unit tests, a real cluster (50 min on 2 cores, the first time half an hour more)
 	@hack/test
 
 .PHONY: test-readers
