@@ -11,7 +11,7 @@ from cluster.node import Node
 from cluster.pipelines import Pipeline
 from cluster.release import Install
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.serial]
 
 
 @pytest.fixture

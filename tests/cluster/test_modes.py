@@ -36,7 +36,7 @@ from samply_operator.settings import Ephemeral, Settings
 from support import kubectl
 from support.samples import make_entry
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.serial, pytest.mark.timeout(240)]
 
 FUNCTIONS = {"join", "aggregate", "parse"}
 WORKERS = ("dbsp-worker-0", "dbsp-worker-1")

@@ -24,7 +24,7 @@ from support.scale import control_plane, processes
 from support.scale.control_plane import ControlPlane
 from support.scale.fleet import Writer
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.serial]
 
 END_SECS = 2.0
 TRIES = 3

@@ -13,7 +13,7 @@ from cluster.pipelines import Pipeline
 from cluster.release import Install, Service
 from support import kubectl
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.serial, pytest.mark.timeout(240)]
 
 
 HTTP_PORT = 8080

@@ -33,6 +33,7 @@ verify = load_verify()
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.serial,
     pytest.mark.timeout(120),
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces, cgroups and other users need root"),
 ]

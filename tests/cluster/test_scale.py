@@ -15,7 +15,7 @@ from support.scale.control_plane import ControlPlane
 from support.scale.fleet import Fleet, Writer
 from support.scale.phases import Load, Numbers
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.serial]
 
 WRITES = 5
 """Of a waiting object's status in its life, at most, on average; beside those of its recording's own steps."""
