@@ -86,6 +86,7 @@ VOLUME: dict[str, Any] = {
         "parentRefs": [{"name": "gateway", "namespace": "infra"}],
         "hostnames": ["profiles.example.com"],
         "matches": [{"path": {"type": "PathPrefix", "value": "/profiles"}}],
+        "timeouts": {"request": "1h"},
     },
     "metrics": {
         "annotations": True,

@@ -78,9 +78,9 @@ def dump(document: Object) -> str:
     return yaml.safe_dump(document)
 
 
-def render_error(values: Object, *, chart: Path = CHART) -> str:
+def render_error(values: Object, *arguments: str, chart: Path = CHART) -> str:
     """What helm says about values that it must refuse."""
-    done = run("template", "samply-operator", str(chart), "--namespace", NAMESPACE, values=values)
+    done = run("template", "samply-operator", str(chart), "--namespace", NAMESPACE, *arguments, values=values)
     assert done.returncode != 0, f"helm took {values}"
     return done.stderr
 

@@ -8,6 +8,7 @@ import pytest
 
 from chart import helm
 from samply_operator import settings
+from samply_operator.recorder.pod import ephemeral
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
@@ -92,6 +93,39 @@ def test_a_repository_stands_for_its_tag_and_for_digests(image: str, is_admitted
     assert (re.search(pattern[1], image) is not None) == is_admitted
 
 
+@pytest.mark.parametrize(
+    ("values", "admitted", "refused"),
+    [
+        pytest.param(
+            {"config": {"ephemeral": {"image": "r.example:5000/samply:3"}}},
+            ["m.example/samply:3", f"m.example/samply@{DIGEST}"],
+            ["m.example/samply:0.1.0", "m.example/samply"],
+            id="the tag of an image that is named whole",
+        ),
+        pytest.param(
+            {"config": {"ephemeral": {"image": "r.example:5000/samply"}}},
+            ["m.example/samply:latest"],
+            ["m.example/samply:5000", "m.example/samply:0.1.0"],
+            id="without a tag",
+        ),
+        pytest.param(
+            {"helperImage": {"digest": DIGEST, "tag": "3"}},
+            [f"m.example/samply@{DIGEST}"],
+            ["m.example/samply:0.1.0", "m.example/samply@" + DIGEST.replace("a", "b")],
+            id="a digest stays",
+        ),
+    ],
+)
+def test_a_repository_stands_for_the_image_that_is_used(
+    values: helm.Object, admitted: list[str], refused: list[str]
+) -> None:
+    helper = {**values.get("helperImage", {}), "rewrittenAs": ["m.example/samply"]}
+    expression = read_rule(helm.render({**values, "helperImage": helper}))["expression"]
+    pattern = re.search(r"c\.image\.matches\(r'(.*)'\)", expression)
+    assert pattern, expression
+    assert [image for image in admitted + refused if re.search(pattern[1], image)] == admitted
+
+
 def test_a_whole_reference_stands_for_itself() -> None:
     names = ["mirror.example/samply:2-zarf-1", f"r/samply@{DIGEST}"]
     expression = read_rule(helm.render({"helperImage": {"rewrittenAs": names}}))["expression"]
@@ -106,10 +140,18 @@ def test_a_whole_reference_stands_for_itself() -> None:
 
 def test_what_is_refused_is_named(default_objects: list[helm.Object]) -> None:
     rule = read_rule(default_objects)
-    assert "(samply-operator-samply:0.1.0), not " in rule["messageExpression"]
+    says = rule["messageExpression"].strip().split('"')
+    assert (says[1], says[-2]) == (
+        "samply-operator may only add its own image, not ",
+        " (its own is samply-operator-samply:0.1.0)",
+    )
+    refused = "r.example/p/samply@" + DIGEST
+    assert ephemeral.REWRITTEN.search(says[1] + refused + says[-2])[1] == refused  # type: ignore[index]
     assert rule["message"] == "samply-operator may only add its own image (samply-operator-samply:0.1.0)"
 
 
 def test_secrets_to_pull_with_come_from_both() -> None:
-    values = {"global": {"imagePullSecrets": [{"name": "a"}]}, "imagePullSecrets": [{"name": "b"}, {"name": "a"}]}
-    assert helm.pod_spec(helm.render(values))["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
+    """Of those that all charts share, some charts want the names alone."""
+    shared = ["c", {"name": "a"}]
+    values = {"global": {"imagePullSecrets": shared}, "imagePullSecrets": [{"name": "b"}, {"name": "a"}]}
+    assert helm.pod_spec(helm.render(values))["imagePullSecrets"] == [{"name": "c"}, {"name": "a"}, {"name": "b"}]

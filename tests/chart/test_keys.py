@@ -24,6 +24,8 @@ NOTE = {"a": "b"}
 ENV = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
 VOLUME = {"name": "extra", "configMap": {"name": "c"}}
 MOUNT = {"name": "extra", "mountPath": "/extra", "readOnly": True}
+EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+BUCKET: dict[str, Any] = {"config": {"storage": {"kind": "Bucket", "bucket": {"url": "s3://profiles"}}}}
 CASES: list[tuple[str, object, str, object]] = [
     # key, its value, where that is found, what is there by default
     ("service.type", "NodePort", "Service spec.type", "ClusterIP"),
@@ -59,6 +61,10 @@ def nest(key: str, value: object) -> helm.Object:
     return value
 
 
+OF_OTHER_TYPES = ("nodePort", "loadBalancerClass", "externalTrafficPolicy")
+"""Keys of a Service that ClusterIP has not."""
+
+
 def read(objects: list[helm.Object], where: str) -> object:
     kind, path = where.split(" ")
     found: Any = helm.only(objects, kind)
@@ -74,8 +80,8 @@ def test_a_key_reaches_its_object(
     key: str, value: object, where: str, default: object, default_objects: list[helm.Object]
 ) -> None:
     values = nest(key, value)
-    if key == "service.nodePort":
-        values["service"]["type"] = "NodePort"
+    if key.startswith("service.") and key.rpartition(".")[2] in OF_OTHER_TYPES:
+        values["service"]["type"] = "LoadBalancer"
     assert read(helm.render(values), where) == value
     assert read(default_objects, where) == default
 
@@ -114,11 +120,34 @@ def test_an_empty_storage_class_can_be_said() -> None:
     assert claim["spec"]["storageClassName"] == ""
 
 
-def test_the_autoscaler_may_take_the_node(default_objects: list[helm.Object]) -> None:
-    name = "cluster-autoscaler.kubernetes.io/safe-to-evict"
-    for value, objects in (("true", default_objects), (None, helm.render({"podAnnotations": {name: None}}))):
-        template = helm.only(objects, "Deployment")["spec"]["template"]["metadata"]
-        assert template["annotations"].get(name) == value
+@pytest.mark.parametrize("key", OF_OTHER_TYPES)
+def test_a_cluster_ip_has_no_keys_of_other_services(key: str) -> None:
+    """The API server would refuse it when other objects are there already."""
+    value = 30080 if key == "nodePort" else "Local"
+    assert f"service.{key}: a Service of type ClusterIP has none" in helm.render_error({"service": {key: value}})
+
+
+def test_before_kubernetes_1_36_a_name_begins_with_a_letter() -> None:
+    said = helm.render_error({"fullnameOverride": "1team"}, "--kube-version=1.35.9")
+    assert "1team: before Kubernetes 1.36 the name of a Service begins with a letter" in said
+    assert helm.render({"fullnameOverride": "1team"}, "--kube-version=1.36.0-gke.1")
+
+
+@pytest.mark.parametrize(
+    ("values", "value"),
+    [
+        ({}, "true"),
+        ({"podAnnotations": {EVICT: None}}, None),
+        ({"podAnnotations": {EVICT: "false"}}, "false"),
+        # Profiles wait for the bucket in an emptyDir.
+        (BUCKET, None),
+        (BUCKET | {"podAnnotations": {EVICT: "true"}}, "true"),
+        (BUCKET | {"storageAccess": {"spoolOnClaim": True}}, "true"),
+    ],
+)
+def test_the_autoscaler_may_take_the_node(values: dict[str, Any], value: str | None) -> None:
+    template = helm.only(helm.render(values), "Deployment")["spec"]["template"]["metadata"]
+    assert template["annotations"].get(EVICT) == value
 
 
 def test_variables_and_volumes_are_both_containers(default_objects: list[helm.Object]) -> None:

@@ -129,11 +129,19 @@ def test_the_ingress_leads_to_the_service() -> None:
 
 def test_an_ingress_has_several_hosts_with_their_certificates() -> None:
     hosts = ["profiles.example", "profiles.internal"]
-    values = {"enabled": True, "hosts": hosts, "tls": [{"secretName": "a", "hosts": hosts[:1]}, {"secretName": "b"}]}
+    values = {
+        "enabled": True,
+        "hosts": hosts,
+        "tls": [{"secretName": "a", "hosts": hosts[:1]}, {"secretName": "b"}, {}],
+    }
     spec = helm.only(helm.render({"ingress": values}), "Ingress")["spec"]
     assert [rule["host"] for rule in spec["rules"]] == hosts
     assert spec["rules"][0]["http"] == spec["rules"][1]["http"]
-    assert spec["tls"] == [{"secretName": "a", "hosts": hosts[:1]}, {"secretName": "b", "hosts": hosts}]
+    assert spec["tls"] == [
+        {"secretName": "a", "hosts": hosts[:1]},
+        {"secretName": "b", "hosts": hosts},
+        {"hosts": hosts},
+    ]
     anywhere = helm.only(helm.render({"ingress": {"enabled": True}}), "Ingress")["spec"]
     assert [list(rule) for rule in anywhere["rules"]] == [["http"]]
 

@@ -7,7 +7,7 @@ from support.service import make_id
 PROFILE = "/v0/pipelines/orders/samply_profile"
 HISTORY = f"{PROFILE}s"
 ATTACHMENT = "attachment-stats.json.gz"
-OPEN = ("/healthz", "/readyz", "/v0/config", "/openapi.json", "/docs")
+OPEN = ("/", "/healthz", "/readyz", "/v0/config", "/openapi.json", "/docs")
 GUARDED = (
     ("GET", "/v0/pipelines"),
     ("GET", "/v0/doctor"),

@@ -60,14 +60,23 @@
 
 {{- /* CEL: whether the image `c.image` is the ephemeral container's, also as a webhook of the cluster rewrites it. */ -}}
 {{- define "samply-operator.helperImageTest" -}}
-{{- $tests := list (printf "c.image == %s" (include "samply-operator.helperImage" . | quote)) -}}
+{{- $image := include "samply-operator.helperImage" . -}}
+{{- $tests := list (printf "c.image == %s" (quote $image)) -}}
+{{- $parts := splitList "@" $image -}}
+{{- $last := base (first $parts) -}}
+{{- $tag := ternary (splitList ":" $last | last) "" (contains ":" $last) | regexQuoteMeta -}}
+{{- /* A pinned digest stays, whatever the name. Without one, a reference without a tag means latest. */ -}}
+{{- $end := printf "(:%s)?@%s" $tag (last $parts) -}}
+{{- if eq (len $parts) 1 -}}
+{{- $end = printf "(:%[1]s|(:%[1]s)?@sha256:[0-9a-f]{64})" ($tag | default "latest") -}}
+{{- else if not $tag -}}
+{{- $end = printf "@%s" (last $parts) -}}
+{{- end -}}
 {{- range .Values.helperImage.rewrittenAs -}}
 {{- if or (contains "@" .) (contains ":" (base .)) -}}
 {{- $tests = append $tests (printf "c.image == %s" (quote .)) -}}
 {{- else -}}
-{{- $tag := include "samply-operator.helperTag" $ | regexQuoteMeta -}}
-{{- $pattern := printf "^%s(:%s|(:%s)?@sha256:[0-9a-f]{64})$" (regexQuoteMeta .) $tag $tag -}}
-{{- $tests = append $tests (printf "c.image.matches(r'%s')" $pattern) -}}
+{{- $tests = append $tests (printf "c.image.matches(r'^%s%s$')" (regexQuoteMeta .) $end) -}}
 {{- end -}}
 {{- end -}}
 {{- join " || " $tests -}}
@@ -75,7 +84,12 @@
 
 {{- /* Secrets to pull with, of this chart and of its parent, as a JSON list. */ -}}
 {{- define "samply-operator.pullSecrets" -}}
-{{ concat .Values.global.imagePullSecrets .Values.imagePullSecrets | uniq | toJson }}
+{{- $found := list -}}
+{{- /* Other charts have plain names in the part that all share. */ -}}
+{{- range concat .Values.global.imagePullSecrets .Values.imagePullSecrets -}}
+{{- $found = append $found (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{ uniq $found | toJson }}
 {{- end -}}
 
 {{- define "samply-operator.selector" -}}
@@ -105,7 +119,9 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- define "samply-operator.merge" -}}
 {{- $found := dict -}}
 {{- /* Not `merge`, which takes an empty text for one that is missing. */ -}}
-{{- range reverse . }}{{ range $key, $value := . }}{{ $_ := set $found $key $value }}{{ end }}{{ end -}}
+{{- range reverse . }}{{ range $key, $value := . -}}
+{{- if kindIs "invalid" $value }}{{ $_ := unset $found $key }}{{ else }}{{ $_ := set $found $key $value }}{{ end -}}
+{{- end }}{{ end -}}
 {{ toYaml $found }}
 {{- end -}}
 
@@ -138,6 +154,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "samply-operator.podAnnotations" -}}
 kubectl.kubernetes.io/default-container: operator
 checksum/settings: {{ .Values.config | toJson | sha256sum | quote }}
+{{- $storage := .Values.config.storage }}
+{{- if or (ne $storage.kind "Bucket") .Values.storageAccess.spoolOnClaim }}
+cluster-autoscaler.kubernetes.io/safe-to-evict: "true"
+{{- end }}
 {{- if .Values.metrics.annotations }}
 prometheus.io/scrape: "true"
 prometheus.io/port: {{ .Values.config.api.metricsPort | quote }}
@@ -199,11 +219,13 @@ prometheus.io/path: /metrics
        looked up, as in helm template). Helm refuses to touch an object of another release, so such a CRD is left
        alone. */ -}}
 {{- define "samply-operator.crdOwner" -}}
-{{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" . -}}
-{{- if $crd -}}
-{{- $notes := $crd.metadata.annotations | default dict -}}
-{{ index $notes "meta.helm.sh/release-namespace" | default "" }}/{{ index $notes "meta.helm.sh/release-name" | default "" }}
+{{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" . }}{{ include "samply-operator.ownerOf" . }}{{ end -}}
 {{- end -}}
+
+{{- /* The release that owns an object, as "namespace/name"; "/" if none does. */ -}}
+{{- define "samply-operator.ownerOf" -}}
+{{- $notes := .metadata.annotations | default dict -}}
+{{ index $notes "meta.helm.sh/release-namespace" | default "" }}/{{ index $notes "meta.helm.sh/release-name" | default "" }}
 {{- end -}}
 
 {{- /* Of the root and the name of a CRD: whether this release may install it; "true" or nothing. */ -}}

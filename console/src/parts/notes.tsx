@@ -100,7 +100,8 @@ export function Toasts() {
 
 export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Not after the next frame, as for a menu.
+  useLayoutEffect(() => {
     ref.current?.showModal();
   }, []);
   return (

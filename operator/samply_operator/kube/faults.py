@@ -59,6 +59,9 @@ DENIED = re.compile(r"admission webhook .* denied the request|[Pp]olicy '.*' wit
 """Prefixes of the API server before the message of a webhook or an admission policy, which choose the HTTP status
 themselves. Built-in admission (Pod Security, quotas, limit ranges) answers 403 with "forbidden"."""
 
+DENIED_LIMIT = 1000
+"""Characters of their messages."""
+
 RUNTIME_PREAMBLE = re.compile(r"^.*unable to start container process: ")
 """Nested error prefixes and a long id that every runtime puts before the message."""
 
@@ -93,9 +96,13 @@ def read_status(body: bytes) -> dict[str, Any]:
 def build_error(http_status: int, body: bytes, what: str) -> KubeError:
     """The error for an answer of `http_status` to `what` (such as "GET /api/v1/…"). details: status, reason."""
     answer = read_status(body)
-    text = cut(str(answer.get("message") or "no message"))
+    message = str(answer.get("message") or "no message")
+    is_denied = DENIED.search(message) is not None
+    # What a policy refuses it may name in full: an image, after the policy's own names.
+    text = cut(message, DENIED_LIMIT if is_denied else 500)
     reason = str(answer.get("reason") or "")
-    if what.endswith("/exec") and http_status not in BY_STATUS and (error := find_container_error(text)) is not None:
+    is_of_kubelet = what.endswith("/exec") and http_status not in BY_STATUS and not is_denied
+    if is_of_kubelet and (error := find_container_error(text)) is not None:
         # A kubelet's "no such container" comes as 400 or 500, depending on version and component.
         return error
     kind = BY_STATUS.get(http_status) or (KubeInvalid if 400 <= http_status < 500 else KubeUnavailable)

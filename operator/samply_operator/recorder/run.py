@@ -98,8 +98,8 @@ class Run:
         self._attachments = Attachments(context, self._journal)
         self._manifest: Manifest | None = None
         self._arch = ""
-        self._is_kernel_in_doubt = False
         """Of the node, as preflight found it."""
+        self._is_kernel_in_doubt = False
 
     @property
     def entry(self) -> JournalEntry:

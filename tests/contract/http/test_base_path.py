@@ -56,7 +56,7 @@ async def test_two_services_of_one_process_keep_their_own(based: Service, servic
     (await service.get(BASE + PATH)).assert_error(404, "UnknownRoute")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])
 async def test_the_probes_are_at_the_root_only(based: Service, path: str) -> None:
     assert (await based.get(path)).status == 200
     (await based.get(BASE + path)).assert_error(404, "UnknownRoute")

@@ -55,6 +55,8 @@ async def test_the_checks_of_the_installation_are_the_operators(service: Service
 
 async def test_health(service: Service) -> None:
     assert (await service.get("/healthz")).read_json() == {"status": "ok"}
+    # Without authentication, for the load balancers of clouds.
+    assert (await service.get("/")).read_json() == {"status": "ok"}
     assert (await service.get("/readyz")).read_json() == {"status": "ok", "operator": "Connected"}
 
 
@@ -244,7 +246,7 @@ async def test_an_id_that_is_not_stored_is_not_unknown_while_the_operator_is_awa
     (await service.get(f"{HISTORY}/{make_id(1)}")).assert_error(503, "OperatorUnavailable")
 
 
-@pytest.mark.parametrize("path", ["/", "/v0", "/v0/", "/v0/pipelines/", "/v1/pipelines", "/v0/pipelines/a/b/c/d/e"])
+@pytest.mark.parametrize("path", ["/v0", "/v0/", "/v0/pipelines/", "/v1/pipelines", "/v0/pipelines/a/b/c/d/e"])
 async def test_an_unknown_route(service: Service, path: str) -> None:
     (await service.get(path)).assert_error(404, "UnknownRoute")
 

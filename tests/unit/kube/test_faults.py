@@ -55,6 +55,18 @@ LACKING = 'pods "p" is forbidden: User "u" cannot create resource "pods/exec" in
         pytest.param(500, WEBHOOK, errors.KubeDenied, id="a webhook, 500"),
         pytest.param(422, VAP.replace("Validating", "Mutating"), errors.KubeDenied, id="a mutating policy"),
         pytest.param(
+            422,
+            VAP.replace("exec is forbidden", "exec: permission denied"),
+            errors.KubeDenied,
+            id="in words of a runtime without the program",
+        ),
+        pytest.param(
+            400,
+            WEBHOOK.replace("was blocked", "may exec only while the container is not running as root"),
+            errors.KubeDenied,
+            id="in words of a runtime without the container",
+        ),
+        pytest.param(
             403, 'pods "p" is forbidden: violates PodSecurity "baseline"', errors.KubeDenied, id="Pod Security"
         ),
         pytest.param(403, 's "x" is forbidden: exceeded quota: q, requested: a=1', errors.KubeDenied, id="a quota"),
@@ -76,6 +88,13 @@ def test_admission_refusals_are_recognized_with_any_status(
     error = faults.build_error(status, json.dumps({"message": text}).encode(), "GET /api/v1/namespaces/n/pods/p/exec")
     assert type(error) is kind
     assert text in error.message
+
+
+def test_a_policys_message_is_long_enough_for_an_image() -> None:
+    image = "registry.example/proxy/" + "a" * 200 + "@sha256:" + "0" * 64
+    text = VAP.replace("no-exec", "namespace." + "n" * 100).replace("exec is", f"not {image}, exec is")
+    error = faults.build_error(422, json.dumps({"message": text}).encode(), "PATCH /api/v1/namespaces/n/pods/p")
+    assert image in error.message
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"\xff\xfe", b"null", b'{"message": 5}'])

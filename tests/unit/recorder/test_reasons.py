@@ -212,7 +212,7 @@ def be_defect(verb: str, _: str) -> BaseException | None:
 NO_LOCK = f"{(1 << 41) - 1 & ~(1 << 14):016x}"
 REFUSED_IMAGE = (
     "pods \"p\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: samply-operator may only "
-    "add its own image (samply-operator-samply:0.1.0), not mirror.corp/samply-operator-samply:0.1.0"
+    "add its own image, not mirror.corp/samply-operator-samply:0.1.0 (its own is samply-operator-samply:0.1.0)"
 )
 NO_ADMIN = f"{(1 << 41) - 1 & ~(1 << 21):016x}"
 PULL = "Back-off pulling image: not found"

@@ -1,6 +1,6 @@
 """Authentication and authorization of a request: the only step between parsing and acting on it.
 
-Every route uses it except `/healthz`, `/readyz` and `/v0/config`, which disclose nothing about namespaces.
+Every route uses it except `/`, `/healthz`, `/readyz` and `/v0/config`, which disclose nothing about namespaces.
 """
 
 from __future__ import annotations

@@ -30,10 +30,11 @@ async def get_config(request: web.Request) -> web.StreamResponse:
     )
 
 
+@routes.get("/")
 @routes.get("/healthz")
 @probes.get("/healthz")
 async def get_health(request: web.Request) -> web.StreamResponse:
-    """The process answers."""
+    """The process answers. Load balancers of AKS, EKS and GKE ask `/` unless they are told otherwise."""
     return representations.build_json({"status": "ok"})
 
 

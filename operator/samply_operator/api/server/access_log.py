@@ -21,7 +21,7 @@ from samply_operator.control.messages import REQUEST_ID
 
 SENT_BYTES = web.RequestKey("sent_bytes", int)
 """Set by code that sends a body without aiohttp's writer (sendfile)."""
-QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+QUIET = frozenset({"/", "/healthz", "/readyz", "/metrics"})
 """The kubelet's probes and Prometheus: logged only when they fail."""
 
 BATCH_SECS = 0.05

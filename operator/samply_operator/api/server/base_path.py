@@ -12,8 +12,8 @@ from aiohttp import web
 current: ContextVar[str] = ContextVar("base_path", default="")
 """Of the application that answers the request; set for each request, read to build links."""
 
-ROOT_ONLY = frozenset({"/healthz", "/readyz"})
-"""The kubelet's own: no proxy publishes them."""
+ROOT_ONLY = frozenset({"/", "/healthz", "/readyz"})
+"""Of the kubelet and of load balancers: no proxy publishes them."""
 
 
 def mount(table: Iterable[web.AbstractRouteDef], base_path: str) -> Iterator[web.AbstractRouteDef]:

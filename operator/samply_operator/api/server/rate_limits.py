@@ -20,7 +20,7 @@ from samply_operator.rules.access.rates import Bucket, Limit
 
 MAX_KEPT = 10_000
 """Callers that are remembered; who wasn't seen for the longest time is forgotten, and so starts full again."""
-FREE = frozenset({"/healthz", "/readyz"})
+FREE = frozenset({"/", "/healthz", "/readyz"})
 """The kubelet's probes share an address with whatever runs on the node."""
 
 Key = int | str

@@ -26,7 +26,7 @@ PREFIX = "samply-operator-"
 CAPABILITIES = ("PERFMON", "SYS_PTRACE", "IPC_LOCK", "KILL", "SYS_CHROOT", "DAC_READ_SEARCH")
 """perf events; /proc/PID/root; ring buffers; stop and continue; the target's root; binaries under 0700 folders."""
 POLL_SECS = 0.25
-REWRITTEN = re.compile(r"samply-operator may only add its own image \(\S+\), not (\S+)")
+REWRITTEN = re.compile(r"samply-operator may only add its own image, not (\S+)")
 """Message of the chart's policy: the operator requests only its own image, so another component renamed it."""
 MARGIN_SECS = 60
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
