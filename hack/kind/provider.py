@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,14 @@ class KindProvider:
     def up(self, paranoid: int) -> None:
         kind = _find_kind()
         _build_missing_clients(self.state / "bin")
-        if self._nodes():
-            _run(["docker", "start", *self._nodes()])
+        nodes = self._nodes()
+        if nodes and not self.kubeconfig.exists():
+            # kind writes it at the end: it was interrupted before, and does not go on with such a node.
+            print(f"kind did not finish {' '.join(nodes)}: removed, and created again", file=sys.stderr)
+            _run(["docker", "rm", "--force", "--volumes", *nodes])
+            nodes = []
+        if nodes:
+            _run(["docker", "start", *nodes])
             _run([kind, "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(self.kubeconfig)])
         else:
             self.state.mkdir(parents=True, exist_ok=True)
@@ -62,11 +69,8 @@ class KindProvider:
 
     def down(self) -> None:
         """By Docker alone: a machine that never had a cluster needs no kind for it."""
-        saved = self.state / "sysctls.json"
         nodes = self._nodes()
-        if saved.exists() and nodes:
-            _run(["docker", "start", *nodes])
-            self._write_sysctl(json.loads(saved.read_text())[_PARANOID])
+        self._restore_sysctl(nodes)
         if nodes:
             _run(["docker", "rm", "--force", "--volumes", *nodes])
         shutil.rmtree(self.state, ignore_errors=True)
@@ -121,6 +125,8 @@ class KindProvider:
 
     def _is_ready(self) -> bool:
         """The API server answers, and every node is ready."""
+        if not (self.bin / "kubectl").exists():
+            return False
         kubectl = [str(self.bin / "kubectl"), "--kubeconfig", str(self.kubeconfig), "--request-timeout=5s"]
         jsonpath = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
         done = subprocess.run([*kubectl, "get", "nodes", "-o", jsonpath], capture_output=True, text=True, check=False)
@@ -133,6 +139,21 @@ class KindProvider:
             old = _read(["docker", "exec", self._nodes()[0], "sysctl", "-n", _PARANOID]).strip()
             saved.write_text(json.dumps({_PARANOID: old}))
         self._write_sysctl(str(value))
+
+    def _restore_sysctl(self, nodes: list[str]) -> None:
+        """A node that cannot do it, or is gone, does not keep the rest from being removed."""
+        saved = self.state / "sysctls.json"
+        if not saved.exists():
+            return
+        value = json.loads(saved.read_text())[_PARANOID]
+        try:
+            if not nodes:
+                raise ClusterError("its node is gone")
+            _run(["docker", "start", *nodes])
+            self._write_sysctl(value)
+        except ClusterError as error:
+            cure = f"sysctl {_PARANOID}={value}"
+            print(f"the kernel's setting before the cluster is not restored ({error}): {cure}", file=sys.stderr)
 
     def _write_sysctl(self, value: str) -> None:
         for node in self._nodes():
@@ -174,7 +195,10 @@ def _run(command: list[str], **environment: str) -> None:
 
 
 def _read(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ClusterError(f"{command[0]} is missing: install Docker, or use --provider native as root") from error
     if done.returncode:
         raise ClusterError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout

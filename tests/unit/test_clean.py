@@ -28,7 +28,8 @@ esac
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("hack", "operator", "tests", "bench", "tools", "cache"):
         (tmp_path / folder).mkdir()
-    shutil.copy2(SCRIPT, tmp_path / "hack" / "clean")
+    for name in ("clean", "common.sh"):
+        shutil.copy2(SCRIPT.parent / name, tmp_path / "hack" / name)
     for path, script in (("hack/cluster", CLUSTER), ("tools/docker", DOCKER)):
         (tmp_path / path).write_text(script)
         (tmp_path / path).chmod(0o755)

@@ -100,7 +100,8 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complet
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(f"#!/bin/sh\n{script}\n")
         (folder / path).chmod(0o755)
-    shutil.copy2(REPOSITORY / "hack" / "demo", folder / "hack" / "demo")
+    for name in ("demo", "common.sh"):
+        shutil.copy2(REPOSITORY / "hack" / name, folder / "hack" / name)
     (folder / "cache" / "images").mkdir(parents=True)
     tools = folder / "tools"
     environment = {

@@ -21,6 +21,7 @@ PRIVILEGED, OLD = "000001ffffffffff", "0000003fffffffff"
 DOCKER = """\
 #!/bin/sh
 echo "docker $*" >> "$LOG"
+test "$1" != "$(cat fails)" || exit 1
 case "$*" in
     "ps "*) cat nodes ;;
     "inspect --format {{.State.Status}}"*) cat state ;;
@@ -36,7 +37,7 @@ KIND = """\
 #!/bin/sh
 echo "kind $*" >> "$LOG"
 case "$1" in
-    create) echo NODE > nodes ;;
+    create) echo NODE > nodes; eval "touch \\${$#}" ;;
     load) echo "$5" >> on-node ;;
 esac
 """.replace("NODE", NODE)
@@ -57,6 +58,7 @@ class Machine:
         self.log = folder / "log"
         self.log.touch()
         self.set("nodes", ""), self.set("state", "running"), self.set("image", "sha256:1"), self.set("on-node", "")
+        self.set("fails", "")
         self.set("capabilities", PRIVILEGED), self.set("ready", "True")
         for name, script in (("docker", DOCKER), ("kind", KIND), ("kubectl", KUBECTL), ("helm", KUBECTL)):
             path = folder / "bin" / name
@@ -97,8 +99,41 @@ def test_up_and_down(machine: Machine, provider: KindProvider) -> None:
     assert not provider.state.exists()
 
 
+def test_up_after_an_interrupted_one_begins_anew(machine: Machine, provider: KindProvider) -> None:
+    """kind leaves the node, and writes the kubeconfig at its end."""
+    machine.set("nodes", NODE)
+    provider.up(1)
+    calls = machine.log.read_text()
+    assert calls.index(f"docker rm --force --volumes {NODE}") < calls.index("kind create cluster")
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["that does not start", "that is gone"])
+def test_down_with_a_node(
+    is_there: bool, machine: Machine, provider: KindProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The setting that cannot be put back is named, and the rest is removed."""
+    provider.up(1)
+    machine.set("fails", "start")
+    machine.set("nodes", NODE if is_there else "")
+    provider.down()
+    assert "sysctl kernel.perf_event_paranoid=3" in capsys.readouterr().err
+    assert len(machine.list_calls("docker rm")) == int(is_there)
+    assert not provider.state.exists()
+
+
+def test_status_without_the_programs(machine: Machine, provider: KindProvider) -> None:
+    provider.up(1)
+    for name in ("kubectl", "docker"):
+        (machine.folder / "bin" / name).unlink()
+        if name == "kubectl":
+            assert not provider.status()
+    with pytest.raises(ClusterError, match="docker is missing"):
+        provider.status()
+
+
 def test_up_starts_a_stopped_node(machine: Machine, provider: KindProvider) -> None:
     provider.state.mkdir()
+    provider.kubeconfig.touch()
     machine.set("nodes", NODE)
     provider.up(1)
     assert machine.list_calls("docker start") == [f"docker start {NODE}"]
@@ -110,6 +145,7 @@ def test_up_waits_until_the_node_is_ready(machine: Machine, provider: KindProvid
     machine.set("nodes", NODE)
     machine.set("ready", "False"), machine.set("ready-next", "True")
     provider.state.mkdir()
+    provider.kubeconfig.touch()
     provider.up(1)
     assert len(machine.list_calls("kubectl")) == 2
 
