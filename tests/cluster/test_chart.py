@@ -12,7 +12,7 @@ import pytest
 
 from chart import everything, helm, kubectl
 from samply_operator.model import names
-from support.kubectl import poll
+from support.kubectl import get, poll
 
 pytestmark = pytest.mark.cluster
 
@@ -117,11 +117,17 @@ def test_profiles_outlive_releases(namespace: str) -> None:
     # The same name takes up what it left; another one leaves the CRD alone, and is given the claim.
     run_helm("install", "first", str(helm.CHART), *where, values=NOWHERE)
     run_helm("uninstall", "first", *where)
-    given = NOWHERE | {"persistence": {"existingClaim": "first-samply-operator-profiles"}}
+    # So is the Secret that signs links.
+    linked = NOWHERE | {"config": {"api": {"links": {"secretName": "links"}}}}
+    run_helm("install", "first", str(helm.CHART), *where, values=linked)
+    run_helm("uninstall", "first", *where)
+    key = get("-n", namespace, "secret", "links")["data"]
+    given = linked | {"persistence": {"existingClaim": "first-samply-operator-profiles"}}
     assert f"({namespace}/first)" in run_helm("install", "second", str(helm.CHART), *where, values=given)
     run_helm("upgrade", "second", str(helm.CHART), *where, values=given)
     run_helm("uninstall", "second", *where)
     kubectl.succeed("-n", namespace, "get", "sprof/p", "pvc/first-samply-operator-profiles")
+    assert get("-n", namespace, "secret", "links")["data"] == key
 
 
 def test_two_releases_of_one_name_share_a_target_namespace(namespace: str) -> None:

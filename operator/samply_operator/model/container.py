@@ -65,6 +65,7 @@ class ContainerFacts:
     arch: str = ""
     kernel: str = ""
     """The content of /proc/version: the kernel and who built it."""
+    page_bytes: int | None = None
     paranoid: int | None = None
     uid: int = -1
     effective_caps: int = 0

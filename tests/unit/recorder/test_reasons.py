@@ -274,6 +274,7 @@ CASES = {
     "PerfRestricted": Case(
         "kernel.perf_event_paranoid=2", facts={"paranoid": "3", "kernel": "Linux (debian-kernel@x)", "capeff": NO_ADMIN}
     ),
+    "PageSize": Case("pages of 4 KiB", facts={"page_kib": "64"}),
     "PerfNotPermitted": Case("PERFMON", facts={"capeff": "0", "seccomp": "2"}),
     "LockedMemory": Case("IPC_LOCK", facts={"capeff": NO_LOCK, "memlock": "0", "mlock_kib": "1"}),
     "RateTooHigh": Case("lower rateHz", {"rateHz": 999}, facts={"max_rate": "100"}),

@@ -31,6 +31,7 @@ memory_used=1000
 memory_cache=400
 allowed=0-3
 online=0-3
+page_kib=4
 paranoid=1
 quota=200000 100000
 samply=/usr/bin/samply
@@ -58,7 +59,7 @@ BARE = frozenset(COMMON.split())
 def test_all_facts_are_read() -> None:
     """What preflight.sh prints is what the rule sees."""
     assert reading.parse_facts(PRINTED) == ContainerFacts(
-        samply="/usr/bin/samply", version="0.13.1", flags=OLD, arch="x86_64", paranoid=1, uid=1000,
+        samply="/usr/bin/samply", version="0.13.1", flags=OLD, arch="x86_64", page_bytes=4096, paranoid=1, uid=1000,
         effective_caps=0x1FFFFFFFFFF, bounding_caps=0x1FFFFFFFFFF, seccomp=2, online_cpus=4, allowed_cpus=4,
         quota_cpus=2.0, mlock_kib=516, memlock_bytes=8 << 20, open_files=1 << 20, max_rate_hz=100000, memory_used=600,
         folder="/tmp", free_bytes=1 << 30, is_tmpfs=True, is_noexec=True, processes=(PROCESS,),
@@ -124,6 +125,7 @@ DEBIAN = (
     "Linux version 6.1.0-50-cloud-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0, "
     "GNU ld (GNU Binutils for Debian) 2.40) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1"
 )
+KALI = "Linux version 6.12.13-amd64 (devel@kali.org) (x86_64-linux-gnu-gcc-14 (Debian 14.2.0-16) 14.2.0)"
 UBUNTU = (
     "Linux version 6.8.0-1021-aws (buildd@lcy02-amd64-059) (x86_64-linux-gnu-gcc-13 (Ubuntu 13.3.0) 13.3.0, GNU ld "
     "(GNU Binutils for Ubuntu) 2.42) #23-Ubuntu SMP Mon Dec  9 23:59:34 UTC 2024"
@@ -182,6 +184,7 @@ def test_any_text_at_all_is_read(text: str) -> None:
             "is 3",
             id="no other way helps",
         ),
+        pytest.param({"page_bytes": 65536}, "PageSize", "have 64 KiB on the node", id="large pages"),
         pytest.param({"is_user_namespace": True}, "UserNamespace", "hostUsers", id="users of its own"),
         pytest.param({"max_rate_hz": 999}, "RateTooHigh", "999", id="rate above the node's"),
         pytest.param({"uid": 0, "effective_caps": 0}, "PerfNotPermitted", "seccomp", id="filter without PERFMON"),
@@ -291,6 +294,10 @@ def test_a_recording_that_may_work_continues_without_a_warning(changes: dict[str
         pytest.param(
             {"paranoid": 3, "kernel": UBUNTU, "flags": NEW, "uid": 1000, "effective_caps": 1 << 14},
             "PerfMayBeRestricted", "is 3 on the node", id="Ubuntu's at 3, PERFMON from samply's file"
+        ),
+        pytest.param(
+            {"paranoid": 3, "kernel": KALI, "flags": NEW, "effective_caps": FEW}, "PerfMayBeRestricted",
+            "made from Debian's", id="one made from Debian's"
         ),
     ],
 )  # fmt: skip

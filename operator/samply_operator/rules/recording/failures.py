@@ -56,6 +56,8 @@ REMEDIES: dict[str, str] = {
     "whatever the capabilities).",
     "PerfRestricted": "On the node: sysctl kernel.perf_event_paranoid=2 (Debian's kernel requires CAP_SYS_ADMIN above "
     "that; PERFMON is not enough).",
+    "PageSize": "Run the pipeline on a node whose kernel has pages of 4 KiB (on arm64, not one of the 16k or 64k "
+    "kernels).",
     "PerfNotPermitted": "Add the PERFMON capability to the container's securityContext (or, as non-root, give the "
     "samply file the capability: setcap cap_perfmon,cap_ipc_lock+ep), or set seccompProfile to Unconfined. If it "
     "already has it, as in mode Ephemeral, on the node: sysctl kernel.perf_event_paranoid=2.",

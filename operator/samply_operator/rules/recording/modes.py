@@ -147,7 +147,15 @@ _CURED_BY_EPHEMERAL = frozenset(
 
 
 _NOT_CURED = frozenset(
-    {"ProcessNotFound", "AmbiguousProcess", "TargetStopped", "UserNamespace", "RateTooHigh", "PerfRestricted"}
+    {
+        "AmbiguousProcess",
+        "PageSize",
+        "PerfRestricted",
+        "ProcessNotFound",
+        "RateTooHigh",
+        "TargetStopped",
+        "UserNamespace",
+    }
 )
 """Refusals that apply to every mode."""
 

@@ -39,7 +39,8 @@ from samply_operator.rules.recording.preflight_facts import describe_binary, has
 Flag = Literal["", "--unstable-presymbolicate", "--presymbolicate"]
 Severity = Literal["refuse", "warn"]
 SPARE_FILES = 64
-RESTRICTING = re.compile(r"(?P<debian>debian-kernel@)|-Ubuntu ")
+PAGE_BYTES = 4096
+RESTRICTING = re.compile(r"(?P<debian>debian-kernel@)|-Ubuntu |@kali\.|@parrotsec\.|@proxmox\b")
 """In /proc/version: who built the kernel. The compiler is listed there too, and proves nothing."""
 USUAL_LABELS = ("unconfined", "cri-containerd.apparmor.d", "crio-default", "docker-default", "containers-default")
 """AppArmor profiles that allow processes of a pod to trace each other; `kernel` and an empty label mean none."""
@@ -95,7 +96,8 @@ def choose_symbol_flag(facts: ContainerFacts) -> Flag:
 def decide(facts: ContainerFacts, plan: Plan) -> Verdict:
     """All findings, refusals first."""
     checks: tuple[Callable[[ContainerFacts, Plan], Finding | None], ...] = (
-        _check_kernel,  # first: applies to every samply and mode
+        _check_kernel,  # first: these apply to every samply and mode
+        _check_page_size,
         _check_samply,
         _check_process,
         _check_folder,
@@ -182,9 +184,9 @@ def _check_rate(facts: ContainerFacts, plan: Plan) -> Finding | None:
 
 
 def _check_kernel(facts: ContainerFacts, plan: Plan) -> Finding | None:
-    """Debian's and Ubuntu's kernels have a level above the 2 of Linux, at which PERFMON is not enough. Elsewhere higher
-    numbers mean the same as 2. Ubuntu has changed its kernels to accept PERFMON there; in which builds is not known for
-    all of their many kinds, so the kernel itself decides."""
+    """Debian's and Ubuntu's kernels, and those made from them, have a level above the 2 of Linux, at which PERFMON is
+    not enough. Elsewhere higher numbers mean the same as 2. Ubuntu has changed its kernels to accept PERFMON there; in
+    which builds is not known for all of their many kinds, so the kernel itself decides."""
     found = RESTRICTING.search(facts.kernel)
     if found is None or facts.paranoid is None or facts.paranoid < 3 or facts.has_cap(CAP_SYS_ADMIN):
         return None
@@ -194,9 +196,18 @@ def _check_kernel(facts: ContainerFacts, plan: Plan) -> Finding | None:
     may_ask = has_perfmon(facts) or _may_gain(facts, plan, CAP_PERFMON)
     if not may_ask or _is_refused_by_samply(facts, plan):
         return None
-    message = f"{said} is Ubuntu's: older ones then require CAP_SYS_ADMIN, newer ones PERFMON."
+    message = f"{said} is Ubuntu's or made from Debian's: some then require CAP_SYS_ADMIN, others PERFMON."
     remedy = "If samply is refused, on the node: sysctl kernel.perf_event_paranoid=2."
     return _warn("kernel", "PerfMayBeRestricted", message, remedy, facts.paranoid, 2)
+
+
+def _check_page_size(facts: ContainerFacts, plan: Plan) -> Finding | None:
+    # Read in 0.13.1: it takes the kernel's buffers to begin 4,096 bytes after their header, which is one page.
+    if facts.page_bytes in {None, PAGE_BYTES} or not _is_old(facts, plan):
+        return None
+    found = show_bytes(facts.page_bytes or 0)
+    message = f"Pages of memory have {found} on the node; samply 0.13.1 reads perf events only where they have 4 KiB."
+    return _forbid("page size", "PageSize", message, found, "4 KiB")
 
 
 def _check_paranoid(facts: ContainerFacts, plan: Plan) -> Finding | None:
@@ -206,10 +217,15 @@ def _check_paranoid(facts: ContainerFacts, plan: Plan) -> Finding | None:
     return _forbid("paranoid", "PerfEventParanoid", message, facts.paranoid, 1)
 
 
+def _is_old(facts: ContainerFacts, plan: Plan) -> bool:
+    """Whether it is 0.13.1, as the project's own is: only that one has the unstable option."""
+    return plan.is_own or choose_symbol_flag(facts) != "--presymbolicate"
+
+
 def _is_refused_by_samply(facts: ContainerFacts, plan: Plan) -> bool:
-    # Only 0.13.1 has the unstable option, and only it refuses 2 without asking the kernel.
-    is_old = not plan.is_own and choose_symbol_flag(facts) != "--presymbolicate"
-    return is_old and facts.paranoid is not None and facts.paranoid >= 2
+    # Only 0.13.1 refuses 2 without asking the kernel; the project's own does ask.
+    is_refusing = not plan.is_own and _is_old(facts, plan)
+    return is_refusing and facts.paranoid is not None and facts.paranoid >= 2
 
 
 def is_kernel_in_doubt(facts: ContainerFacts, findings: Sequence[Finding]) -> bool:

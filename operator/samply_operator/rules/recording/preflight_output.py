@@ -44,6 +44,7 @@ def parse_facts(text: str) -> ContainerFacts:
         flags=frozenset(raw.get("flags", "").split()),
         arch=raw.get("arch", "")[:32],
         kernel=raw.get("kernel", "")[:512],
+        page_bytes=_kibibytes(raw, "page_kib"),
         paranoid=_integer(raw, "paranoid"),
         uid=_integer(raw, "uid") or 0,
         effective_caps=_hex(raw.get("capeff", "")),

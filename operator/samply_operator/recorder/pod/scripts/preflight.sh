@@ -23,6 +23,12 @@ limit() { # a soft limit of this shell
     done </proc/self/limits
 }
 
+page_kib() { # of this shell's own memory
+    while read -r key value _; do
+        if [ "$key" = KernelPageSize: ]; then printf '%s' "$value"; return; fi
+    done </proc/self/smaps
+}
+
 echo "arch=$(uname -m)"
 echo "kernel=$(cat /proc/version 2>/dev/null)"
 echo "uid=$(status Uid)"
@@ -34,6 +40,7 @@ echo "security=$(first /proc/self/attr/current)"
 echo "uid_map=$(first /proc/self/uid_map)"
 echo "allowed=$(status Cpus_allowed_list)"
 echo "online=$(first /sys/devices/system/cpu/online)"
+echo "page_kib=$(page_kib 2>/dev/null)"
 echo "paranoid=$(kernel perf_event_paranoid)"
 echo "mlock_kib=$(kernel perf_event_mlock_kb)"
 echo "max_rate=$(kernel perf_event_max_sample_rate)"
