@@ -49,12 +49,12 @@ test-unit: venv ## what decides and what is parsed, as tables: seconds
 	@$(PY) -m pytest -q tests/unit/rules tests/unit/model tests/unit/api tests/unit/store tests/unit/plugin
 
 .PHONY: test-local
-test-local: venv ## all tests without a cluster, 16 min on 2 cores
+test-local: venv ## all tests without a cluster, 7 to 15 min on 2 cores
 	@tests/buckets/install || echo "pip can't install moto"
-	@$(PY) -m pytest -q -m 'not slow' -n auto --dist loadfile
+	@$(PY) -m pytest -q -m 'not slow' -n $$(($$(nproc) * 3 / 2)) --dist loadfile
 
 .PHONY: test
-test: ## everything: checks, unit tests, a real cluster (50 min on 2 cores, the first time half an hour more)
+test: ## everything: checks, unit tests, a real cluster (30 to 45 min on 2 cores, the first time 20 to 30 more)
 	@hack/test
 
 .PHONY: test-readers
