@@ -56,6 +56,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 
+def join_sentences(message: str, remedy: str) -> str:
+    """As one text. Messages of other programs, such as a webhook, have no full stop."""
+    end = "" if not message or not remedy or message.endswith((".", "!", "?", ":", "…")) else "."
+    return f"{message}{end} {remedy}".strip()
+
+
 class SamplyOperatorError(Exception):
     """Base class. `message` says what is wrong, `remedy` what to do, `details` are JSON values for programs."""
 
@@ -69,7 +75,7 @@ class SamplyOperatorError(Exception):
         self.details: dict[str, object] = dict(details or {})
 
     def __str__(self) -> str:
-        return f"{self.message} {self.remedy}".strip()
+        return join_sentences(self.message, self.remedy)
 
 
 class SettingsError(SamplyOperatorError):

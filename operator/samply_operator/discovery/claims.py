@@ -26,6 +26,7 @@ from samply_operator.errors import (
     KubeInvalid,
     KubeNotFound,
     ObjectRefused,
+    join_sentences,
 )
 from samply_operator.kube import objects
 from samply_operator.kube.client import KubeClient
@@ -111,6 +112,8 @@ class Claims:
         self._known = known
         self._forbidden_since: dict[str, float] = {}
         """By request."""
+        self._denied: set[str] = set()
+        """Paths of the objects whose annotations a policy does not let change: each is said once."""
         self.queue: WorkQueue[ClaimKey] = WorkQueue(self.take, name="claims", activity=activity)
 
     def see(self, carrier: Pod | StatefulSet) -> None:
@@ -197,7 +200,7 @@ class Claims:
                 await self._patch(carrier, triggers.build_progress_patch(claim, made))
 
     async def _refuse(self, carrier: Carrier, annotation: str, value: str, why: str) -> None:
-        text = f"{annotation}: {why}"
+        text = f"{names.TRIGGER}: {why}"  # the one that the user knows
         if await self._patch(carrier, triggers.build_refusal_patch(annotation, value, text)):
             await self._events.publish(carrier.refer(), "Warning", "ProfileRefused", text)
 
@@ -208,6 +211,13 @@ class Claims:
         except (KubeNotFound, KubeInvalid, KubeConflict) as error:
             logger.info("%s %s/%s: %s", carrier.kind, carrier.namespace, carrier.name, error.message)
             return False
+        except KubeDenied as error:
+            if carrier.path not in self._denied:
+                self._denied.add(carrier.path)
+                text = join_sentences(f"{names.TRIGGER}, which is tried again: {error.message}", error.remedy)
+                await self._events.publish(carrier.refer(), "Warning", "ProfileRefused", text)
+            raise
+        self._denied.discard(carrier.path)
         return True
 
 

@@ -56,7 +56,7 @@ class Doctor:
         """Its pod and its claim."""
         selector = ",".join(f"{key}={value}" for key, value in self._place.selector.items())
         pods = self._get("pods", "-l", selector)["items"]
-        yield releases.judge_pods(pods)
+        yield releases.judge_pods(pods, () if pods else self._get("deployments", "-l", selector)["items"])
         names = releases.list_claims(pods)
         yield from (releases.judge_claim(self._get("persistentvolumeclaim", name)) for name in names)
 

@@ -15,7 +15,7 @@ import msgspec
 
 from samply_operator.discovery.work_queue import WorkQueue
 from samply_operator.discovery.world import Key, World
-from samply_operator.errors import KubeDenied, KubeForbidden, KubeNotFound, StoreFull
+from samply_operator.errors import KubeDenied, KubeForbidden, KubeNotFound, StoreFull, join_sentences
 from samply_operator.kube import objects
 from samply_operator.model.manifest import JournalEntry
 from samply_operator.model.profile import Failure, SamplyProfile, parse_object
@@ -166,7 +166,9 @@ class Admission:
             return
         measures.count_refusal(profile, failure.reason)
         about = reports.refer(*profile.key, profile.uid)
-        await self._context.events.publish(about, "Warning", failure.reason, f"{failure.message} {failure.remedy}")
+        await self._context.events.publish(
+            about, "Warning", failure.reason, join_sentences(failure.message, failure.remedy)
+        )
 
     async def _report_wait(self, profile: SamplyProfile, message: str) -> None:
         if _says_as_much(profile, message) or await self._is_of_another(profile):

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from samply_operator.errors import KubeError, KubeInvalid, KubeNotFound
+from samply_operator.errors import KubeError, KubeInvalid, KubeNotFound, join_sentences
 from samply_operator.kube import objects
 from samply_operator.model import names
 from samply_operator.model.manifest import JournalEntry, Manifest
@@ -161,7 +161,7 @@ class Reporter:
         kept = status.render_file(manifest) if manifest else {}
         kept |= {"warnings": [*(manifest or self._journal.entry).warnings]}
         self.want(lambda old: status.render_failed(old, failure, now) | self._render_known() | kept)
-        self.publish("Warning", failure.reason, f"{failure.message} {failure.remedy}")
+        self.publish("Warning", failure.reason, join_sentences(failure.message, failure.remedy))
         if manifest is not None:
             self._publish_missing(manifest)
 

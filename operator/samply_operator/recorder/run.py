@@ -23,6 +23,7 @@ from samply_operator.errors import (
     StoreError,
     StoreFull,
 )
+from samply_operator.kube import faults
 from samply_operator.model.manifest import JournalEntry, Manifest
 from samply_operator.model.profile import Failure, Phase
 from samply_operator.recorder import measures
@@ -50,8 +51,8 @@ from samply_operator.rules.recording.record_output import Progress
 
 logger = logging.getLogger(__name__)
 
-KEEPS_REMOTE = frozenset({"TransferCorrupt", "TransferFailed", "StoreFull", "StoreFailed"})
-"""Failures after which the profile in the pod is still good: it stays there for its time to live."""
+KEEPS_REMOTE = frozenset({"AdmissionRefused", "TransferCorrupt", "TransferFailed", "StoreFull", "StoreFailed"})
+"""Failures after which a profile in the pod is still good: it stays there for its time to live."""
 
 STOP_POLL_SECS = 0.2
 RESUMED: Mapping[str, Phase] = {"Recording": "Recording", "Collecting": "Collecting"}
@@ -128,6 +129,8 @@ class Run:
             await self._fail(failures.failure_of(error))
         except SamplyOperatorError as error:
             reason = next((reason for kind, reason in REASONS if isinstance(error, kind)), "")
+            if reason == "Unreachable" and faults.is_of_webhook(error.message):
+                reason = "AdmissionRefused"
             remedy = error.remedy if isinstance(error, StoreFull) else ""
             message = error.message if reason else str(error)
             await self._fail(failures.build_failure(reason or "InternalError", message, remedy=remedy))
@@ -315,7 +318,9 @@ class Run:
             self._reporter.report_pending("Preparing", text)
             return
         limit_secs = self._context.settings.recording.unreachable_secs
-        message = f"{self.entry.pod} is unreachable; retrying for {limit_secs} s: {trouble}"
+        is_webhook = faults.is_of_webhook(trouble)
+        what = "a webhook of the cluster does not answer" if is_webhook else f"{self.entry.pod} is unreachable"
+        message = f"{what}; retrying for {limit_secs:g} s: {trouble}"
         self._reporter.report_pending("Unreachable", message)
         self._reporter.publish("Warning", "Unreachable", message)
 

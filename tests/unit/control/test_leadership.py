@@ -46,13 +46,13 @@ async def test_a_standby_names_the_leader_and_takes_over_when_it_ends(client: Ku
     await one.lead(lambda: True)
     assert one.state == LeaderState(leads=True)
     following = asyncio.create_task(two.lead(lambda: True))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not two.state.address:
             await two.wait(0.1)
     assert two.state == LeaderState(leads=False, address="one:8080")
     await one.close()
     assert one.state.leads is False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await following
     assert two.state == LeaderState(leads=True)
     await two.close()
@@ -64,7 +64,7 @@ async def test_a_standby_works_until_it_leads(client: KubeClient, monkeypatch: p
     one, two = build(client, "one"), build(client, "two")
     await one.lead(lambda: True)
     following = asyncio.create_task(two.lead(lambda: True, stand_by=lambda: calls.append(1)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(calls) < 3:
             await two.wait(0.01)
         await one.close()
@@ -95,7 +95,7 @@ async def test_losing_the_lease_ends_the_process(client: KubeClient, monkeypatch
     raw["spec"]["holderIdentity"] = "two"
     await client.replace(path, raw)
     assert one._keeping is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(LostError):
             await one._keeping
 

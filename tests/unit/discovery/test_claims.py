@@ -343,6 +343,22 @@ async def test_an_ordinal_is_recorded_once_whatever_is_refused_or_deleted_meanwh
     assert not cluster.objects[SET]["metadata"]["annotations"]
 
 
+async def test_a_policy_that_refuses_the_change_is_told_once(context: Context, cluster: FakeCluster) -> None:
+    """On the object, as users see no log of the operator; it is tried again."""
+    put_set(cluster, replicas=1, **{names.TRIGGER: "30s"})
+    denied = KubeDenied("PATCH …: 422 policy 'p' denied request: no robots", remedy="Exempt it.")
+    cluster.fault = lambda verb, what: denied if verb == "patch" else None
+    work = Claims(context.client, context.events, context.settings.targets, {})
+    for _ in range(2):
+        with pytest.raises(KubeDenied):
+            await work.take(("StatefulSet", NAMESPACE, "pipeline-a"))
+    (said,) = [raw["message"] for raw in cluster.find("/events/") if "no robots. Exempt it." in raw["message"]]
+    assert said.startswith(f"{names.TRIGGER}, which is tried again: ")
+    cluster.fault = lambda verb, what: None
+    await work.take(("StatefulSet", NAMESPACE, "pipeline-a"))
+    assert not cluster.objects[SET]["metadata"]["annotations"]
+
+
 async def test_a_right_that_is_missing_is_waited_for_and_then_refused(
     context: Context, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,8 @@ class Kubectl:
         match arguments[2:]:
             case ["pods", "-l", "app.kubernetes.io/instance=so"]:
                 return {"items": self.pods}
+            case ["deployments", "-l", _]:
+                return {"items": []}
             case ["pods", "-l", _, _]:
                 return {"items": [PIPELINE]}
             case ["persistentvolumeclaim", name]:

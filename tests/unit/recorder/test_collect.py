@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from samply_operator.errors import KubeError, KubeNotFound, KubeUnavailable
+from samply_operator.errors import KubeDenied, KubeError, KubeNotFound, KubeUnavailable
 from samply_operator.kube import objects
 from samply_operator.measures import OPERATOR
 from samply_operator.model.container import Process
@@ -124,6 +124,18 @@ class TestDeadline:
     @pytest.fixture
     def settings(self) -> Settings:
         return Settings(recording=Recording(min_free_bytes=1, min_coverage=0, copy_deadline_secs=1))
+
+    async def test_a_policy_that_refuses_the_copy_is_the_reason(
+        self, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """And the file is kept as well."""
+        (container,) = add_pipeline(cluster)
+        cluster.fault = break_copies(lambda: KubeDenied("closed for lunch"))
+        ask(cluster)
+        failure = (await operator.reach_phase("p-1", "Succeeded", "Failed"))["failure"]
+        assert (failure["reason"], "closed for lunch" in failure["message"]) == ("AdmissionRefused", True)
+        await operator.reach(lambda: not operator.engine.runs)
+        assert list(container.folder.glob(".samply*/profile.json.gz"))
 
     async def test_a_container_that_runs_and_is_never_found_ends_it_at_the_deadline(
         self, operator: OperatorProcess, cluster: FakeCluster

@@ -231,6 +231,27 @@ class TestAdded:
         assert "Mode Ephemeral" in failure["message"]
         assert list_helpers(cluster) == []
 
+    @pytest.mark.parametrize(
+        ("status", "said"),
+        [
+            (422, "ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no"),
+            (409, 'admission webhook "a.b" denied the request: no'),
+            (422, 'existing ephemeral containers "a" may not be changed @@ -1,6 +1,6 @@ {"Name": "a"}'),
+        ],
+    )
+    async def test_not_every_refusal_is_of_pod_security(
+        self, status: int, said: str, operator: OperatorProcess, cluster: FakeCluster
+    ) -> None:
+        """A namespace whose level is lowered for nothing is no cure."""
+        add_pipeline(cluster)
+        refusal = faults.build_error(status, json.dumps({"message": said}).encode(), "PATCH")
+        cluster.fault = fail(lambda verb, what: what.endswith("ephemeralcontainers"), refusal)
+        ask(cluster, mode="Ephemeral")
+        failure = (await operator.reach_phase("p-1", "Failed"))["failure"]
+        assert failure["reason"] == "EphemeralRefused"
+        assert failure["remedy"].startswith("A webhook, a policy or a quota")
+        assert "@@" not in failure["message"]
+
     async def test_one_that_was_refused_leaves_nothing_to_clean(
         self, operator: OperatorProcess, cluster: FakeCluster
     ) -> None:

@@ -217,10 +217,23 @@ async def test_a_missing_right_differs_from_a_refusal_by_admission(
     assert (await operator.reach_phase("p-1", "Failed"))["failure"]["reason"] == "NotPermitted"
 
 
-async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, cluster: FakeCluster) -> None:
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("dial tcp: connection refused", "pipeline-a-0 is unreachable; retrying for "),
+        (
+            'failed calling webhook "a.b": connection refused',
+            "a webhook of the cluster does not answer; retrying for 60 s: ",
+        ),
+    ],
+    ids=["the pod", "a webhook"],
+)
+async def test_one_that_cannot_begin_yet_says_why(
+    said: str, told: str, operator: OperatorProcess, cluster: FakeCluster
+) -> None:
     """In its object and in an Event, while it is tried again; then it records as if nothing had been."""
     add_pipeline(cluster)
-    cluster.fault = fail(lambda verb, _: verb == "exec", KubeUnavailable("dial tcp: connection refused"))
+    cluster.fault = fail(lambda verb, _: verb == "exec", KubeUnavailable(said))
     ask(cluster)
     message: list[str] = []
 
@@ -230,7 +243,7 @@ async def test_one_that_cannot_begin_yet_says_why(operator: OperatorProcess, clu
         return status.get("phase") == "Pending" and "connection refused" in message[0]
 
     await operator.reach(is_reported)
-    assert message[0].startswith("pipeline-a-0 is unreachable; retrying for ")
+    assert message[0].startswith(told)
     assert "Unreachable" in operator.list_events("p-1")
     cluster.fault = lambda verb, what: None
     await operator.reach(lambda: "isn't reached" not in operator.find_status("p-1")["message"])

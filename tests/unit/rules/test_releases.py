@@ -44,6 +44,12 @@ def test_the_pod_of_a_release(pods: list[dict[str, Any]], status: Status, said: 
     assert status == "Passed" or check.remedy
 
 
+def test_what_refused_the_pod_is_quoted() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: must specify limits.cpu"}
+    check = releases.judge_pods([], [{"status": {"conditions": [failure]}}])
+    assert (check.status, "must specify limits.cpu" in check.message) == ("Failed", True)
+
+
 def test_claims() -> None:
     assert releases.list_claims([make_pod(), make_pod()]) == ("profiles",)
     claim = {"metadata": {"name": "profiles"}, "spec": {"storageClassName": "none"}, "status": {"phase": "Pending"}}

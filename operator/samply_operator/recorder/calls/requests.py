@@ -19,6 +19,7 @@ from samply_operator.errors import (
     SamplyOperatorError,
     UnknownPipeline,
 )
+from samply_operator.kube import faults
 from samply_operator.model.pipeline import Pipeline
 from samply_operator.model.profile import Failure, SamplyProfile, Spec, parse_object
 from samply_operator.recorder.calls.actions import Acts
@@ -190,7 +191,8 @@ class Requests:
     async def _take_back(self, pipeline: Pipeline, run: Run) -> None:
         """The pod is unreachable, and nothing was started in it: the caller is told to retry, so nothing may continue.
         Raises PipelineUnreachable; returns if it cannot be withdrawn."""
-        engine, trouble, remedy = self._engine, run.trouble, failures.REMEDIES["Unreachable"]
+        engine, trouble = self._engine, run.trouble
+        remedy = failures.REMEDIES["AdmissionRefused" if faults.is_of_webhook(trouble) else "Unreachable"]
         try:
             async with asyncio.timeout(TAKE_BACK_SECS):
                 await Acts(engine).delete(run.entry.id)

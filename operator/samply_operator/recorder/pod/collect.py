@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from samply_operator.errors import KubeError, KubeForbidden, KubeNotFound, ProfileError, StoreFull
+from samply_operator.errors import KubeDenied, KubeError, KubeForbidden, KubeNotFound, ProfileError, StoreFull
 from samply_operator.kube import transfer
 from samply_operator.model.manifest import Attachment, JournalEntry, Manifest, Quality, RecordedTarget
 from samply_operator.model.profile import Failure
@@ -78,7 +78,10 @@ async def copy(pod: TargetPod, file: RemoteFile) -> Path:
         await pod.blame()
         if isinstance(error, transfer.TransferCorrupt):
             failures.fail("TransferCorrupt", error.message)
-        failures.fail("TransferFailed", f"{file.name} ({file.size_bytes} bytes): {error.message}")
+        message = f"{file.name} ({file.size_bytes} bytes): {error.message}"
+        if isinstance(error, KubeDenied):
+            failures.fail("AdmissionRefused", message)
+        failures.fail("TransferFailed", message)
     measures.COPY_SECS.observe(time.monotonic() - began)
     measures.COPIED_BYTES.inc(file.size_bytes)
     return path

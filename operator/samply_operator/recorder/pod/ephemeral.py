@@ -135,13 +135,18 @@ async def _add(client: KubeClient, entry: JournalEntry, container: Mapping[str, 
     except KubeDenied as error:
         if rewritten := REWRITTEN.search(error.message):
             _refuse_rewritten(container["image"], rewritten[1], "The chart's policy refuses it under that name.")
-        failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}")
+        # Pod Security, which has no such prefix, has the remedy of the reason.
+        remedy = failures.REMEDIES["AdmissionRefused"] if faults.DENIED.search(error.message) else ""
+        failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}", remedy=remedy)
     except KubeForbidden as error:
         if faults.NOT_AUTHORIZED.search(error.message):
             raise  # the operator's Role lacks it, which has another remedy than a refusal by admission
         failures.fail("EphemeralRefused", f"The ephemeral container was refused: {error.message}")
     except KubeInvalid as error:
-        failures.fail("EphemeralRefused", f"The API server rejects the ephemeral container: {error.message}")
+        # Of containers that are there already the message has a comparison of all fields.
+        message = f"The API server rejects the ephemeral container: {error.message.partition(' @@ ')[0]}"
+        remedy = failures.REMEDIES["AdmissionRefused"] if "may not be changed" in message else ""
+        failures.fail("EphemeralRefused", message, remedy=remedy)
     except KubeNotFound:
         failures.fail("PodDeleted", f"Pod {entry.pod} was deleted.")
 

@@ -34,9 +34,13 @@ def _find_condition(pod: Raw, kind: str) -> Raw:
     return next((each for each in found if each.get("type") == kind), {})
 
 
-def judge_pods(pods: Sequence[Raw]) -> Check:
-    """Of the release: it exists and is ready."""
+def judge_pods(pods: Sequence[Raw], deployments: Sequence[Raw] = ()) -> Check:
+    """Of the release: it exists and is ready. `deployments` say why there is none."""
     if not pods:
+        refused = [str(_find_condition(each, "ReplicaFailure").get("message") or "") for each in deployments]
+        if message := " ".join(filter(None, refused)):
+            message = f"The release has no pod: {failures.clean_text(message)[:500]}"
+            return Check("Operator", "Failed", message, "Raise the quota, or exempt the release from the policy.")
         remedy = "Check kubectl describe deployment and replicaset: a quota or a policy may refuse the pod."
         return Check("Operator", "Failed", "The release has no pod.", remedy)
     pod = max(pods, key=lambda raw: str(raw["metadata"].get("creationTimestamp") or ""))

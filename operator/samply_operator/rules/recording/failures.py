@@ -86,8 +86,8 @@ REMEDIES: dict[str, str] = {
     "StoreFailed": "Check the operator's log and the volume.",
     "Unreachable": "The pod, its node or the API server was unreachable for too long: check the node, then retry.",
     "NotPermitted": "The operator lacks a permission: check its log after the start and the chart's Role.",
-    "AdmissionRefused": "A webhook, a policy or a quota of the cluster refused it (see the message): "
-    "exempt the operator's ServiceAccount there, or ask its owner.",
+    "AdmissionRefused": "A webhook, a policy or a quota of the cluster refused it, or does not answer (see the "
+    "message): exempt the operator's ServiceAccount there, or ask its owner.",
     "Lost": "Something that the recording needs in the pod disappeared (see the message): retry.",
     "InternalError": "This is a bug in samply-operator: please report it with the operator's log.",
 }
