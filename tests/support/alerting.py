@@ -7,6 +7,7 @@ with Alerting(folder, webhook_url, token) as alerting:
 from __future__ import annotations
 
 import http.server
+import shutil
 import socket
 import subprocess
 import threading
@@ -18,7 +19,9 @@ import yaml
 
 from support.needs import need
 
-PROGRAMS = ("prometheus", "prometheus-alertmanager")
+# As Debian calls it, or as it calls itself.
+ALERTMANAGER = "alertmanager" if shutil.which("alertmanager") else "prometheus-alertmanager"
+PROGRAMS = ("prometheus", ALERTMANAGER)
 THRESHOLD_SECS = 1.0
 ALERT = "SlowStep"
 
@@ -77,7 +80,7 @@ class Alerting:
         (self.folder / "token").write_text(self._token)
         address = f"127.0.0.1:{find_port()}"
         self._run(
-            "prometheus-alertmanager",
+            ALERTMANAGER,
             self._write("alertmanager.yml", self._build_route()),
             f"--web.listen-address={address}",
             "--cluster.listen-address=",

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from support import needs
 from support.service import wait_until
 
 Ingress = Mapping[str, Any]
@@ -68,7 +69,8 @@ async def proxying(folder: Path, ingresses: list[Ingress], backends: Mapping[str
     port = find_port()
     text = CONFIGURATION.format(folder=folder, port=port, locations=build_locations(ingresses, backends))
     (folder / "nginx.conf").write_text(text)
-    process = await asyncio.create_subprocess_exec("nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder))
+    nginx = needs.find("nginx") or "nginx"
+    process = await asyncio.create_subprocess_exec(nginx, "-c", str(folder / "nginx.conf"), "-p", str(folder))
 
     async def is_open() -> bool:
         assert process.returncode is None, "nginx has ended"
