@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from samply_operator import errors
 from samply_operator.api import params
 from samply_operator.api.content import conditional
+from samply_operator.api.openapi import document
 
 PARSERS: list[Callable[[str], Any]] = [
     params.parse_profile_query,
@@ -27,10 +28,15 @@ PARSERS: list[Callable[[str], Any]] = [
     params.parse_link,
     lambda text: params.parse_link_query(text, 3600),
 ]
-KEYS = (
-    "ordinal", "latest", "namespace", "duration_secs", "limit", "after", "before", "format", "measure", "output",
-    "from", "to", "thread", "expires", "signature", "expires_secs", "state", "search", "since", "until",
-)  # fmt: skip
+KEYS = sorted(
+    {
+        parameter["name"]
+        for operations in document.build()["paths"].values()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "query"
+    }
+)
 VALUES = st.one_of(
     st.text(max_size=20),
     st.integers().map(str),
