@@ -23,8 +23,8 @@ LOOK = (
     "ls -da /.samply* /tmp/.samply* /tmp/samply* /tmp/perf* /var/tmp/.samply* /dev/shm/.samply* 2>/dev/null; :"
 )
 UNTOUCHED = (["1 S pipeline"], ["1 R pipeline"])
-LOAD = "12"
-"""Percent of a CPU for each worker: enough samples, and room for others on a small machine."""
+LOAD = "8"
+"""Percent of a CPU for each worker: enough samples, and room for the pods of two tests on a small machine."""
 
 
 @dataclass(frozen=True)

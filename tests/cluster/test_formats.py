@@ -26,6 +26,8 @@ pytestmark = pytest.mark.cluster
 
 WORKERS = ("dbsp-worker-0", "dbsp-worker-1")
 SVG = "{http://www.w3.org/2000/svg}"
+ROUNDING = 0.05
+"""Positions and widths have two digits after the point: where one ends, the next may begin 0.01 before it."""
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +141,9 @@ def test_the_flame_graph_shows_the_split(worker: str, fetched: dict[str, Path]) 
     above = dict(itertools.pairwise(rows))
     selves: dict[str, float] = defaultdict(float)
     for name, x, y, width in boxes:
-        if x >= root[1] - 0.01 and x + width <= root[1] + root[3] + 0.01:
-            on_it = sum(box[3] for box in boxes if box[2] == above.get(y) and x - 0.01 <= box[1] < x + width - 0.01)
+        if x >= root[1] - ROUNDING and x + width <= root[1] + root[3] + ROUNDING:
+            start, stop = x - ROUNDING, x + width - ROUNDING
+            on_it = sum(box[3] for box in boxes if box[2] == above.get(y) and start <= box[1] < stop)
             selves[name] += width - on_it
     assert_split(selves)
 
