@@ -112,8 +112,6 @@ class Claims:
         self._known = known
         self._forbidden_since: dict[str, float] = {}
         """By request."""
-        self._denied: set[str] = set()
-        """Paths of the objects whose annotations a policy does not let change: each is said once."""
         self.queue: WorkQueue[ClaimKey] = WorkQueue(self.take, name="claims", activity=activity)
 
     def see(self, carrier: Pod | StatefulSet) -> None:
@@ -212,12 +210,9 @@ class Claims:
             logger.info("%s %s/%s: %s", carrier.kind, carrier.namespace, carrier.name, error.message)
             return False
         except KubeDenied as error:
-            if carrier.path not in self._denied:
-                self._denied.add(carrier.path)
-                text = join_sentences(f"{names.TRIGGER}, which is tried again: {error.message}", error.remedy)
-                await self._events.publish(carrier.refer(), "Warning", "ProfileRefused", text)
+            text = join_sentences(f"{names.TRIGGER}, which is tried again: {error.message}", error.remedy)
+            await self._events.publish(carrier.refer(), "Warning", "ProfileRefused", text)
             raise
-        self._denied.discard(carrier.path)
         return True
 
 
