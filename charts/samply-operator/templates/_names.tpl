@@ -154,8 +154,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "samply-operator.podAnnotations" -}}
 kubectl.kubernetes.io/default-container: operator
 checksum/settings: {{ .Values.config | toJson | sha256sum | quote }}
-{{- $storage := .Values.config.storage }}
-{{- if or (ne $storage.kind "Bucket") .Values.storageAccess.spoolOnClaim }}
+{{- if or (ne .Values.config.storage.kind "Bucket") .Values.storageAccess.spoolOnClaim }}
 cluster-autoscaler.kubernetes.io/safe-to-evict: "true"
 {{- end }}
 {{- if .Values.metrics.annotations }}

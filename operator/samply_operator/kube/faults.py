@@ -59,7 +59,7 @@ DENIED = re.compile(r"admission webhook .* denied the request|[Pp]olicy '.*' wit
 """Prefixes of the API server before the message of a webhook or an admission policy, which choose the HTTP status
 themselves. Built-in admission (Pod Security, quotas, limit ranges) answers 403 with "forbidden"."""
 
-WEBHOOK_DOWN = re.compile(r"failed calling webhook")
+WEBHOOK_DOWN = "failed calling webhook"
 """Of the API server, when a webhook that must agree does not answer."""
 
 DENIED_LIMIT = 1000
@@ -87,9 +87,9 @@ def is_of_admission(status: int, text: str) -> bool:
     return status == 403 and " is forbidden: " in text and NOT_AUTHORIZED.search(text) is None
 
 
-def is_of_webhook(text: str) -> bool:
+def is_webhook_down(text: str) -> bool:
     """A webhook that must agree did not answer: not the fault of the pod or its node."""
-    return WEBHOOK_DOWN.search(text) is not None
+    return WEBHOOK_DOWN in text
 
 
 def read_status(body: bytes) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class Run:
             await self._fail(failures.failure_of(error))
         except SamplyOperatorError as error:
             reason = next((reason for kind, reason in REASONS if isinstance(error, kind)), "")
-            if reason == "Unreachable" and faults.is_of_webhook(error.message):
+            if reason == "Unreachable" and faults.is_webhook_down(error.message):
                 reason = "AdmissionRefused"
             remedy = error.remedy if isinstance(error, StoreFull) else ""
             message = error.message if reason else str(error)
@@ -318,8 +318,8 @@ class Run:
             self._reporter.report_pending("Preparing", text)
             return
         limit_secs = self._context.settings.recording.unreachable_secs
-        is_webhook = faults.is_of_webhook(trouble)
-        what = "a webhook of the cluster does not answer" if is_webhook else f"{self.entry.pod} is unreachable"
+        is_down = faults.is_webhook_down(trouble)
+        what = "a webhook of the cluster does not answer" if is_down else f"{self.entry.pod} is unreachable"
         message = f"{what}; retrying for {limit_secs:g} s: {trouble}"
         self._reporter.report_pending("Unreachable", message)
         self._reporter.publish("Warning", "Unreachable", message)

@@ -192,7 +192,7 @@ class Requests:
         """The pod is unreachable, and nothing was started in it: the caller is told to retry, so nothing may continue.
         Raises PipelineUnreachable; returns if it cannot be withdrawn."""
         engine, trouble = self._engine, run.trouble
-        remedy = failures.REMEDIES["AdmissionRefused" if faults.is_of_webhook(trouble) else "Unreachable"]
+        remedy = failures.REMEDIES["AdmissionRefused" if faults.is_webhook_down(trouble) else "Unreachable"]
         try:
             async with asyncio.timeout(TAKE_BACK_SECS):
                 await Acts(engine).delete(run.entry.id)

@@ -206,7 +206,7 @@ def _check_page_size(facts: ContainerFacts, plan: Plan) -> Finding | None:
     if facts.page_bytes in {None, PAGE_BYTES} or not _is_old(facts, plan):
         return None
     found = show_bytes(facts.page_bytes or 0)
-    message = f"Pages of memory have {found} on the node; samply 0.13.1 reads perf events only where they have 4 KiB."
+    message = f"Memory pages are {found} on the node; samply 0.13.1 works only with pages of 4 KiB."
     return _forbid("page size", "PageSize", message, found, "4 KiB")
 
 
